@@ -1,0 +1,206 @@
+"""What the labels mean: dense anatomical codes, label schemes, SPIDER values, colours.
+
+Everything stored (label bank, shards) holds the *dense code*, one ``uint8`` that says what the tissue is:
+
+=========  ====================================================================
+code       meaning
+=========  ====================================================================
+0          background
+1..25      vertebra of that rank, counted from the lowest one upward (1 = L5 in ordinary anatomy)
+31..55     30 + rank: the disc below the vertebra of that rank (31 = L5/S1)
+60         spinal canal
+255        not annotated, outside the scan: left out of loss and metrics
+=========  ====================================================================
+
+A *label scheme* turns codes into the classes that a network answers. This table is the only place where
+names, values, colours and groups are written.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+BACKGROUND = 0
+DISC_OFFSET = 30
+CANAL = 60
+IGNORE = 255
+MAX_RANK = 25
+CODES = 256
+
+SPIDER_PARTIAL_OFFSET = 100
+SPIDER_CANAL = 100
+SPIDER_DISC_OFFSET = 200
+
+STRUCTURES = ("vertebra", "disc", "canal")
+STRUCTURE_COLOURS = {"vertebra": (230, 159, 0), "disc": (0, 114, 178), "canal": (0, 158, 115)}
+RANK_NAMES = ("L5", "L4", "L3", "L2", "L1", "T12")
+DISC_NAMES = ("L5/S1", "L4/L5", "L3/L4", "L2/L3", "L1/L2", "T12/L1")
+
+Colour = tuple[int, int, int]
+
+
+def vertebra_code(rank: int) -> int:
+    """Dense code of the vertebra of ``rank`` (1..25, counted from the lowest upward)."""
+    return _checked_rank(rank)
+
+
+def disc_code(rank: int) -> int:
+    """Dense code of the disc below the vertebra of ``rank`` (1..25)."""
+    return DISC_OFFSET + _checked_rank(rank)
+
+
+def _checked_rank(rank: int) -> int:
+    if not 1 <= rank <= MAX_RANK:
+        raise ValueError(f"rank {rank} is outside 1..{MAX_RANK}")
+    return rank
+
+
+def structure_of(code: int) -> str | None:
+    """Name of the structure a dense code belongs to: an entry of ``STRUCTURES``, or None."""
+    if 1 <= code <= MAX_RANK:
+        return "vertebra"
+    if DISC_OFFSET < code <= DISC_OFFSET + MAX_RANK:
+        return "disc"
+    return "canal" if code == CANAL else None
+
+
+VALID_CODES: tuple[int, ...] = (
+    BACKGROUND,
+    *range(1, MAX_RANK + 1),
+    *range(DISC_OFFSET + 1, DISC_OFFSET + MAX_RANK + 1),
+    CANAL,
+    IGNORE,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelScheme:
+    """The classes of a network and how dense codes map to them.
+
+    Attributes:
+        name: ``"14"`` or ``"4"``, the number of classes.
+        class_names: one name per class, class 0 is background.
+        structures: structure (``STRUCTURES``) of each class, None for background.
+        colours: one RGB colour (0-255) per class, for figures.
+        table: class of every dense code, 256 entries; codes without a class map to 255.
+        codes: dense code of every class (of rank 1 where a class holds all ranks).
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    structures: tuple[str | None, ...]
+    colours: tuple[Colour, ...]
+    table: tuple[int, ...]
+    codes: tuple[int, ...]
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, background included."""
+        return len(self.class_names)
+
+    def classes_of(self, structure: str) -> list[int]:
+        """Classes that belong to ``structure`` (``"vertebra"``, ``"disc"`` or ``"canal"``)."""
+        return [index for index, name in enumerate(self.structures) if name == structure]
+
+    def encode(self, codes: Tensor) -> Tensor:
+        """Classes (uint8, same shape and device) of a uint8 tensor of dense codes."""
+        return _look_up(self.table, codes)
+
+    def decode(self, classes: Tensor) -> Tensor:
+        """Dense codes (uint8, same shape and device) of a uint8 tensor of classes; 255 stays 255."""
+        padded = self.codes + (IGNORE,) * (CODES - self.num_classes)
+        return _look_up(padded, classes)
+
+
+def _look_up(table: tuple[int, ...], values: Tensor) -> Tensor:
+    return _table_tensor(table, values.device)[values.int()]
+
+
+@cache
+def _table_tensor(table: tuple[int, ...], device: torch.device) -> Tensor:
+    return torch.tensor(table, dtype=torch.uint8, device=device)
+
+
+def _shades(base: Colour, count: int) -> tuple[Colour, ...]:
+    """``count`` shades of a colour, from the colour itself towards white."""
+    return tuple(
+        (
+            round(base[0] + (255 - base[0]) * 0.6 * i / count),
+            round(base[1] + (255 - base[1]) * 0.6 * i / count),
+            round(base[2] + (255 - base[2]) * 0.6 * i / count),
+        )
+        for i in range(count)
+    )
+
+
+def _by_rank() -> LabelScheme:
+    ranks = len(RANK_NAMES)
+    table = [IGNORE] * CODES
+    table[BACKGROUND] = 0
+    for rank in range(1, ranks + 1):
+        table[vertebra_code(rank)] = rank
+        table[disc_code(rank)] = ranks + rank
+    table[CANAL] = 2 * ranks + 1
+    colours = STRUCTURE_COLOURS
+    return LabelScheme(
+        name="14",
+        class_names=("background", *RANK_NAMES, *(f"disc {name}" for name in DISC_NAMES), "canal"),
+        structures=(None, *["vertebra"] * ranks, *["disc"] * ranks, "canal"),
+        colours=(
+            (0, 0, 0),
+            *_shades(colours["vertebra"], ranks),
+            *_shades(colours["disc"], ranks),
+            colours["canal"],
+        ),
+        table=tuple(table),
+        codes=(
+            BACKGROUND,
+            *(vertebra_code(rank) for rank in range(1, ranks + 1)),
+            *(disc_code(rank) for rank in range(1, ranks + 1)),
+            CANAL,
+        ),
+    )
+
+
+def _by_structure() -> LabelScheme:
+    classes = {None: 0, "vertebra": 1, "disc": 2, "canal": 3}
+    table = [classes[structure_of(code)] if code in VALID_CODES else IGNORE for code in range(CODES)]
+    table[IGNORE] = IGNORE
+    return LabelScheme(
+        name="4",
+        class_names=("background", *STRUCTURES),
+        structures=(None, *STRUCTURES),
+        colours=((0, 0, 0), *(STRUCTURE_COLOURS[name] for name in STRUCTURES)),
+        table=tuple(table),
+        codes=(BACKGROUND, vertebra_code(1), disc_code(1), CANAL),
+    )
+
+
+SCHEMES: dict[str, LabelScheme] = {scheme.name: scheme for scheme in (_by_rank(), _by_structure())}
+
+
+def label_scheme(name: str | int) -> LabelScheme:
+    """The label scheme of that name or number of classes.
+
+    Raises:
+        ValueError: no such scheme.
+    """
+    if str(name) not in SCHEMES:
+        raise ValueError(f"no label scheme has {name} classes; there are {', '.join(SCHEMES)}")
+    return SCHEMES[str(name)]
+
+
+def spider_values() -> np.ndarray:
+    """SPIDER value of every dense code (int16, 256 entries); codes without one map to 0.
+
+    Vertebrae keep their rank, the canal is 100, a disc is 200 + the rank of the vertebra above it.
+    """
+    values = np.zeros(CODES, dtype=np.int16)
+    for rank in range(1, MAX_RANK + 1):
+        values[vertebra_code(rank)] = rank
+        values[disc_code(rank)] = SPIDER_DISC_OFFSET + rank
+    values[CANAL] = SPIDER_CANAL
+    return values
