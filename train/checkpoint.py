@@ -1,0 +1,138 @@
+"""Checkpoints: the weights of a model with what is needed to use it, in one file that is never unpickled.
+
+A file is written beside its place, flushed to the disk and renamed, so that a run that is killed while saving
+leaves the older file whole. Files are read with ``weights_only=True``: tensors, numbers and text, no code.
+"""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from train.unet import UNet
+
+CHECKPOINT_FORMAT = 1
+WRAPPER_PREFIXES = ("_orig_mod.", "module.")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint file is missing, damaged or of another kind; the message is one line with its name."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checkpoint:
+    """What a checkpoint file holds.
+
+    Attributes:
+        state_dict: weights, on the CPU, float32, under the names of a bare ``UNet``.
+        architecture: arguments of ``UNet``.
+        model: ``"A"`` (trained on synthetic images) or ``"B"`` (on real ones).
+        config: the training configuration, JSON.
+        step: optimiser steps behind the weights.
+        validation_dice: mean structure Dice on the validation set that chose the weights; nan where none did.
+        spacing_mm: in-plane pixel size of the images that it was trained on.
+    """
+
+    state_dict: dict[str, Tensor]
+    architecture: dict[str, int]
+    model: str
+    config: str
+    step: int
+    validation_dice: float
+    spacing_mm: float
+
+    def to_payload(self) -> dict[str, Any]:
+        """The dictionary that is written: the fields and the number of the format."""
+        payload = {name: getattr(self, name) for name in self.__slots__}
+        return {"format": CHECKPOINT_FORMAT, **payload, "state_dict": bare_state(self.state_dict)}
+
+
+class TrainedUNet(UNet):
+    """A U-Net with the weights of a checkpoint, and in ``checkpoint`` what its file says about it."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        super().__init__(**checkpoint.architecture)
+        self.load_state_dict(checkpoint.state_dict)
+        self.checkpoint = checkpoint
+
+
+def bare_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dictionary without the prefixes that wrappers put before names; detached, on the CPU."""
+    bare: dict[str, Tensor] = {}
+    for name, value in state.items():
+        for prefix in WRAPPER_PREFIXES:
+            name = name.replace(prefix, "")
+        bare[name] = value.detach().to("cpu", copy=True).contiguous()
+    return bare
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint, whole or not at all; the folder is made where it is missing."""
+    write_payload(path, checkpoint.to_payload())
+
+
+def load_checkpoint(path: Path | str) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, not a checkpoint, or of another format.
+    """
+    path = Path(path)
+    payload = read_payload(path)
+    missing = [name for name in Checkpoint.__slots__ if name not in payload]
+    if missing:
+        raise CheckpointError(f"{path}: not a checkpoint of a model, it lacks {', '.join(missing)}")
+    return Checkpoint(**{name: payload[name] for name in Checkpoint.__slots__})
+
+
+def load_model(path: Path | str, device: torch.device | str = "cpu") -> TrainedUNet:
+    """The network of a checkpoint, with its weights, on ``device`` and in evaluation mode.
+
+    Raises:
+        CheckpointError: as ``load_checkpoint``, or the weights do not fit the architecture.
+    """
+    checkpoint = load_checkpoint(path)
+    try:
+        model = TrainedUNet(checkpoint)
+    except (RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{path}: weights and architecture do not fit: {reason}") from error
+    return model.to(device).eval()
+
+
+def write_payload(path: Path, payload: Mapping[str, Any]) -> None:
+    """Write tensors, numbers and text with ``torch.save``: temporary file, flush to the disk, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            torch.save(dict(payload), stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def read_payload(path: Path) -> dict[str, Any]:
+    """Read what ``write_payload`` wrote, onto the CPU.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or not of format 1.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint")
+    try:
+        payload = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds: zip, unpickling, runtime, EOF, key
+        raise CheckpointError(f"{path}: damaged, or not a checkpoint ({type(error).__name__})") from error
+    if not isinstance(payload, dict) or payload.get("format") != CHECKPOINT_FORMAT:
+        found = payload.get("format") if isinstance(payload, dict) else type(payload).__name__
+        raise CheckpointError(f"{path}: checkpoint format {found}, this version reads {CHECKPOINT_FORMAT}")
+    return payload
