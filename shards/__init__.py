@@ -1,0 +1,1 @@
+"""Reading SPIDER, writing and reading shards."""

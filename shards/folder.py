@@ -1,0 +1,132 @@
+"""What lies in a folder in SPIDER layout: series, found by name and paired by stem."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+CONTRASTS = ("t1", "t2", "t2_SPACE")
+SUFFIXES = (".mha", ".nii.gz")
+
+_STEM = re.compile(rf"(?P<patient>[^_]+)_(?P<contrast>{'|'.join(CONTRASTS)})")
+
+
+class SpiderError(ValueError):
+    """A file or folder that cannot be used, with the reason; its text is one line that names the path.
+
+    Attributes:
+        path: the file or folder.
+        reason: what is wrong with it and what would be right, without the path.
+    """
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = Path(path)
+        self.reason = reason
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Series:
+    """One series of one patient.
+
+    Attributes:
+        stem: the file name without its suffix, ``{patient}_{contrast}``.
+        patient: patient id.
+        contrast: ``"t1"``, ``"t2"`` or ``"t2_SPACE"``.
+        image: image file, None where there is only a mask.
+        mask: mask file, None where there is only an image.
+    """
+
+    stem: str
+    patient: str
+    contrast: str
+    image: Path | None
+    mask: Path | None
+
+
+def find_series(data_dir: Path, on_error: Callable[[SpiderError], None] | None = None) -> list[Series]:
+    """All series of a folder in SPIDER layout, sorted by patient (numbers by value) and stem.
+
+    Images lie in ``images/images/`` or ``images/``, masks in ``masks/masks/`` or ``masks/``; either may be
+    missing. Files with another suffix than ``.mha`` and ``.nii.gz`` are not looked at.
+
+    Args:
+        data_dir: the folder.
+        on_error: called with each file whose name is not a SPIDER stem; by default it is raised.
+
+    Raises:
+        SpiderError: no such folder, neither images nor masks in it, a name that does not tell patient and
+            contrast, or one stem twice.
+    """
+    data_dir = Path(data_dir)
+    if not data_dir.is_dir():
+        raise SpiderError(data_dir, "no such folder; expected one in SPIDER layout (images/ and masks/)")
+    if not has_layout(data_dir):
+        raise SpiderError(data_dir, "holds neither images/ nor masks/, so it is not in SPIDER layout")
+    images = _files_by_stem(data_dir / "images", on_error)
+    masks = _files_by_stem(data_dir / "masks", on_error)
+    found = []
+    for stem in images.keys() | masks.keys():
+        match = _STEM.fullmatch(stem)
+        assert match is not None
+        found.append(
+            Series(
+                stem=stem,
+                patient=match["patient"],
+                contrast=match["contrast"],
+                image=images.get(stem),
+                mask=masks.get(stem),
+            )
+        )
+    if not found:
+        raise SpiderError(data_dir, f"holds no series: no {' or '.join(SUFFIXES)} file in images/ or masks/")
+    return sorted(found, key=lambda series: (*patient_key(series.patient), series.stem))
+
+
+def has_layout(data_dir: Path) -> bool:
+    """True if the folder has ``images/`` or ``masks/``."""
+    return (data_dir / "images").is_dir() or (data_dir / "masks").is_dir()
+
+
+def patient_key(patient: str) -> tuple[int, str]:
+    """Sort key of a patient id: numbers by value, then names."""
+    return (int(patient), patient) if patient.isdecimal() else (2**63, patient)
+
+
+def image_stem(path: Path) -> str:
+    """File name without ``.mha`` or ``.nii.gz``.
+
+    Raises:
+        SpiderError: another suffix.
+    """
+    for suffix in SUFFIXES:
+        if path.name.endswith(suffix):
+            return path.name.removesuffix(suffix)
+    raise SpiderError(path, f"the file name does not end in {' or '.join(SUFFIXES)}")
+
+
+def _files_by_stem(folder: Path, on_error: Callable[[SpiderError], None] | None) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for place in (folder / folder.name, folder):
+        if not place.is_dir():
+            continue
+        for path in sorted(place.iterdir()):
+            if path.name.startswith(".") or not path.name.endswith(SUFFIXES) or not path.is_file():
+                continue
+            error = _name_error(path, files)
+            if error is None:
+                files[image_stem(path)] = path
+            elif on_error is None:
+                raise error
+            else:
+                on_error(error)
+    return files
+
+
+def _name_error(path: Path, files: dict[str, Path]) -> SpiderError | None:
+    stem = image_stem(path)
+    if not _STEM.fullmatch(stem):
+        return SpiderError(
+            path, f"the name does not tell the series; expected {{id}}_{{{'|'.join(CONTRASTS)}}}"
+        )
+    return SpiderError(path, f"the same series as {files[stem]}") if stem in files else None
