@@ -1,0 +1,9 @@
+"""Synthetic lumbar-spine MRI from label maps."""
+
+from gen.anatomy import LabelScheme, label_scheme
+from gen.config import GeneratorConfig
+from gen.generator import draw, render
+from gen.params import Params
+from gen.presets import preset
+
+__all__ = ["GeneratorConfig", "LabelScheme", "Params", "draw", "label_scheme", "preset", "render"]
