@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 POOLINGS = 4
 STRIDE = 2**POOLINGS
-GROUP_CHANNELS = 4
+GROUP_CHANNELS = 16
 NEGATIVE_SLOPE = 0.01
 
 
@@ -46,7 +46,7 @@ class UNet(nn.Module):
             raise ValueError(
                 f"a U-Net needs at least 1 channel and 2 classes, got {in_channels}, {num_classes}"
             )
-        if base_features < GROUP_CHANNELS or base_features % GROUP_CHANNELS:
+        if base_features < 1:
             raise ValueError(f"base_features {base_features} is not a positive multiple of {GROUP_CHANNELS}")
         self.in_channels = in_channels
         self.num_classes = num_classes
