@@ -132,11 +132,11 @@ class ShardSet:
         first = np.cumsum([0, *(entry.samples for entry in entries)])
         # Raw bits, not Generator.permutation: the bit stream is fixed for ever, the method is not.
         bits = np.random.PCG64(np.random.SeedSequence([seed, epoch]))
-        shard_order = np.argsort(bits.random_raw(len(entries)), kind="stable") if entries else []
+        shard_order = np.argsort(np.asarray(bits.random_raw(len(entries))), kind="stable")
         for start in range(0, len(entries), SHUFFLE_WINDOW):
             shards = [int(shard) for shard in shard_order[start : start + SHUFFLE_WINDOW]]
             places = np.concatenate([np.arange(first[shard], first[shard + 1]) for shard in shards])
-            yield shards, places[np.argsort(bits.random_raw(len(places)), kind="stable")]
+            yield shards, places[np.argsort(np.asarray(bits.random_raw(len(places))), kind="stable")]
 
     def _load(self, entry: ShardEntry) -> Iterator[Sample]:
         path = self.path / entry.name

@@ -1,0 +1,54 @@
+"""What can be chosen about the sets."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from shards.slices import SLICE_STEP_MM, Grid
+
+DEFAULT_DATA_DIR = Path("data")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardOptions:
+    """Where slices come from, where shards go, and what is in them."""
+
+    data_dir: Path = DEFAULT_DATA_DIR
+    """Folder in SPIDER layout: images and masks. Where the default holds none, the phantom is used."""
+    labels_dir: Path | None = None
+    """Folder in SPIDER layout with the label maps of Model A (masks suffice); default: the data folder."""
+    shards_dir: Path = Path("data/shards")
+    """Where the sets are written, one folder each."""
+    split: Path | None = None
+    """JSON file with the patients of train, validation and test; default: split.json beside the sets."""
+    use_dummy_data: bool = False
+    """Use the phantom, written to the data folder's subfolder "phantom", whatever else is there."""
+    seed: int = 42
+    """Seed of the synthetic samples and of a new split."""
+    grid: Grid = field(default_factory=Grid)
+    slice_step_mm: float = SLICE_STEP_MM
+    """Least distance of two slices of one volume, mm."""
+    samples_per_shard: int = 64
+    """Samples in each shard file (the last one may hold fewer)."""
+    synthetic_samples: int = 512
+    """Size of the set of rendered samples."""
+    preset: str = "spine"
+    """Generator configuration of the set of rendered samples: spine, random, t1 or t2."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where samples are rendered."""
+    skip_bad: bool = False
+    """Go on after a series that cannot be read, and list at the end what was left out."""
+    rebuild: bool = False
+    """Replace sets that were made from other data or with other options, instead of stopping."""
+
+    def __post_init__(self) -> None:
+        for name in ("samples_per_shard", "synthetic_samples"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} {getattr(self, name)} must be at least 1")
+        if not self.slice_step_mm > 0:
+            raise ValueError(f"slice_step_mm {self.slice_step_mm} must be more than 0")
+
+    @property
+    def split_file(self) -> Path:
+        """The split file."""
+        return self.split or self.shards_dir / "split.json"

@@ -1,0 +1,132 @@
+"""The phantom as a folder in SPIDER layout, which the ordinary reader then reads."""
+
+import json
+import multiprocessing
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+import gen
+from shards.atomic import write_text
+from shards.folder import SpiderError, has_layout
+from shards.spider import write_mha
+
+PHANTOM_PATIENTS = 24
+PHANTOM_SEED = 0
+PHANTOM_CONTRASTS = ("t1", "t2")
+PHANTOM_FOLDER = "phantom"
+
+# SPIDER's own ids end at 257: a split file that has seen both never takes one for the other.
+FIRST_PATIENT = 1001
+
+_MARKER = "phantom.json"
+_FEW = 2
+
+
+def ensure_data(data_dir: Path, use_phantom: bool) -> Path:
+    """The folder to read: ``data_dir``, or the phantom inside of it, written if it is not there yet.
+
+    Args:
+        data_dir: folder in SPIDER layout.
+        use_phantom: take ``data_dir/phantom`` instead.
+
+    Raises:
+        SpiderError: ``data_dir`` is missing or not in SPIDER layout, and the phantom is not asked for.
+    """
+    if use_phantom:
+        write_phantom(data_dir / PHANTOM_FOLDER)
+        return data_dir / PHANTOM_FOLDER
+    if not data_dir.is_dir():
+        raise SpiderError(data_dir, "no such folder; expected one in SPIDER layout (images/ and masks/)")
+    if not has_layout(data_dir):
+        raise SpiderError(data_dir, "holds neither images/ nor masks/, so it is not in SPIDER layout")
+    return data_dir
+
+
+def is_phantom(data_dir: Path) -> bool:
+    """True if the folder was written by :func:`write_phantom`."""
+    return (data_dir / _MARKER).is_file()
+
+
+def write_phantom(
+    data_dir: Path,
+    patients: int = PHANTOM_PATIENTS,
+    seed: int = PHANTOM_SEED,
+    processes: int | None = None,
+) -> None:
+    """Write the phantom's series: T1 and T2 of every patient, image and mask.
+
+    Series that are there already are kept; a folder that is complete is left alone.
+
+    Args:
+        data_dir: the folder to write; ``images/images`` and ``masks/masks`` inside of it.
+        patients: number of patients, ids from 1001 on.
+        seed: seed of the phantom.
+        processes: how many to share the work; the processors of this machine by default.
+
+    Raises:
+        SpiderError: the folder holds a phantom of another seed, or something else.
+    """
+    wanted = {"seed": seed, "patients": patients}
+    found = _marker(data_dir)
+    if found.get("seed", seed) != seed:
+        raise SpiderError(data_dir, f"holds the phantom of seed {found['seed']}, not {seed}; remove it first")
+    if not found and has_layout(data_dir):
+        raise SpiderError(data_dir, "holds other data; the phantom needs a folder of its own")
+    if found.get("complete") and found.get("patients", 0) >= patients:
+        return
+    write_text(data_dir / _MARKER, json.dumps(wanted | {"complete": False}) + "\n")
+    jobs = [
+        (data_dir, seed, patient, contrast)
+        for patient in range(FIRST_PATIENT, FIRST_PATIENT + patients)
+        for contrast in PHANTOM_CONTRASTS
+        if not all(path.is_file() for path in _files(data_dir, patient, contrast))
+    ]
+    count = min(processes or os.cpu_count() or 1, len(jobs))
+    for _ in tqdm(_run(jobs, count), total=len(jobs), desc="phantom", unit="series"):
+        pass
+    write_text(data_dir / _MARKER, json.dumps(wanted | {"complete": True}) + "\n")
+    print(f"wrote the phantom, {patients} patients in T1 and T2, to {data_dir}", flush=True)
+
+
+def _run(jobs: list[tuple[Path, int, int, str]], processes: int) -> Iterator[int]:
+    if processes <= 1 or len(jobs) <= _FEW:
+        yield from map(_write_series, jobs)
+        return
+    # Fresh processes, not forks: torch's threads do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        processes, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
+        for future in as_completed([pool.submit(_write_series, job) for job in jobs]):
+            yield future.result()
+
+
+def _write_series(job: tuple[Path, int, int, str]) -> int:
+    data_dir, seed, patient, contrast = job
+    series = gen.phantom_series(seed, patient, contrast)
+    image, mask = _files(data_dir, patient, contrast)
+    write_mha(series.mask, series.spacing_mm, series.storage, mask)
+    write_mha(series.image, series.spacing_mm, series.storage, image)
+    return patient
+
+
+def _files(data_dir: Path, patient: int, contrast: str) -> tuple[Path, Path]:
+    name = f"{patient}_{contrast}.mha"
+    return data_dir / "images" / "images" / name, data_dir / "masks" / "masks" / name
+
+
+def _marker(data_dir: Path) -> dict[str, int]:
+    try:
+        found = json.loads((data_dir / _MARKER).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise SpiderError(data_dir / _MARKER, "is not the marker of a phantom; remove the folder")
+    return found

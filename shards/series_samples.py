@@ -1,0 +1,163 @@
+"""Samples from series: each one is turned into slices once, kept beside the set while it is being made.
+
+How many slices a series gives is known only when its mask has been read, and every shard but the last is to
+hold equally many. So workers first write the slices of their series to one *part* per series, and then cut
+the row of parts into shards. A killed run goes on at the first part that is missing.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from shards.atomic import write_text
+from shards.folder import Series, SpiderError
+from shards.options import ShardOptions
+from shards.read import read_tar
+from shards.sample import Sample, sample_key
+from shards.slices import Grid, annotated, image_slices, label_slices
+from shards.spider import check_pair, read_image, read_mask
+from shards.workers import Workers
+from shards.write import write_shard
+
+# A file is known by its size and both ends: any change of a compressed file reaches its end.
+_ENDS_BYTES = 1 << 16
+
+
+class SeriesSamples:
+    """The slices of some series, one after the other.
+
+    Args:
+        series: in the order of the samples; all have a mask, and an image where ``images`` is true.
+        images: whether samples carry an image.
+        options: grid, slice step, and whether bad series are left out.
+    """
+
+    def __init__(self, series: Sequence[Series], images: bool, options: ShardOptions) -> None:
+        self._series = series
+        self._images = images
+        self._options = options
+        self._parts = Path()
+        self._first = [0]
+        self._last_read: tuple[int, list[Sample]] = (-1, [])
+        self.left_out: list[dict[str, str]] = []
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that determines the samples."""
+        files = [
+            {
+                "source": series.stem,
+                "mask": fingerprint(series.mask),
+                "image": fingerprint(series.image) if self._images else None,
+            }
+            for series in self._series
+        ]
+        return {
+            "sources": files,
+            "images": self._images,
+            "grid": grid_identity(self._options.grid),
+            "slice_step_mm": self._options.slice_step_mm,
+        }
+
+    def prepare(self, parts: Path, workers: Workers, title: str) -> None:
+        """Write this worker's parts; afterwards the number of samples is known.
+
+        Args:
+            parts: folder for the parts.
+            workers: who shares the work.
+            title: what the progress bar says.
+
+        Raises:
+            SpiderError: a series that cannot be read, unless bad ones are to be left out.
+        """
+        self._parts = parts
+        mine = workers.share(self._series)
+        for series in tqdm(mine, desc=title, unit="series", disable=workers.rank != 0 or not mine):
+            self._make_part(series)
+        workers.barrier()
+        for series in self._series:
+            part = json.loads(self._file(series, "json").read_text(encoding="utf-8"))
+            self._first.append(self._first[-1] + part["samples"])
+            if part["reason"] is not None:
+                self.left_out.append({"source": series.stem, "reason": part["reason"]})
+
+    def __len__(self) -> int:
+        return self._first[-1]
+
+    def samples(self, start: int, stop: int) -> Iterator[Sample]:
+        """Samples ``start`` to ``stop`` (excluded) of the whole row."""
+        series = int(np.searchsorted(self._first, start, side="right")) - 1
+        for index in range(start, stop):
+            while index >= self._first[series + 1]:
+                series += 1
+            part = self._read_part(series)[index - self._first[series]]
+            yield Sample(sample_key(index), part.image, part.label, part.record)
+
+    def _file(self, series: Series, suffix: str) -> Path:
+        return self._parts / f"{series.stem}.{suffix}"
+
+    def _read_part(self, series: int) -> list[Sample]:
+        if self._last_read[0] != series:
+            path = self._file(self._series[series], "tar")
+            self._last_read = (series, list(read_tar(path.read_bytes(), str(path))))
+        return self._last_read[1]
+
+    def _make_part(self, series: Series) -> None:
+        summary = self._file(series, "json")
+        if summary.is_file() and self._options.skip_bad:
+            return
+        if summary.is_file() and json.loads(summary.read_text(encoding="utf-8"))["reason"] is None:
+            return
+        count, reason = 0, None
+        try:
+            count = write_shard(self._file(series, "tar"), self._slices(series))
+        except SpiderError as error:
+            if not self._options.skip_bad:
+                raise
+            reason = f"{error.path.name}: {error.reason}"
+        write_text(summary, json.dumps({"samples": count, "reason": reason}))
+
+    def _slices(self, series: Series) -> Iterator[Sample]:
+        assert series.mask is not None
+        mask = read_mask(series.mask)
+        image = None
+        if self._images and series.image is not None:
+            image = read_image(series.image)
+            check_pair(image, mask, series.mask)
+        indices = annotated(mask.array, mask.spacing_mm[0], self._options.slice_step_mm)
+        labels = label_slices(mask, self._options.grid, indices)
+        images = None if image is None else image_slices(image, self._options.grid, indices)
+        for place, index in enumerate(indices):
+            record = {
+                "source": series.stem,
+                "patient": series.patient,
+                "contrast": series.contrast,
+                "slice": index,
+                "slices": len(mask.array),
+                "spacing_mm": [round(value, 6) for value in mask.spacing_mm],
+            }
+            picture = None if images is None else images[place].astype(np.float16)
+            yield Sample(sample_key(place), picture, labels[place], record)
+
+
+def grid_identity(grid: Grid) -> dict[str, Any]:
+    """The grid as a manifest has it."""
+    return asdict(grid) | {"shape": list(grid.shape)}
+
+
+def fingerprint(path: Path | None) -> str | None:
+    """SHA-256 over the size and both ends of a file; None for no file."""
+    if path is None:
+        return None
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        digest.update(file.read(_ENDS_BYTES))
+        file.seek(max(0, size - _ENDS_BYTES))
+        digest.update(file.read())
+    return digest.hexdigest()

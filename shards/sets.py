@@ -1,0 +1,204 @@
+"""The sets of this project: what each is made of, and building those that are missing."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shards.build import build_set, clear_set
+from shards.folder import Series, SpiderError, find_series, has_layout
+from shards.manifest import MANIFEST, SCHEMA, Manifest, identity_difference, load_manifest
+from shards.options import DEFAULT_DATA_DIR, ShardOptions
+from shards.phantom_folder import PHANTOM_FOLDER, ensure_data, is_phantom
+from shards.sample import ShardError
+from shards.series_samples import SeriesSamples, grid_identity
+from shards.split import OVERVIEW, Split, load_or_make_split
+from shards.synthetic_samples import SyntheticSamples
+from shards.workers import ALONE, Workers, one_builder
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Kind:
+    """Slices of which patients and contrasts; without images they come from the label maps' folder."""
+
+    part: str
+    contrast: str | None = None
+
+
+_SLICES = {
+    "labels": _Kind(part="train"),
+    "labels_val": _Kind(part="validation"),
+    "real_t1_train": _Kind(part="train", contrast="t1"),
+    "real_t1_val": _Kind(part="validation", contrast="t1"),
+    "real_t2_val": _Kind(part="validation", contrast="t2"),
+}
+_SYNTHETIC, _BANK = "synthetic", "labels"
+SETS = ("labels", "labels_val", _SYNTHETIC, "real_t1_train", "real_t1_val", "real_t2_val")
+
+
+def ensure_sets(names: Iterable[str], options: ShardOptions, workers: Workers = ALONE) -> dict[str, Path]:
+    """Build the sets that are missing and return the folders of all.
+
+    A set that is complete is used, and compared first with what is asked for. Where the default data folder
+    holds no data (the shards came from elsewhere) and nothing has to be built, there is nothing to compare.
+    Several processes may call this at once: one builds, the others wait.
+
+    Args:
+        names: entries of ``SETS``; what they are made of is added.
+        options: where from, where to, and how.
+        workers: processes that call this together and share the work.
+
+    Returns:
+        Folder of every set in ``names`` and of those they are made of.
+
+    Raises:
+        SpiderError: a folder or a series cannot be read.
+        ShardError: an unknown name, a broken set, or a complete one made from other data or with other
+            options (``rebuild`` replaces it).
+    """
+    wanted = set(names)
+    if unknown := wanted - set(SETS):
+        raise ShardError(f"no set is called {', '.join(sorted(unknown))}; there are {', '.join(SETS)}")
+    wanted |= {_BANK} if _SYNTHETIC in wanted else set()
+    folders = {name: options.shards_dir / name for name in SETS if name in wanted}
+    with one_builder(options.shards_dir, workers):
+        _Session(options, workers, folders).run()
+        workers.barrier()
+    return folders
+
+
+class _Session:
+    """One call of :func:`ensure_sets`."""
+
+    def __init__(self, options: ShardOptions, workers: Workers, folders: dict[str, Path]) -> None:
+        self._options = options
+        self._workers = workers
+        self._folders = folders
+        self._errors: dict[str, SpiderError] = {}
+
+    def run(self) -> None:
+        data_dir, labels_dir = self._sources()
+        if data_dir is None and labels_dir is None:
+            for folder in self._folders.values():
+                self._report_unchecked(folder)
+            return
+        found = {path: self._find(path) for path in (data_dir, labels_dir) if path is not None}
+        split = self._split(found)
+        for name, folder in self._folders.items():
+            path = labels_dir if _needs_masks_only(name) else data_dir
+            if path is None:
+                self._report_unchecked(folder)
+            else:
+                self._ensure(name, found[path], split, is_phantom(path))
+        for error in self._errors.values():
+            self._workers.say(f"left out: {error}")
+
+    def _sources(self) -> tuple[Path | None, Path | None]:
+        """The folders of images and of label maps; None where nothing is needed from it."""
+        options = self._options
+        missing = {name for name, folder in self._folders.items() if not (folder / MANIFEST).is_file()}
+        masks_only = {name for name in self._folders if _needs_masks_only(name)}
+        own_labels = options.labels_dir is not None
+        from_data = self._folders.keys() - masks_only if own_labels else self._folders.keys()
+        standard = options.data_dir == DEFAULT_DATA_DIR and not has_layout(options.data_dir)
+        data_dir = None
+        if from_data and not (standard and not options.use_dummy_data and not from_data & missing):
+            use_phantom = options.use_dummy_data or standard
+            if self._workers.rank == 0:
+                ensure_data(options.data_dir, use_phantom)
+            self._workers.barrier()
+            data_dir = options.data_dir / PHANTOM_FOLDER if use_phantom else options.data_dir
+            if use_phantom:
+                self._workers.say(f"using the phantom in {data_dir}")
+        if not own_labels:
+            return data_dir, data_dir
+        return data_dir, options.labels_dir if masks_only else None
+
+    def _find(self, path: Path) -> list[Series]:
+        def leave_out(error: SpiderError) -> None:
+            self._errors[str(error)] = error
+
+        return find_series(path, leave_out if self._options.skip_bad else None)
+
+    def _split(self, found: dict[Path, list[Series]]) -> Split:
+        patients = {series.patient for group in found.values() for series in group}
+        if not self._options.use_dummy_data:
+            # Also those that are not read this time: a new split is cut over all patients at once.
+            for path in (self._options.data_dir, self._options.labels_dir):
+                if path is not None and path not in found and has_layout(path):
+                    patients |= {series.patient for series in self._find(path)}
+        overview = next((path / OVERVIEW for path in found if (path / OVERVIEW).is_file()), None)
+        if self._options.split is not None and not self._options.split.is_file():
+            self._workers.say(f"{self._options.split} is not there yet: making it")
+        if self._workers.rank == 0:
+            load_or_make_split(self._options.split_file, patients, overview, self._options.seed)
+        self._workers.barrier()
+        return load_or_make_split(self._options.split_file, patients, overview, self._options.seed)
+
+    def _ensure(self, name: str, series: list[Series], split: Split, phantom: bool) -> None:
+        folder = self._folders[name]
+        source: SyntheticSamples | SeriesSamples
+        if name == _SYNTHETIC:
+            source = SyntheticSamples(self._folders[_BANK], self._options)
+        else:
+            kind = _SLICES[name]
+            chosen = [s for s in series if s.patient in split.part(kind.part) and _fits(s, kind)]
+            source = SeriesSamples(chosen, kind.contrast is not None, self._options)
+        identity: dict[str, Any] = {
+            "schema": SCHEMA,
+            "set": name,
+            "samples_per_shard": self._options.samples_per_shard,
+            **source.identity(),
+        }
+        if (folder / MANIFEST).is_file():
+            difference = identity_difference(identity, load_manifest(folder).identity)
+            if difference is None:
+                self._report(folder, "complete")
+                return
+            if not self._options.rebuild:
+                raise ShardError(
+                    f"{folder}: was made with other {difference}; "
+                    "take another --shards-dir, or --rebuild to replace it"
+                )
+            self._workers.barrier()
+            if self._workers.rank == 0:
+                clear_set(folder)
+        build_set(
+            folder,
+            source,
+            identity,
+            phantom=phantom,
+            samples_per_shard=self._options.samples_per_shard,
+            workers=self._workers,
+        )
+        self._report(folder, "wrote")
+
+    def _report_unchecked(self, folder: Path) -> None:
+        """A complete set whose sources are not here; that it has the wanted grid can still be seen."""
+        grid = load_manifest(folder).identity.get("grid")
+        if grid is not None and grid != grid_identity(self._options.grid):
+            raise ShardError(f"{folder}: was made with another grid; take another --shards-dir")
+        self._report(folder, "complete")
+
+    def _report(self, folder: Path, what: str) -> None:
+        manifest = load_manifest(folder)
+        self._workers.say(_summary(folder, manifest, what))
+        for entry in manifest.left_out:
+            self._workers.say(f"  left out: {entry['source']} ({entry['reason']})")
+
+
+def _needs_masks_only(name: str) -> bool:
+    return name == _SYNTHETIC or _SLICES[name].contrast is None
+
+
+def _fits(series: Series, kind: _Kind) -> bool:
+    if series.mask is None:
+        return False
+    return kind.contrast is None or (series.contrast == kind.contrast and series.image is not None)
+
+
+def _summary(folder: Path, manifest: Manifest, what: str) -> str:
+    size = sum(entry.bytes for entry in manifest.shards) / 1e6
+    origin = " (phantom)" if manifest.phantom else ""
+    counts = f"{manifest.samples} samples in {len(manifest.shards)} shards, {size:.1f} MB"
+    return f"{what} {folder}{origin}: {counts}"
