@@ -2,8 +2,19 @@
 
 from gen.anatomy import LabelScheme, label_scheme
 from gen.config import GeneratorConfig
+from gen.dataset import SpineSynthGenerator, SyntheticDataset
 from gen.generator import draw, render
 from gen.params import Params
 from gen.presets import preset
 
-__all__ = ["GeneratorConfig", "LabelScheme", "Params", "draw", "label_scheme", "preset", "render"]
+__all__ = [
+    "GeneratorConfig",
+    "LabelScheme",
+    "Params",
+    "SpineSynthGenerator",
+    "SyntheticDataset",
+    "draw",
+    "label_scheme",
+    "preset",
+    "render",
+]

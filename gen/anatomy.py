@@ -204,3 +204,17 @@ def spider_values() -> np.ndarray:
         values[disc_code(rank)] = SPIDER_DISC_OFFSET + rank
     values[CANAL] = SPIDER_CANAL
     return values
+
+
+def codes_of_spider() -> np.ndarray:
+    """Dense code of every SPIDER value up to 255 that counts from the bottom (int16); -1 where there is none.
+
+    A partly visible vertebra (101-125) has the code of the whole one.
+    """
+    codes = np.full(CODES, -1, dtype=np.int16)
+    codes[BACKGROUND] = BACKGROUND
+    codes[SPIDER_CANAL] = CANAL
+    for rank in range(1, MAX_RANK + 1):
+        codes[rank] = codes[SPIDER_PARTIAL_OFFSET + rank] = vertebra_code(rank)
+        codes[SPIDER_DISC_OFFSET + rank] = disc_code(rank)
+    return codes

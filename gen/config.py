@@ -47,8 +47,8 @@ class GeometryConfig:
     crop_probability: float = 0.5
     """Probability of a smaller field of view."""
     crop_mm: Range = (0.0, 70.0)
-    """What a smaller field of view loses in front, behind and at the head end, mm each; never the foot end,
-    where the counting of vertebrae starts."""
+    """What a smaller field of view loses in front, behind and at the head end, mm each (at most 30 % of
+    the axis); never the foot end, where the counting of vertebrae starts."""
 
     def __post_init__(self) -> None:
         _check(self)

@@ -14,6 +14,8 @@ from gen.separable import centred_positions, smooth_field
 
 SQUARINGS = 5
 COARSENING = 4
+MOST_CROPPED = 0.3
+"""Greatest share of an axis that a smaller field of view loses at one side."""
 
 
 def draw_spatial(config: GeometryConfig, random: SampleRandom, maps: int, dims: int) -> SpatialParams:
@@ -75,7 +77,7 @@ def deform(bank: Tensor, params: SpatialParams, spacing_mm: Sequence[float]) -> 
         inside &= (index >= 0) & (index < count)
         flat = flat * count + index.clamp(0, count - 1)
     codes = torch.where(inside, bank.reshape(-1)[flat], IGNORE).reshape(batch, *grid)
-    return _crop(codes, params.crop_mm, axes[-2], axes[-1], spacing_mm)
+    return _crop(codes, params.crop_mm, axes[-2], axes[-1])
 
 
 def displacement(params: SpatialParams, grid: Sequence[int], spacing_mm: Sequence[float]) -> Tensor:
@@ -110,19 +112,16 @@ def displacement(params: SpatialParams, grid: Sequence[int], spacing_mm: Sequenc
     return functional.interpolate(moved, size=tuple(grid), mode=mode, align_corners=True)
 
 
-def _crop(
-    codes: Tensor, crop_mm: Tensor, rows: Tensor, columns: Tensor, spacing_mm: Sequence[float]
-) -> Tensor:
-    """Set codes outside a smaller field of view to 255."""
-    head = rows[0] - spacing_mm[-2] / 2 + crop_mm[:, 0]
-    front = columns[0] - spacing_mm[-1] / 2 + crop_mm[:, 1]
-    back = columns[-1] + spacing_mm[-1] / 2 - crop_mm[:, 2]
-    seen = (rows >= head.unsqueeze(1)).unsqueeze(2) & (
-        (columns >= front.unsqueeze(1)) & (columns <= back.unsqueeze(1))
-    ).unsqueeze(1)
-    if codes.dim() == 4:
-        seen = seen.unsqueeze(1)
-    return torch.where(seen, codes, IGNORE)
+def _crop(codes: Tensor, crop_mm: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Set codes outside a smaller field of view to 255; no side loses more than ``MOST_CROPPED``."""
+    lost = torch.minimum(
+        crop_mm, MOST_CROPPED * torch.stack((rows[-1] - rows[0], *2 * [columns[-1] - columns[0]]))
+    )
+    head, front, back = lost.unsqueeze(2).unbind(1)
+    seen_rows = rows - rows[0] >= head
+    seen_columns = (columns - columns[0] >= front) & (columns[-1] - columns >= back)
+    seen = seen_rows.unsqueeze(2) & seen_columns.unsqueeze(1)
+    return torch.where(seen if codes.dim() == 3 else seen.unsqueeze(1), codes, IGNORE)
 
 
 def identity_geometry() -> GeometryConfig:

@@ -1,0 +1,283 @@
+"""The public face of the generator: label maps in, synthetic MRI out."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from gen.anatomy import CODES, IGNORE, VALID_CODES, codes_of_spider, label_scheme, spider_values
+from gen.config import GeneratorConfig
+from gen.generator import draw, render
+from gen.params import Params
+from gen.presets import preset
+from gen.spatial import identity_geometry
+
+Array = TypeVar("Array", np.ndarray, Tensor)
+
+
+class SpineSynthGenerator:
+    """Synthetic lumbar-spine MRI from label maps.
+
+    Label maps are integer arrays of shape ``(H, W)``, ``(Z, H, W)`` (a volume of sagittal slices),
+    ``(B, 1, H, W)`` or ``(B, 1, Z, H, W)``; rows run from head to foot, columns from front to back.
+
+    Args:
+        contrast_type: ``"T1"``, ``"T2"``, ``"random"``, or ``"spine"``, the mixture made for training.
+        resolution_range: least and greatest acquired spacing over grid spacing, from 1.
+        add_bias_field: shade by a bias field and the coil.
+        add_noise: add Rician noise.
+        add_motion: blur some pictures along a line.
+        labels: values of the label maps and targets: ``"14"`` (0-13, 255 = not annotated), ``"dense"``
+            (``gen.anatomy``) or ``"spider"`` (1-25, 100, 101-125, 201-225).
+        spacing_mm: spacing of the label maps in the sagittal plane.
+        seed: seed of the draws unless a call names its own.
+        config: a whole configuration, in place of all the arguments before ``labels``.
+
+    Raises:
+        ValueError: an unknown contrast or label scheme, or a range that is empty or out of bounds.
+
+    Example:
+        >>> import numpy as np
+        >>> spine = np.zeros((64, 48), dtype=np.uint8)
+        >>> spine[20:30, 10:24], spine[30:34, 10:24], spine[10:50, 28:33] = 1, 7, 13
+        >>> SpineSynthGenerator(contrast_type="T2").generate_synthetic_mri(spine).shape
+        (64, 48)
+    """
+
+    def __init__(
+        self,
+        contrast_type: str = "random",
+        resolution_range: tuple[float, float] = (1.0, 4.0),
+        add_bias_field: bool = True,
+        add_noise: bool = True,
+        add_motion: bool = False,
+        *,
+        labels: str | int = "14",
+        spacing_mm: float | None = None,
+        seed: int = 0,
+        config: GeneratorConfig | None = None,
+    ) -> None:
+        self.labels = str(labels)
+        self.seed = seed
+        self._to_codes, self._from_codes = _tables(self.labels)
+        if config is None:
+            config = _configure(contrast_type, tuple(resolution_range), add_bias_field, add_noise, add_motion)
+        if spacing_mm is not None:
+            config = replace(config, spacing_mm=spacing_mm)
+        if self.labels == "14":
+            # Here 255 stands for vertebrae above the sixth, which are tissue, not the end of the scan.
+            config = replace(config, tissues=replace(config.tissues, outside_probability=0.0))
+        self.config = config
+
+    def generate_synthetic_mri(
+        self,
+        label_map: Array,
+        contrast_alpha: float | None = None,
+        *,
+        seed: int | None = None,
+        index: int = 0,
+    ) -> Array:
+        """Picture that lies exactly on ``label_map``: anatomy does not move.
+
+        Args:
+            label_map: one map or a batch of them, see the class.
+            contrast_alpha: 0 for T1, 1 for T2, between them for what lies between; None for the
+                generator's own contrast.
+            seed: with ``index``, chooses the draw; the generator's seed by default.
+            index: number of the first sample; a batch takes the following ones.
+
+        Returns:
+            Values in [0, 1], float32, of the shape, kind (NumPy or torch) and device of ``label_map``.
+
+        Raises:
+            TypeError: the map does not hold integers.
+            ValueError: a wrong shape, an unknown label, or ``contrast_alpha`` outside 0..1.
+        """
+        codes, shape = self._codes(label_map)
+        config = replace(self.config, geometry=identity_geometry())
+        if contrast_alpha is not None:
+            alpha = float(contrast_alpha)
+            contrast = replace(config.contrast, random_probability=0.0, alpha=(alpha, alpha))
+            config = replace(config, contrast=contrast)
+        indices = torch.arange(index, index + len(codes))
+        params = self._draw(config, codes, seed, indices, torch.arange(len(codes)))
+        image = render(codes, params)[0].reshape(shape)
+        return image.cpu().numpy() if isinstance(label_map, np.ndarray) else image
+
+    def sample(
+        self,
+        label_maps: Array,
+        *,
+        indices: Sequence[int] | Tensor,
+        seed: int | None = None,
+        maps: Sequence[int] | Tensor | None = None,
+    ) -> tuple[Array, Array]:
+        """Deformed pictures with their targets.
+
+        Args:
+            label_maps: the label bank, one map or a batch of ``N``, see the class.
+            indices: sample numbers, ``B`` of them; a sample is the same in whatever call it stands.
+            seed: the generator's seed by default.
+            maps: map of each sample; drawn from the bank by default.
+
+        Returns:
+            Image, float32 in [0, 1], ``(B, 1, *grid)``, and target in the scheme of the generator,
+            ``(B, *grid)``: uint8 (int16 for ``"spider"``), 255 where nothing is annotated.
+
+        Raises:
+            TypeError: the maps do not hold integers.
+            ValueError: a wrong shape, an unknown label, or no index.
+        """
+        codes, _ = self._codes(label_maps)
+        chosen = None if maps is None else torch.as_tensor(maps)
+        params = self._draw(self.config, codes, seed, torch.as_tensor(indices), chosen)
+        image, moved = render(codes, params)
+        target = self._from_codes.to(moved.device)[moved.long()]
+        if isinstance(label_maps, np.ndarray):
+            return image.cpu().numpy(), target.cpu().numpy()
+        return image, target
+
+    def _draw(
+        self,
+        config: GeneratorConfig,
+        codes: Tensor,
+        seed: int | None,
+        indices: Tensor,
+        maps: Tensor | None,
+    ) -> Params:
+        params = draw(
+            config,
+            self.seed if seed is None else seed,
+            indices,
+            maps=len(codes),
+            dims=codes.dim() - 1,
+            device=codes.device,
+        )
+        if maps is None:
+            return params
+        if maps.shape != indices.shape or int(maps.min()) < 0 or int(maps.max()) >= len(codes):
+            raise ValueError(f"maps {maps.tolist()} do not name one of {len(codes)} maps per index")
+        spatial = replace(params.spatial, map_index=maps.to(codes.device, torch.int64))
+        return replace(params, spatial=spatial)
+
+    def _codes(self, label_map: np.ndarray | Tensor) -> tuple[Tensor, tuple[int, ...]]:
+        """Dense codes, uint8 ``(N, *grid)``, and the shape that an image of these maps has."""
+        values = torch.as_tensor(label_map)
+        if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
+            raise TypeError(f"a label map holds integers, not {values.dtype}")
+        shape = tuple(values.shape)
+        if values.dim() in (2, 3):
+            values = values.unsqueeze(0)
+        elif values.dim() in (4, 5) and shape[1] == 1:
+            values = values.squeeze(1)
+        else:
+            raise ValueError(
+                f"label map of shape {shape}; want (H, W), (Z, H, W), (B, 1, H, W) or (B, 1, Z, H, W)"
+            )
+        if values.numel() == 0 or min(values.shape[-2:]) < 2:
+            raise ValueError(f"label map of shape {shape} has less than 2 rows or columns, or nothing at all")
+        low, high = int(values.min()), int(values.max())
+        if low < 0 or high >= CODES:
+            raise ValueError(self._unknown(low if low < 0 else high))
+        codes = self._to_codes.to(values.device)[values.long()]
+        wrong = codes < 0
+        if bool(wrong.any()):
+            raise ValueError(self._unknown(int(values[wrong][0])))
+        return codes.to(torch.uint8), shape
+
+    def _unknown(self, value: int) -> str:
+        known = (self._to_codes >= 0).nonzero().flatten().tolist()
+        return f"label {value} is not a value of the scheme {self.labels!r} ({_spans(known)})"
+
+
+def _spans(values: list[int]) -> str:
+    """Numbers as spans: ``0-13, 255``."""
+    starts = [v for v in values if v - 1 not in values]
+    ends = [v for v in values if v + 1 not in values]
+    return ", ".join(f"{a}-{b}" if a < b else f"{a}" for a, b in zip(starts, ends, strict=True))
+
+
+def _tables(labels: str) -> tuple[Tensor, Tensor]:
+    """Dense code of every label value (-1 where unknown), and label value of every dense code."""
+    every = torch.arange(CODES, dtype=torch.uint8)
+    if labels == "14":
+        scheme = label_scheme(labels)
+        codes = scheme.decode(every).short()
+        codes[scheme.num_classes : IGNORE] = -1
+        return codes, scheme.encode(every)
+    if labels == "dense":
+        codes = torch.full((CODES,), -1, dtype=torch.int16)
+        codes[list(VALID_CODES)] = torch.tensor(VALID_CODES, dtype=torch.int16)
+        return codes, every
+    if labels == "spider":
+        values = torch.from_numpy(spider_values())
+        values[IGNORE] = IGNORE
+        return torch.from_numpy(codes_of_spider()), values
+    raise ValueError(f"no label scheme is called {labels!r}; there are '14', 'dense', 'spider'")
+
+
+def _configure(
+    contrast_type: str,
+    resolution_range: tuple[float, ...],
+    add_bias_field: bool,
+    add_noise: bool,
+    add_motion: bool,
+) -> GeneratorConfig:
+    config = preset(contrast_type)
+    if len(resolution_range) != 2:
+        raise ValueError(f"resolution_range is {resolution_range}; want (least, greatest) factor")
+    low, high = resolution_range
+    native = config.acquisition.native_probability if low == 1 else 0.0
+    artefacts = config.artefacts
+    if not add_bias_field:
+        artefacts = replace(artefacts, bias_probability=0.0, coil_probability=0.0)
+    if not add_noise:
+        artefacts = replace(artefacts, noise_probability=0.0)
+    artefacts = replace(artefacts, motion_probability=0.5 if add_motion else 0.0)
+    return replace(
+        config,
+        acquisition=replace(config.acquisition, factor=(low, high), native_probability=native),
+        artefacts=artefacts,
+    )
+
+
+class SyntheticDataset(Dataset[tuple[Tensor, Tensor]]):
+    """``num_augmentations`` deformed pictures of every label map, the same every time.
+
+    Args:
+        label_maps: maps of shape ``(H, W)`` or ``(Z, H, W)``.
+        generator: how they are rendered; its seed makes the series.
+        num_augmentations: pictures per map.
+
+    ``dataset[i]`` shows map ``i // num_augmentations``: image, float32 in [0, 1], ``(1, *grid)``, and
+    target in the generator's label scheme, int64, ``(*grid)``, 255 where nothing is annotated.
+
+    Raises:
+        ValueError: no map, or less than one picture per map.
+    """
+
+    def __init__(
+        self,
+        label_maps: Sequence[np.ndarray | Tensor],
+        generator: SpineSynthGenerator,
+        num_augmentations: int = 5,
+    ) -> None:
+        if len(label_maps) == 0 or num_augmentations < 1:
+            raise ValueError(f"{len(label_maps)} maps x {num_augmentations} pictures make an empty dataset")
+        self.label_maps = [torch.as_tensor(label_map) for label_map in label_maps]
+        self.generator = generator
+        self.num_augmentations = num_augmentations
+
+    def __len__(self) -> int:
+        return len(self.label_maps) * self.num_augmentations
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"sample {index} of a dataset of {len(self)}")
+        label_map = self.label_maps[index // self.num_augmentations]
+        image, target = self.generator.sample(label_map, indices=[index], maps=[0])
+        return image[0], target[0].long()
