@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from gen import preset
 from shards.slices import SLICE_STEP_MM, Grid
 
 DEFAULT_DATA_DIR = Path("data")
@@ -45,6 +46,7 @@ class ShardOptions:
         for name in ("samples_per_shard", "synthetic_samples"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} must be at least 1")
+        preset(self.preset)
         if not self.slice_step_mm > 0:
             raise ValueError(f"slice_step_mm {self.slice_step_mm} must be more than 0")
 

@@ -1,0 +1,76 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shards.options import ShardOptions
+from shards.slices import Grid
+from shards.spider import write_mha
+
+SPACING_MM = (4.0, 2.0, 1.5)
+SHAPE = (5, 60, 48)
+
+
+@pytest.fixture
+def spine_mask() -> Callable[..., np.ndarray]:
+    """A block spine: vertebrae 1.. from the bottom, the disc below each, a canal; SPIDER values."""
+
+    def make(vertebrae: int = 3, renumber: Callable[[int], int] = lambda number: number) -> np.ndarray:
+        mask = np.zeros(SHAPE, dtype=np.int16)
+        for number in range(1, vertebrae + 1):
+            bottom = SHAPE[1] - 8 - 12 * (number - 1)
+            mask[1:-1, bottom - 8 : bottom, 16:26] = renumber(number)
+            mask[1:-1, bottom : bottom + 3, 16:26] = 200 + renumber(number)
+        mask[2, 6:-4, 27:31] = 100
+        return mask
+
+    return make
+
+
+@pytest.fixture
+def spider_folder(tmp_path: Path, spine_mask: Callable[..., np.ndarray]) -> Callable[..., Path]:
+    """Writes a small folder in SPIDER layout: T1 and T2 of some patients, both storage layouts."""
+
+    def make(patients: int = 6, name: str = "spider", images: bool = True, nested: bool = True) -> Path:
+        folder = tmp_path / name
+        for patient in range(1, patients + 1):
+            random = np.random.default_rng(patient)
+            mask = spine_mask(3 + patient % 2)
+            for contrast in ("t1", "t2"):
+                image = (100 * (mask > 0) + random.integers(1, 50, SHAPE)).astype(np.int16)
+                storage = "PIR" if patient % 2 else "LPS"
+                for kind, array in (("images", image), ("masks", mask)):
+                    place = folder / kind / kind if nested else folder / kind
+                    if images or kind == "masks":
+                        write_mha(array, SPACING_MM, storage, place / f"{patient}_{contrast}.mha")
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> Callable[..., ShardOptions]:
+    """Options for small sets on a small grid."""
+
+    def make(data_dir: Path, **changes: object) -> ShardOptions:
+        defaults = {
+            "shards_dir": tmp_path / "shards",
+            "grid": Grid(spacing_mm=2.0, shape=(64, 48)),
+            "samples_per_shard": 5,
+            "synthetic_samples": 7,
+            "device": "cpu",
+        }
+        return ShardOptions(data_dir=data_dir, **(defaults | changes))
+
+    return make
+
+
+@pytest.fixture
+def spider_mini() -> Path:
+    """Real series, where the environment names them."""
+    path = os.environ.get("SPIDER_MINI")
+    if not path or not Path(path).is_dir():
+        pytest.skip("SPIDER_MINI does not name a folder with real series")
+    return Path(path)
