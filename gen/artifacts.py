@@ -62,6 +62,8 @@ def move(image: Tensor, params: ArtefactParams, spacing_mm: Sequence[float]) -> 
     pixel = spacing_mm[-2]
     beyond = (along.abs() - params.motion_mm[:, None, None] / 2).clamp(min=0)
     kernel = (1 - aside.abs() / pixel).clamp(min=0) * (1 - beyond / pixel).clamp(min=0)
+    still = (offsets[:, None] == 0) & (offsets == 0)
+    kernel = torch.where(params.motion_mm[:, None, None] > 0, kernel, still.float())
     planes = image if image.dim() == 4 else image.unsqueeze(1)
     # Rows of unit sum come from kornia; reflection needs more pixels than half a kernel.
     mode = "reflect" if min(planes.shape[-2:]) > MOTION_REACH else "replicate"

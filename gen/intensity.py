@@ -51,9 +51,10 @@ def quantiles(values: Tensor, counted: Tensor, low: Tensor, high: Tensor) -> tup
     counts = torch.zeros(len(values), BINS, dtype=torch.int32, device=values.device)
     counts.scatter_add_(1, bins, counted.int())
     below = counts.cumsum(1)
-    total = below[:, -1:].float()
-    shares = torch.stack((low, high), dim=1)
-    index = (below.unsqueeze(1).float() < (shares * total).unsqueeze(2)).sum(2).clamp(max=BINS - 1)
-    edges = torch.stack((index[:, 0], index[:, 1] + 1), dim=1)
+    total = below[:, -1].float()
+    # The low edge skips empty bins, the high edge stops at the last one with content.
+    first = (below <= (low * total)[:, None]).sum(1).clamp(max=BINS - 1)
+    last = (below < (high * total)[:, None]).sum(1).clamp(max=BINS - 1)
+    edges = torch.stack((first, last + 1), dim=1)
     found = least + width * edges
     return found[:, 0], found[:, 1]
