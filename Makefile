@@ -1,0 +1,68 @@
+# Everything a newcomer needs: `make` does the main job, `make test` tests, `make help` lists the rest.
+
+DATA ?=
+LABELS ?=
+SPLIT ?=
+SHARDS ?= data/shards
+EPOCHS ?=
+CLASSES ?=
+DEVICE ?= auto
+PYTHON ?= python3
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+SETS := $(if $(DATA),--data-dir "$(DATA)") $(if $(LABELS),--labels-dir "$(LABELS)") \
+	$(if $(SPLIT),--split "$(SPLIT)") --shards-dir "$(SHARDS)" --device $(DEVICE)
+CHOICES := $(if $(CLASSES),--num-classes $(CLASSES))
+
+.DEFAULT_GOAL := all
+.PHONY: all setup shards train eval demo test test-all lint bench clean help
+
+all: ## the main job: shards, both models, the report on their robustness
+	$(MAKE) shards
+	$(MAKE) train
+	$(MAKE) eval
+
+setup: $(READY) ## create .venv and install (again when pyproject.toml or constraints.txt change)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: $(PYTHON) is older than Python 3.11; try make PYTHON=python3.12" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $(READY)
+
+shards: $(READY) ## write the sets of slices and synthetic samples to SHARDS
+	$(BIN)/python shards/main.py $(SETS)
+
+train: $(READY) ## train Model A (synthetic only) and Model B (real T1 only)
+	$(BIN)/torchrun --standalone train/main.py $(SETS) $(CHOICES) $(if $(EPOCHS),--epochs $(EPOCHS)) --resume
+
+eval: $(READY) ## measure both models and write results/evaluation_results/report.md
+	$(BIN)/python eval/main.py $(SETS) $(CHOICES)
+
+demo: $(READY) ## write pictures of what the generator does to results/demo
+	$(BIN)/python example.py --demo all --output-dir results/demo
+
+test: $(READY) ## the fast tests (real data: set SPIDER_MINI)
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-all: $(READY) ## all tests, with the slow ones
+	$(BIN)/python -m pytest -n 2
+
+lint: $(READY) ## formatting, style and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(READY) ## measure the generator's speed on DEVICE
+	$(BIN)/python benchmarks/render.py --device $(DEVICE)
+
+clean: ## remove what was installed and cached; data, models and results stay
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
+	@echo "Variables: DATA= LABELS= SPLIT= SHARDS=$(SHARDS) EPOCHS= CLASSES= DEVICE=$(DEVICE) PYTHON=$(PYTHON)"
