@@ -1,0 +1,144 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from eval.outcome import ModelFacts, Outcome, SetFacts
+from gen.anatomy import CANAL, STRUCTURES, disc_code, label_scheme, spider_values, vertebra_code
+from shards.spider import write_mha
+from train.checkpoint import Checkpoint, save_checkpoint
+from train.unet import UNet
+
+PITCH = 34
+DISC = 10
+
+
+def draw_spine(
+    *, levels=6, lean=0.15, bottom=300, column=90.0, slices=1, shape=(320, 256), stub=True, arches=True
+):
+    """Dense codes of a leaning spine: bodies and discs in front of a canal, spinous processes behind it."""
+    rows, columns = np.indices(shape).astype(float)
+    down, right = rows - bottom, columns - column
+    across = (right + lean * down) / np.hypot(1, lean)
+    up = (lean * right - down) / np.hypot(1, lean)
+    codes = np.zeros(shape, dtype=np.uint8)
+    for level in range(levels + (1 if stub else 0)):
+        low = level * PITCH
+        high = min(low + PITCH, levels * PITCH + 20)
+        in_front = (across > 0) & (across < 35)
+        codes[in_front & (up >= low) & (up < low + DISC - 1)] = disc_code(level + 1)
+        codes[in_front & (up >= low + DISC) & (up < high - 1)] = vertebra_code(level + 1)
+        if arches:
+            # A spinous process hangs below the middle of its body.
+            middle = low + DISC + (PITCH - DISC) / 2 - 0.28 * PITCH
+            behind = (across > 60) & (across < 85)
+            codes[behind & (abs(up - middle) < 9)] = vertebra_code(level + 1)
+    codes[(across > 40) & (across < 54) & (up > -20)] = CANAL
+    return np.repeat(codes[None], slices, axis=0)
+
+
+@pytest.fixture
+def spine():
+    return draw_spine
+
+
+@pytest.fixture
+def to_structures():
+    def convert(codes):
+        return label_scheme("4").encode(torch.from_numpy(codes)).numpy()
+
+    return convert
+
+
+@pytest.fixture
+def spider_folder(tmp_path):
+    """Four drawn patients in SPIDER layout, T1 and T2, and a split with two of them in validation."""
+    folder = tmp_path / "spider"
+    values = spider_values()
+    for patient in (1, 2, 3, 4):
+        codes = draw_spine(levels=5, lean=0.1, slices=3, shape=(240, 192), bottom=210, column=60.0 + patient)
+        for contrast, storage in (("t1", "LPS"), ("t2", "PIR")):
+            draw = np.random.Generator(np.random.PCG64(patient))
+            image = (codes > 0) * 300 + 100 + draw.integers(0, 60, codes.shape)
+            stem = f"{patient}_{contrast}"
+            spacing = (4.0, 1.0, 1.0)
+            write_mha(image.astype(np.int16), spacing, storage, folder / "images" / f"{stem}.mha")
+            write_mha(values[codes], spacing, storage, folder / "masks" / f"{stem}.mha")
+    split = folder / "split.json"
+    split.write_text(json.dumps({"train": ["1", "2"], "validation": ["3", "4"], "test": []}))
+    return folder
+
+
+@pytest.fixture
+def save_untrained():
+    """Saves an untrained network as the trainer would."""
+
+    def save(path, model="A", num_classes=4, seed=0, spacing_mm=1.0):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            network = UNet(num_classes=num_classes, base_features=4)
+        checkpoint = Checkpoint(
+            state_dict=network.state_dict(),
+            architecture=network.architecture,
+            model=model,
+            config="{}",
+            step=7,
+            validation_dice=0.5,
+            spacing_mm=spacing_mm,
+        )
+        save_checkpoint(path, checkpoint)
+        return path
+
+    return save
+
+
+@pytest.fixture
+def outcome():
+    """Numbers of two models, two contrasts and two factors, two patients each."""
+
+    def make(
+        models=("A", "B"), dices=None, factors=(1.0, 4.0), contrasts=("t1", "t2"), phantom=False, classes=4
+    ):
+        dices = dices or {("A", "t1"): 0.8, ("A", "t2"): 0.78, ("B", "t1"): 0.9, ("B", "t2"): 0.5}
+        results = {}
+        for model in models:
+            for contrast in contrasts:
+                for factor in factors:
+                    dice = dices[model, contrast] / factor**0.5
+                    patients = {
+                        patient: dict.fromkeys(("overall", *STRUCTURES), dice + change)
+                        for patient, change in (("3", -0.1), ("4", 0.1))
+                    }
+                    names = label_scheme(classes).class_names[1:]
+                    results[model, contrast, factor] = {
+                        "description": f"{model} {contrast}",
+                        "resolution_factor": factor,
+                        "overall_dice": dice,
+                        "n_patients": 2,
+                        "n_slices": 6,
+                        "structures": {name: {"dice": dice, "n": 2} for name in STRUCTURES},
+                        "classes": {name: {"dice": dice, "n": 2} for name in names},
+                        "patients": patients,
+                    }
+        facts = {
+            model: ModelFacts(
+                checkpoint=f"models/{model}.pth",
+                num_classes=classes,
+                parameters=490_000,
+                step=100,
+                validation_dice=0.7,
+                minutes=12.5 if model == "A" else None,
+            )
+            for model in models
+        }
+        missing = {model: "models/B.pth is not there" for model in "AB" if model not in models}
+        sets = {
+            contrast: SetFacts(folder=f"shards/{contrast}", patients=2, slices=6, phantom=phantom)
+            for contrast in contrasts
+        }
+        return Outcome(
+            factors=factors, spacing_mm=1.0, models=facts, missing=missing, sets=sets, results=results
+        )
+
+    return make

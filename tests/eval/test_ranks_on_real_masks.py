@@ -1,0 +1,64 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from eval.ranks import assign_ranks
+from gen.anatomy import DISC_OFFSET, MAX_RANK, disc_code, label_scheme
+from shards.slices import resample_in_plane
+from shards.spider import read_mask
+
+needs_real_masks = pytest.mark.skipif(
+    "SPIDER_MINI" not in os.environ, reason="SPIDER_MINI does not name the folder of real masks"
+)
+SPACING = (1.0, 1.0)
+
+
+def load(path):
+    volume = read_mask(path)
+    return resample_in_plane(volume.array, volume.spacing_mm[1:], 1.0, labels=True)
+
+
+def accuracy(got, codes):
+    found = got != 0
+    vertebra = (codes > 0) & (codes <= MAX_RANK) & found
+    disc = (codes > DISC_OFFSET) & (codes <= DISC_OFFSET + MAX_RANK) & found
+    return float((got[vertebra] == codes[vertebra]).mean()), float((got[disc] == codes[disc]).mean())
+
+
+def masks(kind):
+    root = Path(os.environ["SPIDER_MINI"])
+    return sorted((root / kind / "masks" / "masks").glob("*.mha"))
+
+
+@needs_real_masks
+@pytest.mark.parametrize("kind", ["labels", "pairs"])
+def test_real_masks_get_their_ranks_back(kind):
+    encode = label_scheme("4").encode
+    chosen = masks(kind) if kind == "pairs" else masks(kind)[::6]
+    scores = []
+    for path in chosen:
+        codes = load(path)
+        got = assign_ranks(encode(torch.from_numpy(codes)).numpy(), SPACING)
+        scores.append(accuracy(got, codes))
+    vertebra, disc = np.array(scores).T
+    print(f"{kind}: vertebra mean {vertebra.mean():.3f} min {vertebra.min():.3f}, disc min {disc.min():.3f}")
+    assert disc.min() == 1.0
+    assert vertebra.mean() > 0.98
+    assert vertebra.min() > 0.94
+
+
+@needs_real_masks
+@pytest.mark.parametrize("missed", [1, 2, 3, 4, 5, 6])
+def test_missed_disc_shifts_no_rank_of_real_masks(missed):
+    scores = []
+    for path in masks("pairs")[::3]:
+        codes = load(path)
+        structures = label_scheme("4").encode(torch.from_numpy(codes)).numpy()
+        structures[codes == disc_code(missed)] = 0
+        scores.append(accuracy(assign_ranks(structures, SPACING), codes))
+    vertebra, disc = np.array(scores).T
+    assert disc.min() == 1.0
+    assert vertebra.min() > 0.9
