@@ -38,7 +38,7 @@ def ensure_data(data_dir: Path, use_phantom: bool) -> Path:
         SpiderError: ``data_dir`` is missing or not in SPIDER layout, and the phantom is not asked for.
     """
     if use_phantom:
-        write_phantom(data_dir / PHANTOM_FOLDER)
+        write_phantom(data_dir / PHANTOM_FOLDER, PHANTOM_PATIENTS)
         return data_dir / PHANTOM_FOLDER
     if not data_dir.is_dir():
         raise SpiderError(data_dir, "no such folder; expected one in SPIDER layout (images/ and masks/)")

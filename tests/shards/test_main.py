@@ -1,0 +1,96 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from shards.main import main
+from shards.read import open_set
+
+ROOT = Path(__file__).parents[2]
+
+
+def arguments_for(data: Path, shards: Path, *more: str) -> list[str]:
+    grid = [
+        "--shape",
+        "64",
+        "48",
+        "--spacing-mm",
+        "2",
+        "--samples-per-shard",
+        "3",
+        "--synthetic-samples",
+        "6",
+    ]
+    return ["--data-dir", str(data), "--shards-dir", str(shards), "--device", "cpu", *grid, *more]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_the_command_writes_sets_and_says_where(spider_folder, tmp_path, monkeypatch, capsys):
+    command = arguments_for(spider_folder(), tmp_path / "shards", "--sets", "labels", "real_t1_val")
+    monkeypatch.setattr(sys, "argv", ["shards/main.py", *command])
+    assert main() == 0
+    assert f"wrote {tmp_path / 'shards' / 'labels'}: " in capsys.readouterr().out
+    assert len(open_set(tmp_path / "shards" / "real_t1_val"))
+    assert not (tmp_path / "shards" / "synthetic").exists()
+
+
+def test_a_bad_folder_is_one_line_and_status_1(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["shards/main.py", *arguments_for(tmp_path / "nowhere", tmp_path / "s")])
+    assert main() == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and "nowhere: no such folder" in error and error.count("\n") == 1
+
+
+def test_the_script_runs_from_the_repository_root():
+    done = subprocess.run(
+        [sys.executable, "shards/main.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "--skip-bad" in done.stdout and "--samples-per-shard" in done.stdout
+
+
+@pytest.mark.slow
+def test_torchrun_writes_the_same_bytes(spider_folder, tmp_path):
+    data = spider_folder(8)
+    one, two = tmp_path / "one", tmp_path / "two"
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "shards/main.py", *arguments_for(data, one)], cwd=ROOT, check=True)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    subprocess.run(
+        [*torchrun, "shards/main.py", *arguments_for(data, two)], cwd=ROOT, check=True, env=environment
+    )
+    assert contents(one) == contents(two)
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on(spider_folder, tmp_path):
+    data = spider_folder(60)
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    command = [sys.executable, "shards/main.py"]
+    process = subprocess.Popen([*command, *arguments_for(data, killed)], cwd=ROOT)
+    while not list(killed.glob("labels/shard-*.tar")) and process.poll() is None:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    first = {path: path.stat().st_mtime_ns for path in killed.glob("labels/shard-*.tar")}
+    assert first and not (killed / "labels" / "manifest.json").exists()
+    subprocess.run([*command, *arguments_for(data, killed)], cwd=ROOT, check=True)
+    subprocess.run([*command, *arguments_for(data, whole)], cwd=ROOT, check=True)
+    assert all(path.stat().st_mtime_ns == written for path, written in first.items())
+    assert contents(killed) == contents(whole)
+
+
+@pytest.mark.slow
+def test_processes_that_ask_at_once_do_not_disturb_each_other(spider_folder, tmp_path):
+    data, shards = spider_folder(), tmp_path / "shards"
+    command = [sys.executable, "shards/main.py", *arguments_for(data, shards, "--sets", "labels")]
+    running = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    said = [process.communicate()[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0, 0]
+    assert sorted(text.split()[0] for text in said) == ["complete", "complete", "wrote"]

@@ -1,0 +1,145 @@
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+import gen
+from shards import options as shard_options
+from shards import phantom_folder, sets
+from shards.folder import SpiderError, find_series
+from shards.manifest import load_manifest
+from shards.phantom_folder import FIRST_PATIENT, ensure_data, is_phantom, write_phantom
+from shards.read import open_set
+from shards.sets import ensure_sets
+from shards.spider import check_pair, read_image, read_mask
+
+
+@dataclass
+class FakeSeries:
+    image: np.ndarray
+    mask: np.ndarray
+    spacing_mm: tuple[float, float, float]
+    storage: str
+
+
+@pytest.fixture
+def fake_phantom(monkeypatch, spine_mask):
+    """A phantom that costs nothing, and the calls that were made."""
+    calls = []
+
+    def series(seed, patient, contrast):
+        calls.append((patient, contrast))
+        mask = spine_mask(3 + patient % 2)
+        image = (mask > 0) * 100 + np.random.default_rng([seed, patient]).integers(1, 9, mask.shape)
+        return FakeSeries(image.astype(np.int16), mask, (4.0, 2.0, 1.5), "LPS" if patient % 2 else "PIR")
+
+    monkeypatch.setattr(gen, "phantom_series", series, raising=False)
+    monkeypatch.setattr(phantom_folder, "PHANTOM_PATIENTS", 6)
+    monkeypatch.setattr(phantom_folder.os, "cpu_count", lambda: 1)
+    return calls
+
+
+def test_the_phantom_is_a_folder_in_spider_layout(tmp_path, fake_phantom):
+    write_phantom(tmp_path / "phantom", patients=3)
+    series = find_series(tmp_path / "phantom")
+    assert [s.stem for s in series] == [f"{FIRST_PATIENT + i}_{c}" for i in range(3) for c in ("t1", "t2")]
+    for entry in series:
+        check_pair(read_image(entry.image), read_mask(entry.mask), entry.mask)
+    assert (tmp_path / "phantom" / "images" / "images" / "1001_t1.mha").is_file()
+    assert is_phantom(tmp_path / "phantom") and not is_phantom(tmp_path)
+
+
+def test_a_complete_phantom_is_left_alone(tmp_path, fake_phantom):
+    write_phantom(tmp_path, patients=2)
+    fake_phantom.clear()
+    write_phantom(tmp_path, patients=2)
+    assert fake_phantom == []
+
+
+def test_an_interrupted_phantom_goes_on(tmp_path, fake_phantom, monkeypatch):
+    real = phantom_folder.write_mha
+    written = []
+
+    def failing(*arguments):
+        if len(written) == 5:
+            raise KeyboardInterrupt
+        written.append(real(*arguments))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(phantom_folder, "write_mha", failing)
+        with pytest.raises(KeyboardInterrupt):
+            write_phantom(tmp_path, patients=3)
+    fake_phantom.clear()
+    write_phantom(tmp_path, patients=3)
+    # Two series were whole; the third had its mask only.
+    assert fake_phantom == [(1002, "t1"), (1002, "t2"), (1003, "t1"), (1003, "t2")]
+    assert len(find_series(tmp_path)) == 6
+
+
+def test_more_patients_are_added(tmp_path, fake_phantom):
+    write_phantom(tmp_path, patients=1)
+    write_phantom(tmp_path, patients=2)
+    assert len(find_series(tmp_path)) == 4
+
+
+def test_another_seed_or_other_data_are_refused(tmp_path, fake_phantom, spider_folder):
+    write_phantom(tmp_path / "phantom", patients=1)
+    with pytest.raises(SpiderError, match="holds the phantom of seed 0, not 5"):
+        write_phantom(tmp_path / "phantom", patients=1, seed=5)
+    with pytest.raises(SpiderError, match="holds other data"):
+        write_phantom(spider_folder(1), patients=1)
+
+
+def test_real_data_are_used_as_they_are(spider_folder, tmp_path):
+    folder = spider_folder(1)
+    assert ensure_data(folder, use_phantom=False) == folder
+    with pytest.raises(SpiderError, match="not in SPIDER layout"):
+        ensure_data(tmp_path, use_phantom=False)
+
+
+def test_dummy_data_are_made_anywhere_and_marked_in_the_manifest(tmp_path, fake_phantom, options, capsys):
+    chosen = options(tmp_path / "empty", use_dummy_data=True)
+    paths = ensure_sets(["labels"], chosen)
+    assert load_manifest(paths["labels"]).phantom
+    assert (tmp_path / "empty" / "phantom" / "masks" / "masks" / "1001_t1.mha").is_file()
+    assert "phantom" in capsys.readouterr().out
+
+
+@pytest.fixture
+def default_data(tmp_path, monkeypatch):
+    """The default data folder, moved into the test's own folder."""
+    for module in (shard_options, sets):
+        monkeypatch.setattr(module, "DEFAULT_DATA_DIR", tmp_path / "data")
+    return tmp_path / "data"
+
+
+def test_the_default_folder_without_data_gives_the_phantom(default_data, fake_phantom, options):
+    chosen = options(default_data, shards_dir=default_data / "shards")
+    paths = ensure_sets(["labels", "real_t1_val"], chosen)
+    assert all(load_manifest(path).phantom for path in paths.values())
+    fake_phantom.clear()
+    ensure_sets(["labels", "real_t1_val"], chosen)
+    assert fake_phantom == []
+
+
+def test_real_data_are_not_phantom(spider_folder, options):
+    assert not load_manifest(ensure_sets(["labels"], options(spider_folder()))["labels"]).phantom
+
+
+def test_sets_made_elsewhere_are_used_where_there_is_no_data(
+    default_data, fake_phantom, spider_folder, options
+):
+    chosen = options(spider_folder())
+    ensure_sets(["labels", "real_t1_val"], chosen)
+    here = replace(chosen, data_dir=default_data)
+    paths = ensure_sets(["labels", "real_t1_val"], here)
+    assert len(open_set(paths["labels"])) and fake_phantom == []
+    with pytest.raises(sets.ShardError, match="another grid"):
+        ensure_sets(["labels"], replace(here, grid=sets.ShardOptions().grid))
+
+
+def test_phantom_and_real_slices_are_not_mixed(default_data, fake_phantom, spider_folder, options):
+    chosen = options(spider_folder())
+    ensure_sets(["labels"], chosen)
+    with pytest.raises(sets.ShardError, match="labels: was made with other sources"):
+        ensure_sets(["labels", "real_t1_val"], replace(chosen, data_dir=default_data))

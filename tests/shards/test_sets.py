@@ -1,0 +1,307 @@
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gen import Params, preset, render
+from gen.anatomy import IGNORE
+from shards import build, series_samples
+from shards.folder import SpiderError
+from shards.manifest import MANIFEST, label_digest
+from shards.read import open_set
+from shards.sample import ShardError
+from shards.sets import SETS, ensure_sets
+from shards.spider import write_mha
+from shards.workers import Workers
+
+FROM_FILES = tuple(name for name in SETS if name != "synthetic")
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+def times_of(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != ".lock"}
+
+
+def patients_of(path: Path) -> set[str]:
+    return {sample.record["patient"] for sample in open_set(path).samples()}
+
+
+@pytest.fixture
+def spoil(spider_folder):
+    """A folder in which one mask of every patient but the first two is bad in its own way."""
+
+    def make() -> Path:
+        folder = spider_folder(6)
+        masks, images = folder / "masks" / "masks", folder / "images" / "images"
+        (masks / "3_t1.mha").write_bytes((masks / "3_t1.mha").read_bytes()[:-20])
+        write_mha(np.full((5, 60, 48), 300, np.int16), (4.0, 2.0, 1.5), "LPS", masks / "4_t1.mha")
+        write_mha(np.zeros((5, 60, 48), np.int16), (4.0, 2.0, 1.5), "LPS", masks / "5_t1.mha")
+        (images / "6_t1.mha").write_text("no image")
+        return folder
+
+    return make
+
+
+def test_all_sets_are_written_with_their_sides_and_contrasts(spider_folder, options):
+    chosen = options(spider_folder(8))
+    paths = ensure_sets(SETS, chosen)
+    assert list(paths) == list(SETS)
+    for name, contrasts in {
+        "labels": {"t1", "t2"},
+        "labels_val": {"t1", "t2"},
+        "real_t1_train": {"t1"},
+        "real_t1_val": {"t1"},
+        "real_t2_val": {"t2"},
+    }.items():
+        samples = list(open_set(paths[name]).samples())
+        assert {sample.record["contrast"] for sample in samples} == contrasts
+        assert all((sample.image is not None) == name.startswith("real") for sample in samples)
+        assert all(sample.label.shape == (64, 48) for sample in samples)
+    train, val = patients_of(paths["labels"]), patients_of(paths["labels_val"])
+    assert not train & val
+    assert patients_of(paths["real_t1_train"]) == train == patients_of(paths["synthetic"]) | train
+    assert patients_of(paths["real_t1_val"]) == patients_of(paths["real_t2_val"]) == val
+
+
+def test_a_sample_says_where_it_comes_from(spider_folder, options):
+    sample = next(open_set(ensure_sets(["real_t1_val"], options(spider_folder()))["real_t1_val"]).samples())
+    assert sample.record["source"] == f"{sample.record['patient']}_t1"
+    assert sample.record["spacing_mm"] == [4.0, 2.0, 1.5]
+    # The first and the last of the five slices are empty.
+    assert sample.record["slice"] == 1 and sample.record["slices"] == 5
+    assert 0 <= sample.image.min() < sample.image.max() <= 1
+    # 48 columns of 1.5 mm fill 36 of the grid's 48 columns.
+    assert (sample.label[:, :6] == IGNORE).all() and (sample.label[2:-2, 6:-6] != IGNORE).all()
+
+
+def test_a_second_run_writes_nothing(spider_folder, options, capsys):
+    chosen = options(spider_folder())
+    ensure_sets(SETS, chosen)
+    before = times_of(chosen.shards_dir)
+    assert "wrote" in capsys.readouterr().out
+    ensure_sets(SETS, chosen)
+    assert times_of(chosen.shards_dir) == before
+    assert "wrote" not in capsys.readouterr().out
+
+
+def test_two_ranks_write_the_same_bytes_as_one(spider_folder, options, tmp_path):
+    data = spider_folder(8)
+    alone = options(data)
+    ensure_sets(SETS, alone)
+    together = replace(alone, shards_dir=tmp_path / "together")
+    barrier, errors = threading.Barrier(2, timeout=60), []
+
+    def work(rank: int) -> None:
+        try:
+            ensure_sets(SETS, together, Workers(rank=rank, world=2, barrier=lambda: barrier.wait() and None))
+        except Exception as error:
+            errors.append(error)
+            barrier.abort()
+
+    threads = [threading.Thread(target=work, args=(rank,)) for rank in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert files_of(together.shards_dir) == files_of(alone.shards_dir)
+
+
+@pytest.mark.parametrize("module", [series_samples, build])
+@pytest.mark.parametrize("survivors", [0, 1, 2])
+def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(
+    spider_folder, options, tmp_path, monkeypatch, module, survivors
+):
+    data = spider_folder()
+    whole = options(data)
+    ensure_sets(["labels"], whole)
+    cut = replace(whole, shards_dir=tmp_path / "cut")
+    real, written = module.write_shard, []
+
+    def failing(path, samples):
+        if len(written) == survivors:
+            raise KeyboardInterrupt
+        written.append(path)
+        return real(path, samples)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_shard", failing)
+        with pytest.raises(KeyboardInterrupt):
+            ensure_sets(["labels"], cut)
+    with pytest.raises(ShardError, match="no complete set"):
+        open_set(cut.shards_dir / "labels")
+    kept = {path: path.stat().st_mtime_ns for path in written}
+    assert all(path.is_file() for path in kept)
+    resumed = []
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_shard", lambda path, s: resumed.append(path) or real(path, s))
+        ensure_sets(["labels"], cut)
+    assert not set(resumed) & set(kept)
+    assert files_of(cut.shards_dir) == files_of(whole.shards_dir)
+
+
+def test_what_another_unfinished_set_left_is_not_used(spider_folder, options, monkeypatch):
+    data = spider_folder()
+    chosen = options(data)
+    folder = chosen.shards_dir / "labels"
+    folder.mkdir(parents=True)
+    (folder / "shard-000000.tar").write_bytes(b"left by something else")
+    (folder / ".tmp-1-shard-000001.tar").write_bytes(b"left by a killed run")
+    ensure_sets(["labels"], chosen)
+    assert open_set(folder).read().labels.any()
+    assert not list(folder.glob(".tmp-*"))
+
+
+def test_masks_alone_give_labels_and_synthetic_samples(spider_folder, options):
+    chosen = options(spider_folder(images=False))
+    paths = ensure_sets(SETS, chosen)
+    assert len(open_set(paths["labels"])) and len(open_set(paths["synthetic"])) == 7
+    assert len(open_set(paths["real_t1_train"])) == 0
+
+
+def test_space_masks_are_used_and_space_images_are_not(spider_folder, options):
+    data = spider_folder()
+    for kind in ("images", "masks"):
+        for path in (data / kind / kind).glob("*_t2.mha"):
+            path.rename(path.with_name(path.name.replace("_t2", "_t2_SPACE")))
+    paths = ensure_sets(FROM_FILES, options(data))
+    contrasts = {sample.record["contrast"] for sample in open_set(paths["labels"]).samples()}
+    assert contrasts == {"t1", "t2_SPACE"}
+    assert len(open_set(paths["real_t2_val"])) == 0
+
+
+def test_one_split_serves_images_and_label_maps_of_another_folder(spider_folder, options):
+    data, labels = spider_folder(6), spider_folder(12, "labels", images=False)
+    chosen = options(data, labels_dir=labels)
+    paths = ensure_sets(["labels", "labels_val"], chosen)
+    paths |= ensure_sets(["real_t1_train", "real_t1_val", "real_t2_val"], chosen)
+    assert not patients_of(paths["labels"]) & patients_of(paths["real_t1_val"])
+    assert not patients_of(paths["labels_val"]) & patients_of(paths["real_t1_train"])
+    assert len(patients_of(paths["labels"])) == 9
+
+
+def test_a_split_file_decides(spider_folder, options, tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text('{"train": ["1"], "validation": ["2", "3"], "test": ["4", "5", "6"]}')
+    paths = ensure_sets(FROM_FILES, options(spider_folder(6), split=path))
+    assert patients_of(paths["labels"]) == {"1"}
+    assert patients_of(paths["real_t2_val"]) == {"2", "3"}
+
+
+@pytest.mark.parametrize(
+    ("patient", "name", "message"),
+    [
+        (3, "labels", r"3_t1\.mha: is truncated"),
+        (4, "labels", r"4_t1\.mha: label 300 is not a SPIDER value"),
+        (5, "labels", r"5_t1\.mha: nothing is labelled"),
+        (6, "real_t1_train", r"6_t1\.mha: cannot be read as an image"),
+    ],
+)
+def test_bad_input_stops_with_the_name_of_the_file(spoil, options, tmp_path, patient, name, message):
+    path = tmp_path / "split.json"
+    others = [str(other) for other in range(1, 7) if other != patient]
+    path.write_text(f'{{"train": ["{patient}"], "validation": {others}}}'.replace("'", '"'))
+    with pytest.raises(SpiderError, match=message):
+        ensure_sets([name], options(spoil(), split=path))
+
+
+def test_bad_input_can_be_left_out_and_is_listed(spoil, options, tmp_path, capsys):
+    path = tmp_path / "split.json"
+    path.write_text('{"train": ["1", "2", "3", "4", "5", "6"]}')
+    chosen = options(spoil(), split=path, skip_bad=True)
+    paths = ensure_sets(["labels", "real_t1_train"], chosen)
+    assert patients_of(paths["real_t1_train"]) == {"1", "2"}
+    left_out = open_set(paths["real_t1_train"]).manifest.left_out
+    assert [entry["source"] for entry in left_out] == ["3_t1", "4_t1", "5_t1", "6_t1"]
+    assert "left out: 4_t1 (4_t1.mha: label 300" in capsys.readouterr().out
+    # Without the permission, a run that goes on does not take the gaps of the other for complete.
+    (paths["labels"] / MANIFEST).unlink()
+    with pytest.raises(SpiderError):
+        ensure_sets(["labels"], replace(chosen, skip_bad=False))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"slice_step_mm": 8.0}, "slice_step_mm"),
+        ({"samples_per_shard": 6}, "samples_per_shard"),
+    ],
+)
+def test_a_set_made_with_other_options_is_not_used_silently(spider_folder, options, change, named):
+    chosen = options(spider_folder())
+    ensure_sets(["labels"], chosen)
+    other = replace(chosen, **change)
+    with pytest.raises(ShardError, match=rf"labels: was made with other {named}.*--rebuild"):
+        ensure_sets(["labels"], other)
+    ensure_sets(["labels"], replace(other, rebuild=True))
+    ensure_sets(["labels"], other)
+
+
+def test_a_changed_mask_is_noticed(spider_folder, options, spine_mask):
+    data = spider_folder()
+    chosen = options(data)
+    ensure_sets(["labels", "labels_val"], chosen)
+    for path in (data / "masks" / "masks").iterdir():
+        write_mha(spine_mask(2), (4.0, 2.0, 1.5), "LPS", path)
+    with pytest.raises(ShardError, match="was made with other sources"):
+        ensure_sets(["labels"], chosen)
+
+
+def test_synthetic_samples_follow_the_label_bank(spider_folder, options):
+    chosen = options(spider_folder())
+    ensure_sets(["synthetic"], chosen)
+    with pytest.raises(ShardError, match="synthetic: was made with other seed"):
+        ensure_sets(["synthetic"], replace(chosen, seed=1))
+
+
+def test_a_synthetic_sample_can_be_rendered_again_from_its_record(spider_folder, options):
+    chosen = options(spider_folder())
+    paths = ensure_sets(["synthetic"], chosen)
+    bank = torch.from_numpy(open_set(paths["labels"]).read().labels)
+    samples = list(open_set(paths["synthetic"]).samples())
+    assert [sample.record["index"] for sample in samples] == list(range(7))
+    params = Params.from_records([samples[4].record["params"]])
+    image, codes = render(bank, params)
+    assert (image[0, 0].half().numpy() == samples[4].image).all()
+    assert (codes[0].numpy() == samples[4].label).all()
+    source = open_set(paths["labels"]).read().records[int(params.spatial.map_index[0])]
+    assert samples[4].record["source"] == source["source"]
+    assert samples[4].record["patient"] == source["patient"]
+
+
+def test_the_generator_is_set_to_the_grid(spider_folder, options):
+    chosen = options(spider_folder())
+    paths = ensure_sets(["synthetic"], chosen)
+    record = next(open_set(paths["synthetic"]).samples()).record
+    assert record["params"]["spacing_mm"] == [2.0, 2.0] != [preset("spine").spacing_mm] * 2
+
+
+def test_the_manifest_holds_the_digest_of_the_labels(spider_folder, options):
+    shards = open_set(ensure_sets(["labels"], options(spider_folder()))["labels"])
+    assert shards.manifest.label_digest == label_digest(shards.read().labels)
+    assert label_digest([np.zeros((2, 8), np.uint8)]) != label_digest([np.zeros((4, 4), np.uint8)])
+
+
+def test_an_unknown_set_is_named(options, tmp_path):
+    with pytest.raises(ShardError, match="no set is called real_t3"):
+        ensure_sets(["real_t3"], options(tmp_path))
+
+
+def test_a_missing_data_folder_is_an_error_unless_it_is_the_default(options, tmp_path):
+    with pytest.raises(SpiderError, match="nowhere: no such folder"):
+        ensure_sets(["labels"], options(tmp_path / "nowhere"))
+
+
+def test_a_missing_folder_of_label_maps_is_an_error(spider_folder, options, tmp_path):
+    with pytest.raises(SpiderError, match="nowhere: no such folder"):
+        ensure_sets(["labels"], options(spider_folder(), labels_dir=tmp_path / "nowhere"))

@@ -1,0 +1,69 @@
+import os
+import tarfile
+
+import numpy as np
+import pytest
+import webdataset
+
+from shards.atomic import atomic_path
+from shards.sample import Sample, sample_key
+from shards.write import write_shard
+
+
+def samples(count, images=True):
+    for index in range(count):
+        random = np.random.default_rng(index)
+        image = random.random((32, 16)).astype(np.float16) if images else None
+        label = random.integers(0, 60, (32, 16)).astype(np.uint8)
+        yield Sample(sample_key(index), image, label, {"source": f"{index}_t1", "slice": index})
+
+
+def test_equal_samples_give_equal_bytes(tmp_path):
+    assert write_shard(tmp_path / "a.tar", samples(3)) == 3
+    os.utime(tmp_path / "a.tar", (1, 1))
+    write_shard(tmp_path / "b.tar", samples(3))
+    assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
+
+
+def test_entries_carry_no_owner_and_no_time(tmp_path):
+    write_shard(tmp_path / "a.tar", samples(2))
+    with tarfile.open(tmp_path / "a.tar") as tar:
+        entries = tar.getmembers()
+    assert [entry.name for entry in entries[:3]] == [
+        "00000000.image.npy",
+        "00000000.label.npy",
+        "00000000.json",
+    ]
+    assert {(e.mtime, e.uid, e.gid, e.uname, e.gname, e.mode) for e in entries} == {(0, 0, 0, "", "", 0o644)}
+
+
+def test_plain_webdataset_reads_a_shard(tmp_path):
+    write_shard(tmp_path / "shard-000000.tar", samples(3))
+    read = list(webdataset.WebDataset(str(tmp_path / "shard-000000.tar"), shardshuffle=False).decode())
+    assert len(read) == 3
+    for found, sample in zip(read, samples(3), strict=True):
+        assert found["__key__"] == sample.key
+        assert (found["image.npy"] == sample.image).all() and found["image.npy"].dtype == np.float16
+        assert (found["label.npy"] == sample.label).all() and found["label.npy"].dtype == np.uint8
+        assert found["json"] == sample.record
+
+
+def test_a_shard_that_fails_half_way_is_not_there(tmp_path):
+    def failing():
+        yield from samples(2)
+        raise RuntimeError("disk on fire")
+
+    (tmp_path / "a.tar").write_bytes(b"the one before")
+    with pytest.raises(RuntimeError):
+        write_shard(tmp_path / "a.tar", failing())
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tar"]
+    assert (tmp_path / "a.tar").read_bytes() == b"the one before"
+
+
+def test_a_file_is_flushed_before_it_takes_its_name(tmp_path, monkeypatch):
+    done = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: done.append((tmp_path / "a.txt").exists()))
+    with atomic_path(tmp_path / "a.txt") as temporary:
+        temporary.write_text("text")
+        assert temporary.suffix == ".txt"
+    assert done == [False, True]
