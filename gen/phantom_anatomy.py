@@ -1,0 +1,149 @@
+"""The phantom's anatomy: the record of every random decision about one patient's lumbar spine, in mm.
+
+Coordinates: x left to right, y superior to inferior, z anterior to posterior; the origin is the middle of the
+sacral end plate. A vertebra has its own axes: u to the right, v up along the spine, w to the back.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Vertebra:
+    """One vertebra (or sacral segment, ``rank`` 0 and below), lengths in mm, angles in degrees.
+
+    Attributes:
+        rank: 1 = L5, counted upward; 0, -1, ... = S1, S2, ...
+        centre: of the body, ``(3,)`` in x, y, z.
+        axes: rows u, v, w, ``(3, 3)``.
+        width, depth, height: of the body.
+        wedge_deg: angle between the end plates, positive = higher in front.
+        taper: relative growth of the depth from the body's middle to its top (negative: wider at the bottom).
+        concavity_top, concavity_bottom: depth of the end plates' hollow.
+        waist: relative narrowing at mid-height.
+        lip: length of the marginal osteophytes.
+        wing: slope of the sacral ala, S1 only.
+        sacral: a segment of the sacrum, fused with its neighbours at the sides.
+        nodes: Schmorl's nodes, one ``(side, u, w, depth)`` each, side +1 top, -1 bottom.
+        marrow_fat: share of fat beyond the ordinary in the marrow, 0-1.
+        end_plate_change: ``(top, bottom)`` depth of a Modic change, 0 = none.
+        change_is_fat: Modic type 2 (fat) rather than 1 (oedema).
+        lesion: ``(u, v, w, radius)`` of a haemangioma; radius 0 = none.
+        pedicle_gap: interpedicular distance.
+        pedicle_width: of one pedicle.
+        canal_depth: bony canal, body to lamina.
+        transverse_reach: half width over the transverse processes; 0 = none.
+        roughness: ``(amplitude, phase, phase)`` of the bone's uneven surface, mm and radians.
+        spinous: ``(length, half height, slope_deg, half thickness)``.
+    """
+
+    rank: int
+    centre: Array
+    axes: Array
+    width: float
+    depth: float
+    height: float
+    wedge_deg: float
+    taper: float
+    concavity_top: float
+    concavity_bottom: float
+    waist: float
+    lip: float
+    wing: float
+    sacral: bool
+    nodes: tuple[tuple[float, float, float, float], ...]
+    marrow_fat: float
+    end_plate_change: tuple[float, float]
+    change_is_fat: bool
+    lesion: tuple[float, float, float, float]
+    pedicle_gap: float
+    pedicle_width: float
+    canal_depth: float
+    transverse_reach: float
+    roughness: tuple[float, float, float]
+    spinous: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Disc:
+    """The disc below the vertebra of ``rank``: hydration 0 (dry) to 1, bulge and focal protrusion in mm."""
+
+    rank: int
+    hydration: float
+    bulge: float
+    protrusion: float
+    protrusion_u: float
+    cleft: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Surroundings:
+    """What lies around the spine; lengths in mm.
+
+    Attributes:
+        muscle_depth: canal centre to the lumbar fascia.
+        fat_thickness: subcutaneous fat on the back at the lumbar hollow.
+        fat_gain: extra fat over the sacrum.
+        muscle_fat: fatty infiltration of the muscles, 0-1.
+        belly_depth: front of the bodies to the abdominal wall.
+        belly_fat: subcutaneous fat of the belly.
+        vessel_radius: of the aorta; the vena cava is a little wider.
+        bifurcation: arc length at which the aorta divides (y-like, negative = above the sacrum).
+        liver_edge: y below which there is no liver.
+        bladder: ``(y, z, radius)``; radius 0 = empty.
+        visceral_fat: 0 (lean, bowel everywhere) to 1.
+    """
+
+    muscle_depth: float
+    fat_thickness: float
+    fat_gain: float
+    muscle_fat: float
+    belly_depth: float
+    belly_fat: float
+    vessel_radius: float
+    bifurcation: float
+    liver_edge: float
+    bladder: tuple[float, float, float]
+    visceral_fat: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Anatomy:
+    """One patient.
+
+    Attributes:
+        seed, patient: what it was drawn from.
+        age: years; drives degeneration.
+        visible: vertebrae that a scan shows (the top one cut), 6-9.
+        cut: share of the top vertebra's body that is inside the field of view.
+        vertebrae: rank 1 upward, more of them than are visible.
+        discs: rank 1 upward.
+        sacrum: S1 to S5.
+        canal: centre line, ``(P, 3)`` in x, y, z, from the top downward.
+        canal_arc: arc length of each point, ``(P,)``, 0 at the sacral end plate, growing downward.
+        canal_half_depth, canal_half_width: thecal sac at each point, ``(P,)``.
+        conus: arc length at which the cord ends.
+        sac_end: arc length at which the sac ends.
+        label_end: arc length at which its annotation ends.
+        surroundings: everything else.
+    """
+
+    seed: int
+    patient: int
+    age: float
+    visible: int
+    cut: float
+    vertebrae: tuple[Vertebra, ...]
+    discs: tuple[Disc, ...]
+    sacrum: tuple[Vertebra, ...]
+    canal: Array
+    canal_arc: Array
+    canal_half_depth: Array
+    canal_half_width: Array
+    conus: float
+    sac_end: float
+    label_end: float
+    surroundings: Surroundings
