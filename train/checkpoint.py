@@ -4,8 +4,6 @@ A file is written beside its place, flushed to the disk and renamed, so that a r
 leaves the older file whole. Files are read with ``weights_only=True``: tensors, numbers and text, no code.
 """
 
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from shards.atomic import atomic_path
 from train.unet import UNet
 
 CHECKPOINT_FORMAT = 1
@@ -107,17 +106,8 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> TrainedU
 
 def write_payload(path: Path, payload: Mapping[str, Any]) -> None:
     """Write tensors, numbers and text with ``torch.save``: temporary file, flush to the disk, rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            torch.save(dict(payload), stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with atomic_path(path) as temporary:
+        torch.save(dict(payload), temporary)
 
 
 def read_payload(path: Path) -> dict[str, Any]:

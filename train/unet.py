@@ -5,13 +5,21 @@ channels (Wu & He 2018), so that a result depends neither on the rest of the bat
 split over ranks.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 POOLINGS = 4
 STRIDE = 2**POOLINGS
+# Few and large groups: with groups of 4, the normalisation alone took half of a step on a CPU.
 GROUP_CHANNELS = 16
 NEGATIVE_SLOPE = 0.01
+
+
+def _groups(channels: int) -> int:
+    """Groups of about ``GROUP_CHANNELS`` channels that divide ``channels`` evenly."""
+    return math.gcd(channels, max(1, channels // GROUP_CHANNELS))
 
 
 class ConvBlock(nn.Sequential):
@@ -22,7 +30,7 @@ class ConvBlock(nn.Sequential):
         for channels in (in_channels, out_channels):
             layers += [
                 nn.Conv2d(channels, out_channels, kernel_size=3, padding=1, bias=False),
-                nn.GroupNorm(max(1, out_channels // GROUP_CHANNELS), out_channels),
+                nn.GroupNorm(_groups(out_channels), out_channels),
                 nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True),
             ]
         super().__init__(*layers)
@@ -37,7 +45,7 @@ class UNet(nn.Module):
         base_features: channels of the finest level; 8, 16, 32 give about 0.49 M, 1.9 M, 7.8 M parameters.
 
     Raises:
-        ValueError: a size below 1, or ``base_features`` not a multiple of 4.
+        ValueError: no channel, less than two classes, or no feature.
     """
 
     def __init__(self, in_channels: int = 1, num_classes: int = 14, base_features: int = 8) -> None:
@@ -47,7 +55,7 @@ class UNet(nn.Module):
                 f"a U-Net needs at least 1 channel and 2 classes, got {in_channels}, {num_classes}"
             )
         if base_features < 1:
-            raise ValueError(f"base_features {base_features} is not a positive multiple of {GROUP_CHANNELS}")
+            raise ValueError(f"base_features {base_features} must be at least 1")
         self.in_channels = in_channels
         self.num_classes = num_classes
         self.base_features = base_features

@@ -51,8 +51,8 @@ def test_a_failed_save_keeps_the_older_file(model, tmp_path, monkeypatch):
     path = tmp_path / "model.pth"
     save_checkpoint(path, checkpoint_of(model))
 
-    def dies(payload, stream):
-        stream.write(b"half")
+    def dies(payload, place):
+        place.write_bytes(b"half")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(checkpoint_module.torch, "save", dies)

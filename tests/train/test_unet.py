@@ -35,7 +35,12 @@ def test_the_mode_does_not_change_the_answer():
     assert torch.equal(model.train()(image), model.eval()(image))
 
 
-@pytest.mark.parametrize("features", [0, 3, 6])
-def test_features_that_do_not_divide_into_groups_are_refused(features):
-    with pytest.raises(ValueError, match="multiple of 4"):
-        UNet(base_features=features)
+@pytest.mark.parametrize("features", [1, 6, 11, 28])
+def test_any_number_of_features_can_be_normalised_in_groups(features):
+    assert UNet(num_classes=2, base_features=features)(torch.rand(1, 1, 16, 16)).isfinite().all()
+
+
+@pytest.mark.parametrize("arguments", [{"base_features": 0}, {"num_classes": 1}, {"in_channels": 0}])
+def test_empty_networks_are_refused(arguments):
+    with pytest.raises(ValueError, match="at least"):
+        UNet(**arguments)

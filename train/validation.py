@@ -1,0 +1,114 @@
+"""Validation: structure Dice on samples that are the same every time.
+
+Model A is validated on renders of validation patients' label maps, Model B on real T1 slices of validation
+patients: the choice of a checkpoint never sees T2.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gen import GeneratorConfig, LabelScheme
+from gen.anatomy import IGNORE, STRUCTURES
+from shards.read import SampleArrays
+from train.distributed import Ranks
+from train.feed import render_samples
+from train.overlap import dice, overlap_counts
+from train.precision import autocast
+from train.unet import UNet
+
+# Apart from the seeds that people choose, so that no training render comes back.
+VALIDATION_SEED = 2**40 + 1
+CHUNK = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Score:
+    """Dice per structure, mean over the samples where the structure is in target or prediction.
+
+    Attributes:
+        structures: Dice of each entry of ``STRUCTURES``; nan where it is in no sample.
+        samples: number of samples, of all ranks together.
+    """
+
+    structures: dict[str, float]
+    samples: int
+
+    @property
+    def mean(self) -> float:
+        """Mean over the structures that occur; nan if none does."""
+        values = [value for value in self.structures.values() if not np.isnan(value)]
+        return float(np.mean(values)) if values else float("nan")
+
+
+class ValidationSet:
+    """This rank's part of the validation samples, on its device.
+
+    Args:
+        images: float in [0, 1], shape ``(N, 1, H, W)``.
+        codes: dense codes, uint8, shape ``(N, H, W)``.
+    """
+
+    def __init__(self, images: Tensor, codes: Tensor) -> None:
+        self.images = images
+        self.codes = codes
+
+    @classmethod
+    def rendered(
+        cls, bank: np.ndarray, config: GeneratorConfig, samples: int, ranks: Ranks
+    ) -> "ValidationSet":
+        """Samples ``0 .. samples-1`` of the generator on validation label maps ``(N, H, W)``."""
+        maps = torch.from_numpy(bank).to(ranks.device)
+        images, codes = [], []
+        for indices in torch.arange(ranks.rank, samples, ranks.world_size).split(CHUNK):
+            image, code = render_samples(maps, config, VALIDATION_SEED, indices)
+            images.append(image.half())
+            codes.append(code)
+        if not images:
+            return cls(maps.new_zeros(0, 1, *maps.shape[1:]).half(), maps[:0])
+        return cls(torch.cat(images), torch.cat(codes))
+
+    @classmethod
+    def real(cls, arrays: SampleArrays, samples: int, ranks: Ranks) -> "ValidationSet":
+        """At most ``samples`` slices of a set with images, evenly spread over it."""
+        if arrays.images is None:
+            raise ValueError("a set of label maps has no images to validate on")
+        total = len(arrays.labels)
+        chosen = np.unique(np.linspace(0, total - 1, min(samples, total)).round().astype(np.int64))
+        mine = chosen[ranks.rank :: ranks.world_size]
+        images = torch.from_numpy(arrays.images[mine]).unsqueeze(1).to(ranks.device)
+        return cls(images, torch.from_numpy(arrays.labels[mine]).to(ranks.device))
+
+
+def validate(
+    network: UNet, samples: ValidationSet, scheme: LabelScheme, ranks: Ranks, *, bf16: bool
+) -> Score:
+    """Score a network; every rank calls it, with its own part of the samples, and gets the same answer."""
+    to_structure = _structure_table(scheme).to(ranks.device)
+    total = torch.zeros(len(STRUCTURES), dtype=torch.float64, device=ranks.device)
+    count = torch.zeros_like(total)
+    seen = torch.tensor(float(len(samples.codes)), dtype=torch.float64, device=ranks.device)
+    network.eval()
+    with torch.inference_mode(), autocast(bf16, ranks.device):
+        for images, codes in zip(samples.images.split(CHUNK), samples.codes.split(CHUNK), strict=True):
+            if not len(images):
+                continue
+            logits = network(images.float().contiguous(memory_format=torch.channels_last))
+            prediction = to_structure[logits.argmax(dim=1)]
+            target = to_structure[scheme.encode(codes).int()]
+            scores = dice(*overlap_counts(prediction, target, len(STRUCTURES) + 1))[:, 1:]
+            total += scores.nansum(dim=0)
+            count += (~scores.isnan()).sum(dim=0)
+    network.train()
+    summed = ranks.sum_(torch.cat((total, count, seen.unsqueeze(0)))).cpu()
+    means = (summed[: len(STRUCTURES)] / summed[len(STRUCTURES) : -1]).tolist()
+    return Score(structures=dict(zip(STRUCTURES, means, strict=True)), samples=int(summed[-1]))
+
+
+def _structure_table(scheme: LabelScheme) -> Tensor:
+    """Structure of every class: 0 for background, 1.. in the order of ``STRUCTURES``; 255 stays 255."""
+    numbers = {None: 0} | {name: number for number, name in enumerate(STRUCTURES, start=1)}
+    classes = [numbers[name] for name in scheme.structures]
+    return torch.tensor(classes + [IGNORE] * (IGNORE + 1 - len(classes)), dtype=torch.uint8)
