@@ -78,20 +78,16 @@ def _levels(present: list[int], rows: np.ndarray) -> list[_Level]:
     """The levels of a mask from the bottom up.
 
     Vertebrae are ordered by the centroid of their region. A disc cannot be placed that way: in a lordotic
-    spine the arch pulls the centroid of L5 below that of the disc under it. So a disc goes with its vertebra,
-    and where that one is not labelled, to where its vertebra would be.
+    spine the arch pulls the centroid of L5 below that of the disc under it. So a disc goes with its vertebra;
+    only where that one is not labelled, the disc stands for its level.
     """
-    vertebrae = [value for value in present if _is_vertebra(value)]
     discs = {_number(value): value for value in present if value > SPIDER_DISC_OFFSET}
-    levels, gaps = [], []
-    for value in vertebrae:
-        partial_twin = value > MAX_RANK and value - SPIDER_PARTIAL_OFFSET in vertebrae
-        disc = None if partial_twin else discs.pop(_number(value), None)
-        if disc is not None:
-            gaps.append(rows[disc] - rows[value])
+    levels = []
+    for value in filter(_is_vertebra, present):
+        # Values increase, so a whole vertebra takes the disc before a partly visible one of its number.
+        disc = discs.pop(_number(value), None)
         levels.append(_Level(row=float(rows[value]), vertebra=value, disc=disc))
-    gap = float(np.median(gaps)) if gaps else 0.0
-    levels += [_Level(row=float(rows[disc]) - gap, vertebra=None, disc=disc) for disc in discs.values()]
+    levels += [_Level(row=float(rows[disc]), vertebra=None, disc=disc) for disc in discs.values()]
     return sorted(levels, key=lambda level: -level.row)
 
 

@@ -1,3 +1,4 @@
+import json
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -38,11 +39,12 @@ def patients_of(path: Path) -> set[str]:
 
 @pytest.fixture
 def spoil(spider_folder):
-    """A folder in which one mask of every patient but the first two is bad in its own way."""
+    """A folder in which one file of every patient but the first is bad in its own way."""
 
     def make() -> Path:
         folder = spider_folder(6)
         masks, images = folder / "masks" / "masks", folder / "images" / "images"
+        write_mha(np.eye(50, dtype=np.int16)[None], (4.0, 2.0, 1.5), "LPS", images / "2_t1.mha")
         (masks / "3_t1.mha").write_bytes((masks / "3_t1.mha").read_bytes()[:-20])
         write_mha(np.full((5, 60, 48), 300, np.int16), (4.0, 2.0, 1.5), "LPS", masks / "4_t1.mha")
         write_mha(np.zeros((5, 60, 48), np.int16), (4.0, 2.0, 1.5), "LPS", masks / "5_t1.mha")
@@ -56,6 +58,11 @@ def test_all_sets_are_written_with_their_sides_and_contrasts(spider_folder, opti
     chosen = options(spider_folder(8))
     paths = ensure_sets(SETS, chosen)
     assert list(paths) == list(SETS)
+    assert {path.name for path in paths["real_t2_val"].iterdir()} == {
+        MANIFEST,
+        "shard-000000.tar",
+        "shard-000001.tar",
+    }
     for name, contrasts in {
         "labels": {"t1", "t2"},
         "labels_val": {"t1", "t2"},
@@ -190,6 +197,13 @@ def test_one_split_serves_images_and_label_maps_of_another_folder(spider_folder,
     assert len(patients_of(paths["labels"])) == 9
 
 
+def test_a_new_split_is_cut_over_all_patients_even_those_not_read_yet(spider_folder, options):
+    data, labels = spider_folder(12), spider_folder(6, "labels", images=False)
+    chosen = options(data, labels_dir=labels)
+    ensure_sets(["labels"], chosen)
+    assert sum(len(ids) for ids in json.loads(chosen.split_file.read_text()).values()) == 12
+
+
 def test_a_split_file_decides(spider_folder, options, tmp_path):
     path = tmp_path / "mine.json"
     path.write_text('{"train": ["1"], "validation": ["2", "3"], "test": ["4", "5", "6"]}')
@@ -201,6 +215,7 @@ def test_a_split_file_decides(spider_folder, options, tmp_path):
 @pytest.mark.parametrize(
     ("patient", "name", "message"),
     [
+        (2, "real_t1_train", r"2_t1\.mha: shape 5 x 60 x 48 differs from its image's 1 x 50 x 50"),
         (3, "labels", r"3_t1\.mha: is truncated"),
         (4, "labels", r"4_t1\.mha: label 300 is not a SPIDER value"),
         (5, "labels", r"5_t1\.mha: nothing is labelled"),
@@ -220,12 +235,22 @@ def test_bad_input_can_be_left_out_and_is_listed(spoil, options, tmp_path, capsy
     path.write_text('{"train": ["1", "2", "3", "4", "5", "6"]}')
     chosen = options(spoil(), split=path, skip_bad=True)
     paths = ensure_sets(["labels", "real_t1_train"], chosen)
-    assert patients_of(paths["real_t1_train"]) == {"1", "2"}
+    assert patients_of(paths["real_t1_train"]) == {"1"}
     left_out = open_set(paths["real_t1_train"]).manifest.left_out
-    assert [entry["source"] for entry in left_out] == ["3_t1", "4_t1", "5_t1", "6_t1"]
+    assert [entry["source"] for entry in left_out] == [f"{n}_t1" for n in range(2, 7)]
     assert "left out: 4_t1 (4_t1.mha: label 300" in capsys.readouterr().out
-    # Without the permission, a run that goes on does not take the gaps of the other for complete.
-    (paths["labels"] / MANIFEST).unlink()
+
+
+def test_a_run_that_goes_on_does_not_inherit_the_permission_to_leave_out(spoil, options, monkeypatch):
+    chosen = options(spoil(), skip_bad=True)
+
+    def killed(path, samples):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "write_shard", killed)
+        with pytest.raises(KeyboardInterrupt):
+            ensure_sets(["labels"], chosen)
     with pytest.raises(SpiderError):
         ensure_sets(["labels"], replace(chosen, skip_bad=False))
 

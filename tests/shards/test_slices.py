@@ -75,9 +75,10 @@ def test_images_and_labels_stay_on_each_other():
 
 
 def test_downsampling_an_image_is_antialiased():
-    stripes = np.tile(np.array([0.0, 1.0], dtype=np.float32), (64, 32))
-    resampled = resample_in_plane(stripes, (0.5, 0.5), 2.0, labels=False)
-    assert np.abs(resampled[2:-2, 2:-2] - 0.5).max() < 0.01
+    # Every sample lies on a stripe, so plain interpolation would see nothing but stripes.
+    stripes = np.tile(np.array([0.0, 1.0], dtype=np.float32), (63, 32))[:, :63]
+    resampled = resample_in_plane(stripes, (0.5, 0.5), 1.5, labels=False)
+    assert np.abs(resampled[2:-2, 2:-2] - 0.5).max() < 0.06
 
 
 def test_resampling_keeps_a_constant():

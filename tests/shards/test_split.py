@@ -44,6 +44,7 @@ def test_new_patients_are_added_without_moving_others(tmp_path):
     before = sides(load_or_make_split(path, PATIENTS[:20]))
     after = sides(load_or_make_split(path, PATIENTS))
     assert len(after) == 40
+    assert sum(len(ids) for ids in json.loads(path.read_text()).values()) == 40
     assert {patient: after[patient] for patient in before} == before
     assert sides(load_or_make_split(path, PATIENTS)) == after
 
