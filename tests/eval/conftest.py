@@ -15,7 +15,16 @@ DISC = 10
 
 
 def draw_spine(
-    *, levels=6, lean=0.15, bottom=300, column=90.0, slices=1, shape=(320, 256), stub=True, arches=True
+    *,
+    levels=6,
+    lean=0.15,
+    bottom=300,
+    column=90.0,
+    slices=1,
+    shape=(320, 256),
+    stub=True,
+    arches=True,
+    hang=0.28,
 ):
     """Dense codes of a leaning spine: bodies and discs in front of a canal, spinous processes behind it."""
     rows, columns = np.indices(shape).astype(float)
@@ -31,7 +40,7 @@ def draw_spine(
         codes[in_front & (up >= low + DISC) & (up < high - 1)] = vertebra_code(level + 1)
         if arches:
             # A spinous process hangs below the middle of its body.
-            middle = low + DISC + (PITCH - DISC) / 2 - 0.28 * PITCH
+            middle = low + DISC + (PITCH - DISC) / 2 - hang * PITCH
             behind = (across > 60) & (across < 85)
             codes[behind & (abs(up - middle) < 9)] = vertebra_code(level + 1)
     codes[(across > 40) & (across < 54) & (up > -20)] = CANAL

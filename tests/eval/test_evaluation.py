@@ -42,9 +42,8 @@ def trained(tmp_path, save_untrained):
     def save(*models, spacing_mm=SPACING_MM, **changes):
         files = {"A": "model_a_synthetic_best.pth", "B": "model_b_real_best.pth"}
         for seed, model in enumerate(models):
-            save_untrained(
-                tmp_path / "models" / files[model], model, seed=seed, spacing_mm=spacing_mm, **changes
-            )
+            path = tmp_path / "models" / files[model]
+            save_untrained(path, model, seed=seed, spacing_mm=spacing_mm, **changes)
 
     return save
 

@@ -66,15 +66,36 @@ def test_piece_of_sacrum_is_not_a_vertebra(spine, to_structures):
 def test_crumb_of_disc_is_not_a_level(spine, to_structures):
     codes = spine()
     structures = to_structures(codes)
-    structures[0, 200:203, 125:130] = 2
+    structures[0, 208:211, 115:120] = 2
     got = assign_ranks(structures, SPACING)
     other = np.ones_like(codes, dtype=bool)
-    other[0, 200:203, 125:130] = False
+    other[0, 208:211, 115:120] = False
     assert np.array_equal(got[other], codes[other])
 
 
-def test_spinous_process_goes_with_its_body(spine, to_structures):
-    codes = spine(lean=0.0)
+def test_disc_in_one_slice_of_many_is_not_a_level(spine, to_structures):
+    codes = spine(slices=5)
+    structures = to_structures(codes)
+    crumb = np.zeros_like(codes, dtype=bool)
+    crumb[2, 208:213, 115:125] = True
+    structures[crumb] = 2
+    got = assign_ranks(structures, SPACING)
+    assert np.array_equal(got[~crumb], codes[~crumb])
+
+
+def test_crumbs_in_every_slice_are_not_a_level(spine, to_structures):
+    codes = spine(slices=5)
+    structures = to_structures(codes)
+    crumb = np.zeros_like(codes, dtype=bool)
+    crumb[:, 208:213, 115:122] = True
+    structures[crumb] = 2
+    got = assign_ranks(structures, SPACING)
+    assert np.array_equal(got[~crumb], codes[~crumb])
+
+
+@pytest.mark.parametrize("hang", [0.1, 0.28, 0.55])
+def test_spinous_process_goes_with_the_body_above_it(spine, to_structures, hang):
+    codes = spine(lean=0.0, hang=hang)
     got = assign_ranks(to_structures(codes), SPACING)
     behind = np.zeros_like(codes, dtype=bool)
     behind[..., 150:] = True

@@ -73,13 +73,17 @@ def test_odd_sizes_are_padded_for_the_network(spine):
     got = segment_volume(model, volume_of(codes, "4", (1.0, 1.0)), spacing_mm=1.0)
     assert got.shape == codes.shape
     assert model.shapes == [(1, 1, 320, 208)]
+    inner = body(codes)
+    assert (got[inner] == codes[inner]).mean() > 0.999
 
 
 def test_fourteen_classes_keep_the_ranks_of_the_model():
     codes = np.zeros((1, 64, 64), dtype=np.uint8)
     codes[0, 20:40, 10:40] = vertebra_code(4)
+    codes[0, 45:60, 10:40] = disc_code(3)
     got = segment_volume(Thresholds(14), volume_of(codes, "14", (1.0, 1.0)), spacing_mm=1.0)
     assert (got[0, 22:38, 12:38] == vertebra_code(4)).all()
+    assert (got[0, 47:58, 12:38] == disc_code(3)).all()
 
 
 def test_ranks_of_fourteen_classes_can_be_counted_instead(spine):
