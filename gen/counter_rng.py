@@ -3,7 +3,7 @@
 A number is an integer hash of a counter, so a draw costs no bookkeeping and cannot be moved by another
 draw: adding, removing or reordering draws leaves all others as they were. The hash is the 32-bit mixer
 "lowbias32" (C. Wellons, "Prospecting for Hash Functions", 2018: two multiplications, three xor-shifts),
-applied twice to keys and once to the counters of a field.
+applied to keys and counters.
 """
 
 import math
@@ -17,6 +17,8 @@ _MASK = 0xFFFFFFFF
 _MULTIPLIER_1 = 0x7FEB352D
 _MULTIPLIER_2 = 0x846CA68B - (1 << 32)
 _WEYL = 0x9E3779B9 - (1 << 32)
+_SALTS = (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344)
+"""The first digits of pi."""
 _TO_UNIT = 2.0**-24
 
 
@@ -43,21 +45,32 @@ def _signed(value: int) -> int:
 
 
 def sample_keys(seed: int, indices: Tensor) -> Tensor:
-    """One int32 key per sample.
+    """One key of 64 bits per sample, as two int32 words.
+
+    Seed and index are mixed apart before they meet: sample 1 of seed 2 is not sample 2 of seed 1.
 
     Args:
         seed: any integer; its lowest 64 bits count.
         indices: sample numbers, int64, shape ``(B,)``, not negative.
 
     Returns:
-        Keys, int32, shape ``(B,)``, on the device of ``indices``.
+        Keys, int32, shape ``(B, 2)``, on the device of ``indices``.
     """
-    low = (indices & _MASK).to(torch.int64)
-    high = indices >> 32
-    low = torch.where(low >= 1 << 31, low - (1 << 32), low).int()
-    key = hash32(low ^ _signed(seed))
-    key = hash32(key + high.int() * _WEYL)
-    return hash32(key ^ _signed(seed >> 32))
+    low = indices & _MASK
+    low = hash32(torch.where(low >= 1 << 31, low - (1 << 32), low).int())
+    high = hash32((indices >> 32).int() ^ _WEYL)
+    # Salted, so that seed and index do not change places.
+    words = [_signed(word ^ salt) for word, salt in zip((seed, seed >> 32) * 2, _SALTS, strict=True)]
+    mixed = hash32(torch.tensor(words, dtype=torch.int32, device=indices.device))
+    first = hash32(hash32(low ^ mixed[0]) + high) ^ mixed[1]
+    second = hash32(hash32(low + mixed[2]) ^ high) + mixed[3]
+    return torch.stack((hash32(first), hash32(second)), dim=1)
+
+
+def named_keys(keys: Tensor, name: str) -> Tensor:
+    """Keys of a named stream of random numbers, int32, shape ``(B, 2)`` as ``keys``."""
+    number = stream_number(name)
+    return torch.stack((hash32(keys[:, 0] ^ number), hash32(keys[:, 1] + number)), dim=1)
 
 
 def uniform_field(keys: Tensor, name: str, count: int) -> Tensor:
@@ -78,9 +91,9 @@ def normal_field(keys: Tensor, name: str, count: int) -> Tensor:
 
 
 def _bits(keys: Tensor, name: str, count: int) -> Tensor:
-    stream = hash32(keys ^ stream_number(name))
+    stream = named_keys(keys, name)
     counter = torch.arange(count, dtype=torch.int32, device=keys.device) * _WEYL
-    return hash32(hash32(counter.unsqueeze(0) + stream.unsqueeze(1)))
+    return hash32(hash32(counter + stream[:, :1]) ^ stream[:, 1:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +101,7 @@ class SampleRandom:
     """Named draws for a batch of samples.
 
     Attributes:
-        keys: int32, shape ``(B,)``, from :func:`sample_keys`.
+        keys: int32, shape ``(B, 2)``, from :func:`sample_keys`.
     """
 
     keys: Tensor
@@ -111,5 +124,5 @@ class SampleRandom:
         return (uniform_field(self.keys, name, 1)[:, 0].double() * count).long().clamp(max=count - 1)
 
     def key(self, name: str) -> Tensor:
-        """A key of its own for a random field, int32, shape ``(B,)``."""
-        return hash32(self.keys ^ stream_number(name))
+        """Keys for a random field of its own, int32, shape ``(B, 2)``."""
+        return named_keys(self.keys, name)

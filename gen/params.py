@@ -80,7 +80,7 @@ class SpatialParams(_Batch):
 
     Attributes:
         map_index: map of the bank, int64 ``(B,)``.
-        key: key of the velocity field, int32 ``(B,)``.
+        key: key of the velocity field, int32 ``(B, 2)``.
         matrix: picture position to map position, about the centre, mm to mm, ``(B, D, D)``.
         translation_mm: added to the map position, ``(B, D)``.
         velocity_mm: standard deviation of the velocity field, ``(B,)``.
@@ -102,7 +102,7 @@ class TissueParams(_Batch):
     """What is painted. All ``(B,)`` unless said; distances in mm, 0 switches a tissue off.
 
     Attributes:
-        key: key of the fields, int32.
+        key: key of the fields, int32 ``(B, 2)``.
         region_mm: correlation lengths of coarse, medium and fine background regions, ``(B, 3)``.
         clutter: share that medium and fine regions overpaint, ``(B, 2)``.
         muscle_mm: canal centre to the end of the posterior muscle.
@@ -141,7 +141,7 @@ class ContrastParams(_Batch):
     """Intensity of every painted code; ``P`` codes, intensities as a share of full scale.
 
     Attributes:
-        key: key of the texture, int32 ``(B,)``.
+        key: key of the texture, int32 ``(B, 2)``.
         mean: ``(B, P)``.
         core: added in the middle of a structure (nucleus of a disc), ``(B, P)``.
         texture: standard deviation inside the tissue, ``(B, P)``.
@@ -167,10 +167,10 @@ class ContrastParams(_Batch):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ArtefactParams(_Batch):
-    """What the scanner adds, all ``(B,)``.
+    """What the scanner adds, ``(B,)`` unless said.
 
     Attributes:
-        key: key of bias field and noise, int32.
+        key: key of bias field and noise, int32 ``(B, 2)``.
         bias: standard deviation of the logarithm of the bias field.
         bias_mm: its correlation length.
         coil_floor: signal left far in front of the spine, 1 for no fall-off.

@@ -77,7 +77,7 @@ def smooth_field(
     every point, borders included.
 
     Args:
-        keys: int32 keys, shape ``(B,)``.
+        keys: int32 keys, shape ``(B, 2)``.
         name: name of the stream of random numbers.
         grid: shape of the field.
         spacing_mm: grid spacing per axis, mm.
