@@ -85,7 +85,7 @@ def phantom_series(seed: int, patient: int, contrast: Contrast) -> PhantomSeries
     if seed < 0 or patient < 0:
         raise ValueError(f"seed {seed} and patient {patient} must not be negative")
     anatomy, soft = _patient(seed, patient)
-    grid, storage, field_tesla = _draw_grid(anatomy, soft, contrast)
+    grid, storage, field_tesla = scan_grid(anatomy, soft, contrast)
     tissues, mask = _sample(seed, patient, grid)
     rng = np.random.default_rng([seed, patient, STREAM_SCAN, 1 + CONTRASTS.index(contrast)])
     protocol = draw_protocol(rng, contrast, field_tesla)
@@ -119,7 +119,8 @@ def _sample(seed: int, patient: int, grid: ScanGrid) -> tuple[tuple[Array, ...],
     return tuple(tissue for tissue, _ in painted), mask
 
 
-def _draw_grid(anatomy: Anatomy, soft: SoftTissue, contrast: Contrast) -> tuple[ScanGrid, Storage, float]:
+def scan_grid(anatomy: Anatomy, soft: SoftTissue, contrast: Contrast) -> tuple[ScanGrid, Storage, float]:
+    """Where and at which field strength (T) a patient is scanned, and how the series is stored."""
     rng = np.random.default_rng([anatomy.seed, anatomy.patient, STREAM_SCAN])
     top_vertebra = anatomy.vertebrae[anatomy.visible - 1]
     top = top_vertebra.centre[1] + top_vertebra.height * (0.5 - anatomy.cut)

@@ -34,8 +34,7 @@ def course_of(anatomy: Anatomy, y_mm: Array, z_mm: Array) -> Course:
 
     Evaluated on a coarse grid and interpolated: the maps bend slowly, away from the line's focal points.
     """
-    rows = np.arange(y_mm.min() - COARSE_MM, y_mm.max() + 2 * COARSE_MM, COARSE_MM)
-    columns = np.arange(z_mm.min() - COARSE_MM, z_mm.max() + 2 * COARSE_MM, COARSE_MM)
+    rows, columns = _coarse_axis(y_mm), _coarse_axis(z_mm)
     line = anatomy.canal[:, 1:]
     tangent = np.gradient(line, axis=0)
     tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
@@ -56,6 +55,12 @@ def course_of(anatomy: Anatomy, y_mm: Array, z_mm: Array) -> Course:
     shape = (len(rows), len(columns))
     maps = [down @ values.reshape(shape).astype(np.float32) @ back.T for values in coarse]
     return Course(along=maps[0], behind=maps[1], across=maps[2], half_depth=maps[3], half_width=maps[4])
+
+
+def _coarse_axis(points: Array) -> Array:
+    """Multiples of ``COARSE_MM`` around the points: the same knots for every grid."""
+    first, last = np.floor(points.min() / COARSE_MM), np.ceil(points.max() / COARSE_MM)
+    return np.arange(first, last + 2) * COARSE_MM
 
 
 def _linear(knots: Array, points: Array) -> Array:

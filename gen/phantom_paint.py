@@ -101,8 +101,7 @@ def _paint_arch(tissue: Array, label: Array, anatomy: Anatomy, vertebra: Vertebr
     part[(distance < SHEATH_MM) & (part == code("fat"))] = code("fibrous")
     part[distance < CORTEX_MM] = code("cortical bone")
     part[distance < -CORTEX_MM] = MARROW + vertebra.rank
-    if value := _value(anatomy, vertebra.rank):
-        label[window][distance < 0] = value
+    label[window][distance < 0] = _value(anatomy, vertebra.rank)
 
 
 def _paint_ganglia(tissue: Array, vertebra: Vertebra, points: Points) -> None:
@@ -152,8 +151,7 @@ def _paint_body(tissue: Array, label: Array, anatomy: Anatomy, vertebra: Vertebr
     if vertebra.rank > 0:
         vein = (np.abs(v) < 1.3) & (np.abs(u) < 4) & (w > vertebra.depth / 2 - 8) & (distance < 0)
         part[vein] = code("slow blood")
-    if value := _value(anatomy, vertebra.rank):
-        label[window][distance < 0] = value
+    label[window][distance < 0] = _value(anatomy, vertebra.rank)
 
 
 def _paint_disc(tissue: Array, label: Array, anatomy: Anatomy, disc: Disc, points: Points) -> None:
@@ -177,8 +175,7 @@ def _paint_disc(tissue: Array, label: Array, anatomy: Anatomy, disc: Disc, point
     part[core] = NUCLEUS + disc.rank
     if disc.cleft and disc.hydration > 0.35:
         part[core & (np.abs(height) < 0.7)] = code("annulus")
-    if value := _value(anatomy, disc.rank, SPIDER_DISC_OFFSET):
-        label[window][distance < 0] = value
+    label[window][distance < 0] = _value(anatomy, disc.rank, SPIDER_DISC_OFFSET)
 
 
 def _paint_sacral_remnant(tissue: Array, anatomy: Anatomy, points: Points) -> None:
