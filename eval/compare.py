@@ -6,7 +6,12 @@ from dataclasses import dataclass
 from eval.metrics import mean
 from eval.outcome import CONTRAST_NAMES, MEASURES, OVERALL, Outcome
 
+MEANING = (
+    "The reality gap is what a network loses by having learned from synthetic images alone: B minus A on the "
+    "contrast that B learned from. Against it stands what B loses on a contrast that it never saw."
+)
 A_HAIR = 0.03
+TOO_POOR = 0.4
 LEVEL = 0.005
 
 
@@ -89,26 +94,26 @@ def explain(outcome: Outcome) -> list[str]:
         if overall is not None and overall.n:
             structures = [by_place[contrast, measure] for measure in MEASURES[1:]]
             paragraphs.append(_on_contrast(overall, [gap for gap in structures if gap.n]))
-    if paragraphs:
-        paragraphs += _on_shift(outcome) + _on_resolution(outcome)
-    return paragraphs
+    if not paragraphs:
+        return []
+    return [MEANING, *paragraphs, *_on_shift(outcome), *_on_resolution(outcome)]
 
 
 def _on_contrast(overall: Gap, structures: list[Gap]) -> str:
     name = CONTRAST_NAMES[overall.contrast]
-    seen = (
-        "the contrast that Model B was trained on" if overall.contrast == "t1" else "which neither has seen"
-    )
+    seen = "on which Model B was trained" if overall.contrast == "t1" else "of which neither saw a real image"
     numbers = f"A reaches {_number(overall.a)} and B {_number(overall.b)}"
     text = (
         f"On **{name}**, {seen}, {numbers}: {_verdict(overall)} "
         f"(A is better in {overall.a_better} of {overall.n} patients)."
     )
     if structures:
-        best = max(structures, key=lambda gap: gap.difference)
-        worst = min(structures, key=lambda gap: gap.difference)
-        text += f" By structure A − B runs from {_signed(worst.difference)} ({worst.measure})"
-        text += f" to {_signed(best.difference)} ({best.measure})."
+        ahead = [gap.measure for gap in structures if gap.difference > 0]
+        each = ", ".join(f"{gap.measure} {_signed(gap.difference)}" for gap in structures)
+        where = "every structure" if len(ahead) == len(structures) else " and ".join(ahead) or "no structure"
+        text += f" A is ahead in {where} (A − B: {each})."
+    if max(overall.a, overall.b) < TOO_POOR:
+        text += f" Both stay below {_number(TOO_POOR)}: too poor for the difference to mean much."
     return text
 
 

@@ -11,6 +11,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FormatStrFormatter
@@ -71,7 +74,15 @@ def contrast_figure(outcome: Outcome, path: Path) -> None:
                 if not np.isnan(value)
             ]
             spread = np.linspace(-0.28, 0.28, len(dots)) * width if len(dots) > 1 else np.zeros(len(dots))
-            axes.plot(place + offset + spread, dots, ".", color="#222222", markersize=2.5, alpha=0.6)
+            axes.plot(
+                place + offset + spread,
+                dots,
+                "o",
+                markersize=3,
+                markerfacecolor="#222222",
+                markeredgecolor="white",
+                markeredgewidth=0.4,
+            )
             label = "n/a" if np.isnan(height) else f"{height:.2f}".removeprefix("0")
             axes.text(
                 place + offset,
@@ -84,8 +95,8 @@ def contrast_figure(outcome: Outcome, path: Path) -> None:
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.85},
             )
     axes.set_xticks(places, MEASURES)
-    axes.set_ylabel("Dice, mean over patients")
-    axes.set_ylim(0, 1)
+    axes.set_ylabel("Dice: mean, dots are patients")
+    axes.set_ylim(0, 1.02)
     _title(axes, "Contrast shift: the same models on T1 and on T2", outcome.phantom)
     handles = [Patch(facecolor=MODEL_COLOURS[model], label=MODEL_NAMES[model]) for model in outcome.models]
     handles += [
@@ -117,6 +128,7 @@ def resolution_figure(outcome: Outcome, path: Path) -> None:
                     color=MODEL_COLOURS[model],
                     marker=MODEL_MARKERS[model],
                     markersize=4.5,
+                    markerfacecolor=MODEL_COLOURS[model] if contrast == "t1" else "white",
                     markeredgecolor="#333333",
                     markeredgewidth=0.6,
                     linewidth=1.8,
@@ -157,9 +169,9 @@ def overlay_figure(rows: list[Overlay], path: Path, *, title: str, credit: str, 
     ratios = [
         row.image[crop].shape[0] / row.image[crop].shape[1] for row, crop in zip(rows, crops, strict=True)
     ]
-    size = (PANEL_INCHES * len(columns) + 0.3, PANEL_INCHES * sum(ratios) + 1.1)
-    figure = Figure(figsize=size, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.0, hspace=0.0)
+    size = (PANEL_INCHES * len(columns) + 0.3, PANEL_INCHES * sum(ratios) + 0.8)
+    tight = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.0, hspace=0.0)
+    figure = Figure(figsize=size, layout=tight)
     panels = figure.subplots(len(rows), len(columns), squeeze=False, height_ratios=ratios)
     for row, crop, line in zip(rows, crops, panels, strict=True):
         image = np.repeat(row.image[crop][..., None], 3, axis=-1)
@@ -174,14 +186,10 @@ def overlay_figure(rows: list[Overlay], path: Path, *, title: str, credit: str, 
     for axes, name in zip(panels[0], columns, strict=True):
         axes.set_title(name, fontsize=10)
     handles = [Patch(facecolor=_rgb(name), label=name) for name in STRUCTURES]
-    _legend(figure, handles)
+    legend = _legend(figure, handles)
+    legend.set_title(credit, prop=FontProperties(size=6.5))
     figure.suptitle(_marked(title, phantom), fontsize=11)
-    figure.supxlabel(credit, fontsize=6.5, color="#444444")
     _save(figure, path)
-
-
-def _height_over_width(image: np.ndarray) -> float:
-    return float(image.shape[0] / image.shape[1])
 
 
 def _rgb(structure: str) -> tuple[float, float, float]:
@@ -233,8 +241,10 @@ def _marked(text: str, phantom: bool) -> str:
     return f"{text}\n(smoke figure from the phantom)" if phantom else text
 
 
-def _legend(figure: Figure, handles: list) -> None:
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=8)
+def _legend(figure: Figure, handles: list) -> Legend:
+    return figure.legend(
+        handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=8
+    )
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -62,6 +62,22 @@ def test_words_name_the_steadier_model_whichever_it_is(outcome):
     assert "Model B is the steadier" in words(outcome(dices=steady_b))
 
 
+def test_words_name_the_structures_in_which_a_is_ahead(outcome):
+    measured = outcome()
+    for result in ("A", "t2", 1.0), ("B", "t2", 1.0):
+        for dices in measured.results[result]["patients"].values():
+            dices["canal"] = 0.5 if result[0] == "A" else 0.6
+    text = words(measured)
+    assert "A is ahead in no structure (A − B: vertebra −.100, disc −.100, canal −.100)" in text
+    assert "A is ahead in vertebra and disc (A − B: vertebra +.280, disc +.280, canal −.100)" in text
+
+
+def test_words_warn_of_models_that_are_too_poor(outcome):
+    poor = {("A", "t1"): 0.2, ("A", "t2"): 0.1, ("B", "t1"): 0.3, ("B", "t2"): 0.1}
+    assert "too poor" in words(outcome(dices=poor))
+    assert "too poor" not in words(outcome())
+
+
 def test_words_do_without_a_contrast_or_a_second_resolution(outcome):
     text = words(outcome(contrasts=("t1",), factors=(1.0,)))
     assert "From T1 to T2" not in text
