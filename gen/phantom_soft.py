@@ -76,7 +76,8 @@ def _back_surface(rng: np.random.Generator, anatomy: Anatomy) -> tuple[Array, Ar
     )
     fascia = _smooth(canal_z + depth, 9)
     waves = sum(
-        rng.normal(0, 1.2) * np.sin(rows * 2 * np.pi / length + rng.uniform(0, 6)) for length in (170, 90, 55)
+        rng.normal(0, length / 110) * np.sin(rows * 2 * np.pi / length + rng.uniform(0, 6))
+        for length in (170, 90, 55)
     )
     gain = around.fat_gain / (1 + np.exp(-(rows + 5) / 22))
     skin = _smooth(fascia + around.fat_thickness + gain, 14) + waves
