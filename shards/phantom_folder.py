@@ -5,26 +5,28 @@ import multiprocessing
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from pathlib import Path
 
-import torch
 from tqdm import tqdm
 
-import gen
+from gen.phantom import CONTRASTS, Contrast, phantom_series
 from shards.atomic import write_text
 from shards.folder import SpiderError, has_layout
 from shards.spider import write_mha
 
 PHANTOM_PATIENTS = 24
 PHANTOM_SEED = 0
-PHANTOM_CONTRASTS = ("t1", "t2")
 PHANTOM_FOLDER = "phantom"
 
 # SPIDER's own ids end at 257: a split file that has seen both never takes one for the other.
 FIRST_PATIENT = 1001
 
+Job = tuple[Path, int, int, Contrast]
+
 _MARKER = "phantom.json"
 _FEW = 2
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def ensure_data(data_dir: Path, use_phantom: bool) -> Path:
@@ -83,7 +85,7 @@ def write_phantom(
     jobs = [
         (data_dir, seed, patient, contrast)
         for patient in range(FIRST_PATIENT, FIRST_PATIENT + patients)
-        for contrast in PHANTOM_CONTRASTS
+        for contrast in CONTRASTS
         if not all(path.is_file() for path in _files(data_dir, patient, contrast))
     ]
     count = min(processes or os.cpu_count() or 1, len(jobs))
@@ -93,22 +95,36 @@ def write_phantom(
     print(f"wrote the phantom, {patients} patients in T1 and T2, to {data_dir}", flush=True)
 
 
-def _run(jobs: list[tuple[Path, int, int, str]], processes: int) -> Iterator[int]:
+def _run(jobs: list[Job], processes: int) -> Iterator[int]:
     if processes <= 1 or len(jobs) <= _FEW:
         yield from map(_write_series, jobs)
         return
     # Fresh processes, not forks: torch's threads do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        processes, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)
-    ) as pool:
-        for future in as_completed([pool.submit(_write_series, job) for job in jobs]):
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        with _one_thread_each():
+            futures = [pool.submit(_write_series, job) for job in jobs]
+        for future in as_completed(futures):
             yield future.result()
 
 
-def _write_series(job: tuple[Path, int, int, str]) -> int:
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Processes started here compute with one thread: together they fill the machine, more would fight."""
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _write_series(job: Job) -> int:
     data_dir, seed, patient, contrast = job
-    series = gen.phantom_series(seed, patient, contrast)
+    series = phantom_series(seed, patient, contrast)
     image, mask = _files(data_dir, patient, contrast)
     write_mha(series.mask, series.spacing_mm, series.storage, mask)
     write_mha(series.image, series.spacing_mm, series.storage, image)

@@ -3,7 +3,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-import gen
+from gen.anatomy import CANAL
 from shards import options as shard_options
 from shards import phantom_folder, sets
 from shards.folder import SpiderError, find_series
@@ -33,7 +33,7 @@ def fake_phantom(monkeypatch, spine_mask):
         image = (mask > 0) * 100 + np.random.default_rng([seed, patient]).integers(1, 9, mask.shape)
         return FakeSeries(image.astype(np.int16), mask, (4.0, 2.0, 1.5), "LPS" if patient % 2 else "PIR")
 
-    monkeypatch.setattr(gen, "phantom_series", series, raising=False)
+    monkeypatch.setattr(phantom_folder, "phantom_series", series)
     monkeypatch.setattr(phantom_folder, "PHANTOM_PATIENTS", 6)
     monkeypatch.setattr(phantom_folder.os, "cpu_count", lambda: 1)
     return calls
@@ -143,3 +143,27 @@ def test_phantom_and_real_slices_are_not_mixed(default_data, fake_phantom, spide
     ensure_sets(["labels"], chosen)
     with pytest.raises(sets.ShardError, match="labels: was made with other sources"):
         ensure_sets(["labels", "real_t1_val"], replace(chosen, data_dir=default_data))
+
+
+def test_the_real_phantom_is_read_by_the_ordinary_reader(tmp_path):
+    write_phantom(tmp_path, patients=1)
+    for entry in find_series(tmp_path):
+        image, mask = read_image(entry.image), read_mask(entry.mask)
+        check_pair(image, mask, entry.mask)
+        assert image.array.min() == -1000 and image.array.max() == 3096
+        assert len(np.unique(mask.array)) > 10
+        # Sagittal slices with the spine standing: the canal is far longer than deep or wide.
+        canal = np.argwhere(mask.array == CANAL) * mask.spacing_mm
+        across, along, depth = np.ptp(canal, axis=0)
+        assert along > 3 * depth > 0 and along > 3 * across
+
+
+@pytest.mark.slow
+def test_several_processes_write_what_one_does(tmp_path):
+    for name, processes in (("one", 1), ("two", 2)):
+        write_phantom(tmp_path / name, patients=2, processes=processes)
+    one, two = (
+        {p.name: p.read_bytes() for p in (tmp_path / name / "images" / "images").iterdir()}
+        for name in ("one", "two")
+    )
+    assert len(one) == 4 and one == two
