@@ -153,7 +153,8 @@ def test_spinous_processes_are_separate_from_the_bodies_in_the_mid_slice(masks):
 def test_pedicles_join_arch_and_body_off_the_mid_slice(masks):
     for scan in masks:
         parts, _ = components(scan.mask == 3)
-        assert np.bincount(parts.ravel())[1:].max() > 0.97 * (scan.mask == 3).sum()
+        # Thick slices may cut a thin lamina, and with it the spinous process, from the rest, as in SPIDER.
+        assert np.bincount(parts.ravel())[1:].max() > 0.88 * (scan.mask == 3).sum()
 
 
 def test_bodies_discs_and_canal_have_the_size_of_real_ones(masks):
