@@ -5,6 +5,7 @@ from gen.config import GeneratorConfig
 from gen.dataset import SpineSynthGenerator, SyntheticDataset
 from gen.generator import draw, render
 from gen.params import Params
+from gen.phantom import phantom_series
 from gen.presets import preset
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "SyntheticDataset",
     "draw",
     "label_scheme",
+    "phantom_series",
     "preset",
     "render",
 ]
