@@ -8,7 +8,6 @@ the row of parts into shards. A killed run goes on at the first part that is mis
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from shards.folder import Series, SpiderError
 from shards.options import ShardOptions
 from shards.read import read_tar
 from shards.sample import Sample, sample_key
-from shards.slices import Grid, annotated, image_slices, label_slices
+from shards.slices import annotated, image_slices, label_slices
 from shards.spider import check_pair, read_image, read_mask
 from shards.workers import Workers
 from shards.write import write_shard
@@ -60,7 +59,7 @@ class SeriesSamples:
         return {
             "sources": files,
             "images": self._images,
-            "grid": grid_identity(self._options.grid),
+            "grid": self._options.grid.to_json(),
             "slice_step_mm": self._options.slice_step_mm,
         }
 
@@ -143,11 +142,6 @@ class SeriesSamples:
             }
             picture = None if images is None else images[place].astype(np.float16)
             yield Sample(sample_key(place), picture, labels[place], record)
-
-
-def grid_identity(grid: Grid) -> dict[str, Any]:
-    """The grid as a manifest has it."""
-    return asdict(grid) | {"shape": list(grid.shape)}
 
 
 def fingerprint(path: Path | None) -> str | None:

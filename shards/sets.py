@@ -11,7 +11,7 @@ from shards.manifest import MANIFEST, SCHEMA, Manifest, identity_difference, loa
 from shards.options import DEFAULT_DATA_DIR, ShardOptions
 from shards.phantom_folder import PHANTOM_FOLDER, ensure_data, is_phantom
 from shards.sample import ShardError
-from shards.series_samples import SeriesSamples, grid_identity
+from shards.series_samples import SeriesSamples
 from shards.split import OVERVIEW, Split, load_or_make_split
 from shards.synthetic_samples import SyntheticSamples
 from shards.workers import ALONE, Workers, one_builder
@@ -176,7 +176,7 @@ class _Session:
     def _report_unchecked(self, folder: Path) -> None:
         """A complete set whose sources are not here; that it has the wanted grid can still be seen."""
         grid = load_manifest(folder).identity.get("grid")
-        if grid is not None and grid != grid_identity(self._options.grid):
+        if grid is not None and grid != self._options.grid.to_json():
             raise ShardError(f"{folder}: was made with another grid; take another --shards-dir")
         self._report(folder, "complete")
 

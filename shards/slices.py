@@ -6,6 +6,7 @@ the scanned field of view an image is 0 and a label 255 (not annotated).
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +34,10 @@ class Grid:
             raise ValueError(f"spacing_mm {self.spacing_mm} is outside 0.1..10")
         if len(self.shape) != 2 or any(size <= 0 or size % 16 for size in self.shape):
             raise ValueError(f"shape {self.shape} must be two positive multiples of 16")
+
+    def to_json(self) -> dict[str, Any]:
+        """The grid as a manifest has it."""
+        return {"spacing_mm": self.spacing_mm, "shape": list(self.shape)}
 
 
 def annotated(codes: np.ndarray, slice_spacing_mm: float, slice_step_mm: float = SLICE_STEP_MM) -> list[int]:

@@ -38,6 +38,7 @@ class SyntheticSamples:
     def identity(self) -> dict[str, Any]:
         """Everything that determines the samples."""
         return {
+            "grid": self._options.grid.to_json(),
             "label_bank": self._labels.manifest.label_digest,
             "generator": config_to_json(self._config),
             "generator_hash": config_hash(self._config),
