@@ -133,7 +133,10 @@ def _on_shift(outcome: Outcome) -> list[str]:
     if any(shift is None or math.isnan(shift) for shift in shifts.values()):
         return []
     a, b = (shift for shift in shifts.values() if shift is not None)
-    if abs(abs(a) - abs(b)) < LEVEL:
+    poorer = min(outcome.dice(model, "t1", outcome.factors[0]) for model in "AB")
+    if poorer < TOO_POOR:
+        steadier = f"One of them stays below {_number(TOO_POOR)} on T1 and has little to lose."
+    elif abs(abs(a) - abs(b)) < LEVEL:
         steadier = "Both answer the change of contrast alike."
     else:
         steadier = f"Model {'A' if abs(a) < abs(b) else 'B'} is the steadier of the two."

@@ -9,9 +9,10 @@ The rule, on the whole volume:
 3. *Missed discs.* The usual distance of levels is the median (33 mm where there are fewer than two). A gap of
    1.4 expected distances or more (the mean of its two neighbours, at least the usual one) has levels put
    into it for what it lacks, where least vertebra lies. Below the lowest level one is put in where there is
-   vertebra for it: .6 of what lies between two levels (a whole body, and not a piece of sacrum that was
-   taken for one). Above the highest one is put in for .1 already: the uppermost vertebra is often cut off,
-   and shifts no other.
+   a whole vertebra for it (.6 of what lies between two levels) and the canal runs on for a usual distance:
+   otherwise it is sacrum that was taken for a vertebra. (On 67 SPIDER masks the canal ends less than 34 mm
+   below the lowest disc in 4 of 5, and further below the second in 9 of 10.) Above the highest level one is
+   put in for .1 of a vertebra already: the uppermost one is often cut off, and shifts no other.
 4. *Vertebrae.* The vertebra of rank r lies between levels r and r+1; what is below the first level belongs to
    rank 1. Behind the canal everything hangs lower: there .28 of a distance is added (reached 20 mm behind
    the centre line; measured on 29 SPIDER masks). A region of one slice that is no longer than 1.25 distances
@@ -84,7 +85,9 @@ def assign_ranks(structures: np.ndarray, spacing_mm: tuple[float, float]) -> np.
     levels = _levels(anchors, pixel_mm2)
     bodies = np.broadcast_to(along, structures.shape)[(structures == VERTEBRA) & front]
     distance = _usual_distance(levels)
-    levels = _with_missed_levels(levels, distance, _Profile(bodies))
+    canal = np.broadcast_to(along, structures.shape)[structures == CANAL_CLASS]
+    canal_end = float(np.percentile(canal, 0.5)) if len(canal) else -np.inf
+    levels = _with_missed_levels(levels, distance, _Profile(bodies), canal_end)
 
     codes = np.full(structures.shape, BACKGROUND, dtype=np.uint8)
     codes[structures == CANAL_CLASS] = CANAL
@@ -177,7 +180,9 @@ class _Profile:
         return float(min(zip(masses, abs(candidates - centre), candidates, strict=True))[2])
 
 
-def _with_missed_levels(levels: np.ndarray, distance: float, bodies: _Profile) -> np.ndarray:
+def _with_missed_levels(
+    levels: np.ndarray, distance: float, bodies: _Profile, canal_end: float
+) -> np.ndarray:
     if len(levels) == 0:
         return _first_levels(distance, bodies)
     reach = 0.25 * distance
@@ -192,7 +197,11 @@ def _with_missed_levels(levels: np.ndarray, distance: float, bodies: _Profile) -
     spans = list(pairwise(found)) or [(found[0], found[0] + distance)]
     whole = float(np.median([bodies.mass(low, high) for low, high in spans]))
     below, above = WHOLE_VERTEBRA * whole, PART_OF_VERTEBRA * whole
-    while bodies.mass(found[0] - 1.2 * distance, found[0]) > below and len(found) < MAX_RANK:
+    while (
+        bodies.mass(found[0] - 1.2 * distance, found[0]) > below
+        and found[0] - canal_end > distance
+        and len(found) < MAX_RANK
+    ):
         found.insert(0, bodies.thinnest(found[0] - distance, reach))
     while bodies.mass(found[-1] + 1.2 * distance, np.inf) > above and len(found) < MAX_RANK:
         found.append(bodies.thinnest(found[-1] + distance, reach))

@@ -75,6 +75,8 @@ def test_words_name_the_structures_in_which_a_is_ahead(outcome):
 def test_words_warn_of_models_that_are_too_poor(outcome):
     poor = {("A", "t1"): 0.2, ("A", "t2"): 0.1, ("B", "t1"): 0.3, ("B", "t2"): 0.1}
     assert "too poor" in words(outcome(dices=poor))
+    assert "has little to lose" in words(outcome(dices=poor))
+    assert "steadier" not in words(outcome(dices=poor))
     assert "too poor" not in words(outcome())
 
 

@@ -54,13 +54,22 @@ def test_disc_missed_in_one_slice_is_known_from_the_others(spine, to_structures)
     assert ranks_match(got, codes, structures) == 1.0
 
 
-def test_piece_of_sacrum_is_not_a_vertebra(spine, to_structures):
-    codes = spine()
+def test_piece_of_sacrum_before_a_long_canal_is_not_a_vertebra(spine, to_structures):
+    codes = spine(lean=0.0, bottom=270)
+    structures = to_structures(codes)
+    structures[0, 270:, 131:144] = 3
+    structures[0, 273:283, 95:115] = 1
+    assert ranks_match(assign_ranks(structures, SPACING), codes, structures) == 1.0
+
+
+def test_whole_sacral_body_below_the_end_of_the_canal_is_not_a_vertebra(spine, to_structures):
+    codes = spine(lean=0.0)
     structures = to_structures(codes)
     sacrum = np.zeros_like(codes, dtype=bool)
-    sacrum[0, 303:313, 95:115] = True
-    structures[sacrum & (structures == 0)] = 1
-    assert ranks_match(assign_ranks(structures, SPACING), codes, structures) == 1.0
+    sacrum[0, 301:320, 91:125] = True
+    structures[sacrum] = 1
+    got = assign_ranks(structures, SPACING)
+    assert ranks_match(got, codes, structures) == 1.0
 
 
 def test_crumb_of_disc_is_not_a_level(spine, to_structures):
