@@ -123,5 +123,5 @@ def flags(tmp_path: Path, data_dir: Path) -> list[str]:
         "precision": "fp32",
     }
     pairs = [(f"--{name}", str(value)) for name, value in values.items()]
-    grid = ["--grid.spacing-mm", "4", "--grid.shape", "32", "32"]
+    grid = ["--spacing-mm", "4", "--shape", "32", "32"]
     return [text for pair in pairs for text in pair] + grid

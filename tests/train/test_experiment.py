@@ -1,0 +1,180 @@
+import csv
+import dataclasses
+import json
+import os
+import signal
+
+import pytest
+import torch
+
+from train import experiment, feed, trainer
+from train.checkpoint import CheckpointError, load_checkpoint, load_model, read_payload
+from train.experiment import train_models
+from train.stop import Stopped
+from train.trainer import TrainingError
+
+
+def state_of(path):
+    return read_payload(path)["network"]
+
+
+def assert_equal_states(first, second):
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_both_models_are_trained_and_saved_with_what_made_them(options, alone, capsys):
+    chosen = options()
+    train_models(chosen, alone)
+    for model in ("A", "B"):
+        checkpoint = load_checkpoint(chosen.file(model, "best.pth"))
+        assert (checkpoint.model, checkpoint.spacing_mm) == (model, 4.0)
+        assert checkpoint.architecture == {"in_channels": 1, "num_classes": 4, "base_features": 4}
+        config = json.loads(checkpoint.config)
+        assert (config["epochs"], config["phantom"], config["shards"]["seed"]) == (2, False, 42)
+        assert load_model(chosen.file(model, "best.pth"))(torch.rand(1, 1, 32, 32)).shape == (1, 4, 32, 32)
+        assert f"wrote {chosen.file(model, 'best.pth')}" in capsys.readouterr().out or model == "B"
+
+
+def test_both_models_take_the_same_number_of_steps(options, alone):
+    chosen = options(epochs=3)
+    train_models(chosen, alone)
+    rows = {}
+    for model in ("A", "B"):
+        with chosen.file(model, "log.csv").open() as stream:
+            rows[model] = list(csv.DictReader(stream))
+    assert [row["step"] for row in rows["A"]] == [row["step"] for row in rows["B"]]
+    assert len(rows["A"]) == 3
+    assert rows["A"][-1]["best"] == "1"
+    assert 0 <= float(rows["A"][-1]["dice_vertebra"]) <= 1
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_gives_others(options, alone, tmp_path):
+    states = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        chosen = options(model="A", save_dir=tmp_path / name, seed=seed)
+        torch.rand(len(states))
+        train_models(chosen, alone)
+        states.append(state_of(chosen.file("A", "last.pth")))
+    assert_equal_states(states[0], states[1])
+    assert not all(torch.equal(states[0][name], states[2][name]) for name in states[0])
+
+
+def test_training_leaves_the_callers_random_numbers_alone(options, alone):
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    train_models(options(model="A"), alone)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("source", ["render", "shards"])
+def test_a_stopped_run_goes_on_to_the_weights_of_an_unstopped_one(
+    options, alone, tmp_path, monkeypatch, source
+):
+    whole = options(model="A", feed=source, save_dir=tmp_path / "whole", epochs=3)
+    train_models(whole, alone)
+
+    stopped = options(model="A", feed=source, save_dir=tmp_path / "stopped", epochs=3)
+    kind = {"render": feed.RenderFeed, "shards": feed.ShardFeed}[source]
+    batch = kind.batch
+
+    def batch_with_signal(self, step):
+        if step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return batch(self, step)
+
+    monkeypatch.setattr(kind, "batch", batch_with_signal)
+    with pytest.raises(Stopped, match=r"stopped after step \d+ of .* go on with --resume"):
+        train_models(stopped, alone)
+    monkeypatch.undo()
+    reached = read_payload(stopped.file("A", "last.pth"))["step"]
+    assert 4 <= reached <= 6
+
+    train_models(dataclasses.replace(stopped, resume=True), alone)
+    assert_equal_states(state_of(whole.file("A", "last.pth")), state_of(stopped.file("A", "last.pth")))
+    logs = [
+        [{**row, "minutes": ""} for row in csv.DictReader(run.file("A", "log.csv").open())]
+        for run in (whole, stopped)
+    ]
+    assert logs[0] == logs[1]
+
+
+def test_resuming_a_finished_run_does_no_step(options, alone, monkeypatch):
+    chosen = options(model="A")
+    train_models(chosen, alone)
+    best = chosen.file("A", "best.pth").read_bytes()
+    monkeypatch.setattr(feed.RenderFeed, "batch", None)
+    train_models(dataclasses.replace(chosen, resume=True), alone)
+    assert chosen.file("A", "best.pth").read_bytes() == best
+
+
+def test_a_run_with_other_choices_is_not_resumed(options, alone):
+    train_models(options(model="A"), alone)
+    with pytest.raises(CheckpointError, match=r"last\.pth: belongs to a run with lr 0.001;"):
+        train_models(options(model="A", lr=0.01, resume=True), alone)
+
+
+def test_a_run_without_resume_starts_anew(options, alone):
+    train_models(options(model="A"), alone)
+    chosen = options(model="A", lr=0.01)
+    train_models(chosen, alone)
+    assert json.loads(load_checkpoint(chosen.file("A", "best.pth")).config)["lr"] == 0.01
+
+
+def test_without_images_only_model_a_is_trained(options, alone, masks_dir, capsys):
+    chosen = options(data_dir=masks_dir)
+    train_models(chosen, alone)
+    assert "no T1 image of a training patient" in capsys.readouterr().out
+    assert chosen.file("A", "best.pth").is_file()
+    assert not chosen.file("B", "best.pth").exists()
+
+
+def test_model_b_without_images_is_an_error(options, alone, masks_dir):
+    with pytest.raises(TrainingError, match=r"real_t1_train: no T1 image .* Model B cannot be trained"):
+        train_models(options(data_dir=masks_dir, model="B"), alone)
+
+
+def test_without_validation_patients_the_last_weights_are_kept(options, alone, tmp_path, capsys):
+    split = tmp_path / "split.json"
+    split.write_text('{"train": ["1", "2", "3", "4"], "validation": [], "test": []}')
+    chosen = options(model="A", split=split)
+    train_models(chosen, alone)
+    assert "the last weights are kept" in capsys.readouterr().out
+    assert_equal_states(
+        load_checkpoint(chosen.file("A", "best.pth")).state_dict, state_of(chosen.file("A", "last.pth"))
+    )
+
+
+def test_the_best_weights_are_kept_not_the_last(options, alone, monkeypatch):
+    monkeypatch.setattr(trainer, "LEAST_STEPS_BETWEEN_VALIDATIONS", 1)
+    scores = iter([0.3, 0.9, 0.5])
+    monkeypatch.setattr(
+        trainer,
+        "validate",
+        lambda *_, **__: trainer.Score(
+            structures=dict.fromkeys(("vertebra", "disc", "canal"), next(scores)), samples=1
+        ),
+    )
+    chosen = options(model="A", epochs=3)
+    train_models(chosen, alone)
+    checkpoint = load_checkpoint(chosen.file("A", "best.pth"))
+    assert checkpoint.validation_dice == 0.9
+    assert checkpoint.step == read_payload(chosen.file("A", "last.pth"))["step"] * 2 / 3
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(options, alone, monkeypatch):
+    monkeypatch.setattr(trainer, "segmentation_loss", lambda logits, *_, **__: logits.sum() * float("nan"))
+    with pytest.raises(TrainingError, match="the loss became nan"):
+        train_models(options(model="A"), alone)
+
+
+def test_more_ranks_than_samples_in_a_step_are_refused(options):
+    ranks = experiment.Ranks(rank=0, world_size=3, device=torch.device("cpu"))
+    with pytest.raises(TrainingError, match="batch size 2 is less than the 3 ranks"):
+        train_models(options(), ranks)
+
+
+def test_a_small_network_learns_the_block_spine(options, alone):
+    chosen = options(model="B", epochs=60, lr=0.01, batch_size=4, base_features=8)
+    train_models(chosen, alone)
+    assert load_checkpoint(chosen.file("B", "best.pth")).validation_dice > 0.6

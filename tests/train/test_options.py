@@ -1,0 +1,41 @@
+import pytest
+
+from train.options import TrainOptions
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"epochs": 0},
+        {"batch_size": 0},
+        {"lr": 0.0},
+        {"lr": float("inf")},
+        {"num_classes": 5},
+        {"weight_decay": -1},
+    ],
+)
+def test_impossible_choices_are_refused(wrong):
+    with pytest.raises(ValueError, match=str(*wrong.values())):
+        TrainOptions(**wrong)
+
+
+def test_the_defaults_are_those_of_the_original_script():
+    options = TrainOptions()
+    assert (options.epochs, options.batch_size, options.lr, options.num_classes) == (20, 4, 0.001, 14)
+    assert (options.model, str(options.save_dir), str(options.shards.data_dir)) == (
+        "both",
+        "models/saved",
+        "data",
+    )
+    assert options.shards.seed == 42
+
+
+def test_files_have_the_names_that_evaluation_looks_for():
+    options = TrainOptions()
+    assert options.file("A", "best.pth").as_posix() == "models/saved/model_a_synthetic_best.pth"
+    assert options.file("B", "best.pth").as_posix() == "models/saved/model_b_real_best.pth"
+
+
+@pytest.mark.parametrize(("change", "decides"), [({"lr": 0.1}, True), ({"precision": "fp32"}, False)])
+def test_only_what_changes_the_steps_decides_about_a_resume(change, decides):
+    assert (TrainOptions(**change).decisive() != TrainOptions().decisive()) == decides
