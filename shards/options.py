@@ -29,6 +29,8 @@ class ShardOptions:
     grid: Grid = field(default_factory=Grid)
     slice_step_mm: float = SLICE_STEP_MM
     """Least distance of two slices of one volume, mm."""
+    least_area_cm2: float = 5.0
+    """Label maps that show less of vertebrae and canal are left out of the sets of label maps, cm2."""
     samples_per_shard: int = 64
     """Samples in each shard file (the last one may hold fewer)."""
     synthetic_samples: int = 512
@@ -47,6 +49,8 @@ class ShardOptions:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} must be at least 1")
         preset(self.preset)
+        if not 0 <= self.least_area_cm2 < float("inf"):
+            raise ValueError(f"least_area_cm2 {self.least_area_cm2} must not be negative")
         if not self.slice_step_mm > 0:
             raise ValueError(f"slice_step_mm {self.slice_step_mm} must be more than 0")
 

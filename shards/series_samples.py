@@ -41,6 +41,8 @@ class SeriesSamples:
         self._series = series
         self._images = images
         self._options = options
+        # Images are measured on whatever they show; only maps to learn from may be chosen.
+        self._least_area_cm2 = 0.0 if images else options.least_area_cm2
         self._parts = Path()
         self._first = [0]
         self._last_read: tuple[int, list[Sample]] = (-1, [])
@@ -61,6 +63,7 @@ class SeriesSamples:
             "images": self._images,
             "grid": self._options.grid.to_json(),
             "slice_step_mm": self._options.slice_step_mm,
+            "least_area_cm2": self._least_area_cm2,
         }
 
     def prepare(self, parts: Path, workers: Workers, title: str) -> None:
@@ -128,7 +131,7 @@ class SeriesSamples:
         if self._images and series.image is not None:
             image = read_image(series.image)
             check_pair(image, mask, series.mask)
-        indices = annotated(mask.array, mask.spacing_mm[0], self._options.slice_step_mm)
+        indices = annotated(mask.array, mask.spacing_mm, self._options.slice_step_mm, self._least_area_cm2)
         labels = label_slices(mask, self._options.grid, indices)
         images = None if image is None else image_slices(image, self._options.grid, indices)
         for place, index in enumerate(indices):

@@ -40,20 +40,27 @@ class Grid:
         return {"spacing_mm": self.spacing_mm, "shape": list(self.shape)}
 
 
-def annotated(codes: np.ndarray, slice_spacing_mm: float, slice_step_mm: float = SLICE_STEP_MM) -> list[int]:
+def annotated(
+    codes: np.ndarray,
+    spacing_mm: tuple[float, float, float],
+    slice_step_mm: float = SLICE_STEP_MM,
+    least_area_cm2: float = 0.0,
+) -> list[int]:
     """Indices of the slices worth keeping: a vertebra or the canal is annotated in them.
 
     Args:
         codes: dense codes, uint8, shape ``(Z, H, W)``.
-        slice_spacing_mm: spacing along ``Z``.
+        spacing_mm: spacing along ``Z``, ``H`` and ``W``.
         slice_step_mm: least distance of two kept slices; thin-slice volumes are thinned to it.
+        least_area_cm2: slices with less of them are left out.
 
     Returns:
         Increasing indices along ``Z``.
     """
     wanted = ((codes > BACKGROUND) & (codes <= MAX_RANK)) | (codes == CANAL)
-    indices = np.flatnonzero(wanted.any(axis=(1, 2)))
-    step = max(1, int(np.ceil(slice_step_mm / slice_spacing_mm - _TIE)))
+    least_pixels = max(1.0, least_area_cm2 * 100 / (spacing_mm[1] * spacing_mm[2]))
+    indices = np.flatnonzero(wanted.sum(axis=(1, 2)) >= least_pixels)
+    step = max(1, int(np.ceil(slice_step_mm / spacing_mm[0] - _TIE)))
     return [int(index) for index in indices[::step]]
 
 
