@@ -1,36 +1,28 @@
 """The 2D U-Net that both models use.
 
-Five levels with two 3x3 convolutions each (Ronneberger et al. 2015), normalised per sample and group of
-channels (Wu & He 2018), so that a result depends neither on the rest of the batch nor on how a batch is
-split over ranks.
+Five levels with two 3x3 convolutions each (Ronneberger et al. 2015), normalised per sample and channel
+(Ulyanov et al. 2016), so that a result depends neither on the rest of the batch nor on how a batch is split
+over ranks. Groups of several channels learn far slower on synthetic images: with one group of 16 channels a
+network still answered background everywhere after 900 steps.
 """
-
-import math
 
 import torch
 from torch import Tensor, nn
 
 POOLINGS = 4
 STRIDE = 2**POOLINGS
-# Few and large groups: groups of 4 channels make a training step on a CPU 40 % longer (bf16, channels last).
-GROUP_CHANNELS = 16
 NEGATIVE_SLOPE = 0.01
 
 
-def _groups(channels: int) -> int:
-    """Groups of about ``GROUP_CHANNELS`` channels that divide ``channels`` evenly."""
-    return math.gcd(channels, max(1, channels // GROUP_CHANNELS))
-
-
 class ConvBlock(nn.Sequential):
-    """Twice: 3x3 convolution, group normalisation, leaky ReLU. ``(B, C_in, H, W) -> (B, C_out, H, W)``."""
+    """Twice: 3x3 convolution, instance normalisation, leaky ReLU. ``(B, C_in, H, W) -> (B, C_out, H, W)``."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         layers: list[nn.Module] = []
         for channels in (in_channels, out_channels):
             layers += [
                 nn.Conv2d(channels, out_channels, kernel_size=3, padding=1, bias=False),
-                nn.GroupNorm(_groups(out_channels), out_channels),
+                nn.InstanceNorm2d(out_channels, affine=True),
                 nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True),
             ]
         super().__init__(*layers)
@@ -75,17 +67,20 @@ class UNet(nn.Module):
         """Logits of every class.
 
         Args:
-            image: shape ``(B, in_channels, H, W)``, float in [0, 1]; H and W multiples of 16.
+            image: shape ``(B, in_channels, H, W)``, float in [0, 1]; H and W multiples of 16,
+                one of them larger.
 
         Returns:
             Logits, shape ``(B, num_classes, H, W)``.
 
         Raises:
-            ValueError: H or W is not a multiple of 16.
+            ValueError: H or W is not a multiple of 16, or both are 16 (one pixel has nothing to normalise).
         """
         height, width = image.shape[-2:]
-        if height % STRIDE or width % STRIDE:
-            raise ValueError(f"image size {height} x {width}: both sides must be multiples of {STRIDE}")
+        if height % STRIDE or width % STRIDE or height * width <= STRIDE**2:
+            raise ValueError(
+                f"image size {height} x {width}: both sides must be multiples of {STRIDE}, one of them larger"
+            )
         skips: list[Tensor] = []
         features = image
         for level, block in enumerate(self.encoder):
