@@ -1,13 +1,18 @@
 """The 2D U-Net that both models use.
 
-Five levels with two 3x3 convolutions each (Ronneberger et al. 2015), normalised per sample and channel
-(Ulyanov et al. 2016), so that a result depends neither on the rest of the batch nor on how a batch is split
-over ranks. Groups of several channels learn far slower on synthetic images: with one group of 16 channels a
-network still answered background everywhere after 900 steps.
+Five levels with two 3x3 convolutions each (Ronneberger et al. 2015), normalised per sample and channel, so
+that a result depends neither on the rest of the batch nor on how a batch is split over ranks.
+
+On synthetic images of many contrasts, normalisation and first weights decide how soon anything is learned.
+After 300 steps of 8 slices (2 mm, 4 classes, rate 0.003) the vertebra / disc Dice on validation renders was
+.33 / .28 as built here, .13 / 0 with groups of 4 channels, and 0 / 0 with groups of 16 channels, or with
+torch's own first weights. With groups of 16 a network still answered background after 900 steps.
 """
 
 import torch
 from torch import Tensor, nn
+
+from train.instance_norm import InstanceNorm
 
 POOLINGS = 4
 STRIDE = 2**POOLINGS
@@ -22,7 +27,7 @@ class ConvBlock(nn.Sequential):
         for channels in (in_channels, out_channels):
             layers += [
                 nn.Conv2d(channels, out_channels, kernel_size=3, padding=1, bias=False),
-                nn.InstanceNorm2d(out_channels, affine=True),
+                InstanceNorm(out_channels),
                 nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True),
             ]
         super().__init__(*layers)
@@ -62,6 +67,15 @@ class UNet(nn.Module):
         )
         self.decoder = nn.ModuleList(ConvBlock(2 * width, width) for width in reversed(widths[:-1]))
         self.head = nn.Conv2d(base_features, num_classes, kernel_size=1)
+        self._draw_weights()
+
+    def _draw_weights(self) -> None:
+        """Normal weights that keep the variance from layer to layer (He et al. 2015), no offsets."""
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.kaiming_normal_(layer.weight, a=NEGATIVE_SLOPE)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits of every class.
