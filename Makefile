@@ -46,10 +46,10 @@ demo: $(READY) ## write pictures of what the generator does to results/demo
 	$(BIN)/python example.py --demo all --output-dir results/demo
 
 test: $(READY) ## the fast tests (real data: set SPIDER_MINI)
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
 
 test-all: $(READY) ## all tests, with the slow ones
-	$(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 lint: $(READY) ## formatting, style and types
 	$(BIN)/ruff format --check .

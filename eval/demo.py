@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from eval.batches import SliceBatches
 from eval.figures import DPI, Overlay, overlay_figure
 from eval.metrics import STRUCTURE_SCHEME, group_structures
 from gen import SpineSynthGenerator, label_scheme
-from gen.anatomy import STRUCTURES
+from gen.anatomy import CODES, IGNORE, STRUCTURES
 from gen.presets import PRESETS
 from shards.atomic import atomic_path
 from shards.options import DEFAULT_DATA_DIR, ShardOptions
@@ -92,7 +93,7 @@ def inference(output_dir: Path) -> list[Path]:
             answer = model(image[None, None]).argmax(1)[0]
         found = group_structures(answer, label_scheme(model.num_classes))
         maps = {"truth": STRUCTURE_SCHEME.encode(label).numpy(), "Model A": found.numpy()}
-        inside = (label != 255).numpy()
+        inside = (label != IGNORE).numpy()
         rows.append(
             Overlay(title=f"{title}, {record['source']}", image=image.numpy(), inside=inside, maps=maps)
         )
@@ -120,13 +121,14 @@ def _label_maps(count: int) -> torch.Tensor:
 
 def _coloured(codes: torch.Tensor) -> np.ndarray:
     scheme = label_scheme("4")
-    palette = np.array([*scheme.colours, *[(40, 40, 40)] * (256 - scheme.num_classes)], dtype=np.uint8)
+    palette = np.array([*scheme.colours, *[(40, 40, 40)] * (CODES - scheme.num_classes)], dtype=np.uint8)
     return palette[scheme.encode(codes).numpy()]
 
 
-def _rgb(structure: str) -> tuple[float, ...]:
+def _rgb(structure: str) -> tuple[float, float, float]:
     scheme = label_scheme("4")
-    return tuple(value / 255 for value in scheme.colours[scheme.class_names.index(structure)])
+    red, green, blue = scheme.colours[scheme.class_names.index(structure)]
+    return red / 255, green / 255, blue / 255
 
 
 def _sheet(
@@ -135,8 +137,8 @@ def _sheet(
     """A sheet of pictures, one row a title."""
     width, height = len(rows[0][1]), len(rows)
     ratio = rows[0][1][0].shape[0] / rows[0][1][0].shape[1]
-    figure = Figure(figsize=(1.8 * width + 0.3, 1.8 * ratio * height + 0.5), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.0, hspace=0.0)
+    tight = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.0, hspace=0.0)
+    figure = Figure(figsize=(1.8 * width + 0.3, 1.8 * ratio * height + 0.5), layout=tight)
     panels = figure.subplots(height, width, squeeze=False)
     for (name, pictures), line in zip(rows, panels, strict=True):
         for picture, axes in zip(pictures, line, strict=True):

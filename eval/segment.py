@@ -91,7 +91,8 @@ def _padded(slices: np.ndarray) -> tuple[np.ndarray, tuple[slice, slice]]:
     margins = [(0, 0)]
     places = []
     for size in slices.shape[1:]:
-        missing = -size % STRIDE
+        # The network needs more than one pixel on its coarsest level.
+        missing = max(-size % STRIDE, 2 * STRIDE - size)
         margins.append((missing // 2, missing - missing // 2))
         places.append(slice(missing // 2, missing // 2 + size))
     return np.pad(slices, margins), (places[0], places[1])

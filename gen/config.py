@@ -81,7 +81,9 @@ class TissueConfig:
     sacrum_probability: float = 0.85
     """Probability of an unlabelled sacrum: repeats of the lowest vertebra and disc below it."""
     cord_probability: float = 0.7
-    """Probability of cord and nerve roots inside the canal."""
+    """Probability of a cord inside the canal."""
+    roots_probability: float = 0.7
+    """Probability of nerve roots inside the canal, below the cord."""
     epidural_fat_probability: float = 0.6
     """Probability of patches of epidural fat around the canal."""
     outside_probability: float = 0.9

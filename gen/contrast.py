@@ -59,7 +59,7 @@ def draw_contrast(config: ContrastConfig, random: SampleRandom) -> ContrastParam
     rim = random.uniform("rim", 0.3, 1.0, shape=(len(STRUCTURES),))
     rim = rim * random.chance("rim_on", config.rim_probability).unsqueeze(1)
     return ContrastParams(
-        key=random.key("texture"),
+        key=random.key("texture_field"),
         mean=mean.clamp(0, 1),
         core=core,
         texture=texture,

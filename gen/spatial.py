@@ -26,7 +26,7 @@ def draw_spatial(config: GeometryConfig, random: SampleRandom, maps: int, dims: 
     crop = random.chance("crop", config.crop_probability).unsqueeze(1)
     return SpatialParams(
         map_index=random.integer("map", maps),
-        key=random.key("velocity"),
+        key=random.key("velocity_field"),
         matrix=_affine(
             angles,
             random.uniform("scale", *config.scale, shape=(dims,)),

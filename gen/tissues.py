@@ -71,7 +71,7 @@ def draw_tissues(config: TissueConfig, random: SampleRandom) -> TissueParams:
         cord_mm=random.uniform("cord_mm", 2.0, 5.0) * cord,
         cord_offset_mm=random.uniform("cord_offset", -3.0, 3.0),
         conus_mm=random.uniform("conus", 70.0, 170.0),
-        roots=random.uniform("roots", 0.0, 0.7) * random.chance("roots", 0.7),
+        roots=random.uniform("roots", 0.0, 0.7) * random.chance("roots_on", config.roots_probability),
         epidural_fat=random.uniform("epidural_share", 0.2, 0.8) * epidural,
         outside=random.chance("outside", config.outside_probability).float(),
     )

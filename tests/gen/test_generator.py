@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from gen import Params, draw, preset, render
+from gen import Params, counter_rng, draw, preset, render
 from gen.anatomy import IGNORE, vertebra_code
 from gen.presets import PRESETS
 from gen.spatial import identity_geometry
@@ -136,6 +136,14 @@ def test_an_empty_batch_or_bank_is_refused():
         draw(preset("spine"), 0, torch.arange(0), maps=1)
     with pytest.raises(ValueError, match="0 maps"):
         draw(preset("spine"), 0, torch.arange(1), maps=0)
+
+
+def test_no_two_decisions_share_a_random_number(monkeypatch):
+    names = []
+    named = counter_rng.named_keys
+    monkeypatch.setattr(counter_rng, "named_keys", lambda keys, name: names.append(name) or named(keys, name))
+    draw(preset("spine"), 0, torch.arange(1), maps=2, dims=3)
+    assert len(names) > 50 and len(names) == len(set(names))
 
 
 @pytest.mark.cuda

@@ -15,6 +15,7 @@ ON = {
     "layers_probability": 1.0,
     "sacrum_probability": 1.0,
     "cord_probability": 1.0,
+    "roots_probability": 1.0,
     "epidural_fat_probability": 1.0,
     "vessel_probability": 1.0,
 }
@@ -57,7 +58,7 @@ def test_body_layers_lie_in_order_behind_and_in_front_of_the_spine(wide_bank):
     assert where[AIR].min() < -60
 
 
-@pytest.mark.parametrize("code", [MUSCLE, FAT, AIR, VESSEL, SACRUM, CORD, EPIDURAL_FAT])
+@pytest.mark.parametrize("code", [MUSCLE, FAT, AIR, VESSEL, SACRUM, CORD, ROOTS, EPIDURAL_FAT])
 def test_each_tissue_can_be_switched_off(wide_bank, code):
     _, with_all = _paint(wide_bank, ON, conus_mm=torch.full((12,), 20.0))
     _, without = _paint(wide_bank, OFF)
