@@ -4,7 +4,10 @@ DATA ?=
 LABELS ?=
 SPLIT ?=
 SHARDS ?= data/shards
-EPOCHS ?=
+MODELS ?= models/saved
+RESULTS ?= results/evaluation_results
+EPOCHS ?= $(if $(DATA),,8)
+LR ?= $(if $(DATA),,0.003)
 CLASSES ?=
 DEVICE ?= auto
 PYTHON ?= python3
@@ -37,10 +40,11 @@ shards: $(READY) ## write the sets of slices and synthetic samples to SHARDS
 	$(BIN)/python shards/main.py $(SETS)
 
 train: $(READY) ## train Model A (synthetic only) and Model B (real T1 only)
-	$(BIN)/torchrun --standalone train/main.py $(SETS) $(CHOICES) $(if $(EPOCHS),--epochs $(EPOCHS)) --resume
+	$(BIN)/torchrun --standalone train/main.py $(SETS) --save-dir "$(MODELS)" $(CHOICES) \
+		$(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(LR),--lr $(LR)) --resume
 
-eval: $(READY) ## measure both models and write results/evaluation_results/report.md
-	$(BIN)/python eval/main.py $(SETS) $(CHOICES)
+eval: $(READY) ## measure both models and write RESULTS/report.md
+	$(BIN)/python eval/main.py --model compare $(SETS) --model-dir "$(MODELS)" --output-dir "$(RESULTS)" $(CHOICES)
 
 demo: $(READY) ## write pictures of what the generator does to results/demo
 	$(BIN)/python example.py --demo all --output-dir results/demo
@@ -65,4 +69,5 @@ clean: ## remove what was installed and cached; data, models and results stay
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
-	@echo "Variables: DATA= LABELS= SPLIT= SHARDS=$(SHARDS) EPOCHS= CLASSES= DEVICE=$(DEVICE) PYTHON=$(PYTHON)"
+	@echo "Variables: DATA= LABELS= SPLIT= SHARDS=$(SHARDS) MODELS=$(MODELS) RESULTS=$(RESULTS)"
+	@echo "           EPOCHS= (8 on the phantom, 20 on data) LR= CLASSES= DEVICE=$(DEVICE) PYTHON=$(PYTHON)"

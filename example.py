@@ -11,6 +11,7 @@ from typing import Literal
 import tyro
 
 from eval.demo import DEMOS
+from shards.command import run_command
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,19 +27,15 @@ class Arguments:
 
 def main() -> int:
     """Parse the command line and write the pictures; the exit status."""
+    return run_command(_draw)
+
+
+def _draw() -> None:
     arguments = tyro.cli(Arguments, description=__doc__)
-    names = DEMOS if arguments.demo == "all" else [arguments.demo]
-    try:
-        arguments.output_dir.mkdir(parents=True, exist_ok=True)
-        for name in names:
-            for path in DEMOS[name](arguments.output_dir):
-                print(f"wrote {path}", flush=True)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    arguments.output_dir.mkdir(parents=True, exist_ok=True)
+    for name in DEMOS if arguments.demo == "all" else [arguments.demo]:
+        for path in DEMOS[name](arguments.output_dir):
+            print(f"wrote {path}", flush=True)
 
 
 if __name__ == "__main__":

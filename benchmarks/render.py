@@ -16,6 +16,8 @@ import tyro
 
 from gen import draw, preset, render
 from gen.anatomy import CANAL, disc_code, vertebra_code
+from gen.device import pick_device
+from shards.command import run_command
 
 SIZE = 256
 BATCHES = (1, 16, 64)
@@ -46,32 +48,30 @@ def label_bank() -> torch.Tensor:
 
 def main() -> int:
     """Parse the command line, measure, print a table; the exit status."""
+    return run_command(_measure)
+
+
+def _measure() -> None:
     arguments = tyro.cli(Arguments, description=__doc__)
-    name = arguments.device
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    elif name == "cuda" and not torch.cuda.is_available():
-        print("error: there is no CUDA device", file=sys.stderr)
-        return 1
-    bank = label_bank().to(name)
+    device = pick_device(arguments.device)
+    bank = label_bank().to(device)
     config = preset(arguments.preset)
     seconds: dict[int, list[float]] = {batch: [] for batch in BATCHES}
     for repeat in range(arguments.repeats + 1):
         for batch in BATCHES:
             start = time.perf_counter()
-            render(bank, draw(config, 0, torch.arange(batch), maps=1, device=name))
-            if name == "cuda":
+            render(bank, draw(config, 0, torch.arange(batch), maps=1, device=device))
+            if device.type == "cuda":
                 torch.cuda.synchronize()
             # The first round pays for allocations and kernels that are made once.
             if repeat:
                 seconds[batch].append(time.perf_counter() - start)
-    print(f"preset {arguments.preset}, {SIZE} x {SIZE}, {name}, {torch.get_num_threads()} threads")
+    print(f"preset {arguments.preset}, {SIZE} x {SIZE}, {device}, {torch.get_num_threads()} threads")
     print("| batch | ms a sample | Mpixel/s |")
     print("|---|---|---|")
     for batch in BATCHES:
         sample = statistics.median(seconds[batch]) / batch
         print(f"| {batch} | {1e3 * sample:.2f} | {SIZE**2 / sample / 1e6:.1f} |")
-    return 0
 
 
 if __name__ == "__main__":

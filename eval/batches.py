@@ -24,9 +24,9 @@ class SliceBatches:
         ShardError: the set is broken, or holds no images.
     """
 
-    def __init__(self, path: Path, batch_size: int) -> None:
+    def __init__(self, path: Path | str, batch_size: int) -> None:
         opened = open_set(path)
-        self.path = path
+        self.path = Path(path)
         self.phantom = bool(opened.manifest.phantom)
         self.spacing_mm = float(opened.manifest.identity["grid"]["spacing_mm"])
         self._batch_size = batch_size

@@ -11,7 +11,7 @@ from eval.degrade import degrade
 from eval.metrics import STRUCTURE_SCHEME, PatientTally, Score, group_structures, mean, mean_over_patients
 from gen.anatomy import label_scheme
 
-Batch = tuple[Tensor, Tensor, Sequence[str]]
+Batch = tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Sequence[str]]
 
 
 @torch.inference_mode()
@@ -27,8 +27,8 @@ def evaluate_model(
 
     Args:
         model: ``(B, 1, H, W)`` float image in [0, 1] to logits ``(B, K, H, W)``, K one of the label schemes.
-        dataloader: batches ``(image (B, 1, H, W) float, label (B, H, W) uint8 dense codes, patients of
-            length B)``.
+        dataloader: batches ``(image (B, 1, H, W) float, label (B, H, W) dense codes, patients of length
+            B)``; without patients every slice counts as a patient of its own.
         device: where the model lives and runs.
         resolution_factor: pixel size of the degraded input over the grid's own, at least 1.
         description: a few words that are handed back in the result.
@@ -47,8 +47,9 @@ def evaluate_model(
     structures = PatientTally(STRUCTURE_SCHEME.class_names)
     classes: PatientTally | None = None
     slices = 0
-    for image, label, patients in dataloader:
-        image, label = image.to(device), label.to(device)
+    for batch in dataloader:
+        image, label = batch[0].to(device), batch[1].to(device)
+        patients = batch[2] if len(batch) == 3 else [str(slices + place) for place in range(len(image))]
         logits = model(degrade(image, resolution_factor))
         scheme = label_scheme(logits.shape[1])
         answer = logits.argmax(dim=1)

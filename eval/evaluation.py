@@ -1,6 +1,7 @@
 """The whole evaluation: models and sets in, metrics, figures and the report out."""
 
 import csv
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,10 +11,11 @@ from tqdm import tqdm
 
 from eval.batches import SliceBatches
 from eval.benchmark import evaluate_model
-from eval.options import EvaluationOptions, choose_device
+from eval.options import EvaluationOptions
 from eval.outcome import CONTRAST_NAMES, ModelFacts, Outcome, SetFacts
 from eval.report import write_report
 from eval.samples import median_overlays
+from gen.device import pick_device
 from shards.sets import ensure_sets
 from train.checkpoint import CheckpointError, TrainedUNet, load_model
 from train.options import FILE_STEMS, ModelName
@@ -41,7 +43,7 @@ def evaluate(options: EvaluationOptions, say: Say = print) -> list[Path]:
         CheckpointError: a checkpoint is damaged, or has another number of classes than was asked for.
         ShardError, SpiderError: the sets cannot be built or read.
     """
-    device = choose_device(options.shards.device)
+    device = pick_device(options.shards.device)
     models, missing = _load_models(options, device, say)
     batches = _load_sets(options, say)
     spacing_mm = next(iter(batches.values())).spacing_mm
@@ -53,6 +55,7 @@ def evaluate(options: EvaluationOptions, say: Say = print) -> list[Path]:
         sets={contrast: _set_facts(loaded) for contrast, loaded in batches.items()},
     )
     for name, model in models.items():
+        _refuse_seen_patients(outcome.models[name].checkpoint, model, batches)
         if model.checkpoint.spacing_mm != spacing_mm:
             raise EvaluationError(
                 f"{outcome.models[name].checkpoint}: trained at {model.checkpoint.spacing_mm:g} mm, "
@@ -61,6 +64,16 @@ def evaluate(options: EvaluationOptions, say: Say = print) -> list[Path]:
     _measure(outcome, models, batches, device)
     overlays = median_overlays(outcome, models, batches, device)
     return write_report(outcome, overlays, options.output_dir, compare=options.model == "compare")
+
+
+def _refuse_seen_patients(file: str, model: TrainedUNet, batches: dict[str, SliceBatches]) -> None:
+    """A model is measured on patients that it has not seen, neither their images nor their label maps."""
+    learned = set(json.loads(model.checkpoint.config).get("train_patients", []))
+    seen = sorted(learned & {patient for loaded in batches.values() for patient in loaded.patients})
+    if seen:
+        raise EvaluationError(
+            f"{file}: was trained on patient {', '.join(seen)}, who would be measured; use its own split"
+        )
 
 
 def _load_models(

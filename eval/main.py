@@ -10,26 +10,19 @@ import sys
 
 import tyro
 
-from eval.evaluation import EvaluationError, evaluate
+from eval.evaluation import evaluate
 from eval.options import EvaluationOptions
-from shards.folder import SpiderError
-from shards.sample import ShardError
-from train.checkpoint import CheckpointError
+from shards.command import run_command
 
 
 def main() -> int:
     """Parse the command line, evaluate; the exit status."""
-    try:
-        options = tyro.cli(EvaluationOptions, description=__doc__)
-        written = evaluate(options)
-    except (EvaluationError, CheckpointError, ShardError, SpiderError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    for path in written:
+    return run_command(_evaluate)
+
+
+def _evaluate() -> None:
+    for path in evaluate(tyro.cli(EvaluationOptions, description=__doc__)):
         print(f"wrote {path}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import torch
 import tyro
 
 from gen.anatomy import label_scheme
@@ -61,10 +60,3 @@ class EvaluationOptions:
         if self.model == "both" or self.model == "compare":
             return ("A", "B")
         return (self.model,)
-
-
-def choose_device(name: str) -> torch.device:
-    """The device of that name; ``"auto"`` is CUDA where there is one."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)

@@ -9,24 +9,20 @@ canal is 100, discs are 201, 202, ... from the bottom. For research, not for dia
 import sys
 
 import tyro
+from tqdm import tqdm
 
-from eval.prediction import PredictionError, PredictOptions, predict
-from shards.folder import SpiderError
-from train.checkpoint import CheckpointError
+from eval.prediction import PredictOptions, predict
+from shards.command import run_command
 
 
 def main() -> int:
     """Parse the command line, segment; the exit status."""
-    try:
-        options = tyro.cli(PredictOptions, description=__doc__)
-        for path in predict(options):
-            print(f"wrote {path}")
-    except (PredictionError, CheckpointError, SpiderError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return run_command(_predict)
+
+
+def _predict() -> None:
+    for path in predict(tyro.cli(PredictOptions, description=__doc__)):
+        tqdm.write(f"wrote {path}")
 
 
 if __name__ == "__main__":

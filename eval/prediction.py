@@ -10,9 +10,9 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from eval.options import choose_device
-from eval.segment import RankSource, segment_volume
+from eval.segment import MIN_ISLAND_MM2, RankSource, segment_volume
 from gen.anatomy import spider_values
+from gen.device import pick_device
 from shards.spider import image_stem, read_image, write_like
 from train.checkpoint import load_model
 
@@ -31,7 +31,7 @@ class PredictOptions:
     """A model that the trainer saved."""
     output_dir: Path = Path("results/predictions")
     """Where the masks are written."""
-    min_island_mm2: float = 25.0
+    min_island_mm2: float = MIN_ISLAND_MM2
     """Regions of a structure that are smaller than this in a slice are removed; 0 keeps all."""
     ranks: RankSource = "auto"
     """Number vertebrae and discs by counting discs along the canal, or as the model says; auto asks the
@@ -55,7 +55,7 @@ def predict(options: PredictOptions) -> Iterator[Path]:
         CheckpointError: the checkpoint cannot be used.
     """
     places = _places(options)
-    device = choose_device(options.device)
+    device = pick_device(options.device)
     model = load_model(options.checkpoint, device)
     values = spider_values()
     for image, place in tqdm(places.items(), desc="predict", unit="volume", file=sys.stderr):

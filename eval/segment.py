@@ -16,6 +16,7 @@ from train.unet import STRIDE
 
 RankSource = Literal["auto", "count", "model"]
 SLICES_AT_ONCE = 4
+MIN_ISLAND_MM2 = 25.0
 
 
 def segment_volume(
@@ -24,7 +25,7 @@ def segment_volume(
     *,
     spacing_mm: float,
     device: torch.device | str = "cpu",
-    min_island_mm2: float = 25.0,
+    min_island_mm2: float = MIN_ISLAND_MM2,
     ranks: RankSource = "auto",
 ) -> np.ndarray:
     """Dense codes of an image volume, on its own grid.

@@ -166,7 +166,9 @@ class SpineSynthGenerator:
 
     def _codes(self, label_map: np.ndarray | Tensor) -> tuple[Tensor, tuple[int, ...]]:
         """Dense codes, uint8 ``(N, *grid)``, and the shape that an image of these maps has."""
-        values = torch.as_tensor(label_map)
+        values = (
+            label_map if isinstance(label_map, Tensor) else torch.from_numpy(np.ascontiguousarray(label_map))
+        )
         if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
             raise TypeError(f"a label map holds integers, not {values.dtype}")
         shape = tuple(values.shape)

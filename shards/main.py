@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 
 import tyro
 
-from shards.folder import SpiderError
+from shards.command import run_command
 from shards.options import ShardOptions
-from shards.sample import ShardError
 from shards.sets import SETS, ensure_sets
 from shards.workers import torchrun_workers
 
@@ -29,17 +28,14 @@ class Arguments:
 
 def main() -> int:
     """Parse the command line, write the sets; the exit status."""
+    return run_command(_write)
+
+
+def _write() -> None:
     arguments = tyro.cli(Arguments, description=__doc__)
     names = SETS if "all" in arguments.sets else arguments.sets
-    try:
-        with torchrun_workers() as workers:
-            ensure_sets(names, arguments.options, workers)
-    except (SpiderError, ShardError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    with torchrun_workers() as workers:
+        ensure_sets(names, arguments.options, workers)
 
 
 if __name__ == "__main__":

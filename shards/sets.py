@@ -122,12 +122,14 @@ class _Session:
 
     def _split(self, found: dict[Path, list[Series]]) -> Split:
         patients = {series.patient for group in found.values() for series in group}
+        folders = list(found)
         if not self._options.use_dummy_data:
             # Also those that are not read this time: a new split is cut over all patients at once.
             for path in (self._options.data_dir, self._options.labels_dir):
                 if path is not None and path not in found and has_layout(path):
+                    folders.append(path)
                     patients |= {series.patient for series in self._find(path)}
-        overview = next((path / OVERVIEW for path in found if (path / OVERVIEW).is_file()), None)
+        overview = next((path / OVERVIEW for path in folders if (path / OVERVIEW).is_file()), None)
         if self._options.split is not None and not self._options.split.is_file():
             self._workers.say(f"{self._options.split} is not there yet: making it")
         if self._workers.rank == 0:

@@ -52,8 +52,8 @@ def load_or_make_split(
 
     A new split follows the ``subset`` column of SPIDER's ``overview.csv`` where there is one. Other patients
     are ordered by a hash of their id and cut 70 / 20 / 10, every side non-empty from three patients on. A
-    patient that an existing file does not know is assigned by the hash alone, and added to the file: nobody
-    who is in it ever moves.
+    patient that an existing file does not know follows the overview or the hash, and is added to the file:
+    nobody who is in it ever moves.
 
     Args:
         path: JSON file ``{"train": [...], "validation": [...], "test": [...]}``.
@@ -72,7 +72,7 @@ def load_or_make_split(
         sides = _subsets(overview, needed)
         sides |= _cut([patient for patient in needed if patient not in sides], seed)
     unknown = [patient for patient in needed if patient not in sides]
-    sides |= {patient: _side_of(patient, seed) for patient in unknown}
+    sides |= {patient: _side_of(patient, seed) for patient in unknown} | _subsets(overview, unknown)
     split = Split(
         train=frozenset(p for p, side in sides.items() if side == "train"),
         validation=frozenset(p for p, side in sides.items() if side == "validation"),

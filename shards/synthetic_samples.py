@@ -9,6 +9,7 @@ import torch
 
 from gen import draw, preset, render
 from gen.config import config_hash, config_to_json
+from gen.device import pick_device
 from shards.options import ShardOptions
 from shards.read import SampleArrays, open_set
 from shards.sample import Sample, sample_key
@@ -32,8 +33,7 @@ class SyntheticSamples:
         self._labels = open_set(labels)
         self._options = options
         self._config = preset(options.preset, spacing_mm=options.grid.spacing_mm)
-        on_cuda = options.device == "cuda" or (options.device == "auto" and torch.cuda.is_available())
-        self._device = torch.device("cuda" if on_cuda else "cpu")
+        self._device = pick_device(options.device)
 
     def identity(self) -> dict[str, Any]:
         """Everything that determines the samples."""

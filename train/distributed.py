@@ -13,6 +13,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from gen.device import pick_device
+
 # Rank 0 may build missing sets of real data while the others wait.
 PATIENCE = timedelta(hours=6)
 
@@ -89,34 +91,6 @@ def join_ranks(device: str) -> Iterator[Ranks]:
         )
     finally:
         dist.destroy_process_group()
-
-
-def pick_device(name: str, local_rank: int | None = None) -> torch.device:
-    """The device of that name; ``"auto"`` is CUDA where there is one.
-
-    Args:
-        name: ``"auto"`` or a device of torch.
-        local_rank: number of this process on its machine, where several share the machine's GPUs.
-
-    Raises:
-        ValueError: the device is unknown or not there.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"device {name!r} is unknown; use auto, cpu, cuda or cuda:N") from None
-    if device.type not in ("cpu", "cuda"):
-        raise ValueError(f"device {name!r} is not supported; use auto, cpu, cuda or cuda:N")
-    if device.type == "cuda":
-        index = device.index if device.index is not None else (local_rank or 0)
-        if index >= torch.cuda.device_count():
-            raise ValueError(
-                f"device cuda:{index} is not there: {torch.cuda.device_count()} CUDA device(s) found"
-            )
-        device = torch.device("cuda", index)
-    return device
 
 
 def _was_restarted() -> bool:

@@ -99,7 +99,11 @@ def _train(model: ModelName, options: TrainOptions, sets: dict[str, ShardSet], r
     config = json.dumps(
         options.to_dict()
         | decisive
-        | {"generator_config": dataclasses.asdict(generator), "phantom": sets[source].manifest.phantom}
+        | {
+            "generator_config": dataclasses.asdict(generator),
+            "phantom": sets[source].manifest.phantom,
+            "train_patients": sorted(_patients(sets[BANK if model == "A" else REAL_TRAIN])),
+        }
     )
 
     def save_best(step: int, validation_dice: float) -> None:
@@ -136,6 +140,10 @@ def _train(model: ModelName, options: TrainOptions, sets: dict[str, ShardSet], r
     if ranks.is_main:
         dice = "no validation" if math.isinf(progress.best) else f"best validation Dice {progress.best:.3f}"
         print(f"model {model}: {progress.step} steps in {progress.seconds / 60:.1f} min, {dice}", flush=True)
+
+
+def _patients(slices: ShardSet) -> set[str]:
+    return {entry["source"].partition("_")[0] for entry in slices.manifest.identity["sources"]}
 
 
 def _new_network(options: TrainOptions) -> UNet:

@@ -3,7 +3,7 @@
 torch's CPU kernels work channel by channel and turn a channels-last batch around for it. Here a batch of
 ``(B, H, W * C)`` rows is worked on in long runs: sums over rows are matrix products with ones, the
 normalisation is one multiply-add with coefficients repeated along the row. One training step of the U-Net (8
-features, 8 slices of 320 x 256, 2 cores with AVX512-BF16, processor time) takes 0.37 s instead of 0.51 s in
+features, 8 slices of 320 x 256, one thread with AVX512-BF16) takes 0.37 s instead of 0.51 s in
 bf16 and 0.49 s instead of 0.76 s in float32.
 """
 

@@ -11,6 +11,7 @@ import sys
 
 import tyro
 
+from shards.command import run_command
 from train.distributed import join_ranks
 from train.experiment import train_models
 from train.options import TrainOptions
@@ -21,19 +22,17 @@ TERMINATED = 128 + 15
 
 def main() -> int:
     """Parse the command line and train; the exit status."""
-    options = tyro.cli(TrainOptions, description=__doc__)
     try:
-        with join_ranks(options.shards.device) as ranks:
-            train_models(options, ranks)
+        return run_command(_train)
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
         return TERMINATED
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
+
+
+def _train() -> None:
+    options = tyro.cli(TrainOptions, description=__doc__)
+    with join_ranks(options.shards.device) as ranks:
+        train_models(options, ranks)
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ class TrainOptions:
     validation_samples: int = 64
     """Samples of a validation, at most."""
     resume: bool = False
-    """Go on from the last snapshot in the save folder, if there is one."""
+    """Go on from the last snapshot in the save folder, if there is one of a run with the same choices."""
     shards: tyro.conf.OmitArgPrefixes[ShardOptions] = field(default_factory=ShardOptions)
 
     def __post_init__(self) -> None:

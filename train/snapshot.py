@@ -33,6 +33,10 @@ class Progress:
     loss_sum: float = 0.0
 
 
+class OtherRunError(CheckpointError):
+    """The snapshot belongs to a run with other choices."""
+
+
 def save_snapshot(
     path: Path,
     network: UNet,
@@ -65,7 +69,8 @@ def load_snapshot(
     """Put network and optimiser into the state of a snapshot.
 
     Raises:
-        CheckpointError: the file is missing, damaged, no snapshot, or of a run with other choices.
+        CheckpointError: the file is missing, damaged or no snapshot.
+        OtherRunError: it is of a run with other choices.
     """
     payload = read_payload(path)
     missing = [
@@ -79,9 +84,7 @@ def load_snapshot(
     )
     if different:
         told = ", ".join(f"{name} {_short(theirs.get(name))}" for name in different)
-        raise CheckpointError(
-            f"{path}: belongs to a run with {told}; resume with the same, or train anew without --resume"
-        )
+        raise OtherRunError(f"{path}: belongs to a run with {told}")
     network.load_state_dict(payload["network"])
     optimizer.load_state_dict(_on_device_of(payload["optimizer"], network))
     return Progress(**{name: payload[name] for name in Progress.__slots__})

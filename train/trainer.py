@@ -17,7 +17,7 @@ from train.log import TrainingLog, progress_bar
 from train.loss import count_valid, segmentation_loss
 from train.precision import autocast
 from train.schedule import learning_rate
-from train.snapshot import Progress, load_snapshot, save_snapshot
+from train.snapshot import OtherRunError, Progress, load_snapshot, save_snapshot
 from train.stop import Stopped, StopRequest, watch_for_stop
 from train.unet import UNet
 from train.validation import Score, ValidationSet, validate
@@ -116,9 +116,7 @@ class Trainer:
         """
         self.ranks.send_state(self.network.state_dict().values())
         if resume and self.plan.snapshot_file.is_file():
-            self.progress = load_snapshot(
-                self.plan.snapshot_file, self.network, self.optimizer, self.plan.decisive
-            )
+            self._resume()
         self.ranks.wait()
         is_main = self.ranks.is_main
         log = TrainingLog(self.plan.log_file if is_main else None, self.progress.step)
@@ -126,6 +124,18 @@ class Trainer:
         with bar, watch_for_stop() as stop:
             self._loop(log, bar.update, stop)
         return self.progress
+
+    def _resume(self) -> None:
+        """Take up the snapshot; one of another run is set aside, and training starts anew."""
+        path = self.plan.snapshot_file
+        try:
+            self.progress = load_snapshot(path, self.network, self.optimizer, self.plan.decisive)
+        except OtherRunError as error:
+            self.ranks.wait()
+            if self.ranks.is_main:
+                kept = path.with_suffix(".previous.pth")
+                path.replace(kept)
+                print(f"{error}; it is kept as {kept.name}, and training starts anew", flush=True)
 
     def _loop(self, log: TrainingLog, advance: Callable[[], object], stop: StopRequest) -> None:
         progress, plan = self.progress, self.plan

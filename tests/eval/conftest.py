@@ -83,7 +83,7 @@ def spider_folder(tmp_path):
 def save_untrained():
     """Saves an untrained network as the trainer would."""
 
-    def save(path, model="A", num_classes=4, seed=0, spacing_mm=1.0):
+    def save(path, model="A", num_classes=4, seed=0, spacing_mm=1.0, config="{}"):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             network = UNet(num_classes=num_classes, base_features=4)
@@ -91,7 +91,7 @@ def save_untrained():
             state_dict=network.state_dict(),
             architecture=network.architecture,
             model=model,
-            config="{}",
+            config=config,
             step=7,
             validation_dice=0.5,
             spacing_mm=spacing_mm,

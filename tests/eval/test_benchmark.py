@@ -43,6 +43,15 @@ def test_perfect_answer_scores_one(scheme):
     assert (result["description"], result["n_patients"], result["n_slices"]) == ("T1", 1, 1)
 
 
+def test_batches_without_patients_count_every_slice_as_one():
+    image, label = slices("4", CODES)
+    loader = torch.utils.data.DataLoader(
+        torch.utils.data.TensorDataset(image.repeat(3, 1, 1, 1), label.repeat(3, 1, 1)), batch_size=2
+    )
+    result = evaluate_model(model=Oracle(4), dataloader=loader)
+    assert (result["overall_dice"], result["n_patients"], result["n_slices"]) == (1.0, 3, 3)
+
+
 def test_high_ranks_count_for_structures_and_not_for_classes():
     image, label = slices("14", [0, vertebra_code(1), vertebra_code(7), 0])
     result = evaluate_model(model=Oracle(14), dataloader=[(image, label, ["7"])])

@@ -70,6 +70,12 @@ def test_missing_model_is_reported_and_the_other_measured(options, trained, tmp_
     assert "model_b_real_best.pth" in metrics["missing"]["B"]
 
 
+def test_a_model_that_learned_from_a_measured_patient_is_refused(options, trained):
+    trained("A", config=json.dumps({"train_patients": ["1", "3"]}))
+    with pytest.raises(EvaluationError, match=r"model_a.*trained on patient 3,"):
+        evaluate(options(), say=lambda line: None)
+
+
 def test_no_model_at_all_is_an_error(options):
     with pytest.raises(EvaluationError, match="no model to evaluate"):
         evaluate(options(), say=lambda line: None)

@@ -69,6 +69,19 @@ def test_spiders_subset_column_decides(tmp_path):
     assert not split.test
 
 
+def test_a_new_patient_follows_the_overview_even_in_an_existing_file(tmp_path):
+    path, overview = tmp_path / "split.json", tmp_path / "overview.csv"
+    before = sides(load_or_make_split(path, PATIENTS[:20]))
+    other = {"train": "validation", "validation": "training", "test": "training"}
+    load_or_make_split(tmp_path / "hashed.json", PATIENTS[:20])
+    hashed = sides(load_or_make_split(tmp_path / "hashed.json", PATIENTS))
+    rows = [f"{patient}_t1,{other[hashed[patient]]}" for patient in PATIENTS]
+    overview.write_text("\n".join(["new_file_name,subset", *rows]) + "\n")
+    after = sides(load_or_make_split(path, PATIENTS, overview))
+    assert {patient: after[patient] for patient in before} == before
+    assert all(after[patient] != hashed[patient] for patient in PATIENTS[20:])
+
+
 def test_an_overview_without_the_column_is_not_used(tmp_path):
     overview = tmp_path / "overview.csv"
     overview.write_text("new_file_name,sex\n1_t1,F\n")

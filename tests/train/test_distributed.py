@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from train.distributed import Ranks, SharedGradients, join_ranks, pick_device
+from gen.device import pick_device
+from train.distributed import Ranks, SharedGradients, join_ranks
 from train.loss import count_valid, segmentation_loss
 from train.unet import UNet
 
