@@ -7,7 +7,7 @@ import torch
 from kornia.filters import filter2d
 from torch import Tensor
 
-from gen.config import ArtefactConfig
+from gen.config import FINEST_BIAS_MM, ArtefactConfig
 from gen.counter_rng import SampleRandom
 from gen.params import ArtefactParams
 from gen.separable import smooth_field
@@ -44,7 +44,7 @@ def shade(image: Tensor, behind_mm: Tensor, params: ArtefactParams, spacing_mm: 
     """
     each = (-1, *[1] * (image.dim() - 1))
     size = params.bias_mm.unsqueeze(1).expand(-1, len(spacing_mm))
-    field = smooth_field(params.key, "bias", image.shape[1:], spacing_mm, size, smallest_mm=24.0)
+    field = smooth_field(params.key, "bias", image.shape[1:], spacing_mm, size, smallest_mm=FINEST_BIAS_MM)
     bias = torch.exp(params.bias.view(each) * field)
     floor = params.coil_floor.view(each)
     reach = (behind_mm + params.coil_mm.view(each)) / params.coil_width_mm.view(each)

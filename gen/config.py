@@ -1,7 +1,7 @@
 """Configuration of the generator: what may be drawn, and from which range.
 
-Every default is written here and nowhere else. Ranges are ``(low, high)`` of a uniform distribution;
-a probability of 0 or a range of zeros switches a step off.
+Every default is written here; what anatomy fixes stands where it is drawn. Ranges are ``(low, high)`` of a
+uniform distribution; a probability of 0 or a range of zeros switches a step off.
 """
 
 import dataclasses
@@ -10,6 +10,14 @@ import json
 from dataclasses import dataclass, field
 
 Range = tuple[float, float]
+
+# Random fields are drawn on grids this coarse, so no kernel finer than that can be asked for.
+FINEST_VELOCITY_MM = 12.0
+FINEST_COARSE_MM = 12.0
+FINEST_MEDIUM_MM = 4.5
+FINEST_FINE_MM = 1.5
+FINEST_TEXTURE_MM = 1.5
+FINEST_BIAS_MM = 24.0
 
 
 def _check(config: object) -> None:
@@ -24,6 +32,14 @@ def _check(config: object) -> None:
                 raise ValueError(f"{where} is {value}; the lower end must come first")
         if entry.name.endswith("probability") and not 0 <= value <= 1:
             raise ValueError(f"{where} is {value}; a probability lies in 0..1")
+
+
+def _check_finest(config: object, **finest_mm: float) -> None:
+    """Refuse correlation lengths below what the grid of their field can hold."""
+    for name, least in finest_mm.items():
+        value = getattr(config, name)
+        if value[0] < least:
+            raise ValueError(f"{type(config).__name__}.{name} is {value}; it must not go below {least} mm")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +68,7 @@ class GeometryConfig:
 
     def __post_init__(self) -> None:
         _check(self)
+        _check_finest(self, velocity_correlation_mm=FINEST_VELOCITY_MM)
         if self.scale[0] <= 0:
             raise ValueError(f"GeometryConfig.scale is {self.scale}; a magnification is greater than 0")
 
@@ -92,6 +109,7 @@ class TissueConfig:
 
     def __post_init__(self) -> None:
         _check(self)
+        _check_finest(self, coarse_mm=FINEST_COARSE_MM, medium_mm=FINEST_MEDIUM_MM, fine_mm=FINEST_FINE_MM)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,6 +137,7 @@ class ContrastConfig:
 
     def __post_init__(self) -> None:
         _check(self)
+        _check_finest(self, texture_mm=FINEST_TEXTURE_MM)
         if self.alpha[0] < 0 or self.alpha[1] > 1:
             raise ValueError(f"ContrastConfig.alpha is {self.alpha}; 0 is T1, 1 is T2, beyond is undefined")
 
@@ -150,6 +169,7 @@ class ArtefactConfig:
 
     def __post_init__(self) -> None:
         _check(self)
+        _check_finest(self, bias_mm=FINEST_BIAS_MM)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

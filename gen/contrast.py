@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gen.anatomy import STRUCTURES
-from gen.config import ContrastConfig
+from gen.config import FINEST_TEXTURE_MM, ContrastConfig
 from gen.counter_rng import SampleRandom, normal_field
 from gen.palette import (
     AIR,
@@ -21,8 +21,6 @@ from gen.palette import (
 from gen.params import ContrastParams
 from gen.separable import smooth_field
 from gen.tissues import Painting
-
-SMALLEST_TEXTURE_MM = 1.5
 
 
 def draw_contrast(config: ContrastConfig, random: SampleRandom) -> ContrastParams:
@@ -126,7 +124,7 @@ def _texture(codes: Tensor, params: ContrastParams, spacing_mm: Sequence[float])
     grid = codes.shape[1:]
     white = normal_field(params.key, "white", grid.numel()).reshape(codes.shape)
     size = params.texture_mm.unsqueeze(1).expand(-1, len(grid))
-    coarse = smooth_field(params.key, "coarse", grid, spacing_mm, size, SMALLEST_TEXTURE_MM)
+    coarse = smooth_field(params.key, "coarse", grid, spacing_mm, size, FINEST_TEXTURE_MM)
     share = params.coarse.view(-1, *[1] * len(grid))
     return torch.sqrt(1 - share) * white + torch.sqrt(share) * coarse
 

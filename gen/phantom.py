@@ -12,11 +12,11 @@ from typing import Literal
 import numpy as np
 
 from gen.phantom_anatomy import Anatomy
+from gen.phantom_field import draw_field
 from gen.phantom_paint import Points, paint
 from gen.phantom_patient import phantom_patient
 from gen.phantom_soft import HIGH_MM, LOW_MM, SoftTissue, draw_soft_tissue, skin_behind
 from gen.phantom_tissues import signal_table, texture_table
-from gen.smooth_field import draw_field
 from gen.spin_echo import draw_protocol
 
 Array = np.ndarray

@@ -6,8 +6,8 @@ import numpy as np
 
 from gen.phantom_anatomy import Anatomy
 from gen.phantom_course import Course
+from gen.phantom_field import SmoothField, draw_field
 from gen.phantom_tissues import FATTY_LIGAMENT, FATTY_MUSCLE, code
-from gen.smooth_field import SmoothField, draw_field
 
 Array = np.ndarray
 

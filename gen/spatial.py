@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gen.anatomy import IGNORE
-from gen.config import GeometryConfig
+from gen.config import FINEST_VELOCITY_MM, GeometryConfig
 from gen.counter_rng import SampleRandom
 from gen.params import SpatialParams
 from gen.separable import centred_positions, smooth_field
@@ -92,7 +92,7 @@ def displacement(params: SpatialParams, grid: Sequence[int], spacing_mm: Sequenc
     correlation = params.velocity_correlation_mm.unsqueeze(1).expand(batch, dims)
     velocity = torch.stack(
         [
-            smooth_field(params.key, f"axis{axis}", coarse, step, correlation, smallest_mm=12.0)
+            smooth_field(params.key, f"axis{axis}", coarse, step, correlation, smallest_mm=FINEST_VELOCITY_MM)
             for axis in range(dims)
         ],
         dim=1,

@@ -8,7 +8,7 @@ from kornia.filters import gaussian_blur2d
 from torch import Tensor
 
 from gen.anatomy import BACKGROUND, CANAL, DISC_OFFSET, IGNORE, MAX_RANK, STRUCTURES, disc_code, vertebra_code
-from gen.config import TissueConfig
+from gen.config import FINEST_COARSE_MM, FINEST_FINE_MM, FINEST_MEDIUM_MM, TissueConfig
 from gen.counter_rng import SampleRandom
 from gen.palette import (
     AIR,
@@ -124,7 +124,7 @@ def _field(params: TissueParams, name: str, codes: Tensor, spacing_mm: Sequence[
 
 def _regions(codes: Tensor, params: TissueParams, spacing_mm: Sequence[float]) -> Tensor:
     """Background of many random regions of three sizes, uint8."""
-    names = (("coarse", 12.0), ("medium", 4.5), ("fine", 1.5))
+    names = (("coarse", FINEST_COARSE_MM), ("medium", FINEST_MEDIUM_MM), ("fine", FINEST_FINE_MM))
     coarse, medium, fine = (
         torch.special.ndtr(_field(params, name, codes, spacing_mm, params.region_mm[:, i], smallest))
         for i, (name, smallest) in enumerate(names)
@@ -144,8 +144,8 @@ def _regions(codes: Tensor, params: TissueParams, spacing_mm: Sequence[float]) -
 def _layers(around: Tensor, params: TissueParams, frame: SpineFrame, spacing_mm: Sequence[float]) -> Tensor:
     """Muscle with fat between, subcutaneous fat and air behind; vessel and air in front."""
     behind = frame.behind_mm
-    wave = 4.0 * _field(params, "wave", around, spacing_mm, params.region_mm[:, 0], 12.0)
-    strands = _field(params, "strands", around, spacing_mm, params.region_mm[:, 1], 4.5)
+    wave = 4.0 * _field(params, "wave", around, spacing_mm, params.region_mm[:, 0], FINEST_COARSE_MM)
+    strands = _field(params, "strands", around, spacing_mm, params.region_mm[:, 1], FINEST_MEDIUM_MM)
     muscle_end = _each(params.muscle_mm, around) + wave
     skin = muscle_end + _each(params.fat_mm, around)
     flesh = torch.where(strands > 0.8, MUSCLE_FAT, torch.where(strands < -1.2, around, MUSCLE))
@@ -232,7 +232,9 @@ def _depth(codes: Tensor, around: Tensor, spacing_mm: Sequence[float]) -> Tensor
 
 def _epidural_fat(around: Tensor, depth: Tensor, params: TissueParams, spacing_mm: Sequence[float]) -> Tensor:
     """Patches of fat close outside the canal."""
-    patches = torch.special.ndtr(_field(params, "patches", around, spacing_mm, params.region_mm[:, 1], 4.5))
+    patches = torch.special.ndtr(
+        _field(params, "patches", around, spacing_mm, params.region_mm[:, 1], FINEST_MEDIUM_MM)
+    )
     near = (depth[:, STRUCTURES.index("canal")] > -2.5) & (patches < _each(params.epidural_fat, around))
     return torch.where(near, EPIDURAL_FAT, around).to(torch.uint8)
 

@@ -73,6 +73,7 @@ def test_a_smaller_field_of_view_never_loses_the_foot_end(bank):
         ("scale", (0.0, 1.0)),
         ("rotation_deg", (0.0, float("nan"))),
         ("crop_probability", 1.5),
+        ("velocity_correlation_mm", (6.0, 20.0)),
     ],
 )
 def test_impossible_ranges_are_refused_by_name(field, value):

@@ -1,6 +1,6 @@
 import numpy as np
 
-from gen.smooth_field import draw_field
+from gen.phantom_field import draw_field
 
 LOW, HIGH = np.array([-50.0, -100.0, -100.0]), np.array([50.0, 100.0, 100.0])
 
