@@ -36,9 +36,10 @@ def synth(output_dir: Path) -> list[Path]:
     """Label maps, and what every preset makes of them."""
     maps = _label_maps(COLUMNS)
     rows = [("label map", [_coloured(codes) for codes in maps])]
-    for name in PRESETS:
+    for place, name in enumerate(PRESETS):
         generator = SpineSynthGenerator(name, labels="dense")
-        image, _ = generator.sample(maps[:, None], indices=range(COLUMNS), maps=range(COLUMNS))
+        indices = range(place * COLUMNS, (place + 1) * COLUMNS)
+        image, _ = generator.sample(maps[:, None], indices=indices, maps=range(COLUMNS))
         rows.append((name, [picture.numpy() for picture in image[:, 0]]))
     return [_sheet(rows, output_dir / "synth.png", "One label map a column, one preset a row")]
 

@@ -1,5 +1,6 @@
 """The commands as a newcomer types them."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,12 @@ def test_packages_import_only_from_those_below_them():
                 if line.startswith(("import ", "from "))
             }
             assert not words & set(order[place + 1 :]), path
+
+
+def test_every_picture_and_file_that_the_readme_links_exists():
+    links = re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text())
+    local = [link for link in links if not link.startswith("http")]
+    assert local and all((ROOT / link).exists() for link in local)
 
 
 def test_make_help_names_every_target():
