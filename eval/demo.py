@@ -28,7 +28,9 @@ from train.options import TrainOptions
 
 CREDIT = "Label maps and images: the project's own phantom."
 PHANTOM = ShardOptions(use_dummy_data=True, shards_dir=DEFAULT_DATA_DIR / PHANTOM_FOLDER / "shards")
-SHORT_TRAINING = TrainOptions(model="A", epochs=4, num_classes=4, validation_samples=16, shards=PHANTOM)
+SHORT_TRAINING = TrainOptions(
+    model="A", epochs=8, lr=0.003, num_classes=4, validation_samples=16, shards=PHANTOM
+)
 COLUMNS = 5
 
 
