@@ -1,140 +1,239 @@
-"""Contrast: an intensity for every painted tissue, texture inside, dark lines on borders."""
+"""Contrast: one mean intensity for every painted tissue, drawn by one of three recipes.
 
-from collections.abc import Sequence
+* *random*: uniform over the scale, whatever the tissue; instances of a structure share their mean.
+* *measured*: about the means that real T1- and T2-weighted images have, or between the two.
+* *physical*: the signal equation of a spin echo (``gen.physical_contrast``).
+
+Every number belongs to a code of the palette, so a tissue that a map lacks moves no other tissue.
+"""
+
+from dataclasses import dataclass, field
+from functools import cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from gen.anatomy import STRUCTURES
-from gen.config import FINEST_TEXTURE_MM, ContrastConfig
-from gen.counter_rng import SampleRandom, normal_field
+from gen.counter_rng import SampleRandom
 from gen.palette import (
     AIR,
+    BOWEL_GAS,
     DISCS,
+    IMPLANT,
     OUTSIDE,
     PAINT_CODES,
+    REGIONS,
     SACRAL_DISC,
     SACRUM,
     TISSUES,
     VERTEBRAE,
+    codes_of,
 )
-from gen.params import ContrastParams
-from gen.separable import smooth_field
-from gen.tissues import Painting
+from gen.physical_contrast import PhysicalConfig, PhysicalParams, draw_physical
+from gen.record import Batch
+from gen.settings import Range, check, check_within
+
+RECIPES = ("random", "measured", "physical")
+"""Names of the recipes by their number in :class:`ContrastParams`."""
+
+_DISC_JITTER = 1.5
+"""Discs of one spine differ more than its vertebrae: each degenerates on its own."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ContrastConfig:
+    """Mean intensity of every tissue: a mixture of recipes."""
+
+    random_weight: float = 0.5
+    """Weight of the fully random recipe in the mixture."""
+    measured_weight: float = 0.4
+    """Weight of the recipe about measured T1 and T2 means."""
+    physical_weight: float = 0.1
+    """Weight of the recipe by spin-echo physics."""
+    random_mean: Range = (0.0, 1.0)
+    """Mean of a tissue in the random recipe, share of full scale."""
+    dark_air_probability: float = 0.8
+    """Random recipe: probability that air is dark instead of any grey."""
+    dark_air: float = 0.05
+    """Factor on the mean of dark air; an implant's void always has it."""
+    alpha: Range = (0.0, 1.0)
+    """Measured recipe: position between T1 (0) and T2 (1)."""
+    end_probability: float = 0.7
+    """Probability that the position is one of the two ends of its range instead of between them."""
+    spread: float = 1.0
+    """Factor on the measured spread of tissue means about the T1/T2 means."""
+    instance_jitter: Range = (0.0, 0.06)
+    """Standard deviation of the difference between vertebrae; between discs it is 1.5 times as large."""
+    sacrum_alike_probability: float = 0.85
+    """Probability that the sacrum shares the mean of the vertebrae, and its discs that of the discs."""
+    physical: PhysicalConfig = field(default_factory=PhysicalConfig)
+    """Protocols and relaxation of the physical recipe."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        weights = self.weights
+        if min(weights) < 0 or sum(weights) == 0:
+            names = ", ".join(f"{name}_weight {value}" for name, value in zip(RECIPES, weights, strict=True))
+            raise ValueError(f"ContrastConfig: {names}; weights are 0 or more, and not all of them 0")
+        if self.alpha[0] < 0 or self.alpha[1] > 1:
+            raise ValueError(
+                f"ContrastConfig.alpha is {self.alpha}; 0 is T1, 1 is T2, and extrapolation beyond is refused"
+            )
+        check_within(
+            self,
+            random_mean=(0.0, 1.0),
+            dark_air=(0.0, 1.0),
+            spread=(0.0, 10.0),
+            instance_jitter=(0.0, 1.0),
+        )
+
+    @property
+    def weights(self) -> tuple[float, float, float]:
+        """Weights of the recipes, in the order of ``RECIPES``."""
+        return self.random_weight, self.measured_weight, self.physical_weight
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ContrastParams(Batch):
+    """Intensity of every painted code; ``P`` codes (``PAINT_CODES``).
+
+    Attributes:
+        mean: share of full scale, ``(B, P)``, 0..1.
+        recipe: number of the recipe in ``RECIPES``, ``(B,)``.
+        alpha: position between T1 (0) and T2 (1), ``(B,)``: of the measured means, or of the physical
+            protocol; under the random recipe it says nothing about the means.
+        jitter: standard deviation of the difference between vertebrae, ``(B,)``.
+        physical: protocol behind the physical recipe, in use where ``recipe`` is 2; None if never.
+    """
+
+    mean: Tensor
+    recipe: Tensor
+    alpha: Tensor
+    jitter: Tensor
+    physical: PhysicalParams | None
+
+
+class _Tables(NamedTuple):
+    """Constants of the ``P`` painted codes on a device, each ``(P,)``."""
+
+    shared: Tensor  # the code whose random numbers a code uses: the first of its tissue
+    t1: Tensor
+    t1_spread: Tensor
+    t2: Tensor
+    t2_spread: Tensor
+    jitter: Tensor  # factor on the jitter of instances, 0 for single tissues
+    air: Tensor  # whether it is air in the body or around it
+    lit: Tensor  # factor that darkens voids, whatever the recipe drew
+    alike: Tensor  # vertebra for the sacrum, disc for its discs, else the code itself
+
+
+@cache
+def _tables(device: torch.device, dark_air: float) -> _Tables:
+    shared, alike = list(range(PAINT_CODES)), list(range(PAINT_CODES))
+    weightings = [[0.0] * PAINT_CODES for _ in range(4)]
+    for tissue in TISSUES.values():
+        for code in codes_of(tissue):
+            # Regions share a distribution, not a value.
+            shared[code] = code if tissue.codes == REGIONS else codes_of(tissue)[0]
+            for table, value in zip(weightings, (*tissue.t1, *tissue.t2), strict=True):
+                table[code] = value
+    jitter = torch.zeros(PAINT_CODES)
+    jitter[VERTEBRAE] = jitter[SACRUM] = jitter[SACRAL_DISC] = 1.0
+    jitter[DISCS] = _DISC_JITTER
+    air, lit = torch.zeros(PAINT_CODES, dtype=torch.bool), torch.ones(PAINT_CODES)
+    air[AIR] = air[BOWEL_GAS] = True
+    lit[IMPLANT], lit[OUTSIDE] = dark_air, 0.0
+    alike[SACRUM], alike[SACRAL_DISC] = VERTEBRAE.start, DISCS.start
+    t1, t1_spread, t2, t2_spread = torch.tensor(weightings)
+    tables = (torch.tensor(shared), t1, t1_spread, t2, t2_spread, jitter, air, lit, torch.tensor(alike))
+    return _Tables(*(table.to(device) for table in tables))
 
 
 def draw_contrast(config: ContrastConfig, random: SampleRandom) -> ContrastParams:
-    """Draw the intensities of every sample.
+    """Draw the mean intensity of every tissue.
 
-    A contrast is either fully random (each tissue uniform over the scale), or lies at a position between
-    the measured T1 (0) and T2 (1) means, with the measured spread about them.
+    Args:
+        config: what may be drawn.
+        random: the random numbers of the batch.
+
+    Returns:
+        One mean per painted code and sample.
     """
-    batch, device = len(random.keys), random.keys.device
-    fully_random = random.chance("contrast_random", config.random_probability).unsqueeze(1)
-    at_end = random.chance("alpha_end", config.end_probability)
-    low, high = config.alpha
-    end = torch.where(random.chance("alpha_which", 0.5), high, low)
-    alpha = torch.where(at_end, end, random.uniform("alpha", low, high))
-
-    jitter = random.uniform("jitter", *config.instance_jitter).unsqueeze(1)
-    mean = torch.where(fully_random, _random_means(random), _measured_means(config, random, alpha))
-    core = _cores(random, alpha, fully_random)
-    vertebra = mean[:, VERTEBRAE.start, None]
-    disc = mean[:, DISCS.start, None]
-    mean[:, VERTEBRAE] += jitter * random.normal("vertebra_jitter", (VERTEBRAE.stop - VERTEBRAE.start,))
-    mean[:, DISCS] += 1.5 * jitter * random.normal("disc_jitter", (DISCS.stop - DISCS.start,))
+    tables = _tables(random.keys.device, config.dark_air)
+    recipe = _draw_recipe(config, random)
+    alpha = _draw_alpha(config, random)
+    number = recipe.unsqueeze(1)
+    physical = None
+    # A recipe without weight is not drawn: it would cost time and decide nothing.
+    mean = torch.zeros(len(recipe), PAINT_CODES, device=recipe.device)
+    if config.random_weight > 0:
+        mean = _random_means(config, random, tables)
+    if config.measured_weight > 0:
+        mean = torch.where(number == 1, _measured_means(config, random, alpha, tables), mean)
+    if config.physical_weight > 0:
+        place = random.uniform("contrast_blend", shape=(PAINT_CODES,))[:, tables.shared]
+        signal, weighting, physical = draw_physical(config.physical, random, place)
+        mean = torch.where(number == 2, signal, mean)
+        alpha = torch.where(recipe == 2, weighting, alpha)
     # The sacrum is bone of the same body: a network must not tell it from vertebrae by its grey value.
-    alike = random.chance("sacrum_alike", 0.85).unsqueeze(1)
-    sacrum = vertebra + jitter * random.normal("sacrum_jitter", (1,))
-    sacral_disc = disc + jitter * random.normal("sacral_disc_jitter", (1,))
-    mean[:, SACRUM, None] = torch.where(alike, sacrum, mean[:, SACRUM, None])
-    mean[:, SACRAL_DISC, None] = torch.where(alike, sacral_disc, mean[:, SACRAL_DISC, None])
-    mean[:, OUTSIDE] = 0
-
-    texture = random.uniform("texture", *config.texture, shape=(PAINT_CODES,))
-    texture[:, AIR] *= 0.2
-    texture[:, OUTSIDE] = 0
-    rim = random.uniform("rim", 0.3, 1.0, shape=(len(STRUCTURES),))
-    rim = rim * random.chance("rim_on", config.rim_probability).unsqueeze(1)
-    return ContrastParams(
-        key=random.key("texture_field"),
-        mean=mean.clamp(0, 1),
-        core=core,
-        texture=texture,
-        coarse=random.uniform("texture_coarse", 0.2, 0.9),
-        texture_mm=random.uniform("texture_mm", *config.texture_mm),
-        rim=rim,
-        rim_level=random.uniform("rim_level", 0.0, 0.15),
-        rim_mm=random.uniform("rim_mm", *config.rim_mm),
-        rim_offset_mm=random.uniform("rim_offset", -1.2, 0.6, shape=(len(STRUCTURES),))
-        + torch.zeros(batch, len(STRUCTURES), device=device),
-    )
+    alike = random.chance("contrast_sacrum_alike", config.sacrum_alike_probability).unsqueeze(1)
+    mean = torch.where(alike, mean[:, tables.alike], mean)
+    jitter = random.uniform("contrast_jitter", *config.instance_jitter)
+    each = random.normal("contrast_instance", (PAINT_CODES,)) * tables.jitter
+    mean = (mean + jitter.unsqueeze(1) * each) * tables.lit
+    return ContrastParams(mean=mean.clamp(0, 1), recipe=recipe, alpha=alpha, jitter=jitter, physical=physical)
 
 
-def _random_means(random: SampleRandom) -> Tensor:
-    """Uniform means; instances of a structure share theirs, air is mostly dark; ``(B, P)``."""
-    mean = random.uniform("random_mean", shape=(PAINT_CODES,)).clone()
-    for codes in (VERTEBRAE, DISCS):
-        mean[:, codes] = mean[:, codes.start, None]
-    mean[:, AIR] *= torch.where(random.chance("dark_air", 0.8), 0.05, 1.0)
-    return mean
+def _draw_recipe(config: ContrastConfig, random: SampleRandom) -> Tensor:
+    """Number of the recipe, ``(B,)``."""
+    first, second, third = config.weights
+    total = first + second + third
+    die = random.uniform("contrast_recipe")
+    # Greater, not equal: the die may show 1.0, and never 0.0, so a weight of 0 never wins.
+    return (die > first / total).float() + (die > (first + second) / total).float()
 
 
-def _measured_means(config: ContrastConfig, random: SampleRandom, alpha: Tensor) -> Tensor:
-    """Means around the measured ones at position ``alpha`` between T1 and T2, ``(B, P)``."""
-    mean = torch.zeros(len(alpha), PAINT_CODES, device=alpha.device)
-    for name, tissue in TISSUES.items():
-        centre = torch.lerp(torch.full_like(alpha, tissue.t1[0]), torch.full_like(alpha, tissue.t2[0]), alpha)
-        spread = torch.lerp(torch.full_like(alpha, tissue.t1[1]), torch.full_like(alpha, tissue.t2[1]), alpha)
-        if name == "background":
-            count = tissue.codes.stop - tissue.codes.start  # type: ignore[union-attr]
-            value = random.normal(f"mean_{name}", (count,))
-        else:
-            value = random.normal(f"mean_{name}", (1,))
-        value = centre.unsqueeze(1) + config.spread * spread.unsqueeze(1) * value
-        mean[:, tissue.codes] = value if isinstance(tissue.codes, slice) else value[:, 0]
-    return mean
+def _draw_alpha(config: ContrastConfig, random: SampleRandom) -> Tensor:
+    """Position between T1 and T2: often an end of the range, else inside, ``(B,)``."""
+    low, high = config.alpha
+    at_end = random.chance("contrast_alpha_end", config.end_probability)
+    end = torch.where(random.chance("contrast_alpha_which", 0.5), high, low)
+    return torch.where(at_end, end, random.uniform("contrast_alpha", low, high))
 
 
-def _cores(random: SampleRandom, alpha: Tensor, fully_random: Tensor) -> Tensor:
-    """What the middle of a disc has more than its border: much on T2 where it is healthy, ``(B, P)``."""
-    core = torch.zeros(len(alpha), PAINT_CODES, device=alpha.device)
-    count = DISCS.stop - DISCS.start
-    health = random.uniform("disc_health").unsqueeze(1) * random.uniform("nucleus", shape=(count,)) ** 2
-    measured = (0.04 + 0.5 * alpha.unsqueeze(1)) * health
-    free = random.uniform("random_core", -0.4, 0.4, shape=(count,))
-    core[:, DISCS] = torch.where(fully_random, free * health, measured)
-    return core
+def _random_means(config: ContrastConfig, random: SampleRandom, tables: _Tables) -> Tensor:
+    """Uniform means, air mostly dark, ``(B, P)``."""
+    mean = random.uniform("contrast_random", *config.random_mean, shape=(PAINT_CODES,))[:, tables.shared]
+    dark = random.chance("contrast_dark_air", config.dark_air_probability).unsqueeze(1) & tables.air
+    return torch.where(dark, config.dark_air * mean, mean)
 
 
-def colour(painting: Painting, params: ContrastParams, spacing_mm: Sequence[float]) -> Tensor:
-    """Intensity of every pixel, float32 ``(B, *grid)``, about 0..1."""
-    codes = painting.codes
-    index = codes.flatten(1).long()
-    mean, core, spread = (
-        table.gather(1, index).reshape(codes.shape) for table in (params.mean, params.core, params.texture)
-    )
-    interior = ((painting.depth_mm[:, STRUCTURES.index("disc")] - 1.0) / 2.5).clamp(0, 1)
-    image = mean + core * interior + spread * _texture(codes, params, spacing_mm)
-    return _rims(image, painting.depth_mm, params)
+def _measured_means(config: ContrastConfig, random: SampleRandom, alpha: Tensor, tables: _Tables) -> Tensor:
+    """Normal means about the measured ones at position ``alpha`` between T1 and T2, ``(B, P)``."""
+    number = random.normal("contrast_measured", (PAINT_CODES,))[:, tables.shared]
+    position = alpha.unsqueeze(1)
+    centre = torch.lerp(tables.t1, tables.t2, position)
+    spread = torch.lerp(tables.t1_spread, tables.t2_spread, position)
+    return centre + config.spread * spread * number
 
 
-def _texture(codes: Tensor, params: ContrastParams, spacing_mm: Sequence[float]) -> Tensor:
-    """White and correlated noise of variance 1."""
-    grid = codes.shape[1:]
-    white = normal_field(params.key, "white", grid.numel()).reshape(codes.shape)
-    size = params.texture_mm.unsqueeze(1).expand(-1, len(grid))
-    coarse = smooth_field(params.key, "coarse", grid, spacing_mm, size, FINEST_TEXTURE_MM)
-    share = params.coarse.view(-1, *[1] * len(grid))
-    return torch.sqrt(1 - share) * white + torch.sqrt(share) * coarse
+def colour(painted: Tensor, params: ContrastParams) -> Tensor:
+    """Give every pixel the mean of its tissue; differentiable with respect to ``params.mean``.
+
+    Args:
+        painted: painted codes (``gen.palette``), uint8 ``(B, *grid)``, each below ``PAINT_CODES``.
+        params: what was drawn.
+
+    Returns:
+        Image, dtype of ``params.mean``, ``(B, *grid)``, 0..1.
+    """
+    return params.mean.gather(1, painted.flatten(1).long()).reshape(painted.shape)
 
 
-def _rims(image: Tensor, depth_mm: Tensor, params: ContrastParams) -> Tensor:
-    """Darken the borders of the structures with a Gaussian profile."""
-    shape = (-1, len(STRUCTURES), *[1] * (image.dim() - 1))
-    width = params.rim_mm.view(-1, *[1] * image.dim())
-    profile = torch.exp(-0.5 * ((depth_mm - params.rim_offset_mm.view(shape)) / width) ** 2)
-    strength = (profile * params.rim.view(shape)).amax(1)
-    level = params.rim_level.view(-1, *[1] * (image.dim() - 1))
-    # A line darkens, it never brightens: where tissue is darker than the line, it stays.
-    return image - strength * (image - level).clamp(min=0)
+def measured_contrast(alpha: float) -> ContrastConfig:
+    """The recipe about measured means alone, at a position between T1 (0) and T2 (1).
+
+    Raises:
+        ValueError: a position outside 0..1.
+    """
+    return ContrastConfig(random_weight=0.0, measured_weight=1.0, physical_weight=0.0, alpha=(alpha, alpha))

@@ -8,7 +8,6 @@ applied to keys and counters.
 
 import math
 import zlib
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -24,16 +23,32 @@ _TO_UNIT = 2.0**-24
 
 def _shift_right(value: Tensor, bits: int) -> Tensor:
     """Logical (not arithmetic) right shift of int32."""
-    return (value >> bits) & ((1 << (32 - bits)) - 1)
+    shifted = value >> bits
+    shifted &= (1 << (32 - bits)) - 1
+    return shifted
 
 
 def hash32(value: Tensor) -> Tensor:
     """Mix the bits of an int32 tensor; a bijection of the 32-bit integers. Multiplication wraps."""
-    value = (value ^ _shift_right(value, 16)) * _MULTIPLIER_1
-    value = (value ^ _shift_right(value, 15)) * _MULTIPLIER_2
-    return value ^ _shift_right(value, 16)
+    return _finish(_start(value))
 
 
+def _start(value: Tensor) -> Tensor:
+    mixed = _shift_right(value, 16)
+    mixed ^= value
+    mixed *= _MULTIPLIER_1
+    return mixed
+
+
+def _finish(value: Tensor) -> Tensor:
+    mixed = _shift_right(value, 15)
+    mixed ^= value
+    mixed *= _MULTIPLIER_2
+    mixed ^= _shift_right(mixed, 16)
+    return mixed
+
+
+@torch.compiler.assume_constant_result
 def stream_number(name: str) -> int:
     """Signed 32-bit number of a named stream of random numbers."""
     return _signed(zlib.crc32(name.encode()))
@@ -75,7 +90,22 @@ def named_keys(keys: Tensor, name: str) -> Tensor:
 
 def uniform_field(keys: Tensor, name: str, count: int) -> Tensor:
     """``count`` independent uniform numbers in (0, 1) per key, float32, shape ``(B, count)``."""
-    return (_shift_right(_bits(keys, name, count), 8).float() + 0.5) * _TO_UNIT
+    counter = torch.arange(count, dtype=torch.int32, device=keys.device)
+    return _uniform(named_keys(keys, name).unsqueeze(1), counter)
+
+
+def _uniform(stream: Tensor, counter: Tensor) -> Tensor:
+    """Uniform numbers of streams ``(B, n or 1, 2)`` at counters ``(n,)``, float32, ``(B, n)``.
+
+    The counter is mixed first, alone, for all keys at once; the two words of the key then enter at
+    different stages of a second mixing.
+    """
+    bits = _start(hash32(counter * _WEYL) + stream[..., 0])
+    bits += stream[..., 1]
+    unit = _shift_right(_finish(bits), 8).float()
+    unit += 0.5
+    unit *= _TO_UNIT
+    return unit
 
 
 def normal_field(keys: Tensor, name: str, count: int) -> Tensor:
@@ -90,39 +120,67 @@ def normal_field(keys: Tensor, name: str, count: int) -> Tensor:
     return torch.cat((radius * torch.cos(angle), radius * torch.sin(angle)), dim=1)[:, :count]
 
 
-def _bits(keys: Tensor, name: str, count: int) -> Tensor:
-    stream = named_keys(keys, name)
-    counter = torch.arange(count, dtype=torch.int32, device=keys.device) * _WEYL
-    return hash32(hash32(counter + stream[:, :1]) ^ stream[:, 1:])
-
-
-@dataclass(frozen=True, slots=True)
 class SampleRandom:
-    """Named draws for a batch of samples.
+    """Named draws for a batch of samples; no name may be asked for twice.
 
-    Attributes:
+    Args:
         keys: int32, shape ``(B, 2)``, from :func:`sample_keys`.
+        memory: names and counts that the last batch asked for; they are hashed in one go, and what this
+            batch asks for is noted. The values do not depend on it, only the speed does.
+
+    Raises:
+        ValueError: a name is asked for a second time: two decisions would share their numbers.
     """
 
-    keys: Tensor
+    def __init__(self, keys: Tensor, memory: dict[str, int] | None = None) -> None:
+        self.keys = keys
+        self._memory = memory if memory is not None else {}
+        self._ready = _draw_together(keys, dict(self._memory))
+        self._asked: set[str] = set()
+
+    def _numbers(self, name: str, count: int) -> Tensor:
+        if name in self._asked:
+            raise ValueError(f"two decisions ask for the random numbers {name!r}")
+        self._asked.add(name)
+        self._memory[name] = count
+        ready = self._ready.get(name)
+        if ready is not None and ready.shape[1] == count:
+            return ready
+        return uniform_field(self.keys, name, count)
 
     def uniform(self, name: str, low: float = 0.0, high: float = 1.0, shape: tuple[int, ...] = ()) -> Tensor:
         """Uniform in ``[low, high]``, float32, shape ``(B, *shape)``."""
-        values = uniform_field(self.keys, name, math.prod(shape)).reshape(-1, *shape)
-        return low + (high - low) * values
+        values = self._numbers(name, math.prod(shape)).reshape(-1, *shape)
+        return values * (high - low) + low
 
     def normal(self, name: str, shape: tuple[int, ...] = ()) -> Tensor:
         """Standard normal, float32, shape ``(B, *shape)``."""
-        return normal_field(self.keys, name, math.prod(shape)).reshape(-1, *shape)
+        values = self._numbers(name, math.prod(shape)).reshape(-1, *shape)
+        return torch.special.ndtri(values)
 
     def chance(self, name: str, probability: float) -> Tensor:
         """True with that probability, bool, shape ``(B,)``."""
-        return uniform_field(self.keys, name, 1)[:, 0] < probability
+        return self._numbers(name, 1)[:, 0] < probability
 
     def integer(self, name: str, count: int) -> Tensor:
         """Uniform over ``0 .. count - 1``, int64, shape ``(B,)``; ``count`` up to 2**24."""
-        return (uniform_field(self.keys, name, 1)[:, 0].double() * count).long().clamp(max=count - 1)
+        return (self._numbers(name, 1)[:, 0].double() * count).long().clamp(max=count - 1)
 
     def key(self, name: str) -> Tensor:
         """Keys for a random field of its own, int32, shape ``(B, 2)``."""
+        if name in self._asked:
+            raise ValueError(f"two decisions ask for the random numbers {name!r}")
+        self._asked.add(name)
         return named_keys(self.keys, name)
+
+
+def _draw_together(keys: Tensor, counts: dict[str, int]) -> dict[str, Tensor]:
+    """Uniform numbers of many names, ``(B, count)`` each, hashed in one pass."""
+    if not counts:
+        return {}
+    numbers = [stream_number(name) for name, count in counts.items() for _ in range(count)]
+    places = [place for count in counts.values() for place in range(count)]
+    names, counter = torch.tensor([numbers, places], dtype=torch.int32, device=keys.device)
+    stream = torch.stack((hash32(keys[:, :1] ^ names), hash32(keys[:, 1:] + names)), dim=2)
+    uniform = _uniform(stream, counter)
+    return dict(zip(counts, uniform.split(list(counts.values()), dim=1), strict=True))

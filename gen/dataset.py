@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -10,13 +10,17 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from gen.anatomy import CODES, IGNORE, VALID_CODES, codes_of_spider, label_scheme, spider_values
-from gen.config import GeneratorConfig
+from gen.config import GeneratorConfig, without_geometry
+from gen.contrast import measured_contrast
 from gen.generator import draw, render
+from gen.outside import OutsideConfig
 from gen.params import Params
 from gen.presets import preset
-from gen.spatial import identity_geometry
 
 Array = TypeVar("Array", np.ndarray, Tensor)
+
+MOTION_PROBABILITY = 0.3
+"""Probability of motion in k-space, and of a blur by motion, where motion is asked for."""
 
 
 class SpineSynthGenerator:
@@ -70,7 +74,7 @@ class SpineSynthGenerator:
             config = replace(config, spacing_mm=spacing_mm)
         if self.labels == "14":
             # Here 255 stands for vertebrae above the sixth, which are tissue, not the end of the scan.
-            config = replace(config, tissues=replace(config.tissues, outside_probability=0.0))
+            config = replace(config, outside=OutsideConfig(probability=0.0))
         self.config = config
 
     def generate_synthetic_mri(
@@ -98,11 +102,9 @@ class SpineSynthGenerator:
             ValueError: a wrong shape, an unknown label, or ``contrast_alpha`` outside 0..1.
         """
         codes, shape = self._codes(label_map)
-        config = replace(self.config, geometry=identity_geometry())
+        config = without_geometry(self.config)
         if contrast_alpha is not None:
-            alpha = float(contrast_alpha)
-            contrast = replace(config.contrast, random_probability=0.0, alpha=(alpha, alpha))
-            config = replace(config, contrast=contrast)
+            config = replace(config, contrast=measured_contrast(float(contrast_alpha)))
         indices = torch.arange(index, index + len(codes))
         params = self._draw(config, codes, seed, indices, torch.arange(len(codes)))
         image = render(codes, params)[0].reshape(shape)
@@ -133,13 +135,28 @@ class SpineSynthGenerator:
             ValueError: a wrong shape, an unknown label, or no index.
         """
         codes, _ = self._codes(label_maps)
-        chosen = None if maps is None else torch.as_tensor(maps)
-        params = self._draw(self.config, codes, seed, torch.as_tensor(indices), chosen)
-        image, moved = render(codes, params)
-        target = self._from_codes.to(moved.device)[moved.long()]
+        image, target = self.sample_codes(codes, indices=indices, seed=seed, maps=maps)
         if isinstance(label_maps, np.ndarray):
             return image.cpu().numpy(), target.cpu().numpy()
         return image, target
+
+    def codes(self, label_maps: np.ndarray | Tensor) -> Tensor:
+        """Label maps as a label bank: dense codes, uint8, shape ``(N, *grid)``; raises as :meth:`sample`."""
+        return self._codes(label_maps)[0]
+
+    def sample_codes(
+        self,
+        bank: Tensor,
+        *,
+        indices: Sequence[int] | Tensor,
+        seed: int | None = None,
+        maps: Sequence[int] | Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """:meth:`sample` from a bank of :meth:`codes`, which is then checked and encoded only once."""
+        chosen = None if maps is None else torch.as_tensor(maps)
+        params = self._draw(self.config, bank, seed, torch.as_tensor(indices), chosen)
+        image, moved = render(bank, params)
+        return image, self._from_codes.to(moved.device)[moved.long()]
 
     def _draw(
         self,
@@ -161,8 +178,7 @@ class SpineSynthGenerator:
             return params
         if maps.shape != indices.shape or int(maps.min()) < 0 or int(maps.max()) >= len(codes):
             raise ValueError(f"maps {maps.tolist()} do not name one of {len(codes)} maps per index")
-        spatial = replace(params.spatial, map_index=maps.to(codes.device, torch.int64))
-        return replace(params, spatial=spatial)
+        return replace(params, map_index=maps.to(codes.device, torch.int64))
 
     def _codes(self, label_map: np.ndarray | Tensor) -> tuple[Tensor, tuple[int, ...]]:
         """Dense codes, uint8 ``(N, *grid)``, and the shape that an image of these maps has."""
@@ -232,19 +248,26 @@ def _configure(
     config = preset(contrast_type)
     if len(resolution_range) != 2:
         raise ValueError(f"resolution_range is {resolution_range}; want (least, greatest) factor")
-    low, high = resolution_range
-    native = config.acquisition.native_probability if low == 1 else 0.0
-    artefacts = config.artefacts
+    resolution = replace(config.resolution, isotropic=resolution_range, single_axis=resolution_range)
+    if resolution_range[0] > 1:
+        resolution = replace(resolution, native_probability=0.0)
+    config = replace(config, resolution=resolution)
     if not add_bias_field:
-        artefacts = replace(artefacts, bias_probability=0.0, coil_probability=0.0)
+        config = replace(config, bias=_never(config.bias), coil=_never(config.coil))
     if not add_noise:
-        artefacts = replace(artefacts, noise_probability=0.0)
-    artefacts = replace(artefacts, motion_probability=0.5 if add_motion else 0.0)
-    return replace(
-        config,
-        acquisition=replace(config.acquisition, factor=(low, high), native_probability=native),
-        artefacts=artefacts,
-    )
+        config = replace(config, noise=_never(config.noise))
+    if add_motion:
+        motion = replace(config.kspace_motion, probability=MOTION_PROBABILITY)
+        return replace(
+            config,
+            kspace_motion=motion,
+            motion_blur=replace(config.motion_blur, probability=MOTION_PROBABILITY),
+        )
+    return replace(config, kspace_motion=_never(config.kspace_motion), motion_blur=_never(config.motion_blur))
+
+
+def _never(feature: Any) -> Any:
+    return replace(feature, probability=0.0)
 
 
 class SyntheticDataset(Dataset[tuple[Tensor, Tensor]]):

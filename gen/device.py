@@ -1,6 +1,31 @@
-"""Where tensors live: the device of a name."""
+"""Where tensors live: the device of a name, and the memory of the CPU."""
+
+import ctypes
+import sys
 
 import torch
+
+# Names and numbers of glibc's mallopt(3).
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+_GREATEST_MMAP_THRESHOLD = 32 * 2**20
+_TOP_PAD = 64 * 2**20
+_NEVER = 2**31 - 1
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that tensors free, for the tensors to come.
+
+    glibc gives large blocks back to the system, and every temporary tensor then pays for fresh pages:
+    measured, white noise on the CPU took three times as long. For entry points, not for libraries: the
+    process holds on to its peak. Without glibc it does nothing.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _GREATEST_MMAP_THRESHOLD)
+        mallopt(_M_TRIM_THRESHOLD, _NEVER)
+        mallopt(_M_TOP_PAD, _TOP_PAD)
 
 
 def pick_device(name: str, local_rank: int | None = None) -> torch.device:

@@ -4,19 +4,60 @@ Sample ``i`` is a function of (configuration, label bank, seed, ``i``) alone: th
 inside any batch, on any worker or rank.
 """
 
+from dataclasses import replace
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
-from gen.acquisition import acquire, draw_acquisition
-from gen.anatomy import IGNORE
-from gen.artifacts import draw_artefacts, move, shade
+from gen.acquisition import acquire, draw_resolution
+from gen.affine import draw_affine
+from gen.anatomy import BACKGROUND
+from gen.background import draw_background, paint_background
+from gen.body_layers import draw_body_layers, paint_body_layers
+from gen.borders import add_cortex, depths, draw_cortex
+from gen.bowel import draw_bowel, paint_bowel
+from gen.canal import draw_canal, draw_epidural_fat, paint_canal, paint_epidural_fat
+from gen.chemical_shift import draw_chemical_shift, shift_fat
 from gen.config import GeneratorConfig
-from gen.contrast import colour, draw_contrast
+from gen.contrast import RECIPES, colour, draw_contrast
 from gen.counter_rng import SampleRandom, sample_keys
-from gen.intensity import display, draw_intensity
+from gen.deformation import draw_deformation
+from gen.discs import add_nucleus, darken_discs, draw_discs, thin_discs
+from gen.display import bend_signal, display, draw_clip, draw_curve, draw_gamma, draw_inversion
+from gen.end_plates import draw_modic, draw_schmorl
+from gen.flip import draw_flip
+from gen.flow_void import add_flow_void, draw_flow_void
+from gen.ghosting import draw_ghosting
+from gen.gibbs import draw_gibbs
+from gen.hidden import draw_hidden, hide, without_lines
+from gen.implant import add_implant, draw_implant
+from gen.kspace import distort_kspace
+from gen.kspace_motion import draw_kspace_motion
+from gen.lesions import draw_haemangioma, paint_lesions
+from gen.motion_blur import draw_motion_blur
+from gen.noise import draw_noise
+from gen.outside import draw_outside, paint_outside, seen_pixels
 from gen.params import Params
-from gen.spatial import deform, draw_spatial
-from gen.tissues import draw_tissues, paint
+from gen.partial_volume import blur_tissues, draw_partial_volume
+from gen.sacrum import draw_sacrum, paint_sacrum
+from gen.shading import add_bias, add_coil, draw_bias, draw_coil
+from gen.spatial import deform, draw_map
+from gen.spike import draw_spike
+from gen.spine_frame import find_spine
+from gen.texture import add_texture, draw_texture
+from gen.view import draw_view, limit_view
+from gen.wrap import draw_wrap, wrap_around
+from gen.zipper import add_zipper, draw_zipper
+
+CHUNK = {"cpu": 2**20, "cuda": 2**24}
+"""Voxels rendered at once: what the working memory is proportional to."""
+
+
+@lru_cache(maxsize=64)
+def _memory(config: GeneratorConfig, dims: int) -> dict[str, int]:
+    """The names of the random numbers that a configuration asks for, filled by its first batch."""
+    return {}
 
 
 def draw(
@@ -39,22 +80,65 @@ def draw(
         device: where the result lies.
 
     Raises:
-        ValueError: no sample, no map, or a wrong number of dimensions.
+        TypeError: the indices are not whole numbers.
+        ValueError: no sample, a negative index, no map, or a wrong number of dimensions.
     """
+    if indices.dtype not in (torch.int64, torch.int32):
+        raise TypeError(f"indices are {indices.dtype}; want int64")
     if indices.dim() != 1 or len(indices) == 0:
         raise ValueError(f"indices have shape {tuple(indices.shape)}; need (B,) with B at least 1")
     if maps < 1 or dims not in (2, 3):
         raise ValueError(f"got {maps} maps of {dims} dimensions; need a map or more, of 2 or 3 dimensions")
-    random = SampleRandom(sample_keys(seed, indices.to(device=device, dtype=torch.int64)))
+    keys = sample_keys(seed, indices.to(device=device, dtype=torch.int64))
+    random = SampleRandom(keys, _memory(config, dims))
     spacing_mm = (config.slice_spacing_mm, config.spacing_mm, config.spacing_mm)[-dims:]
+    contrast = draw_contrast(config.contrast, random)
+    gamma = draw_gamma(config.gamma, random)
+    fully_random = (contrast.recipe == RECIPES.index("random")).unsqueeze(1)
+    discs = draw_discs(config.discs, random, contrast.alpha, fully_random)
+    hidden = draw_hidden(config.hidden, random)
     return Params(
         spacing_mm=spacing_mm,
-        spatial=draw_spatial(config.geometry, random, maps, dims),
-        tissues=draw_tissues(config.tissues, random),
-        contrast=draw_contrast(config.contrast, random),
-        artefacts=draw_artefacts(config.artefacts, random),
-        acquisition=draw_acquisition(config.acquisition, random, spacing_mm),
-        intensity=draw_intensity(config.intensity, random),
+        map_index=draw_map(random, maps),
+        affine=draw_affine(config.affine, random, dims),
+        deformation=draw_deformation(config.deformation, random),
+        flip=draw_flip(config.flip, random, dims),
+        view=draw_view(config.view, random),
+        background=draw_background(config.background, random),
+        body_layers=draw_body_layers(config.body_layers, random),
+        bowel=draw_bowel(config.bowel, random),
+        sacrum=draw_sacrum(config.sacrum, random),
+        canal=draw_canal(config.canal, random),
+        epidural_fat=draw_epidural_fat(config.epidural_fat, random),
+        discs=discs,
+        modic=draw_modic(config.modic, random),
+        haemangioma=draw_haemangioma(config.haemangioma, random),
+        schmorl=draw_schmorl(config.schmorl, random),
+        hidden=hidden,
+        outside=draw_outside(config.outside, random),
+        contrast=replace(contrast, mean=darken_discs(contrast.mean, discs)),
+        partial_volume=draw_partial_volume(config.partial_volume, random),
+        texture=draw_texture(config.texture, random),
+        cortex=without_lines(draw_cortex(config.cortex, random), hidden),
+        implant=draw_implant(config.implant, random),
+        flow_void=draw_flow_void(config.flow_void, random),
+        chemical_shift=draw_chemical_shift(config.chemical_shift, random),
+        coil=draw_coil(config.coil, random),
+        bias=draw_bias(config.bias, random),
+        tone=gamma if config.gamma.before_acquisition else None,
+        wrap=draw_wrap(config.wrap, random),
+        kspace_motion=draw_kspace_motion(config.kspace_motion, random),
+        ghosting=draw_ghosting(config.ghosting, random),
+        gibbs=draw_gibbs(config.gibbs, random),
+        spike=draw_spike(config.spike, random),
+        motion_blur=draw_motion_blur(config.motion_blur, random),
+        resolution=draw_resolution(config.resolution, random, spacing_mm),
+        noise=draw_noise(config.noise, random),
+        zipper=draw_zipper(config.zipper, random),
+        clip=draw_clip(config.clip, random),
+        gamma=None if config.gamma.before_acquisition else gamma,
+        curve=draw_curve(config.curve, random),
+        inversion=draw_inversion(config.inversion, random),
     )
 
 
@@ -68,13 +152,68 @@ def render(bank: Tensor, params: Params) -> tuple[Tensor, Tensor]:
     Returns:
         Image, float32 in [0, 1], shape ``(B, 1, *grid)``, and the dense codes it shows, uint8, shape
         ``(B, *grid)``, 255 outside the field of view.
+
+    Raises:
+        TypeError: the bank does not hold uint8.
+        ValueError: a bank of other dimensions than ``params``, or on another device.
     """
-    spacing_mm = params.spacing_mm
-    codes = deform(bank, params.spatial, spacing_mm)
-    painting = paint(codes, params.tissues, spacing_mm)
-    image = colour(painting, params.contrast, spacing_mm)
-    image = shade(image, painting.behind_mm, params.artefacts, spacing_mm)
-    image = move(image, params.artefacts, spacing_mm)
-    image = acquire(image, params.acquisition, params.artefacts, spacing_mm)
-    seen = (codes != IGNORE) | (params.tissues.outside == 0).view(-1, *[1] * (codes.dim() - 1))
-    return display(image, seen, params.intensity).unsqueeze(1), codes
+    _check_bank(bank, params)
+    size = max(1, CHUNK.get(bank.device.type, 2**20) // bank[0].numel())
+    if len(params) <= size:
+        return _render(bank, params)
+    parts = [_render(bank, params[start : start + size]) for start in range(0, len(params), size)]
+    images, codes = zip(*parts, strict=True)
+    return torch.cat(images), torch.cat(codes)
+
+
+def _render(bank: Tensor, params: Params) -> tuple[Tensor, Tensor]:
+    """What :func:`render` does, all samples at once."""
+    p, mm = params, params.spacing_mm
+
+    codes = deform(bank, p.map_index, p.affine, p.deformation, p.flip, mm)
+    codes = limit_view(codes, p.view, mm)
+    codes = thin_discs(codes, p.discs, mm)
+    frame = find_spine(codes, mm)
+
+    around = paint_background(codes, p.background, mm)
+    around = paint_body_layers(around, p.body_layers, frame, mm)
+    around = paint_bowel(around, p.bowel, frame, mm)
+    around = paint_sacrum(around, p.sacrum, codes, frame, mm)
+    depth_mm = depths(codes, around, mm)
+    around = paint_epidural_fat(around, codes, depth_mm, frame, p.epidural_fat, mm)
+    painted = torch.where(codes == BACKGROUND, around, codes)
+    painted = paint_canal(painted, codes, frame, p.canal, mm)
+    painted = paint_lesions(painted, codes, depth_mm, frame.behind_mm, mm,
+                            modic=p.modic, haemangioma=p.haemangioma, schmorl=p.schmorl)  # fmt: skip
+    painted = hide(painted, codes, around, p.hidden)
+    seen = seen_pixels(codes, p.outside)
+    painted = paint_outside(painted, around, codes, seen)
+
+    image = colour(painted, p.contrast)
+    image = add_nucleus(image, painted, depth_mm, p.discs, mm)
+    image = blur_tissues(image, p.partial_volume, mm)
+    image = add_texture(image, painted, p.texture, mm)
+    image = add_cortex(image, depth_mm, p.cortex)
+    image = add_implant(image, frame, p.implant, mm)
+
+    image = add_flow_void(image, painted, p.flow_void, mm)
+    image = shift_fat(image, painted, p.chemical_shift, mm)
+    image = add_coil(image, p.coil, frame.behind_mm)
+    image = add_bias(image, p.bias, mm)
+    image = bend_signal(image, p.tone)
+    image = wrap_around(image, p.wrap)
+    image = distort_kspace(image, p.kspace_motion, p.ghosting, p.gibbs, p.spike, p.motion_blur, mm)
+    image = acquire(image, p.resolution, p.noise, mm)
+    image = add_zipper(image, p.zipper, mm)
+    image = display(image, seen, p.clip, p.gamma, p.curve, p.inversion)
+    return image.unsqueeze(1), codes
+
+
+def _check_bank(bank: Tensor, params: Params) -> None:
+    if bank.dtype != torch.uint8:
+        raise TypeError(f"the label bank holds {bank.dtype}; want uint8 codes (gen.anatomy)")
+    dims = len(params.spacing_mm)
+    if bank.dim() != dims + 1 or bank.numel() == 0:
+        raise ValueError(f"label bank of shape {tuple(bank.shape)}; want (N, *grid) with {dims} grid axes")
+    if bank.device != params.map_index.device:
+        raise ValueError(f"the label bank lies on {bank.device}, the parameters on {params.map_index.device}")

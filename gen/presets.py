@@ -1,19 +1,84 @@
-"""Named configurations."""
+"""Named configurations.
 
-from dataclasses import replace
+    python -m gen.presets [NAME] [--against NAME] [--format diff|yaml|json]
 
-from gen.config import ContrastConfig, GeneratorConfig
+prints one: what it changes against another, or all of it.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import tyro
+
+from gen.acquisition import ResolutionConfig
+from gen.affine import AffineConfig
+from gen.config import GeneratorConfig, plain
+from gen.config_text import config_diff, config_to_json, config_to_yaml
+from gen.contrast import ContrastConfig, measured_contrast
+from gen.deformation import DeformationConfig
+from gen.display import GammaConfig
+from gen.flip import FlipConfig
+from gen.shading import BiasConfig
+from gen.texture import TextureConfig
+
+
+def _synthseg() -> GeneratorConfig:
+    """The generator of SynthSeg with its published numbers, nothing of the spine's anatomy.
+
+    Source: Billot et al. 2023, Table 1 and the public code: grey values there go to 255 (clipped at 300),
+    lengths are voxels of 1 mm, and the coarse grids of deformation and bias (0.04 and 0.025 of the shape)
+    are written here as correlation lengths for 256 voxels: half the distance of their nodes.
+    """
+    return replace(
+        plain(GeneratorConfig()),
+        affine=AffineConfig(
+            scale=(0.8, 1.2),
+            rotation_deg=(-15.0, 15.0),
+            tilt_deg=(-15.0, 15.0),
+            shear=(-0.012, 0.012),
+            translation_mm=(0.0, 0.0),
+        ),
+        deformation=DeformationConfig(velocity_mm=(0.0, 4.0), velocity_correlation_mm=(12.5, 12.5)),
+        flip=FlipConfig(left_right_probability=0.5),
+        contrast=ContrastConfig(
+            random_weight=1.0,
+            measured_weight=0.0,
+            physical_weight=0.0,
+            random_mean=(0.0, 250 / 255),
+            dark_air_probability=0.0,
+            instance_jitter=(0.0, 0.0),
+        ),
+        texture=TextureConfig(
+            strength=(0.0, 30 / 255), correlated=(0.0, 0.0), marrow=(0.0, 0.0), air_factor=1.0
+        ),
+        bias=BiasConfig(probability=0.95, log_std=(0.0, 0.7), correlation_mm=(24.0, 24.0)),
+        gamma=GammaConfig(log_gamma=(0.0, 0.0), normal_std=0.5, before_acquisition=True),
+        resolution=ResolutionConfig(
+            native_probability=0.05,
+            isotropic_probability=0.1,
+            isotropic=(1.0, 4.0),
+            single_axis=(1.0, 8.0),
+            uniform_in="factor",
+            thickness_from="grid_to_spacing",
+            sigma_per_thickness=0.75,
+            native_sigma=0.5,
+        ),
+    )
+
 
 PRESETS: dict[str, GeneratorConfig] = {
     "spine": GeneratorConfig(),
-    "random": GeneratorConfig(contrast=ContrastConfig(random_probability=1.0)),
-    "t1": GeneratorConfig(contrast=ContrastConfig(random_probability=0.0, alpha=(0.0, 0.0))),
-    "t2": GeneratorConfig(contrast=ContrastConfig(random_probability=0.0, alpha=(1.0, 1.0))),
+    "random": GeneratorConfig(
+        contrast=ContrastConfig(random_weight=1.0, measured_weight=0.0, physical_weight=0.0)
+    ),
+    "t1": GeneratorConfig(contrast=measured_contrast(0.0)),
+    "t2": GeneratorConfig(contrast=measured_contrast(1.0)),
+    "synthseg": _synthseg(),
 }
 
 
 def preset(name: str, *, spacing_mm: float = GeneratorConfig().spacing_mm) -> GeneratorConfig:
-    """The configuration of that name: ``spine`` (for training), ``random``, ``t1`` or ``t2``.
+    """The configuration of that name: ``spine`` (for training), ``random``, ``t1``, ``t2`` or ``synthseg``.
 
     Args:
         name: name of the preset; upper case is fine.
@@ -25,3 +90,30 @@ def preset(name: str, *, spacing_mm: float = GeneratorConfig().spacing_mm) -> Ge
     if name.lower() not in PRESETS:
         raise ValueError(f"no preset is called {name!r}; there are {', '.join(PRESETS)}")
     return replace(PRESETS[name.lower()], spacing_mm=spacing_mm)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Arguments:
+    """Which preset to print."""
+
+    name: tyro.conf.Positional[str] = "spine"
+    """The preset."""
+    against: str = "spine"
+    """Another preset, for the difference."""
+    format: Literal["diff", "yaml", "json"] = "diff"
+    """The difference, or the whole configuration."""
+
+
+def main() -> None:
+    """Parse the command line and print the preset."""
+    arguments = tyro.cli(Arguments, description=__doc__)
+    config = preset(arguments.name)
+    if arguments.format == "diff":
+        lines = config_diff(config, preset(arguments.against))
+        print("\n".join(lines) or f"{arguments.name} is {arguments.against}")
+    else:
+        print(config_to_yaml(config) if arguments.format == "yaml" else config_to_json(config))
+
+
+if __name__ == "__main__":
+    main()

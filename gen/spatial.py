@@ -1,138 +1,156 @@
-"""Geometry: affine and diffeomorphic deformation of the label maps, in one nearest-neighbour gather."""
+"""Geometry: flip, affine map and deformation of the label maps, composed into one nearest gather.
 
+Where a picture looks is computed at nodes a few millimetres apart and interpolated linearly between
+them. That leaves the affine part exact, and a full-size picture costs one pass per axis and a gather,
+with no table of coordinates.
+"""
+
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from gen.affine import AffineConfig, AffineParams
 from gen.anatomy import IGNORE
-from gen.config import FINEST_VELOCITY_MM, GeometryConfig
 from gen.counter_rng import SampleRandom
-from gen.params import SpatialParams
-from gen.separable import centred_positions, smooth_field
+from gen.deformation import FINEST_VELOCITY_MM, DeformationConfig, DeformationParams, node_displacement
+from gen.flip import FlipConfig, FlipParams, mirror
 
-SQUARINGS = 5
-COARSENING = 4
-MOST_CROPPED = 0.3
-"""Greatest share of an axis that a smaller field of view loses at one side."""
+NODE_MM = FINEST_VELOCITY_MM / 2
+"""Nodes lie at most this far apart, or a pixel where that is more."""
+EXACT_FLOAT32 = 1 << 24
+"""Whole numbers up to here are exact in float32."""
 
 
-def draw_spatial(config: GeometryConfig, random: SampleRandom, maps: int, dims: int) -> SpatialParams:
-    """Draw map and deformation of every sample; ``maps`` is the size of the bank, ``dims`` 2 or 3."""
-    pairs = dims * (dims - 1) // 2
-    angles = [torch.deg2rad(random.uniform("rotation", *config.rotation_deg))]
-    angles += [torch.deg2rad(random.uniform(f"tilt{axis}", *config.tilt_deg)) for axis in range(pairs - 1)]
-    crop = random.chance("crop", config.crop_probability).unsqueeze(1)
-    return SpatialParams(
-        map_index=random.integer("map", maps),
-        key=random.key("velocity_field"),
-        matrix=_affine(
-            angles,
-            random.uniform("scale", *config.scale, shape=(dims,)),
-            random.uniform("shear", *config.shear, shape=(pairs,)),
+def draw_map(random: SampleRandom, maps: int) -> Tensor:
+    """Draw which of ``maps`` maps of the bank every sample shows, int64, shape ``(B,)``."""
+    return random.integer("map", maps)
+
+
+def identity_geometry() -> dict[str, Any]:
+    """Configurations ``affine``, ``deformation`` and ``flip`` that leave every pixel where it is."""
+    none = (0.0, 0.0)
+    return {
+        "affine": AffineConfig(
+            scale=(1.0, 1.0), rotation_deg=none, tilt_deg=none, shear=none, translation_mm=none
         ),
-        translation_mm=random.uniform("translation", *config.translation_mm, shape=(dims,)),
-        velocity_mm=random.uniform("velocity", *config.velocity_mm),
-        velocity_correlation_mm=random.uniform("velocity_smoothness", *config.velocity_correlation_mm),
-        crop_mm=random.uniform("crop_mm", *config.crop_mm, shape=(3,)) * crop,
-    )
+        "deformation": DeformationConfig(probability=0.0),
+        "flip": FlipConfig(left_right_probability=0.0),
+    }
 
 
-def _affine(angles: list[Tensor], scale: Tensor, shear: Tensor) -> Tensor:
-    """Rotation, shear and inverse magnification, shape ``(B, D, D)``; the last two axes are in-plane."""
-    dims = scale.shape[1]
-    planes = [(dims - 2, dims - 1), (0, 1), (0, 2)]
-    matrix = torch.diag_embed(1 / scale)
-    for index, (angle, (i, j)) in enumerate(zip(angles, planes, strict=False)):
-        turn = torch.eye(dims, device=scale.device).repeat(len(scale), 1, 1)
-        turn[:, i, i] = turn[:, j, j] = torch.cos(angle)
-        turn[:, i, j] = -torch.sin(angle) + shear[:, index]
-        turn[:, j, i] = torch.sin(angle)
-        matrix = turn @ matrix
-    return matrix
-
-
-def deform(bank: Tensor, params: SpatialParams, spacing_mm: Sequence[float]) -> Tensor:
-    """Move the anatomy of the drawn maps.
+def deform(
+    bank: Tensor,
+    map_index: Tensor,
+    affine: AffineParams,
+    deformation: DeformationParams | None,
+    flip: FlipParams | None,
+    spacing_mm: Sequence[float],
+) -> Tensor:
+    """Move the anatomy of the drawn maps: flip, then affine map, then deformation.
 
     Args:
         bank: dense codes, uint8, shape ``(N, *grid)``.
-        params: what was drawn for ``B`` samples.
+        map_index: map of the bank, int64, shape ``(B,)``.
+        affine: what was drawn for ``B`` samples; so are the next two.
+        deformation: None for none.
+        flip: None for none.
         spacing_mm: spacing per grid axis, mm.
 
     Returns:
-        Dense codes, uint8, shape ``(B, *grid)``; 255 where the map or the field of view ends.
+        Dense codes, uint8, shape ``(B, *grid)``; 255 where the map ends.
     """
     grid = bank.shape[1:]
-    batch = len(params)
-    axes = [centred_positions(n, s, bank.device) for n, s in zip(grid, spacing_mm, strict=True)]
-    position = torch.stack(torch.meshgrid(*axes, indexing="ij")) + displacement(params, grid, spacing_mm)
-    source = torch.bmm(params.matrix, position.flatten(2)) + params.translation_mm.unsqueeze(-1)
+    strides = _strides(spacing_mm)
+    # Whole maps are mirrored: exact, whatever the positions are rounded to afterwards. A border of 255
+    # takes in all that lies outside, so that no mask of the inside is needed.
+    maps = functional.pad(mirror(bank.index_select(0, map_index), flip), (1, 1) * len(grid), value=IGNORE)
+    exact = torch.float32 if maps[0].numel() <= EXACT_FLOAT32 else torch.float64
+    seen = _node_positions(grid, spacing_mm, deformation, bank.device)
+    offset: Tensor | None = None
+    for axis, count in enumerate(grid):
+        # One pixel for the border, and half a pixel so that rounding down is rounding to the nearest.
+        nodes = _map_pixel(affine, axis, seen, spacing_mm) + ((count - 1) / 2 + 1.5)
+        pixel = _between_nodes(nodes, grid, strides).clamp_(0, count + 1).floor_().to(exact)
+        offset = pixel if offset is None else pixel.add_(offset, alpha=count + 2)
+    assert offset is not None
+    return maps.flatten(1).gather(1, offset.flatten(1).long()).reshape(offset.shape)
 
-    flat = params.map_index.unsqueeze(1)
-    inside = torch.ones(batch, source.shape[2], dtype=torch.bool, device=bank.device)
-    for axis, (count, spacing) in enumerate(zip(grid, spacing_mm, strict=True)):
-        index = torch.round(source[:, axis] / spacing + (count - 1) / 2).long()
-        inside &= (index >= 0) & (index < count)
-        flat = flat * count + index.clamp(0, count - 1)
-    codes = torch.where(inside, bank.reshape(-1)[flat], IGNORE).reshape(batch, *grid)
-    return _crop(codes, params.crop_mm, axes[-2], axes[-1])
+
+def displacement(params: DeformationParams, grid: Sequence[int], spacing_mm: Sequence[float]) -> Tensor:
+    """Where the tissue seen at a pixel comes from: mm from there, shape ``(B, D, *grid)``."""
+    strides = _strides(spacing_mm)
+    moved = _node_pixels(params, grid, spacing_mm)
+    parts = [_between_nodes(m * s, grid, strides) for m, s in zip(moved, spacing_mm, strict=True)]
+    return torch.stack(parts, dim=1)
 
 
-def displacement(params: SpatialParams, grid: Sequence[int], spacing_mm: Sequence[float]) -> Tensor:
-    """Exponential of the stationary velocity field, mm, shape ``(B, D, *grid)``.
+def _strides(spacing_mm: Sequence[float]) -> list[int]:
+    """Pixels from node to node per axis: powers of two, whose linear weights are exact."""
+    return [1 << max(0, math.floor(math.log2(NODE_MM / spacing))) for spacing in spacing_mm]
 
-    Integrated by scaling and squaring on a coarser grid (Arsigny et al. 2006), then interpolated.
+
+def _node_counts(grid: Sequence[int], spacing_mm: Sequence[float]) -> list[int]:
+    """Nodes that span a grid, the first at its first pixel, the last behind its last."""
+    return [-(-count // stride) + 1 for count, stride in zip(grid, _strides(spacing_mm), strict=True)]
+
+
+def _node_pixels(params: DeformationParams, grid: Sequence[int], spacing_mm: Sequence[float]) -> list[Tensor]:
+    """Displacement at the nodes in pixels, ``(B, *nodes)`` per axis."""
+    strides = _strides(spacing_mm)
+    step_mm = [stride * spacing for stride, spacing in zip(strides, spacing_mm, strict=True)]
+    moved = node_displacement(params, _node_counts(grid, spacing_mm), step_mm)
+    return [steps * stride for steps, stride in zip(moved, strides, strict=True)]
+
+
+def _node_positions(
+    grid: Sequence[int],
+    spacing_mm: Sequence[float],
+    deformation: DeformationParams | None,
+    device: torch.device,
+) -> list[Tensor]:
+    """Deformed positions of the nodes in pixels about the centre of the grid, per axis.
+
+    Without a deformation each has the length of one axis only, and broadcasts.
     """
-    dims, batch = len(grid), len(params)
-    coarse = [max(2, n // COARSENING + 1) if n > 1 else 1 for n in grid]
-    extent = [max(n - 1, 1) * s for n, s in zip(grid, spacing_mm, strict=True)]
-    step = [e / max(n - 1, 1) for n, e in zip(coarse, extent, strict=True)]
-    correlation = params.velocity_correlation_mm.unsqueeze(1).expand(batch, dims)
-    velocity = torch.stack(
-        [
-            smooth_field(params.key, f"axis{axis}", coarse, step, correlation, smallest_mm=FINEST_VELOCITY_MM)
-            for axis in range(dims)
-        ],
-        dim=1,
-    )
-    velocity = velocity * params.velocity_mm.view(-1, *[1] * (dims + 1))
-    to_unit = torch.tensor([2 / e for e in extent], device=velocity.device)
-    here = torch.stack(
-        torch.meshgrid(*[torch.linspace(-1, 1, n, device=velocity.device) for n in coarse], indexing="ij"), -1
-    )
-    moved = velocity / 2**SQUARINGS
-    for _ in range(SQUARINGS):
-        there = here + moved.movedim(1, -1) * to_unit
-        moved = moved + functional.grid_sample(
-            moved, there.flip(-1), mode="bilinear", padding_mode="border", align_corners=True
-        )
-    mode = "bilinear" if dims == 2 else "trilinear"
-    return functional.interpolate(moved, size=tuple(grid), mode=mode, align_corners=True)
+    strides, counts = _strides(spacing_mm), _node_counts(grid, spacing_mm)
+    positions = []
+    for axis, (nodes, stride, count) in enumerate(zip(counts, strides, grid, strict=True)):
+        pixels = torch.arange(nodes, dtype=torch.float32, device=device) * stride - (count - 1) / 2
+        positions.append(pixels.view(-1, *[1] * (len(grid) - 1 - axis)))
+    if deformation is None:
+        return positions
+    moved = _node_pixels(deformation, grid, spacing_mm)
+    return [position + move for position, move in zip(positions, moved, strict=True)]
 
 
-def _crop(codes: Tensor, crop_mm: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Set codes outside a smaller field of view to 255; no side loses more than ``MOST_CROPPED``."""
-    lost = torch.minimum(
-        crop_mm, MOST_CROPPED * torch.stack((rows[-1] - rows[0], *2 * [columns[-1] - columns[0]]))
-    )
-    head, front, back = lost.unsqueeze(2).unbind(1)
-    seen_rows = rows - rows[0] >= head
-    seen_columns = (columns - columns[0] >= front) & (columns[-1] - columns >= back)
-    seen = seen_rows.unsqueeze(2) & seen_columns.unsqueeze(1)
-    return torch.where(seen if codes.dim() == 3 else seen.unsqueeze(1), codes, IGNORE)
+def _map_pixel(
+    affine: AffineParams, axis: int, seen: Sequence[Tensor], spacing_mm: Sequence[float]
+) -> Tensor:
+    """Pixel of the map along one axis about its centre, for positions ``seen``; ``(B, *nodes)``."""
+    each = (-1, *[1] * len(seen))
+    pixel = (affine.translation_mm[:, axis] / spacing_mm[axis]).view(each)
+    for other, position in enumerate(seen):
+        # In pixels, not mm: with the unit matrix every position stays the whole number that it is.
+        ratio = spacing_mm[other] / spacing_mm[axis]
+        pixel = pixel + (affine.matrix[:, axis, other] * ratio).view(each) * position
+    return pixel
 
 
-def identity_geometry() -> GeometryConfig:
-    """The geometry that leaves every pixel where it is."""
-    still = (0.0, 0.0)
-    return GeometryConfig(
-        scale=(1.0, 1.0),
-        rotation_deg=still,
-        tilt_deg=still,
-        shear=still,
-        translation_mm=still,
-        velocity_mm=still,
-        crop_probability=0.0,
-    )
+def _between_nodes(values: Tensor, grid: Sequence[int], strides: Sequence[int]) -> Tensor:
+    """Interpolate linearly from nodes, ``(B, *nodes)``, to pixels, ``(B, *grid)``."""
+    # The last axis first: of the full-size passes only the last remains.
+    for axis in reversed(range(1, values.dim())):
+        count, stride = grid[axis - 1], strides[axis - 1]
+        if stride > 1:
+            start = values.narrow(axis, 0, values.shape[axis] - 1)
+            slope = (values.narrow(axis, 1, values.shape[axis] - 1) - start) / stride
+            pixels = torch.arange(stride, dtype=values.dtype, device=values.device)
+            pixels = pixels.view(-1, *[1] * (values.dim() - 1 - axis))
+            values = torch.addcmul(start.unsqueeze(axis + 1), slope.unsqueeze(axis + 1), pixels)
+            values = values.flatten(axis, axis + 1)
+        values = values.narrow(axis, 0, count)
+    return values

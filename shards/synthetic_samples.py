@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from gen import draw, preset, render
-from gen.config import config_hash, config_to_json
+from gen.config_text import config_hash, config_to_json
 from gen.device import pick_device
 from shards.options import ShardOptions
 from shards.read import SampleArrays, open_set
@@ -65,7 +65,7 @@ class SyntheticSamples:
             )
             image, codes = render(self._bank, params)
         images, labels = image[:, 0].half().cpu().numpy(), codes.cpu().numpy()
-        maps = params.spatial.map_index.tolist()
+        maps = params.map_index.tolist()
         for place, drawn in enumerate(params.to_records()):
             origin = self._maps.records[maps[place]]
             record = {

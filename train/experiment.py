@@ -7,7 +7,7 @@ import math
 import torch
 
 from gen import GeneratorConfig, label_scheme, preset
-from gen.config import config_hash
+from gen.config_text import config_hash
 from shards.read import ShardSet, open_set
 from shards.sets import ensure_sets
 from shards.workers import Workers

@@ -1,6 +1,7 @@
 """Random numbers as functions of seed, index and name."""
 
 import numpy as np
+import pytest
 import torch
 from scipy import stats
 
@@ -62,7 +63,28 @@ def test_known_numbers_stay():
     assert torch.allclose(values, expected, atol=1e-7)
 
 
-GOLDEN = [[0.72560024, 0.52202034], [0.81492841, 0.50376868], [0.02354345, 0.02685663]]
+GOLDEN = [[0.2190012, 0.70667291], [0.21191773, 0.45700404], [0.10758439, 0.68663025]]
+
+
+def test_numbers_hashed_together_equal_numbers_hashed_alone():
+    memory = {}
+    asked = [("a", ()), ("b", (5,)), ("c", (2, 3))]
+    alone = [SampleRandom(_keys(4), memory).uniform(*[asked[0][0]])]
+    random = SampleRandom(_keys(4), memory)
+    alone += [random.uniform(name, shape=shape) for name, shape in asked[1:]]
+    together = SampleRandom(_keys(4), memory)
+    assert set(memory) == {"a", "b", "c"}
+    for (name, shape), value in zip(asked, alone, strict=True):
+        assert torch.equal(together.uniform(name, shape=shape), value)
+
+
+def test_a_name_asked_for_twice_is_refused():
+    random = SampleRandom(_keys(1))
+    random.uniform("a")
+    with pytest.raises(ValueError, match="'a'"):
+        random.chance("a", 0.5)
+    with pytest.raises(ValueError, match="'a'"):
+        random.key("a")
 
 
 def test_integers_reach_every_value_and_none_beyond():

@@ -8,9 +8,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from gen import SpineSynthGenerator, SyntheticDataset, label_scheme, preset
+from gen.affine import AffineConfig
 from gen.anatomy import IGNORE
 from gen.anatomy import label_scheme as scheme_of
-from gen.config import AcquisitionConfig, ArtefactConfig
+from gen.config import plain
 
 
 @pytest.fixture
@@ -34,19 +35,9 @@ def test_the_image_has_shape_kind_and_range_of_its_map(fourteen):
         assert result.min() >= 0 and result.max() <= 1
 
 
-def _flat_generator(**geometry):
+def _flat_generator(**features):
     """Tissues of one grey value each, seen sharply: every border of the image is a border of the map."""
-    config = preset("spine")
-    config = replace(
-        config,
-        geometry=replace(config.geometry, **geometry),
-        contrast=replace(config.contrast, texture=(0, 0), rim_probability=0.0),
-        artefacts=ArtefactConfig(
-            bias_probability=0, coil_probability=0, noise_probability=0, motion_probability=0
-        ),
-        acquisition=AcquisitionConfig(native_probability=1.0, thickness=(0.001, 0.001)),
-    )
-    return SpineSynthGenerator(config=config)
+    return SpineSynthGenerator(config=replace(plain(preset("spine")), **features))
 
 
 def _varies_within_a_vertebra(image, labels):
@@ -121,7 +112,7 @@ def test_each_switch_of_the_constructor_acts(fourteen):
 
 
 def test_sample_moves_image_and_target_together(fourteen):
-    generator = _flat_generator(crop_probability=0.0)
+    generator = _flat_generator(affine=AffineConfig())
     image, target = generator.sample(fourteen[None, None], indices=range(8))
     assert image.shape == (8, 1, *fourteen.shape) and target.shape == (8, *fourteen.shape)
     assert set(np.unique(target)) <= set(range(14)) | {IGNORE}
@@ -192,8 +183,8 @@ def test_a_map_that_cannot_be_rendered_is_refused(value, error, match):
     ("arguments", "match"),
     [
         ({"contrast_type": "flair"}, "flair"),
-        ({"resolution_range": (4.0, 1.0)}, "factor"),
-        ({"resolution_range": (0.5, 1.0)}, "factor"),
+        ({"resolution_range": (4.0, 1.0)}, "lower end"),
+        ({"resolution_range": (0.5, 1.0)}, "0.5"),
         ({"labels": "7"}, "7"),
     ],
 )

@@ -299,7 +299,7 @@ def test_a_synthetic_sample_can_be_rendered_again_from_its_record(spider_folder,
     image, codes = render(bank, params)
     assert (image[0, 0].half().numpy() == samples[4].image).all()
     assert (codes[0].numpy() == samples[4].label).all()
-    source = open_set(paths["labels"]).read().records[int(params.spatial.map_index[0])]
+    source = open_set(paths["labels"]).read().records[int(params.map_index[0])]
     assert samples[4].record["source"] == source["source"]
     assert samples[4].record["patient"] == source["patient"]
 

@@ -1,0 +1,61 @@
+"""What a picture shows where nothing is annotated: black, as beyond the field of view, or tissue."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gen.anatomy import IGNORE
+from gen.counter_rng import SampleRandom
+from gen.palette import OUTSIDE
+from gen.record import Batch
+from gen.settings import check
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutsideConfig:
+    """Pixels of code 255: beyond the map, or left out by its annotator."""
+
+    probability: float = 0.9
+    """Probability that they are black; otherwise they are painted as background."""
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutsideParams(Batch):
+    """Whether pixels that are not annotated are black.
+
+    Attributes:
+        black: 1 if they are, 0 if they are painted as background, ``(B,)``.
+    """
+
+    black: Tensor
+
+
+def draw_outside(config: OutsideConfig, random: SampleRandom) -> OutsideParams | None:
+    """Draw which samples are black there; None if none ever is."""
+    if config.probability == 0:
+        return None
+    return OutsideParams(black=random.chance("outside", config.probability).float())
+
+
+def seen_pixels(codes: Tensor, params: OutsideParams | None) -> Tensor | None:
+    """Pixels that the picture shows, bool, shape of ``codes`` ``(B, *grid)``; None if it shows all."""
+    if params is None:
+        return None
+    return (codes != IGNORE) | (params.black == 0).view(-1, *[1] * (codes.dim() - 1))
+
+
+def paint_outside(painted: Tensor, background: Tensor, codes: Tensor, seen: Tensor | None) -> Tensor:
+    """Paint what is not annotated.
+
+    Args:
+        painted: painted codes, uint8 ``(B, *grid)``.
+        background: painted codes where no structure is, the same shape.
+        codes: dense codes, the same shape.
+        seen: from :func:`seen_pixels`.
+    """
+    painted = torch.where(codes == IGNORE, background, painted)
+    return painted if seen is None else torch.where(seen, painted, OUTSIDE)

@@ -1,0 +1,160 @@
+"""The benchmark of the generator: it measures what it says, and its peers render what ours renders."""
+
+import importlib
+import itertools
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from gen import generator
+from gen.anatomy import VALID_CODES
+
+ROOT = Path(__file__).parents[1]
+CPU = torch.device("cpu")
+GRIDS = [(40, 36), (12, 20, 16)]
+
+# A script finds the modules beside it; so do its tests.
+sys.path.append(str(ROOT / "benchmarks"))
+label_maps, measured, memory, renderers, report, steps, timing = (
+    importlib.import_module(name)
+    for name in ("label_maps", "measured", "memory", "renderers", "report", "steps", "timing")
+)
+
+
+@pytest.mark.parametrize("grid", [(256, 256), (64, 48), (24, 32, 28)])
+def test_label_maps_show_the_same_fourteen_labels_on_every_grid(grid):
+    maps = label_maps.label_maps(grid)
+    assert maps.dtype == torch.uint8 and maps.shape == (4, *grid)
+    assert set(maps.unique().tolist()) <= set(VALID_CODES)
+    assert [len(codes.unique()) for codes in maps] == [14] * 4
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize("name", ["spine", "cornucopia", "TorchIO"])
+def test_every_generator_renders_batches_of_differing_images(name, grid):
+    if name in renderers.PEERS:
+        pytest.importorskip(renderers.PEERS[name], reason=f"{name} is in the extra bench")
+    images = renderers.make_renderer(name, grid, CPU).run(3)
+    assert images.shape == (3, 1, *grid)
+    assert images.isfinite().all()
+    assert (images.amax((1, *range(2, images.dim()))) > images.amin((1, *range(2, images.dim())))).all()
+    assert not torch.equal(images[0], images[1])
+
+
+def test_ours_goes_on_with_new_samples():
+    renderer = renderers.make_renderer("spine", GRIDS[0], CPU)
+    assert not torch.equal(renderer.run(1), renderer.run(1))
+
+
+def test_an_unknown_generator_is_refused_by_name():
+    with pytest.raises(ValueError, match="nobody"):
+        renderers.make_renderer("nobody", GRIDS[0], CPU)
+
+
+def test_generators_take_turns_and_loops_are_cut_short():
+    calls = []
+
+    def fake(name, loops):
+        def run(count):
+            calls.append((name, count))
+            return torch.zeros(count, 1, 2, 2)
+
+        return renderers.Renderer(name=name, run=run, loops=loops)
+
+    found = timing.time_batches(
+        [fake("ours", False), fake("peer", True)], (2, 2), 1000, repeats=2, budget_s=9, device=CPU
+    )
+    turns = [calls[0], *(call for last, call in itertools.pairwise(calls) if call != last)]
+    # The first batches come before the rounds; a peer warms up on one sample.
+    assert turns == [("ours", 1000), ("peer", 1), *[("ours", 1000), ("peer", 64)] * 2]
+    assert [entry.name for entry in found] == ["ours", "peer"]
+    assert all(entry.batch == 1000 and len(entry.sample_s) >= 2 for entry in found)
+
+
+def test_sums_of_the_tables_follow_their_formulas():
+    assert timing.exponent({128: 1.0, 256: 4.0, 512: 16.0}) == pytest.approx(1)
+    assert timing.exponent({10: 1.0, 100: 10.0}) == pytest.approx(0.5)
+    assert timing.floor_s(1000, 6e3) == pytest.approx(1)
+    assert memory.bytes_per_voxel({2: 700, 6: 1500}, voxels=10) == pytest.approx(20)
+    assert memory.bytes_per_voxel({2: 700}, voxels=10) is None
+    assert timing.copy_bytes_per_s(CPU) > 1e8
+
+
+def test_time_by_step_adds_up_and_leaves_the_generator_as_it_was():
+    before = dict(vars(generator))
+    tables = steps.step_seconds("spine", GRIDS[0], 2, 2, CPU)
+    assert vars(generator) == before
+    for whole in ("draw", "render"):
+        assert len(tables[whole]) > 3 and steps.REST in tables[whole]
+        assert all(math.isfinite(value) and value >= 0 for value in tables[whole].values())
+    assert sum(tables["render"].values()) > tables["render"][steps.REST] > 0
+
+
+def test_memory_held_is_told_ten_times():
+    held = memory.growth_bytes("spine", 16, 1, 10, CPU)
+    assert len(held) == 10 and held[0] == 0
+
+
+def test_the_page_holds_ratios_and_the_values_can_be_read_back(tmp_path):
+    def entry(name, batch, seconds):
+        return timing.Timing(
+            name=name, grid=(8, 8), batch=batch, first_s=1.0, sample_s=[seconds, seconds, 9.0]
+        )
+
+    results = measured.Measured(
+        device=CPU,
+        presets=("spine",),
+        peers=("TorchIO",),
+        timings=[
+            entry("spine", 1, 0.004),
+            entry("TorchIO", 1, 0.05),
+            entry("spine", 16, 0.002),
+            entry("spine compiled", 16, 0.001),
+            entry("TorchIO", 16, 0.05),
+        ],
+        peaks={"spine": {(8, 8): {16: 164_000, 64: 656_000}}, "TorchIO": {(8, 8): {1: 9000}}},
+        growth={"spine": {128: 0.001, 256: 0.004}},
+        steps={"spine": {"draw": {"draw_x": 0.25, "rest": 0.0}, "render": {"paint": 0.75}}},
+        endurance={"spine": [0] * 10},
+        endurance_batches=100,
+        copy_bytes_per_s=1e10,
+        command="python benchmarks/generator.py",
+    )
+    samples = {name: torch.rand(6, 1, 8, 8) for name in ("spine", "TorchIO")}
+    page = report.write(results, samples, tmp_path)
+    assert page == (tmp_path / "generator_cpu.md").read_text()
+    assert "| 2D 8 x 8, batch 1 | 4.00 |  | 50.0 |" in page
+    assert "| 2D 8 x 8, batch 16 | 25.0x | 50.0x |" in page
+    assert "| render: paint | 0.750 | 75% |" in page
+    values = json.loads((tmp_path / "generator_cpu.json").read_text())
+    assert values["timings"][0]["sample_s"] == [0.004, 0.004, 9.0]
+    for name in ("generator_cpu.png", "generator_cpu_samples.png"):
+        assert (tmp_path / name).stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_the_command_measures_and_writes(tmp_path):
+    command = ["benchmarks/generator.py", "--quick", "--no-compile", "--repeats", "1", "--presets", "spine"]
+    done = subprocess.run(
+        [sys.executable, *command, "--endurance", "10", "--device", "cpu", "--output-dir", tmp_path],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "## Peak memory" in (tmp_path / "generator_cpu.md").read_text()
+    peaks = json.loads((tmp_path / "generator_cpu.json").read_text())["peaks"]["spine"]["32x32"]
+    assert 0 < peaks["1"] <= peaks["2"]
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_peak_memory_on_cuda_is_what_the_allocator_counted():
+    peaks = memory.peak_bytes("spine", (64, 64), (2, 8), torch.device("cuda"))
+    assert 0 < peaks[2] < peaks[8]
