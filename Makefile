@@ -61,8 +61,9 @@ lint: $(READY) ## formatting, style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(READY) ## measure the generator's speed on DEVICE
-	$(BIN)/python benchmarks/render.py --device $(DEVICE)
+bench: $(READY) ## measure the generator on DEVICE, side by side with its peers
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BIN)/python benchmarks/generator.py --device $(DEVICE)
 
 clean: ## remove what was installed and cached; data, models and results stay
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,6 +1,6 @@
 """Pictures of what the project does, from the phantom alone.
 
-python example.py --demo synth|inference|training|contrast|all [--output-dir results/demo]
+python example.py --demo synth|contrast|gallery|training|inference|all [--output-dir results/demo]
 """
 
 import sys
@@ -18,9 +18,10 @@ from shards.command import run_command
 class Arguments:
     """Which demo, and where its pictures go."""
 
-    demo: Literal["synth", "inference", "training", "contrast", "all"] = "all"
-    """synth: what the presets make of label maps; contrast: from T1 to T2; training: a short training of
-    Model A; inference: a trained Model A on images that it never saw."""
+    demo: Literal["synth", "contrast", "gallery", "training", "inference", "all"] = "all"
+    """synth: what the presets make of label maps; contrast: from T1 to T2; gallery: a sheet per preset, every
+    feature off and on, from T1 to T2; training: a short training of Model A; inference: a trained Model A on
+    images that it never saw."""
     output_dir: Path = Path("results/demo")
     """Where the pictures are written."""
 

@@ -1,6 +1,6 @@
 """The generator next to its peers: time, memory, growth, distance to the floor, time by step.
 
-    python benchmarks/generator.py [--device auto|cpu|cuda] [--repeats 7] [--no-compile] [--quick]
+    python benchmarks/generator.py [--device auto|cpu|cuda] [--repeats 5] [--no-compile] [--quick]
                                    [--endurance 10000] [--output-dir benchmarks/results]
 
 Writes generator_DEVICE.md, .json (every measured value), .png (times) and _samples.png (what was rendered).
@@ -34,9 +34,9 @@ class Arguments:
     """Where to render."""
     presets: tuple[str, ...] = ("synthseg", "spine")
     """Presets of ours."""
-    repeats: int = 7
+    repeats: int = 5
     """Rounds of every size."""
-    budget_s: float = 30.0
+    budget_s: float = 20.0
     """Seconds after which a size starts no new round (three are always run)."""
     threads: int = 0
     """CPU threads of all of them; 0 leaves the default."""

@@ -53,9 +53,9 @@ def _page(measured: Measured, stem: str) -> str:
         "Ours counts `draw` and `render`. cornucopia is `SynthFromLabelTransform` with its defaults, all "
         "steps on, background sampled; TorchIO is a chain of affine and elastic deformation (in one "
         "resampling, the faster way), labels to image, bias, gamma, blur, anisotropy, noise and rescaling; "
-        "it takes a slice as a volume of one slice"
-        + (" and works on the CPU" if measured.device.type == "cuda" else "")
-        + f". Both loop over samples, so their batches are timed on at most {LOOPED_SAMPLES} samples. "
+        "it takes a slice as a volume of one slice. cornucopia and TorchIO 1 loop over samples, so their "
+        f"batches are timed on at most {LOOPED_SAMPLES} samples; TorchIO 1 works on the CPU alone; TorchIO 2 "
+        "renders whole batches. "
         f"What each renders: [{stem}_samples.png]({stem}_samples.png).",
         "## Milliseconds a sample, medians",
         _times(measured),
@@ -67,7 +67,9 @@ def _page(measured: Measured, stem: str) -> str:
         "bytes a voxel at that rate: 1 label in, 1 target and 4 image out.",
         _floor(measured),
         "## Peak memory above the process at rest",
-        "Images and labels that come out are part of it. A peer holds one sample at a time besides them.",
+        "Images and labels that come out are part of it (5 bytes a voxel). A peer that loops holds one "
+        "sample at a time besides them. On the CPU this is what the kernel counted for a process of its own, "
+        "which keeps what it frees for its next tensors.",
         _memory(measured),
         "## Growth with the grid, batch 16",
         _growth(measured),
@@ -129,18 +131,13 @@ def _memory(measured: Measured) -> str:
         for grid, peaks in grids.items():
             voxels = math.prod(grid)
             slope = bytes_per_voxel(peaks, voxels)
-            first = min(peaks)
-            rest = "" if slope is None else short((peaks[first] - slope * voxels * first) / _MEGA)
-            rows.append(
-                [
-                    work_name(grid, None),
-                    name,
-                    ", ".join(f"{short(size / _MEGA)} at batch {batch}" for batch, size in peaks.items()),
-                    "" if slope is None else short(slope),
-                    rest,
-                ]
-            )
-    return _table(["work", "generator", "peak, MB", "bytes x voxel x batch", "+ constant, MB"], rows)
+            for batch, size in peaks.items():
+                more = "" if slope is None or batch == min(peaks) else short(slope)
+                cells = [short(size / _MEGA), short(size / (voxels * batch)), more]
+                rows.append([work_name(grid, batch), name, *cells])
+    return _table(
+        ["work", "generator", "peak, MB", "bytes a voxel", "bytes a voxel added by the batch"], rows
+    )
 
 
 def _growth(measured: Measured) -> str:
@@ -165,22 +162,30 @@ def _endurance(measured: Measured) -> str:
 
 
 def _steps(measured: Measured) -> str:
-    """Steps of all presets, those of the last one in the order of what they take."""
-    columns = {
-        name: {f"{whole}: {step}": value for whole, table in tables.items() for step, value in table.items()}
-        for name, tables in measured.steps.items()
-    }
+    """Steps of all presets in the order of what they take of the last one; small ones together."""
+    columns = {name: _with_others(tables) for name, tables in measured.steps.items()}
     last = list(columns.values())[-1]
-    order = sorted({step for column in columns.values() for step in column}, key=lambda s: -last.get(s, 0))
     totals = {name: sum(column.values()) for name, column in columns.items()}
+    order = {step: None for column in columns.values() for step in column}
     rows = [["all", *(entry for total in totals.values() for entry in (f"{total:.3f}", "100%"))]]
-    for step in order:
+    for step in sorted(order, key=lambda step: -last.get(step, 0)):
         row = [step]
         for name, column in columns.items():
             value = column.get(step)
             row += ["", ""] if value is None else [f"{value:.3f}", f"{value / totals[name]:.0%}"]
         rows.append(row)
     return _table(["step", *(head for name in columns for head in (f"{name}, ms", "share"))], rows)
+
+
+def _with_others(tables: dict[str, dict[str, float]]) -> dict[str, float]:
+    """Milliseconds by step, those below a hundredth of the whole added up."""
+    total = sum(value for table in tables.values() for value in table.values())
+    column: dict[str, float] = {}
+    for whole, table in tables.items():
+        for step, value in table.items():
+            name = f"{whole}: {step}" if value >= total / 100 else f"{whole}: others, below 1% each"
+            column[name] = column.get(name, 0) + value
+    return column
 
 
 def _table(head: Iterable[str], rows: Iterable[Sequence[str]]) -> str:

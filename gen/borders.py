@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from gen.anatomy import BACKGROUND, CANAL, CODES, DISC_OFFSET, MAX_RANK, STRUCTURES
+from gen.brush import per_sample
 from gen.counter_rng import SampleRandom
 from gen.palette import SACRAL_DISC, SACRUM
 from gen.record import Batch
@@ -263,7 +264,7 @@ def add_cortex(image: Tensor, depth_mm: Tensor, params: CortexParams | None) -> 
         for i in range(len(STRUCTURES))
     ]
     strength = torch.maximum(torch.maximum(lines[0], lines[1]), lines[2])
-    image = torch.addcmul(image, strength, (image - _each(params.level, image)).clamp_(min=0), value=-1)
+    image = torch.addcmul(image, strength, (image - per_sample(params.level, image)).clamp_(min=0), value=-1)
     if params.end_plates is None:
         return image
     plates = params.end_plates
@@ -271,7 +272,7 @@ def add_cortex(image: Tensor, depth_mm: Tensor, params: CortexParams | None) -> 
     away, near = _FACING_MM
     facing = ((disc + away) * (1 / (away - near))).clamp_(0, 1)
     share = _line(vertebra, plates.strength, plates.offset_mm, plates.width_mm).mul_(facing)
-    return torch.addcmul(image, share, _each(plates.level, image) - image)
+    return torch.addcmul(image, share, per_sample(plates.level, image) - image)
 
 
 _PROFILE_END = 3.0
@@ -285,11 +286,6 @@ def _line(depth_mm: Tensor, strength: Tensor, offset_mm: Tensor, width_mm: Tenso
     # The eighth root of the strength goes into u, so that it costs no pass over the pixels.
     root = strength.sqrt().sqrt()
     scale = root.sqrt() / (_PROFILE_END * width_mm)
-    place = torch.addcmul(_each(-offset_mm * scale, depth_mm), depth_mm, _each(scale, depth_mm))
-    profile = torch.addcmul(_each(root, depth_mm), place, place, value=-1).clamp_(min=0)
+    place = torch.addcmul(per_sample(-offset_mm * scale, depth_mm), depth_mm, per_sample(scale, depth_mm))
+    profile = torch.addcmul(per_sample(root, depth_mm), place, place, value=-1).clamp_(min=0)
     return profile.square_().square_()
-
-
-def _each(values: Tensor, like: Tensor) -> Tensor:
-    """Per-sample values ``(B,)``, shaped to broadcast over ``(B, *grid)``."""
-    return values.view(-1, *[1] * (like.dim() - 1))

@@ -7,9 +7,10 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from gen.brush import per_sample
 from gen.counter_rng import SampleRandom
 from gen.palette import FAT_FRACTION
-from gen.plane import per_sample, phase_along_rows, take
+from gen.plane import phase_along_rows, take
 from gen.record import Batch
 from gen.settings import Range, check, check_within
 

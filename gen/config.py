@@ -21,6 +21,7 @@ from gen.discs import DiscConfig
 from gen.display import ClipConfig, CurveConfig, GammaConfig, InversionConfig
 from gen.end_plates import ModicConfig, SchmorlConfig
 from gen.flip import FlipConfig
+from gen.floor import FloorConfig
 from gen.flow_void import FlowVoidConfig
 from gen.ghosting import GhostingConfig
 from gen.gibbs import GibbsConfig
@@ -61,6 +62,7 @@ class GeneratorConfig:
     body_layers: BodyLayersConfig = field(default_factory=BodyLayersConfig)
     bowel: BowelConfig = field(default_factory=BowelConfig)
     sacrum: SacrumConfig = field(default_factory=SacrumConfig)
+    floor: FloorConfig = field(default_factory=FloorConfig)
     canal: CanalConfig = field(default_factory=CanalConfig)
     epidural_fat: EpiduralFatConfig = field(default_factory=EpiduralFatConfig)
     discs: DiscConfig = field(default_factory=DiscConfig)

@@ -38,8 +38,11 @@ def config_from_text(text: str, base: Config) -> Config:
 
     Raises:
         TypeError: a value of the wrong kind.
-        ValueError: not YAML, an unknown key (the message names the nearest valid one), or a value out of bounds.
+        ValueError: not YAML, an unknown key (the message names the nearest valid one), or a value out of
+            bounds.
     """
+    if not isinstance(text, str):
+        raise TypeError(f"the configuration is {text!r}; want text")
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:

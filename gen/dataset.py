@@ -16,6 +16,7 @@ from gen.generator import draw, render
 from gen.outside import OutsideConfig
 from gen.params import Params
 from gen.presets import preset
+from gen.settings import whole_number
 
 Array = TypeVar("Array", np.ndarray, Tensor)
 
@@ -66,10 +67,12 @@ class SpineSynthGenerator:
         config: GeneratorConfig | None = None,
     ) -> None:
         self.labels = str(labels)
-        self.seed = seed
+        self.seed = whole_number("seed", seed)
         self._to_codes, self._from_codes = _tables(self.labels)
         if config is None:
-            config = _configure(contrast_type, tuple(resolution_range), add_bias_field, add_noise, add_motion)
+            config = _configure(contrast_type, resolution_range, add_bias_field, add_noise, add_motion)
+        elif not isinstance(config, GeneratorConfig):
+            raise TypeError(f"config is {config!r}; want a GeneratorConfig")
         if spacing_mm is not None:
             config = replace(config, spacing_mm=spacing_mm)
         if self.labels == "14":
@@ -102,6 +105,7 @@ class SpineSynthGenerator:
             ValueError: a wrong shape, an unknown label, or ``contrast_alpha`` outside 0..1.
         """
         codes, shape = self._codes(label_map)
+        index = whole_number("index", index, least=0)
         config = without_geometry(self.config)
         if contrast_alpha is not None:
             config = replace(config, contrast=measured_contrast(float(contrast_alpha)))
@@ -153,8 +157,8 @@ class SpineSynthGenerator:
         maps: Sequence[int] | Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """:meth:`sample` from a bank of :meth:`codes`, which is then checked and encoded only once."""
-        chosen = None if maps is None else torch.as_tensor(maps)
-        params = self._draw(self.config, bank, seed, torch.as_tensor(indices), chosen)
+        chosen = None if maps is None else _whole_numbers("maps", maps)
+        params = self._draw(self.config, bank, seed, _whole_numbers("indices", indices), chosen)
         image, moved = render(bank, params)
         return image, self._from_codes.to(moved.device)[moved.long()]
 
@@ -187,6 +191,11 @@ class SpineSynthGenerator:
         )
         if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
             raise TypeError(f"a label map holds integers, not {values.dtype}")
+        if values.is_meta:
+            raise ValueError("the label map lies on the device meta, which holds no values")
+        if values.dtype in (torch.uint16, torch.uint32, torch.uint64):
+            # Files often hold them, and torch does hardly anything with them.
+            values = values.long()
         shape = tuple(values.shape)
         if values.dim() in (2, 3):
             values = values.unsqueeze(0)
@@ -210,6 +219,19 @@ class SpineSynthGenerator:
     def _unknown(self, value: int) -> str:
         known = (self._to_codes >= 0).nonzero().flatten().tolist()
         return f"label {value} is not a value of the scheme {self.labels!r} ({_spans(known)})"
+
+
+def _whole_numbers(name: str, values: Sequence[int] | np.ndarray | Tensor) -> Tensor:
+    try:
+        numbers = torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{name} are {values!r}; want integers") from error
+    if numbers.numel() == 0:
+        # An empty list has no kind.
+        return numbers.long()
+    if numbers.dtype not in (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64):
+        raise TypeError(f"{name} are {numbers.dtype}; want integers")
+    return numbers.long()
 
 
 def _spans(values: list[int]) -> str:
@@ -240,16 +262,23 @@ def _tables(labels: str) -> tuple[Tensor, Tensor]:
 
 def _configure(
     contrast_type: str,
-    resolution_range: tuple[float, ...],
+    resolution_range: Sequence[float],
     add_bias_field: bool,
     add_noise: bool,
     add_motion: bool,
 ) -> GeneratorConfig:
+    if not isinstance(contrast_type, str):
+        raise TypeError(f"contrast_type is {contrast_type!r}; want the name of a preset")
     config = preset(contrast_type)
-    if len(resolution_range) != 2:
+    switches = {"add_bias_field": add_bias_field, "add_noise": add_noise, "add_motion": add_motion}
+    for name, switch in switches.items():
+        if not isinstance(switch, bool | np.bool_):
+            raise TypeError(f"{name} is {switch!r}; want true or false")
+    if not isinstance(resolution_range, Sequence) or len(resolution_range) != 2:
         raise ValueError(f"resolution_range is {resolution_range}; want (least, greatest) factor")
-    resolution = replace(config.resolution, isotropic=resolution_range, single_axis=resolution_range)
-    if resolution_range[0] > 1:
+    least, greatest = resolution_range
+    resolution = replace(config.resolution, isotropic=(least, greatest), single_axis=(least, greatest))
+    if least > 1:
         resolution = replace(resolution, native_probability=0.0)
     config = replace(config, resolution=resolution)
     if not add_bias_field:
@@ -291,7 +320,9 @@ class SyntheticDataset(Dataset[tuple[Tensor, Tensor]]):
         generator: SpineSynthGenerator,
         num_augmentations: int = 5,
     ) -> None:
-        if len(label_maps) == 0 or num_augmentations < 1:
+        if not isinstance(generator, SpineSynthGenerator):
+            raise TypeError(f"generator is {generator!r}; want a SpineSynthGenerator")
+        if len(label_maps) == 0 or whole_number("num_augmentations", num_augmentations) < 1:
             raise ValueError(f"{len(label_maps)} maps x {num_augmentations} pictures make an empty dataset")
         self.label_maps = [torch.as_tensor(label_map) for label_map in label_maps]
         self.generator = generator
@@ -301,6 +332,7 @@ class SyntheticDataset(Dataset[tuple[Tensor, Tensor]]):
         return len(self.label_maps) * self.num_augmentations
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        index = whole_number("index", index)
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of a dataset of {len(self)}")
         label_map = self.label_maps[index // self.num_augmentations]

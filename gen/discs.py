@@ -150,33 +150,39 @@ def thin_discs(codes: Tensor, params: DiscParams | None, spacing_mm: Sequence[fl
     # One bit says that a border moves by so many rows, so one look-up answers for both borders.
     bits = (1 << (params.lost_mm / spacing_mm[-2] + 0.5).int().clamp(max=most)) >> 1
     table = _by_code((bits[:, 0] | (bits[:, 1] << most)).to(torch.uint8 if most <= 4 else torch.int16))
-    discs = codes * _discs(codes)
+    disc = between(codes, DISCS.start, DISCS.stop - 1)
+    discs = codes * disc
     reach = int(END_PLATE_MM / spacing_mm[-2] + 0.5)
     nearest = torch.maximum(greatest_above(discs, reach), greatest_below(discs, reach))
     moves = table.gather(1, nearest.flatten(1).long()).reshape(codes.shape)
     least = max(int(LEAST_MM / spacing_mm[-2] + 0.5), 1)
     for first_bit, direction in ((0, 1), (most, -1)):
         wanted = [((moves >> (first_bit + rows)) & 1).to(torch.uint8) for rows in range(most)]
-        codes = _move_border(codes, wanted, direction, least)
+        # Only discs and background give way; what is left of a disc must be high enough.
+        opening = disc * shifted_rows(disc, -direction * least, fill=0) + at_most(codes, 0)
+        codes, gone = _move_border(codes, wanted, opening, direction)
+        disc = disc * (1 - gone)
     return codes
 
 
-def _discs(codes: Tensor) -> Tensor:
-    return between(codes, DISCS.start, DISCS.stop - 1)
+def _move_border(
+    codes: Tensor, wanted: list[Tensor], opening: Tensor, direction: int
+) -> tuple[Tensor, Tensor]:
+    """Move the border next to discs by 1, 2, ... rows where ``wanted`` says so, down for 1, up for -1.
 
-
-def _move_border(codes: Tensor, wanted: list[Tensor], direction: int, least: int) -> Tensor:
-    """Move the border next to discs by 1, 2, ... rows where ``wanted`` says so, down for 1, up for -1."""
-    disc = _discs(codes)
-    # Only discs and background give way, and only to vertebrae and background.
-    opening = disc * shifted_rows(disc, -direction * least, fill=0) + at_most(codes, 0)
-    bone = at_most(codes, VERTEBRAE.stop - 1)
-    taken, kept = torch.zeros_like(codes), torch.ones_like(codes)
-    for rows, mask in enumerate(wanted, start=1):
-        take = mask * opening * shifted_rows(bone, direction * rows, fill=0)
-        taken = taken + take * shifted_rows(codes, direction * rows, fill=0)
-        kept = kept - take
-    return taken + kept * codes
+    Returns:
+        The codes, and 1 where they come from another row.
+    """
+    most, rows = len(wanted), codes.shape[-2]
+    # Only vertebrae and background move in. A code is raised by 1, so that 0 says that none does.
+    source = at_most(codes, VERTEBRAE.stop - 1) * (codes.clamp(max=CODES - 2) + 1)
+    source = functional.pad(source, (0, 0, most, most))
+    moved = torch.zeros_like(codes)
+    for step, mask in enumerate(wanted, start=1):
+        moved = moved + mask * source.narrow(-2, most - direction * step, rows)
+    moved = moved * opening
+    gone = moved.clamp(max=1)
+    return codes * (1 - gone) + (moved - gone), gone
 
 
 def darken_discs(mean: Tensor, params: DiscParams | None) -> Tensor:
@@ -217,23 +223,22 @@ def add_nucleus(
     depth = depth_mm[:, STRUCTURES.index("disc")]
     inside = (depth * (1 / TRANSITION_MM)).add_(-ANNULUS_MM / TRANSITION_MM).clamp_(0, 1)
     if params.cleft is not None:
-        share = params.cleft.view(-1, *[1] * (image.dim() - 1))
-        core.mul_((_ridge(depth, spacing_mm[-2]) * -share).add_(1))
+        _take_cleft(core, depth, params.cleft.view(-1, *[1] * (image.dim() - 1)), spacing_mm[-2])
     return torch.addcmul(image, core, inside)
 
 
-def _ridge(depth: Tensor, spacing_mm: float) -> Tensor:
-    """1 on the line where the distance to the border is greatest along a column, 0 from ``CLEFT_MM`` on.
+def _take_cleft(core: Tensor, depth: Tensor, share: Tensor, spacing_mm: float) -> None:
+    """Take a share of the core where the distance to the border is greatest along a column, in place.
 
     Half the second difference of a roof ``-|x|`` over a step ``k`` is ``k - |x|`` up to ``k``, then 0.
     """
     step = max(int(CLEFT_MM / spacing_mm + 0.5), 1)
     rows = depth.shape[-2] - 2 * step
     if rows < 1:
-        return torch.zeros_like(depth)
+        return
     either = depth.narrow(-2, 0, rows) + depth.narrow(-2, 2 * step, rows)
-    ridge = torch.sub(depth.narrow(-2, step, rows), either, alpha=0.5) / (step * spacing_mm)
-    return functional.pad(ridge.clamp_(0, 1), (0, 0, step, step))
+    ridge = torch.sub(depth.narrow(-2, step, rows), either, alpha=0.5).clamp_(0, step * spacing_mm)
+    core.narrow(-2, step, rows).mul_(ridge.mul_(share / -(step * spacing_mm)).add_(1))
 
 
 def _by_code(values: Tensor) -> Tensor:

@@ -5,35 +5,34 @@ known by the disc next to it (rank 1..25) and by the side of the disc it lies on
 sacrum is the one below the lowest disc.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gen.anatomy import MAX_RANK, STRUCTURES
+from gen.anatomy import MAX_RANK
 from gen.brush import above, has_code, overpaint, per_sample
-from gen.byte_masks import at_most, between, greatest_above, greatest_below
+from gen.byte_masks import between
 from gen.counter_rng import SampleRandom
 from gen.palette import DISCS, MODIC, SACRUM, SCHMORL, VERTEBRAE
 from gen.record import Batch
-from gen.separable import centred_positions, smooth_field
+from gen.separable import centred_positions
 from gen.settings import Range, check, check_within
 
-WAVE_MM, WAVE_GRID_MM = 7.0, 4.0
-"""Correlation length of the field that makes a band waver along its plate, and its grid."""
-GREATEST_MM = 5.5
-"""Farthest that anything may reach from its disc: distances to borders end soon after."""
-OBLIQUE = 1.4
-"""A disc may lie this much farther along a row than its distance: 45 degrees."""
+WAVES = 3
+"""Plane waves that make a band waver along its plate."""
+GREATEST_MM = 12.0
+"""Farthest from its disc, along a column, that anything may reach."""
 GAP_MM = 1.5
-"""Annotators leave about this much between a disc and the bone; a node fills it."""
-FLATNESS = 1.1
-"""Radius of a node along its plate against its depth."""
+"""Annotators leave about this much between a disc and the bone."""
 _SIDES = 2
 _SIDE_STEP = 64
 """Entries of one side in a table of plates: more than the greatest code of a disc."""
+_ROW_STEP = 2 * _SIDE_STEP
 _NEVER = -1e4
 
 
@@ -45,14 +44,16 @@ class ModicConfig:
     """Probability that a spine has any."""
     plate_probability: float = 0.35
     """Probability, in such a spine, that an end plate has it."""
-    extent_mm: Range = (3.0, 5.5)
+    extent_mm: Range = (3.5, 11.0)
     """Mean distance from the disc to where the change ends, mm."""
-    patchiness_mm: Range = (0.3, 2.0)
+    patchiness_mm: Range = (0.5, 3.0)
     """Standard deviation of that distance along the plate, mm."""
+    wave_mm: Range = (12.0, 60.0)
+    """Length of the waves that make it differ, mm."""
 
     def __post_init__(self) -> None:
         check(self)
-        check_within(self, extent_mm=(0.0, GREATEST_MM), patchiness_mm=(0.0, GREATEST_MM))
+        check_within(self, extent_mm=(0.0, GREATEST_MM), patchiness_mm=(0.0, GREATEST_MM), wave_mm=(1.0, 1e4))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,14 +61,16 @@ class ModicParams(Batch):
     """End-plate changes.
 
     Attributes:
-        key: key of the field that shapes them, int32 ``(B, 2)``.
         extent_mm: distance from the disc, for the plate above and below each disc, ``(B, 2, 25)``; 0: none.
         patchiness_mm: its standard deviation along the plates, ``(B,)``.
+        wave_mm: lengths of the waves that make it differ, along columns and across slices, ``(B, 2, 3)``.
+        phase: where these waves begin, turns, ``(B, 3)``.
     """
 
-    key: Tensor
     extent_mm: Tensor
     patchiness_mm: Tensor
+    wave_mm: Tensor
+    phase: Tensor
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,16 +81,16 @@ class SchmorlConfig:
     """Probability that a spine has any."""
     plate_probability: float = 0.25
     """Probability, in such a spine, that an end plate has one."""
-    radius_mm: Range = (3.0, 4.4)
-    """Radius of a node along its end plate, mm; into the bone it is a little flatter."""
+    radius_mm: Range = (2.5, 6.0)
+    """Radius of a node about a point on its end plate, mm."""
     behind_mm: Range = (-36.0, -16.0)
-    """Its middle, behind the middle of the canal, mm; negative is in front."""
+    """That point, behind the middle of the canal, mm; negative is in front."""
     across_mm: Range = (-12.0, 12.0)
-    """Its middle across the slices, from the middle of the volume, mm (3D only)."""
+    """That point across the slices, from the middle of the volume, mm (3D only)."""
 
     def __post_init__(self) -> None:
         check(self)
-        check_within(self, radius_mm=(0.0, FLATNESS * (GREATEST_MM - GAP_MM)))
+        check_within(self, radius_mm=(0.0, GREATEST_MM - GAP_MM))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,9 +114,10 @@ def draw_modic(config: ModicConfig, random: SampleRandom) -> ModicParams | None:
         return None
     on = _plates_on(random, "modic", config.probability, config.plate_probability)
     return ModicParams(
-        key=random.key("modic_field"),
         extent_mm=random.uniform("modic_extent", *config.extent_mm, shape=(_SIDES, MAX_RANK)) * on,
         patchiness_mm=random.uniform("modic_patchiness", *config.patchiness_mm),
+        wave_mm=random.uniform("modic_wave", *config.wave_mm, shape=(2, WAVES)),
+        phase=random.uniform("modic_phase", shape=(WAVES,)),
     )
 
 
@@ -135,68 +139,98 @@ def _plates_on(random: SampleRandom, name: str, probability: float, each: float)
     return spine & (random.uniform(f"{name}_plates", shape=(_SIDES, MAX_RANK)) < each)
 
 
-def end_plates(codes: Tensor, spacing_mm: Sequence[float]) -> Tensor:
-    """Which end plate a pixel is near to: entry in a table of plates, 0 for none.
+class Plates(NamedTuple):
+    """The end plate that every pixel of bone is nearest to, along its column.
 
-    Returns:
-        int64, shape ``(B, pixels)``: the code of a disc that lies below, or that of one above plus 64.
+    Attributes:
+        entry: place in a table of plates: the code of a disc that lies below, or that of one above plus 64;
+            0 or 64 where there is no plate or no bone; int64 ``(B, pixels)``.
+        away_mm: distance from the disc, mm, float32 ``(B, *grid)``; more than ``GREATEST_MM`` at none.
     """
-    rows = int(OBLIQUE * GREATEST_MM / spacing_mm[-2] + 0.5)
-    discs = codes * between(codes, DISCS.start, DISCS.stop - 1)
-    upper = greatest_above(discs, rows)
-    plates = torch.maximum(greatest_below(discs, rows), upper + _SIDE_STEP * upper.clamp(max=1))
-    return plates.flatten(1).long()
+
+    entry: Tensor
+    away_mm: Tensor
+
+
+def end_plates(codes: Tensor, painted: Tensor, spacing_mm: Sequence[float]) -> Plates:
+    """Find the end plates.
+
+    Args:
+        codes: dense codes, uint8, shape ``(B, *grid)``.
+        painted: painted codes, the same shape: bone is what is painted as vertebra or sacrum.
+        spacing_mm: grid spacing per axis, mm.
+    """
+    rows = min(int(GREATEST_MM / spacing_mm[-2] + 0.5), 2**15 // _ROW_STEP - 2)
+    disc = between(codes, DISCS.start, DISCS.stop - 1)
+    # A disc's code, with how near it is in the higher bits: the greatest is the nearest.
+    start = disc.short().mul_((rows + 1) * _ROW_STEP).add_(codes * disc)
+    nearest = torch.maximum(
+        _fading(functional.pad(start, (0, 0, 0, rows)), rows, upward=True),
+        _fading(functional.pad(start + _SIDE_STEP, (0, 0, rows, 0)), rows, upward=False),
+    )
+    near = (nearest >> (_ROW_STEP.bit_length() - 1)).float()
+    bone = between(painted, VERTEBRAE.start, VERTEBRAE.stop - 1) + has_code(painted, SACRUM)
+    entry = nearest.bitwise_and_(_ROW_STEP - 1).mul_(bone)
+    return Plates(entry.flatten(1).long(), near.mul_(-spacing_mm[-2]).add_((rows + 1) * spacing_mm[-2]))
+
+
+def _fading(values: Tensor, rows: int, *, upward: bool) -> Tensor:
+    """Greatest of the next ``rows`` rows, each less by its distance; ``rows`` fewer come out."""
+    seen = 1
+    while seen <= rows:
+        step = min(seen, rows + 1 - seen)
+        count = values.shape[-2] - step
+        first, last = values.narrow(-2, 0, count), values.narrow(-2, step, count)
+        near, far = (first, last) if upward else (last, first)
+        values = torch.maximum(near, far - step * _ROW_STEP)
+        seen += step
+    return values
 
 
 def paint_modic(
-    painted: Tensor,
-    plates: Tensor,
-    depth_mm: Tensor,
-    params: ModicParams | None,
-    spacing_mm: Sequence[float],
+    painted: Tensor, plates: Plates, params: ModicParams | None, spacing_mm: Sequence[float]
 ) -> Tensor:
     """Paint end-plate changes: bone nearer to the disc than a distance that wavers along the plate."""
     if params is None:
         return painted
     extent = torch.where(params.extent_mm > 0, params.extent_mm, _NEVER)
-    # The wave runs along the plates: one value per column (and slice) is enough.
-    grid = (*painted.shape[1:-2], 1, painted.shape[-1])
-    size = torch.full((len(painted), len(grid)), WAVE_MM, device=painted.device)
-    wave = smooth_field(params.key, "modic", grid, spacing_mm, size, WAVE_GRID_MM)
-    reach = _of_plate(extent, plates, painted, nowhere=_NEVER).add_(
-        per_sample(params.patchiness_mm, wave) * wave
-    )
-    bone = between(painted, VERTEBRAE.start, VERTEBRAE.stop - 1) + has_code(painted, SACRUM)
-    near = above(reach.clamp_(max=GREATEST_MM).add_(depth_mm[:, STRUCTURES.index("disc")]), 0)
-    return overpaint(painted, MODIC, near * bone)
+    reach = _of_plate(extent, plates, nowhere=_NEVER).add_(_wave(painted, params, spacing_mm))
+    return overpaint(painted, MODIC, above(reach, plates.away_mm))
+
+
+def _wave(painted: Tensor, params: ModicParams, spacing_mm: Sequence[float]) -> Tensor:
+    """Deviation of the extent, mm: one value per column (and slice) is enough, ``(B, [Z,] 1, W)``."""
+    columns_mm = centred_positions(painted.shape[-1], spacing_mm[-1], painted.device)
+    turns = params.phase.unsqueeze(2) + columns_mm / params.wave_mm[:, 0].unsqueeze(2)
+    if painted.dim() == 4:
+        slices_mm = centred_positions(painted.shape[1], spacing_mm[0], painted.device)
+        turns = turns.unsqueeze(2) + (slices_mm / params.wave_mm[:, 1].unsqueeze(2)).unsqueeze(3)
+    waves = torch.cos((2 * math.pi) * turns).unbind(1)
+    # Waves of amplitude 1 have the variance 1/2 each.
+    wave = sum(waves[1:], waves[0]).unsqueeze(-2)
+    return wave * per_sample(params.patchiness_mm * (2 / WAVES) ** 0.5, wave)
 
 
 def paint_schmorl(
     painted: Tensor,
-    codes: Tensor,
-    plates: Tensor,
-    depth_mm: Tensor,
+    plates: Plates,
     behind_mm: Tensor,
     params: SchmorlParams | None,
     spacing_mm: Sequence[float],
 ) -> Tensor:
-    """Paint flat half balls into the bone, open to the disc across the line between the two."""
+    """Paint half balls into the bone, about points on its border."""
     if params is None:
         return painted
-    radius, behind = (_of_plate(v, plates, painted) for v in (params.radius_mm, params.behind_mm))
-    deep = (depth_mm[:, STRUCTURES.index("disc")] + GAP_MM).clamp_(max=0).mul_(FLATNESS)
-    away = behind.sub_(behind_mm)
-    room = radius.square_().sub_(deep.square_()).sub_(away.square_())
+    room = _of_plate(params.radius_mm.square(), plates)
+    away = _of_plate(params.behind_mm, plates).sub_(behind_mm).square_()
+    away.add_((plates.away_mm - GAP_MM).clamp_(min=0).square_())
     if painted.dim() == 4:
-        slices = centred_positions(painted.shape[1], spacing_mm[0], painted.device)[:, None, None]
-        room.sub_((slices - _of_plate(params.across_mm, plates, painted)).square_())
-    # In front of the bone there is no end plate to break through.
-    bone = depth_mm[:, STRUCTURES.index("vertebra")] + GAP_MM
-    inside = above(torch.minimum(room, bone), 0) * at_most(codes, VERTEBRAE.stop - 1)
-    return overpaint(painted, SCHMORL, inside)
+        slices_mm = centred_positions(painted.shape[1], spacing_mm[0], painted.device)[:, None, None]
+        away.add_((slices_mm - _of_plate(params.across_mm, plates)).square_())
+    return overpaint(painted, SCHMORL, above(room, away))
 
 
-def _of_plate(values: Tensor, plates: Tensor, like: Tensor, nowhere: float = 0.0) -> Tensor:
-    """Value, of ``(B, 2, 25)``, of the plate a pixel is near to; ``nowhere`` at none; shaped ``like``."""
+def _of_plate(values: Tensor, plates: Plates, nowhere: float = 0.0) -> Tensor:
+    """Value, of ``(B, 2, 25)``, of the plate a pixel is nearest to; ``nowhere`` at none; ``(B, *grid)``."""
     table = functional.pad(values, (DISCS.start, _SIDE_STEP - DISCS.stop), value=nowhere).flatten(1)
-    return table.gather(1, plates).reshape(like.shape)
+    return table.gather(1, plates.entry).reshape(plates.away_mm.shape)

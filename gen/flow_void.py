@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from gen.anatomy import CANAL
+from gen.brush import per_sample
 from gen.counter_rng import SampleRandom
-from gen.plane import per_sample
 from gen.record import Batch
 from gen.separable import centred_positions
 from gen.settings import Range, check, check_within

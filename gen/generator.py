@@ -17,6 +17,7 @@ from gen.background import draw_background, paint_background
 from gen.body_layers import draw_body_layers, paint_body_layers
 from gen.borders import add_cortex, depths, draw_cortex
 from gen.bowel import draw_bowel, paint_bowel
+from gen.brush import has_code, overpaint
 from gen.canal import draw_canal, draw_epidural_fat, paint_canal, paint_epidural_fat
 from gen.chemical_shift import draw_chemical_shift, shift_fat
 from gen.config import GeneratorConfig
@@ -27,6 +28,7 @@ from gen.discs import add_nucleus, darken_discs, draw_discs, thin_discs
 from gen.display import bend_signal, display, draw_clip, draw_curve, draw_gamma, draw_inversion
 from gen.end_plates import draw_modic, draw_schmorl
 from gen.flip import draw_flip
+from gen.floor import draw_floor, paint_floor
 from gen.flow_void import add_flow_void, draw_flow_void
 from gen.ghosting import draw_ghosting
 from gen.gibbs import draw_gibbs
@@ -37,14 +39,15 @@ from gen.kspace_motion import draw_kspace_motion
 from gen.lesions import draw_haemangioma, paint_lesions
 from gen.motion_blur import draw_motion_blur
 from gen.noise import draw_noise
-from gen.outside import draw_outside, paint_outside, seen_pixels
+from gen.outside import black_pixels, draw_outside, paint_outside
 from gen.params import Params
 from gen.partial_volume import blur_tissues, draw_partial_volume
 from gen.sacrum import draw_sacrum, paint_sacrum
+from gen.settings import whole_number
 from gen.shading import add_bias, add_coil, draw_bias, draw_coil
 from gen.spatial import deform, draw_map
 from gen.spike import draw_spike
-from gen.spine_frame import find_spine
+from gen.spine_frame import find_spine, nowhere
 from gen.texture import add_texture, draw_texture
 from gen.view import draw_view, limit_view
 from gen.wrap import draw_wrap, wrap_around
@@ -52,6 +55,8 @@ from gen.zipper import add_zipper, draw_zipper
 
 CHUNK = {"cpu": 2**20, "cuda": 2**24}
 """Voxels rendered at once: what the working memory is proportional to."""
+MOST_MAPS = 2**24
+"""What a random number of 24 bits can choose from."""
 
 
 @lru_cache(maxsize=64)
@@ -80,15 +85,10 @@ def draw(
         device: where the result lies.
 
     Raises:
-        TypeError: the indices are not whole numbers.
+        TypeError: an argument of another kind; indices that are not whole numbers.
         ValueError: no sample, a negative index, no map, or a wrong number of dimensions.
     """
-    if indices.dtype not in (torch.int64, torch.int32):
-        raise TypeError(f"indices are {indices.dtype}; want int64")
-    if indices.dim() != 1 or len(indices) == 0:
-        raise ValueError(f"indices have shape {tuple(indices.shape)}; need (B,) with B at least 1")
-    if maps < 1 or dims not in (2, 3):
-        raise ValueError(f"got {maps} maps of {dims} dimensions; need a map or more, of 2 or 3 dimensions")
+    _check_draw(config, seed, indices, maps, dims)
     keys = sample_keys(seed, indices.to(device=device, dtype=torch.int64))
     random = SampleRandom(keys, _memory(config, dims))
     spacing_mm = (config.slice_spacing_mm, config.spacing_mm, config.spacing_mm)[-dims:]
@@ -108,6 +108,7 @@ def draw(
         body_layers=draw_body_layers(config.body_layers, random),
         bowel=draw_bowel(config.bowel, random),
         sacrum=draw_sacrum(config.sacrum, random),
+        floor=draw_floor(config.floor, random),
         canal=draw_canal(config.canal, random),
         epidural_fat=draw_epidural_fat(config.epidural_fat, random),
         discs=discs,
@@ -154,8 +155,8 @@ def render(bank: Tensor, params: Params) -> tuple[Tensor, Tensor]:
         ``(B, *grid)``, 255 outside the field of view.
 
     Raises:
-        TypeError: the bank does not hold uint8.
-        ValueError: a bank of other dimensions than ``params``, or on another device.
+        TypeError: the bank does not hold uint8, or ``params`` is something else.
+        ValueError: no sample, a bank of other dimensions than ``params``, or on another device.
     """
     _check_bank(bank, params)
     size = max(1, CHUNK.get(bank.device.type, 2**20) // bank[0].numel())
@@ -173,21 +174,22 @@ def _render(bank: Tensor, params: Params) -> tuple[Tensor, Tensor]:
     codes = deform(bank, p.map_index, p.affine, p.deformation, p.flip, mm)
     codes = limit_view(codes, p.view, mm)
     codes = thin_discs(codes, p.discs, mm)
-    frame = find_spine(codes, mm)
+    frame = find_spine(codes, mm) if p.follow_the_spine() else nowhere(codes)
 
     around = paint_background(codes, p.background, mm)
     around = paint_body_layers(around, p.body_layers, frame, mm)
     around = paint_bowel(around, p.bowel, frame, mm)
     around = paint_sacrum(around, p.sacrum, codes, frame, mm)
-    depth_mm = depths(codes, around, mm)
+    around = paint_floor(around, p.floor, frame, mm)
+    depth_mm = depths(codes, around, mm) if p.look_at_borders() else frame.behind_mm.unsqueeze(1)
     around = paint_epidural_fat(around, codes, depth_mm, frame, p.epidural_fat, mm)
-    painted = torch.where(codes == BACKGROUND, around, codes)
+    painted = overpaint(codes, around, has_code(codes, BACKGROUND))
     painted = paint_canal(painted, codes, frame, p.canal, mm)
     painted = paint_lesions(painted, codes, depth_mm, frame.behind_mm, mm,
                             modic=p.modic, haemangioma=p.haemangioma, schmorl=p.schmorl)  # fmt: skip
     painted = hide(painted, codes, around, p.hidden)
-    seen = seen_pixels(codes, p.outside)
-    painted = paint_outside(painted, around, codes, seen)
+    black = black_pixels(codes, p.outside)
+    painted = paint_outside(painted, around, codes, black)
 
     image = colour(painted, p.contrast)
     image = add_nucleus(image, painted, depth_mm, p.discs, mm)
@@ -205,13 +207,40 @@ def _render(bank: Tensor, params: Params) -> tuple[Tensor, Tensor]:
     image = distort_kspace(image, p.kspace_motion, p.ghosting, p.gibbs, p.spike, p.motion_blur, mm)
     image = acquire(image, p.resolution, p.noise, mm)
     image = add_zipper(image, p.zipper, mm)
-    image = display(image, seen, p.clip, p.gamma, p.curve, p.inversion)
+    image = display(image, None if black is None else black == 0, p.clip, p.gamma, p.curve, p.inversion)
     return image.unsqueeze(1), codes
 
 
+def _check_draw(config: GeneratorConfig, seed: int, indices: Tensor, maps: int, dims: int) -> None:
+    if not isinstance(config, GeneratorConfig):
+        raise TypeError(f"config is {config!r}; want a GeneratorConfig")
+    whole_number("seed", seed)
+    if not isinstance(indices, Tensor):
+        raise TypeError(f"indices are {indices!r}; want a tensor")
+    if indices.dtype not in (torch.int64, torch.int32):
+        raise TypeError(f"indices are {indices.dtype}; want int64")
+    if indices.dim() != 1 or len(indices) == 0 or indices.is_meta:
+        raise ValueError(f"indices have shape {tuple(indices.shape)} on {indices.device}; "
+                         "need (B,) with B at least 1, on a device that holds values")  # fmt: skip
+    least = int(indices.min())
+    if least < 0:
+        raise ValueError(f"indices begin at {least}; none may be negative")
+    if whole_number("maps", maps) < 1 or whole_number("dims", dims) not in (2, 3):
+        raise ValueError(f"got {maps} maps of {dims} dimensions; need a map or more, of 2 or 3 dimensions")
+    if maps > MOST_MAPS:
+        raise ValueError(f"got {maps} maps; a label bank holds {MOST_MAPS} at most")
+
+
 def _check_bank(bank: Tensor, params: Params) -> None:
-    if bank.dtype != torch.uint8:
-        raise TypeError(f"the label bank holds {bank.dtype}; want uint8 codes (gen.anatomy)")
+    if not isinstance(bank, Tensor) or bank.dtype != torch.uint8:
+        found = bank.dtype if isinstance(bank, Tensor) else type(bank).__name__
+        raise TypeError(f"the label bank is {found}; want a tensor of uint8 codes (gen.anatomy)")
+    if not isinstance(params, Params):
+        raise TypeError(f"params are {type(params).__name__}; want the Params of draw")
+    if len(params.map_index) == 0:
+        raise ValueError("params hold no sample")
+    if not all(isinstance(step, int | float) and step > 0 for step in params.spacing_mm):
+        raise ValueError(f"params.spacing_mm is {params.spacing_mm}; want lengths above 0")
     dims = len(params.spacing_mm)
     if bank.dim() != dims + 1 or bank.numel() == 0:
         raise ValueError(f"label bank of shape {tuple(bank.shape)}; want (N, *grid) with {dims} grid axes")

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from gen.brush import per_sample
 from gen.ghosting import GhostingParams, ghosting_factors
 from gen.gibbs import GibbsParams, gibbs_factors
 from gen.kspace_motion import KSpaceMotionParams, motion_factors
 from gen.motion_blur import MotionBlurParams, line_transfer
-from gen.plane import lines_of, per_sample
+from gen.plane import lines_of
 from gen.spike import SpikeParams, add_spike
 
 

@@ -107,12 +107,12 @@ def paint_lesions(
     Returns:
         Painted codes, uint8, shape ``(B, *grid)``.
     """
-    painted = paint_haemangioma(painted, depth_mm, behind_mm, haemangioma, spacing_mm)
+    with_spots = paint_haemangioma(painted, depth_mm, behind_mm, haemangioma, spacing_mm)
     if modic is None and schmorl is None:
-        return painted
-    plates = end_plates(codes, spacing_mm)
-    painted = paint_modic(painted, plates, depth_mm, modic, spacing_mm)
-    return paint_schmorl(painted, codes, plates, depth_mm, behind_mm, schmorl, spacing_mm)
+        return with_spots
+    plates = end_plates(codes, painted, spacing_mm)
+    with_bands = paint_modic(with_spots, plates, modic, spacing_mm)
+    return paint_schmorl(with_bands, plates, behind_mm, schmorl, spacing_mm)
 
 
 def paint_haemangioma(

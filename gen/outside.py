@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from gen.anatomy import IGNORE
+from gen.brush import has_code, overpaint, per_sample
 from gen.counter_rng import SampleRandom
 from gen.palette import OUTSIDE
 from gen.record import Batch
@@ -41,21 +42,21 @@ def draw_outside(config: OutsideConfig, random: SampleRandom) -> OutsideParams |
     return OutsideParams(black=random.chance("outside", config.probability).float())
 
 
-def seen_pixels(codes: Tensor, params: OutsideParams | None) -> Tensor | None:
-    """Pixels that the picture shows, bool, shape of ``codes`` ``(B, *grid)``; None if it shows all."""
+def black_pixels(codes: Tensor, params: OutsideParams | None) -> Tensor | None:
+    """1 where the picture is black, else 0: uint8, shape of ``codes`` ``(B, *grid)``; None if nowhere."""
     if params is None:
         return None
-    return (codes != IGNORE) | (params.black == 0).view(-1, *[1] * (codes.dim() - 1))
+    return has_code(codes, IGNORE) * per_sample(params.black.to(torch.uint8), codes)
 
 
-def paint_outside(painted: Tensor, background: Tensor, codes: Tensor, seen: Tensor | None) -> Tensor:
+def paint_outside(painted: Tensor, background: Tensor, codes: Tensor, black: Tensor | None) -> Tensor:
     """Paint what is not annotated.
 
     Args:
         painted: painted codes, uint8 ``(B, *grid)``.
         background: painted codes where no structure is, the same shape.
         codes: dense codes, the same shape.
-        seen: from :func:`seen_pixels`.
+        black: from :func:`black_pixels`.
     """
-    painted = torch.where(codes == IGNORE, background, painted)
-    return painted if seen is None else torch.where(seen, painted, OUTSIDE)
+    painted = overpaint(painted, background, has_code(codes, IGNORE))
+    return painted if black is None else overpaint(painted, OUTSIDE, black)

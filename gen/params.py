@@ -18,6 +18,7 @@ from gen.discs import DiscParams
 from gen.display import ClipParams, CurveParams, GammaParams, InversionParams
 from gen.end_plates import ModicParams, SchmorlParams
 from gen.flip import FlipParams
+from gen.floor import FloorParams
 from gen.flow_void import FlowVoidParams
 from gen.ghosting import GhostingParams
 from gen.gibbs import GibbsParams
@@ -60,6 +61,7 @@ class Params(Batch):
     body_layers: BodyLayersParams | None
     bowel: BowelParams | None
     sacrum: SacrumParams | None
+    floor: FloorParams | None
     canal: CanalParams | None
     epidural_fat: EpiduralFatParams | None
     discs: DiscParams | None
@@ -91,3 +93,13 @@ class Params(Batch):
     gamma: GammaParams | None
     curve: CurveParams | None
     inversion: InversionParams | None
+
+    def follow_the_spine(self) -> bool:
+        """Whether anything is drawn that is placed along the spine."""
+        placed = (self.body_layers, self.bowel, self.sacrum, self.floor, self.canal, self.epidural_fat)
+        return any(feature is not None for feature in (*placed, self.schmorl, self.implant, self.coil))
+
+    def look_at_borders(self) -> bool:
+        """Whether anything is drawn that depends on the distance to a structure's border."""
+        near = (self.epidural_fat, self.discs, self.modic, self.haemangioma, self.schmorl, self.cortex)
+        return any(feature is not None for feature in near)

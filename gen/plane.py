@@ -63,8 +63,3 @@ def take(image: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         return image.flatten(1).gather(1, index).view(image.shape)
     index = index.unsqueeze(1).expand(-1, image.shape[1], -1)
     return image.flatten(2).gather(2, index).view(image.shape)
-
-
-def per_sample(value: Tensor, like: Tensor) -> Tensor:
-    """A value per sample, ``(B,)``, in the shape that broadcasts over the grid of ``like``."""
-    return value.view(-1, *[1] * (like.dim() - 1))

@@ -12,18 +12,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gen.counter_rng import normal_field
+from gen.counter_rng import bell_field
 
 BLOCK = 32
 """Outputs per block of a band."""
 ALIGNED = 4
 """Matrix products are padded to multiples of so many rows and columns."""
-SHORT_AXIS = 64
+SHORT_AXIS = 48
 """Axes of no more points than this get whole matrices."""
 REACH = 3.5
 """Where the kernel of a random field ends, in standard deviations."""
+FARTHEST = 70.0
+"""Squared distance, in standard deviations, beyond which Gaussian weights fall no further (below 1e-15)."""
 WIDEST = 4
 """Greatest correlation length of a random field, as a multiple of its smallest."""
+COARSENESS = 4 / 3
+"""Distance of the points that a random field is drawn at, as a multiple of its smallest correlation."""
 
 
 def centred_positions(count: int, spacing_mm: float, device: torch.device) -> Tensor:
@@ -123,7 +127,8 @@ def gaussian_matrix(out_mm: Tensor, in_mm: Tensor, sigma_mm: Tensor) -> Tensor:
         Shape ``(B, n_out, n_in)``.
     """
     distance = (out_mm.unsqueeze(-1) - in_mm) / sigma_mm[:, None, None]
-    return torch.exp(-0.5 * distance.square())
+    # Weights end before they become denormal numbers, which slow matrix products down.
+    return torch.exp(-0.5 * distance.square().clamp(max=FARTHEST))
 
 
 def gaussian_blur(image: Tensor, sigma_mm: Tensor, spacing_mm: Sequence[float], reach_mm: float) -> Tensor:
@@ -174,7 +179,7 @@ def smooth_field(
     """Gaussian random field of mean 0 and variance 1 with a Gaussian correlation.
 
     White noise on a coarse grid, spread by Gaussian rows of unit length: the variance is exactly 1 at
-    every point, borders included.
+    every point, borders included. Its values are normal within what ``bell_field`` leaves after averaging.
 
     Args:
         keys: int32 keys, shape ``(B, 2)``.
@@ -193,7 +198,7 @@ def smooth_field(
         operator = _spread(count, spacing, correlation_mm[:, axis], max(smallest_mm, spacing))
         operators.append(operator)
         coarse.append(operator[1])
-    values = normal_field(keys, name, math.prod(coarse)).reshape(-1, *coarse)
+    values = bell_field(keys, name, math.prod(coarse)).reshape(-1, *coarse)
     for axis, (count, (matrix, _, stride)) in enumerate(zip(grid, operators, strict=True)):
         values = (
             apply_band(values, matrix, stride, count, axis) if stride else apply_along(values, matrix, axis)
@@ -201,9 +206,12 @@ def smooth_field(
     return values
 
 
-def _spread(count: int, spacing_mm: float, correlation_mm: Tensor, step_mm: float) -> tuple[Tensor, int, int]:
+def _spread(
+    count: int, spacing_mm: float, correlation_mm: Tensor, smallest_mm: float
+) -> tuple[Tensor, int, int]:
     """Rows of unit length from a coarse axis to a fine one; coarse points; stride of a band, 0 if whole."""
     device = correlation_mm.device
+    step_mm = COARSENESS * smallest_mm
     coarse, stride = int(count * spacing_mm / step_mm) + 5, 0
     fine_mm, coarse_mm = (
         centred_positions(n, s, device) for n, s in ((count, spacing_mm), (coarse, step_mm))
@@ -211,9 +219,9 @@ def _spread(count: int, spacing_mm: float, correlation_mm: Tensor, step_mm: floa
     if coarse > SHORT_AXIS:
         stride = math.ceil(BLOCK * spacing_mm / step_mm)
         finer_mm = BLOCK * spacing_mm / stride
-        window = stride + 2 * math.ceil(REACH * WIDEST * step_mm / finer_mm)
+        window = stride + 2 * math.ceil(REACH * WIDEST * smallest_mm / finer_mm)
         coarse = (math.ceil(count / BLOCK) - 1) * stride + window
         fine_mm = centred_positions(BLOCK, spacing_mm, device)
         coarse_mm = centred_positions(window, finer_mm, device)
-    rows = gaussian_matrix(fine_mm, coarse_mm, correlation_mm.clamp(min=step_mm))
+    rows = gaussian_matrix(fine_mm, coarse_mm, correlation_mm.clamp(min=smallest_mm))
     return rows / rows.square().sum(-1, keepdim=True).sqrt(), coarse, stride

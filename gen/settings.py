@@ -6,13 +6,17 @@ nothing is drawn for it and its step costs nothing.
 
 import dataclasses
 import math
+import operator
 from typing import Any
 
 Range = tuple[float, float]
+Pairs = tuple[tuple[int, int], ...]
+GREATEST = 1e30
+"""No number is larger: float32 still holds the difference of two, and their product with a grid's size."""
 
 
 def check(config: Any) -> None:
-    """Refuse reversed or non-finite ranges, non-finite numbers and probabilities outside 0..1.
+    """Refuse reversed or non-finite ranges, non-finite numbers, probabilities outside 0..1, wrong kinds.
 
     Args:
         config: a configuration dataclass.
@@ -29,6 +33,14 @@ def check(config: Any) -> None:
                 raise TypeError(f"{where} is {value!r}; want true or false")
         elif entry.type == Range:
             _check_range(where, value)
+        elif entry.type == Pairs:
+            _check_pairs(where, value)
+        elif isinstance(entry.type, type) and dataclasses.is_dataclass(entry.type):
+            if not isinstance(value, entry.type):
+                raise TypeError(f"{where} is {value!r}; want a {entry.type.__name__}")
+        elif entry.type == float | None:
+            if value is not None:
+                _check_number(where, value)
         elif entry.type is float:
             _check_number(where, value)
             if entry.name.endswith("probability") and not 0 <= value <= 1:
@@ -62,5 +74,38 @@ def _check_range(where: str, value: Any) -> None:
 def _check_number(where: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{where} is {value!r}; want a number")
-    if not math.isfinite(value):
+    if not math.isfinite(value if isinstance(value, float) else 0):
         raise ValueError(f"{where} is {value}; want a finite number")
+    if abs(value) > GREATEST:
+        raise ValueError(f"{where} is beyond {GREATEST:g}; want a smaller number")
+
+
+def _check_pairs(where: str, value: Any) -> None:
+    pairs = isinstance(value, tuple) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in value)
+    if not pairs or any(
+        isinstance(code, bool) or not isinstance(code, int) for pair in value for code in pair
+    ):
+        raise TypeError(f"{where} is {value!r}; want pairs of integers")
+
+
+def whole_number(name: str, value: Any, least: int | None = None) -> int:
+    """An integer of Python or NumPy as an ``int``.
+
+    Args:
+        name: what the message calls it.
+        value: what should be one.
+        least: smallest allowed; with it, the number must also fit into 63 bits.
+
+    Raises:
+        TypeError: it is no integer.
+        ValueError: it is too small or too large.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool):
+        raise TypeError(f"{name} is {value!r}; want an integer")
+    if least is not None and not least <= number < 1 << 62:
+        raise ValueError(f"{name} is {number}; want an integer of at least {least}, below 2**62")
+    return number

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gen.brush import per_sample
 from gen.counter_rng import SampleRandom
-from gen.plane import per_sample
 from gen.record import Batch
 from gen.separable import centred_positions
 from gen.settings import Range, check, check_within

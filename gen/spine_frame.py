@@ -50,6 +50,22 @@ class SpineFrame:
     foot_mm: Tensor
 
 
+def nowhere(codes: Tensor) -> SpineFrame:
+    """The frame for pictures in which nothing is placed along the spine: numbers that nobody reads."""
+    nothing = torch.zeros(len(codes), device=codes.device)
+    rows, columns = (torch.zeros(count, device=codes.device) for count in codes.shape[-2:])
+    return SpineFrame(
+        behind_mm=nothing.view(-1, *[1] * (codes.dim() - 1)).expand(codes.shape),
+        rows_mm=rows,
+        columns_mm=columns,
+        body_mm=nothing.unsqueeze(1).expand(-1, 2),
+        step_mm=nothing.unsqueeze(1).expand(-1, 2),
+        has_lowest=nothing > 0,
+        head_mm=nothing,
+        foot_mm=nothing,
+    )
+
+
 def find_spine(codes: Tensor, spacing_mm: Sequence[float]) -> SpineFrame:
     """Locate the spine in dense codes.
 

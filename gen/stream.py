@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from gen.dataset import SpineSynthGenerator
+from gen.device import pick_device
+from gen.settings import whole_number
 
 
 class SyntheticStream(IterableDataset[tuple[Tensor, Tensor]]):
@@ -30,8 +32,9 @@ class SyntheticStream(IterableDataset[tuple[Tensor, Tensor]]):
     generator, int64, ``(batch_size, *grid)``, 255 where nothing is annotated.
 
     Raises:
-        ValueError: no map, maps of different shapes, or a batch size, first batch or number of batches
-            out of bounds.
+        TypeError: an argument of another kind, or maps that do not hold integers.
+        ValueError: no map, maps of different shapes, an unknown label, a device that is not there, or a
+            batch size, first batch or number of batches out of bounds.
     """
 
     def __init__(
@@ -44,20 +47,18 @@ class SyntheticStream(IterableDataset[tuple[Tensor, Tensor]]):
         first: int = 0,
         batches: int | None = None,
     ) -> None:
+        if not isinstance(generator, SpineSynthGenerator):
+            raise TypeError(f"generator is {generator!r}; want a SpineSynthGenerator")
         maps = [torch.as_tensor(label_map) for label_map in label_maps]
         shapes = sorted({tuple(label_map.shape) for label_map in maps})
         if len(shapes) != 1:
             raise ValueError(f"the label maps have shapes {shapes}; want maps of one shape")
-        if batch_size < 1 or first < 0 or (batches is not None and batches < 0):
-            raise ValueError(
-                f"batch_size {batch_size}, first {first}, batches {batches}: want at least 1, 0 and 0"
-            )
         self.bank = generator.codes(torch.stack(maps).unsqueeze(1))
         self.generator = generator
-        self.batch_size = batch_size
-        self.device = torch.device(device)
-        self.first = first
-        self.batches = batches
+        self.batch_size = whole_number("batch_size", batch_size, least=1)
+        self.device = pick_device(str(device))
+        self.first = whole_number("first", first, least=0)
+        self.batches = None if batches is None else whole_number("batches", batches, least=0)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         worker = get_worker_info()

@@ -14,7 +14,7 @@ ENTRY_POINTS = (
     "eval/main.py",
     "eval/predict.py",
     "example.py",
-    "benchmarks/render.py",
+    "benchmarks/generator.py",
 )
 
 

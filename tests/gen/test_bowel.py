@@ -65,7 +65,7 @@ def test_a_wall_parts_the_inside_of_a_loop_from_the_rest(wide):
 
 
 def test_loops_at_the_head_end_come_when_asked_for(wide):
-    both = _draw(40, probability=1.0, head_probability=1.0)
+    both = _draw(40, probability=1.0, head_probability=1.0, head_mm=(0.0, 20.0), height_mm=(25.0, 40.0))
     foot = replace(both, middle_mm=torch.stack((torch.full((40,), NEVER_MM), both.middle_mm[:, 1]), 1))
     with_head, without = _is_loop(_paint(wide, both)), _is_loop(_paint(wide, foot))
     assert with_head[:, :40].sum() > 5 * without[:, :40].sum()

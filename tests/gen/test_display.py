@@ -10,10 +10,26 @@ from scipy import stats
 
 from gen.counter_rng import SampleRandom, sample_keys
 from gen.display import (
-    DEGREE, ClipConfig, ClipParams, CurveConfig, CurveParams, GammaConfig, GammaParams, InversionConfig,
-    InversionParams, apply_gamma, bend, clip_percentiles, display, draw_clip, draw_curve, draw_gamma,
-    draw_inversion, invert, rescale,
-)  # fmt: skip
+    DEGREE,
+    ClipConfig,
+    ClipParams,
+    CurveConfig,
+    CurveParams,
+    GammaConfig,
+    GammaParams,
+    InversionConfig,
+    InversionParams,
+    apply_gamma,
+    bend,
+    clip_percentiles,
+    display,
+    draw_clip,
+    draw_curve,
+    draw_gamma,
+    draw_inversion,
+    invert,
+    rescale,
+)
 
 
 def _random(count):
@@ -189,6 +205,12 @@ def test_gradients_flow_through_display_and_stay_finite():
     image = _image(4, 20, 20).requires_grad_()
     display(image, _image(4, 20, 20) > 0.2, *_drawn(4)).sum().backward()
     assert bool(image.grad.isfinite().all()) and float(image.grad.abs().max()) > 0
+
+
+def test_the_gradient_of_gamma_is_finite_in_black_pixels():
+    image = torch.tensor([[0.0, 0.3, 1.0]], requires_grad=True)
+    apply_gamma(rescale(image), GammaParams(gamma=torch.tensor([0.5]))).sum().backward()
+    assert bool(image.grad.isfinite().all())
 
 
 def test_clipping_to_percentiles_agrees_with_numpy():

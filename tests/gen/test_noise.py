@@ -59,6 +59,20 @@ def test_gaussian_noise_follows_its_distribution_and_may_go_below_0():
     assert abs(stats.kurtosis(values)) < 5 * (24 / values.size) ** 0.5
 
 
+def test_the_distribution_of_noise_has_no_atom_at_0():
+    """About eight of a million normal numbers lie this close."""
+    assert int((_noisy(0.0, 1.0, rician=0.0).abs() < 1e-5).sum()) < 30
+
+
+def test_great_noise_comes_at_every_angle():
+    """Radius and angle share a random number and must be independent nevertheless."""
+    magnitude, real = _noisy(0.0, 1.0), _noisy(0.0, 1.0, rician=0.0)
+    for least, greatest in ((0.0, 0.1), (1.0, 1.01), (3.4, 9.0)):
+        ring = (magnitude > least) & (magnitude < greatest)
+        angle = torch.acos((real / magnitude)[ring].clamp(-1, 1)).numpy() / math.pi
+        assert stats.kstest(angle, "uniform").pvalue > 1e-3
+
+
 def test_neighbours_have_independent_noise():
     noise = (_noisy(0.0, 1.0, rician=0.0))[0].double()
     for left, right in ((noise[1:], noise[:-1]), (noise[:, 1:], noise[:, :-1])):

@@ -9,8 +9,16 @@ import torch
 from gen.counter_rng import SampleRandom, sample_keys
 from gen.separable import smooth_field
 from gen.shading import (
-    FINEST_BIAS_MM, BiasConfig, BiasParams, CoilConfig, CoilParams, add_bias, add_coil, draw_bias, draw_coil,
-)  # fmt: skip
+    FINEST_BIAS_MM,
+    BiasConfig,
+    BiasParams,
+    CoilConfig,
+    CoilParams,
+    add_bias,
+    add_coil,
+    draw_bias,
+    draw_coil,
+)
 
 
 def _random(count):
@@ -102,9 +110,13 @@ def test_shading_of_a_sample_does_not_depend_on_its_batch(grid):
 
 
 def test_shading_never_looks_at_values_on_the_host():
-    bias, coil = (draw(config, _random(2)).to("meta") for draw, config in (
-        (draw_bias, BiasConfig()), (draw_coil, CoilConfig()),
-    ))  # fmt: skip
+    bias, coil = (
+        draw(config, _random(2)).to("meta")
+        for draw, config in (
+            (draw_bias, BiasConfig()),
+            (draw_coil, CoilConfig()),
+        )
+    )
     image = torch.empty(2, 70, 90, device="meta")
     assert add_coil(add_bias(image, bias, (1.0, 1.0)), coil, image).shape == image.shape
 

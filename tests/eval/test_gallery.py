@@ -1,0 +1,86 @@
+import dataclasses
+from dataclasses import replace
+
+import matplotlib.image
+import numpy as np
+import pytest
+import torch
+
+import eval.gallery
+from eval.gallery import (
+    STRONG,
+    calm,
+    close_view,
+    feature_pairs,
+    gallery,
+    interpolation_strip,
+    preset_sheet,
+)
+from eval.sheets import coloured, pair_sheet
+from gen import GeneratorConfig
+from gen.anatomy import CANAL
+from gen.contrast import measured_contrast
+from gen.presets import PRESETS
+
+
+@pytest.fixture
+def maps(spine):
+    """Two slices of one spine, small enough to render every feature at once."""
+    codes = spine(levels=4, lean=0.1, slices=2, shape=(160, 128), bottom=140, column=30.0)
+    codes[:, :6] = 255
+    return torch.from_numpy(codes)
+
+
+def test_every_feature_is_shown_in_the_order_in_which_it_is_applied():
+    config = GeneratorConfig()
+    fields = [entry.name for entry in dataclasses.fields(config)]
+    assert list(STRONG) == [name for name in fields if dataclasses.is_dataclass(getattr(config, name))]
+
+
+def test_every_feature_can_be_seen_when_it_is_on(maps):
+    pairs = feature_pairs(maps[:1])
+    assert [name for name, _, _ in pairs] == list(STRONG)
+    assert [name for name, off, on in pairs if np.abs(on - off).max() < 0.1] == []
+
+
+def test_a_close_view_stays_inside_the_picture(maps):
+    for code in (eval.gallery.MIDDLE, eval.gallery.LOWEST):
+        rows, columns = close_view(maps[:1], code)
+        view = maps[0, rows, columns]
+        assert view.shape == (64, 51)
+        assert (view == code).any()
+
+
+def test_a_sheet_shows_a_preset_on_every_map(maps, tmp_path):
+    path = preset_sheet("t2", maps, tmp_path)
+    assert path == tmp_path / "preset_t2.png"
+    picture = matplotlib.image.imread(path)
+    assert min(picture.shape[:2]) > 200 and picture.std() > 0.05
+
+
+def test_the_canal_of_the_strip_is_dark_on_t1_and_bright_on_t2(maps, tmp_path):
+    assert interpolation_strip(maps[:1], tmp_path) == tmp_path / "contrast.png"
+    t1, t2 = (
+        eval.gallery._picture(maps[:1], replace(calm(), contrast=measured_contrast(alpha)))
+        for alpha in (0.0, 1.0)
+    )
+    canal = maps[0].numpy() == CANAL
+    assert t2[canal].mean() > t1[canal].mean() + 0.3
+
+
+def test_the_gallery_has_a_sheet_for_every_preset(maps, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(eval.gallery, "phantom_maps", lambda count: maps[:count])
+    monkeypatch.setattr(eval.gallery, "contact_sheet", lambda rows, path, *_: drawn.append(len(rows)) or path)
+    monkeypatch.setattr(eval.gallery, "feature_pairs", lambda codes: [])
+    monkeypatch.setattr(eval.gallery, "pair_sheet", lambda pairs, path, *_: path)
+    names = [path.name for path in gallery(tmp_path)]
+    assert names == [*(f"preset_{name}.png" for name in PRESETS), "features.png", "contrast.png"]
+    assert drawn == [eval.gallery.ROWS] * len(PRESETS) + [len(maps)]
+
+
+def test_pairs_fill_rows_and_colours_are_those_of_the_structures(maps, tmp_path):
+    grey = np.zeros((20, 16))
+    path = pair_sheet([("one", grey, grey)] * 3, tmp_path / "pairs.png", "three", pairs_per_row=2)
+    assert path.is_file()
+    assert len(np.unique(coloured(maps[0]).reshape(-1, 3), axis=0)) == 5

@@ -1,0 +1,51 @@
+"""Compiled rendering: one graph for every batch of a configuration, and the same pictures."""
+
+import pytest
+import torch
+import torch._dynamo
+from torch._dynamo.utils import counters
+
+from gen import draw, preset, render
+
+
+@pytest.fixture(autouse=True)
+def _fresh():
+    """No graph of another test is left, and none of these is."""
+    torch._dynamo.reset()
+    counters.clear()
+    yield
+    torch._dynamo.reset()
+
+
+def _small(bank):
+    """Maps of 64 x 64 pixels, two batches of two samples."""
+    return bank[:, 20:84, 8:72].contiguous()
+
+
+def _batches(name, maps):
+    return [draw(preset(name), 1, torch.arange(first, first + 2), maps=maps) for first in (0, 2)]
+
+
+def _compare(bank, name, backend, limit):
+    bank = _small(bank)
+    compiled = torch.compile(render, backend=backend, fullgraph=True)
+    for number, params in enumerate(_batches(name, len(bank))):
+        image, codes = compiled(bank, params)
+        expected_image, expected_codes = render(bank, params)
+        assert (image - expected_image).abs().mean() <= limit
+        assert torch.equal(codes, expected_codes)
+        # One graph after the first batch, and still one after the second.
+        assert counters["stats"]["unique_graphs"] == 1, f"batch {number} compiled again"
+
+
+@pytest.mark.parametrize("name", ["synthseg", pytest.param("spine", marks=pytest.mark.slow)])
+def test_rendering_is_one_graph_that_serves_every_batch(bank, name):
+    """Traced without generating code: a branch on a value breaks the graph, a changed number recompiles."""
+    _compare(bank, name, "eager", 0.0)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", ["synthseg", "spine"])
+def test_compiled_code_renders_the_same_picture(bank, name):
+    _compare(bank, name, "inductor", 1e-4)
