@@ -5,16 +5,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from eval.batches import SliceBatches
-from eval.figures import Overlay, overlay_figure
+from eval.figures import DPI, Overlay, overlay_figure
 from eval.gallery import contrast, gallery
 from eval.metrics import STRUCTURE_SCHEME, group_structures
-from eval.sheets import PHANTOM, coloured, contact_sheet, phantom_maps, save_sheet
+from eval.sheets import PHANTOM, coloured, contact_sheet, phantom_maps
 from gen import SpineSynthGenerator, label_scheme
 from gen.anatomy import IGNORE, STRUCTURES
 from gen.presets import PRESETS
+from shards.atomic import atomic_path
 from shards.sets import ensure_sets
 from train.checkpoint import load_model
 from train.distributed import join_ranks
@@ -57,7 +59,11 @@ def training(output_dir: Path) -> list[Path]:
         right.plot(steps, values, marker=marker, color=_rgb(name), label=name)
     right.set(xlabel="step", ylabel="Dice", ylim=(0, 1), title="Validation on synthetic images")
     right.legend(frameon=False)
-    return [save_sheet(figure, output_dir / "training.png")]
+    FigureCanvasAgg(figure)
+    path = output_dir / "training.png"
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=DPI, format="png")
+    return [path]
 
 
 def inference(output_dir: Path) -> list[Path]:

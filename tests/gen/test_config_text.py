@@ -50,6 +50,16 @@ def test_a_part_of_a_configuration_changes_only_that_part():
     ]
 
 
+@pytest.mark.parametrize("name", PRESETS)
+def test_what_a_part_leaves_out_stays_as_in_the_base_not_as_by_default(name):
+    base = preset(name)
+    config = config_from_text("bias: {probability: 0.5}\ncontrast: {physical: {stir_probability: 1}}", base)
+    physical = dataclasses.replace(base.contrast.physical, stir_probability=1)
+    assert config.bias == dataclasses.replace(base.bias, probability=0.5)
+    assert config.contrast == dataclasses.replace(base.contrast, physical=physical)
+    assert {line.split(".")[0] for line in config_diff(config, base)} <= {"bias", "contrast"}
+
+
 def test_pairs_of_codes_and_an_absent_number_go_through_text():
     config = config_from_text(
         "flip: {sides: [[1, 2], [3, 4]]}\nresolution: {native_sigma: null}", preset("synthseg")
