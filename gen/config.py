@@ -34,7 +34,7 @@ from gen.noise import NoiseConfig
 from gen.outside import OutsideConfig
 from gen.partial_volume import PartialVolumeConfig
 from gen.sacrum import SacrumConfig
-from gen.settings import check
+from gen.settings import check, check_within
 from gen.shading import BiasConfig, CoilConfig
 from gen.spatial import identity_geometry
 from gen.spike import SpikeConfig
@@ -99,8 +99,7 @@ class GeneratorConfig:
 
     def __post_init__(self) -> None:
         check(self)
-        if not (self.spacing_mm > 0 and self.slice_spacing_mm > 0):
-            raise ValueError(f"spacings are {self.spacing_mm} and {self.slice_spacing_mm}; both must be > 0")
+        check_within(self, spacing_mm=(0.05, 20.0), slice_spacing_mm=(0.05, 100.0))
 
 
 def without_geometry(config: GeneratorConfig) -> GeneratorConfig:

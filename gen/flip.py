@@ -13,7 +13,11 @@ from gen.settings import check
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FlipConfig:
-    """Mirror images. Patients are alike from left to right only; the other flips make other anatomy."""
+    """Mirror images.
+
+    Patients are alike from left to right only; the other flips make other anatomy, and what is painted along
+    the spine (body layers, bowel, sacrum) keeps to a front on the left and a head at the top.
+    """
 
     left_right_probability: float = 0.5
     """Probability of a flip of the slice axis (3D; without effect in 2D)."""

@@ -27,7 +27,8 @@ def _synthseg() -> GeneratorConfig:
 
     Source: Billot et al. 2023, Table 1 and the public code: grey values there go to 255 (clipped at 300),
     lengths are voxels of 1 mm, and the coarse grids of deformation and bias (0.04 and 0.025 of the shape)
-    are written here as correlation lengths for 256 voxels: half the distance of their nodes.
+    are written here as correlation lengths for 256 voxels: half the distance of their nodes, for the bias the
+    least that a field can have (24 mm instead of 20).
     """
     return replace(
         plain(GeneratorConfig()),
