@@ -1,13 +1,14 @@
 """What can be chosen about the sets."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from gen import preset
+from gen import GeneratorConfig, config_from_text, preset
 from shards.slices import SLICE_STEP_MM, Grid
 
 DEFAULT_DATA_DIR = Path("data")
+CONFIG_SUFFIXES = (".yaml", ".yml", ".json")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +37,8 @@ class ShardOptions:
     synthetic_samples: int = 512
     """Size of the set of rendered samples."""
     preset: str = "spine"
-    """Generator configuration of the set of rendered samples: spine, random, t1 or t2."""
+    """Configuration of the generator: spine, random, t1, t2, synthseg, or a YAML or JSON file with what
+    changes against spine (python -m gen.presets --format yaml prints all of it)."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where samples are rendered."""
     skip_bad: bool = False
@@ -48,11 +50,28 @@ class ShardOptions:
         for name in ("samples_per_shard", "synthetic_samples"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} must be at least 1")
-        preset(self.preset)
+        self.generator()
         if not 0 <= self.least_area_cm2 < float("inf"):
             raise ValueError(f"least_area_cm2 {self.least_area_cm2} must not be negative")
         if not self.slice_step_mm > 0:
             raise ValueError(f"slice_step_mm {self.slice_step_mm} must be more than 0")
+
+    def generator(self) -> GeneratorConfig:
+        """The generator's configuration on this grid.
+
+        Raises:
+            OSError: the file cannot be read.
+            TypeError: a value of the wrong kind.
+            ValueError: no such preset, or a file with an unknown setting or a value out of bounds.
+        """
+        if Path(self.preset).suffix not in CONFIG_SUFFIXES:
+            return preset(self.preset, spacing_mm=self.grid.spacing_mm)
+        text = Path(self.preset).read_text(encoding="utf-8")
+        try:
+            config = config_from_text(text, preset("spine"))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{self.preset}: {error}") from error
+        return replace(config, spacing_mm=self.grid.spacing_mm)
 
     @property
     def split_file(self) -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from gen import draw, preset, render
+from gen import draw, render
 from gen.config_text import config_hash, config_to_json
 from gen.device import pick_device
 from shards.options import ShardOptions
@@ -32,7 +32,7 @@ class SyntheticSamples:
     def __init__(self, labels: Path, options: ShardOptions) -> None:
         self._labels = open_set(labels)
         self._options = options
-        self._config = preset(options.preset, spacing_mm=options.grid.spacing_mm)
+        self._config = options.generator()
         self._device = pick_device(options.device)
 
     def identity(self) -> dict[str, Any]:

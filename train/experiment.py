@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from gen import GeneratorConfig, label_scheme, preset
+from gen import GeneratorConfig, label_scheme
 from gen.config_text import config_hash
 from shards.read import ShardSet, open_set
 from shards.sets import ensure_sets
@@ -73,8 +73,7 @@ def _can_train(model: ModelName, options: TrainOptions, sets: dict[str, ShardSet
 
 
 def _train(model: ModelName, options: TrainOptions, sets: dict[str, ShardSet], ranks: Ranks) -> None:
-    spacing_mm = options.shards.grid.spacing_mm
-    generator = preset(options.shards.preset, spacing_mm=spacing_mm)
+    generator = options.shards.generator()
     source = {"A": SYNTHETIC if options.feed == "shards" else BANK, "B": REAL_TRAIN}[model]
     decisive = options.decisive() | {
         "trained": model,
@@ -114,7 +113,7 @@ def _train(model: ModelName, options: TrainOptions, sets: dict[str, ShardSet], r
             config=config,
             step=step,
             validation_dice=validation_dice,
-            spacing_mm=spacing_mm,
+            spacing_mm=generator.spacing_mm,
         )
         save_checkpoint(options.file(model, "best.pth"), checkpoint)
 
