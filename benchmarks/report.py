@@ -104,7 +104,7 @@ def _ratios(measured: Measured) -> str:
             ratio = found[grid, batch, peer].median_s / timing.median_s if timing else None
             row.append("" if ratio is None else f"{short(ratio)}x")
         rows.append(row)
-    return _table(["work", *(f"{name} / {peer}" for name, peer in pairs)], rows) if pairs else ""
+    return _table(["work", *(f"{name} against {peer}" for name, peer in pairs)], rows) if pairs else ""
 
 
 def _floor(measured: Measured) -> str:

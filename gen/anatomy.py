@@ -101,10 +101,6 @@ class LabelScheme:
         """Number of classes, background included."""
         return len(self.class_names)
 
-    def classes_of(self, structure: str) -> list[int]:
-        """Classes that belong to ``structure`` (``"vertebra"``, ``"disc"`` or ``"canal"``)."""
-        return [index for index, name in enumerate(self.structures) if name == structure]
-
     def encode(self, codes: Tensor) -> Tensor:
         """Classes (uint8, same shape and device) of a uint8 tensor of dense codes."""
         return _look_up(self.table, codes)

@@ -46,7 +46,7 @@ from gen.zipper import ZipperConfig
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GeneratorConfig:
-    """Everything the generator may draw, in the order in which it is applied."""
+    """Everything the generator may draw, about in the order in which it is applied (``gen.generator``)."""
 
     spacing_mm: float = 1.0
     """Spacing of the label maps' grid in the sagittal plane, mm."""

@@ -7,7 +7,7 @@
 Every number belongs to a code of the palette, so a tissue that a map lacks moves no other tissue.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import NamedTuple
 
@@ -230,10 +230,16 @@ def colour(painted: Tensor, params: ContrastParams) -> Tensor:
     return params.mean.gather(1, painted.flatten(1).long()).reshape(painted.shape)
 
 
-def measured_contrast(alpha: float) -> ContrastConfig:
+def measured_contrast(alpha: float, base: ContrastConfig | None = None) -> ContrastConfig:
     """The recipe about measured means alone, at a position between T1 (0) and T2 (1).
 
+    Args:
+        alpha: the position.
+        base: gives everything else; the defaults if None.
+
     Raises:
+        TypeError: a position that is no number.
         ValueError: a position outside 0..1.
     """
-    return ContrastConfig(random_weight=0.0, measured_weight=1.0, physical_weight=0.0, alpha=(alpha, alpha))
+    base = base or ContrastConfig()
+    return replace(base, random_weight=0.0, measured_weight=1.0, physical_weight=0.0, alpha=(alpha, alpha))

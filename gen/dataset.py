@@ -31,13 +31,15 @@ class SpineSynthGenerator:
     ``(B, 1, H, W)`` or ``(B, 1, Z, H, W)``; rows run from head to foot, columns from front to back.
 
     Args:
-        contrast_type: ``"T1"``, ``"T2"``, ``"random"``, or ``"spine"``, the mixture made for training.
+        contrast_type: ``"T1"``, ``"T2"``, ``"random"``, ``"spine"`` (the mixture made for training), or
+            ``"synthseg"``, whose recipe has neither noise nor coil.
         resolution_range: least and greatest acquired spacing over grid spacing, from 1.
         add_bias_field: shade by a bias field and the coil.
         add_noise: add Rician noise.
-        add_motion: blur some pictures along a line.
+        add_motion: some pictures show motion between lines of k-space, some a blur along a line.
         labels: values of the label maps and targets: ``"14"`` (0-13, 255 = not annotated), ``"dense"``
-            (``gen.anatomy``) or ``"spider"`` (1-25, 100, 101-125, 201-225).
+            (``gen.anatomy``) or ``"spider"`` (1-25, 100, 101-125, 201-225). With ``"14"``, 255 is painted as
+            tissue whatever ``config.outside`` says: there it stands for vertebrae above the sixth.
         spacing_mm: spacing of the label maps in the sagittal plane.
         seed: seed of the draws unless a call names its own.
         config: a whole configuration, in place of all the arguments before ``labels``.
@@ -101,14 +103,15 @@ class SpineSynthGenerator:
             Values in [0, 1], float32, of the shape, kind (NumPy or torch) and device of ``label_map``.
 
         Raises:
-            TypeError: the map does not hold integers.
+            TypeError: the map does not hold integers, or ``contrast_alpha`` is no number.
             ValueError: a wrong shape, an unknown label, or ``contrast_alpha`` outside 0..1.
         """
         codes, shape = self._codes(label_map)
         index = whole_number("index", index, least=0)
         config = without_geometry(self.config)
         if contrast_alpha is not None:
-            config = replace(config, contrast=measured_contrast(float(contrast_alpha)))
+            alpha = contrast_alpha.item() if isinstance(contrast_alpha, np.generic) else contrast_alpha
+            config = replace(config, contrast=measured_contrast(alpha, config.contrast))
         indices = torch.arange(index, index + len(codes))
         params = self._draw(config, codes, seed, indices, torch.arange(len(codes)))
         image = render(codes, params)[0].reshape(shape)

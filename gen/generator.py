@@ -32,7 +32,7 @@ from gen.floor import draw_floor, paint_floor
 from gen.flow_void import add_flow_void, draw_flow_void
 from gen.ghosting import draw_ghosting
 from gen.gibbs import draw_gibbs
-from gen.hidden import draw_hidden, hide, without_lines
+from gen.hidden import draw_hidden, hide, without_fat, without_lines
 from gen.implant import add_implant, draw_implant
 from gen.kspace import distort_kspace
 from gen.kspace_motion import draw_kspace_motion
@@ -110,7 +110,7 @@ def draw(
         sacrum=draw_sacrum(config.sacrum, random),
         floor=draw_floor(config.floor, random),
         canal=draw_canal(config.canal, random),
-        epidural_fat=draw_epidural_fat(config.epidural_fat, random),
+        epidural_fat=without_fat(draw_epidural_fat(config.epidural_fat, random), hidden),
         discs=discs,
         modic=draw_modic(config.modic, random),
         haemangioma=draw_haemangioma(config.haemangioma, random),

@@ -14,6 +14,7 @@ from gen.anatomy import CANAL, STRUCTURES
 from gen.borders import CortexParams
 from gen.brush import has_code, overpaint, per_sample
 from gen.byte_masks import between
+from gen.canal import EpiduralFatParams
 from gen.counter_rng import SampleRandom
 from gen.palette import DISCS, VERTEBRAE
 from gen.record import Batch
@@ -72,6 +73,13 @@ def hide(painted: Tensor, codes: Tensor, background: Tensor, params: HiddenParam
         + canal * has_code(codes, CANAL)
     )
     return overpaint(painted, background, mask)
+
+
+def without_fat(fat: EpiduralFatParams | None, params: HiddenParams | None) -> EpiduralFatParams | None:
+    """The epidural fat, without that around a hidden canal."""
+    if fat is None or params is None:
+        return fat
+    return replace(fat, share=fat.share * (1 - params.hidden[:, STRUCTURES.index("canal")]))
 
 
 def without_lines(cortex: CortexParams | None, params: HiddenParams | None) -> CortexParams | None:

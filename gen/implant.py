@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from gen.counter_rng import SampleRandom
+from gen.plane import phase_along_rows
 from gen.record import Batch
 from gen.separable import centred_positions
 from gen.settings import Range, check, check_within
@@ -144,7 +145,7 @@ def draw_implant(config: ImplantConfig, random: SampleRandom) -> ImplantParams |
         radius_mm=random.uniform("implant_radius", *config.radius_mm),
         halo_mm=random.uniform("implant_halo", *config.halo_mm),
         displacement_mm=random.uniform("implant_displacement", *config.displacement_mm) * sense * on,
-        along_rows=random.chance("implant_along_rows", 0.5).float(),
+        along_rows=(~phase_along_rows(random)).float(),
     )
 
 

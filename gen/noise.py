@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from gen.counter_rng import SampleRandom, uniform_field
+from gen.plane import phase_along_rows
 from gen.record import Batch
 from gen.settings import Range, check, check_within
 
@@ -96,7 +97,7 @@ def _draw_g_factor(config: NoiseConfig, random: SampleRandom) -> GFactorParams |
     on = random.chance("g_factor", config.g_factor_probability)
     width = random.uniform("g_factor_width", *config.g_factor_width)
     breadth = random.uniform("g_factor_breadth", *config.g_factor_breadth)
-    by_row = random.chance("g_factor_axis", 0.5)
+    by_row = phase_along_rows(random)
     along_rows, along_columns = torch.where(by_row, width, breadth), torch.where(by_row, breadth, width)
     return GFactorParams(
         extra=random.uniform("g_factor_extra", *config.g_factor) * on,

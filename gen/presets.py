@@ -1,19 +1,10 @@
-"""Named configurations.
+"""Named configurations."""
 
-    python -m gen.presets [NAME] [--against NAME] [--format diff|yaml|json]
-
-prints one: what it changes against another, or all of it.
-"""
-
-from dataclasses import dataclass, replace
-from typing import Literal
-
-import tyro
+from dataclasses import replace
 
 from gen.acquisition import ResolutionConfig
 from gen.affine import AffineConfig
 from gen.config import GeneratorConfig, plain
-from gen.config_text import config_diff, config_to_json, config_to_yaml
 from gen.contrast import ContrastConfig, measured_contrast
 from gen.deformation import DeformationConfig
 from gen.display import GammaConfig
@@ -86,35 +77,11 @@ def preset(name: str, *, spacing_mm: float = GeneratorConfig().spacing_mm) -> Ge
         spacing_mm: in-plane spacing of the label maps it will be used on, mm.
 
     Raises:
+        TypeError: the name is not text.
         ValueError: no such preset.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a preset is text, not {name!r}")
     if name.lower() not in PRESETS:
         raise ValueError(f"no preset is called {name!r}; there are {', '.join(PRESETS)}")
     return replace(PRESETS[name.lower()], spacing_mm=spacing_mm)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Arguments:
-    """Which preset to print."""
-
-    name: tyro.conf.Positional[str] = "spine"
-    """The preset."""
-    against: str = "spine"
-    """Another preset, for the difference."""
-    format: Literal["diff", "yaml", "json"] = "diff"
-    """The difference, or the whole configuration."""
-
-
-def main() -> None:
-    """Parse the command line and print the preset."""
-    arguments = tyro.cli(Arguments, description=__doc__)
-    config = preset(arguments.name)
-    if arguments.format == "diff":
-        lines = config_diff(config, preset(arguments.against))
-        print("\n".join(lines) or f"{arguments.name} is {arguments.against}")
-    else:
-        print(config_to_yaml(config) if arguments.format == "yaml" else config_to_json(config))
-
-
-if __name__ == "__main__":
-    main()

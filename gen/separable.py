@@ -57,13 +57,6 @@ def apply_along(values: Tensor, matrix: Tensor, axis: int) -> Tensor:
     return result.reshape(batch, *grid)
 
 
-def apply_separable(values: Tensor, matrices: Sequence[Tensor]) -> Tensor:
-    """Apply one matrix per sample along every grid axis in turn; see :func:`apply_along`."""
-    for axis, matrix in enumerate(matrices):
-        values = apply_along(values, matrix, axis)
-    return values
-
-
 def apply_band(values: Tensor, block: Tensor, stride: int, count: int, axis: int) -> Tensor:
     """Apply a band whose blocks are all alike along a grid axis.
 

@@ -38,7 +38,7 @@ class ShardOptions:
     """Size of the set of rendered samples."""
     preset: str = "spine"
     """Configuration of the generator: spine, random, t1, t2, synthseg, or a YAML or JSON file with what
-    changes against spine (python -m gen.presets --format yaml prints all of it)."""
+    changes against spine (python -m gen --format yaml prints all of it)."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where samples are rendered."""
     skip_bad: bool = False

@@ -10,9 +10,11 @@ from gen.counter_rng import SampleRandom, sample_keys
 from gen.flow_void import FlowVoidConfig, add_flow_void, draw_flow_void
 from gen.ghosting import GhostingConfig, draw_ghosting
 from gen.gibbs import GibbsConfig, draw_gibbs
+from gen.implant import ImplantConfig, draw_implant
 from gen.kspace import distort_kspace
 from gen.kspace_motion import KSpaceMotionConfig, draw_kspace_motion
 from gen.motion_blur import MotionBlurConfig, draw_motion_blur
+from gen.noise import NoiseConfig, draw_noise
 from gen.palette import PAINT_CODES
 from gen.plane import phase_along_rows
 from gen.spike import SpikeConfig, draw_spike
@@ -196,6 +198,10 @@ def test_artefacts_of_a_sample_agree_on_the_phase_encoding_axis():
     wrap = draw_wrap(WrapConfig(probability=1.0), random)
     shift = draw_chemical_shift(ChemicalShiftConfig(probability=1.0), random)
     zipper = draw_zipper(ZipperConfig(probability=1.0), random)
+    g_factor = draw_noise(NoiseConfig(g_factor_probability=1.0), random).g_factor
+    assert torch.equal(g_factor.width[:, 0] < g_factor.width[:, 1], rows)
+    implant = draw_implant(ImplantConfig(probability=1.0), random)
+    assert torch.equal(implant.along_rows > 0, ~rows)
     for along in (motion.along_rows, ghosts.along_rows, zipper.along_rows):
         assert torch.equal(along > 0, rows)
     assert torch.equal(wrap.width[:, :2].amax(1) > 0, rows)

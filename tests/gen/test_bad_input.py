@@ -283,8 +283,8 @@ def test_a_generator_that_cannot_be_is_refused(arguments, error, match):
     [
         ({"contrast_alpha": NAN}, ValueError, "alpha is nan"),
         ({"contrast_alpha": 1.01}, ValueError, "extrapolation"),
-        ({"contrast_alpha": "T1"}, ValueError, "'T1'"),
-        ({"contrast_alpha": [0.5]}, TypeError, "list"),
+        ({"contrast_alpha": "T1"}, TypeError, "alpha is 'T1'"),
+        ({"contrast_alpha": [0.5]}, TypeError, "alpha"),
         ({"index": -1}, ValueError, "index is -1"),
         ({"index": 1.5}, TypeError, "index is 1.5"),
         ({"index": NAN}, TypeError, "index is nan"),

@@ -1,0 +1,44 @@
+"""Print a preset: all of it, or what it changes against another.
+
+python -m gen [NAME] [--against NAME] [--format diff|yaml|json]
+"""
+
+import sys
+from dataclasses import dataclass
+from typing import Literal
+
+import tyro
+
+from gen.config_text import config_diff, config_to_json, config_to_yaml
+from gen.presets import preset
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Arguments:
+    """Which preset to print."""
+
+    name: tyro.conf.Positional[str] = "spine"
+    """The preset: spine, random, t1, t2 or synthseg."""
+    against: str = "spine"
+    """Another preset, for the difference."""
+    format: Literal["diff", "yaml", "json"] | None = None
+    """The difference, or the whole configuration; by default the difference, if there is one."""
+
+
+def main() -> int:
+    """Parse the command line and print the preset; the exit status."""
+    arguments = tyro.cli(Arguments, description=__doc__)
+    try:
+        config, other = preset(arguments.name), preset(arguments.against)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    difference = config_diff(config, other)
+    kind = arguments.format or ("diff" if difference else "yaml")
+    texts = {"diff": lambda: "\n".join(difference), "yaml": lambda: config_to_yaml(config).rstrip()}
+    print(texts.get(kind, lambda: config_to_json(config))())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
