@@ -102,7 +102,7 @@ def _measure() -> None:
     device = pick_device(arguments.device)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    torch.manual_seed(0)
+    torch.manual_seed(0)  # for the peers: they draw from the global state
     work = QUICK if arguments.quick else ON_CUDA if device.type == "cuda" else ON_CPU
     compiled = arguments.compile and _compiles(device)
     peers = [name for name in PEERS if arguments.peers and name not in missing_peers()]
