@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gen.anatomy import CODES, MAX_RANK, STRUCTURES
+from gen.brush import per_sample
 from gen.byte_masks import (
     at_most,
     between,
@@ -223,7 +224,7 @@ def add_nucleus(
     depth = depth_mm[:, STRUCTURES.index("disc")]
     inside = (depth * (1 / TRANSITION_MM)).add_(-ANNULUS_MM / TRANSITION_MM).clamp_(0, 1)
     if params.cleft is not None:
-        _take_cleft(core, depth, params.cleft.view(-1, *[1] * (image.dim() - 1)), spacing_mm[-2])
+        _take_cleft(core, depth, per_sample(params.cleft, image), spacing_mm[-2])
     return torch.addcmul(image, core, inside)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gen.brush import per_sample
 from gen.counter_rng import SampleRandom
 from gen.quantiles import quantiles
 from gen.record import Batch
@@ -215,7 +216,7 @@ def apply_gamma(image: Tensor, gamma: GammaParams | None) -> Tensor:
     """``x ** gamma`` of a picture ``(B, *grid)`` in [0, 1]; 0 counts as 1e-6."""
     if gamma is None:
         return image
-    return torch.pow(image.clamp(min=_DARKEST), gamma.gamma.view(-1, *[1] * (image.dim() - 1)))
+    return torch.pow(image.clamp(min=_DARKEST), per_sample(gamma.gamma, image))
 
 
 def bend(image: Tensor, curve: CurveParams | None) -> Tensor:
@@ -242,4 +243,4 @@ def invert(image: Tensor, inversion: InversionParams | None) -> Tensor:
     """``1 - x`` where inverted, of a picture ``(B, *grid)`` in [0, 1]."""
     if inversion is None:
         return image
-    return torch.lerp(image, 1 - image, inversion.inverted.view(-1, *[1] * (image.dim() - 1)))
+    return torch.lerp(image, 1 - image, per_sample(inversion.inverted, image))

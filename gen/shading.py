@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gen.brush import per_sample
 from gen.counter_rng import SampleRandom
 from gen.record import Batch
 from gen.separable import smooth_field
@@ -117,7 +118,7 @@ def add_bias(image: Tensor, bias: BiasParams | None, spacing_mm: Sequence[float]
         return image
     size = bias.correlation_mm.unsqueeze(1).expand(-1, len(spacing_mm))
     field = smooth_field(bias.key, "bias", image.shape[1:], spacing_mm, size, smallest_mm=FINEST_BIAS_MM)
-    return image * torch.exp(field * bias.log_std.view(-1, *[1] * (image.dim() - 1)))
+    return image * torch.exp(field * per_sample(bias.log_std, image))
 
 
 def add_coil(image: Tensor, coil: CoilParams | None, behind_mm: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gen.anatomy import CANAL, DISC_OFFSET, MAX_RANK, disc_code, vertebra_code
-from gen.brush import has_code
+from gen.brush import has_code, per_sample
 from gen.separable import apply_along, centred_positions
 
 BODY_TO_CANAL_MM = 25.0
@@ -55,7 +55,7 @@ def nowhere(codes: Tensor) -> SpineFrame:
     nothing = torch.zeros(len(codes), device=codes.device)
     rows, columns = (torch.zeros(count, device=codes.device) for count in codes.shape[-2:])
     return SpineFrame(
-        behind_mm=nothing.view(-1, *[1] * (codes.dim() - 1)).expand(codes.shape),
+        behind_mm=per_sample(nothing, codes).expand(codes.shape),
         rows_mm=rows,
         columns_mm=columns,
         body_mm=nothing.unsqueeze(1).expand(-1, 2),
