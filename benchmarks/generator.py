@@ -12,16 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import memory
-import report
-import steps
+# The packages are those of the repository, whatever this folder's files are called.
+sys.path[0] = str(Path(__file__).resolve().parents[1])
+
 import torch
 import tyro
-from measured import Grid, Measured
-from pictures import SAMPLES
-from renderers import COMPILED, PEERS, make_renderer, missing_peers
-from timing import Timing, copy_bytes_per_s, growth, time_batches
 
+from benchmarks import memory, report, steps
+from benchmarks.measured import Grid, Measured
+from benchmarks.pictures import SAMPLES
+from benchmarks.renderers import COMPILED, PEERS, make_renderer, missing_peers
+from benchmarks.timing import Timing, copy_bytes_per_s, growth, time_batches
 from gen.device import pick_device
 from shards.command import run_command
 

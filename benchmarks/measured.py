@@ -4,8 +4,9 @@ import math
 from dataclasses import dataclass
 
 import torch
-from renderers import COMPILED
-from timing import Timing
+
+from benchmarks.renderers import COMPILED
+from benchmarks.timing import Timing
 
 Grid = tuple[int, ...]
 

@@ -12,10 +12,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+# The packages are those of the repository, whatever this folder's files are called.
+sys.path[0] = str(Path(__file__).resolve().parents[1])
+
 import torch
 import tyro
-from renderers import make_renderer
 
+from benchmarks.renderers import make_renderer
 from gen.device import pick_device
 from shards.command import run_command
 

@@ -6,8 +6,9 @@ import matplotlib
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
-from measured import Measured, short, work_name
 from torch import Tensor
+
+from benchmarks.measured import Measured, short, work_name
 
 SAMPLES = 6
 """Samples of each generator in the picture."""

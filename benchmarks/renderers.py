@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
-from label_maps import label_maps
-from peers import cornucopia_run, torchio_2_run, torchio_run
 from torch import Tensor
 
+from benchmarks.label_maps import label_maps
+from benchmarks.peers import cornucopia_run, torchio_2_run, torchio_run
 from gen import draw, label_scheme, preset, render
 
 PEERS = {"cornucopia": "cornucopia", "TorchIO": "torchio"}

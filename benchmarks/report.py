@@ -8,12 +8,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
-from measured import Measured, short, work_name
-from memory import bytes_per_voxel
-from pictures import plot_samples, plot_times
-from renderers import COMPILED, versions
-from timing import LOOPED_SAMPLES, Timing, exponent, floor_s
 from torch import Tensor
+
+from benchmarks.measured import Measured, short, work_name
+from benchmarks.memory import bytes_per_voxel
+from benchmarks.pictures import plot_samples, plot_times
+from benchmarks.renderers import COMPILED, versions
+from benchmarks.timing import LOOPED_SAMPLES, Timing, exponent, floor_s
 
 _MEGA = 1e6
 

@@ -9,8 +9,8 @@ from types import CodeType, FunctionType
 from typing import Any
 
 import torch
-from label_maps import label_maps
 
+from benchmarks.label_maps import label_maps
 from gen import draw, generator, preset, render
 
 REST = "rest"

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from renderers import Renderer, make_renderer
+
+from benchmarks.renderers import Renderer, make_renderer
 
 LOOPED_SAMPLES = 64
 """Samples per timed batch of a generator that loops over samples: more would only repeat them."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from shards.places import Place
 from shards.read import open_set
 from shards.sample import ShardError
 
@@ -17,16 +18,16 @@ class SliceBatches:
     a list of B patient ids.
 
     Args:
-        path: folder of the set.
+        path: folder or URL of the set.
         batch_size: B, the last batch may be smaller.
 
     Raises:
         ShardError: the set is broken, or holds no images.
     """
 
-    def __init__(self, path: Path | str, batch_size: int) -> None:
+    def __init__(self, path: Path | str | Place, batch_size: int) -> None:
         opened = open_set(path)
-        self.path = Path(path)
+        self.place = opened.place
         self.phantom = bool(opened.manifest.phantom)
         self.spacing_mm = float(opened.manifest.identity["grid"]["spacing_mm"])
         self._batch_size = batch_size

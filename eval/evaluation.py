@@ -104,7 +104,7 @@ def _load_sets(options: EvaluationOptions, say: Say) -> dict[str, SliceBatches]:
     batches = {contrast: SliceBatches(folders[name], options.batch_size) for contrast, name in SETS.items()}
     for contrast, loaded in batches.items():
         if not loaded.slices:
-            say(f"{loaded.path} holds no slices: {CONTRAST_NAMES[contrast]} is left out")
+            say(f"{loaded.place} holds no slices: {CONTRAST_NAMES[contrast]} is left out")
     filled = {contrast: loaded for contrast, loaded in batches.items() if loaded.slices}
     if not filled:
         raise EvaluationError(
@@ -136,7 +136,7 @@ def _measure(
 
 def _set_facts(loaded: SliceBatches) -> SetFacts:
     return SetFacts(
-        folder=str(loaded.path),
+        folder=str(loaded.place),
         patients=len(set(loaded.patients)),
         slices=loaded.slices,
         phantom=loaded.phantom,

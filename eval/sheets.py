@@ -19,7 +19,7 @@ from shards.phantom_folder import PHANTOM_FOLDER
 from shards.read import open_set
 from shards.sets import ensure_sets
 
-PHANTOM = ShardOptions(use_dummy_data=True, shards_dir=DEFAULT_DATA_DIR / PHANTOM_FOLDER / "shards")
+PHANTOM = ShardOptions(use_dummy_data=True, shards_dir=str(DEFAULT_DATA_DIR / PHANTOM_FOLDER / "shards"))
 STEP = 5
 """Step of grey values and colours in a sheet, a divisor of 255."""
 GAP = 0.02

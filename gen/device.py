@@ -4,6 +4,7 @@ import ctypes
 import sys
 
 import torch
+from torch import Tensor
 
 # Names and numbers of glibc's mallopt(3).
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
@@ -54,3 +55,13 @@ def pick_device(name: str, local_rank: int | None = None) -> torch.device:
             )
         device = torch.device("cuda", index)
     return device
+
+
+def start_copy(tensor: Tensor) -> Tensor:
+    """The same values on the CPU; from a GPU they arrive later, and nobody waits for them here.
+
+    They are there when an event that is recorded after this call has come.
+    """
+    if tensor.device.type == "cpu":
+        return tensor
+    return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor, non_blocking=True)

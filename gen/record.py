@@ -6,7 +6,7 @@ Random fields are not stored: they are functions of the ``key`` that is.
 import dataclasses
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -28,14 +28,19 @@ class Batch:
 
     def __getitem__(self, samples: slice) -> Self:
         """The samples of a slice."""
-        return self._map(lambda value: value[samples])
+        return self.map(lambda value: value[samples])
 
     def to(self, device: torch.device | str) -> Self:
         """The same values on another device."""
-        return self._map(lambda value: value.to(device))
+        return self.map(lambda value: value.to(device))
 
-    def _map(self, change: Any) -> Self:
-        return dataclasses.replace(self, **{name: change(value) for name, value in self._columns()})
+    def map(self, change: Callable[[Any], Any]) -> Self:
+        """The batch with ``change`` done to the values of every field, batches within it included."""
+        changed = {
+            name: value.map(change) if isinstance(value, Batch) else change(value)
+            for name, value in self._columns()
+        }
+        return dataclasses.replace(self, **changed)
 
     def _columns(self) -> list[tuple[str, Any]]:
         """Names and values of the fields that hold one value per sample."""

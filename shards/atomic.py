@@ -14,7 +14,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     the temporary file is removed and ``path`` stays as it was; a killed process leaves only the temporary.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".tmp-{os.getpid()}-{path.name}"
+    # Two machines that share a folder may have equal process numbers.
+    temporary = path.parent / f".tmp-{os.getpid()}-{os.urandom(4).hex()}-{path.name}"
     try:
         yield temporary
         with temporary.open("rb") as file:

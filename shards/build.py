@@ -1,47 +1,81 @@
-"""Building one set: parts, shards, and last of all the manifest."""
+"""Building one set: parts, shards, and last of all the manifest.
 
-import hashlib
+While a set is being made, its folder ``unfinished`` holds whose it is and what is known of each shard that
+is there. A shard is on the disk before it is noted, so what is noted is whole, whenever the writer dies.
+"""
+
 import json
-import shutil
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from tqdm import tqdm
 
-from shards.atomic import write_text
-from shards.manifest import MANIFEST, SCHEMA, Manifest, ShardEntry, digest_of, label_digest, save_manifest
-from shards.read import read_tar
-from shards.sample import Sample
+from shards.manifest import MANIFEST, Manifest, ShardEntry, digest_of, label_digest, save_manifest
+from shards.places import Place
+from shards.sample import Sample, ShardError, to_json
 from shards.workers import Workers
-from shards.write import write_shard
+from shards.write import Background, write_shard
 
-_UNFINISHED = "unfinished.json"
-_PARTS = "parts"
+UNFINISHED = "unfinished"
+_OWNER = f"{UNFINISHED}/owner.json"
 
 
 class SampleSource(Protocol):
     """Where the samples of a set come from."""
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that determines the samples."""
+        ...
+
+    def made_with(self) -> dict[str, str]:
+        """Versions and device, on which the last bits may depend."""
+        ...
 
     @property
     def left_out(self) -> Sequence[dict[str, str]]:
         """Series that could not be read, known after :meth:`prepare`."""
         ...
 
-    def prepare(self, parts: Path, workers: Workers, title: str) -> None:
+    def prepare(self, parts: Place, workers: Workers, title: str) -> None:
         """Do what has to be done before samples can be asked for; every worker calls it."""
 
     def __len__(self) -> int:
         """Number of samples, known after :meth:`prepare`."""
         ...
 
-    def samples(self, start: int, stop: int) -> Iterator[Sample]:
-        """Samples ``start`` to ``stop`` (excluded)."""
+    def begin(self, start: int, stop: int) -> Callable[[], Iterable[Sample]]:
+        """Begin with samples ``start`` to ``stop`` (excluded), on the device if there is one to use.
+
+        Returns:
+            What gives the samples; called once, in another thread.
+        """
         ...
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Note:
+    """What is known of a shard that is written."""
+
+    entry: ShardEntry
+    label_digests: list[str]
+
+    def to_json(self) -> str:
+        return to_json({"entry": asdict(self.entry), "label_digests": self.label_digests})
+
+    @staticmethod
+    def from_json(content: bytes) -> "_Note | None":
+        """The note; None if it is none that this release wrote: its shard is then written again."""
+        try:
+            fields = json.loads(content)
+            return _Note(entry=ShardEntry(**fields["entry"]), label_digests=list(fields["label_digests"]))
+        except (ValueError, KeyError, TypeError):
+            return None
+
+
 def build_set(
-    folder: Path,
+    place: Place,
     source: SampleSource,
     identity: dict[str, Any],
     *,
@@ -54,80 +88,131 @@ def build_set(
     The bytes depend on the source alone, not on the number of workers or on interruptions.
 
     Args:
-        folder: the set's folder; its name is the set's name.
+        place: where the set goes; its name is the set's name.
         source: the samples.
         identity: everything that determines them.
         phantom: whether they come from the phantom.
         samples_per_shard: samples in all shards but the last.
         workers: who shares the work.
+
+    Raises:
+        ShardError: another writer has begun another set in this place.
+        OSError: something cannot be written.
     """
-    if workers.rank == 0:
-        _start(folder, digest_of(identity))
-    workers.barrier()
-    source.prepare(folder / _PARTS, workers, f"{folder.name}: reading")
+    if len({digest_of(made) for made in workers.gather(source.made_with())}) > 1:
+        raise ShardError(
+            f"{place}: the processes run on different devices or versions; the bytes would differ"
+        )
+    # A killed run of other versions or on another device is not gone on with.
+    owner = digest_of([identity, source.made_with()])
+    notes = workers.from_first(lambda: _start(place, owner))
+    source.prepare(place / UNFINISHED / "parts", workers, f"{place.name}: reading")
     starts = range(0, len(source), samples_per_shard)
-    mine = workers.share([(number, start) for number, start in enumerate(starts)])
-    for number, start in tqdm(
-        mine, desc=f"{folder.name}: writing", unit="shard", disable=workers.rank != 0 or not mine
-    ):
-        path = folder / _shard_name(number)
-        if not path.is_file():
-            write_shard(path, source.samples(start, min(start + samples_per_shard, len(source))))
-    workers.barrier()
+    if notes:
+        workers.say(f"{place}: going on, {len(notes)} of {len(starts)} shards are there")
+    mine = workers.share([number for number in range(len(starts)) if number not in notes])
+    written: dict[int, _Note] = {}
+    with Background() as background:
+        for number in tqdm(
+            mine, desc=f"{place.name}: writing", unit="shard", disable=workers.rank != 0 or not mine
+        ):
+            start = starts[number]
+            samples = source.begin(start, min(start + samples_per_shard, len(source)))
+            background.add(partial(_write, place, owner, number, samples, written))
+    for others in workers.gather(written):
+        notes |= others
     if workers.rank == 0:
-        _finish(folder, source, identity, len(starts), phantom)
+        _finish(place, owner, source, identity, phantom, [notes[n] for n in range(len(starts))])
     workers.barrier()
 
 
-def clear_set(folder: Path) -> None:
+def clear_set(place: Place) -> None:
     """Remove a set's files, the manifest first, so that a half-removed set never looks complete."""
-    (folder / MANIFEST).unlink(missing_ok=True)
-    for pattern in ("shard-*.tar", ".tmp-*", _UNFINISHED):
-        for path in folder.glob(pattern):
-            path.unlink()
-    shutil.rmtree(folder / _PARTS, ignore_errors=True)
+    place.remove(MANIFEST)
+    for name in place.names():
+        if (name.startswith("shard-") and name.endswith(".tar")) or name.startswith(".tmp-"):
+            place.remove(name)
+    clear_unfinished(place)
 
 
-def _start(folder: Path, identity_hash: str) -> None:
-    """Keep what a killed run of the same set left, remove anything else."""
-    marker = folder / _UNFINISHED
-    if not marker.is_file() or marker.read_text(encoding="utf-8") != identity_hash:
-        clear_set(folder)
-        write_text(marker, identity_hash)
-    for temporary in folder.rglob(".tmp-*"):
-        temporary.unlink()
+def clear_unfinished(place: Place) -> None:
+    """Remove what is kept of a set while it is being made."""
+    (place / UNFINISHED).remove_tree()
 
 
-def _finish(folder: Path, source: SampleSource, identity: dict[str, Any], shards: int, phantom: bool) -> None:
-    entries: list[ShardEntry] = []
+def _start(place: Place, owner: str) -> dict[int, _Note]:
+    """Notes on the shards that a killed run of the same set left; anything else is removed."""
+    notes: dict[int, _Note] = {}
+    if _owner(place) == owner:
+        folder = place / UNFINISHED
+        for name in folder.names():
+            if name.startswith("shard-"):
+                note = _Note.from_json(folder.read(name))
+                if note is not None and place.size(note.entry.name) == note.entry.bytes:
+                    notes[int(name.removeprefix("shard-").removesuffix(".json"))] = note
+        for name in place.names():
+            if name.startswith(".tmp-"):
+                place.remove(name)
+    else:
+        clear_set(place)
+        place.write(_OWNER, to_json({"owner": owner}).encode())
+    return notes
 
-    def labels() -> Iterator[Any]:
-        for number in range(shards):
-            name = _shard_name(number)
-            content = (folder / name).read_bytes()
-            count = 0
-            for sample in read_tar(content, name):
-                count += 1
-                yield sample.label
-            digest = hashlib.sha256(content).hexdigest()
-            entries.append(ShardEntry(name=name, samples=count, bytes=len(content), sha256=digest))
 
-    digest = label_digest(labels())
+def _write(
+    place: Place,
+    owner: str,
+    number: int,
+    samples: Callable[[], Iterable[Sample]],
+    written: dict[int, _Note],
+) -> None:
+    name = f"shard-{number:06d}"
+    _check_owner(place, owner)
+    packed = write_shard(place, f"{name}.tar", samples())
+    entry = ShardEntry(
+        name=f"{name}.tar", samples=len(packed.label_digests), bytes=packed.bytes, sha256=packed.sha256
+    )
+    note = _Note(entry=entry, label_digests=list(packed.label_digests))
+    place.write(f"{UNFINISHED}/{name}.json", note.to_json().encode())
+    written[number] = note
+
+
+def _finish(
+    place: Place,
+    owner: str,
+    source: SampleSource,
+    identity: dict[str, Any],
+    phantom: bool,
+    notes: list[_Note],
+) -> None:
+    _check_owner(place, owner)
+    for note in notes:
+        if place.size(note.entry.name) != note.entry.bytes:
+            raise ShardError(f"{place / note.entry.name}: is not what was written; another writer is at work")
     manifest = Manifest(
-        schema=SCHEMA,
-        name=folder.name,
+        name=place.name,
         samples=len(source),
         phantom=phantom,
-        # As JSON has it: what is compared later was read from a file.
-        identity=json.loads(json.dumps(identity)),
-        label_digest=digest,
+        identity=identity,
+        made_with=source.made_with(),
+        label_digest=label_digest(digest for note in notes for digest in note.label_digests),
         left_out=list(source.left_out),
-        shards=tuple(entries),
+        shards=tuple(note.entry for note in notes),
     )
-    shutil.rmtree(folder / _PARTS, ignore_errors=True)
-    save_manifest(folder, manifest)
-    (folder / _UNFINISHED).unlink()
+    save_manifest(place, manifest)
+    clear_unfinished(place)
 
 
-def _shard_name(number: int) -> str:
-    return f"shard-{number:06d}.tar"
+def _owner(place: Place) -> str | None:
+    try:
+        return json.loads(place.read(_OWNER))["owner"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _check_owner(place: Place, owner: str) -> None:
+    """Stop where somebody else has begun anew: their files must not be mixed with ours."""
+    if _owner(place) != owner:
+        raise ShardError(
+            f"{place}: another writer has begun another set here; give each its own place, and run again"
+        )

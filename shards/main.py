@@ -1,41 +1,78 @@
-"""Write the sets of slices and synthetic samples that training and evaluation read.
+"""Write, check and look at the sets of slices and synthetic samples that training and evaluation read.
 
-    python shards/main.py [--data-dir DATA] [--labels-dir LABELS] [--shards-dir data/shards] [--sets all]
-    torchrun --nproc-per-node 2 shards/main.py        # shares the work, writes the same bytes
+    python shards/main.py [write] [--data-dir DATA] [--shards-dir data/shards] [--sets all] ...
+    python shards/main.py verify PLACE [PLACE ...]      # every byte again; a set or a folder of sets
+    python shards/main.py inspect PLACE [--output sheet.png] [--samples 16]
+    torchrun --nproc-per-node 2 shards/main.py          # shares the work, writes the same bytes
 
-Without data it writes the phantom first. A second run writes nothing; a killed one goes on.
+Without a command it writes, without data the phantom. A second run writes nothing, a killed one goes on.
 """
 
+import difflib
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
 
 import tyro
 
 from shards.command import run_command
 from shards.options import ShardOptions
 from shards.sets import SETS, ensure_sets
+from shards.summary import inspect_set
+from shards.verify import verify_places
 from shards.workers import torchrun_workers
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Arguments:
-    """Write the sets of slices and synthetic samples that training and evaluation read."""
-
-    sets: tuple[str, ...] = ("all",)
-    """Which sets to write: all, labels, labels_val, synthetic, real_t1_train, real_t1_val, real_t2_val."""
-    options: tyro.conf.OmitArgPrefixes[ShardOptions] = field(default_factory=ShardOptions)
+Place = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PLACE")]
+Places = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[PLACE ...]")]
 
 
 def main() -> int:
-    """Parse the command line, write the sets; the exit status."""
-    return run_command(_write)
+    """Parse the command line and do what it says; the exit status."""
+    return run_command(_run)
 
 
-def _write() -> None:
-    arguments = tyro.cli(Arguments, description=__doc__)
-    names = SETS if "all" in arguments.sets else arguments.sets
+def _run() -> None:
+    commands: dict[str, Callable[..., None]] = {"write": _write, "verify": _verify, "inspect": _inspect}
+    named = len(sys.argv) > 1 and not sys.argv[1].startswith("-")
+    name = sys.argv[1] if named else "write"
+    if name not in commands:
+        near = difflib.get_close_matches(name, commands, n=1) or [" or ".join(commands)]
+        raise ValueError(f"{name}: no such command; did you mean {near[0]}?")
+    program, text = (f"shards/main.py {name}", None) if named else ("shards/main.py", __doc__)
+    tyro.cli(commands[name], prog=program, description=text, args=sys.argv[1 + named :])
+
+
+def _write(*, sets: tuple[str, ...] = ("all",), options: tyro.conf.OmitArgPrefixes[ShardOptions]) -> None:
+    """Write the sets of slices and synthetic samples that training and evaluation read.
+
+    Args:
+        options: What they are made of.
+        sets: Which to write: all, labels, labels_val, synthetic, real_t1_train, real_t1_val, real_t2_val.
+    """
     with torchrun_workers() as workers:
-        ensure_sets(names, arguments.options, workers)
+        ensure_sets(SETS if "all" in sets else sets, options, workers)
+
+
+def _verify(place: Place, more: Places = ()) -> None:
+    """Check every byte and every sample of sets. The exit status is 1 if anything is wrong.
+
+    Args:
+        place: A set or a folder of sets, as a path or URL.
+        more: More of them.
+    """
+    verify_places((place, *more))
+
+
+def _inspect(place: Place, output: Path | None = None, samples: int = 16) -> None:
+    """Print what a set holds, and draw a contact sheet of it.
+
+    Args:
+        place: The set, as a path or URL.
+        output: PNG file for the contact sheet; by default none is drawn.
+        samples: Samples on the sheet, spread evenly over the set. Only their shards are read.
+    """
+    inspect_set(place, output, samples)
 
 
 if __name__ == "__main__":

@@ -1,27 +1,33 @@
 """The manifest of a set: what it holds, what it was made from, and a checksum of every shard.
 
-It is written last: a folder without ``manifest.json`` is an unfinished set.
+It is written last: a place without ``manifest.json`` is an unfinished set. docs/shards.md describes the
+format, ``shards/schemas/manifest.json`` is its JSON schema.
 """
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from shards.atomic import write_text
+from shards.places import Place
 from shards.sample import ShardError
+from shards.schema import problem
 
-SCHEMA = 1
+FORMAT, VERSION = "synthspine-shards", 2
 MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardEntry:
-    """One shard file."""
+    """One shard file.
+
+    Attributes:
+        name: file name.
+        samples: number of samples.
+        bytes: length of the file.
+        sha256: SHA-256 of the file, hexadecimal.
+    """
 
     name: str
     samples: int
@@ -34,21 +40,22 @@ class Manifest:
     """What a set holds.
 
     Attributes:
-        schema: version of this format.
         name: the set, an entry of ``shards.sets.SETS``.
         samples: number of samples of all shards together.
         phantom: made from the phantom, so figures measured on it are smoke figures.
-        identity: everything that determines the samples: sources, grid, seed, generator configuration.
-        label_digest: SHA-256 over shape and bytes of all labels in order (:func:`label_digest`).
+        identity: everything that determines the samples: sources, grid, seed, generator configuration,
+            digest of the label bank.
+        made_with: versions and device that made them: what the last bits of rendered images depend on.
+        label_digest: SHA-256 of all labels in order (:func:`label_digest`).
         left_out: series that were asked for and could not be read, each ``{"source", "reason"}``.
         shards: the files in order; all but the last hold equally many samples.
     """
 
-    schema: int
     name: str
     samples: int
     phantom: bool
     identity: dict[str, Any]
+    made_with: dict[str, str]
     label_digest: str
     left_out: list[dict[str, str]]
     shards: tuple[ShardEntry, ...]
@@ -59,28 +66,60 @@ class Manifest:
         return digest_of(self.identity)
 
 
-def save_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write ``folder/manifest.json`` atomically."""
-    write_text(folder / MANIFEST, json.dumps(asdict(manifest), indent=1, sort_keys=True) + "\n")
+def manifest_json(manifest: Manifest) -> dict[str, Any]:
+    """A manifest as it is stored."""
+    # Through text, because what it is compared with later comes from text: tuples become lists.
+    fields: dict[str, Any] = json.loads(json.dumps(asdict(manifest)))
+    return {"format": FORMAT, "version": VERSION, **fields}
 
 
-def load_manifest(folder: Path) -> Manifest:
-    """Read ``folder/manifest.json``.
+def save_manifest(place: Place, manifest: Manifest) -> None:
+    """Write ``manifest.json``: from now on the set is complete."""
+    text = json.dumps(manifest_json(manifest), indent=1, sort_keys=True) + "\n"
+    place.write(MANIFEST, text.encode())
+
+
+def has_manifest(place: Place) -> bool:
+    """Whether a complete set lies there."""
+    return place.size(MANIFEST) is not None
+
+
+def load_manifest(place: Place) -> Manifest:
+    """Read ``manifest.json``.
 
     Raises:
-        ShardError: missing, not JSON, or of another schema.
+        ShardError: missing, not a manifest, of a version that this reader does not know, or at odds with
+            its schema or itself; the text says what.
+        OSError: it cannot be read.
     """
-    path = Path(folder) / MANIFEST
+    where = place / MANIFEST
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(fields, dict) or fields.get("schema") != SCHEMA:
-            raise ShardError(f"{path}: not a manifest of schema {SCHEMA}; make the set again")
-        entries = tuple(ShardEntry(**entry) for entry in fields.pop("shards"))
-        return Manifest(shards=entries, **fields)
+        content = place.read(MANIFEST)
     except FileNotFoundError:
-        raise ShardError(f"{folder}: no complete set here ({MANIFEST} is missing); run make shards") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise ShardError(f"{path}: broken manifest ({error})") from None
+        raise ShardError(f"{place}: no complete set here ({MANIFEST} is missing); run make shards") from None
+    try:
+        fields = json.loads(content)
+    except ValueError as error:
+        raise ShardError(f"{where}: broken manifest ({error})") from None
+    if not isinstance(fields, dict):
+        raise ShardError(f"{where}: not a manifest; an object is expected")
+    version = fields.get("version", fields.get("schema"))
+    if fields.get("format", FORMAT) != FORMAT or version != VERSION:
+        found = f"{fields.get('format', 'an unnamed format')}, version {version}"
+        raise ShardError(
+            f"{where}: {found}; this reader knows {FORMAT}, version {VERSION}; make the set again, or read "
+            "it with the release that wrote it"
+        )
+    if wrong := problem(fields, "manifest"):
+        raise ShardError(f"{where}: broken manifest ({wrong})")
+    entries = tuple(ShardEntry(**entry) for entry in fields["shards"])
+    names = ("name", "samples", "phantom", "identity", "made_with", "label_digest", "left_out")
+    manifest = Manifest(shards=entries, **{name: fields[name] for name in names})
+    if sum(entry.samples for entry in entries) != manifest.samples:
+        raise ShardError(f"{where}: broken manifest (its shards do not hold {manifest.samples} samples)")
+    if len({entry.name for entry in entries}) != len(entries):
+        raise ShardError(f"{where}: broken manifest (a shard is named twice)")
+    return manifest
 
 
 def digest_of(value: Any) -> str:
@@ -88,13 +127,15 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def label_digest(labels: Iterable[np.ndarray]) -> str:
-    """SHA-256 over the shape and bytes of uint8 label maps ``(H, W)`` in order."""
-    digest = hashlib.sha256()
-    for label in labels:
-        digest.update(repr(label.shape).encode())
-        digest.update(np.ascontiguousarray(label).tobytes())
-    return digest.hexdigest()
+def label_digest(digests: Iterable[str]) -> str:
+    """Digest of a row of label maps: SHA-256 over the hexadecimal SHA-256 of each ``label.npy`` in order.
+
+    It does not depend on how the row is cut into shards.
+    """
+    whole = hashlib.sha256()
+    for digest in digests:
+        whole.update(digest.encode())
+    return whole.hexdigest()
 
 
 def identity_difference(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> str | None:

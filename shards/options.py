@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from gen import GeneratorConfig, config_from_text, preset
+from shards.places import Place, open_place
 from shards.slices import SLICE_STEP_MM, Grid
 
 DEFAULT_DATA_DIR = Path("data")
@@ -19,8 +20,8 @@ class ShardOptions:
     """Folder in SPIDER layout: images and masks. Where the default holds none, the phantom is used."""
     labels_dir: Path | None = None
     """Folder in SPIDER layout with the label maps of Model A (masks suffice); default: the data folder."""
-    shards_dir: Path = Path("data/shards")
-    """Where the sets are written, one folder each."""
+    shards_dir: str = "data/shards"
+    """Folder or URL (http, https, s3, or what else fsspec knows) of the sets, each in a folder of its own."""
     split: Path | None = None
     """JSON file with the patients of train, validation and test; default: split.json beside the sets."""
     use_dummy_data: bool = False
@@ -36,6 +37,8 @@ class ShardOptions:
     """Samples in each shard file (the last one may hold fewer)."""
     synthetic_samples: int = 512
     """Size of the set of rendered samples."""
+    render_batch: int = 16
+    """Samples rendered at once; the bytes do not depend on it."""
     preset: str = "spine"
     """Configuration of the generator: spine, random, t1, t2, synthseg, or a YAML or JSON file with what
     changes against spine (python -m gen --format yaml prints all of it)."""
@@ -47,7 +50,7 @@ class ShardOptions:
     """Replace sets that were made from other data or with other options, instead of stopping."""
 
     def __post_init__(self) -> None:
-        for name in ("samples_per_shard", "synthetic_samples"):
+        for name in ("samples_per_shard", "synthetic_samples", "render_batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} must be at least 1")
         self.generator()
@@ -74,6 +77,11 @@ class ShardOptions:
         return replace(config, spacing_mm=self.grid.spacing_mm)
 
     @property
-    def split_file(self) -> Path:
-        """The split file."""
-        return self.split or self.shards_dir / "split.json"
+    def place(self) -> Place:
+        """Where the sets lie."""
+        return open_place(self.shards_dir)
+
+    @property
+    def split_file(self) -> str:
+        """Path or URL of the split file."""
+        return f"{self.place}/split.json" if self.split is None else str(self.split)

@@ -1,12 +1,9 @@
 """Reading a set: every shard is checked against the manifest before its first sample is handed on.
 
-The order of an epoch is a pure function of (seed, epoch, position). Ranks take every ``world``-th position,
-so each sample is seen once per epoch by any number of ranks, and a position is all there is to resume from.
+The order is a pure function of (seed, position), see ``shards.order``: each sample is seen once per epoch by
+any number of ranks and workers, and a position is all there is to resume from.
 """
 
-import hashlib
-import io
-import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from shards.manifest import Manifest, ShardEntry, load_manifest
-from shards.sample import Sample, ShardError, decode
+from shards.ahead import read_ahead
+from shards.cache import ShardCache, WrongContent, checked_content, default_cache
+from shards.damage import named_samples, shard_damage
+from shards.manifest import Manifest, load_manifest
+from shards.order import Order, Places, Reader
+from shards.places import Place, open_place
+from shards.sample import Sample, ShardError, sample_key
+from shards.tar import unpack
 
-# Shards whose samples are mixed with each other in an epoch: bounds the memory of a reader.
-SHUFFLE_WINDOW = 4
+_TOLD = 3
+"""Lines about damage in an error; the command verify tells all."""
+_MEND = "make the set again"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,39 +40,51 @@ class SampleArrays:
     records: list[dict[str, Any]]
 
 
-def open_set(path: Path | str) -> "ShardSet":
+def open_set(where: Path | str | Place, cache: ShardCache | None = None) -> "ShardSet":
     """Open a complete set.
+
+    Args:
+        where: its folder, or a URL of ``http``, ``https``, ``s3`` or anything else that fsspec knows.
+        cache: local copies of the shards of a URL; by default :func:`shards.cache.default_cache`.
 
     Raises:
         ShardError: there is no manifest, or not one of this version.
+        OSError: the place cannot be read.
+        ValueError: a URL that cannot be used.
     """
-    return ShardSet(Path(path), load_manifest(Path(path)))
+    place = open_place(where)
+    if cache is None and place.path is None:
+        cache = default_cache()
+    return ShardSet(place, load_manifest(place), cache)
 
 
 class ShardSet:
-    """A complete set on disk.
+    """A complete set.
 
     Attributes:
-        path: its folder.
+        place: where it lies.
         manifest: what it holds.
     """
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
-        self.path = path
+    def __init__(self, place: Place, manifest: Manifest, cache: ShardCache | None = None) -> None:
+        self.place = place
         self.manifest = manifest
+        self._cache = cache
+        self._first = np.cumsum([0, *(entry.samples for entry in manifest.shards)])
 
     def __len__(self) -> int:
         """Number of samples."""
         return self.manifest.samples
 
     def samples(self) -> Iterator[Sample]:
-        """All samples in stored order, one shard in memory at a time.
+        """All samples in stored order.
 
         Raises:
             ShardError: a shard is missing or is not the one that was written.
+            OSError: a shard cannot be read.
         """
-        for entry in self.manifest.shards:
-            yield from self._load(entry)
+        rows = (np.arange(entry.samples) for entry in self.manifest.shards)
+        yield from self._read(Places(np.full(len(row), shard), row) for shard, row in enumerate(rows))
 
     def read(self) -> SampleArrays:
         """All samples at once, in stored order.
@@ -77,7 +93,7 @@ class ShardSet:
             ShardError: the set is empty, a shard is broken, or its samples differ in shape.
         """
         if not len(self):
-            raise ShardError(f"{self.path}: the set is empty")
+            raise ShardError(f"{self.place}: the set is empty")
         labels = images = None
         records = []
         for index, sample in enumerate(self.samples()):
@@ -85,7 +101,7 @@ class ShardSet:
                 labels = np.empty((len(self), *sample.label.shape), dtype=np.uint8)
                 images = None if sample.image is None else np.empty(labels.shape, dtype=np.float16)
             if sample.label.shape != labels.shape[1:] or (sample.image is None) != (images is None):
-                raise ShardError(f"{self.path}: sample {sample.key} is unlike the first one of the set")
+                raise ShardError(f"{self.place}: sample {sample.key} is unlike the first one of the set")
             labels[index] = sample.label
             if images is not None:
                 images[index] = sample.image
@@ -93,87 +109,68 @@ class ShardSet:
         assert labels is not None
         return SampleArrays(images, labels, records)
 
-    def order(self, seed: int, epoch: int) -> np.ndarray:
-        """Place in the set of every position of an epoch, int64, shape ``(N,)``: a permutation."""
-        return np.concatenate([places for _, places in self._windows(seed, epoch)] or [np.zeros(0, np.int64)])
+    def order(self, seed: int) -> Order:
+        """The order of the samples for a seed."""
+        return Order([entry.samples for entry in self.manifest.shards], seed)
 
-    def epoch(self, seed: int, epoch: int, rank: int = 0, world: int = 1, start: int = 0) -> Iterator[Sample]:
-        """The samples of one epoch that fall to one rank, shuffled.
+    def stream(
+        self, seed: int, start: int = 0, stop: int | None = None, reader: Reader | None = None
+    ) -> Iterator[Sample]:
+        """Shuffled samples, epoch after epoch; shards to come are read and checked in the background.
 
         Args:
-            seed: seed of the run.
-            epoch: number of the epoch; each has its own order.
-            rank: this rank, 0..world-1. It takes the positions ``rank, rank + world, ...``.
-            world: number of ranks.
-            start: position of all ranks together to go on from, to resume within an epoch.
+            seed: seed of the order.
+            start: position to go on from, counted over epochs: the samples that all readers have had.
+            stop: position to end before; None to go on for ever.
+            reader: which of the positions; all of them by default.
 
         Raises:
-            ValueError: rank outside of the world.
+            ValueError: an endless stream of an empty set, or a position or seed that is negative.
             ShardError: a shard is missing or is not the one that was written.
+            OSError: a shard cannot be read.
         """
-        if not 0 <= rank < world:
-            raise ValueError(f"rank {rank} is outside 0..{world - 1}")
-        first = np.cumsum([0, *(entry.samples for entry in self.manifest.shards)])
-        position = 0
-        for shards, places in self._windows(seed, epoch):
-            positions = np.arange(position, position + len(places))
-            mine = places[(positions % world == rank) & (positions >= start)]
-            position += len(places)
-            if not len(mine):
-                continue
-            loaded = {shard: list(self._load(self.manifest.shards[shard])) for shard in shards}
-            for place in mine:
-                shard = int(np.searchsorted(first, place, side="right")) - 1
-                yield loaded[shard][int(place - first[shard])]
+        yield from self._read(self.order(seed).stream(start, stop, reader))
 
-    def _windows(self, seed: int, epoch: int) -> Iterator[tuple[list[int], np.ndarray]]:
-        """Groups of shards in this epoch's order, each with its samples' places in this epoch's order."""
-        entries = self.manifest.shards
-        first = np.cumsum([0, *(entry.samples for entry in entries)])
-        # Raw bits, not Generator.permutation: the bit stream is fixed for ever, the method is not.
-        bits = np.random.PCG64(np.random.SeedSequence([seed, epoch]))
-        shard_order = np.argsort(np.asarray(bits.random_raw(len(entries))), kind="stable")
-        for start in range(0, len(entries), SHUFFLE_WINDOW):
-            shards = [int(shard) for shard in shard_order[start : start + SHUFFLE_WINDOW]]
-            places = np.concatenate([np.arange(first[shard], first[shard + 1]) for shard in shards])
-            yield shards, places[np.argsort(np.asarray(bits.random_raw(len(places))), kind="stable")]
+    def epoch(self, seed: int, epoch: int, rank: int = 0, world: int = 1) -> Iterator[Sample]:
+        """The samples of one epoch that fall to one rank; as :meth:`stream`."""
+        first = epoch * len(self)
+        yield from self.stream(seed, first, first + len(self), Reader(rank=rank, world=world))
 
-    def _load(self, entry: ShardEntry) -> Iterator[Sample]:
-        path = self.path / entry.name
+    def load(self, shard: int) -> list[Sample]:
+        """The samples of one shard, by its number, checked.
+
+        Raises:
+            ShardError: it is missing or is not the one that was written; the text names what is lost.
+            OSError: it cannot be read.
+        """
+        entry = self.manifest.shards[shard]
         try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise ShardError(f"{path}: cannot be read ({error.strerror}); make the set again") from None
-        if len(content) != entry.bytes:
-            raise ShardError(f"{path}: {len(content)} bytes instead of {entry.bytes}; make the set again")
-        if hashlib.sha256(content).hexdigest() != entry.sha256:
-            raise ShardError(f"{path}: its content is not what was written (SHA-256); make the set again")
-        yield from read_tar(content, str(path))
+            samples = list(unpack(self._content(shard)))
+            if len(samples) != entry.samples:
+                raise ShardError(f"{len(samples)} samples instead of {entry.samples}")
+        except ShardError as error:
+            raise ShardError(f"{self.place / entry.name}: {error}") from None
+        return samples
 
+    def keys(self, shard: int) -> list[str]:
+        """Keys of the samples of one shard, by its number."""
+        return [sample_key(index) for index in range(self._first[shard], self._first[shard + 1])]
 
-def read_tar(content: bytes, name: str) -> Iterator[Sample]:
-    """The samples of a shard's bytes, in order.
+    def _read(self, windows: Iterator[Places]) -> Iterator[Sample]:
+        for places, shards in read_ahead(windows, self.load):
+            for shard, row in zip(places.shards.tolist(), places.rows.tolist(), strict=True):
+                yield shards(shard)[row]
 
-    Args:
-        content: the whole file.
-        name: what to call it in errors.
-
-    Raises:
-        ShardError: not a tar, or not one of samples.
-    """
-    try:
-        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
-            key, files = "", dict[str, bytes]()
-            for entry in tar:
-                entry_key, _, extension = entry.name.partition(".")
-                if entry_key != key and files:
-                    yield decode(key, files)
-                    files = {}
-                stream = tar.extractfile(entry)
-                if stream is None:
-                    raise ShardError(f"{entry.name} is not a plain file")
-                key, files[extension] = entry_key, stream.read()
-            if files:
-                yield decode(key, files)
-    except (tarfile.TarError, ShardError) as error:
-        raise ShardError(f"{name}: {error}") from None
+    def _content(self, shard: int) -> bytes:
+        """The bytes of a shard, checked."""
+        entry = self.manifest.shards[shard]
+        try:
+            if self._cache is not None:
+                return self._cache.fetch(entry.sha256, entry.bytes, lambda: self.place.read(entry.name))
+            return checked_content(self.place.read(entry.name), entry.sha256, entry.bytes)
+        except FileNotFoundError:
+            raise ShardError(f"is missing, and with it {named_samples(self.keys(shard))}; {_MEND}") from None
+        except WrongContent as error:
+            damage = shard_damage(error.content, entry, self.keys(shard))[2]
+            more = f" and {len(damage) - _TOLD} more" if len(damage) > _TOLD else ""
+            raise ShardError(f"{'; '.join(damage[:_TOLD])}{more}; {_MEND}") from None

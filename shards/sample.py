@@ -1,36 +1,64 @@
 """One sample of a shard and its three files: ``KEY.image.npy``, ``KEY.label.npy``, ``KEY.json``."""
 
+import functools
+import hashlib
 import io
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 IMAGE, LABEL, RECORD = "image.npy", "label.npy", "json"
 KEY_DIGITS = 8
+DIGESTS = "sha256"
+"""Last entry of a stored record: SHA-256 by extension, of ``json`` that of the record without this entry."""
+
+_SEAL = f'"{DIGESTS}": {{'.encode()
+
+_MAGIC = np.lib.format.magic(1, 0)
+_PREFIX = len(_MAGIC) + 2
 
 
 class ShardError(ValueError):
     """A shard, manifest or set that cannot be used; the text is one line that names it."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Sample:
     """A slice with its label and where it comes from.
 
     Attributes:
         key: its name in the shard, digits only: WebDataset cuts names at the first dot.
-        image: float16 in [0, 1], shape ``(H, W)``; None in sets of label maps.
-        label: dense codes, uint8, shape ``(H, W)``.
-        record: JSON-able facts. Slices of a series: ``source``, ``patient``, ``contrast``, ``slice``,
-            ``spacing_mm``. Synthetic samples: ``index``, ``seed``, ``params``, ``source``, ``patient``.
+        image: float16 in [0, 1], shape ``(H, W)``; None in sets of label maps. Read-only if it was read.
+        label: dense codes, uint8, shape ``(H, W)``. Read-only if it was read.
+        record: JSON-able facts (``shards/schemas/record.json``); parsed when it is first asked for.
     """
 
-    key: str
-    image: np.ndarray | None
-    label: np.ndarray
-    record: dict[str, Any]
+    __slots__ = ("_record", "image", "key", "label")
+
+    def __init__(
+        self, key: str, image: np.ndarray | None, label: np.ndarray, record: dict[str, Any] | bytes
+    ) -> None:
+        self.key = key
+        self.image = image
+        self.label = label
+        self._record = record
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The record.
+
+        Raises:
+            ShardError: it is not a JSON object.
+        """
+        if not isinstance(self._record, dict):
+            try:
+                self._record = json.loads(self._record)
+            except (ValueError, RecursionError) as error:
+                raise ShardError(f"sample {self.key}: {RECORD}: {error}") from None
+            if not isinstance(self._record, dict):
+                raise ShardError(f"sample {self.key}: {RECORD}: not an object")
+        return self._record
 
 
 def sample_key(index: int) -> str:
@@ -39,27 +67,42 @@ def sample_key(index: int) -> str:
 
 
 def encode(sample: Sample) -> dict[str, bytes]:
-    """The files of a sample, extension to content; equal samples give equal bytes."""
+    """The files of a sample, extension to content; equal samples give equal bytes.
+
+    The record gains the entry ``DIGESTS``, so that damage can be told sample by sample.
+    """
     files = {} if sample.image is None else {IMAGE: _npy(sample.image.astype(np.float16, copy=False))}
     files[LABEL] = _npy(sample.label.astype(np.uint8, copy=False))
-    files[RECORD] = to_json(sample.record).encode()
+    facts = to_json({name: value for name, value in sample.record.items() if name != DIGESTS}).encode()
+    digests = {
+        name: hashlib.sha256(content).hexdigest() for name, content in (files | {RECORD: facts}).items()
+    }
+    seal = _SEAL + to_json(digests)[1:].encode()
+    files[RECORD] = facts[:-1] + (b", " if len(facts) > 2 else b"") + seal + b"}"
     return files
 
 
-def decode(key: str, files: dict[str, bytes]) -> Sample:
-    """The sample of these files.
+def file_digests(files: Mapping[str, memoryview]) -> dict[str, str]:
+    """SHA-256 of the files of a sample as its record lists them."""
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    if RECORD in files:
+        content = bytes(files[RECORD])
+        facts = content[: max(0, content.rfind(_SEAL))].removesuffix(b", ") + b"}"
+        digests[RECORD] = hashlib.sha256(facts).hexdigest()
+    return digests
+
+
+def decode(key: str, files: Mapping[str, memoryview]) -> Sample:
+    """The sample of these files, without copying them.
 
     Raises:
         ShardError: a file is missing or is not what it should be. Nothing is ever unpickled.
     """
-    unknown = files.keys() - {IMAGE, LABEL, RECORD}
-    if unknown or LABEL not in files or RECORD not in files:
+    label, record = files.get(LABEL), files.get(RECORD)
+    if label is None or record is None or len(files) > 2 + (IMAGE in files):
         raise ShardError(f"sample {key} has the files {sorted(files)}; {LABEL} and {RECORD} are needed")
-    try:
-        image = _array(files[IMAGE], np.float16) if IMAGE in files else None
-        return Sample(key, image, _array(files[LABEL], np.uint8), json.loads(files[RECORD]))
-    except ValueError as error:
-        raise ShardError(f"sample {key}: {error}") from None
+    image = _array(key, IMAGE, files[IMAGE], np.float16) if IMAGE in files else None
+    return Sample(key, image, _array(key, LABEL, label, np.uint8), bytes(record))
 
 
 def to_json(value: Any) -> str:
@@ -73,8 +116,28 @@ def _npy(array: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _array(content: bytes, dtype: type) -> np.ndarray:
-    array = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
-    if array.dtype != dtype or array.ndim != 2:
-        raise ValueError(f"{array.dtype} array of {array.ndim} axes where 2D {np.dtype(dtype)} is expected")
-    return array
+def _array(key: str, extension: str, content: memoryview, dtype: type) -> np.ndarray:
+    try:
+        start = _PREFIX + int.from_bytes(content[len(_MAGIC) : _PREFIX], "little")
+        found, shape = _header(bytes(content[:start]))
+        if found != dtype or len(shape) != 2:
+            want = f"2D {np.dtype(dtype)}"
+            raise ValueError(f"{found} array of {len(shape)} axes where {want} is expected")
+        return np.frombuffer(content, dtype, offset=start).reshape(shape)
+    except ValueError as error:
+        raise ShardError(f"sample {key}: {extension}: {error}") from None
+
+
+@functools.lru_cache(maxsize=64)
+def _header(content: bytes) -> tuple[np.dtype, tuple[int, ...]]:
+    """Kind and shape of an array in NumPy's format, version 1.0; the samples of a set share a few headers."""
+    if not content.startswith(_MAGIC):
+        raise ValueError("not an array in NumPy's format 1.0")
+    try:
+        shape, by_columns, dtype = np.lib.format.read_array_header_1_0(io.BytesIO(content[len(_MAGIC) :]))
+    except Exception as error:
+        # NumPy does not say what its reader may raise: a tokenizer's errors are among it.
+        raise ValueError(f"its header cannot be read ({error})") from None
+    if by_columns or min(shape, default=1) < 1:
+        raise ValueError("stored by columns where rows are expected, or without any")
+    return dtype, shape

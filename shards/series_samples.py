@@ -7,20 +7,21 @@ the row of parts into shards. A killed run goes on at the first part that is mis
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from shards.atomic import write_text
 from shards.folder import Series, SpiderError
 from shards.options import ShardOptions
-from shards.read import read_tar
-from shards.sample import Sample, sample_key
+from shards.places import Place, open_place
+from shards.provenance import made_with
+from shards.sample import Sample, sample_key, to_json
 from shards.slices import annotated, image_slices, label_slices
 from shards.spider import check_pair, read_image, read_mask
+from shards.tar import unpack
 from shards.workers import Workers
 from shards.write import write_shard
 
@@ -43,7 +44,7 @@ class SeriesSamples:
         self._options = options
         # Images are measured on whatever they show; only maps to learn from may be chosen.
         self._least_area_cm2 = 0.0 if images else options.least_area_cm2
-        self._parts = Path()
+        self._parts = open_place(Path())
         self._first = [0]
         self._last_read: tuple[int, list[Sample]] = (-1, [])
         self.left_out: list[dict[str, str]] = []
@@ -66,11 +67,15 @@ class SeriesSamples:
             "least_area_cm2": self._least_area_cm2,
         }
 
-    def prepare(self, parts: Path, workers: Workers, title: str) -> None:
+    def made_with(self) -> dict[str, str]:
+        """Versions that the values of resampled slices depend on."""
+        return made_with()
+
+    def prepare(self, parts: Place, workers: Workers, title: str) -> None:
         """Write this worker's parts; afterwards the number of samples is known.
 
         Args:
-            parts: folder for the parts.
+            parts: where the parts go.
             workers: who shares the work.
             title: what the progress bar says.
 
@@ -79,11 +84,12 @@ class SeriesSamples:
         """
         self._parts = parts
         mine = workers.share(self._series)
+        made = {}
         for series in tqdm(mine, desc=title, unit="series", disable=workers.rank != 0 or not mine):
-            self._make_part(series)
-        workers.barrier()
+            made[series.stem] = self._make_part(series)
+        parts_of = {stem: part for others in workers.gather(made) for stem, part in others.items()}
         for series in self._series:
-            part = json.loads(self._file(series, "json").read_text(encoding="utf-8"))
+            part = parts_of[series.stem]
             self._first.append(self._first[-1] + part["samples"])
             if part["reason"] is not None:
                 self.left_out.append({"source": series.stem, "reason": part["reason"]})
@@ -91,8 +97,12 @@ class SeriesSamples:
     def __len__(self) -> int:
         return self._first[-1]
 
-    def samples(self, start: int, stop: int) -> Iterator[Sample]:
+    def begin(self, start: int, stop: int) -> Callable[[], Iterable[Sample]]:
         """Samples ``start`` to ``stop`` (excluded) of the whole row."""
+        samples = list(self._row(start, stop))
+        return lambda: samples
+
+    def _row(self, start: int, stop: int) -> Iterator[Sample]:
         series = int(np.searchsorted(self._first, start, side="right")) - 1
         for index in range(start, stop):
             while index >= self._first[series + 1]:
@@ -100,29 +110,29 @@ class SeriesSamples:
             part = self._read_part(series)[index - self._first[series]]
             yield Sample(sample_key(index), part.image, part.label, part.record)
 
-    def _file(self, series: Series, suffix: str) -> Path:
-        return self._parts / f"{series.stem}.{suffix}"
-
     def _read_part(self, series: int) -> list[Sample]:
         if self._last_read[0] != series:
-            path = self._file(self._series[series], "tar")
-            self._last_read = (series, list(read_tar(path.read_bytes(), str(path))))
+            self._last_read = (series, list(unpack(self._parts.read(f"{self._series[series].stem}.tar"))))
         return self._last_read[1]
 
-    def _make_part(self, series: Series) -> None:
-        summary = self._file(series, "json")
-        if summary.is_file() and self._options.skip_bad:
-            return
-        if summary.is_file() and json.loads(summary.read_text(encoding="utf-8"))["reason"] is None:
-            return
+    def _make_part(self, series: Series) -> dict[str, Any]:
+        """Number of samples, and why there are none; what a killed run made is used."""
+        summary = f"{series.stem}.json"
+        if self._parts.size(summary) is not None:
+            made: dict[str, Any] = json.loads(self._parts.read(summary))
+            if made["reason"] is None or self._options.skip_bad:
+                return made
         count, reason = 0, None
         try:
-            count = write_shard(self._file(series, "tar"), self._slices(series))
+            packed = write_shard(self._parts, f"{series.stem}.tar", self._slices(series))
+            count = len(packed.label_digests)
         except SpiderError as error:
             if not self._options.skip_bad:
                 raise
             reason = f"{error.path.name}: {error.reason}"
-        write_text(summary, json.dumps({"samples": count, "reason": reason}))
+        made = {"samples": count, "reason": reason}
+        self._parts.write(summary, to_json(made).encode())
+        return made
 
     def _slices(self, series: Series) -> Iterator[Sample]:
         assert series.mask is not None

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shards.build import build_set, clear_set
+from shards.build import UNFINISHED, build_set, clear_set, clear_unfinished
 from shards.folder import Series, SpiderError, find_series, has_layout
-from shards.manifest import MANIFEST, SCHEMA, Manifest, identity_difference, load_manifest
+from shards.manifest import VERSION, Manifest, has_manifest, identity_difference, load_manifest
 from shards.options import DEFAULT_DATA_DIR, ShardOptions
 from shards.phantom_folder import PHANTOM_FOLDER, ensure_data, is_phantom
+from shards.places import Place
 from shards.sample import ShardError
 from shards.series_samples import SeriesSamples
 from shards.split import OVERVIEW, Split, load_or_make_split
@@ -32,11 +33,11 @@ _SLICES = {
     "real_t1_val": _Kind(part="validation", contrast="t1"),
     "real_t2_val": _Kind(part="validation", contrast="t2"),
 }
-_SYNTHETIC, _BANK = "synthetic", "labels"
+_SYNTHETIC, BANK = "synthetic", "labels"
 SETS = ("labels", "labels_val", _SYNTHETIC, "real_t1_train", "real_t1_val", "real_t2_val")
 
 
-def ensure_sets(names: Iterable[str], options: ShardOptions, workers: Workers = ALONE) -> dict[str, Path]:
+def ensure_sets(names: Iterable[str], options: ShardOptions, workers: Workers = ALONE) -> dict[str, Place]:
     """Build the sets that are missing and return the folders of all.
 
     A set that is complete is used, and compared first with what is asked for. Where the default data folder
@@ -49,7 +50,7 @@ def ensure_sets(names: Iterable[str], options: ShardOptions, workers: Workers = 
         workers: processes that call this together and share the work.
 
     Returns:
-        Folder of every set in ``names`` and of those they are made of.
+        Place of every set in ``names`` and of those they are made of.
 
     Raises:
         SpiderError: a folder or a series cannot be read.
@@ -59,35 +60,35 @@ def ensure_sets(names: Iterable[str], options: ShardOptions, workers: Workers = 
     wanted = set(names)
     if unknown := wanted - set(SETS):
         raise ShardError(f"no set is called {', '.join(sorted(unknown))}; there are {', '.join(SETS)}")
-    wanted |= {_BANK} if _SYNTHETIC in wanted else set()
-    folders = {name: options.shards_dir / name for name in SETS if name in wanted}
-    with one_builder(options.shards_dir, workers):
-        _Session(options, workers, folders).run()
+    wanted |= {BANK} if _SYNTHETIC in wanted else set()
+    places = {name: options.place / name for name in SETS if name in wanted}
+    with one_builder(options.place, workers):
+        _Session(options, workers, places).run()
         workers.barrier()
-    return folders
+    return places
 
 
 class _Session:
     """One call of :func:`ensure_sets`."""
 
-    def __init__(self, options: ShardOptions, workers: Workers, folders: dict[str, Path]) -> None:
+    def __init__(self, options: ShardOptions, workers: Workers, places: dict[str, Place]) -> None:
         self._options = options
         self._workers = workers
-        self._folders = folders
+        self._places = places
         self._errors: dict[str, SpiderError] = {}
 
     def run(self) -> None:
         data_dir, labels_dir = self._sources()
         if data_dir is None and labels_dir is None:
-            for folder in self._folders.values():
-                self._report_unchecked(folder)
+            for place in self._places.values():
+                self._report_unchecked(place)
             return
         found = {path: self._find(path) for path in (data_dir, labels_dir) if path is not None}
         split = self._split(found)
-        for name, folder in self._folders.items():
+        for name, place in self._places.items():
             path = labels_dir if _needs_masks_only(name) else data_dir
             if path is None:
-                self._report_unchecked(folder)
+                self._report_unchecked(place)
             else:
                 self._ensure(name, found[path], split, is_phantom(path))
         for error in self._errors.values():
@@ -96,10 +97,10 @@ class _Session:
     def _sources(self) -> tuple[Path | None, Path | None]:
         """The folders of images and of label maps; None where nothing is needed from it."""
         options = self._options
-        missing = {name for name, folder in self._folders.items() if not (folder / MANIFEST).is_file()}
-        masks_only = {name for name in self._folders if _needs_masks_only(name)}
+        missing = {name for name, place in self._places.items() if not has_manifest(place)}
+        masks_only = {name for name in self._places if _needs_masks_only(name)}
         own_labels = options.labels_dir is not None
-        from_data = self._folders.keys() - masks_only if own_labels else self._folders.keys()
+        from_data = self._places.keys() - masks_only if own_labels else self._places.keys()
         standard = options.data_dir == DEFAULT_DATA_DIR and not has_layout(options.data_dir)
         data_dir = None
         if from_data and not (standard and not options.use_dummy_data and not from_data & missing):
@@ -132,61 +133,70 @@ class _Session:
         overview = next((path / OVERVIEW for path in folders if (path / OVERVIEW).is_file()), None)
         if self._options.split is not None and not self._options.split.is_file():
             self._workers.say(f"{self._options.split} is not there yet: making it")
-        if self._workers.rank == 0:
-            load_or_make_split(self._options.split_file, patients, overview, self._options.seed)
-        self._workers.barrier()
-        return load_or_make_split(self._options.split_file, patients, overview, self._options.seed)
+        return self._workers.from_first(
+            lambda: load_or_make_split(self._options.split_file, patients, overview, self._options.seed)
+        )
 
     def _ensure(self, name: str, series: list[Series], split: Split, phantom: bool) -> None:
-        folder = self._folders[name]
+        place = self._places[name]
         source: SyntheticSamples | SeriesSamples
         if name == _SYNTHETIC:
-            source = SyntheticSamples(self._folders[_BANK], self._options)
+            source = SyntheticSamples(self._places[BANK], self._options)
         else:
             kind = _SLICES[name]
             chosen = [s for s in series if s.patient in split.part(kind.part) and _fits(s, kind)]
             source = SeriesSamples(chosen, kind.contrast is not None, self._options)
         identity: dict[str, Any] = {
-            "schema": SCHEMA,
+            "version": VERSION,
             "set": name,
             "samples_per_shard": self._options.samples_per_shard,
             **source.identity(),
         }
-        if (folder / MANIFEST).is_file():
-            difference = identity_difference(identity, load_manifest(folder).identity)
-            if difference is None:
-                self._report(folder, "complete")
-                return
-            if not self._options.rebuild:
-                raise ShardError(
-                    f"{folder}: was made with other {difference}; "
-                    "take another --shards-dir, or --rebuild to replace it"
-                )
-            self._workers.barrier()
-            if self._workers.rank == 0:
-                clear_set(folder)
+        if self._workers.from_first(lambda: self._is_complete(place, identity)):
+            self._report(place, "complete")
+            return
         build_set(
-            folder,
+            place,
             source,
             identity,
             phantom=phantom,
             samples_per_shard=self._options.samples_per_shard,
             workers=self._workers,
         )
-        self._report(folder, "wrote")
+        self._report(place, "wrote")
 
-    def _report_unchecked(self, folder: Path) -> None:
+    def _is_complete(self, place: Place, identity: dict[str, Any]) -> bool:
+        """Whether the wanted set is there; one that is to be replaced is removed."""
+        if not has_manifest(place):
+            return False
+        difference = identity_difference(identity, load_manifest(place).identity)
+        if difference is None:
+            if place.path is not None and (place.path / UNFINISHED).exists():
+                # The writer was killed between its last two steps.
+                clear_unfinished(place)
+            return True
+        if not self._options.rebuild:
+            raise ShardError(
+                f"{place}: was made with other {difference}; "
+                "take another --shards-dir, or --rebuild to replace it"
+            )
+        clear_set(place)
+        return False
+
+    def _report_unchecked(self, place: Place) -> None:
         """A complete set whose sources are not here; that it has the wanted grid can still be seen."""
-        grid = load_manifest(folder).identity.get("grid")
+        grid = load_manifest(place).identity.get("grid")
         if grid is not None and grid != self._options.grid.to_json():
-            raise ShardError(f"{folder}: was made with another grid; take another --shards-dir")
-        self._report(folder, "complete")
+            raise ShardError(f"{place}: was made with another grid; take another --shards-dir")
+        self._report(place, "complete")
 
-    def _report(self, folder: Path, what: str) -> None:
-        manifest = load_manifest(folder)
-        self._workers.say(_summary(folder, manifest, what))
+    def _report(self, place: Place, what: str) -> None:
+        if self._workers.rank != 0:
+            return
+        manifest = load_manifest(place)
+        print(_summary(place, manifest, what), flush=True)
         for entry in manifest.left_out:
-            self._workers.say(f"  left out: {entry['source']} ({entry['reason']})")
+            print(f"  left out: {entry['source']} ({entry['reason']})", flush=True)
 
 
 def _needs_masks_only(name: str) -> bool:
@@ -199,8 +209,8 @@ def _fits(series: Series, kind: _Kind) -> bool:
     return kind.contrast is None or (series.contrast == kind.contrast and series.image is not None)
 
 
-def _summary(folder: Path, manifest: Manifest, what: str) -> str:
+def _summary(place: Place, manifest: Manifest, what: str) -> str:
     size = sum(entry.bytes for entry in manifest.shards) / 1e6
     origin = " (phantom)" if manifest.phantom else ""
     counts = f"{manifest.samples} samples in {len(manifest.shards)} shards, {size:.1f} MB"
-    return f"{what} {folder}{origin}: {counts}"
+    return f"{what} {place}{origin}: {counts}"

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from shards.atomic import write_text
 from shards.folder import SpiderError, patient_key
+from shards.places import Place, open_place
 
 PARTS = ("train", "validation", "test")
 OVERVIEW = "overview.csv"
@@ -46,7 +46,7 @@ class Split:
 
 
 def load_or_make_split(
-    path: Path, patients: Iterable[str], overview: Path | None = None, seed: int = 0
+    file: Path | str, patients: Iterable[str], overview: Path | None = None, seed: int = 0
 ) -> Split:
     """The split of that file; made and written if it is not there.
 
@@ -56,7 +56,7 @@ def load_or_make_split(
     nobody who is in it ever moves.
 
     Args:
-        path: JSON file ``{"train": [...], "validation": [...], "test": [...]}``.
+        file: path or URL of a JSON file ``{"train": [...], "validation": [...], "test": [...]}``.
         patients: the patients that need a side.
         overview: SPIDER's ``overview.csv``; ignored if it does not exist.
         seed: changes the hash.
@@ -65,8 +65,10 @@ def load_or_make_split(
         SpiderError: the file or the overview is not what it should be.
     """
     needed = sorted(set(patients), key=patient_key)
-    if path.exists():
-        known = _load(path)
+    folder, name = _parted(file)
+    exists = folder.size(name) is not None
+    if exists:
+        known = _load(folder, name)
         sides = {patient: name for name in PARTS for patient in known.part(name)}
     else:
         sides = _subsets(overview, needed)
@@ -78,26 +80,35 @@ def load_or_make_split(
         validation=frozenset(p for p, side in sides.items() if side == "validation"),
         test=frozenset(p for p, side in sides.items() if side == "test"),
     )
-    if unknown or not path.exists():
+    if unknown or not exists:
         lists = {name: sorted(split.part(name), key=patient_key) for name in PARTS}
-        write_text(path, json.dumps(lists, indent=1) + "\n")
+        folder.write(name, (json.dumps(lists, indent=1) + "\n").encode())
     return split
 
 
-def _load(path: Path) -> Split:
+def _parted(file: Path | str) -> tuple[Place, str]:
+    """Where a file lies, and its name."""
+    text = str(file)
+    if "://" in text:
+        folder, _, name = text.rpartition("/")
+        return open_place(folder), name
+    return open_place(Path(file).parent), Path(file).name
+
+
+def _load(folder: Place, name: str) -> Split:
     try:
-        lists = json.loads(path.read_text(encoding="utf-8"))
+        lists = json.loads(folder.read(name))
         if not isinstance(lists, dict) or lists.keys() - set(PARTS) or "train" not in lists:
             raise ValueError('expected {"train": [...], "validation": [...], "test": [...]}')
         parts = {}
-        for name in PARTS:
-            ids = lists.get(name, [])
+        for part in PARTS:
+            ids = lists.get(part, [])
             if not isinstance(ids, list) or not all(isinstance(i, str | int) for i in ids):
-                raise ValueError(f'"{name}" must be a list of patient ids')
-            parts[name] = frozenset(str(i) for i in ids)
+                raise ValueError(f'"{part}" must be a list of patient ids')
+            parts[part] = frozenset(str(i) for i in ids)
         return Split(**parts)
     except ValueError as error:
-        raise SpiderError(path, f"not a split file: {error}") from None
+        raise SpiderError(str(folder / name), f"not a split file: {error}") from None
 
 
 def _subsets(overview: Path | None, patients: list[str]) -> dict[str, str]:

@@ -1,31 +1,69 @@
-"""Writing one shard: a plain tar, the same bytes for the same samples, whole or not there."""
+"""Writing shards in the background: the device renders on while a shard is packed, hashed and written."""
 
-import io
-import tarfile
-from collections.abc import Iterable
-from pathlib import Path
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
 
-from shards.atomic import atomic_path
-from shards.sample import Sample, encode
+from shards.places import Place
+from shards.sample import Sample
+from shards.tar import Packed, pack
+
+THREADS = 2
 
 
-def write_shard(path: Path, samples: Iterable[Sample]) -> int:
-    """Write samples as a WebDataset tar, atomically.
+def write_shard(place: Place, name: str, samples: Iterable[Sample]) -> Packed:
+    """Write samples as one WebDataset tar: whole or not there.
 
     Args:
-        path: the file to write.
+        place: where to.
+        name: its file name.
         samples: in the order in which they are to be read.
 
     Returns:
-        The number of samples.
+        What was written.
+
+    Raises:
+        OSError: it cannot be written.
     """
-    count = 0
-    with atomic_path(path) as temporary, tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
-        for sample in samples:
-            for extension, content in encode(sample).items():
-                # A fresh TarInfo carries no owner and time 0, so the bytes depend on the samples alone.
-                entry = tarfile.TarInfo(f"{sample.key}.{extension}")
-                entry.size = len(content)
-                tar.addfile(entry, io.BytesIO(content))
-            count += 1
-    return count
+    packed = pack(samples)
+    place.write(name, *packed.parts)
+    return packed
+
+
+class Background:
+    """Does jobs in threads, a bounded number at a time.
+
+    A context manager: at its end all jobs are done. The first error of a job is raised by a later
+    :meth:`add` or at the end. After an error in its block, jobs that have not begun are dropped; the others
+    are waited for.
+
+    Args:
+        threads: jobs done at a time. As many again may wait; :meth:`add` then waits, too.
+    """
+
+    def __init__(self, threads: int = THREADS) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="write")
+        self._most = 2 * threads
+        self._jobs: deque[Future[None]] = deque()
+
+    def add(self, job: Callable[[], None]) -> None:
+        """Do a job soon."""
+        while len(self._jobs) >= self._most or (self._jobs and self._jobs[0].done()):
+            self._jobs.popleft().result()
+        self._jobs.append(self._pool.submit(job))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=error is not None)
+        if error is None:
+            for job in self._jobs:
+                job.result()

@@ -1,6 +1,5 @@
 """The benchmark of the generator: it measures what it says, and its peers render what ours renders."""
 
-import importlib
 import itertools
 import json
 import math
@@ -11,20 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks import label_maps, measured, memory, renderers, report, steps, timing
 from gen import generator
 from gen.anatomy import VALID_CODES
 
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
 GRIDS = [(40, 36), (20, 40, 36)]
-
-# A script finds the modules beside it; so do its tests.
-sys.path.append(str(ROOT / "benchmarks"))
-label_maps, measured, memory, renderers, report, steps, timing = (
-    importlib.import_module(name)
-    for name in ("label_maps", "measured", "memory", "renderers", "report", "steps", "timing")
-)
-
 
 @pytest.mark.parametrize("grid", [(256, 256), (64, 48), (24, 32, 28)])
 def test_label_maps_show_the_same_fourteen_labels_on_every_grid(grid):

@@ -15,6 +15,7 @@ ENTRY_POINTS = (
     "eval/predict.py",
     "example.py",
     "benchmarks/generator.py",
+    "benchmarks/shards.py",
 )
 
 

@@ -10,7 +10,7 @@ from gen import GeneratorConfig, label_scheme
 from gen.config_text import config_hash
 from shards.read import ShardSet, open_set
 from shards.sets import ensure_sets
-from shards.workers import Workers
+from shards.workers import joined_workers
 from train.augment import AugmentConfig
 from train.checkpoint import Checkpoint, bare_state, save_checkpoint
 from train.distributed import Ranks
@@ -39,7 +39,7 @@ def train_models(options: TrainOptions, ranks: Ranks) -> None:
         )
     sets = _open_sets(options, ranks)
     if not len(sets[BANK]):
-        raise TrainingError(f"{sets[BANK].path}: no label map of a training patient; see the split file")
+        raise TrainingError(f"{sets[BANK].place}: no label map of a training patient; see the split file")
     written = [model for model in options.models if _can_train(model, options, sets, ranks)]
     for model in written:
         _train(model, options, sets, ranks)
@@ -56,15 +56,15 @@ def _open_sets(options: TrainOptions, ranks: Ranks) -> dict[str, ShardSet]:
         names |= {VALIDATION_BANK} | ({SYNTHETIC} if options.feed == "shards" else set())
     if "B" in options.models:
         names |= {REAL_TRAIN, REAL_VALIDATION}
-    workers = Workers(rank=ranks.rank, world=ranks.world_size, barrier=ranks.wait)
-    return {name: open_set(path) for name, path in ensure_sets(names, options.shards, workers).items()}
+    places = ensure_sets(names, options.shards, joined_workers())
+    return {name: open_set(place) for name, place in places.items()}
 
 
 def _can_train(model: ModelName, options: TrainOptions, sets: dict[str, ShardSet], ranks: Ranks) -> bool:
     """Whether there is something to learn from; B alone without images is an error."""
     if model == "A" or len(sets[REAL_TRAIN]):
         return True
-    reason = f"{sets[REAL_TRAIN].path}: no T1 image of a training patient, so Model B cannot be trained"
+    reason = f"{sets[REAL_TRAIN].place}: no T1 image of a training patient, so Model B cannot be trained"
     if options.model == "B":
         raise TrainingError(reason)
     if ranks.is_main:

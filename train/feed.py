@@ -5,7 +5,7 @@ all ranks together see what one rank alone would see. A feed gives dense codes; 
 classes.
 """
 
-from collections.abc import Iterator
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gen import GeneratorConfig, draw, render
 from shards.read import SampleArrays, ShardSet
-from shards.sample import Sample
+from shards.stream import ShardStream
 from train.augment import AugmentConfig, augment
 from train.distributed import Ranks
 
@@ -118,39 +118,38 @@ class RealFeed:
 
 
 class ShardFeed:
-    """Reads rendered samples from shards, in the order of :meth:`shards.read.ShardSet.epoch`.
-
-    Every rank reads all shards and keeps its own samples, so that the batches do not depend on their number.
+    """Reads rendered samples from shards, in the order of :class:`shards.stream.ShardStream`.
 
     Args:
         samples: the set.
         seed: seed of the run.
-        batch_size: samples of all ranks together.
+        batch_size: samples of all ranks together, a multiple of the number of ranks.
         ranks: place of this process.
+
+    Raises:
+        ValueError: the ranks cannot share a batch evenly, or the set is empty.
     """
 
     def __init__(self, samples: ShardSet, *, seed: int, batch_size: int, ranks: Ranks) -> None:
-        self.samples = samples
-        self.seed = seed
-        self.batch_size = batch_size
-        self.ranks = ranks
+        if batch_size % ranks.world_size:
+            raise ValueError(f"batch size {batch_size} is not a multiple of the {ranks.world_size} ranks")
+        self._new_stream = partial(
+            ShardStream,
+            samples,
+            batch_size // ranks.world_size,
+            seed=seed,
+            rank=ranks.rank,
+            world=ranks.world_size,
+        )
+        self._batch_size = batch_size
+        self._device = ranks.device
         self._next_step = 0
-        self._stream = self._from(0)
+        self._stream = iter(self._new_stream())
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """See :class:`Feed`. Steps in order stream; a jump opens the stream again."""
         if step != self._next_step:
-            self._stream = self._from(step * self.batch_size)
+            self._stream = iter(self._new_stream(start=step * self._batch_size))
         self._next_step = step + 1
-        batch = [next(self._stream) for _ in range(self.batch_size)]
-        mine = batch[self.ranks.rank :: self.ranks.world_size]
-        images = np.stack([sample.image for sample in mine if sample.image is not None])
-        codes = np.stack([sample.label for sample in mine])
-        device = self.ranks.device
-        return torch.from_numpy(images).to(device).float().unsqueeze(1), torch.from_numpy(codes).to(device)
-
-    def _from(self, position: int) -> Iterator[Sample]:
-        epoch, start = divmod(position, len(self.samples))
-        while True:
-            yield from self.samples.epoch(self.seed, epoch, start=start)
-            epoch, start = epoch + 1, 0
+        images, codes = next(self._stream)[:2]
+        return images.to(self._device).float(), codes.to(self._device)

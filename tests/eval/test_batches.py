@@ -12,7 +12,7 @@ from shards.sets import ensure_sets
 @pytest.fixture
 def folders(tmp_path, spider_folder):
     options = ShardOptions(
-        data_dir=spider_folder, shards_dir=tmp_path / "shards", split=spider_folder / "split.json"
+        data_dir=spider_folder, shards_dir=str(tmp_path / "shards"), split=spider_folder / "split.json"
     )
     return ensure_sets(["real_t1_val", "labels"], options)
 
@@ -48,7 +48,7 @@ def test_set_without_slices_is_empty(tmp_path, spider_folder):
         json.dumps({"train": ["1", "2", "3", "4"], "validation": [], "test": []})
     )
     options = ShardOptions(
-        data_dir=spider_folder, shards_dir=tmp_path / "empty", split=spider_folder / "split.json"
+        data_dir=spider_folder, shards_dir=str(tmp_path / "empty"), split=spider_folder / "split.json"
     )
     folders = ensure_sets(["real_t1_val"], options)
     loaded = SliceBatches(folders["real_t1_val"], batch_size=4)

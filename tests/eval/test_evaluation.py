@@ -21,7 +21,7 @@ def options(tmp_path, spider_folder):
     def make(**changes):
         shards = ShardOptions(
             data_dir=spider_folder,
-            shards_dir=tmp_path / "shards",
+            shards_dir=str(tmp_path / "shards"),
             split=spider_folder / "split.json",
             device="cpu",
             grid=Grid(spacing_mm=SPACING_MM, shape=(112, 96)),

@@ -1,9 +1,10 @@
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import servers
 
 from shards.options import ShardOptions
 from shards.slices import Grid
@@ -56,7 +57,7 @@ def options(tmp_path: Path) -> Callable[..., ShardOptions]:
 
     def make(data_dir: Path, **changes: object) -> ShardOptions:
         defaults = {
-            "shards_dir": tmp_path / "shards",
+            "shards_dir": str(tmp_path / "shards"),
             "grid": Grid(spacing_mm=2.0, shape=(64, 48)),
             "samples_per_shard": 5,
             "synthetic_samples": 7,
@@ -74,3 +75,23 @@ def spider_mini() -> Path:
     if not path or not Path(path).is_dir():
         pytest.skip("SPIDER_MINI does not name a folder with real series")
     return Path(path)
+
+
+@pytest.fixture(scope="session")
+def web_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What nginx serves."""
+    return tmp_path_factory.mktemp("web")
+
+
+@pytest.fixture(scope="session")
+def web_url(web_folder: Path) -> Iterator[str]:
+    """URL of a real nginx that takes PUT and DELETE."""
+    with servers.nginx(web_folder) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def bucket_url() -> Iterator[str]:
+    """URL of an empty bucket on a real S3 server."""
+    with servers.s3() as url:
+        yield url

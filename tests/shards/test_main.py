@@ -55,6 +55,75 @@ def test_the_script_runs_from_the_repository_root():
     assert "--skip-bad" in done.stdout and "--samples-per-shard" in done.stdout
 
 
+def run(monkeypatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["shards/main.py", *words])
+    return main()
+
+
+def test_sets_are_written_verified_and_inspected(spider_folder, tmp_path, monkeypatch, capsys):
+    shards = tmp_path / "shards"
+    assert run(monkeypatch, "write", *arguments_for(spider_folder(), shards)) == 0
+    capsys.readouterr()
+    assert run(monkeypatch, "verify", str(shards), str(shards / "labels")) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 7 and all(line.startswith(f"ok {shards}") for line in lines)
+    sheet = tmp_path / "sheet.png"
+    assert (
+        run(monkeypatch, "inspect", str(shards / "synthetic"), "--output", str(sheet), "--samples", "4") == 0
+    )
+    told = capsys.readouterr().out
+    assert "preset spine, " in told and f"{sheet}\n" in told and sheet.stat().st_size > 10_000
+
+
+def test_damage_is_told_with_status_1(spider_folder, tmp_path, monkeypatch, capsys):
+    shards = tmp_path / "shards"
+    assert run(monkeypatch, *arguments_for(spider_folder(), shards, "--sets", "labels", "labels_val")) == 0
+    path = shards / "labels" / "shard-000000.tar"
+    content = bytearray(path.read_bytes())
+    content[512 + 1000] ^= 1
+    path.write_bytes(content)
+    capsys.readouterr()
+    assert run(monkeypatch, "verify", str(shards)) == 1
+    told = capsys.readouterr()
+    assert f"{path}: sample 00000000: label.npy is not what was written" in told.out
+    assert f"BAD {shards / 'labels'}: 1 problem" in told.out and f"ok {shards / 'labels_val'}" in told.out
+    assert told.err == "error: 1 problem in 1 of 2 sets\n"
+
+
+@pytest.mark.parametrize(("word", "meant"), [("verfy", "verify"), ("insepct", "inspect"), ("rite", "write")])
+def test_a_mistyped_command_is_one_line_with_the_nearest(monkeypatch, capsys, word, meant):
+    assert run(monkeypatch, word, "data/shards") == 1
+    assert capsys.readouterr().err == f"error: {word}: no such command; did you mean {meant}?\n"
+
+
+def test_an_unknown_command_is_one_line_with_all_of_them(monkeypatch, capsys):
+    assert run(monkeypatch, "1234") == 1
+    assert "write or verify or inspect" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["verify", "inspect"])
+def test_nothing_to_look_at_is_one_line(tmp_path, monkeypatch, capsys, command):
+    assert run(monkeypatch, command, str(tmp_path)) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {tmp_path}: neither a set") and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--help"], ["[write]", "verify PLACE", "inspect PLACE", "--skip-bad"]),
+        (["write", "--help"], ["main.py write", "--samples-per-shard"]),
+        (["verify", "--help"], ["main.py verify [-h] PLACE [PLACE ...]"]),
+        (["inspect", "--help"], ["main.py inspect [-h] PLACE", "--output", "--samples"]),
+    ],
+)
+def test_every_command_explains_itself(monkeypatch, capsys, words, told):
+    with pytest.raises(SystemExit, match="0"):
+        run(monkeypatch, *words)
+    text = capsys.readouterr().out
+    assert all(part in text for part in told)
+
+
 @pytest.mark.slow
 def test_torchrun_writes_the_same_bytes(spider_folder, tmp_path):
     data = spider_folder(8)

@@ -114,7 +114,7 @@ def default_data(tmp_path, monkeypatch):
 
 
 def test_the_default_folder_without_data_gives_the_phantom(default_data, fake_phantom, options):
-    chosen = options(default_data, shards_dir=default_data / "shards")
+    chosen = options(default_data, shards_dir=str(default_data / "shards"))
     paths = ensure_sets(["labels", "real_t1_val"], chosen)
     assert all(load_manifest(path).phantom for path in paths.values())
     fake_phantom.clear()

@@ -1,6 +1,7 @@
 import json
 import threading
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +34,8 @@ def times_of(folder: Path) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != ".lock"}
 
 
-def patients_of(path: Path) -> set[str]:
-    return {sample.record["patient"] for sample in open_set(path).samples()}
+def patients_of(place) -> set[str]:
+    return {sample.record["patient"] for sample in open_set(place).samples()}
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_all_sets_are_written_with_their_sides_and_contrasts(spider_folder, opti
     chosen = options(spider_folder(8))
     paths = ensure_sets(SETS, chosen)
     assert list(paths) == list(SETS)
-    assert {path.name for path in paths["real_t2_val"].iterdir()} == {
+    assert {path.name for path in paths["real_t2_val"].path.iterdir()} == {
         MANIFEST,
         "shard-000000.tar",
         "shard-000001.tar",
@@ -94,10 +95,10 @@ def test_a_sample_says_where_it_comes_from(spider_folder, options):
 def test_a_second_run_writes_nothing(spider_folder, options, capsys):
     chosen = options(spider_folder())
     ensure_sets(SETS, chosen)
-    before = times_of(chosen.shards_dir)
+    before = times_of(chosen.place.path)
     assert "wrote" in capsys.readouterr().out
     ensure_sets(SETS, chosen)
-    assert times_of(chosen.shards_dir) == before
+    assert times_of(chosen.place.path) == before
     assert "wrote" not in capsys.readouterr().out
 
 
@@ -105,12 +106,19 @@ def test_two_ranks_write_the_same_bytes_as_one(spider_folder, options, tmp_path)
     data = spider_folder(8)
     alone = options(data)
     ensure_sets(SETS, alone)
-    together = replace(alone, shards_dir=tmp_path / "together")
-    barrier, errors = threading.Barrier(2, timeout=60), []
+    together = replace(alone, shards_dir=str(tmp_path / "together"))
+    barrier, errors, values = threading.Barrier(2, timeout=60), [], [None, None]
+
+    def gather(rank, value):
+        values[rank] = value
+        barrier.wait()
+        both = list(values)
+        barrier.wait()
+        return both
 
     def work(rank: int) -> None:
         try:
-            ensure_sets(SETS, together, Workers(rank=rank, world=2, barrier=lambda: barrier.wait() and None))
+            ensure_sets(SETS, together, Workers(rank=rank, world=2, gather=partial(gather, rank)))
         except Exception as error:
             errors.append(error)
             barrier.abort()
@@ -121,7 +129,7 @@ def test_two_ranks_write_the_same_bytes_as_one(spider_folder, options, tmp_path)
     for thread in threads:
         thread.join()
     assert not errors
-    assert files_of(together.shards_dir) == files_of(alone.shards_dir)
+    assert files_of(together.place.path) == files_of(alone.place.path)
 
 
 @pytest.mark.parametrize("module", [series_samples, build])
@@ -132,35 +140,40 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(
     data = spider_folder()
     whole = options(data)
     ensure_sets(["labels"], whole)
-    cut = replace(whole, shards_dir=tmp_path / "cut")
+    cut = replace(whole, shards_dir=str(tmp_path / "cut"))
     real, written = module.write_shard, []
 
-    def failing(path, samples):
-        if len(written) == survivors:
+    def failing(place, name, samples):
+        if len(written) >= survivors:
             raise KeyboardInterrupt
-        written.append(path)
-        return real(path, samples)
+        packed = real(place, name, samples)
+        written.append(place.path / name)
+        return packed
 
     with monkeypatch.context() as patch:
         patch.setattr(module, "write_shard", failing)
         with pytest.raises(KeyboardInterrupt):
             ensure_sets(["labels"], cut)
     with pytest.raises(ShardError, match="no complete set"):
-        open_set(cut.shards_dir / "labels")
+        open_set(cut.place / "labels")
     kept = {path: path.stat().st_mtime_ns for path in written}
     assert all(path.is_file() for path in kept)
     resumed = []
     with monkeypatch.context() as patch:
-        patch.setattr(module, "write_shard", lambda path, s: resumed.append(path) or real(path, s))
+        patch.setattr(
+            module,
+            "write_shard",
+            lambda place, name, s: resumed.append(place.path / name) or real(place, name, s),
+        )
         ensure_sets(["labels"], cut)
     assert not set(resumed) & set(kept)
-    assert files_of(cut.shards_dir) == files_of(whole.shards_dir)
+    assert files_of(cut.place.path) == files_of(whole.place.path)
 
 
 def test_what_another_unfinished_set_left_is_not_used(spider_folder, options, monkeypatch):
     data = spider_folder()
     chosen = options(data)
-    folder = chosen.shards_dir / "labels"
+    folder = chosen.place.path / "labels"
     folder.mkdir(parents=True)
     (folder / "shard-000000.tar").write_bytes(b"left by something else")
     (folder / ".tmp-1-shard-000001.tar").write_bytes(b"left by a killed run")
@@ -201,7 +214,7 @@ def test_a_new_split_is_cut_over_all_patients_even_those_not_read_yet(spider_fol
     data, labels = spider_folder(12), spider_folder(6, "labels", images=False)
     chosen = options(data, labels_dir=labels)
     ensure_sets(["labels"], chosen)
-    assert sum(len(ids) for ids in json.loads(chosen.split_file.read_text()).values()) == 12
+    assert sum(len(ids) for ids in json.loads(Path(chosen.split_file).read_text()).values()) == 12
 
 
 def test_a_split_file_decides(spider_folder, options, tmp_path):
@@ -244,7 +257,7 @@ def test_bad_input_can_be_left_out_and_is_listed(spoil, options, tmp_path, capsy
 def test_a_run_that_goes_on_does_not_inherit_the_permission_to_leave_out(spoil, options, monkeypatch):
     chosen = options(spoil(), skip_bad=True)
 
-    def killed(path, samples):
+    def killed(place, name, samples):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -313,8 +326,8 @@ def test_the_generator_is_set_to_the_grid(spider_folder, options):
 
 def test_the_manifest_holds_the_digest_of_the_labels(spider_folder, options):
     shards = open_set(ensure_sets(["labels"], options(spider_folder()))["labels"])
-    assert shards.manifest.label_digest == label_digest(shards.read().labels)
-    assert label_digest([np.zeros((2, 8), np.uint8)]) != label_digest([np.zeros((4, 4), np.uint8)])
+    digests = [sample.record["sha256"]["label.npy"] for sample in shards.samples()]
+    assert shards.manifest.label_digest == label_digest(digests) != label_digest(reversed(digests))
 
 
 def test_an_unknown_set_is_named(options, tmp_path):

@@ -61,7 +61,7 @@ def options(tmp_path: Path, data_dir: Path) -> Callable[..., TrainOptions]:
     def make(**changes: object) -> TrainOptions:
         shards = {
             "data_dir": data_dir,
-            "shards_dir": tmp_path / "shards",
+            "shards_dir": str(tmp_path / "shards"),
             "grid": Grid(spacing_mm=4.0, shape=(32, 32)),
             "device": "cpu",
             "synthetic_samples": 6,

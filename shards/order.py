@@ -1,0 +1,167 @@
+"""The order of samples: a pure function of (seed, position), for any number of readers.
+
+Shards are shuffled, and taken in *windows* of ``LANES`` shards. In a window, neighbouring positions come from
+different lanes, and a lane is one shard, its samples shuffled: position ``p`` of a window is sample
+``p // LANES`` of lane ``p % LANES``. So a batch is mixed from as many shards as there are lanes, and readers
+that take every ``C``-th position need different shards wherever ``C`` divides ``LANES``. What does not fill a
+window (a remainder, a shorter last shard) makes a window of its own, cut into equal lanes, at a place among
+the others that is drawn, too.
+
+Positions go on over epochs: ``position = epoch * samples + position within the epoch``.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+LANES = 16
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reader:
+    """Which positions a reader takes, counted from the position at which all readers start.
+
+    All ranks together take the positions one after the other: rank ``r`` takes ``r, r + world, ...``. The
+    workers of a rank take these in turn, ``block`` at a time (a batch), so that batches are the same with
+    any number of workers.
+
+    Attributes:
+        rank: this process, 0..world-1.
+        world: number of processes.
+        worker: this worker of the process, 0..workers-1.
+        workers: number of workers of each process.
+        block: positions that a worker takes in one go.
+    """
+
+    rank: int = 0
+    world: int = 1
+    worker: int = 0
+    workers: int = 1
+    block: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rank < self.world:
+            raise ValueError(f"rank {self.rank} is outside 0..{self.world - 1}")
+        if not 0 <= self.worker < self.workers:
+            raise ValueError(f"worker {self.worker} is outside 0..{self.workers - 1}")
+        if self.block < 1:
+            raise ValueError(f"block {self.block} must be at least 1")
+
+    def takes(self, offsets: np.ndarray) -> np.ndarray:
+        """Which of these offsets from the start fall to this reader: bool, of the shape of ``offsets``."""
+        block = offsets // self.world // self.block
+        return (offsets >= 0) & (offsets % self.world == self.rank) & (block % self.workers == self.worker)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Places:
+    """Samples in the order in which they are read.
+
+    Attributes:
+        shards: number of the shard of every sample, int64 ``(n,)``.
+        rows: its place in the shard, int64 ``(n,)``.
+    """
+
+    shards: np.ndarray
+    rows: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.shards)
+
+
+class Order:
+    """The order of the samples of a set.
+
+    Args:
+        counts: number of samples of every shard.
+        seed: seed of the order, not negative.
+        lanes: shards that are mixed with each other.
+
+    Raises:
+        ValueError: a shard without samples, a negative seed, or no lane.
+    """
+
+    def __init__(self, counts: Sequence[int], seed: int, lanes: int = LANES) -> None:
+        self._counts = np.asarray(counts, dtype=np.int64)
+        if (self._counts < 1).any():
+            raise ValueError("a shard holds no sample")
+        if seed < 0 or lanes < 1:
+            raise ValueError(f"seed {seed} must not be negative, lanes {lanes} at least 1")
+        self._seed = seed
+        self._lanes = lanes
+        self.samples = int(self._counts.sum())
+
+    def epoch(self, epoch: int) -> Places:
+        """All samples in the order of one epoch."""
+        parts = list(self.stream(epoch * self.samples, (epoch + 1) * self.samples)) if self.samples else []
+        empty = np.zeros(0, np.int64)
+        return Places(
+            np.concatenate([empty, *(part.shards for part in parts)]),
+            np.concatenate([empty, *(part.rows for part in parts)]),
+        )
+
+    def stream(
+        self, start: int = 0, stop: int | None = None, reader: Reader | None = None
+    ) -> Iterator[Places]:
+        """What a reader takes from a position on, window by window.
+
+        Args:
+            start: position, counted over epochs, at which all readers start.
+            stop: position before which they end; None to go on for ever.
+            reader: which positions; all of them by default.
+
+        Raises:
+            ValueError: a negative start, or an endless stream of no samples.
+        """
+        if start < 0 or (stop is None and not self.samples):
+            raise ValueError(f"cannot start at position {start} of {self.samples} samples")
+        reader = reader or Reader()
+        epoch = start // self.samples if self.samples else 0
+        while stop is None or epoch * self.samples < stop:
+            first = epoch * self.samples
+            for window in self._windows(epoch):
+                size = int(self._counts[window].sum())
+                if first + size > start:
+                    offsets = np.arange(first, first + size) - start
+                    mine = reader.takes(offsets) & (offsets < (stop or first + size) - start)
+                    if mine.any():
+                        places = self._mixed(epoch, window)
+                        yield Places(places.shards[mine], places.rows[mine])
+                first += size
+                if stop is not None and first >= stop:
+                    return
+            epoch += 1
+
+    def _windows(self, epoch: int) -> list[np.ndarray]:
+        """The shards of an epoch, window by window."""
+        bits = self._bits(epoch, 0)
+        size = self._counts.max(initial=0)
+        shuffled = np.argsort(bits.random_raw(len(self._counts)), kind="stable")
+        full, short = shuffled[self._counts[shuffled] == size], shuffled[self._counts[shuffled] != size]
+        whole = len(full) // self._lanes * self._lanes
+        rest = np.concatenate([full[whole:], short])
+        windows = [
+            part[first : first + self._lanes]
+            for part in (full[:whole], rest)
+            for first in range(0, len(part), self._lanes)
+        ]
+        return [windows[place] for place in np.argsort(bits.random_raw(len(windows)), kind="stable")]
+
+    def _mixed(self, epoch: int, window: np.ndarray) -> Places:
+        """The samples of a window, lanes in turn."""
+        counts = self._counts[window]
+        rows = [
+            np.argsort(self._bits(epoch, 1 + int(shard)).random_raw(int(count)), kind="stable")
+            for shard, count in zip(window, counts, strict=True)
+        ]
+        size = int(counts.sum())
+        lane_sizes = (size - np.arange(self._lanes) + self._lanes - 1) // self._lanes
+        lane_starts = np.cumsum(lane_sizes) - lane_sizes
+        positions = np.arange(size)
+        turn = lane_starts[positions % self._lanes] + positions // self._lanes
+        return Places(np.repeat(window, counts)[turn], np.concatenate(rows)[turn])
+
+    def _bits(self, epoch: int, part: int) -> np.random.PCG64:
+        # Raw bits, not Generator.permutation: the bit stream is fixed for ever, the method is not.
+        return np.random.PCG64(np.random.SeedSequence(self._seed, spawn_key=(epoch, part)))

@@ -1,0 +1,226 @@
+"""Places where sets of shards lie: local folders, and URLs of whatever fsspec knows."""
+
+import re
+import shutil
+import stat
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from shards.atomic import atomic_path
+
+Bytes = bytes | bytearray | memoryview
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+_CUT_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/[^/]")
+_SHELL = re.compile(r"\s*(pipe:|\|)|.*\|\s*$", re.DOTALL)
+
+
+class Place(ABC):
+    """A folder of files, somewhere.
+
+    Places compare by value, can be hashed and pickled, and hold no connection. A name may go through folders
+    below (``unfinished/shard-000000.json``). Texts and errors never show the credentials of a URL.
+
+    All methods raise OSError, of a kind that tells what happened, with a text that names the file. Failures
+    that may pass, of a network or a server, are tried again first: :mod:`shards.retries`.
+    """
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The last component: what the folder is called."""
+
+    @property
+    @abstractmethod
+    def path(self) -> Path | None:
+        """The local folder, None for a URL."""
+
+    @abstractmethod
+    def __truediv__(self, name: str) -> "Place":
+        """The folder, or file, of that name in this one."""
+
+    @abstractmethod
+    def __str__(self) -> str:
+        """The path, or the URL without credentials."""
+
+    def __repr__(self) -> str:
+        return f"open_place({str(self)!r})"
+
+    @abstractmethod
+    def read(self, name: str) -> bytes:
+        """The whole content of a file.
+
+        Raises:
+            FileNotFoundError: it is not there.
+            OSError: it cannot be read, or only a part of it came.
+        """
+
+    @abstractmethod
+    def size(self, name: str) -> int | None:
+        """Bytes that a file holds, None if there is no such file."""
+
+    @abstractmethod
+    def write(self, name: str, *parts: Bytes) -> None:
+        """Write a file of these parts, one after the other: durably, and whole or not at all."""
+
+    @abstractmethod
+    def remove(self, name: str) -> None:
+        """Remove a file; a missing one is fine."""
+
+    @abstractmethod
+    def names(self) -> list[str]:
+        """The plain files directly in this folder, sorted; none if the folder is not there."""
+
+    @abstractmethod
+    def remove_tree(self) -> None:
+        """Remove this folder with all in it; a missing one is fine.
+
+        Raises:
+            ValueError: it is the root of a disk, a server or a bucket.
+        """
+
+
+def open_place(where: str | Path | Place) -> Place:
+    """The place of a path or URL; nothing has to be there yet.
+
+    Credentials and options of a URL come from fsspec's own configuration and environment variables
+    (``FSSPEC_HTTP_...``, ``AWS_...``). ``file://`` is the local folder.
+
+    Raises:
+        ValueError: a URL that cannot be used: of an unknown protocol or one whose package is not installed,
+            chained (``::``), with a query or a fragment, or a shell command (``pipe:``).
+    """
+    if isinstance(where, Place):
+        return where
+    text = str(where)
+    if isinstance(where, str) and _SHELL.match(text):
+        raise ValueError(
+            f"{text}: is a shell command; sets are read from folders and URLs, no command is run"
+        )
+    if _CUT_URL.match(text):
+        raise ValueError(f"{_without_credentials(text)}: is this a URL? It takes two slashes after the colon")
+    url = _URL.match(text)
+    if isinstance(where, Path) or (url is None and "::" not in text):
+        if not text:
+            raise ValueError("the path of a set is empty")
+        return LocalPlace(Path(where))
+    if "::" in text:
+        raise ValueError(f"{_without_credentials(text)}: chained URLs (::) are not supported")
+    assert url is not None
+    if url[1].lower() in ("file", "local"):
+        return LocalPlace(_path_of(text))
+    # Local work needs neither fsspec nor aiohttp, which take a third of a second to import.
+    from shards.url import remote_place
+
+    return remote_place(text)
+
+
+@dataclass(frozen=True, repr=False)
+class LocalPlace(Place):
+    """A folder of a local disk."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The last component: what the folder is called."""
+        return self.folder.name or self.folder.absolute().name
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self.folder
+
+    def __truediv__(self, name: str) -> "LocalPlace":
+        return LocalPlace(self._at(name))
+
+    def __str__(self) -> str:
+        return str(self.folder)
+
+    def read(self, name: str) -> bytes:
+        """The whole content of a file."""
+        path = self._at(name)
+        with _told(path, "be read"):
+            return path.read_bytes()
+
+    def size(self, name: str) -> int | None:
+        """Bytes that a file holds, None if there is no such file."""
+        path = self._at(name)
+        with _told(path, "be looked at"):
+            try:
+                status = path.stat()
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+        return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+    def write(self, name: str, *parts: Bytes) -> None:
+        """Write a file beside its place, flush it to disk and rename it."""
+        path = self._at(name)
+        with _told(path, "be written"), atomic_path(path) as temporary, temporary.open("wb") as file:
+            for part in parts:
+                file.write(part)
+
+    def remove(self, name: str) -> None:
+        """Remove a file; a missing one is fine."""
+        path = self._at(name)
+        with _told(path, "be removed"):
+            path.unlink(missing_ok=True)
+
+    def names(self) -> list[str]:
+        """The plain files directly in this folder, sorted; none if the folder is not there."""
+        with _told(self.folder, "be listed"):
+            try:
+                return sorted(path.name for path in self.folder.iterdir() if path.is_file())
+            except FileNotFoundError:
+                return []
+
+    def remove_tree(self) -> None:
+        """Remove this folder with all in it; a missing one is fine."""
+        if self.folder.absolute() == Path(self.folder.absolute().anchor):
+            raise ValueError(f"{self}: a whole disk is not removed")
+        with _told(self.folder, "be removed"):
+            while self.folder.exists():
+                # Another process may be removing the same tree: then a file is gone, and the others are not.
+                with suppress(FileNotFoundError):
+                    shutil.rmtree(self.folder)
+
+    def _at(self, name: str) -> Path:
+        return self.folder / checked_name(name)
+
+
+def checked_name(name: str) -> str:
+    """The name of a file below a place.
+
+    Raises:
+        ValueError: it is empty, absolute, or leads out of the place.
+    """
+    path = PurePosixPath(name)
+    if path.is_absolute() or not path.parts or ".." in path.parts or str(path) != name:
+        raise ValueError(f"{name!r}: is not the plain name of a file in a place")
+    return name
+
+
+@contextmanager
+def _told(path: Path, what: str) -> Iterator[None]:
+    # The same kind of error with a text that a user can act on: the file, and what happened to it.
+    try:
+        yield
+    except OSError as error:
+        told = type(error)(f"{path}: cannot {what} ({error.strerror or error})")
+        told.errno = error.errno
+        raise told from None
+
+
+def _path_of(url: str) -> Path:
+    parts = urlsplit(url)
+    if parts.netloc not in ("", "localhost") or parts.query or parts.fragment:
+        raise ValueError(f"{_without_credentials(url)}: is not the URL of a local folder: file:///path/to/it")
+    return Path(unquote(parts.path))
+
+
+def _without_credentials(text: str) -> str:
+    return re.sub(r"(:/+)[^/?#]*@", r"\1", re.sub(r"[?#].*", "", text, flags=re.DOTALL))

@@ -1,0 +1,55 @@
+"""A source of small samples that can be told apart: the label of a sample is its number."""
+
+import time
+
+import numpy as np
+
+from shards.build import build_set
+from shards.manifest import VERSION
+from shards.places import open_place
+from shards.sample import Sample, sample_key
+from shards.workers import ALONE
+
+PER_SHARD = 4
+
+
+class Counted:
+    """Sample ``i``: 16 x 16, label ``i`` everywhere, image ``i / 100``.
+
+    Args:
+        count: number of samples.
+        images: whether they have an image.
+        seconds: how long one takes to make.
+    """
+
+    left_out = ()
+
+    def __init__(self, count, images=True, seconds=0.0):
+        self.count, self.images, self.seconds = count, images, seconds
+
+    def identity(self):
+        return {"version": VERSION, "set": "counted", "samples_per_shard": PER_SHARD, "count": self.count}
+
+    def made_with(self):
+        return {"test": "1"}
+
+    def prepare(self, parts, workers, title):
+        pass
+
+    def __len__(self):
+        return self.count
+
+    def begin(self, start, stop):
+        return lambda: map(self.sample, range(start, stop))
+
+    def sample(self, index):
+        time.sleep(self.seconds)
+        image = np.full((16, 16), index / 100, np.float16) if self.images else None
+        return Sample(sample_key(index), image, np.full((16, 16), index % 250, np.uint8), {"index": index})
+
+
+def build(folder, source, workers=ALONE):
+    """Build the set of that source."""
+    place = open_place(folder)
+    build_set(place, source, source.identity(), phantom=False, samples_per_shard=PER_SHARD, workers=workers)
+    return place

@@ -1,0 +1,173 @@
+"""Sets behind URLs: written there, read from there through the cache, and trained from."""
+
+import os
+import shutil
+import sys
+import traceback
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from counted import Counted, build
+
+from shards import build as building
+from shards.manifest import has_manifest
+from shards.places import Place, open_place
+from shards.read import open_set
+from shards.sample import ShardError
+from shards.sets import ensure_sets
+from shards.workers import ALONE
+
+
+@pytest.fixture(params=["http", "s3", "memory"])
+def url(request, tmp_path):
+    """An empty place of every kind."""
+    if request.param == "memory":
+        return f"memory://{tmp_path.name}"
+    return (
+        f"{request.getfixturevalue({'http': 'web_url', 's3': 'bucket_url'}[request.param])}/{tmp_path.name}"
+    )
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path):
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("SYNTHSPINE_CACHE", str(folder))
+    return folder
+
+
+def content_of(place: Place) -> dict[str, bytes]:
+    return {name: place.read(name) for name in place.names()}
+
+
+def test_a_set_behind_a_url_has_the_bytes_of_a_local_one(url, tmp_path):
+    place = build(f"{url}/set", Counted(37))
+    assert content_of(place) == content_of(build(tmp_path / "local" / "set", Counted(37)))
+    assert (place / building.UNFINISHED).names() == []
+    assert open_set(place).read().labels[:, 0, 0].tolist() == list(range(37))
+
+
+def test_a_killed_writer_is_gone_on_with_behind_a_url(url, tmp_path, monkeypatch, capsys):
+    class Killed(Counted):
+        def begin(self, start, stop):
+            if start >= 20:
+                raise KeyboardInterrupt
+            return super().begin(start, stop)
+
+    with pytest.raises(KeyboardInterrupt):
+        build(f"{url}/set", Killed(37))
+    place = open_place(f"{url}/set")
+    assert not has_manifest(place)
+    with pytest.raises(ShardError, match="no complete set here"):
+        open_set(place)
+    written = [name for name in place.names() if name.endswith(".tar")]
+    real, again = building.write_shard, []
+    monkeypatch.setattr(
+        building, "write_shard", lambda place, name, samples: again.append(name) or real(place, name, samples)
+    )
+    build(f"{url}/set", Counted(37))
+    assert len(written) > 0 and not set(written) & set(again)
+    assert f"going on, {len(written)} of 10" in capsys.readouterr().out
+    assert content_of(place) == content_of(build(tmp_path / "local" / "set", Counted(37)))
+
+
+def test_another_machine_that_begins_another_set_is_noticed(url, monkeypatch):
+    real = building.write_shard
+
+    def disturbed(place, name, samples):
+        packed = real(place, name, samples)
+        if name == "shard-000002.tar":
+            building._start(place, "somebody else")
+        return packed
+
+    monkeypatch.setattr(building, "write_shard", disturbed)
+    with pytest.raises(ShardError, match="another writer has begun another set here"):
+        build(f"{url}/set", Counted(100))
+    assert not has_manifest(open_place(f"{url}/set"))
+
+
+def test_shards_of_a_url_are_kept_by_what_they_hold(url, cache):
+    place = build(f"{url}/set", Counted(37))
+    first = [sample.record["index"] for sample in open_set(place).samples()]
+    entries = open_set(place).manifest.shards
+    assert {path.stem for path in cache.rglob("*.tar")} == {entry.sha256 for entry in entries}
+    for entry in entries:
+        place.remove(entry.name)
+    # All of it comes from the cache now, checked again.
+    assert [sample.record["index"] for sample in open_set(place).samples()] == first
+    shutil.rmtree(cache)
+    with pytest.raises(ShardError, match=r"shard-000000\.tar: is missing, and with it samples 00000000 to"):
+        next(open_set(place).samples())
+
+
+def test_damage_behind_a_url_is_told_and_not_kept(url, cache):
+    place = build(f"{url}/set", Counted(37))
+    content = place.read("shard-000001.tar")
+    place.write("shard-000001.tar", content.replace(b"\x05\x05\x05", b"\x05\x05\x04", 1))
+    with pytest.raises(ShardError, match=r"shard-000001\.tar: sample 00000005: label\.npy is not what"):
+        open_set(place).read()
+    place.write("shard-000001.tar", content[:-512])
+    with pytest.raises(ShardError, match=rf"{len(content) - 512} bytes instead of {len(content)}"):
+        open_set(place).read()
+    assert {path.stem for path in cache.rglob("*.tar")}.isdisjoint(
+        {open_set(place).manifest.shards[1].sha256}
+    )
+    place.write("shard-000001.tar", content)
+    assert len(open_set(place).read().records) == 37
+
+
+def test_all_sets_are_written_to_a_url_and_the_second_run_writes_nothing(
+    url, spider_folder, options, tmp_path, capsys
+):
+    data = spider_folder()
+    local, remote = options(data), options(data, shards_dir=f"{url}/sets")
+    for chosen in (local, remote):
+        ensure_sets(["synthetic", "real_t1_val"], chosen)
+    for name in ("labels", "synthetic", "real_t1_val"):
+        assert content_of(remote.place / name) == content_of(local.place / name)
+    assert remote.place.read("split.json") == local.place.read("split.json")
+    capsys.readouterr()
+    ensure_sets(["synthetic", "real_t1_val"], remote)
+    said = capsys.readouterr().out
+    assert "wrote" not in said and said.count("complete") == 3
+    with pytest.raises(ShardError, match="was made with other seed"):
+        ensure_sets(["synthetic"], replace(remote, seed=1))
+
+
+def test_sets_are_used_where_only_they_are(url, spider_folder, options, tmp_path, monkeypatch, capsys):
+    remote = options(spider_folder(), shards_dir=f"{url}/sets")
+    ensure_sets(["synthetic"], remote)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    capsys.readouterr()
+    places = ensure_sets(["synthetic"], replace(remote, data_dir=Path("data")))
+    assert f"complete {url}/sets/synthetic" in capsys.readouterr().out
+    assert len(open_set(places["synthetic"])) == 7
+    assert not (elsewhere / "data").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_read_and_trained_from(spider_folder, options, tmp_path):
+    chosen = options(spider_folder())
+    ensure_sets(["labels"], chosen)
+    (chosen.place.path / ".lock").unlink()
+    process = os.fork()
+    if process == 0:
+        status = 9
+        try:
+            if os.getuid() == 0:
+                for path in (tmp_path, *tmp_path.parents):
+                    if path.name.startswith(("test_", "popen-", "pytest-")):
+                        path.chmod(0o755)
+                os.setuid(65534)
+            else:
+                chosen.place.path.chmod(0o555)
+            status = (
+                0 if len(open_set(ensure_sets(["labels"], chosen, ALONE)["labels"]).read().records) else 2
+            )
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
