@@ -21,7 +21,7 @@ SETS := $(if $(DATA),--data-dir "$(DATA)") $(if $(LABELS),--labels-dir "$(LABELS
 CHOICES := $(if $(CLASSES),--num-classes $(CLASSES))
 
 .DEFAULT_GOAL := all
-.PHONY: all setup shards train eval demo test test-all lint bench clean help
+.PHONY: all setup shards verify train eval demo test test-all lint bench clean help
 
 all: ## the main job: shards, both models, the report on their robustness
 	$(MAKE) shards
@@ -39,6 +39,9 @@ $(READY): pyproject.toml constraints.txt
 
 shards: $(READY) ## write the sets of slices and synthetic samples to SHARDS
 	$(BIN)/python shards/main.py $(SETS)
+
+verify: $(READY) ## check every byte and every sample of the sets in SHARDS
+	$(BIN)/python shards/main.py verify "$(SHARDS)"
 
 train: $(READY) ## train Model A (synthetic only) and Model B (real T1 only)
 	$(BIN)/torchrun --standalone train/main.py $(SETS) --save-dir "$(MODELS)" $(CHOICES) \
@@ -61,9 +64,10 @@ lint: $(READY) ## formatting, style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(READY) ## measure the generator on DEVICE, side by side with its peers
+bench: $(READY) ## measure the generator and the shards on DEVICE, side by side with their peers
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python benchmarks/generator.py --device $(DEVICE)
+	$(BIN)/python benchmarks/shards.py --device $(DEVICE)
 
 clean: ## remove what was installed and cached; data, models and results stay
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -5,7 +5,9 @@
 Writes shards_DEVICE.md. The files lie in a temporary folder and in the page cache: it measures software.
 """
 
+import contextlib
 import hashlib
+import io
 import os
 import platform
 import statistics
@@ -20,7 +22,6 @@ from typing import Literal
 
 # The packages are those of the repository, whatever this folder's files are called.
 sys.path[0] = str(Path(__file__).resolve().parents[1])
-os.environ["TQDM_DISABLE"] = "1"
 
 import numpy as np
 import torch
@@ -301,7 +302,7 @@ def _copies(samples: list[Sample], count: int) -> list[Sample]:
 
 def measure(arguments: Arguments) -> None:
     """Measure everything and write the report."""
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, contextlib.redirect_stderr(io.StringIO()):
         folder = Path(name)
         labels = _maps(folder)
         options = replace(

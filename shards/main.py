@@ -69,7 +69,7 @@ def _inspect(place: Place, output: Path | None = None, samples: int = 16) -> Non
 
     Args:
         place: The set, as a path or URL.
-        output: PNG file for the contact sheet; by default none is drawn.
+        output: PNG file for the contact sheet; by default in results/shards, under the name of the set.
         samples: Samples on the sheet, spread evenly over the set. Only their shards are read.
     """
     inspect_set(place, output, samples)

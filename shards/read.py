@@ -159,7 +159,7 @@ class ShardSet:
     def _read(self, windows: Iterator[Places]) -> Iterator[Sample]:
         for places, shards in read_ahead(windows, self.load):
             for shard, row in zip(places.shards.tolist(), places.rows.tolist(), strict=True):
-                yield shards(shard)[row]
+                yield shards(shard)[row].unparsed()
 
     def _content(self, shard: int) -> bytes:
         """The bytes of a shard, checked."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import orjson
 
 IMAGE, LABEL, RECORD = "image.npy", "label.npy", "json"
 KEY_DIGITS = 8
@@ -53,12 +54,17 @@ class Sample:
         """
         if not isinstance(self._record, dict):
             try:
-                self._record = json.loads(self._record)
-            except (ValueError, RecursionError) as error:
+                # Several times as fast as the standard library, and as exact.
+                self._record = orjson.loads(self._record)
+            except ValueError as error:
                 raise ShardError(f"sample {self.key}: {RECORD}: {error}") from None
             if not isinstance(self._record, dict):
                 raise ShardError(f"sample {self.key}: {RECORD}: not an object")
         return self._record
+
+    def unparsed(self) -> "Sample":
+        """The same sample; a record that is parsed from it lives only as long as it does."""
+        return Sample(self.key, self.image, self.label, self._record)
 
 
 def sample_key(index: int) -> str:

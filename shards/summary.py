@@ -18,6 +18,7 @@ from shards.read import ShardSet, open_set
 from shards.sample import Sample, ShardError, sample_key
 from shards.verify import find_sets
 
+DEFAULT_SHEETS = Path("results/shards")
 PERCENTILES = (1, 25, 50, 75, 99)
 NOT_ANNOTATED = "not annotated"
 
@@ -52,23 +53,24 @@ class Survey:
 
 
 def inspect_set(where: str | Path, output: Path | None = None, samples: int = 16) -> None:
-    """Print what a set holds, and write a contact sheet of it where one is asked for.
+    """Print what a set holds, and write a contact sheet of it; an empty set has none.
 
     Args:
         where: folder or URL of the set.
-        output: where the PNG goes; None for no sheet.
+        output: where the PNG goes; by default ``results/shards``, under the name of the set.
         samples: tiles of the sheet, and the most shards that are read.
 
     Raises:
         ShardError: no set, or a broken one.
         OSError: it cannot be read, or the sheet cannot be written.
-        ValueError: less than one sample, or a sheet of an empty set or that is not a PNG.
+        ValueError: less than one sample, or a sheet that is not a PNG.
     """
     found = survey(where, samples)
     for name, text in facts(found):
         print(f"{name:<15} {text}")
-    if output is not None:
+    if found.chosen:
         manifest = found.manifest
+        output = output or DEFAULT_SHEETS / f"{manifest.name}.png"
         title = f"{manifest.name}{' (phantom)' if manifest.phantom else ''}"
         of = f"{len(found.chosen)} of {manifest.samples} samples"
         print(f"{'sheet':<15} {write_contact_sheet(found.chosen, output, f'{title}: {of}')}")

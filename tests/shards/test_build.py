@@ -333,7 +333,7 @@ def test_a_gpu_writes_the_same_samples_in_any_batch(spider_folder, options, tmp_
 
 def test_sigterm_leaves_nothing_under_a_final_name_that_is_not_whole(tmp_path):
     program = (
-        "import sys; from counted import Counted, build; build(sys.argv[1], Counted(400, seconds=0.002))"
+        "import sys; from counted import Counted, build; build(sys.argv[1], Counted(400, seconds=0.01))"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", program, str(tmp_path / "set")],
