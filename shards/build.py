@@ -56,20 +56,22 @@ class SampleSource(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Note:
-    """What is known of a shard that is written."""
+    """What is known of a shard that is written, and for which set: writers elsewhere may disagree."""
 
+    owner: str
     entry: ShardEntry
     label_digests: list[str]
 
     def to_json(self) -> str:
-        return to_json({"entry": asdict(self.entry), "label_digests": self.label_digests})
+        return to_json(asdict(self))
 
     @staticmethod
     def from_json(content: bytes) -> "_Note | None":
         """The note; None if it is none that this release wrote: its shard is then written again."""
         try:
             fields = json.loads(content)
-            return _Note(entry=ShardEntry(**fields["entry"]), label_digests=list(fields["label_digests"]))
+            entry = ShardEntry(**fields["entry"])
+            return _Note(owner=fields["owner"], entry=entry, label_digests=list(fields["label_digests"]))
         except (ValueError, KeyError, TypeError):
             return None
 
@@ -148,7 +150,9 @@ def _start(place: Place, owner: str) -> dict[int, _Note]:
         for name in folder.names():
             if name.startswith("shard-"):
                 note = _Note.from_json(folder.read(name))
-                if note is not None and place.size(note.entry.name) == note.entry.bytes:
+                if note is None or note.owner != owner:
+                    continue
+                if place.size(note.entry.name) == note.entry.bytes:
                     notes[int(name.removeprefix("shard-").removesuffix(".json"))] = note
         for name in place.names():
             if name.startswith(".tmp-"):
@@ -168,12 +172,17 @@ def _write(
 ) -> None:
     name = f"shard-{number:06d}"
     _check_owner(place, owner)
-    packed = write_shard(place, f"{name}.tar", samples())
-    entry = ShardEntry(
-        name=f"{name}.tar", samples=len(packed.label_digests), bytes=packed.bytes, sha256=packed.sha256
-    )
-    note = _Note(entry=entry, label_digests=list(packed.label_digests))
-    place.write(f"{UNFINISHED}/{name}.json", note.to_json().encode())
+    try:
+        packed = write_shard(place, f"{name}.tar", samples())
+        entry = ShardEntry(
+            name=f"{name}.tar", samples=len(packed.label_digests), bytes=packed.bytes, sha256=packed.sha256
+        )
+        note = _Note(owner=owner, entry=entry, label_digests=list(packed.label_digests))
+        place.write(f"{UNFINISHED}/{name}.json", note.to_json().encode())
+    except OSError:
+        # Another writer clears the place, our temporary files with it: that is what has to be told.
+        _check_owner(place, owner)
+        raise
     written[number] = note
 
 

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
 GRIDS = [(40, 36), (20, 40, 36)]
 
+
 @pytest.mark.parametrize("grid", [(256, 256), (64, 48), (24, 32, 28)])
 def test_label_maps_show_the_same_fourteen_labels_on_every_grid(grid):
     maps = label_maps.label_maps(grid)

@@ -122,6 +122,21 @@ def test_what_is_there_is_not_written_again(tmp_path, monkeypatch, world, capsys
     assert files_of(tmp_path / "set") == files_of(tmp_path / "whole" / "set")
 
 
+def test_a_note_of_another_set_is_not_believed(tmp_path):
+    folder = tmp_path / "set"
+    with pytest.raises(KeyboardInterrupt):
+        build(folder, stopping(Counted(37), at=20))
+    # What a writer on another machine, that is about to notice, may leave: its shard and its note.
+    (other := Counted(38)).sample = lambda index: Counted(38).sample(index + 100)
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path / "other" / "set", stopping(other, at=20))
+    for name in ("shard-000001.tar", "unfinished/shard-000001.json"):
+        (folder / name).write_bytes((tmp_path / "other" / "set" / name).read_bytes())
+    build(folder, Counted(37))
+    build(tmp_path / "whole" / "set", Counted(37))
+    assert files_of(folder) == files_of(tmp_path / "whole" / "set")
+
+
 @pytest.mark.parametrize("spoil", [b"", b"{}", b"nonsense"])
 def test_a_note_that_cannot_be_used_costs_a_shard_not_a_set(tmp_path, spoil):
     folder = tmp_path / "set"
@@ -332,9 +347,7 @@ def test_a_gpu_writes_the_same_samples_in_any_batch(spider_folder, options, tmp_
 
 
 def test_sigterm_leaves_nothing_under_a_final_name_that_is_not_whole(tmp_path):
-    program = (
-        "import sys; from counted import Counted, build; build(sys.argv[1], Counted(400, seconds=0.01))"
-    )
+    program = "import sys; from counted import Counted, build; build(sys.argv[1], Counted(400, seconds=0.01))"
     process = subprocess.Popen(
         [sys.executable, "-c", program, str(tmp_path / "set")],
         cwd=HERE,
@@ -342,14 +355,14 @@ def test_sigterm_leaves_nothing_under_a_final_name_that_is_not_whole(tmp_path):
         stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 60
-    while not list((tmp_path / "set").glob("*.tar")):
+    while not list((tmp_path / "set").glob("shard-*.tar")):
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) != 0
     build(tmp_path / "whole" / "set", Counted(400))
     whole = files_of(tmp_path / "whole" / "set")
-    left = {path.name: path.read_bytes() for path in (tmp_path / "set").glob("*.tar")}
+    left = {path.name: path.read_bytes() for path in (tmp_path / "set").glob("shard-*.tar")}
     assert left and left.items() <= whole.items()
 
 
