@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from gen.device import start_copy
 from gen.record import Batch
 
 
@@ -69,3 +70,11 @@ def test_records_of_different_features_grids_or_fields_are_refused():
         _Outer.from_records([record | {"colour": 1}])
     with pytest.raises(ValueError, match="no record"):
         _Outer.from_records([])
+
+
+def test_a_change_reaches_the_batches_within_a_batch():
+    inner = _Inner(key=torch.arange(2, dtype=torch.int32), level=torch.rand(2))
+    batch = _Outer(spacing_mm=(1.0, 1.0), map_index=torch.arange(2), inner=inner, optional=None)
+    doubled = batch.map(lambda values: torch.cat([values, values]))
+    assert doubled.to_records()[:2] == batch.to_records() == doubled.to_records()[2:]
+    assert batch.map(start_copy).to_records() == batch.to_records()

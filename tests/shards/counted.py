@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 
-from shards.build import build_set
+from shards import build as building
 from shards.manifest import VERSION
 from shards.places import open_place
 from shards.sample import Sample, sample_key
@@ -51,5 +51,34 @@ class Counted:
 def build(folder, source, workers=ALONE):
     """Build the set of that source."""
     place = open_place(folder)
-    build_set(place, source, source.identity(), phantom=False, samples_per_shard=PER_SHARD, workers=workers)
+    building.build_set(
+        place, source, source.identity(), phantom=False, samples_per_shard=PER_SHARD, workers=workers
+    )
     return place
+
+
+def stopping(source, at):
+    """The same source, interrupted when sample ``at`` is asked for; earlier shards get time to be written."""
+    begin = source.begin
+
+    def stop(start, end):
+        if start >= at:
+            time.sleep(0.1)
+            raise KeyboardInterrupt
+        return begin(start, end)
+
+    source.begin = stop
+    return source
+
+
+def let_another_writer_in(monkeypatch, after="shard-000002.tar"):
+    """Behind the back of the lock somebody begins another set, as another machine would in a bucket."""
+    real = building.write_shard
+
+    def disturbed(place, name, samples):
+        packed = real(place, name, samples)
+        if name == after:
+            building._start(place, "somebody else")
+        return packed
+
+    monkeypatch.setattr(building, "write_shard", disturbed)

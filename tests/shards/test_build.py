@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from counted import PER_SHARD, Counted, build
+from counted import PER_SHARD, Counted, build, let_another_writer_in, stopping
 
 from shards import build as building
 from shards.manifest import MANIFEST, load_manifest
@@ -103,14 +103,8 @@ def test_any_number_of_workers_write_the_same_bytes(tmp_path, world):
 
 @pytest.mark.parametrize("world", [1, 2])
 def test_what_is_there_is_not_written_again(tmp_path, monkeypatch, world, capsys):
-    class Interrupted(Counted):
-        def begin(self, start, stop):
-            if start >= 20:
-                raise KeyboardInterrupt
-            return super().begin(start, stop)
-
     with pytest.raises(KeyboardInterrupt):
-        build(tmp_path / "set", Interrupted(37))
+        build(tmp_path / "set", stopping(Counted(37), at=20))
     times = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "set").glob("shard-*.tar")}
     # The jobs that had not begun were dropped, those that had were brought to their end.
     assert 3 <= len(times) <= 5
@@ -148,19 +142,6 @@ def test_a_note_that_cannot_be_used_costs_a_shard_not_a_set(tmp_path, spoil):
     build(folder, Counted(37))
     build(tmp_path / "whole" / "set", Counted(37))
     assert files_of(folder) == files_of(tmp_path / "whole" / "set")
-
-
-def stopping(source, at):
-    begin = source.begin
-
-    def stop(start, end):
-        if start >= at:
-            time.sleep(0.1)
-            raise KeyboardInterrupt
-        return begin(start, end)
-
-    source.begin = stop
-    return source
 
 
 def test_a_run_of_other_versions_begins_anew(tmp_path, capsys):
@@ -262,16 +243,7 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path):
 
 
 def test_a_writer_stops_where_another_one_has_begun_another_set(tmp_path, monkeypatch):
-    real = building.write_shard
-
-    def disturbed(place, name, samples):
-        packed = real(place, name, samples)
-        if name == "shard-000002.tar":
-            # Behind the back of the lock, as another machine on an object store would.
-            building._start(place, "somebody else")
-        return packed
-
-    monkeypatch.setattr(building, "write_shard", disturbed)
+    let_another_writer_in(monkeypatch)
     with pytest.raises(ShardError, match="another writer has begun another set here"):
         build(tmp_path / "set", Counted(400))
     assert not (tmp_path / "set" / MANIFEST).exists()

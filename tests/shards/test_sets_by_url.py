@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from counted import Counted, build
+from counted import Counted, build, let_another_writer_in, stopping
 
 from shards import build as building
 from shards.manifest import has_manifest
@@ -48,14 +48,8 @@ def test_a_set_behind_a_url_has_the_bytes_of_a_local_one(url, tmp_path):
 
 
 def test_a_killed_writer_is_gone_on_with_behind_a_url(url, tmp_path, monkeypatch, capsys):
-    class Killed(Counted):
-        def begin(self, start, stop):
-            if start >= 20:
-                raise KeyboardInterrupt
-            return super().begin(start, stop)
-
     with pytest.raises(KeyboardInterrupt):
-        build(f"{url}/set", Killed(37))
+        build(f"{url}/set", stopping(Counted(37), at=20))
     place = open_place(f"{url}/set")
     assert not has_manifest(place)
     with pytest.raises(ShardError, match="no complete set here"):
@@ -72,15 +66,7 @@ def test_a_killed_writer_is_gone_on_with_behind_a_url(url, tmp_path, monkeypatch
 
 
 def test_another_machine_that_begins_another_set_is_noticed(url, monkeypatch):
-    real = building.write_shard
-
-    def disturbed(place, name, samples):
-        packed = real(place, name, samples)
-        if name == "shard-000002.tar":
-            building._start(place, "somebody else")
-        return packed
-
-    monkeypatch.setattr(building, "write_shard", disturbed)
+    let_another_writer_in(monkeypatch)
     with pytest.raises(ShardError, match="another writer has begun another set here"):
         build(f"{url}/set", Counted(100))
     assert not has_manifest(open_place(f"{url}/set"))
