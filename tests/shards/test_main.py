@@ -143,11 +143,15 @@ def test_a_killed_run_goes_on(spider_folder, tmp_path):
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     command = [sys.executable, "shards/main.py"]
     process = subprocess.Popen([*command, *arguments_for(data, killed)], cwd=ROOT)
-    while not list(killed.glob("labels/shard-*.tar")) and process.poll() is None:
+    while not list(killed.glob("labels/unfinished/shard-*.json")) and process.poll() is None:
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    first = {path: path.stat().st_mtime_ns for path in killed.glob("labels/shard-*.tar")}
+    # A shard counts once it is noted.
+    noted = [path.stem for path in killed.glob("labels/unfinished/shard-*.json")]
+    first = {
+        path: path.stat().st_mtime_ns for path in killed.glob("labels/shard-*.tar") if path.stem in noted
+    }
     assert first and not (killed / "labels" / "manifest.json").exists()
     subprocess.run([*command, *arguments_for(data, killed)], cwd=ROOT, check=True)
     subprocess.run([*command, *arguments_for(data, whole)], cwd=ROOT, check=True)
@@ -162,4 +166,4 @@ def test_processes_that_ask_at_once_do_not_disturb_each_other(spider_folder, tmp
     running = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     said = [process.communicate()[0] for process in running]
     assert [process.returncode for process in running] == [0, 0, 0]
-    assert sorted(text.split()[0] for text in said) == ["complete", "complete", "wrote"]
+    assert sorted(text.splitlines()[-1].split()[0] for text in said) == ["complete", "complete", "wrote"]
