@@ -28,10 +28,10 @@ import torch
 import tyro
 import webdataset
 
+from benchmarks.shuffling import shuffle_quality
 from shards import ShardOptions, ShardSet, ShardStream, open_place, open_set
 from shards.build import build_set
 from shards.command import run_command
-from shards.order import Order
 from shards.sample import Sample
 from shards.synthetic_samples import SyntheticSamples
 from shards.workers import ALONE
@@ -221,37 +221,6 @@ def rendering(source: SyntheticSamples) -> list[Row]:
     return [Row("rendered, with records, not written", alone), Row("rendered and written", written)]
 
 
-def shuffle_quality(shards: int, per_shard: int) -> list[str]:
-    """How well orders are mixed: ours, a buffer of 1,000 as WebDataset's, and a full permutation."""
-    size = shards * per_shard
-    random = np.random.default_rng(0)
-    place = Order([per_shard] * shards, 0).epoch(0)
-    shuffled_shards = random.permutation(shards)
-    stored = (shuffled_shards[:, None] * per_shard + np.arange(per_shard)).ravel()
-    buffer, out = [], []
-    for number in stored:
-        buffer.append(number)
-        if len(buffer) >= 1000:
-            out.append(buffer.pop(int(random.integers(len(buffer)))))
-    out += [buffer[index] for index in random.permutation(len(buffer))]
-    orders = {
-        "ours": place.shards * per_shard + place.rows,
-        "shards shuffled, then a buffer of 1,000": np.array(out),
-        "full permutation": random.permutation(size),
-    }
-    lines = [
-        "| order | shards in a batch of 64 | most of one shard in a batch | neighbours of the same shard |",
-        "|---|---|---|---|",
-    ]
-    for name, order in orders.items():
-        batches = (order // per_shard)[: size // 64 * 64].reshape(-1, 64)
-        distinct = statistics.mean(len(set(row)) for row in batches.tolist())
-        most = statistics.mean(int(np.bincount(row).max()) for row in batches)
-        same = float(np.mean(np.diff(order // per_shard) == 0))
-        lines.append(f"| {name} | {distinct:.1f} | {most:.1f} | {100 * same:.2f} % |")
-    return lines
-
-
 def report(title: str, rows: list[Row], samples: int, size: int) -> list[str]:
     """A table of what was measured; the first row is what the others are compared with."""
     lines = [
@@ -344,10 +313,7 @@ def measure(arguments: Arguments) -> None:
         *tables,
         "## Shuffling",
         "",
-        "1,024 shards of 64 samples. In a full permutation of as many samples a batch of 64 holds about 62 "
-        "different shards.",
-        "",
-        *shuffle_quality(1024, 64),
+        *shuffle_quality(1000, 64),
         "",
     ]
     path = arguments.output_dir / f"shards_{'cpu' if device == 'cpu' else 'cuda'}.md"

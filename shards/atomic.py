@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+TEMPORARY = ".tmp-"
+"""What names of files begin with while they are being written."""
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
@@ -15,7 +18,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Two machines that share a folder may have equal process numbers.
-    temporary = path.parent / f".tmp-{os.getpid()}-{os.urandom(4).hex()}-{path.name}"
+    temporary = path.parent / f"{TEMPORARY}{os.getpid()}-{os.urandom(4).hex()}-{path.name}"
     try:
         yield temporary
         with temporary.open("rb") as file:

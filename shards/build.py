@@ -1,25 +1,27 @@
-"""Building one set: parts, shards, and last of all the manifest.
+"""Building one set: parts, shards, and last of all the manifest."""
 
-While a set is being made, its folder ``unfinished`` holds whose it is and what is known of each shard that
-is there. A shard is on the disk before it is noted, so what is noted is whole, whenever the writer dies.
-"""
-
-import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Protocol
 
 from tqdm import tqdm
 
-from shards.manifest import MANIFEST, Manifest, ShardEntry, digest_of, label_digest, save_manifest
+from shards.manifest import Manifest, ShardEntry, digest_of, label_digest, save_manifest
 from shards.places import Place
-from shards.sample import Sample, ShardError, to_json
+from shards.sample import Sample, ShardError
+from shards.unfinished import (
+    UNFINISHED,
+    Note,
+    check_owner,
+    clear_unfinished,
+    is_owner,
+    lacking,
+    owner_of,
+    start_set,
+    still_whole,
+)
 from shards.workers import Workers
 from shards.write import Background, write_shard
-
-UNFINISHED = "unfinished"
-_OWNER = f"{UNFINISHED}/owner.json"
 
 
 class SampleSource(Protocol):
@@ -54,28 +56,6 @@ class SampleSource(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Note:
-    """What is known of a shard that is written, and for which set: writers elsewhere may disagree."""
-
-    owner: str
-    entry: ShardEntry
-    label_digests: list[str]
-
-    def to_json(self) -> str:
-        return to_json(asdict(self))
-
-    @staticmethod
-    def from_json(content: bytes) -> "_Note | None":
-        """The note; None if it is none that this release wrote: its shard is then written again."""
-        try:
-            fields = json.loads(content)
-            entry = ShardEntry(**fields["entry"])
-            return _Note(owner=fields["owner"], entry=entry, label_digests=list(fields["label_digests"]))
-        except (ValueError, KeyError, TypeError):
-            return None
-
-
 def build_set(
     place: Place,
     source: SampleSource,
@@ -105,15 +85,20 @@ def build_set(
         raise ShardError(
             f"{place}: the processes run on different devices or versions; the bytes would differ"
         )
-    # A killed run of other versions or on another device is not gone on with.
-    owner = digest_of([identity, source.made_with()])
-    notes = workers.from_first(lambda: _start(place, owner))
+    owner = owner_of(identity, source.made_with())
+    notes = workers.from_first(lambda: start_set(place, owner))
+    if not is_owner(place, owner):
+        raise ShardError(
+            f"{place}: process {workers.rank} does not see what the first one wrote there; "
+            "all of them need the same folder or URL"
+        )
+    notes = still_whole(place, notes, workers)
     source.prepare(place / UNFINISHED / "parts", workers, f"{place.name}: reading")
     starts = range(0, len(source), samples_per_shard)
     if notes:
         workers.say(f"{place}: going on, {len(notes)} of {len(starts)} shards are there")
     mine = workers.share([number for number in range(len(starts)) if number not in notes])
-    written: dict[int, _Note] = {}
+    written: dict[int, Note] = {}
     with Background() as background:
         for number in tqdm(
             mine, desc=f"{place.name}: writing", unit="shard", disable=workers.rank != 0 or not mine
@@ -128,60 +113,25 @@ def build_set(
     workers.barrier()
 
 
-def clear_set(place: Place) -> None:
-    """Remove a set's files, the manifest first, so that a half-removed set never looks complete."""
-    place.remove(MANIFEST)
-    for name in place.names():
-        if (name.startswith("shard-") and name.endswith(".tar")) or name.startswith(".tmp-"):
-            place.remove(name)
-    clear_unfinished(place)
-
-
-def clear_unfinished(place: Place) -> None:
-    """Remove what is kept of a set while it is being made."""
-    (place / UNFINISHED).remove_tree()
-
-
-def _start(place: Place, owner: str) -> dict[int, _Note]:
-    """Notes on the shards that a killed run of the same set left; anything else is removed."""
-    notes: dict[int, _Note] = {}
-    if _owner(place) == owner:
-        folder = place / UNFINISHED
-        for name in folder.names():
-            if name.startswith("shard-"):
-                note = _Note.from_json(folder.read(name))
-                if note is None or note.owner != owner:
-                    continue
-                if place.size(note.entry.name) == note.entry.bytes:
-                    notes[int(name.removeprefix("shard-").removesuffix(".json"))] = note
-        for name in place.names():
-            if name.startswith(".tmp-"):
-                place.remove(name)
-    else:
-        clear_set(place)
-        place.write(_OWNER, to_json({"owner": owner}).encode())
-    return notes
-
-
 def _write(
     place: Place,
     owner: str,
     number: int,
     samples: Callable[[], Iterable[Sample]],
-    written: dict[int, _Note],
+    written: dict[int, Note],
 ) -> None:
     name = f"shard-{number:06d}"
-    _check_owner(place, owner)
+    check_owner(place, owner)
     try:
         packed = write_shard(place, f"{name}.tar", samples())
         entry = ShardEntry(
             name=f"{name}.tar", samples=len(packed.label_digests), bytes=packed.bytes, sha256=packed.sha256
         )
-        note = _Note(owner=owner, entry=entry, label_digests=list(packed.label_digests))
+        note = Note(owner=owner, entry=entry, label_digests=list(packed.label_digests))
         place.write(f"{UNFINISHED}/{name}.json", note.to_json().encode())
     except OSError:
         # Another writer clears the place, our temporary files with it: that is what has to be told.
-        _check_owner(place, owner)
+        check_owner(place, owner)
         raise
     written[number] = note
 
@@ -192,12 +142,9 @@ def _finish(
     source: SampleSource,
     identity: dict[str, Any],
     phantom: bool,
-    notes: list[_Note],
+    notes: list[Note],
 ) -> None:
-    _check_owner(place, owner)
-    for note in notes:
-        if place.size(note.entry.name) != note.entry.bytes:
-            raise ShardError(f"{place / note.entry.name}: is not what was written; another writer is at work")
+    check_owner(place, owner)
     manifest = Manifest(
         name=place.name,
         samples=len(source),
@@ -208,20 +155,9 @@ def _finish(
         left_out=list(source.left_out),
         shards=tuple(note.entry for note in notes),
     )
+    if lost := lacking(place, manifest):
+        raise ShardError(
+            f"{place / lost[0]}: is not what was written; is another writer at work?"
+        )
     save_manifest(place, manifest)
     clear_unfinished(place)
-
-
-def _owner(place: Place) -> str | None:
-    try:
-        return json.loads(place.read(_OWNER))["owner"]
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _check_owner(place: Place, owner: str) -> None:
-    """Stop where somebody else has begun anew: their files must not be mixed with ours."""
-    if _owner(place) != owner:
-        raise ShardError(
-            f"{place}: another writer has begun another set here; give each its own place, and run again"
-        )

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from shards.atomic import TEMPORARY
+
 CACHE_VARIABLE = "SYNTHSPINE_CACHE"
 CACHE_SIZE_VARIABLE = "SYNTHSPINE_CACHE_GB"
 DEFAULT_GB = 20.0
@@ -107,7 +109,7 @@ class ShardCache:
 
     def _store(self, path: Path, content: bytes) -> None:
         # Not flushed to disk: a copy that a crash leaves damaged is found out when it is read.
-        temporary = path.parent / f".tmp-{os.getpid()}-{threading.get_ident()}-{path.name}"
+        temporary = path.parent / f"{TEMPORARY}{os.getpid()}-{threading.get_ident()}-{path.name}"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -127,9 +129,9 @@ class ShardCache:
         for path in self.folder.glob("??/*.tar"):
             with suppress(FileNotFoundError):
                 status = path.stat()
-                if path.name.startswith(".tmp-") and now - status.st_mtime > _STALE_S:
+                if path.name.startswith(TEMPORARY) and now - status.st_mtime > _STALE_S:
                     path.unlink()
-                elif not path.name.startswith(".tmp-"):
+                elif not path.name.startswith(TEMPORARY):
                     files.append((status.st_mtime_ns, status.st_size, path))
         total = sum(size for _, size, _ in files)
         for _, size, path in sorted(files):

@@ -25,6 +25,7 @@ from shards.workers import torchrun_workers
 
 Place = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PLACE")]
 Places = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[PLACE ...]")]
+SetNames = Annotated[tuple[str, ...], tyro.conf.arg(help=f"Which to write: all, {', '.join(SETS)}.")]
 
 
 def main() -> int:
@@ -43,12 +44,11 @@ def _run() -> None:
     tyro.cli(commands[name], prog=program, description=text, args=sys.argv[1 + named :])
 
 
-def _write(*, sets: tuple[str, ...] = ("all",), options: tyro.conf.OmitArgPrefixes[ShardOptions]) -> None:
+def _write(*, sets: SetNames = ("all",), options: tyro.conf.OmitArgPrefixes[ShardOptions]) -> None:
     """Write the sets of slices and synthetic samples that training and evaluation read.
 
     Args:
         options: What they are made of.
-        sets: Which to write: all, labels, labels_val, synthetic, real_t1_train, real_t1_val, real_t2_val.
     """
     with torchrun_workers() as workers:
         ensure_sets(SETS if "all" in sets else sets, options, workers)

@@ -47,7 +47,7 @@ class ShardOptions:
     skip_bad: bool = False
     """Go on after a series that cannot be read, and list at the end what was left out."""
     rebuild: bool = False
-    """Replace sets that were made from other data or with other options, instead of stopping."""
+    """Replace sets that were made from other data or with other options, and shards that are damaged."""
 
     def __post_init__(self) -> None:
         for name in ("samples_per_shard", "synthetic_samples", "render_batch"):

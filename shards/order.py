@@ -1,11 +1,10 @@
 """The order of samples: a pure function of (seed, position), for any number of readers.
 
-Shards are shuffled, and taken in *windows* of ``LANES`` shards. In a window, neighbouring positions come from
-different lanes, and a lane is one shard, its samples shuffled: position ``p`` of a window is sample
-``p // LANES`` of lane ``p % LANES``. So a batch is mixed from as many shards as there are lanes, and readers
-that take every ``C``-th position need different shards wherever ``C`` divides ``LANES``. What does not fill a
-window (a remainder, a shorter last shard) makes a window of its own, cut into equal lanes, at a place among
-the others that is drawn, too.
+Shards are shuffled, and taken in *windows* of ``lanes`` shards, or some more where their number leaves a
+remainder. The samples of a window, shard after shard, each shard's shuffled, are cut into as many lanes of
+equal length: position ``p`` of a window is sample ``p // lanes`` of lane ``p % lanes``. So a batch is mixed
+from all lanes, and readers that take every ``C``-th position need different lanes wherever ``C`` divides
+``lanes``: different shards, but for those that a cut goes through.
 
 Positions go on over epochs: ``position = epoch * samples + position within the epoch``.
 """
@@ -76,7 +75,7 @@ class Order:
     Args:
         counts: number of samples of every shard.
         seed: seed of the order, not negative.
-        lanes: shards that are mixed with each other.
+        lanes: shards that are mixed with each other, at least; a run has to keep it to be resumed.
 
     Raises:
         ValueError: a shard without samples, a negative seed, or no lane.
@@ -134,19 +133,10 @@ class Order:
             epoch += 1
 
     def _windows(self, epoch: int) -> list[np.ndarray]:
-        """The shards of an epoch, window by window."""
-        bits = self._bits(epoch, 0)
-        size = self._counts.max(initial=0)
-        shuffled = np.argsort(bits.random_raw(len(self._counts)), kind="stable")
-        full, short = shuffled[self._counts[shuffled] == size], shuffled[self._counts[shuffled] != size]
-        whole = len(full) // self._lanes * self._lanes
-        rest = np.concatenate([full[whole:], short])
-        windows = [
-            part[first : first + self._lanes]
-            for part in (full[:whole], rest)
-            for first in range(0, len(part), self._lanes)
-        ]
-        return [windows[place] for place in np.argsort(bits.random_raw(len(windows)), kind="stable")]
+        """The shards of an epoch, window by window: ``lanes`` of them or some more in each."""
+        bits = self._bits(epoch, 0).random_raw(len(self._counts))
+        shuffled = np.argsort(bits, kind="stable")
+        return np.array_split(shuffled, max(1, len(shuffled) // self._lanes))
 
     def _mixed(self, epoch: int, window: np.ndarray) -> Places:
         """The samples of a window, lanes in turn."""

@@ -1,11 +1,12 @@
 """Places where sets of shards lie: local folders, and URLs of whatever fsspec knows."""
 
+import errno
 import re
 import shutil
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -185,8 +186,11 @@ class LocalPlace(Place):
         with _told(self.folder, "be removed"):
             while self.folder.exists():
                 # Another process may be removing the same tree: then a file is gone, and the others are not.
-                with suppress(FileNotFoundError):
+                try:
                     shutil.rmtree(self.folder)
+                except OSError as error:
+                    if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+                        raise
 
     def _at(self, name: str) -> Path:
         return self.folder / checked_name(name)

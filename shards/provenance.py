@@ -15,5 +15,5 @@ def made_with() -> dict[str, str]:
         "torch": torch.__version__,
         "numpy": np.__version__,
         "simpleitk": sitk.Version.VersionString(),
-        "machine": platform.machine(),
+        "machine": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
     }

@@ -15,14 +15,14 @@ from shards.ahead import read_ahead
 from shards.cache import ShardCache, WrongContent, checked_content, default_cache
 from shards.damage import named_samples, shard_damage
 from shards.manifest import Manifest, load_manifest
-from shards.order import Order, Places, Reader
+from shards.order import LANES, Order, Places, Reader
 from shards.places import Place, open_place
 from shards.sample import Sample, ShardError, sample_key
 from shards.tar import unpack
 
 _TOLD = 3
 """Lines about damage in an error; the command verify tells all."""
-_MEND = "make the set again"
+_MEND = "shards/main.py --rebuild writes it again"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,7 +93,7 @@ class ShardSet:
             ShardError: the set is empty, a shard is broken, or its samples differ in shape.
         """
         if not len(self):
-            raise ShardError(f"{self.place}: the set is empty")
+            raise ShardError(f"{self.place}: the set is empty; its sources show nothing that could be used")
         labels = images = None
         records = []
         for index, sample in enumerate(self.samples()):
@@ -109,12 +109,17 @@ class ShardSet:
         assert labels is not None
         return SampleArrays(images, labels, records)
 
-    def order(self, seed: int) -> Order:
+    def order(self, seed: int, lanes: int = LANES) -> Order:
         """The order of the samples for a seed."""
-        return Order([entry.samples for entry in self.manifest.shards], seed)
+        return Order([entry.samples for entry in self.manifest.shards], seed, lanes)
 
     def stream(
-        self, seed: int, start: int = 0, stop: int | None = None, reader: Reader | None = None
+        self,
+        seed: int,
+        start: int = 0,
+        stop: int | None = None,
+        reader: Reader | None = None,
+        lanes: int = LANES,
     ) -> Iterator[Sample]:
         """Shuffled samples, epoch after epoch; shards to come are read and checked in the background.
 
@@ -123,13 +128,14 @@ class ShardSet:
             start: position to go on from, counted over epochs: the samples that all readers have had.
             stop: position to end before; None to go on for ever.
             reader: which of the positions; all of them by default.
+            lanes: shards that are mixed with each other; see :mod:`shards.order`.
 
         Raises:
             ValueError: an endless stream of an empty set, or a position or seed that is negative.
             ShardError: a shard is missing or is not the one that was written.
             OSError: a shard cannot be read.
         """
-        yield from self._read(self.order(seed).stream(start, stop, reader))
+        yield from self._read(self.order(seed, lanes).stream(start, stop, reader))
 
     def epoch(self, seed: int, epoch: int, rank: int = 0, world: int = 1) -> Iterator[Sample]:
         """The samples of one epoch that fall to one rank; as :meth:`stream`."""

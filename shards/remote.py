@@ -5,14 +5,17 @@ No file system is kept in a place: fsspec caches them per process and knows abou
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import fsspec
+from fsspec import AbstractFileSystem
 from fsspec.asyn import AsyncFileSystem
 from fsspec.config import conf
 
+from shards.atomic import TEMPORARY
 from shards.places import Bytes, Place, checked_name
 from shards.retries import Retries, Transient
 
@@ -92,11 +95,19 @@ class RemotePlace(Place):
             if self.protocol in _WHOLE_OR_NOT:
                 files.pipe_file(path, content)
                 return
+            if type(files).mv is AbstractFileSystem.mv:
+                # It would copy and remove: a reader could see half of it.
+                raise PermissionError(f"{self.protocol}:// can be read only; nothing can be renamed there")
             folder, _, last = path.rpartition("/")
-            temporary = f"{folder}/.tmp-{os.getpid()}-{last}"
+            temporary = f"{folder}/{TEMPORARY}{os.getpid()}-{os.urandom(4).hex()}-{last}"
             files.makedirs(folder, exist_ok=True)
-            files.pipe_file(temporary, content)
-            files.mv(temporary, path)
+            try:
+                files.pipe_file(temporary, content)
+                files.mv(temporary, path)
+            except BaseException:
+                with suppress(Exception):
+                    files.rm_file(temporary)
+                raise
 
         self.attempt(write, name)
 

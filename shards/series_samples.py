@@ -7,6 +7,7 @@ the row of parts into shards. A killed run goes on at the first part that is mis
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,19 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from shards.cache import WrongContent, checked_content
 from shards.folder import Series, SpiderError
 from shards.options import ShardOptions
 from shards.places import Place, open_place
 from shards.provenance import made_with
-from shards.sample import Sample, sample_key, to_json
+from shards.sample import Sample, ShardError, sample_key, to_json
 from shards.slices import annotated, image_slices, label_slices
 from shards.spider import check_pair, read_image, read_mask
 from shards.tar import unpack
 from shards.workers import Workers
 from shards.write import write_shard
 
-# A file is known by its size and both ends: any change of a compressed file reaches its end.
+# A compressed file is known by its size and both ends: its checksum lies at its end.
 _ENDS_BYTES = 1 << 16
 
 
@@ -46,6 +48,7 @@ class SeriesSamples:
         self._least_area_cm2 = 0.0 if images else options.least_area_cm2
         self._parts = open_place(Path())
         self._first = [0]
+        self._made: dict[str, dict[str, Any]] = {}
         self._last_read: tuple[int, list[Sample]] = (-1, [])
         self.left_out: list[dict[str, str]] = []
 
@@ -87,9 +90,9 @@ class SeriesSamples:
         made = {}
         for series in tqdm(mine, desc=title, unit="series", disable=workers.rank != 0 or not mine):
             made[series.stem] = self._make_part(series)
-        parts_of = {stem: part for others in workers.gather(made) for stem, part in others.items()}
+        self._made = {stem: part for others in workers.gather(made) for stem, part in others.items()}
         for series in self._series:
-            part = parts_of[series.stem]
+            part = self._made[series.stem]
             self._first.append(self._first[-1] + part["samples"])
             if part["reason"] is not None:
                 self.left_out.append({"source": series.stem, "reason": part["reason"]})
@@ -112,7 +115,17 @@ class SeriesSamples:
 
     def _read_part(self, series: int) -> list[Sample]:
         if self._last_read[0] != series:
-            self._last_read = (series, list(unpack(self._parts.read(f"{self._series[series].stem}.tar"))))
+            name = f"{self._series[series].stem}.tar"
+            made = self._made[self._series[series].stem]
+            try:
+                content = checked_content(self._parts.read(name), made["sha256"], made["bytes"])
+            except (FileNotFoundError, WrongContent) as error:
+                # The summary goes, so that the next run makes the part again.
+                self._parts.remove(f"{self._series[series].stem}.json")
+                raise ShardError(
+                    f"{self._parts / name}: damaged ({error}); run again to make it anew"
+                ) from None
+            self._last_read = (series, list(unpack(content)))
         return self._last_read[1]
 
     def _make_part(self, series: Series) -> dict[str, Any]:
@@ -122,15 +135,18 @@ class SeriesSamples:
             made: dict[str, Any] = json.loads(self._parts.read(summary))
             if made["reason"] is None or self._options.skip_bad:
                 return made
-        count, reason = 0, None
+        made = {"samples": 0, "reason": None}
         try:
             packed = write_shard(self._parts, f"{series.stem}.tar", self._slices(series))
-            count = len(packed.label_digests)
+            made |= {
+                "samples": len(packed.label_digests),
+                "bytes": packed.bytes,
+                "sha256": packed.sha256,
+            }
         except SpiderError as error:
             if not self._options.skip_bad:
                 raise
-            reason = f"{error.path.name}: {error.reason}"
-        made = {"samples": count, "reason": reason}
+            made["reason"] = f"{error.path.name}: {error.reason}"
         self._parts.write(summary, to_json(made).encode())
         return made
 
@@ -158,13 +174,20 @@ class SeriesSamples:
 
 
 def fingerprint(path: Path | None) -> str | None:
-    """SHA-256 over the size and both ends of a file; None for no file."""
+    """SHA-256 that tells one file from another, None for no file.
+
+    It covers the size and both ends of a compressed file, whose end depends on all of it, and all of any
+    other.
+    """
     if path is None:
         return None
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())
     with path.open("rb") as file:
-        digest.update(file.read(_ENDS_BYTES))
-        file.seek(max(0, size - _ENDS_BYTES))
-        digest.update(file.read())
+        start = file.read(_ENDS_BYTES)
+        digest.update(start)
+        if path.name.endswith(".gz") or re.search(rb"CompressedData *= *True", start):
+            file.seek(max(0, size - _ENDS_BYTES))
+        while block := file.read(1 << 20):
+            digest.update(block)
     return digest.hexdigest()

@@ -1,11 +1,12 @@
 """The sets of this project: what each is made of, and building those that are missing."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shards.build import UNFINISHED, build_set, clear_set, clear_unfinished
+from shards.build import SampleSource, build_set
 from shards.folder import Series, SpiderError, find_series, has_layout
 from shards.manifest import VERSION, Manifest, has_manifest, identity_difference, load_manifest
 from shards.options import DEFAULT_DATA_DIR, ShardOptions
@@ -15,6 +16,7 @@ from shards.sample import ShardError
 from shards.series_samples import SeriesSamples
 from shards.split import OVERVIEW, Split, load_or_make_split
 from shards.synthetic_samples import SyntheticSamples
+from shards.unfinished import clear_set, clear_unfinished, lacking, reopen
 from shards.workers import ALONE, Workers, one_builder
 
 
@@ -26,15 +28,19 @@ class _Kind:
     contrast: str | None = None
 
 
+BANK, LABELS_VAL, SYNTHETIC = "labels", "labels_val", "synthetic"
+REAL_T1_TRAIN = "real_t1_train"
+VALIDATION_IMAGES = {"t1": "real_t1_val", "t2": "real_t2_val", "t2_SPACE": "real_t2_space_val"}
+"""Sets of the validation patients' images, by the contrast that SPIDER's file names have."""
+
 _SLICES = {
-    "labels": _Kind(part="train"),
-    "labels_val": _Kind(part="validation"),
-    "real_t1_train": _Kind(part="train", contrast="t1"),
-    "real_t1_val": _Kind(part="validation", contrast="t1"),
-    "real_t2_val": _Kind(part="validation", contrast="t2"),
+    BANK: _Kind(part="train"),
+    LABELS_VAL: _Kind(part="validation"),
+    REAL_T1_TRAIN: _Kind(part="train", contrast="t1"),
+    **{name: _Kind(part="validation", contrast=contrast) for contrast, name in VALIDATION_IMAGES.items()},
 }
-_SYNTHETIC, BANK = "synthetic", "labels"
-SETS = ("labels", "labels_val", _SYNTHETIC, "real_t1_train", "real_t1_val", "real_t2_val")
+SETS = (BANK, LABELS_VAL, SYNTHETIC, REAL_T1_TRAIN, *VALIDATION_IMAGES.values())
+"""All sets, in the order in which they are built: what one is made of comes before it."""
 
 
 def ensure_sets(names: Iterable[str], options: ShardOptions, workers: Workers = ALONE) -> dict[str, Place]:
@@ -60,7 +66,7 @@ def ensure_sets(names: Iterable[str], options: ShardOptions, workers: Workers = 
     wanted = set(names)
     if unknown := wanted - set(SETS):
         raise ShardError(f"no set is called {', '.join(sorted(unknown))}; there are {', '.join(SETS)}")
-    wanted |= {BANK} if _SYNTHETIC in wanted else set()
+    wanted |= {BANK} if SYNTHETIC in wanted else set()
     places = {name: options.place / name for name in SETS if name in wanted}
     with one_builder(options.place, workers):
         _Session(options, workers, places).run()
@@ -139,8 +145,8 @@ class _Session:
 
     def _ensure(self, name: str, series: list[Series], split: Split, phantom: bool) -> None:
         place = self._places[name]
-        source: SyntheticSamples | SeriesSamples
-        if name == _SYNTHETIC:
+        source: SampleSource
+        if name == SYNTHETIC:
             source = SyntheticSamples(self._places[BANK], self._options)
         else:
             kind = _SLICES[name]
@@ -152,7 +158,7 @@ class _Session:
             "samples_per_shard": self._options.samples_per_shard,
             **source.identity(),
         }
-        if self._workers.from_first(lambda: self._is_complete(place, identity)):
+        if self._workers.from_first(lambda: self._is_complete(place, source, identity)):
             self._report(place, "complete")
             return
         build_set(
@@ -165,14 +171,21 @@ class _Session:
         )
         self._report(place, "wrote")
 
-    def _is_complete(self, place: Place, identity: dict[str, Any]) -> bool:
-        """Whether the wanted set is there; one that is to be replaced is removed."""
+    def _is_complete(self, place: Place, source: SampleSource, identity: dict[str, Any]) -> bool:
+        """Whether the wanted set is there, whole; what is to be replaced is removed."""
         if not has_manifest(place):
             return False
-        difference = identity_difference(identity, load_manifest(place).identity)
+        manifest = load_manifest(place)
+        difference = identity_difference(identity, manifest.identity)
         if difference is None:
-            if place.path is not None and (place.path / UNFINISHED).exists():
-                # The writer was killed between its last two steps.
+            lost = lacking(place, manifest)
+            if lost or self._options.rebuild:
+                if lost:
+                    print(f"{place}: {', '.join(lost)} missing or cut: written again", flush=True)
+                reopen(place, manifest, source.made_with())
+                return False
+            # A writer may have been killed between its last two steps; a server that lists nothing has none.
+            with suppress(PermissionError):
                 clear_unfinished(place)
             return True
         if not self._options.rebuild:
@@ -200,7 +213,7 @@ class _Session:
 
 
 def _needs_masks_only(name: str) -> bool:
-    return name == _SYNTHETIC or _SLICES[name].contrast is None
+    return name == SYNTHETIC or _SLICES[name].contrast is None
 
 
 def _fits(series: Series, kind: _Kind) -> bool:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
-from shards.order import Reader
+from shards.order import LANES, Reader
 from shards.read import ShardSet
 from shards.sample import Sample, ShardError
 
@@ -22,8 +22,8 @@ class ShardStream(IterableDataset[Batch]):
     The batch of a step is a function of (set, seed, position, ranks): all ranks together take
     ``batch_size * world`` samples a step, and position ``step * batch_size * world`` is all there is to
     resume from, with any number of ranks. With a ``DataLoader`` give ``batch_size=None``; its workers share
-    the batches and change nothing about them, but shards are read ahead and checked in threads, so that it
-    seldom needs any.
+    the batches and change nothing about them. Threads read and check shards ahead, so none or one will do;
+    each further one reads all shards of the rank again.
 
     Args:
         shards: the set; it must have images.
@@ -32,7 +32,9 @@ class ShardStream(IterableDataset[Batch]):
         rank: this process, 0..world-1.
         world: number of processes.
         start: position to go on from: samples that all ranks together have had, over all epochs.
-        records: hand on the records, too; parsing one takes longer than reading its sample.
+        records: hand on the records, too.
+        lanes: shards that are mixed with each other. With more than 16 ranks, as many as there are spare
+            reading the same shards more than once; a run has to keep it to be resumed.
 
     Yields images, float16 in [0, 1], ``(B, 1, H, W)``, dense codes, uint8, ``(B, H, W)``, and with
     ``records`` a list of B records.
@@ -53,15 +55,17 @@ class ShardStream(IterableDataset[Batch]):
         world: int = 1,
         start: int = 0,
         records: bool = False,
+        lanes: int = LANES,
     ) -> None:
         super().__init__()
         if not len(shards):
-            raise ShardError(f"{shards.place}: the set is empty")
+            raise ShardError(f"{shards.place}: the set is empty; there is nothing to train on")
         self.shards = shards
         self.reader = Reader(rank=rank, world=world, block=batch_size)
         self.seed = seed
         self.start = start
         self.records = records
+        self.lanes = lanes
 
     def __iter__(self) -> Iterator[Batch]:
         info = get_worker_info()
@@ -73,7 +77,7 @@ class ShardStream(IterableDataset[Batch]):
             workers=info.num_workers if info else 1,
             block=size,
         )
-        samples = self.shards.stream(self.seed, self.start, reader=reader)
+        samples = self.shards.stream(self.seed, self.start, reader=reader, lanes=self.lanes)
         while True:
             yield self._collate(list(islice(samples, size)))
 

@@ -14,15 +14,14 @@ import numpy as np
 from tqdm import tqdm
 
 from gen.anatomy import CODES, VALID_CODES
-from shards.build import UNFINISHED
+from shards.atomic import TEMPORARY
 from shards.damage import counted, named_samples, shard_damage
 from shards.manifest import MANIFEST, Manifest, ShardEntry, has_manifest, label_digest, load_manifest
 from shards.places import Place, open_place
 from shards.sample import IMAGE, LABEL, RECORD, ShardError, decode, sample_key
 from shards.schema import problem
 from shards.sets import BANK, SETS
-
-TEMPORARY = ".tmp-"
+from shards.unfinished import FIRST_SHARD, OWNER, UNFINISHED
 
 _VALID = np.isin(np.arange(CODES), VALID_CODES)
 
@@ -59,9 +58,7 @@ def find_sets(where: str | Path | Place) -> list[Place]:
     place = open_place(where)
     if place.path is None:
         sets = (
-            [place]
-            if has_manifest(place)
-            else [at for at in map(place.__truediv__, SETS) if has_manifest(at)]
+            [place] if has_manifest(place) else [at for at in map(place.__truediv__, SETS) if _has_traces(at)]
         )
     elif not place.path.is_dir():
         raise ShardError(f"{place}: no such folder")
@@ -247,5 +244,14 @@ def _verdict(place: Place, problems: list[str], seconds: float) -> str:
     return f"ok {place}: {held}, {size:.1f} MB, {seconds:.2f} s"
 
 
+def _has_traces(place: Place) -> bool:
+    """Whether a set lies at a URL, or what is left of one."""
+    return any(place.size(name) is not None for name in (MANIFEST, FIRST_SHARD, OWNER))
+
+
 def _looks_like_a_set(path: Path) -> bool:
-    return (path / MANIFEST).is_file() or (path / UNFINISHED).is_dir() or any(path.glob("*.tar"))
+    try:
+        return (path / MANIFEST).is_file() or (path / UNFINISHED).is_dir() or any(path.glob("*.tar"))
+    except OSError:
+        # What cannot be looked at is checked, and that tells why.
+        return True

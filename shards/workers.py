@@ -6,7 +6,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -98,19 +98,22 @@ def one_builder(place: Place, workers: Workers) -> Iterator[None]:
     So several processes may ask for the same sets at once; the first builds them, the others find them. A
     folder that machines share is held for all of them, as far as its file system knows locks.
     """
-    try:
-        file = _lock_file(place).open("w")
-    except OSError as error:
-        if error.errno not in (errno.EACCES, errno.EROFS):
-            raise
-        # Complete sets can be used where nothing can be written.
-        yield
-        return
-    with file:
-        if workers.rank == 0:
+    file = _opened_lock(place) if workers.rank == 0 else None
+    with file or nullcontext():
+        if file is not None:
             _lock(file, place)
         workers.barrier()
         yield
+
+
+def _opened_lock(place: Place) -> IO[str] | None:
+    """The file to lock; None where nothing can be written, and complete sets can be used all the same."""
+    try:
+        return _lock_file(place).open("w")
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EROFS):
+            raise
+        return None
 
 
 def _lock(file: IO[str], place: Place) -> None:
@@ -129,4 +132,4 @@ def _lock_file(place: Place) -> Path:
         return place.path / ".lock"
     # A URL cannot be locked: only the processes of this machine exclude each other.
     digest = hashlib.sha256(str(place).encode()).hexdigest()
-    return Path(tempfile.gettempdir()) / f"synthspine-{digest[:16]}.lock"
+    return Path(tempfile.gettempdir()) / f"synthspine-{os.getuid()}-{digest[:16]}.lock"

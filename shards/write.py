@@ -10,7 +10,8 @@ from shards.places import Place
 from shards.sample import Sample
 from shards.tar import Packed, pack
 
-THREADS = 2
+WRITERS = 2
+"""Threads that pack and write: one packs while one waits for the disk."""
 
 
 def write_shard(place: Place, name: str, samples: Iterable[Sample]) -> Packed:
@@ -43,7 +44,7 @@ class Background:
         threads: jobs done at a time. As many again may wait; :meth:`add` then waits, too.
     """
 
-    def __init__(self, threads: int = THREADS) -> None:
+    def __init__(self, threads: int = WRITERS) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="write")
         self._most = 2 * threads
         self._jobs: deque[Future[None]] = deque()

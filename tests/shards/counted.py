@@ -8,6 +8,7 @@ from shards import build as building
 from shards.manifest import VERSION
 from shards.places import open_place
 from shards.sample import Sample, sample_key
+from shards.unfinished import start_set
 from shards.workers import ALONE
 
 PER_SHARD = 4
@@ -78,7 +79,7 @@ def let_another_writer_in(monkeypatch, after="shard-000002.tar"):
     def disturbed(place, name, samples):
         packed = real(place, name, samples)
         if name == after:
-            building._start(place, "somebody else")
+            start_set(place, "somebody else")
         return packed
 
     monkeypatch.setattr(building, "write_shard", disturbed)

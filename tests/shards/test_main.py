@@ -9,6 +9,7 @@ import pytest
 
 from shards.main import main
 from shards.read import open_set
+from shards.sets import SETS
 
 ROOT = Path(__file__).parents[2]
 
@@ -66,7 +67,7 @@ def test_sets_are_written_verified_and_inspected(spider_folder, tmp_path, monkey
     capsys.readouterr()
     assert run(monkeypatch, "verify", str(shards), str(shards / "labels")) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 7 and all(line.startswith(f"ok {shards}") for line in lines)
+    assert len(lines) == len(SETS) + 1 and all(line.startswith(f"ok {shards}") for line in lines)
     sheet = tmp_path / "sheet.png"
     assert (
         run(monkeypatch, "inspect", str(shards / "synthetic"), "--output", str(sheet), "--samples", "4") == 0

@@ -129,7 +129,7 @@ def flip(place):
         (flip(-1), r"bytes after 00000003\.json: not zero"),
         (lambda content: content[: 3584 + 1000], "cut off: 1 whole sample left, the first lost is 00000001"),
         (lambda content: content[: 2 * 3584] + bytes(1024), "cut off: 2 whole samples left"),
-        (lambda content: content + bytes(512), r"bytes instead of \d+; make the set again"),
+        (lambda content: content + bytes(512), r"bytes instead of \d+; shards/main\.py --rebuild"),
         (lambda content: b"", "0 bytes instead of"),
         (lambda content: b"not a tar" * 100, "cut off: 0 whole samples left, the first lost is 00000000"),
     ],

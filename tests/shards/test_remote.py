@@ -174,6 +174,20 @@ class Slow(MemoryFileSystem):
         content = super().cat_file(path, start, end, **kwargs)
         return content[:-1] if next(Slow.fails) else content
 
+    def mv(self, path1, path2, **kwargs):
+        self.store[self._strip_protocol(path2)] = self.store.pop(self._strip_protocol(path1))
+
+
+def test_where_nothing_can_be_renamed_nothing_is_written(tmp_path):
+    class Copying(MemoryFileSystem):
+        protocol = "copying"
+
+    fsspec.register_implementation("copying", Copying, clobber=True)
+    place = open_place(f"copying://{tmp_path.name}/set")
+    with pytest.raises(PermissionError, match="copying:// can be read only; nothing can be renamed there"):
+        place.write("a.tar", b"content")
+    assert place.names() == []
+
 
 def test_elsewhere_a_file_takes_its_name_when_it_is_whole(waits, monkeypatch, tmp_path):
     fsspec.register_implementation("slow", Slow, clobber=True)
@@ -188,4 +202,5 @@ def test_elsewhere_a_file_takes_its_name_when_it_is_whole(waits, monkeypatch, tm
     assert place.read("a.tar") == b"old"
     place.write("a.tar", b"content")
     monkeypatch.setattr(Slow, "fails", cycle([False]))
+    # What was begun and failed is gone.
     assert place.read("a.tar") == b"content" and place.names() == ["a.tar"]

@@ -70,6 +70,7 @@ def test_all_sets_are_written_with_their_sides_and_contrasts(spider_folder, opti
         "real_t1_train": {"t1"},
         "real_t1_val": {"t1"},
         "real_t2_val": {"t2"},
+        "real_t2_space_val": set(),
     }.items():
         samples = list(open_set(paths[name]).samples())
         assert {sample.record["contrast"] for sample in samples} == contrasts
@@ -189,7 +190,7 @@ def test_masks_alone_give_labels_and_synthetic_samples(spider_folder, options):
     assert len(open_set(paths["real_t1_train"])) == 0
 
 
-def test_space_masks_are_used_and_space_images_are_not(spider_folder, options):
+def test_space_series_give_label_maps_and_a_validation_set_of_their_own(spider_folder, options):
     data = spider_folder()
     for kind in ("images", "masks"):
         for path in (data / kind / kind).glob("*_t2.mha"):
@@ -198,6 +199,12 @@ def test_space_masks_are_used_and_space_images_are_not(spider_folder, options):
     contrasts = {sample.record["contrast"] for sample in open_set(paths["labels"]).samples()}
     assert contrasts == {"t1", "t2_SPACE"}
     assert len(open_set(paths["real_t2_val"])) == 0
+    space = list(open_set(paths["real_t2_space_val"]).samples())
+    assert {sample.record["contrast"] for sample in space} == {"t2_SPACE"}
+    assert {sample.record["patient"] for sample in space} == patients_of(paths["real_t1_val"])
+    assert all(sample.image is not None for sample in space)
+    train = json.loads(Path(options(data).split_file).read_text())["train"]
+    assert not {sample.record["patient"] for sample in space} & set(train)
 
 
 def test_one_split_serves_images_and_label_maps_of_another_folder(spider_folder, options):

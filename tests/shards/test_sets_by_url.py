@@ -16,6 +16,7 @@ from shards.places import Place, open_place
 from shards.read import open_set
 from shards.sample import ShardError
 from shards.sets import ensure_sets
+from shards.unfinished import UNFINISHED
 from shards.workers import ALONE
 
 
@@ -43,7 +44,7 @@ def content_of(place: Place) -> dict[str, bytes]:
 def test_a_set_behind_a_url_has_the_bytes_of_a_local_one(url, tmp_path):
     place = build(f"{url}/set", Counted(37))
     assert content_of(place) == content_of(build(tmp_path / "local" / "set", Counted(37)))
-    assert (place / building.UNFINISHED).names() == []
+    assert (place / UNFINISHED).names() == []
     assert open_set(place).read().labels[:, 0, 0].tolist() == list(range(37))
 
 

@@ -1,0 +1,74 @@
+"""Sets written by hand: nothing stops them from being wrong."""
+
+import json
+
+import numpy as np
+
+from shards.manifest import MANIFEST, VERSION, Manifest, ShardEntry, label_digest, save_manifest
+from shards.places import open_place
+from shards.sample import Sample, sample_key
+from shards.tar import pack
+
+PER_SHARD = 4
+SHAPE = (32, 16)
+BANK = "b" * 64
+NAMES = [f"shard-{number:06d}.tar" for number in range(3)]
+
+
+def series_record(index):
+    facts = {"contrast": "t1", "slices": 20, "spacing_mm": [4.0, 0.6, 0.6]}
+    return {"source": f"{index // 5}_t1", "patient": str(index // 5), "slice": index % 5, **facts}
+
+
+def rendered_record(index):
+    facts = {"index": index, "seed": 7, "params": {"spacing_mm": 1.0, "map_index": index}}
+    return {"source": "1_t1", "patient": "1", "slice": index, **facts}
+
+
+def sample_of(index, images=True, record=series_record):
+    random = np.random.default_rng(index)
+    image = random.random(SHAPE).astype(np.float16) if images else None
+    label = random.choice(np.array([0, 1, 7, 31, 60, 255], np.uint8), SHAPE)
+    return Sample(sample_key(index), image, label, record(index))
+
+
+def write(folder, samples, per_shard=PER_SHARD, **identity):
+    """A set of these samples, written by hand: nothing stops it from being wrong."""
+    entries, digests = [], []
+    for number, start in enumerate(range(0, len(samples), per_shard)):
+        packed = pack(samples[start : start + per_shard])
+        name = f"shard-{number:06d}.tar"
+        open_place(folder).write(name, *packed.parts)
+        count = len(packed.label_digests)
+        entries.append(ShardEntry(name=name, samples=count, bytes=packed.bytes, sha256=packed.sha256))
+        digests += packed.label_digests
+    defaults = {"version": VERSION, "set": folder.name, "samples_per_shard": PER_SHARD}
+    manifest = Manifest(
+        name=folder.name,
+        samples=len(samples),
+        phantom=False,
+        identity=defaults | identity,
+        made_with={"torch": "1"},
+        label_digest=label_digest(digests),
+        left_out=[],
+        shards=tuple(entries),
+    )
+    save_manifest(open_place(folder), manifest)
+    return folder
+
+
+def change(path, place, old, new):
+    """Replace bytes that are known to be at a place; the length stays or changes with them."""
+    content = path.read_bytes()
+    assert content[place : place + len(old)] == old
+    path.write_bytes(content[:place] + new + content[place + len(old) :])
+
+
+def member(path, name):
+    """Where the header of a file lies."""
+    return path.read_bytes().index(name.encode() + b"\0")
+
+
+def edit_manifest(folder, **changes):
+    path = folder / MANIFEST
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
