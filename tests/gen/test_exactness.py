@@ -106,7 +106,7 @@ def _double_kind(value):
 
 def _double(value):
     if isinstance(value, Batch):
-        return value._map(_double)
+        return value.map(_double)
     return value.double() if isinstance(value, torch.Tensor) and value.dtype == torch.float32 else value
 
 
