@@ -1,9 +1,10 @@
-"""Segment image volumes with a trained model: the masks come in SPIDER values on the images' own grids.
+"""Segment scans with a trained model: the masks come in SPIDER values on the scans' own grids.
 
-    python eval/predict.py IMAGE... --checkpoint models/saved/model_a_synthetic_best.pth --output-dir results
+    python eval/predict.py SCAN... --checkpoint models/saved/model_a_synthetic_best.pth --output-dir masks
 
-Writes ``{stem}_seg.mha`` (or ``.nii.gz``) for every image. Vertebrae are 1, 2, ... from the bottom, the
-canal is 100, discs are 201, 202, ... from the bottom. For research, not for diagnosis.
+A SCAN is a .mha or .nii.gz volume or a folder of volumes and DICOM series. Writes ``{stem}_seg.mha`` (or
+``.nii.gz``) for each, with its volumes in ml (.csv) and quality flags (.json). Vertebrae are 1, 2, ... from
+the bottom, the canal is 100, discs are 201, 202, ... from the bottom. For research, not for diagnosis.
 """
 
 import sys
@@ -11,18 +12,35 @@ import sys
 import tyro
 from tqdm import tqdm
 
-from eval.prediction import PredictOptions, predict
+from eval.prediction import Prediction, PredictionError, PredictOptions, predict
 from shards.command import run_command
 
 
 def main() -> int:
-    """Parse the command line, segment; the exit status."""
+    """Parse the command line, segment; the exit status: 1 if a scan failed."""
     return run_command(_predict)
 
 
 def _predict() -> None:
-    for path in predict(tyro.cli(PredictOptions, description=__doc__)):
-        tqdm.write(f"wrote {path}")
+    done: list[Prediction] = []
+    for prediction in predict(tyro.cli(PredictOptions, description=__doc__)):
+        done.append(prediction)
+        if prediction.files:
+            more = ", ".join(path.suffix for path in prediction.files[1:])
+            tqdm.write(f"wrote {prediction.files[0]}{f' and {more} beside it' if more else ''}")
+        for flag in prediction.flags:
+            tqdm.write(f"  look at it, {flag.name}: {flag.reason}")
+    # At the end, where the progress of many scans cannot carry it out of sight.
+    for prediction in done:
+        if prediction.problem is not None and not prediction.failed:
+            print(f"left out: {prediction.problem}")
+    failed = [prediction.problem for prediction in done if prediction.failed]
+    for problem in failed:
+        print(f"failed: {problem}", file=sys.stderr)
+    if failed:
+        raise PredictionError(f"{len(failed)} of {len(done)} scans could not be predicted")
+    if not any(prediction.files for prediction in done):
+        raise PredictionError("none of the images is an MRI series of sagittal slices")
 
 
 if __name__ == "__main__":

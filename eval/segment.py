@@ -1,5 +1,7 @@
 """From an image volume of any grid to dense codes on that grid, slice by slice."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -8,15 +10,34 @@ from torch import nn
 
 from eval.islands import remove_islands
 from eval.metrics import STRUCTURE_SCHEME, group_structures
+from eval.ordering import order_ranks
 from eval.ranks import assign_ranks
+from eval.tta import PLAIN, View, class_probabilities
 from gen.anatomy import BACKGROUND, LabelScheme, label_scheme
 from shards.slices import normalise, resample_back, resample_in_plane
 from shards.spider import Volume
-from train.unet import STRIDE
 
 RankSource = Literal["auto", "count", "model"]
-SLICES_AT_ONCE = 4
 MIN_ISLAND_MM2 = 25.0
+_LEAST_PIXELS = 2**19
+PIXELS_AT_ONCE = {"cpu": _LEAST_PIXELS, "cuda": 2**22}
+"""Pixels of the slices that the network sees at once, by kind of device: what bounds its memory."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Segmentation:
+    """What a model answers to a volume.
+
+    Attributes:
+        codes: dense codes on the volume's own grid, uint8.
+        entropy: mean entropy (nats) of the structure probabilities over the pixels where a structure was
+            found, before islands were removed; nan where none was.
+        removed: share of the structures' pixels that were removed as islands, 0 where none was found.
+    """
+
+    codes: np.ndarray
+    entropy: float
+    removed: float
 
 
 def segment_volume(
@@ -27,73 +48,109 @@ def segment_volume(
     device: torch.device | str = "cpu",
     min_island_mm2: float = MIN_ISLAND_MM2,
     ranks: RankSource = "auto",
+    views: Sequence[View] = PLAIN,
 ) -> np.ndarray:
-    """Dense codes of an image volume, on its own grid.
+    """Dense codes of an image volume, on its own grid: the ``codes`` of :func:`segment`, uint8."""
+    return segment(
+        model,
+        volume,
+        spacing_mm=spacing_mm,
+        device=device,
+        min_island_mm2=min_island_mm2,
+        ranks=ranks,
+        views=views,
+    ).codes
+
+
+def segment(
+    model: nn.Module,
+    volume: Volume,
+    *,
+    spacing_mm: float,
+    device: torch.device | str = "cpu",
+    min_island_mm2: float = MIN_ISLAND_MM2,
+    ranks: RankSource = "auto",
+    views: Sequence[View] = PLAIN,
+) -> Segmentation:
+    """Segment an image volume.
 
     Every slice is resampled to the model's pixel size, segmented whole, and the class probabilities are
-    resampled back before the most likely class is taken. Islands go by structure and area; then ranks come
-    from the model's classes, or are counted by ``eval.ranks``.
+    resampled back before the most likely class is taken. Islands go by structure and area; then ranks are
+    put in order.
 
     Args:
         model: ``(B, 1, H, W)`` image in [0, 1] to logits ``(B, K, H, W)``, K one of the label schemes.
         volume: the image, as ``shards.spider.read_image`` gives it.
         spacing_mm: pixel size that the model was trained at.
         device: where the model lives.
-        min_island_mm2: regions of a structure smaller than this in a slice are removed.
-        ranks: ``"count"`` them, take the ``"model"``'s, or ``"auto"``: the model's where it has them.
-
-    Returns:
-        Dense codes, uint8, shape of ``volume.array``.
+        min_island_mm2: regions of a structure smaller than this in a slice are removed; 0 keeps all.
+        ranks: ``"count"`` them (``eval.ranks``), leave them as the ``"model"`` says, or ``"auto"``: counted,
+            and where the model has ranks, from where most of them agree (``eval.ordering``).
+        views: how the network sees every slice (``eval.tta``).
 
     Raises:
         ValueError: ranks of a model that has none are asked for.
     """
-    classes, scheme = _most_likely(model, volume, spacing_mm, device)
+    classes, scheme, entropy = _most_likely(model, volume, spacing_mm, device, views)
     in_plane = (volume.spacing_mm[1], volume.spacing_mm[2])
-    structures = group_structures(torch.from_numpy(classes), scheme).numpy()
-    structures = remove_islands(structures, in_plane, min_island_mm2)
+    found = group_structures(torch.from_numpy(classes), scheme).numpy()
+    structures = remove_islands(found, in_plane, min_island_mm2)
+    before, after = int(np.count_nonzero(found)), int(np.count_nonzero(structures))
     has_ranks = scheme != STRUCTURE_SCHEME
     if ranks == "model" and not has_ranks:
         raise ValueError(f"a model of {scheme.num_classes} classes knows no ranks; let them be counted")
     if ranks == "count" or not has_ranks:
-        return assign_ranks(structures, in_plane)
-    codes: np.ndarray = scheme.decode(torch.from_numpy(classes)).numpy()
-    codes[structures == 0] = BACKGROUND
-    return codes
+        codes = assign_ranks(structures, in_plane)
+    else:
+        codes = scheme.decode(torch.from_numpy(classes)).numpy()
+        codes[structures == 0] = BACKGROUND
+        if ranks == "auto":
+            codes = order_ranks(assign_ranks(structures, in_plane), codes)
+    return Segmentation(codes=codes, entropy=entropy, removed=(before - after) / max(1, before))
 
 
-@torch.inference_mode()
 def _most_likely(
-    model: nn.Module, volume: Volume, spacing_mm: float, device: torch.device | str
-) -> tuple[np.ndarray, LabelScheme]:
-    """Most likely class of every voxel, uint8 ``(Z, H, W)``, and the scheme of the classes."""
+    model: nn.Module,
+    volume: Volume,
+    spacing_mm: float,
+    device: torch.device | str,
+    views: Sequence[View],
+) -> tuple[np.ndarray, LabelScheme, float]:
+    """Most likely class of every voxel, uint8 ``(Z, H, W)``, the scheme of the classes, and the entropy."""
     images = normalise(volume.array)
     in_plane = (volume.spacing_mm[1], volume.spacing_mm[2])
     native = (images.shape[1], images.shape[2])
     classes = np.empty(images.shape, dtype=np.uint8)
-    num_classes = 0
+    num_classes, total, pixels = 0, 0.0, 0
     model.eval()
-    for start in range(0, len(images), SLICES_AT_ONCE):
-        part = slice(start, start + SLICES_AT_ONCE)
-        resampled = resample_in_plane(images[part], in_plane, spacing_mm, labels=False)
-        padded, (rows, columns) = _padded(resampled)
-        logits = model(torch.from_numpy(padded)[:, None].to(device))
-        num_classes = logits.shape[1]
-        probabilities = logits[:, :, rows, columns].float().softmax(dim=1).cpu().numpy()
+    at_once = _slices_at_once(native, in_plane, spacing_mm, device)
+    for start in range(0, len(images), at_once):
+        part = images[start : start + at_once]
+        resampled = resample_in_plane(part, in_plane, spacing_mm, labels=False)
+        probabilities = class_probabilities(model, resampled, views, device)
+        num_classes = probabilities.shape[1]
+        part_total, part_pixels = _entropy(probabilities, label_scheme(num_classes))
+        total, pixels = total + part_total, pixels + part_pixels
         # By slice: the probabilities of all classes at native resolution are the largest array here.
         for index, probability in enumerate(probabilities, start):
             back = resample_back(probability, spacing_mm, native, in_plane, labels=False)
             classes[index] = back.argmax(axis=0)
-    return classes, label_scheme(num_classes)
+    return classes, label_scheme(num_classes), total / pixels if pixels else float("nan")
 
 
-def _padded(slices: np.ndarray) -> tuple[np.ndarray, tuple[slice, slice]]:
-    """Slices with a margin of 0 up to the next multiple of the model's stride, and where they lie in it."""
-    margins = [(0, 0)]
-    places = []
-    for size in slices.shape[1:]:
-        # The network needs more than one pixel on its coarsest level.
-        missing = max(-size % STRIDE, 2 * STRIDE - size)
-        margins.append((missing // 2, missing - missing // 2))
-        places.append(slice(missing // 2, missing // 2 + size))
-    return np.pad(slices, margins), (places[0], places[1])
+def _slices_at_once(
+    native: tuple[int, int], in_plane: tuple[float, float], spacing_mm: float, device: torch.device | str
+) -> int:
+    rows, columns = (size * old / spacing_mm for size, old in zip(native, in_plane, strict=True))
+    return max(1, int(PIXELS_AT_ONCE.get(torch.device(device).type, _LEAST_PIXELS) / (rows * columns)))
+
+
+def _entropy(probabilities: np.ndarray, scheme: LabelScheme) -> tuple[float, int]:
+    """Sum of the entropies of the structures over pixels with a structure, and the number of those pixels."""
+    groups = group_structures(torch.arange(scheme.num_classes), scheme).numpy()
+    grouped = np.stack(
+        [probabilities[:, groups == group].sum(axis=1) for group in range(STRUCTURE_SCHEME.num_classes)]
+    )
+    grouped = grouped[:, grouped.argmax(axis=0) > 0]
+    entropy = -(grouped * np.log(np.maximum(grouped, np.finfo(np.float32).tiny))).sum(axis=0)
+    return float(entropy.sum(dtype=np.float64)), entropy.size

@@ -25,10 +25,12 @@ __all__ = [
     "STORAGES",
     "Series",
     "SpiderError",
+    "UnsuitableError",
     "Volume",
     "check_pair",
     "find_series",
     "image_stem",
+    "image_volume",
     "read_image",
     "read_mask",
     "write_like",
@@ -52,6 +54,10 @@ _VOXEL_BYTES = {
 }
 
 
+class UnsuitableError(SpiderError):
+    """A sound image, but not one of sagittal slices."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Volume:
     """A volume in the orientation of this project.
@@ -73,8 +79,22 @@ def read_image(path: Path) -> Volume:
     Raises:
         SpiderError: unreadable, truncated, not a sagittal 3D volume, not finite, or without any contrast.
     """
-    volume = _read_oriented(path)
-    array = np.ascontiguousarray(volume.array, dtype=np.float32)
+    return image_volume(_read(Path(path)), path)
+
+
+def image_volume(stored: sitk.Image, path: Path) -> Volume:
+    """The image volume of an image that was read, as :func:`read_image` gives it.
+
+    Args:
+        stored: intensities in any storage layout.
+        path: where they come from, for messages.
+
+    Raises:
+        SpiderError: not a sagittal 3D volume, not finite, or without any contrast.
+    """
+    volume = _oriented(stored, path)
+    # A copy always: a view would not keep the image's memory alive.
+    array = np.array(volume.array, dtype=np.float32, order="C")
     low, high = float(array.min()), float(array.max())
     if not np.isfinite([low, high]).all():
         raise SpiderError(path, "holds values that are not finite numbers")
@@ -90,7 +110,7 @@ def read_mask(path: Path) -> Volume:
         SpiderError: unreadable, truncated, not a sagittal 3D volume, a value that SPIDER does not have, or
             nothing labelled.
     """
-    volume = _read_oriented(path)
+    volume = _oriented(_read(Path(path)), path)
     values = volume.array
     if values.dtype.kind == "f":
         whole = np.nan_to_num(values, nan=-1.0).astype(np.int64)
@@ -197,9 +217,8 @@ class _Turn:
         return tuple(slice(None, None, -1 if backwards else None) for backwards in self.flipped)
 
 
-def _read_oriented(path: Path) -> Volume:
+def _oriented(stored: sitk.Image, path: Path) -> Volume:
     """The volume with its stored values, as a view in this project's orientation."""
-    stored = _read(Path(path))
     dimensions, channels = stored.GetDimension(), stored.GetNumberOfComponentsPerPixel()
     if dimensions != 3 or channels != 1:
         raise SpiderError(
@@ -219,19 +238,19 @@ def _read_oriented(path: Path) -> Volume:
 def _check_sagittal(path: Path, volume: Volume, left_right: float) -> None:
     if left_right < _COS_45:
         angle = np.degrees(np.arccos(left_right))
-        raise SpiderError(
+        raise UnsuitableError(
             path, f"has no sagittal axis: the nearest one is {angle:.0f} degrees off left-right (at most 45)"
         )
     across, *in_plane = volume.spacing_mm
     if max(in_plane) > _MAX_IN_PLANE_RATIO * across:
-        raise SpiderError(
+        raise UnsuitableError(
             path,
             f"has no sagittal slices: {max(in_plane):.2f} mm in-plane but {across:.2f} mm left to right; "
             "a series acquired in sagittal slices is needed",
         )
     _, rows, columns = volume.array.shape
     if min(rows, columns) < _MIN_PIXELS:
-        raise SpiderError(
+        raise UnsuitableError(
             path, f"has no sagittal slices: {rows} x {columns} pixels in-plane, at least {_MIN_PIXELS} needed"
         )
 

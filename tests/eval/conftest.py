@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from eval.outcome import ModelFacts, Outcome, SetFacts
-from gen.anatomy import CANAL, STRUCTURES, disc_code, label_scheme, spider_values, vertebra_code
+from gen.anatomy import CANAL, disc_code, label_scheme, spider_values, vertebra_code
 from shards.spider import write_mha
 from train.checkpoint import Checkpoint, save_checkpoint
 from train.unet import UNet
@@ -100,54 +99,3 @@ def save_untrained():
         return path
 
     return save
-
-
-@pytest.fixture
-def outcome():
-    """Numbers of two models, two contrasts and two factors, two patients each."""
-
-    def make(
-        models=("A", "B"), dices=None, factors=(1.0, 4.0), contrasts=("t1", "t2"), phantom=False, classes=4
-    ):
-        dices = dices or {("A", "t1"): 0.8, ("A", "t2"): 0.78, ("B", "t1"): 0.9, ("B", "t2"): 0.5}
-        results = {}
-        for model in models:
-            for contrast in contrasts:
-                for factor in factors:
-                    dice = dices[model, contrast] / factor**0.5
-                    patients = {
-                        patient: dict.fromkeys(("overall", *STRUCTURES), dice + change)
-                        for patient, change in (("3", -0.1), ("4", 0.1))
-                    }
-                    names = label_scheme(classes).class_names[1:]
-                    results[model, contrast, factor] = {
-                        "description": f"{model} {contrast}",
-                        "resolution_factor": factor,
-                        "overall_dice": dice,
-                        "n_patients": 2,
-                        "n_slices": 6,
-                        "structures": {name: {"dice": dice, "n": 2} for name in STRUCTURES},
-                        "classes": {name: {"dice": dice, "n": 2} for name in names},
-                        "patients": patients,
-                    }
-        facts = {
-            model: ModelFacts(
-                checkpoint=f"models/{model}.pth",
-                num_classes=classes,
-                parameters=490_000,
-                step=100,
-                validation_dice=0.7,
-                minutes=12.5 if model == "A" else None,
-            )
-            for model in models
-        }
-        missing = {model: "models/B.pth is not there" for model in "AB" if model not in models}
-        sets = {
-            contrast: SetFacts(folder=f"shards/{contrast}", patients=2, slices=6, phantom=phantom)
-            for contrast in contrasts
-        }
-        return Outcome(
-            factors=factors, spacing_mm=1.0, models=facts, missing=missing, sets=sets, results=results
-        )
-
-    return make

@@ -1,3 +1,5 @@
+import csv
+import json
 import os
 import subprocess
 import sys
@@ -6,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from dicom_files import AXIAL, write_series
 
 from eval.prediction import PredictionError, PredictOptions, predict
+from eval.scans import ScanError
 from gen.anatomy import spider_values
 from shards.spider import write_mha
 
@@ -36,12 +40,18 @@ def image_file(tmp_path):
     return write
 
 
+def masks(options):
+    done = list(predict(options))
+    assert [prediction.problem for prediction in done] == [None] * len(done)
+    return [prediction.files[0] for prediction in done]
+
+
 @pytest.mark.parametrize("storage", ["LPS", "PIR"])
 @pytest.mark.parametrize("name", ["7_t1.mha", "7_t1.nii.gz"])
 def test_mask_lies_on_the_images_own_grid(tmp_path, checkpoint, image_file, name, storage):
     image = image_file(name, storage)
     options = PredictOptions(images=(image,), checkpoint=checkpoint, output_dir=tmp_path / "out")
-    (written,) = predict(options)
+    (written,) = masks(options)
     assert written == tmp_path / "out" / name.replace("7_t1", "7_t1_seg")
     expected, got = sitk.ReadImage(str(image)), sitk.ReadImage(str(written))
     assert got.GetSize() == expected.GetSize()
@@ -54,7 +64,7 @@ def test_mask_holds_spider_values(tmp_path, checkpoint, image_file):
     options = PredictOptions(
         images=(image_file(),), checkpoint=checkpoint, output_dir=tmp_path / "out", min_island_mm2=0
     )
-    (written,) = predict(options)
+    (written,) = masks(options)
     mask = sitk.ReadImage(str(written))
     assert mask.GetPixelID() == sitk.sitkInt16
     assert set(np.unique(sitk.GetArrayFromImage(mask))) <= set(spider_values().tolist())
@@ -62,7 +72,7 @@ def test_mask_holds_spider_values(tmp_path, checkpoint, image_file):
 
 def test_one_slice_is_a_volume(tmp_path, checkpoint, image_file):
     image = image_file(slices=1)
-    (written,) = predict(PredictOptions(images=(image,), checkpoint=checkpoint, output_dir=tmp_path / "out"))
+    (written,) = masks(PredictOptions(images=(image,), checkpoint=checkpoint, output_dir=tmp_path / "out"))
     assert sitk.ReadImage(str(written)).GetSize() == sitk.ReadImage(str(image)).GetSize()
 
 
@@ -74,7 +84,7 @@ def test_storage_does_not_change_the_answer(tmp_path, checkpoint):
         options = PredictOptions(
             images=(tmp_path / f"{storage}.mha",), checkpoint=checkpoint, output_dir=tmp_path / "out"
         )
-        (written,) = predict(options)
+        (written,) = masks(options)
         turned = sitk.DICOMOrient(sitk.ReadImage(str(written)), "PIR")
         answers.append(sitk.GetArrayFromImage(turned))
     assert np.array_equal(*answers)
@@ -82,14 +92,122 @@ def test_storage_does_not_change_the_answer(tmp_path, checkpoint):
 
 def test_images_of_one_name_do_not_overwrite_each_other(tmp_path, checkpoint):
     options = PredictOptions(images=(Path("a/7_t1.mha"), Path("b/7_t1.mha")), checkpoint=checkpoint)
-    with pytest.raises(PredictionError, match=r"a/7_t1.mha would both be written"):
+    with pytest.raises(ScanError, match=r"a/7_t1.mha would both be written"):
         list(predict(options))
+
+
+def test_tables_lie_beside_the_mask(tmp_path, checkpoint, image_file):
+    options = PredictOptions(
+        images=(image_file(),), checkpoint=checkpoint, output_dir=tmp_path, min_island_mm2=0
+    )
+    (done,) = predict(options)
+    assert [path.name for path in done.files] == ["7_t1_seg.mha", "7_t1_seg.csv", "7_t1_seg.json"]
+    values = sitk.GetArrayFromImage(sitk.ReadImage(str(done.files[0])))
+    rows = list(csv.DictReader(done.files[1].open()))
+    report = json.loads(done.files[2].read_text())
+    assert {int(row["spider_value"]): int(row["voxels"]) for row in rows} == {
+        value: int((values == value).sum()) for value in np.unique(values[values > 0]).tolist()
+    }
+    for row, entry in zip(rows, report["structures"], strict=True):
+        assert float(row["volume_ml"]) == pytest.approx(int(row["voxels"]) * 4.0 * 0.8 * 0.9 / 1000, abs=1e-4)
+        assert entry["volume_ml"] == pytest.approx(float(row["volume_ml"]), abs=1e-4)
+    assert [flag["name"] for flag in report["flags"]] == [flag.name for flag in done.flags]
+    assert report["spacing_mm"] == pytest.approx([4.0, 0.8, 0.9])
+    assert 0 < report["entropy"] < np.log(4)
+    assert report["model"]["classes"] == 4
+
+
+def test_overlay_only_on_request_and_tables_can_be_left_out(tmp_path, checkpoint, image_file):
+    image = image_file()
+    options = PredictOptions(
+        images=(image,), checkpoint=checkpoint, output_dir=tmp_path / "out", tables=False, overlay=True
+    )
+    (done,) = predict(options)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["7_t1_seg.mha", "7_t1_seg.png"]
+    assert [path.suffix for path in done.files] == [".mha", ".png"]
+
+
+def test_tta_answers_otherwise(tmp_path, checkpoint, image_file):
+    image = image_file()
+    answers = []
+    for tta in (False, True):
+        options = PredictOptions(
+            images=(image,), checkpoint=checkpoint, output_dir=tmp_path / str(tta), tta=tta, min_island_mm2=0
+        )
+        answers.append(sitk.GetArrayFromImage(sitk.ReadImage(str(masks(options)[0]))))
+    assert (answers[0] != answers[1]).any()
+    assert (answers[0] == answers[1]).mean() > 0.5
+
+
+def test_a_dicom_study_gets_a_mask_for_each_sagittal_series(tmp_path, checkpoint):
+    draw = np.random.Generator(np.random.PCG64(0))
+    array = draw.integers(0, 1000, (4, 60, 50)).astype(np.int16)
+    write_series(tmp_path / "study", array, uid="1.1", number="3", description="T1")
+    write_series(tmp_path / "study", array, uid="1.2", number="4", description="T2")
+    write_series(tmp_path / "study", array, uid="1.3", number="5", description="T2 ax", axes=AXIAL)
+    (tmp_path / "study" / "notes.txt").write_text("text")
+    options = PredictOptions(images=(tmp_path / "study",), checkpoint=checkpoint, output_dir=tmp_path / "out")
+    first, second, axial = predict(options)
+    assert [first.files[0].name, second.files[0].name] == ["study_3-T1_seg.mha", "study_4-T2_seg.mha"]
+    assert sitk.ReadImage(str(first.files[0])).GetSize() == (50, 60, 4)
+    assert not axial.failed
+    assert "no sagittal" in axial.problem
+
+
+def test_a_scan_that_fails_is_told_and_the_others_go_on(tmp_path, checkpoint, image_file):
+    broken = tmp_path / "broken.mha"
+    broken.write_text("text")
+    images = (broken, image_file("1.mha"), tmp_path / "gone.mha", image_file("2.mha"))
+    done = list(predict(PredictOptions(images=images, checkpoint=checkpoint, output_dir=tmp_path / "out")))
+    assert [prediction.failed for prediction in done] == [True, False, True, False]
+    assert all(str(done[number].path) in done[number].problem for number in (0, 2))
+    assert [bool(prediction.files) for prediction in done] == [False, True, False, True]
+
+
+def test_a_place_that_cannot_be_written_fails_that_scan(tmp_path, checkpoint, image_file):
+    out = tmp_path / "out"
+    (out / "1_seg.mha").mkdir(parents=True)
+    images = (image_file("1.mha"), image_file("2.mha"))
+    first, second = predict(PredictOptions(images=images, checkpoint=checkpoint, output_dir=out))
+    assert first.failed
+    assert str(images[0]) in first.problem
+    assert not second.failed
+
+
+def test_older_outputs_are_replaced_and_nothing_else_is_left(tmp_path, checkpoint, image_file):
+    out = tmp_path / "out"
+    out.mkdir()
+    for suffix in ("mha", "csv", "json"):
+        (out / f"7_t1_seg.{suffix}").write_text("old")
+    options = PredictOptions(images=(image_file(),), checkpoint=checkpoint, output_dir=out)
+    (written,) = masks(options)
+    assert sitk.ReadImage(str(written)).GetNumberOfPixels() == 70 * 90 * 3
+    assert sorted(path.name for path in out.iterdir()) == ["7_t1_seg.csv", "7_t1_seg.json", "7_t1_seg.mha"]
+    assert all(path.read_bytes() != b"old" for path in out.iterdir())
+
+
+def test_a_model_without_ranks_is_refused_at_once(tmp_path, checkpoint, image_file):
+    options = PredictOptions(
+        images=(image_file(),), checkpoint=checkpoint, ranks="model", output_dir=tmp_path
+    )
+    with pytest.raises(PredictionError, match="4 classes knows no ranks"):
+        next(predict(options))
+
+
+def test_options_need_something_to_do(tmp_path):
+    with pytest.raises(ValueError, match="no image given"):
+        PredictOptions(checkpoint=tmp_path / "a.pth")
+    assert PredictOptions(checkpoint=tmp_path / "a.pth", onnx=tmp_path / "a.onnx").images == ()
+    with pytest.raises(ValueError, match="min_island_mm2 -1"):
+        PredictOptions(images=(tmp_path,), checkpoint=tmp_path / "a.pth", min_island_mm2=-1)
 
 
 def run(*arguments):
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, "eval/predict.py", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", check=False
+    )
 
 
 def test_command_writes_and_says_where(tmp_path, checkpoint, image_file):
@@ -99,14 +217,31 @@ def test_command_writes_and_says_where(tmp_path, checkpoint, image_file):
     assert f"wrote {tmp_path / 'out' / '7_t1_seg.mha'}" in result.stdout
 
 
-@pytest.mark.parametrize("broken", ["image", "checkpoint"])
-def test_command_says_in_one_line_what_is_wrong(tmp_path, checkpoint, image_file, broken):
-    image = image_file()
-    wrong = tmp_path / ("text.mha" if broken == "image" else "text.pth")
+def test_command_tells_failed_scans_at_the_end(tmp_path, checkpoint, image_file):
+    wrong = tmp_path / "text.mha"
     wrong.write_text("this is text")
-    image, checkpoint = (wrong, checkpoint) if broken == "image" else (image, wrong)
-    result = run(image, "--checkpoint", checkpoint, "--output-dir", tmp_path / "out")
+    result = run(wrong, image_file(), "--checkpoint", checkpoint, "--output-dir", tmp_path / "out")
+    assert result.returncode == 1
+    assert f"wrote {tmp_path / 'out' / '7_t1_seg.mha'}" in result.stdout
+    *_, failed, error = result.stderr.splitlines()
+    assert failed.startswith(f"failed: {wrong}: cannot be read")
+    assert error == "error: 1 of 2 scans could not be predicted"
+    assert "Traceback" not in result.stderr
+
+
+def test_command_says_in_one_line_what_is_wrong_with_the_checkpoint(tmp_path, image_file):
+    wrong = tmp_path / "text.pth"
+    wrong.write_text("this is text")
+    result = run(image_file(), "--checkpoint", wrong, "--output-dir", tmp_path / "out")
     assert result.returncode == 1
     (line,) = [line for line in result.stderr.splitlines() if "error" in line]
     assert str(wrong) in line
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.slow
+def test_command_exports_without_a_scan(tmp_path, checkpoint):
+    result = run("--checkpoint", checkpoint, "--onnx", tmp_path / "net.onnx")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == f"wrote {tmp_path / 'net.onnx'}\n"
+    assert (tmp_path / "net.onnx").stat().st_size > 10_000

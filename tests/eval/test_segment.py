@@ -4,7 +4,7 @@ import SimpleITK as sitk
 import torch
 from torch import nn
 
-from eval.segment import segment_volume
+from eval.segment import PIXELS_AT_ONCE, segment, segment_volume
 from gen.anatomy import CANAL, disc_code, label_scheme, vertebra_code
 from shards.spider import Volume
 
@@ -81,7 +81,7 @@ def test_fourteen_classes_keep_the_ranks_of_the_model():
     codes = np.zeros((1, 64, 64), dtype=np.uint8)
     codes[0, 20:40, 10:40] = vertebra_code(4)
     codes[0, 45:60, 10:40] = disc_code(3)
-    got = segment_volume(Thresholds(14), volume_of(codes, "14", (1.0, 1.0)), spacing_mm=1.0)
+    got = segment_volume(Thresholds(14), volume_of(codes, "14", (1.0, 1.0)), spacing_mm=1.0, ranks="model")
     assert (got[0, 22:38, 12:38] == vertebra_code(4)).all()
     assert (got[0, 47:58, 12:38] == disc_code(3)).all()
 
@@ -94,6 +94,71 @@ def test_ranks_of_fourteen_classes_can_be_counted_instead(spine):
     got = segment_volume(Thresholds(14), volume_of(confused, "14", (1.0, 1.0)), spacing_mm=1.0, ranks="count")
     found = (got == vertebra_code(2)) & (codes == vertebra_code(2))
     assert found.sum() > 0.9 * (codes == vertebra_code(2)).sum()
+
+
+def test_ranks_of_fourteen_classes_are_put_in_order(spine):
+    codes = spine(levels=5)
+    confused = codes.copy()
+    confused[codes == vertebra_code(5)] = vertebra_code(4)
+    confused[codes == disc_code(5)] = disc_code(4)
+    volume = volume_of(confused, "14", (1.0, 1.0))
+    got = segment_volume(Thresholds(14), volume, spacing_mm=1.0)
+    for code in (vertebra_code(5), disc_code(5), vertebra_code(2)):
+        assert ((got == code) & (codes == code)).sum() > 0.9 * (codes == code).sum()
+    left = segment_volume(Thresholds(14), volume, spacing_mm=1.0, ranks="model")
+    assert not (left == vertebra_code(5))[codes == vertebra_code(5)].any()
+
+
+def test_the_model_says_where_the_count_of_a_cut_off_spine_starts(spine):
+    whole = spine(levels=5)
+    # The scan ends above the second vertebra.
+    codes = whole[:, : np.flatnonzero((whole == vertebra_code(2)).any(axis=(0, 2)))[0] - 2]
+    got = segment_volume(Thresholds(14), volume_of(codes, "14", (1.0, 1.0)), spacing_mm=1.0)
+    for code in (vertebra_code(3), vertebra_code(4), disc_code(4)):
+        assert ((got == code) & (codes == code)).sum() > 0.9 * (codes == code).sum()
+
+
+def test_slices_go_through_the_network_in_parts_that_fit(spine, monkeypatch):
+    monkeypatch.setitem(PIXELS_AT_ONCE, "cpu", 2 * 320 * 256)
+    model = Thresholds(4)
+    volume = volume_of(spine(levels=5, slices=5), "4", (1.0, 1.0))
+    whole = segment_volume(Thresholds(4), volume, spacing_mm=1.0)
+    assert np.array_equal(segment_volume(model, volume, spacing_mm=1.0), whole)
+    assert [shape[0] for shape in model.shapes] == [2, 2, 1]
+    monkeypatch.setitem(PIXELS_AT_ONCE, "cpu", 1)
+    single = Thresholds(4)
+    assert np.array_equal(segment_volume(single, volume, spacing_mm=1.0), whole)
+    assert [shape[0] for shape in single.shapes] == [1] * 5
+
+
+def test_entropy_is_that_of_structures_and_not_of_ranks(spine):
+    class Torn(nn.Module):
+        """Sure that there is vertebra everywhere, torn between two ranks."""
+
+        def forward(self, image):
+            logits = torch.full((len(image), 14, *image.shape[2:]), -30.0)
+            logits[:, 1:3] = 0.0
+            return logits
+
+    answer = segment(Torn(), volume_of(spine(levels=5), "4", (1.0, 1.0)), spacing_mm=1.0)
+    assert answer.entropy == pytest.approx(0.0, abs=1e-6)
+
+
+def test_entropy_and_share_of_islands_are_told():
+    class Even(nn.Module):
+        """Vertebra as likely as canal, in a small square and a large one; background elsewhere."""
+
+        def forward(self, image):
+            logits = torch.zeros(len(image), 4, *image.shape[2:])
+            logits[:, 0] = 30.0
+            for rows, columns in ((slice(4, 8), slice(4, 8)), (slice(20, 40), slice(20, 40))):
+                logits[:, :, rows, columns] = torch.tensor([-30.0, 0.0, -30.0, 0.0])[None, :, None, None]
+            return logits
+
+    volume = volume_of(np.zeros((1, 64, 64), dtype=np.uint8), "4", (1.0, 1.0))
+    answer = segment(Even(), volume, spacing_mm=1.0)
+    assert answer.entropy == pytest.approx(np.log(2), rel=1e-4)
+    assert answer.removed == pytest.approx(16 / 416)
 
 
 def test_four_classes_have_no_ranks_to_give(spine):
