@@ -28,6 +28,13 @@ AGGREGATION = (
     "a class that is empty in truth and prediction leaves the patient out of its mean, "
     "one that is empty in only one of them counts as 0; n is the number of patients in a mean"
 )
+DISTANCE_AGGREGATION = (
+    "distances are between border pixels in the plane of a slice, in mm on the grid of the set, pooled over "
+    "the slices of a patient (HD95: the larger one of the two directed 95th percentiles; ASSD: the mean of "
+    "both directions; NSD: the share of both borders within the tolerance), then the mean over patients; in "
+    "a slice in which only truth or only prediction has the structure, its border counts with the diagonal "
+    "of the slice, outside of every tolerance; 95 % intervals are bootstraps over patients"
+)
 STRUCTURE_SCHEME = label_scheme("4")
 
 
@@ -72,6 +79,15 @@ class PatientTally:
         for patient, count in zip(patients, counts, strict=True):
             known = self._counts.get(patient)
             self._counts[patient] = count if known is None else known + count
+
+    def present(self) -> dict[str, dict[str, tuple[bool, bool]]]:
+        """Whether truth and prediction have any pixel of a class, by patient and class but background."""
+        present = {}
+        for patient in sorted(self._counts):
+            _, predicted, actual = self._counts[patient]
+            pairs = zip((actual > 0).tolist()[1:], (predicted > 0).tolist()[1:], strict=True)
+            present[patient] = dict(zip(self._names[1:], pairs, strict=True))
+        return present
 
     def per_patient(self) -> dict[str, dict[str, float]]:
         """Dice of every class but background by patient, sorted; nan where truth and prediction are empty."""

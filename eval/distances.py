@@ -1,0 +1,144 @@
+"""How far apart the borders of two masks lie: HD95, ASSD and NSD, in millimetres.
+
+The definitions, stated once:
+
+- *Border*: the pixels of a mask that have a pixel outside of it above, below, left or right; beyond the
+  edge of the slice is outside (``monai.metrics.utils.get_mask_edges``).
+- *Distance* of a border pixel: Euclidean, in mm, from its centre to the nearest centre of a border pixel of
+  the other mask in the same slice (``monai.metrics.utils.get_surface_distance``).
+- *Pool*: the distances of all slices of a patient are gathered, truth to prediction and prediction to truth
+  apart, and the metrics are taken from the gathering, as Dice is from the pixels of all slices. A slice thus
+  weighs as much as it has border. With one slice they are MONAI's ``compute_hausdorff_distance``,
+  ``compute_average_surface_distance(symmetric=True)`` and ``compute_surface_dice``.
+- *HD95*: the larger one of the two directed 95th percentiles (linear between ranks), not the percentile of
+  both together. *ASSD*: the mean over all distances of both directions. *NSD*: the share of them that is at
+  most the tolerance; a distance that equals it counts.
+- *Empty*: in a slice in which only one of the two masks has pixels, every pixel of its border counts with the
+  diagonal of the slice. A patient in whom a structure was missed everywhere so has HD95 = ASSD = diagonal and
+  NSD = 0; where both masks are empty in all slices there is no value (nan). MONAI would give nan for the
+  missed one as well, and a mean over patients would improve with every miss.
+
+Pixels that are not annotated belong to neither mask: both must be cut there before they come here. The cut
+then counts as border of both masks, at distance 0 where both reach it. On real slices 1.3 % of the border of
+vertebrae and canal is such a cut (where the scan ends) and none of the discs'; leaving it out changes ASSD by
+less than 0.04 mm and NSD by less than 0.004 (measured on the T1 and T2 slices of 6 patients).
+"""
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+from monai.metrics.utils import get_mask_edges, get_surface_distance
+
+HD_PERCENTILE = 95.0
+NSD_TOLERANCES_MM = (1.0, 2.0)
+# Rounding in single precision must not push a distance that equals the tolerance over it.
+_ROUNDING = 1e-6
+
+Spacing = tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BorderDistances:
+    """Distances between the borders of two masks, of one slice or of many.
+
+    Attributes:
+        from_prediction: mm from every border pixel of the prediction to the truth's border, float64 ``(P,)``.
+        from_truth: mm from every border pixel of the truth to the prediction's border, float64 ``(T,)``.
+    """
+
+    from_prediction: np.ndarray
+    from_truth: np.ndarray
+
+    @property
+    def hd95_mm(self) -> float:
+        """The larger one of the two directed 95th percentiles; nan where both masks are empty."""
+        directed = (part for part in (self.from_prediction, self.from_truth) if part.size)
+        return max((float(np.percentile(part, HD_PERCENTILE)) for part in directed), default=math.nan)
+
+    @property
+    def assd_mm(self) -> float:
+        """Mean over the distances of both directions; nan where both masks are empty."""
+        count = self.from_prediction.size + self.from_truth.size
+        return float((self.from_prediction.sum() + self.from_truth.sum()) / count) if count else math.nan
+
+    def nsd(self, tolerance_mm: float) -> float:
+        """Share of both borders within a tolerance of the other one; nan where both masks are empty.
+
+        Raises:
+            ValueError: the tolerance is negative or not finite.
+        """
+        if not (math.isfinite(tolerance_mm) and tolerance_mm >= 0):
+            raise ValueError(f"tolerance {tolerance_mm} mm is not a finite number of at least 0")
+        limit = tolerance_mm * (1 + _ROUNDING)
+        count = self.from_prediction.size + self.from_truth.size
+        within = int((self.from_prediction <= limit).sum() + (self.from_truth <= limit).sum())
+        return within / count if count else math.nan
+
+
+def border_distances(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Spacing) -> BorderDistances:
+    """Distances between the borders of two masks of one slice.
+
+    Args:
+        prediction: bool ``(H, W)``, False where nothing is annotated.
+        truth: bool, the same shape, False where nothing is annotated.
+        spacing_mm: size of a pixel along rows and columns.
+
+    Returns:
+        Both directions; where only one mask has pixels, its border at the distance of the slice's diagonal.
+
+    Raises:
+        ValueError: the masks are not two bool slices of one shape, or the spacing is not positive.
+    """
+    if prediction.shape != truth.shape or prediction.ndim != 2:
+        raise ValueError(f"prediction {prediction.shape} and truth {truth.shape} must be slices of one shape")
+    if prediction.dtype != np.bool_ or truth.dtype != np.bool_:
+        raise ValueError(f"masks must be bool, not {prediction.dtype} and {truth.dtype}")
+    diagonal = diagonal_mm(prediction.shape, spacing_mm)
+    either = prediction | truth
+    rows, columns = np.flatnonzero(either.any(axis=1)), np.flatnonzero(either.any(axis=0))
+    if not len(rows):
+        return BorderDistances(from_prediction=np.empty(0), from_truth=np.empty(0))
+    # Cropped here: MONAI's own crop takes twice the time of everything else.
+    box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    predicted, actual = get_mask_edges(prediction[box], truth[box], crop=False)
+    if not (predicted.any() and actual.any()):
+        return BorderDistances(
+            from_prediction=np.full(np.count_nonzero(predicted), diagonal),
+            from_truth=np.full(np.count_nonzero(actual), diagonal),
+        )
+    return BorderDistances(
+        from_prediction=np.asarray(get_surface_distance(predicted, actual, spacing=spacing_mm), np.float64),
+        from_truth=np.asarray(get_surface_distance(actual, predicted, spacing=spacing_mm), np.float64),
+    )
+
+
+def diagonal_mm(shape: tuple[int, ...], spacing_mm: Spacing) -> float:
+    """Diagonal of a slice, mm: the distance that stands for a missing counterpart.
+
+    Raises:
+        ValueError: the spacing is not positive and finite.
+    """
+    if len(spacing_mm) != 2 or not all(math.isfinite(size) and size > 0 for size in spacing_mm):
+        raise ValueError(f"spacing {spacing_mm} is not two positive sizes in mm")
+    return math.hypot(shape[0] * spacing_mm[0], shape[1] * spacing_mm[1])
+
+
+class PatientDistances:
+    """Distances per patient and structure, gathered slice by slice."""
+
+    def __init__(self) -> None:
+        self._parts: dict[tuple[str, str], list[BorderDistances]] = defaultdict(list)
+
+    def add(self, patient: str, structure: str, distances: BorderDistances) -> None:
+        """Add one slice of a patient."""
+        self._parts[patient, structure].append(distances)
+
+    def pooled(self, patient: str, structure: str) -> BorderDistances:
+        """All distances of a patient's structure; empty where none was added."""
+        parts = self._parts.get((patient, structure), [])
+        return BorderDistances(
+            from_prediction=np.concatenate([np.empty(0), *(part.from_prediction for part in parts)]),
+            from_truth=np.concatenate([np.empty(0), *(part.from_truth for part in parts)]),
+        )

@@ -1,0 +1,173 @@
+"""How sure a mean over patients is, and whether two models differ: bootstrap intervals and a paired test.
+
+The patient is the unit: slices of one patient are no independent cases. Intervals are percentile bootstraps
+over patients. Few patients make them too narrow: of normal values they cover the true mean in 95 % of cases
+at 39 patients, 94 % at 20, 90 % at 10 and 85 % at 5 (measured), so n stands beside every one of them.
+"""
+
+import math
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import wilcoxon
+
+from eval.metrics import mean
+
+LEVEL = 0.95
+DRAWS = 2000
+# Differences closer than this are rounding: they must make neither a sign nor an order.
+_DECIMALS = 12
+
+Values = Mapping[str, float | None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Interval:
+    """A mean over patients and the interval in which it lies.
+
+    Attributes:
+        mean: nan where no patient counts.
+        low: lower end of the 95 % interval; nan with fewer than two patients.
+        high: upper end; nan with fewer than two patients.
+        n: patients in the mean.
+    """
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+    def as_dict(self) -> dict[str, float | int | None]:
+        """What JSON can hold: None in place of nan."""
+        ends = {"mean": self.mean, "low": self.low, "high": self.high}
+        return {**{name: None if math.isnan(end) else end for name, end in ends.items()}, "n": self.n}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairedDifference:
+    """First minus second on the patients that have a value in both.
+
+    Attributes:
+        difference: mean difference, its interval, and n patients.
+        first: mean of the first over those patients; nan where there is none.
+        second: mean of the second over those patients.
+        first_larger: patients in whom the first is larger.
+        p: two-sided Wilcoxon signed-rank test of the differences; nan where there is no patient. With fewer
+            than 6 patients that differ it cannot fall below .05.
+        n_tested: patients that differ; those without a difference are left out of the test, as Wilcoxon did.
+    """
+
+    difference: Interval
+    first: float
+    second: float
+    first_larger: int
+    p: float
+    n_tested: int
+
+    def as_dict(self) -> dict[str, object]:
+        """What JSON can hold: None in place of nan."""
+        numbers = {"first": self.first, "second": self.second, "p": self.p}
+        return {
+            "difference": self.difference.as_dict(),
+            **{name: None if math.isnan(number) else number for name, number in numbers.items()},
+            "first_larger": self.first_larger,
+            "n_tested": self.n_tested,
+        }
+
+
+def bootstrap_mean(values: Values, *, draws: int = DRAWS, seed: int = 0) -> Interval:
+    """Mean over patients with its 95 % percentile-bootstrap interval.
+
+    Args:
+        values: one number per patient; None and nan are left out. Their order does not matter.
+        draws: resamples of the patients.
+        seed: the same seed and patients give the same interval.
+
+    Raises:
+        ValueError: no draws are asked for, or a value is infinite.
+    """
+    if draws < 1:
+        raise ValueError(f"{draws} draws: at least 1 is needed")
+    known = defined(values)
+    n = len(known)
+    if n == 0:
+        return Interval(mean=math.nan, low=math.nan, high=math.nan, n=0)
+    numbers = np.array([known[patient] for patient in sorted(known)])
+    middle = math.fsum(known.values()) / n
+    if n == 1:
+        return Interval(mean=middle, low=math.nan, high=math.nan, n=1)
+    rng = np.random.Generator(np.random.PCG64(seed))
+    means = numbers[rng.integers(0, n, size=(draws, n))].mean(axis=1)
+    low, high = np.quantile(means, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    return Interval(mean=middle, low=float(low), high=float(high), n=n)
+
+
+def defined(values: Values) -> dict[str, float]:
+    """The patients that have a number.
+
+    Raises:
+        ValueError: a value is infinite.
+    """
+    known = {name: float(value) for name, value in values.items() if value is not None}
+    for patient, value in known.items():
+        if math.isinf(value):
+            raise ValueError(f"patient {patient}: {value} is not a finite number")
+    return {patient: value for patient, value in known.items() if not math.isnan(value)}
+
+
+def paired_difference(
+    first: Values, second: Values, *, draws: int = DRAWS, seed: int = 0
+) -> PairedDifference:
+    """First minus second, patient by patient, with interval and test.
+
+    Args:
+        first: one number per patient; patients without a number in both are left out.
+        second: the same of the other model, contrast or condition.
+        draws: resamples of the patients.
+        seed: of the resampling.
+
+    Raises:
+        ValueError: as of ``bootstrap_mean``.
+    """
+    a, b = defined(first), defined(second)
+    common = sorted(a.keys() & b.keys())
+    differences = {patient: round(a[patient] - b[patient], _DECIMALS) for patient in common}
+    p, tested = signed_rank_test(list(differences.values()))
+    return PairedDifference(
+        difference=bootstrap_mean(differences, draws=draws, seed=seed),
+        first=mean([a[patient] for patient in common]),
+        second=mean([b[patient] for patient in common]),
+        first_larger=sum(difference > 0 for difference in differences.values()),
+        p=p,
+        n_tested=tested,
+    )
+
+
+def signed_rank_test(differences: list[float]) -> tuple[float, int]:
+    """Two-sided Wilcoxon signed-rank test: p, and how many differences it is of.
+
+    Differences of 0 are left out; p is 1 where all are 0, nan where there are none. It is exact for up to 50
+    differences without ties and up to 13 with ties (scipy's choice), and asymptotic above.
+    """
+    if not differences:
+        return math.nan, 0
+    unequal = [difference for difference in differences if difference != 0]
+    if not unequal:
+        return 1.0, 0
+    return float(wilcoxon(unequal, method="auto").pvalue), len(unequal)
+
+
+def holm(p_values: Mapping[Hashable, float]) -> dict[Hashable, float]:
+    """Holm's correction of several p values: the chance of any false finding among them stays below 5 %.
+
+    Args:
+        p_values: of the tests of one family; nan stays nan and does not count as a test.
+    """
+    tests = sorted((p, place, name) for place, (name, p) in enumerate(p_values.items()) if not math.isnan(p))
+    corrected: dict[Hashable, float] = dict(p_values)
+    least = 0.0
+    for rank, (p, _, name) in enumerate(tests):
+        least = max(least, min(1.0, p * (len(tests) - rank)))
+        corrected[name] = least
+    return corrected

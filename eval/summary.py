@@ -1,0 +1,148 @@
+"""From the records of the patients to the numbers of a table: means with intervals, rates, counts.
+
+A measurement is a dictionary as JSON gives it back: ``{"study", "model", "set", "value", "patients"}``, the
+patients as ``eval.measure.measure`` returns them. Everything here is a function of that dictionary alone.
+
+- A mean is over patients, with its interval (``eval.intervals``) and n, the patients in whom it is defined.
+- *Overall* of a metric is the mean over the structures that are defined in a patient, then over patients.
+- *Miss rate*: of the patients who have a structure in the truth, the share without one pixel of it in the
+  prediction. *False-positive rate*: of the patients who do not have it, the share with a pixel of it.
+- Vertebrae are added up over all patients: shares of found ones and of right ranks are of vertebrae; their
+  Dice is a mean over patients.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from eval.calibration import BINS, expected_calibration_error
+from eval.distances import NSD_TOLERANCES_MM
+from eval.intervals import PairedDifference, bootstrap_mean, paired_difference
+from eval.metrics import mean
+from gen.anatomy import STRUCTURES
+
+OVERALL = "overall"
+METRICS = ("dice", "hd95_mm", "assd_mm", *(f"nsd_{tolerance:g}mm" for tolerance in NSD_TOLERANCES_MM))
+
+Measurement = Mapping[str, Any]
+
+
+def patient_values(
+    measurement: Measurement, metric: str = "dice", structure: str = OVERALL
+) -> dict[str, float | None]:
+    """One metric by patient; None where it is not defined.
+
+    Args:
+        measurement: see above.
+        metric: one of ``METRICS``.
+        structure: one of ``STRUCTURES``, or ``"overall"`` for the mean over those that are defined.
+
+    Raises:
+        ValueError: no such metric or structure.
+    """
+    if metric not in METRICS:
+        raise ValueError(f"no metric {metric!r}; there are {', '.join(METRICS)}")
+    if structure not in (OVERALL, *STRUCTURES):
+        raise ValueError(f"no structure {structure!r}; there are {', '.join((OVERALL, *STRUCTURES))}")
+    names = STRUCTURES if structure == OVERALL else (structure,)
+    values: dict[str, float | None] = {}
+    for patient, record in measurement["patients"].items():
+        entries = [record["structures"][name][metric] for name in names]
+        known = [entry for entry in entries if entry is not None]
+        values[patient] = mean(known) if known else None
+    return values
+
+
+def summarise(measurement: Measurement) -> dict[str, Any]:
+    """The table entries of one measurement.
+
+    Returns:
+        JSON-able, intervals as ``Interval.as_dict``::
+
+            {"study", "model", "set", "value", "n_patients", "n_slices",
+             "overall": {metric: interval},
+             "structures": {name: {metric: interval, "miss_rate": rate, "false_positive_rate": rate,
+                                   "one_sided_slices": count}},
+             "classes": {name: interval of Dice},
+             "instances": {"truth", "found", "extra", "rank_right": counts, "found_share",
+                           "rank_right_share": share of the truth's vertebrae or None, "dice": interval},
+             "ece": interval, "ece_pooled": ECE of all pixels together or None,
+             "ece_bins": sums over the patients, "entropy": interval}
+
+        with ``rate = {"rate": share or None, "count": patients, "n": patients it is a share of}``.
+    """
+    records: Mapping[str, Any] = measurement["patients"]
+    bins = _summed_bins(records)
+    return {
+        **{key: measurement[key] for key in ("study", "model", "set", "value")},
+        "n_patients": len(records),
+        "n_slices": sum(record["slices"] for record in records.values()),
+        OVERALL: _metrics(measurement, OVERALL),
+        "structures": {name: {**_metrics(measurement, name), **_rates(records, name)} for name in STRUCTURES},
+        "classes": {
+            name: _interval({patient: record["classes"][name] for patient, record in records.items()})
+            for name in next(iter(records.values()), {"classes": {}})["classes"]
+        },
+        "instances": _instances(records),
+        "ece": _interval({patient: record["ece"] for patient, record in records.items()}),
+        "ece_pooled": expected_calibration_error(bins) if any(row[0] for row in bins) else None,
+        "ece_bins": bins,
+        "entropy": _interval({patient: record["entropy"] for patient, record in records.items()}),
+    }
+
+
+def compare(
+    first: Measurement, second: Measurement, metric: str = "dice", structure: str = OVERALL
+) -> PairedDifference:
+    """First minus second on the patients that both have, with interval and test.
+
+    Args:
+        first: a measurement.
+        second: another one: of the other model, contrast or condition.
+        metric: one of ``METRICS``; for distances a negative difference is the better one.
+        structure: one of ``STRUCTURES``, or ``"overall"``.
+    """
+    return paired_difference(
+        patient_values(first, metric, structure), patient_values(second, metric, structure)
+    )
+
+
+def _interval(values: Mapping[str, float | None]) -> dict[str, float | int | None]:
+    return bootstrap_mean(values).as_dict()
+
+
+def _metrics(measurement: Measurement, structure: str) -> dict[str, Any]:
+    return {metric: _interval(patient_values(measurement, metric, structure)) for metric in METRICS}
+
+
+def _rates(records: Mapping[str, Any], name: str) -> dict[str, Any]:
+    entries = [record["structures"][name] for record in records.values()]
+    there = [entry["in_prediction"] for entry in entries if entry["in_truth"]]
+    absent = [entry["in_prediction"] for entry in entries if not entry["in_truth"]]
+    return {
+        "miss_rate": _rate(there.count(False), len(there)),
+        "false_positive_rate": _rate(absent.count(True), len(absent)),
+        "one_sided_slices": sum(entry.get("one_sided_slices", 0) for entry in entries),
+    }
+
+
+def _rate(count: int, n: int) -> dict[str, float | int | None]:
+    return {"rate": count / n if n else None, "count": count, "n": n}
+
+
+def _instances(records: Mapping[str, Any]) -> dict[str, Any]:
+    counts = {
+        name: sum(record["instances"][name] for record in records.values())
+        for name in ("truth", "found", "extra", "rank_right")
+    }
+    truth = counts["truth"]
+    return {
+        **counts,
+        "found_share": counts["found"] / truth if truth else None,
+        "rank_right_share": counts["rank_right"] / truth if truth else None,
+        "dice": _interval({patient: record["instances"]["dice"] for patient, record in records.items()}),
+    }
+
+
+def _summed_bins(records: Mapping[str, Any]) -> list[list[float]]:
+    rows = [record["ece_bins"] for record in records.values()]
+    return [[sum(bins[place][column] for bins in rows) for column in range(3)] for place in range(BINS)]

@@ -1,0 +1,232 @@
+import json
+import math
+
+import pytest
+import SimpleITK as sitk
+import torch
+from torch import nn
+
+from eval.benchmark import evaluate_model
+from eval.measure import MeasureError, measure
+from gen.anatomy import CANAL, IGNORE, STRUCTURES, disc_code, label_scheme, vertebra_code
+
+
+class Oracle(nn.Module):
+    """Reads the class from the image: pixel value = class / 20; sure of it as far as ``sharpness``."""
+
+    def __init__(self, num_classes, sharpness=30.0):
+        super().__init__()
+        self.num_classes = num_classes
+        self.sharpness = sharpness
+
+    def forward(self, image):
+        classes = (image[:, 0] * 20).round().long().clamp(0, self.num_classes - 1)
+        return self.sharpness * nn.functional.one_hot(classes, self.num_classes).movedim(-1, 1).float()
+
+
+def as_image(codes, scheme):
+    classes = label_scheme(scheme).encode(codes)
+    return torch.where(classes == IGNORE, 0, classes).float()[:, None] / 20
+
+
+def batch(codes, patients, scheme="4", answer=None):
+    codes = torch.as_tensor(codes)
+    return as_image(codes if answer is None else torch.as_tensor(answer), scheme), codes, patients
+
+
+def run(*batches, scheme="4", **arguments):
+    return measure(Oracle(int(scheme)), batches, "cpu", **{"spacing_mm": 1.0, **arguments})
+
+
+@pytest.mark.parametrize("scheme", ["4", "14"])
+def test_perfect_answer(spine, scheme):
+    codes = spine(levels=6, stub=False, slices=2)
+    records = run(batch(codes, ["7", "7"], scheme), scheme=scheme)
+    assert list(records) == ["7"]
+    record = records["7"]
+    for name in STRUCTURES:
+        assert record["structures"][name] == {
+            "dice": 1.0,
+            "hd95_mm": 0.0,
+            "assd_mm": 0.0,
+            "nsd_1mm": 1.0,
+            "nsd_2mm": 1.0,
+            "in_truth": True,
+            "in_prediction": True,
+            "one_sided_slices": 0,
+        }
+    assert set(record["classes"]) == set(label_scheme(scheme).class_names[1:])
+    assert set(record["classes"].values()) == {1.0}
+    instances = record["instances"]
+    assert (instances["truth"], instances["found"], instances["extra"], instances["rank_right"]) == (
+        6,
+        6,
+        0,
+        6,
+    )
+    assert record["slices"] == 2
+    assert record["ece"] == pytest.approx(0, abs=1e-6)
+    assert record["entropy"] == pytest.approx(0, abs=1e-6)
+
+
+def test_distances_are_in_mm_and_pooled_over_slices(spine):
+    codes = spine(levels=4, slices=2)
+    moved = codes.copy()
+    moved[1] = torch.as_tensor(codes[1]).roll(3, dims=1)
+    record = run(batch(codes, ["7", "7"], answer=moved), spacing_mm=(1.0, 0.5))["7"]["structures"]["canal"]
+    alone = run(batch(codes[1:], ["7"], answer=moved[1:]), spacing_mm=(1.0, 0.5))["7"]["structures"]["canal"]
+    assert alone["hd95_mm"] == pytest.approx(1.5)
+    assert record["assd_mm"] == pytest.approx(alone["assd_mm"] / 2)
+    assert record["nsd_1mm"] == pytest.approx((1 + alone["nsd_1mm"]) / 2)
+    assert record["hd95_mm"] == pytest.approx(1.5)
+
+
+def test_dice_is_that_of_evaluate_model_and_of_simpleitk(spine):
+    codes = torch.as_tensor(spine(levels=6, slices=2))
+    answer = codes.roll(4, dims=1)
+    one = batch(codes, ["a", "b"], answer=answer)
+    records = run(one)
+    simple = evaluate_model(model=Oracle(4), dataloader=[one])
+    overlap = sitk.LabelOverlapMeasuresImageFilter()
+    encode = label_scheme("4").encode
+    overlap.Execute(*(sitk.GetImageFromArray(encode(maps[0]).numpy()) for maps in (answer, codes)))
+    for value, name in enumerate(STRUCTURES, start=1):
+        dice = records["a"]["structures"][name]["dice"]
+        assert dice == simple["patients"]["a"][name]
+        assert dice == pytest.approx(overlap.GetDiceCoefficient(value))
+
+
+def test_structure_that_is_nowhere_has_no_value_and_a_missed_one_has_the_worst(spine):
+    codes = torch.as_tensor(spine(levels=4, slices=2))
+    without, answer = codes.clone(), codes.clone()
+    without[1][without[1] == CANAL] = 0
+    answer[answer == CANAL] = 0
+    records = run(batch(without, ["missed", "nowhere"], answer=answer))
+    diagonal = math.hypot(320, 256)
+    assert records["missed"]["structures"]["canal"] == {
+        "dice": 0.0,
+        "hd95_mm": pytest.approx(diagonal),
+        "assd_mm": pytest.approx(diagonal),
+        "nsd_1mm": 0.0,
+        "nsd_2mm": 0.0,
+        "in_truth": True,
+        "in_prediction": False,
+        "one_sided_slices": 1,
+    }
+    assert records["nowhere"]["structures"]["canal"] == {
+        "dice": None,
+        "hd95_mm": None,
+        "assd_mm": None,
+        "nsd_1mm": None,
+        "nsd_2mm": None,
+        "in_truth": False,
+        "in_prediction": False,
+        "one_sided_slices": 0,
+    }
+
+
+def test_what_is_not_annotated_counts_nowhere(spine):
+    codes = torch.as_tensor(spine(levels=5))
+    cut = codes.clone()
+    cut[:, :120] = IGNORE
+    answer = codes.clone()
+    clean = run(batch(cut, ["7"], answer=answer))["7"]
+    answer[:, :100] = vertebra_code(1)
+    answer[:, 100:110] = disc_code(1)
+    assert run(batch(cut, ["7"], answer=answer))["7"] == clean
+    assert clean["structures"]["vertebra"]["hd95_mm"] == 0.0
+    assert sum(row[0] for row in clean["ece_bins"]) == 200 * 256
+
+
+def test_batches_change_nothing(spine):
+    codes = torch.cat([torch.as_tensor(spine(levels=4, lean=lean)) for lean in (0.0, 0.1, 0.2, 0.3)])
+    answer, patients = codes.roll(2, dims=2), ["b", "a", "b", "a"]
+    together = run(batch(codes, patients, answer=answer))
+    parts = [batch(codes[k : k + 1], patients[k : k + 1], answer=answer[k : k + 1]) for k in range(4)]
+    apart = run(*parts)
+    assert list(together) == list(apart) == ["a", "b"]
+    for patient, record in together.items():
+        assert record["entropy"] == pytest.approx(apart[patient].pop("entropy"))
+        assert {name: record[name] for name in apart[patient]} == apart[patient]
+
+
+def test_renders_are_counted_slice_by_slice(spine):
+    codes = torch.cat(
+        [
+            torch.as_tensor(spine(levels=6, stub=False)),
+            torch.as_tensor(spine(levels=5, stub=False, bottom=260)),
+        ]
+    )
+    record = run(batch(codes, ["7", "7"]), volumes=False)["7"]["instances"]
+    assert (record["truth"], record["rank_right"]) == (11, 11)
+
+
+def test_image_is_changed_and_truth_is_not(spine):
+    codes = spine(levels=4)
+    seen = []
+
+    def change(image):
+        seen.append(image)
+        return torch.zeros_like(image)
+
+    record = run(batch(codes, ["7"]), change=change)["7"]
+    assert len(seen) == 1
+    assert record["structures"]["disc"]["in_truth"] and not record["structures"]["disc"]["in_prediction"]
+
+
+def test_unsure_model_has_calibration_error_and_entropy(spine):
+    codes = spine(levels=4)
+    image, labels, patients = batch(codes, ["7"])
+    unsure = Oracle(4, sharpness=1.0)
+    record = measure(unsure, [(image, labels, patients)], "cpu", spacing_mm=1.0)["7"]
+    chances = torch.tensor([1.0, 0, 0, 0]).softmax(dim=0)
+    assert record["ece"] == pytest.approx(1 - chances[0].item(), rel=1e-5)
+    assert record["entropy"] == pytest.approx(-(chances * chances.log()).sum().item(), rel=1e-5)
+
+
+def test_result_is_json_without_nan(spine):
+    records = run(batch(spine(levels=2), ["7"], "14"), scheme="14")
+    assert records["7"]["classes"]["T12"] is None
+    assert json.loads(json.dumps(records, allow_nan=False)) == records
+
+
+def test_progress_counts_slices_and_training_mode_is_kept(spine):
+    told = []
+    model = Oracle(4).train()
+    batches = [batch(spine(levels=2, slices=count), ["7"] * count) for count in (2, 1)]
+    measure(model, batches, "cpu", spacing_mm=1.0, progress=told.append)
+    assert told == [2, 1]
+    assert model.training
+
+
+def test_nothing_to_measure_is_an_error():
+    with pytest.raises(MeasureError, match="no slices to measure"):
+        run()
+
+
+def test_counts_of_a_batch_must_agree(spine):
+    image, codes, _ = batch(spine(levels=2, slices=2), ["7"])
+    with pytest.raises(MeasureError, match="2 images, 2 label maps and 1 patients"):
+        run((image, codes, ["7"]))
+
+
+def test_answer_that_is_not_finite_names_the_patient(spine):
+    class Broken(Oracle):
+        def forward(self, image):
+            logits = super().forward(image)
+            logits[1, 0, 0, 0] = math.nan
+            return logits
+
+    with pytest.raises(MeasureError, match="not finite on a slice of patient 9"):
+        measure(Broken(4), [batch(spine(levels=2, slices=2), ["7", "9"])], "cpu", spacing_mm=1.0)
+
+
+def test_answer_of_another_shape_is_an_error(spine):
+    image, codes, patients = batch(spine(levels=2), ["7"])
+    with pytest.raises(MeasureError, match="the model answers"):
+        run((image[..., :128], codes, patients))
+
+
+def test_answer_without_a_scheme_is_an_error(spine):
+    with pytest.raises(ValueError, match="no label scheme has 5 classes"):
+        measure(Oracle(5), [batch(spine(levels=2), ["7"])], "cpu", spacing_mm=1.0)

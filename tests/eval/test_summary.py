@@ -1,0 +1,128 @@
+import json
+
+import pytest
+
+from eval.intervals import bootstrap_mean
+from eval.summary import METRICS, compare, patient_values, summarise
+from gen.anatomy import STRUCTURES
+
+BINS = 15
+
+
+def record(dices, *, truth=(True, True, True), prediction=(True, True, True), found=5, slices=2):
+    """A patient with these Dice (None where not defined)."""
+    bins = [[0, 0.0, 0]] * (BINS - 1) + [[100, 90.0, 80]]
+    return {
+        "structures": {
+            name: {
+                **dict.fromkeys(METRICS, None if dice is None else 10 * dice),
+                "dice": dice,
+                "in_truth": there,
+                "in_prediction": seen,
+                "one_sided_slices": int(there != seen),
+            }
+            for name, dice, there, seen in zip(STRUCTURES, dices, truth, prediction, strict=True)
+        },
+        "classes": {"L5": dices[0], "T12": None},
+        "instances": {"truth": 6, "found": found, "extra": 1, "dice": 0.7, "rank_right": 4},
+        "ece": 0.1,
+        "ece_bins": bins,
+        "entropy": 0.2,
+        "slices": slices,
+    }
+
+
+def measurement(**patients):
+    return {"study": "contrast", "model": "A", "set": "t2", "value": 0.0, "patients": patients}
+
+
+@pytest.fixture
+def measured():
+    return measurement(
+        a=record((0.9, 0.8, 0.7)),
+        b=record((0.7, 0.0, None), truth=(True, True, False), prediction=(True, False, False), found=3),
+        c=record((0.5, 0.6, 0.0), truth=(True, True, False)),
+    )
+
+
+def test_means_intervals_and_n(measured):
+    summary = summarise(measured)
+    assert (summary["n_patients"], summary["n_slices"], summary["model"]) == (3, 6, "A")
+    vertebra = summary["structures"]["vertebra"]["dice"]
+    assert vertebra == bootstrap_mean({"a": 0.9, "b": 0.7, "c": 0.5}).as_dict()
+    canal = summary["structures"]["canal"]
+    assert (canal["dice"]["mean"], canal["dice"]["n"]) == (pytest.approx(0.35), 2)
+    assert canal["hd95_mm"]["mean"] == pytest.approx(3.5)
+
+
+def test_overall_is_over_the_structures_that_are_defined(measured):
+    assert patient_values(measured) == pytest.approx({"a": 0.8, "b": 0.35, "c": 1.1 / 3})
+    assert summarise(measured)["overall"]["dice"]["mean"] == pytest.approx((0.8 + 0.35 + 1.1 / 3) / 3)
+
+
+def test_a_patient_without_any_structure_is_in_no_mean():
+    empty = measurement(a=record((None,) * 3, truth=(False,) * 3, prediction=(False,) * 3))
+    assert patient_values(empty) == {"a": None}
+    assert summarise(empty)["overall"]["dice"] == {"mean": None, "low": None, "high": None, "n": 0}
+
+
+def test_rates_are_of_those_who_can_have_them(measured):
+    structures = summarise(measured)["structures"]
+    assert structures["disc"]["miss_rate"] == {"rate": pytest.approx(1 / 3), "count": 1, "n": 3}
+    assert structures["disc"]["false_positive_rate"] == {"rate": None, "count": 0, "n": 0}
+    assert structures["canal"]["miss_rate"] == {"rate": 0.0, "count": 0, "n": 1}
+    assert structures["canal"]["false_positive_rate"] == {"rate": 0.5, "count": 1, "n": 2}
+    assert structures["disc"]["one_sided_slices"] == 1
+
+
+def test_classes_and_instances(measured):
+    summary = summarise(measured)
+    assert summary["classes"]["L5"]["n"] == 3
+    assert summary["classes"]["T12"] == {"mean": None, "low": None, "high": None, "n": 0}
+    instances = summary["instances"]
+    assert (instances["truth"], instances["found"], instances["extra"], instances["rank_right"]) == (
+        18,
+        13,
+        3,
+        12,
+    )
+    assert (instances["found_share"], instances["rank_right_share"]) == (13 / 18, 12 / 18)
+
+
+def test_calibration_of_patients_and_of_all_pixels(measured):
+    summary = summarise(measured)
+    assert summary["ece_bins"][-1] == [300, 270.0, 240]
+    assert summary["ece_pooled"] == pytest.approx(0.1)
+    assert summary["ece"]["n"] == summary["entropy"]["n"] == 3
+
+
+def test_is_the_same_from_json(measured):
+    assert summarise(json.loads(json.dumps(measured))) == summarise(measured)
+    json.dumps(summarise(measured), allow_nan=False)
+
+
+def test_no_patients_summarise_to_nothing():
+    summary = summarise(measurement())
+    assert (summary["n_patients"], summary["ece_pooled"], summary["classes"]) == (0, None, {})
+    assert summary["instances"]["found_share"] is None
+
+
+def test_comparison_is_on_the_same_patients(measured):
+    other = measurement(a=record((0.8, 0.8, 0.8)), b=record((0.6, 0.6, 0.6)), z=record((0.1, 0.1, 0.1)))
+    result = compare(measured, other, "dice", "vertebra")
+    assert result.difference.n == 2
+    assert result.difference.mean == pytest.approx(0.1)
+    assert compare(measured, other, "dice", "canal").difference.n == 1
+
+
+@pytest.mark.parametrize(
+    ("metric", "structure", "message"),
+    [("iou", "disc", "no metric 'iou'"), ("dice", "rib", "no structure 'rib'")],
+)
+def test_unknown_names_are_refused(measured, metric, structure, message):
+    with pytest.raises(ValueError, match=message):
+        patient_values(measured, metric, structure)
+
+
+def test_metrics_are_those_that_are_measured():
+    assert METRICS == ("dice", "hd95_mm", "assd_mm", "nsd_1mm", "nsd_2mm")
