@@ -45,9 +45,9 @@ verify: $(READY) ## check every byte and every sample of the sets in SHARDS
 
 train: $(READY) ## train Model A (synthetic only) and Model B (real T1 only)
 	$(BIN)/torchrun --standalone train/main.py $(SETS) --save-dir "$(MODELS)" $(CHOICES) \
-		$(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(LR),--lr $(LR)) --resume
+		$(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(LR),--lr $(LR)) --resume auto
 
-eval: $(READY) ## measure both models and write RESULTS/report.md
+eval: $(READY) ## measure both models and write RESULTS/report.html
 	$(BIN)/python eval/main.py --model compare $(SETS) --model-dir "$(MODELS)" --output-dir "$(RESULTS)" $(CHOICES)
 
 demo: $(READY) ## write pictures of what the generator does to results/demo
@@ -64,10 +64,11 @@ lint: $(READY) ## formatting, style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(READY) ## measure the generator and the shards on DEVICE, side by side with their peers
+bench: $(READY) ## measure generator, shards and training on DEVICE, side by side with peers
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python benchmarks/generator.py --device $(DEVICE)
 	$(BIN)/python benchmarks/shards.py --device $(DEVICE)
+	$(BIN)/python benchmarks/training.py --device $(DEVICE)
 
 clean: ## remove what was installed and cached; data, models and results stay
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

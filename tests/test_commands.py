@@ -16,6 +16,7 @@ ENTRY_POINTS = (
     "example.py",
     "benchmarks/generator.py",
     "benchmarks/shards.py",
+    "benchmarks/training.py",
 )
 
 

@@ -1,0 +1,186 @@
+"""Images per second of training: the network alone, and with everything that feeds it, in turns.
+
+    python benchmarks/training.py [--steps 8] [--repeats 5] [--output-dir DIR]
+                                  [--base-features 8] [--batch-size 8] [--compile] [flags of train/main.py]
+
+Without data it takes the phantom. Writes training_DEVICE.md.
+"""
+
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+# The packages are those of the repository, whatever this folder's files are called.
+sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import torch
+import tyro
+from torch import Tensor
+
+from gen import label_scheme
+from shards.command import run_command
+from train.ahead import AheadFeed
+from train.distributed import Ranks, join_ranks
+from train.feed import Feed
+from train.options import ModelName, TrainOptions
+from train.plan import Plan
+from train.precision import use_bf16
+from train.sources import Sources
+from train.step import Stepper
+from train.unet import UNet
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Arguments:
+    """Measure training."""
+
+    steps: int = 8
+    """Steps that each way takes in a round."""
+    repeats: int = 5
+    """Rounds."""
+    output_dir: Path = Path(__file__).parent / "results"
+    """Where to write."""
+    train: tyro.conf.OmitArgPrefixes[TrainOptions] = field(
+        default_factory=lambda: TrainOptions(batch_size=8, num_classes=4)
+    )
+
+
+class FixedFeed:
+    """The same batch at every step: what is left is the network."""
+
+    def __init__(self, feed: Feed) -> None:
+        self._batch = feed.batch(0)
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """See :class:`train.feed.Feed`."""
+        return self._batch
+
+
+@dataclass(slots=True)
+class Way:
+    """One way of training, and the images per second of every round."""
+
+    name: str
+    feed: Feed
+    stepper: Stepper
+    step: int = 0
+    rates: list[float] = field(default_factory=list)
+
+    def run(self, steps: int) -> float:
+        """Take steps; images per second."""
+        device = self.stepper.ranks.device
+        _wait(device)
+        start = time.perf_counter()
+        for _ in range(steps):
+            self.stepper.take(self.step, *self.feed.batch(self.step))
+            self.step += 1
+        _wait(device)
+        return steps * self.stepper.plan.batch_size / (time.perf_counter() - start)
+
+
+@contextmanager
+def ways(options: TrainOptions, ranks: Ranks, steps: int) -> Iterator[list[Way]]:
+    """All ways of training, each with a network of its own."""
+    rendered = Sources.open(replace(options, model="both", feed="render"), ranks)
+    stored = Sources.open(replace(options, model="A", feed="shards"), ranks)
+
+    def stepper() -> Stepper:
+        network = UNet(num_classes=options.num_classes, base_features=options.base_features)
+        return Stepper(network.to(ranks.device), label_scheme(options.num_classes), plan, ranks)
+
+    def way(name: str, feed: Feed) -> Way:
+        return Way(name, feed, stepper())
+
+    plan = Plan(
+        title="benchmark",
+        steps=steps,
+        steps_per_epoch=steps,
+        batch_size=options.batch_size,
+        highest_rate=options.lr,
+        weight_decay=options.weight_decay,
+        ema_decay=options.ema_decay,
+        bf16=use_bf16(options.precision, ranks.device),
+        compiled=options.compile,
+        decisive={},
+        stem=Path("benchmark"),
+    )
+    with ExitStack() as stack:
+
+        def feed(sources: Sources, model: ModelName) -> Feed:
+            return stack.enter_context(sources.feed(model))
+
+        render = feed(rendered, "A")
+        found = [
+            way("(a) the network alone, one batch again and again", FixedFeed(feed(rendered, "A"))),
+            way("(b) Model A, rendered in the step", render),
+            way("(c) Model A, from shards", feed(stored, "A")),
+        ]
+        if ranks.device.type == "cpu":
+            ahead = AheadFeed(feed(rendered, "A"), ranks.device)
+            stack.callback(ahead.close)
+            found.append(way("(b) a batch ahead in a thread", ahead))
+        if rendered.can_train("B"):
+            found.append(way("(d) Model B, real slices", feed(rendered, "B")))
+        yield found
+
+
+def measure(arguments: Arguments) -> None:
+    """Measure and write the report."""
+    options = arguments.train
+    with join_ranks(options.shards.device) as ranks:
+        total = arguments.steps * (arguments.repeats + 1)
+        with ways(options, ranks, total) as found:
+            for way in found:
+                way.run(arguments.steps)
+            for _ in range(arguments.repeats):
+                for way in found:
+                    way.rates.append(way.run(arguments.steps))
+        bf16 = found[0].stepper.plan.bf16
+        device = torch.cuda.get_device_name(ranks.device) if ranks.device.type == "cuda" else "cpu"
+    alone = statistics.median(found[0].rates)
+    rows = [(way.name, statistics.median(way.rates)) for way in found]
+    shape = " x ".join(map(str, options.shards.grid.shape))
+    lines = [
+        "# Training: images per second",
+        "",
+        f"{os.cpu_count()} CPU cores, {torch.get_num_threads()} threads, device {device}; "
+        f"Python {platform.python_version()}, torch {torch.__version__}.",
+        "",
+        "```sh",
+        f"python benchmarks/training.py {' '.join(sys.argv[1:])}".strip(),
+        "```",
+        "",
+        f"Slices of {shape}, batch {options.batch_size}, {options.base_features} features, "
+        f"{options.num_classes} classes, {'bf16' if bf16 else 'float32'}"
+        f"{', compiled' if options.compile else ''}. Whole steps: batch, forward, backward, update, average. "
+        f"Medians of {arguments.repeats} rounds of {arguments.steps} steps, in turns.",
+        "",
+        "| way | images/s | against (a) |",
+        "|---|---|---|",
+        *(f"| {name} | {rate:,.1f} | {100 * rate / alone:.0f} % |" for name, rate in rows),
+        "",
+    ]
+    path = arguments.output_dir / f"training_{'cpu' if device == 'cpu' else 'cuda'}.md"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    print("\n".join(lines))
+    print(f"wrote {path}")
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def main() -> int:
+    """Parse the command line, measure; the exit status."""
+    return run_command(lambda: measure(tyro.cli(Arguments, description=__doc__)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
