@@ -1,31 +1,39 @@
-"""The whole evaluation: models and sets in, metrics, figures and the report out."""
+"""The whole evaluation: models and sets in; measurements, overlays and the report out."""
 
-import csv
-import json
+import shlex
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
 
+from eval.analysis_tables import refresh
 from eval.batches import SliceBatches
-from eval.benchmark import evaluate_model
+from eval.cache import SOFTWARE, Cache, code_version
+from eval.candidates import Candidate, EvaluationError, load_candidates
+from eval.continuum import PROTOCOLS, ValidationMaps
+from eval.findings import SYNTHETIC, set_name
+from eval.measure import measure
+from eval.metrics import AGGREGATION, DISTANCE_AGGREGATION
 from eval.options import EvaluationOptions
-from eval.outcome import CONTRAST_NAMES, ModelFacts, Outcome, SetFacts
+from eval.outcome import Measurement, Outcome, SetFacts
+from eval.overlays import draw_overlays
 from eval.report import write_report
-from eval.samples import median_overlays
+from eval.study import Condition, conditions
+from eval.validation_sets import open_sets
 from gen.device import pick_device
-from shards.sets import ensure_sets
-from train.checkpoint import CheckpointError, TrainedUNet, load_model
-from train.options import FILE_STEMS, ModelName
+from shards.manifest import digest_of
+from shards.provenance import made_with
 
-SETS = {"t1": "real_t1_val", "t2": "real_t2_val"}
+MEASURING = ("eval.measure", "eval.study", "train.checkpoint")
+"""Modules that make the numbers."""
 Say = Callable[[str], None]
-
-
-class EvaluationError(ValueError):
-    """Nothing can be evaluated; the message is one line that says why."""
 
 
 def evaluate(options: EvaluationOptions, say: Say = print) -> list[Path]:
@@ -36,137 +44,153 @@ def evaluate(options: EvaluationOptions, say: Say = print) -> list[Path]:
         say: takes one line for every thing that is worth telling.
 
     Returns:
-        The files that were written.
+        The files that were written, those of the report last.
 
     Raises:
-        EvaluationError: none of the models is there, or there is no slice to measure them on.
+        EvaluationError: none of the models is there, or there is nothing to measure them on.
         CheckpointError: a checkpoint is damaged, or has another number of classes than was asked for.
         ShardError, SpiderError: the sets cannot be built or read.
+        OSError: something cannot be written.
     """
+    began = time.monotonic()
     device = pick_device(options.shards.device)
-    models, missing = _load_models(options, device, say)
-    batches = _load_sets(options, say)
-    spacing_mm = next(iter(batches.values())).spacing_mm
-    outcome = Outcome(
-        factors=options.factors,
-        spacing_mm=spacing_mm,
-        models={name: _model_facts(options, name, model) for name, model in models.items()},
-        missing=missing,
-        sets={contrast: _set_facts(loaded) for contrast, loaded in batches.items()},
+    candidates, missing = load_candidates(options, device, say)
+    sets, maps, left_out = open_sets(options, device, say)
+    measured: list[SliceBatches | ValidationMaps] = list(sets.values())
+    measured += [] if maps is None else [maps]
+    for candidate in candidates:
+        for loaded in measured:
+            candidate.refuse_patients(loaded.patients)
+            candidate.refuse_spacing(loaded.spacing_mm)
+    chosen, without = conditions(options, sets, maps)
+    for study, reason in without.items():
+        say(f"study {study} is left out: {reason}")
+    if not chosen:
+        raise EvaluationError(f"nothing to measure: {'; '.join(without.values())}")
+    cache = Cache(options.output_dir / "cache", fresh=options.fresh)
+    measurements, cached = _measure(candidates, chosen, cache, options, device, measured[0].spacing_mm, say)
+    overlays = draw_overlays(
+        candidates,
+        chosen,
+        sets,
+        cache,
+        options.output_dir,
+        count=options.overlays,
+        batch_size=options.batch_size,
     )
-    for name, model in models.items():
-        _refuse_seen_patients(outcome.models[name].checkpoint, model, batches)
-        if model.checkpoint.spacing_mm != spacing_mm:
-            raise EvaluationError(
-                f"{outcome.models[name].checkpoint}: trained at {model.checkpoint.spacing_mm:g} mm, "
-                f"but the sets have {spacing_mm:g} mm"
-            )
-    _measure(outcome, models, batches, device)
-    overlays = median_overlays(outcome, models, batches, device)
-    return write_report(outcome, overlays, options.output_dir, compare=options.model == "compare")
-
-
-def _refuse_seen_patients(file: str, model: TrainedUNet, batches: dict[str, SliceBatches]) -> None:
-    """A model is measured on patients that it has not seen, neither their images nor their label maps."""
-    learned = set(json.loads(model.checkpoint.config).get("train_patients", []))
-    seen = sorted(learned & {patient for loaded in batches.values() for patient in loaded.patients})
-    if seen:
-        raise EvaluationError(
-            f"{file}: was trained on patient {', '.join(seen)}, who would be measured; use its own split"
-        )
-
-
-def _load_models(
-    options: EvaluationOptions, device: torch.device, say: Say
-) -> tuple[dict[ModelName, TrainedUNet], dict[str, str]]:
-    models: dict[ModelName, TrainedUNet] = {}
-    missing: dict[str, str] = {}
-    for name in options.models:
-        path = _checkpoint_file(options, name)
-        if not path.is_file():
-            missing[name] = f"{path} is not there; python train/main.py --model {name} trains it"
-            say(f"model {name} is left out: {missing[name]}")
-            continue
-        model = load_model(path, device)
-        if options.num_classes not in (None, model.num_classes):
-            raise CheckpointError(
-                f"{path}: has {model.num_classes} classes, but --num-classes is {options.num_classes}"
-            )
-        # A third faster on a CPU (116 against 163 ms a slice, measured).
-        models[name] = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if not models:
-        raise EvaluationError(f"no model to evaluate in {options.model_dir}; run make train first")
-    return models, missing
-
-
-def _load_sets(options: EvaluationOptions, say: Say) -> dict[str, SliceBatches]:
-    folders = ensure_sets(SETS.values(), options.shards)
-    batches = {contrast: SliceBatches(folders[name], options.batch_size) for contrast, name in SETS.items()}
-    for contrast, loaded in batches.items():
-        if not loaded.slices:
-            say(f"{loaded.place} holds no slices: {CONTRAST_NAMES[contrast]} is left out")
-    filled = {contrast: loaded for contrast, loaded in batches.items() if loaded.slices}
-    if not filled:
-        raise EvaluationError(
-            f"{options.shards.data_dir}: no image of a validation patient in {options.shards.split_file}"
-        )
-    return filled
+    used = {condition.place for condition in chosen}
+    facts = {place: _facts(loaded) for place, loaded in sets.items() if place in used}
+    if maps is not None and SYNTHETIC in used:
+        facts[SYNTHETIC] = _facts(maps)
+    outcome = Outcome(
+        command=shlex.join(sys.argv),
+        options={name: _text(value) for name, value in _chosen(options).items()},
+        versions=made_with() | {name: metadata.version(name) for name in SOFTWARE},
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=round(time.monotonic() - began, 1),
+        cached=cached,
+        compare=options.model == "compare",
+        models={candidate.name: candidate.facts for candidate in candidates},
+        missing=dict(missing),
+        left_out=left_out | without,
+        sets=facts,
+        physical={f"{number}.0": name for number, name in enumerate(PROTOCOLS)},
+        aggregation=f"{AGGREGATION}; {DISTANCE_AGGREGATION}",
+        measurements=measurements,
+        overlays=overlays,
+    )
+    told = outcome.to_json()
+    written = [outcome.write(options.output_dir), *write_report(told, options.output_dir)]
+    if options.refresh_analysis is not None:
+        for line in refresh(options.refresh_analysis, told):
+            say(line)
+    return written
 
 
 def _measure(
-    outcome: Outcome,
-    models: dict[ModelName, TrainedUNet],
-    batches: dict[str, SliceBatches],
+    candidates: Sequence[Candidate],
+    chosen: Sequence[Condition],
+    cache: Cache,
+    options: EvaluationOptions,
     device: torch.device,
-) -> None:
-    jobs = [(name, contrast, factor) for name in models for contrast in batches for factor in outcome.factors]
-    slices = sum(batches[contrast].slices for _, contrast, _ in jobs)
-    with tqdm(total=slices, desc="evaluate", unit="slice", file=sys.stderr) as bar:
-        for name, contrast, factor in jobs:
-            bar.set_postfix_str(f"{name} {CONTRAST_NAMES[contrast]} {factor:g}x")
-            outcome.results[name, contrast, factor] = evaluate_model(
-                model=models[name],
-                dataloader=batches[contrast],
-                device=device,
-                resolution_factor=factor,
-                description=f"Model {name} on {CONTRAST_NAMES[contrast]}",
+    spacing_mm: float,
+    say: Say,
+) -> tuple[list[Measurement], int]:
+    """Every model under every condition, each input once; and how many of them the cache knew."""
+    jobs = [(candidate, condition) for candidate in candidates for condition in chosen]
+    keys = [_key(candidate, condition, device) for candidate, condition in jobs]
+    names = [digest_of(key) for key in keys]
+    known: dict[str, Any] = {}
+    for key, name in zip(keys, names, strict=True):
+        if name not in known and (value := cache.find(key)) is not None:
+            known[name] = value
+    cached = len(known)
+    if cached:
+        say(f"{cached} of {len(set(names))} measurements come from the cache; --fresh makes them again")
+    waiting = {name: place for place, name in enumerate(names) if name not in known}
+    slices = sum(len(jobs[place][1].indices) for place in waiting.values())
+    with tqdm(total=slices, desc="evaluate", unit="slice", file=sys.stderr, disable=not slices) as bar:
+        for name, place in waiting.items():
+            candidate, condition = jobs[place]
+            bar.set_postfix_str(f"{candidate.name} {set_name(condition.place)} {condition.study}")
+            known[name] = measure(
+                candidate.model,
+                condition.batches(options.batch_size),
+                device,
+                spacing_mm=spacing_mm,
+                progress=bar.update,
+                volumes=condition.volumes,
             )
-            bar.update(batches[contrast].slices)
+            cache.keep(keys[place], known[name])
+    measurements = [
+        Measurement(
+            study=condition.study,
+            model=candidate.name,
+            set=condition.place,
+            value=condition.value,
+            patients=known[name],
+        )
+        for (candidate, condition), name in zip(jobs, names, strict=True)
+    ]
+    return measurements, cached
 
 
-def _set_facts(loaded: SliceBatches) -> SetFacts:
+def _key(candidate: Candidate, condition: Condition, device: torch.device) -> dict[str, Any]:
+    """Everything that a measurement depends on; equal inputs of two studies have the same key."""
+    return {
+        "what": "measurement",
+        "checkpoint": candidate.facts.sha256,
+        "input": condition.recipe,
+        "code": code_version(*MEASURING),
+        # The last bits of convolutions differ between the two.
+        "device": device.type,
+    }
+
+
+def _facts(loaded: SliceBatches | ValidationMaps) -> SetFacts:
     return SetFacts(
         folder=str(loaded.place),
+        identity_hash=loaded.identity_hash,
+        label_digest=loaded.label_digest,
         patients=len(set(loaded.patients)),
         slices=loaded.slices,
         phantom=loaded.phantom,
+        spacing_mm=loaded.spacing_mm,
+        generator_hash=loaded.generator_hash if isinstance(loaded, ValidationMaps) else None,
     )
 
 
-def _model_facts(options: EvaluationOptions, name: ModelName, model: TrainedUNet) -> ModelFacts:
-    checkpoint = model.checkpoint
-    return ModelFacts(
-        checkpoint=str(_checkpoint_file(options, name)),
-        num_classes=model.num_classes,
-        parameters=model.count_parameters(),
-        step=checkpoint.step,
-        validation_dice=checkpoint.validation_dice,
-        minutes=_minutes(_model_file(options, name, "log.csv")),
-    )
+def _chosen(options: Any) -> dict[str, Any]:
+    """Options by name, those of groups with the group's name before a dot."""
+    values: dict[str, Any] = {}
+    for each in fields(options):
+        value = getattr(options, each.name)
+        if hasattr(value, "__dataclass_fields__"):
+            values |= {f"{each.name}.{name}": entry for name, entry in _chosen(value).items()}
+        else:
+            values[each.name] = value
+    return values
 
 
-def _checkpoint_file(options: EvaluationOptions, name: ModelName) -> Path:
-    return _model_file(options, name, "best.pth")
-
-
-def _model_file(options: EvaluationOptions, name: ModelName, ending: str) -> Path:
-    return options.model_dir / f"{FILE_STEMS[name]}_{ending}"
-
-
-def _minutes(log: Path) -> float | None:
-    """Minutes of the whole training by its log; None where there is no log."""
-    if not log.is_file():
-        return None
-    with log.open(newline="", encoding="utf-8") as stream:
-        minutes = [row["minutes"] for row in csv.DictReader(stream) if row.get("minutes")]
-    return float(minutes[-1]) if minutes else None
+def _text(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

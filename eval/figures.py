@@ -1,13 +1,15 @@
-"""Figures of the report: contrast shift, Dice over resolution, sample overlays.
+"""The look of all figures, and overlays of masks on slices.
 
 Colours are safe for colour-blind readers, and every difference is also told by shape (hatch, marker, line
 style), so that a figure survives a grey printer.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -16,9 +18,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FormatStrFormatter
 
-from eval.outcome import CONTRAST_NAMES, MEASURES, MODEL_NAMES, Outcome
+from eval.findings import model_name
 from gen.anatomy import STRUCTURE_COLOURS, STRUCTURES
 from shards.atomic import atomic_path
 
@@ -26,8 +27,8 @@ DPI = 160
 # Tol's "muted" scheme: told apart by all kinds of colour vision, and by lightness.
 MODEL_COLOURS = {"A": "#882255", "B": "#88CCEE"}
 MODEL_MARKERS = {"A": "o", "B": "s"}
-CONTRAST_HATCHES = {"t1": "", "t2": "////"}
-CONTRAST_LINES = {"t1": "-", "t2": "--"}
+MODEL_LINES = {"A": "-", "B": "--"}
+EDGE = "#333333"
 FILL = 0.35
 PANEL_INCHES = 2.1
 
@@ -47,119 +48,6 @@ class Overlay:
     image: np.ndarray
     inside: np.ndarray
     maps: dict[str, np.ndarray]
-
-
-def contrast_figure(outcome: Outcome, path: Path) -> None:
-    """Bars of the mean Dice on T1 and T2, side by side for each model, with a dot for every patient."""
-    bars = [(model, contrast) for model in outcome.models for contrast in outcome.sets]
-    figure, axes = _figure(7.0, 3.6)
-    width = 0.8 / len(bars)
-    places = np.arange(len(MEASURES))
-    for index, (model, contrast) in enumerate(bars):
-        offset = (index - (len(bars) - 1) / 2) * width
-        heights = [outcome.dice(model, contrast, outcome.factors[0], measure) for measure in MEASURES]
-        axes.bar(
-            places + offset,
-            np.nan_to_num(heights),
-            width * 0.92,
-            color=MODEL_COLOURS[model],
-            hatch=CONTRAST_HATCHES[contrast],
-            edgecolor="white",
-            linewidth=0,
-        )
-        for place, measure, height in zip(places, MEASURES, heights, strict=True):
-            dots = [
-                value
-                for value in outcome.patients(model, contrast, outcome.factors[0], measure).values()
-                if not np.isnan(value)
-            ]
-            spread = np.linspace(-0.28, 0.28, len(dots)) * width if len(dots) > 1 else np.zeros(len(dots))
-            axes.plot(
-                place + offset + spread,
-                dots,
-                "o",
-                markersize=3,
-                markerfacecolor="#222222",
-                markeredgecolor="white",
-                markeredgewidth=0.4,
-            )
-            label = "n/a" if np.isnan(height) else f"{height:.2f}".removeprefix("0")
-            axes.text(
-                place + offset,
-                0.015,
-                label,
-                ha="center",
-                va="bottom",
-                fontsize=7,
-                color="black",
-                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.85},
-            )
-    axes.set_xticks(places, MEASURES)
-    axes.set_ylabel("Dice: mean, dots are patients")
-    axes.set_ylim(0, 1.02)
-    _title(axes, "Contrast shift: the same models on T1 and on T2", outcome.phantom)
-    handles = [Patch(facecolor=MODEL_COLOURS[model], label=MODEL_NAMES[model]) for model in outcome.models]
-    handles += [
-        Patch(
-            facecolor="#777777",
-            edgecolor="white",
-            linewidth=0,
-            hatch=CONTRAST_HATCHES[contrast],
-            label=f"{CONTRAST_NAMES[contrast]} ({outcome.sets[contrast].patients} patients)",
-        )
-        for contrast in outcome.sets
-    ]
-    _legend(figure, handles)
-    _save(figure, path)
-
-
-def resolution_figure(outcome: Outcome, path: Path) -> None:
-    """Lines of the mean Dice over the pixel size, a panel for each structure."""
-    figure = Figure(figsize=(9.0, 3.0), layout="constrained")
-    panels = figure.subplots(1, len(MEASURES), sharey=True, sharex=True)
-    sizes = [factor * outcome.spacing_mm for factor in outcome.factors]
-    for axes, measure in zip(panels, MEASURES, strict=True):
-        for model in outcome.models:
-            for contrast in outcome.sets:
-                axes.plot(
-                    sizes,
-                    [outcome.dice(model, contrast, factor, measure) for factor in outcome.factors],
-                    CONTRAST_LINES[contrast],
-                    color=MODEL_COLOURS[model],
-                    marker=MODEL_MARKERS[model],
-                    markersize=4.5,
-                    markerfacecolor=MODEL_COLOURS[model] if contrast == "t1" else "white",
-                    markeredgecolor="#333333",
-                    markeredgewidth=0.6,
-                    linewidth=1.8,
-                )
-        axes.set_title(measure, fontsize=10)
-        axes.set_xlabel("pixel size (mm)")
-        axes.set_xticks(sizes)
-        axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
-        axes.set_ylim(0, 1)
-        _plain(axes)
-    panels[0].set_ylabel("Dice, mean over patients")
-    title = "Dice over resolution: coarser input, truth at full resolution"
-    figure.suptitle(_marked(title, outcome.phantom), fontsize=11)
-    handles = [
-        Line2D(
-            [],
-            [],
-            color=MODEL_COLOURS[model],
-            marker=MODEL_MARKERS[model],
-            markeredgecolor="#333333",
-            linewidth=1.8,
-            label=MODEL_NAMES[model],
-        )
-        for model in outcome.models
-    ]
-    handles += [
-        Line2D([], [], color="#333333", linestyle=CONTRAST_LINES[contrast], label=CONTRAST_NAMES[contrast])
-        for contrast in outcome.sets
-    ]
-    _legend(figure, handles)
-    _save(figure, path)
 
 
 def overlay_figure(rows: list[Overlay], path: Path, *, title: str, credit: str, phantom: bool) -> None:
@@ -186,10 +74,9 @@ def overlay_figure(rows: list[Overlay], path: Path, *, title: str, credit: str, 
     for axes, name in zip(panels[0], columns, strict=True):
         axes.set_title(name, fontsize=10)
     handles = [Patch(facecolor=_rgb(name), label=name) for name in STRUCTURES]
-    legend = _legend(figure, handles)
-    legend.set_title(credit, prop=FontProperties(size=6.5))
-    figure.suptitle(_marked(title, phantom), fontsize=11)
-    _save(figure, path)
+    legend(figure, handles).set_title(credit, prop=FontProperties(size=6.5))
+    head(figure, title, phantom)
+    save(figure, path)
 
 
 def _rgb(structure: str) -> tuple[float, float, float]:
@@ -219,35 +106,46 @@ def _crop(inside: np.ndarray) -> tuple[slice, slice]:
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots()
-    _plain(axes)
-    return figure, axes
-
-
-def _plain(axes: Axes) -> None:
+def plain(axes: Axes) -> None:
+    """Give a panel the look of the house: two spines, a light grid, small ticks."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=8)
 
 
-def _title(axes: Axes, text: str, phantom: bool) -> None:
-    axes.set_title(_marked(text, phantom), fontsize=11)
+def head(figure: Figure, text: str, phantom: bool) -> None:
+    """Set the title, with a mark where the numbers come from the phantom."""
+    figure.suptitle(f"{text}\n(smoke figure from the phantom)" if phantom else text, fontsize=11)
 
 
-def _marked(text: str, phantom: bool) -> str:
-    return f"{text}\n(smoke figure from the phantom)" if phantom else text
+def model_handles(models: Iterable[str]) -> list[Line2D]:
+    """What stands in a legend for the models."""
+    return [
+        Line2D(
+            [],
+            [],
+            color=MODEL_COLOURS[model],
+            linestyle=MODEL_LINES[model],
+            marker=MODEL_MARKERS[model],
+            markeredgecolor=EDGE,
+            markeredgewidth=0.6,
+            linewidth=1.8,
+            label=model_name(model),
+        )
+        for model in models
+    ]
 
 
-def _legend(figure: Figure, handles: list) -> Legend:
+def legend(figure: Figure, handles: Sequence[Artist]) -> Legend:
+    """Put a legend under the figure."""
     return figure.legend(
         handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=8
     )
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG; equal numbers give equal bytes."""
     FigureCanvasAgg(figure)
     with atomic_path(path) as temporary:
         # Without the date and version in the file, equal numbers give equal bytes.

@@ -1,14 +1,15 @@
-"""What an evaluation found: the numbers that tables, figures and words are made from."""
+"""What an evaluation found, as ``outcome.json`` holds it: the report is made from it alone."""
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
-from gen.anatomy import STRUCTURES
+from eval.benchmark import without_nan
+from eval.findings import FORMAT
+from shards.atomic import write_text
 
-CONTRAST_NAMES = {"t1": "T1", "t2": "T2"}
-MODEL_NAMES = {"A": "A (synthetic only)", "B": "B (real T1)"}
-OVERALL = "overall"
-MEASURES = (OVERALL, *STRUCTURES)
+OUTCOME_FILE = "outcome.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,36 +18,67 @@ class ModelFacts:
 
     Attributes:
         checkpoint: its file.
+        sha256: SHA-256 of that file.
         num_classes: classes that it answers.
         parameters: number of weights.
         step: optimiser steps behind them.
         validation_dice: Dice on the set that chose the checkpoint, nan if unknown.
         minutes: minutes of training, None if unknown.
+        spacing_mm: pixel size that it was trained at.
     """
 
     checkpoint: str
+    sha256: str
     num_classes: int
     parameters: int
     step: int
     validation_dice: float
     minutes: float | None
+    spacing_mm: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SetFacts:
-    """What a contrast was measured on.
+    """What was measured on.
 
     Attributes:
         folder: the set.
+        identity_hash: SHA-256 of everything that determines it.
+        label_digest: SHA-256 of its labels.
         patients: number of patients.
         slices: number of slices.
         phantom: made from the phantom.
+        spacing_mm: pixel size.
+        generator_hash: SHA-256 of the generator's configuration, for rendered maps.
     """
 
     folder: str
+    identity_hash: str
+    label_digest: str
     patients: int
     slices: int
     phantom: bool
+    spacing_mm: float
+    generator_hash: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measurement:
+    """One model on one set under one condition.
+
+    Attributes:
+        study: an entry of ``eval.options.STUDIES``.
+        model: ``"A"`` or ``"B"``.
+        set: a key of ``eval.findings.SET_NAMES``.
+        value: factor, level, alpha or number of the protocol; 1 (resolution) or 0 where nothing is changed.
+        patients: what ``eval.measure`` found, by patient; None in place of nan.
+    """
+
+    study: str
+    model: str
+    set: str
+    value: float
+    patients: dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,32 +86,46 @@ class Outcome:
     """Everything that was measured.
 
     Attributes:
-        factors: resolution factors, ascending.
-        spacing_mm: pixel size at factor 1.
-        models: facts by model, ``"A"`` and ``"B"``; those that were missing are not in it.
+        command: the command line.
+        options: what was chosen, as text by name.
+        versions: versions of the software.
+        made: when, UTC, ISO 8601.
+        seconds: how long this run took until the report; what came from the cache took none of it.
+        cached: measurements that came from the cache.
+        compare: whether the comparison of A and B was asked for.
+        models: facts by model; those that were missing are not in it.
         missing: model to the reason why it was not evaluated.
-        sets: facts by contrast, ``"t1"`` and ``"t2"``; those without slices are not in it.
-        results: ``evaluate_model``'s results by (model, contrast, factor).
+        left_out: study or set to the reason why it is not there.
+        sets: facts by set; those without slices are not in it.
+        physical: name of the contrast by value of the study ``physical``.
+        aggregation: how the numbers were counted.
+        measurements: study by study.
+        overlays: pictures beside the file, set by set, the worst first.
     """
 
-    factors: tuple[float, ...]
-    spacing_mm: float
+    command: str
+    options: dict[str, str]
+    versions: dict[str, str]
+    made: str
+    seconds: float
+    cached: int
+    compare: bool
     models: dict[str, ModelFacts]
     missing: dict[str, str]
+    left_out: dict[str, str]
     sets: dict[str, SetFacts]
-    results: dict[tuple[str, str, float], dict[str, Any]] = field(default_factory=dict)
+    physical: dict[str, str]
+    aggregation: str
+    measurements: list[Measurement] = field(default_factory=list)
+    overlays: list[dict[str, Any]] = field(default_factory=list)
 
-    @property
-    def phantom(self) -> bool:
-        """Whether any set was made from the phantom."""
-        return any(facts.phantom for facts in self.sets.values())
+    def to_json(self) -> dict[str, Any]:
+        """The dictionary of ``outcome.json``: numbers, texts, lists and None."""
+        plain: dict[str, Any] = without_nan({"format": FORMAT, **asdict(self)})
+        return plain
 
-    def dice(self, model: str, contrast: str, factor: float, measure: str = OVERALL) -> float:
-        """A mean Dice: of a structure, or ``"overall"``; nan where it is not defined."""
-        result = self.results[model, contrast, factor]
-        return result["overall_dice"] if measure == OVERALL else result["structures"][measure]["dice"]
-
-    def patients(self, model: str, contrast: str, factor: float, measure: str = OVERALL) -> dict[str, float]:
-        """Dice of every patient."""
-        by_patient = self.results[model, contrast, factor]["patients"]
-        return {patient: dices[measure] for patient, dices in by_patient.items()}
+    def write(self, folder: Path) -> Path:
+        """Write ``outcome.json``, whole or not at all."""
+        path = folder / OUTCOME_FILE
+        write_text(path, json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n")
+        return path

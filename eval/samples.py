@@ -1,71 +1,93 @@
-"""The slices that the overlays show: of the patient in the middle, not of the best or the worst."""
+"""The slices that the overlays show: where a model fails most, and one of ordinary quality beside them."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import torch
+from torch import Tensor, nn
 
-from eval.batches import SliceBatches
-from eval.degrade import degrade
-from eval.figures import Overlay
 from eval.metrics import STRUCTURE_SCHEME, group_structures
-from eval.outcome import CONTRAST_NAMES, Outcome
-from gen.anatomy import IGNORE, label_scheme
-from train.options import ModelName
-from train.unet import UNet
+from eval.study import Condition
+from gen.anatomy import STRUCTURES, label_scheme
+from train.overlap import dice, overlap_counts
 
-TRUTH = "truth"
+WORST, MEDIAN = "worst", "median"
 
 
-def median_overlays(
-    outcome: Outcome, models: Mapping[ModelName, UNet], batches: dict[str, SliceBatches], device: torch.device
-) -> list[Overlay]:
-    """One slice of every contrast at the finest resolution, and of the last contrast at the coarsest too.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Case:
+    """One slice and how well it was segmented.
 
-    The patient is the one with the median overall Dice of the first model at the finest resolution; of that
-    patient the slice with the largest annotated area is shown.
+    Attributes:
+        kind: ``WORST`` or ``MEDIAN``.
+        index: the slice, as the set counts.
+        dice: by structure and ``"overall"`` (the mean of those that are defined); None where undefined.
     """
-    rows = [(contrast, outcome.factors[0]) for contrast in batches]
-    if len(outcome.factors) > 1:
-        rows.append((rows[-1][0], outcome.factors[-1]))
-    return [
-        _overlay(outcome, models, batches[contrast], contrast, factor, device) for contrast, factor in rows
-    ]
+
+    kind: str
+    index: int
+    dice: dict[str, float | None]
 
 
 @torch.inference_mode()
-def _overlay(
-    outcome: Outcome,
-    models: Mapping[ModelName, UNet],
-    loaded: SliceBatches,
-    contrast: str,
-    factor: float,
-    device: torch.device,
-) -> Overlay:
-    first = next(iter(models))
-    dices = outcome.patients(first, contrast, outcome.factors[0])
-    ordered = sorted(dices, key=lambda patient: (np.nan_to_num(dices[patient], nan=-1.0), patient))
-    patient = ordered[len(ordered) // 2]
-    image, label, record = loaded.slice_at(_fullest_slice(loaded, patient))
-    degraded = degrade(image[None, None].to(device), factor)
-    maps = {TRUTH: STRUCTURE_SCHEME.encode(label).numpy()}
-    for name, model in models.items():
-        logits = model(degraded)
-        answer = group_structures(logits.argmax(dim=1)[0], label_scheme(logits.shape[1])).cpu()
-        answer[label == IGNORE] = 0
-        maps[f"Model {name}"] = answer.numpy()
-    return Overlay(
-        title=f"{CONTRAST_NAMES[contrast]}, {factor * outcome.spacing_mm:g} mm\n{record['source']}",
-        image=degraded[0, 0].cpu().numpy(),
-        inside=(label != IGNORE).numpy(),
-        maps=maps,
-    )
+def slice_dices(model: nn.Module, condition: Condition, batch_size: int) -> list[dict[str, float | None]]:
+    """Dice of every slice of a condition: of every structure, and overall, their mean."""
+    rows: list[dict[str, float | None]] = []
+    for image, codes, _ in condition.batches(batch_size):
+        target = STRUCTURE_SCHEME.encode(codes)
+        counts = overlap_counts(structures_of(model, image), target, len(STRUCTURES) + 1)
+        for values in dice(*counts)[:, 1:].cpu():
+            defined = values[~values.isnan()]
+            overall = float(defined.mean()) if len(defined) else None
+            each = [None if value.isnan() else float(value) for value in values]
+            rows.append({"overall": overall, **dict(zip(STRUCTURES, each, strict=True))})
+    return rows
 
 
-def _fullest_slice(loaded: SliceBatches, patient: str) -> int:
-    indices = [index for index, name in enumerate(loaded.patients) if name == patient]
-    areas = []
-    for index in indices:
-        structures = STRUCTURE_SCHEME.encode(loaded.slice_at(index)[1])
-        areas.append(int(((structures > 0) & (structures != IGNORE)).sum()))
-    return indices[int(np.argmax(areas))]
+@torch.inference_mode()
+def structures_of(model: nn.Module, image: Tensor) -> Tensor:
+    """What a model answers, as structures: uint8 ``(B, H, W)``, for images ``(B, 1, H, W)``."""
+    logits = model(image)
+    return group_structures(logits.argmax(dim=1), label_scheme(logits.shape[1]))
+
+
+def choose_cases(condition: Condition, dices: Sequence[dict[str, float | None]], count: int) -> list[Case]:
+    """The worst slice of each patient, the worst first, at most ``count``; then the slice of median Dice.
+
+    One of each patient, because neighbouring slices fail alike. Slices without any structure in truth and
+    answer are no cases.
+    """
+    places = [place for place, row in enumerate(dices) if row["overall"] is not None]
+    order = sorted(places, key=lambda place: (dices[place]["overall"], place))
+    if not order or count == 0:
+        return []
+    worst: dict[str, int] = {}
+    for place in order:
+        worst.setdefault(condition.patients[place], place)
+    chosen = [(WORST, place) for place in list(worst.values())[:count]] + [(MEDIAN, order[len(order) // 2])]
+    return [
+        Case(kind=kind, index=condition.indices[place], dice=dict(dices[place])) for kind, place in chosen
+    ]
+
+
+def entry(case: Case, file: str, model: str, place: str, record: dict[str, Any]) -> dict[str, Any]:
+    """A case as ``outcome.json`` lists it.
+
+    Args:
+        case: the slice.
+        file: its picture, relative to the folder of ``outcome.json``.
+        model: the model that it was chosen by.
+        place: the set.
+        record: of the slice.
+    """
+    return {
+        "file": file,
+        "case": case.kind,
+        "model": model,
+        "set": place,
+        "patient": str(record["patient"]),
+        "source": record["source"],
+        "slice": record["slice"],
+        "dice": case.dice,
+    }

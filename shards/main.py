@@ -48,6 +48,7 @@ def _write(*, sets: SetNames = ("all",), options: tyro.conf.OmitArgPrefixes[Shar
     """Write the sets of slices and synthetic samples that training and evaluation read.
 
     Args:
+        sets: Which to write.
         options: What they are made of.
     """
     with torchrun_workers() as workers:

@@ -3,7 +3,8 @@ import json
 import pytest
 import torch
 
-from eval.batches import SliceBatches
+from eval.batches import SliceBatches, spread_over_patients
+from shards.manifest import load_manifest
 from shards.options import ShardOptions
 from shards.sample import ShardError
 from shards.sets import ensure_sets
@@ -36,6 +37,35 @@ def test_batches_can_be_read_again(folders):
 def test_facts_of_the_set(folders):
     loaded = SliceBatches(folders["real_t1_val"], batch_size=4)
     assert (loaded.slices, len(loaded), loaded.spacing_mm, loaded.phantom) == (6, 2, 1.0, False)
+    manifest = load_manifest(loaded.place)
+    assert (loaded.identity_hash, loaded.label_digest) == (manifest.identity_hash, manifest.label_digest)
+
+
+def test_some_slices_by_their_indices(folders):
+    loaded = SliceBatches(folders["real_t1_val"], batch_size=4)
+    image, label = loaded.at(torch.tensor([5, 1]))
+    first, last = list(loaded)
+    assert torch.equal(image[0], last[0][1]) and torch.equal(image[1], first[0][1])
+    assert torch.equal(label[0], last[1][1]) and image.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("per_patient", "expected"),
+    [
+        (0, list(range(10))),
+        (1, [3, 8]),
+        (2, [1, 5, 7, 9]),
+        (3, [1, 3, 5, 7, 8, 9]),
+        (5, [0, 2, 3, 4, 6, 7, 8, 9]),
+    ],
+)
+def test_slices_are_spread_over_every_patient(per_patient, expected):
+    patients = ["3"] * 7 + ["4"] * 3
+    assert spread_over_patients(patients, per_patient) == expected
+
+
+def test_only_slices_that_may_be_taken_are_spread():
+    assert spread_over_patients(["3"] * 4 + ["4"] * 2, 1, among=[0, 1, 2]) == [1]
 
 
 def test_set_without_images_is_refused(folders):

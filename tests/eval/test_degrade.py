@@ -1,4 +1,5 @@
 import pytest
+import SimpleITK as sitk
 import torch
 
 from eval.degrade import degrade
@@ -70,3 +71,36 @@ def test_factor_below_one_is_refused(factor):
 def test_image_smaller_than_one_pixel_of_the_grid_becomes_its_mean():
     image = torch.tensor([[0.0, 1.0], [0.0, 1.0]])
     torch.testing.assert_close(degrade(image, 5.0), torch.full((2, 2), 0.5))
+
+
+def sitk_degrade(image, factor):
+    """The same by SimpleITK: pixels split so that the factor is whole, bins averaged, interpolated."""
+    split = 1 if float(factor).is_integer() else 2
+    bins = round(factor * split)
+    assert bins == factor * split
+    source = sitk.GetImageFromArray(image.numpy().repeat(split, axis=0).repeat(split, axis=1))
+    source.SetSpacing((1 / split, 1 / split))
+    source.SetOrigin(((1 / split - 1) / 2,) * 2)
+    coarse = sitk.BinShrink(source, [bins, bins])
+    grid = sitk.GetImageFromArray(image.numpy())
+    # Beyond the middles of the outer bins the interpolator would find nothing.
+    back = sitk.Resample(coarse, grid, sitk.Transform(), sitk.sitkLinear, -1.0)
+    return torch.from_numpy(sitk.GetArrayFromImage(back))
+
+
+@pytest.mark.parametrize("factor", [1.5, 2.0, 2.5, 3.0, 4.0])
+def test_simpleitk_gives_the_same_inside(factor):
+    """Area average and interpolation in physical coordinates by another library; sizes that bins divide."""
+    size = 120
+    image = blob(size, size, 52.3, 66.1, sigma=7.0)
+    image = image + 0.5 * blob(size, size, 80.0, 40.0, sigma=5.0)
+    inside = slice(8, -8)
+    ours, theirs = degrade(image, factor)[inside, inside], sitk_degrade(image, factor)[inside, inside]
+    assert theirs.min() >= 0
+    # Whole factors are the same operator; for others SimpleITK sees a staircase of split pixels.
+    tolerance = 1e-9 if float(factor).is_integer() else 0.02
+    assert (ours - theirs).abs().max() < tolerance
+    if factor > 1.5:
+        assert (image[inside, inside] - theirs).abs().max() > 2 * (ours - theirs).abs().max()
+    shifted = torch.roll(degrade(image, factor), 1, dims=1)[inside, inside]
+    assert (shifted - theirs).abs().max() > 0.05

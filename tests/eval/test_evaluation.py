@@ -1,19 +1,30 @@
+import hashlib
 import json
 import os
 import subprocess
 import sys
+from collections import Counter
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from eval.evaluation import EvaluationError, evaluate
+from eval.candidates import EvaluationError
+from eval.evaluation import evaluate
+from eval.measure import measure
 from eval.options import EvaluationOptions
-from shards.options import ShardOptions
+from shards.manifest import load_manifest
+from shards.options import DEFAULT_DATA_DIR, ShardOptions
+from shards.places import open_place
+from shards.sets import ensure_sets
 from shards.slices import Grid
 from train.checkpoint import CheckpointError
 
 ROOT = Path(__file__).parents[2]
 SPACING_MM = 2.0
+TOPS = {"noise": 0.2, "bias": 0.8, "motion": 4.0, "ghosting": 0.2}
+"""Greatest level of each corruption by default."""
 
 
 @pytest.fixture
@@ -29,12 +40,27 @@ def options(tmp_path, spider_folder):
         given = {
             "model_dir": tmp_path / "models",
             "output_dir": tmp_path / "out",
-            "resolution_factors": "1",
-            "shards": shards,
+            "studies": ("contrast",),
+            "overlays": 0,
+            "shards": replace(shards, **changes.pop("shards", {})),
         }
         return EvaluationOptions(**(given | changes))
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def reported(monkeypatch):
+    """The outcomes that were handed to the report, which takes longer than these tests."""
+    handed = []
+
+    def note(outcome, folder):
+        assert json.loads((folder / "outcome.json").read_text()) == outcome
+        handed.append(outcome)
+        return []
+
+    monkeypatch.setattr("eval.evaluation.write_report", note)
+    return handed
 
 
 @pytest.fixture
@@ -48,55 +74,197 @@ def trained(tmp_path, save_untrained):
     return save
 
 
-def test_both_models_are_measured_on_both_contrasts_at_every_factor(options, trained, tmp_path):
+def outcome_of(tmp_path):
+    return json.loads((tmp_path / "out" / "outcome.json").read_text())
+
+
+def quiet(line):
+    """Say nothing."""
+
+
+def test_both_models_are_measured_under_every_condition(options, trained, tmp_path, reported):
     trained("A", "B")
-    written = evaluate(options(model="compare", resolution_factors="1,3"), say=lambda line: None)
-    assert all(path.is_file() for path in written)
-    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    measured = [(r["model"], r["contrast"], r["resolution_factor"]) for r in metrics["results"]]
-    assert sorted(measured) == sorted((m, c, f) for m in "AB" for c in ("t1", "t2") for f in (1.0, 3.0))
-    assert metrics["results"][0]["n_patients"] == 2
-    assert set(metrics["results"][0]["patients"]) == {"3", "4"}
-    assert metrics["phantom"] is False
+    written = evaluate(options(model="compare", studies=("all",), quick=True, overlays=1), quiet)
+    assert written == [tmp_path / "out" / "outcome.json"]
+    (outcome,) = reported
+    measured = Counter((m["model"], m["study"], m["set"], m["value"]) for m in outcome["measurements"])
+    corruptions = [(f"corruption_{kind}", (0.0, top)) for kind, top in TOPS.items()]
+    resolutions = [(f"resolution_{axis}_plane", (1.0, 4.0)) for axis in ("in", "through")]
+    expected = [
+        (model, study, place, value)
+        for model in "AB"
+        for study, values in [("contrast", (0.0,)), *resolutions, *corruptions]
+        for place in ("t1", "t2")
+        for value in values
+    ] + [
+        (model, study, "synthetic", value)
+        for model in "AB"
+        for study, values in [("synthetic", (0.0,)), ("continuum", (0.0, 1.0)), ("physical", (0.0, 1.0, 2.0))]
+        for value in values
+    ]
+    assert measured == Counter(expected)
+    assert all(set(m["patients"]) == {"3", "4"} for m in outcome["measurements"])
+    assert all(facts["slices"] == 1 for m in outcome["measurements"] for facts in m["patients"].values())
+    assert outcome["format"] == 1 and outcome["compare"] is True
+    assert set(outcome["sets"]) == {"t1", "t2", "synthetic"}
+    assert "t2_SPACE" in outcome["left_out"]
+    assert {entry["case"] for entry in outcome["overlays"]} == {"worst", "median"}
+    assert all((tmp_path / "out" / entry["file"]).is_file() for entry in outcome["overlays"])
+
+
+def test_a_second_run_takes_everything_from_the_cache(options, trained, tmp_path, monkeypatch):
+    trained("A")
+    chosen = options(studies=("contrast", "corruption_noise"), quick=True, overlays=1)
+    evaluate(chosen, quiet)
+    first = outcome_of(tmp_path)
+
+    def refuse(*arguments, **more):
+        raise AssertionError("measured again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("eval.evaluation.measure", refuse)
+        patch.setattr("eval.overlays.slice_dices", refuse)
+        lines = []
+        evaluate(chosen, lines.append)
+    second = outcome_of(tmp_path)
+    assert any("from the cache" in line for line in lines)
+    assert second["measurements"] == first["measurements"]
+    assert (first["cached"], second["cached"]) == (0, 4)
+    assert second["overlays"] == first["overlays"]
+
+
+def test_another_checkpoint_a_spoilt_entry_and_fresh_are_measured(options, trained, tmp_path, monkeypatch):
+    calls = []
+
+    def counted(*arguments, **more):
+        calls.append(arguments)
+        return measure(*arguments, **more)
+
+    monkeypatch.setattr("eval.evaluation.measure", counted)
+    trained("A")
+    chosen = options(quick=True)
+    evaluate(chosen, quiet)
+    before = outcome_of(tmp_path)["measurements"]
+    assert len(calls) == 2
+    entry = sorted((tmp_path / "out" / "cache").iterdir())[0]
+    entry.write_text(entry.read_text()[:-30])
+    evaluate(chosen, quiet)
+    assert len(calls) == 3 and outcome_of(tmp_path)["measurements"] == before
+    evaluate(replace(chosen, fresh=True), quiet)
+    assert len(calls) == 5
+    trained("B", "A")
+    evaluate(chosen, quiet)
+    assert len(calls) == 9 and outcome_of(tmp_path)["measurements"][:2] != before
+
+
+def test_what_studies_share_is_measured_once(options, trained, monkeypatch):
+    calls = []
+
+    def counted(*arguments, **more):
+        calls.append(arguments)
+        return measure(*arguments, **more)
+
+    monkeypatch.setattr("eval.evaluation.measure", counted)
+    trained("A")
+    studies = ("contrast", "resolution_in_plane", "corruption_noise", "corruption_bias")
+    evaluate(options(model="A", studies=studies, quick=True), quiet)
+    # Unchanged, 4x, noise and bias, on two sets.
+    assert len(calls) == 4 * 2
+
+
+def test_outcome_says_what_was_measured_with_what(options, trained, tmp_path):
+    trained("A")
+    evaluate(options(model="A", studies=("gap",), quick=True), quiet)
+    outcome = outcome_of(tmp_path)
+    checkpoint = tmp_path / "models" / "model_a_synthetic_best.pth"
+    facts = outcome["models"]["A"]
+    assert facts["sha256"] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    assert (facts["num_classes"], facts["step"], facts["spacing_mm"]) == (4, 7, SPACING_MM)
+    manifest = load_manifest(open_place(tmp_path / "shards" / "real_t1_val"))
+    assert outcome["sets"]["t1"]["identity_hash"] == manifest.identity_hash
+    assert (outcome["sets"]["t1"]["patients"], outcome["sets"]["t1"]["slices"]) == (2, 6)
+    assert outcome["sets"]["synthetic"]["generator_hash"]
+    assert {"torch", "monai", "synthspine"} <= outcome["versions"].keys()
+    assert datetime.fromisoformat(outcome["made"]).utcoffset() == timedelta(0)
+    assert "Dice per patient" in outcome["aggregation"] and outcome["physical"]["2.0"] == "STIR"
+    assert outcome["options"]["studies"] == "gap" and outcome["seconds"] > 0
+
+
+def test_space_series_are_a_set_of_their_own(options, trained, spider_folder, tmp_path):
+    for path in spider_folder.glob("*/[34]_t2.mha"):
+        path.rename(path.with_name(path.name.replace("_t2", "_t2_SPACE")))
+    trained("A")
+    evaluate(options(model="A", quick=True), quiet)
+    assert {m["set"] for m in outcome_of(tmp_path)["measurements"]} == {"t1", "t2_SPACE"}
+
+
+def test_sets_from_elsewhere_need_no_data(options, trained, tmp_path, monkeypatch):
+    trained("A")
+    ensure_sets(["real_t1_val", "real_t2_val"], options().shards)
+    monkeypatch.chdir(tmp_path)
+    lines = []
+    chosen = options(model="A", studies=("gap",), quick=True, shards={"data_dir": DEFAULT_DATA_DIR})
+    evaluate(chosen, lines.append)
+    assert {m["set"] for m in outcome_of(tmp_path)["measurements"]} == {"t1", "t2"}
+    assert any("labels_val is not there" in line for line in lines)
+    assert not (tmp_path / "data").exists()
+
+
+def test_volumes_of_one_slice_have_no_thickness(options, trained, spider_folder, tmp_path):
+    trained("A")
+    lines = []
+    shards = {"slice_step_mm": 100.0}
+    evaluate(options(model="A", studies=("contrast", "resolution"), shards=shards), lines.append)
+    assert any("resolution_through_plane is left out: no slice has" in line for line in lines)
+    assert "resolution_through_plane" in outcome_of(tmp_path)["left_out"]
+    with pytest.raises(EvaluationError, match="nothing to measure: no slice has"):
+        evaluate(options(model="A", studies=("resolution_through_plane",), shards=shards), quiet)
 
 
 def test_missing_model_is_reported_and_the_other_measured(options, trained, tmp_path):
     trained("A")
     lines = []
-    evaluate(options(), say=lines.append)
+    evaluate(options(), lines.append)
     assert any("model B is left out" in line for line in lines)
-    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert {result["model"] for result in metrics["results"]} == {"A"}
-    assert "model_b_real_best.pth" in metrics["missing"]["B"]
+    outcome = outcome_of(tmp_path)
+    assert {measurement["model"] for measurement in outcome["measurements"]} == {"A"}
+    assert "model_b_real_best.pth" in outcome["missing"]["B"]
 
 
 def test_a_model_that_learned_from_a_measured_patient_is_refused(options, trained):
     trained("A", config=json.dumps({"train_patients": ["1", "3"]}))
     with pytest.raises(EvaluationError, match=r"model_a.*trained on patient 3,"):
-        evaluate(options(), say=lambda line: None)
+        evaluate(options(), quiet)
+
+
+def test_a_map_to_render_of_a_patient_that_was_learned_from_is_refused(options, trained):
+    trained("A", config=json.dumps({"train_patients": ["4"]}))
+    with pytest.raises(EvaluationError, match=r"model_a.*trained on patient 4,"):
+        evaluate(options(studies=("synthetic",)), quiet)
 
 
 def test_no_model_at_all_is_an_error(options):
     with pytest.raises(EvaluationError, match="no model to evaluate"):
-        evaluate(options(), say=lambda line: None)
+        evaluate(options(), quiet)
 
 
 def test_other_number_of_classes_than_asked_for_is_an_error(options, trained):
     trained("A")
     with pytest.raises(CheckpointError, match="has 4 classes, but --num-classes is 14"):
-        evaluate(options(num_classes=14), say=lambda line: None)
+        evaluate(options(num_classes=14), quiet)
 
 
 def test_fourteen_class_model_is_scored_by_class_too(options, trained, tmp_path):
     trained("A", num_classes=14)
-    evaluate(options(model="A"), say=lambda line: None)
-    assert "## By class" in (tmp_path / "out" / "report.md").read_text()
+    evaluate(options(model="A", quick=True), quiet)
+    classes = outcome_of(tmp_path)["measurements"][0]["patients"]["3"]["classes"]
+    assert {"L5", "L1", "T12", "canal"} <= classes.keys()
 
 
 def test_model_of_another_pixel_size_is_an_error(options, trained):
     trained("A", spacing_mm=0.5)
     with pytest.raises(EvaluationError, match=r"trained at 0.5 mm, but the sets have 2 mm"):
-        evaluate(options(model="A"), say=lambda line: None)
+        evaluate(options(model="A", quick=True), quiet)
 
 
 def test_contrast_without_slices_is_left_out(options, trained, spider_folder, tmp_path):
@@ -104,9 +272,9 @@ def test_contrast_without_slices_is_left_out(options, trained, spider_folder, tm
         path.unlink()
     trained("A")
     lines = []
-    evaluate(options(model="A"), say=lines.append)
+    evaluate(options(model="A"), lines.append)
     assert any("T2 is left out" in line for line in lines)
-    assert set(json.loads((tmp_path / "out" / "metrics.json").read_text())["sets"]) == {"t1"}
+    assert set(outcome_of(tmp_path)["sets"]) == {"t1"}
 
 
 def test_no_slices_at_all_is_an_error(options, trained, spider_folder):
@@ -114,15 +282,14 @@ def test_no_slices_at_all_is_an_error(options, trained, spider_folder):
     split = {"train": ["1", "2", "3", "4"], "validation": [], "test": []}
     (spider_folder / "split.json").write_text(json.dumps(split))
     with pytest.raises(EvaluationError, match="no image of a validation patient"):
-        evaluate(options(), say=lambda line: None)
+        evaluate(options(), quiet)
 
 
 def test_minutes_come_from_the_training_log(options, trained, tmp_path):
     trained("A")
     (tmp_path / "models" / "model_a_synthetic_log.csv").write_text("step,minutes\n10,1.5\n20,3.25\n")
-    evaluate(options(model="A"), say=lambda line: None)
-    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert metrics["models"]["A"]["minutes"] == 3.25
+    evaluate(options(model="A", quick=True), quiet)
+    assert outcome_of(tmp_path)["models"]["A"]["minutes"] == 3.25
 
 
 def test_command_evaluates_and_says_what_it_wrote(options, trained, tmp_path, spider_folder):
@@ -131,13 +298,16 @@ def test_command_evaluates_and_says_what_it_wrote(options, trained, tmp_path, sp
         *("--data-dir", spider_folder, "--shards-dir", tmp_path / "shards", "--device", "cpu"),
         *("--split", spider_folder / "split.json", "--model-dir", tmp_path / "models"),
         *("--output-dir", tmp_path / "out", "--resolution-factors", "1.0,2.5", "--model", "compare"),
+        *("--studies", "contrast", "resolution_in_plane", "--quick", "--overlays", 1),
         *("--spacing-mm", SPACING_MM, "--shape", 112, 96),
     ]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, "eval/main.py", *map(str, arguments)]
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
+    assert f"wrote {tmp_path / 'out' / 'outcome.json'}" in result.stdout
     assert f"wrote {tmp_path / 'out' / 'report.md'}" in result.stdout
+    assert "--studies contrast" in outcome_of(tmp_path)["command"]
 
 
 def test_command_says_in_one_line_what_is_wrong(tmp_path):

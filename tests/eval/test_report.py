@@ -1,110 +1,183 @@
+import copy
 import csv
 import json
-import math
+import re
 
-import numpy as np
 import pytest
+from fake_outcome import fake_outcome
 
-from eval.figures import Overlay
-from eval.report import as_csv, as_json, as_markdown, write_report
+from eval.findings import Findings, OutcomeError
+from eval.intervals import bootstrap_mean
+from eval.report import ReportError, as_csv, as_markdown, write_report
+from eval.sections import report_sections
+from eval.tables import score
 
-
-def overlay():
-    truth = np.zeros((32, 32), dtype=np.uint8)
-    truth[8:16, 8:16] = 1
-    return Overlay(
-        title="T1",
-        image=np.zeros((32, 32)),
-        inside=np.ones((32, 32), dtype=bool),
-        maps={"truth": truth, "Model A": truth},
-    )
+PIXEL = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010806000000 1f15c4890000000d49444154789c6360000000000005"
+    "0001a5f645400000000049454e44ae426082".replace(" ", "")
+)
 
 
-def test_report_writes_all_files_and_shows_its_figures(tmp_path, outcome):
-    written = write_report(outcome(), [overlay()], tmp_path / "new" / "folder")
-    assert [path.name for path in written] == [
-        "metrics.json",
-        "metrics.csv",
-        "contrast_shift.png",
-        "resolution.png",
-        "samples.png",
-        "report.md",
-    ]
+def markdown(outcome):
+    findings = Findings(outcome)
+    return as_markdown(findings, report_sections(findings, {}))
+
+
+def overlay(name="overlays/t2_1.png"):
+    dice = {"overall": 0.3, "vertebra": 0.5, "disc": None, "canal": 0.1}
+    place = {"set": "t2", "patient": "17", "source": "17_t2", "slice": 7}
+    return {"file": name, "case": "worst", "model": "A", "dice": dice, **place}
+
+
+def test_report_writes_its_files_and_links_every_figure(tmp_path):
+    written = write_report(fake_outcome(patients=6), tmp_path / "new" / "folder")
+    names = [path.name for path in written]
+    assert names[-3:] == ["metrics.csv", "report.md", "report.html"]
+    assert {"contrast_shift.png", "reality_gap.png", "corruption.png", "continuum.png"} < set(names)
     assert all(path.stat().st_size for path in written)
-    text = written[-1].read_text()
-    for path in written[2:5]:
-        assert f"({path.name})" in text
+    text = written[-2].read_text()
+    assert [name for name in names if name.endswith(".png")] == re.findall(r"!\[.*\]\((.*)\)", text)
 
 
-def test_json_has_no_nan(tmp_path, outcome):
-    measured = outcome()
-    measured.results["A", "t1", 1.0]["structures"]["disc"] = {"dice": math.nan, "n": 0}
-    metrics = write_report(measured, [overlay()], tmp_path)[0]
-
-    def refuse(name):
-        raise AssertionError(name)
-
-    loaded = json.loads(metrics.read_text(), parse_constant=refuse)
-    assert loaded["results"][0]["structures"]["disc"] == {"dice": None, "n": 0}
-    assert loaded["models"]["A"]["minutes"] == 12.5
+def test_report_comes_from_json_alone(tmp_path):
+    outcome = fake_outcome(patients=6)
+    assert markdown(json.loads(json.dumps(outcome, allow_nan=False))) == markdown(outcome)
 
 
-def test_csv_has_a_row_for_every_number(outcome):
-    rows = list(csv.DictReader(as_csv(outcome()).splitlines()))
-    assert len(rows) == 8 * (1 + 3 + 3)
-    disc = next(
-        row
-        for row in rows
-        if (row["model"], row["contrast"], row["resolution_factor"], row["kind"], row["name"])
-        == ("B", "t2", "4", "structure", "disc")
+def test_outcome_is_not_changed(tmp_path):
+    outcome = fake_outcome(patients=6, studies=("contrast",))
+    before = copy.deepcopy(outcome)
+    write_report(outcome, tmp_path)
+    assert outcome == before
+
+
+def test_headline_is_the_mean_of_the_patients():
+    outcome = fake_outcome(patients=6)
+    found = next(
+        m for m in outcome["measurements"] if (m["study"], m["model"], m["set"]) == ("contrast", "A", "t2")
     )
-    assert (disc["dice"], disc["n"], disc["pixel_mm"]) == ("0.2500", "2", "4")
+    overall = {
+        patient: sum(s["dice"] for s in facts["structures"].values()) / 3
+        for patient, facts in found["patients"].items()
+    }
+    interval = bootstrap_mean(overall)
+    low, high = score(interval.low), score(interval.high)
+    assert f"A reaches {score(interval.mean)} [{low}, {high}] and B" in markdown(outcome)
 
 
-def test_report_says_how_dice_was_aggregated_and_over_how_many(outcome):
-    text = as_markdown(outcome(), compare=False)
-    assert "Dice per patient" in text
-    assert "T1: 2 patients, 6 slices" in text
-    assert "0.800 (2)" in text
+def test_csv_has_a_row_for_every_number():
+    outcome = fake_outcome(patients=6)
+    rows = list(csv.DictReader(as_csv(Findings(outcome)).splitlines()))
+    assert len(rows) == len(outcome["measurements"]) * 4 * 5
+    wanted = {"study": "contrast", "model": "A", "set": "t1", "measure": "canal", "metric": "dice"}
+    row = next(row for row in rows if wanted.items() <= row.items())
+    assert row["n"] == "5"
+    assert float(row["low"]) <= float(row["mean"]) <= float(row["high"])
+
+
+def test_patient_without_a_structure_is_left_out_and_counted():
+    table = markdown(fake_outcome(patients=6)).split("### Every structure")[1]
+    rows = {
+        tuple(c.strip() for c in line.split("|")[1:4]): line for line in table.splitlines() if "|" in line
+    }
+    assert rows["T1", "canal", "A"].endswith("| 0% (0/5) | 0% (0/1) | 5 |")
+    assert rows["T1", "disc", "A"].endswith("| 0% (0/6) | – (0/0) | 6 |")
+    assert "17% (1/6)" in rows["T2", "canal", "B"]
 
 
 @pytest.mark.parametrize("phantom", [True, False])
-def test_report_marks_phantom_figures_and_only_those(outcome, phantom):
-    text = as_markdown(outcome(phantom=phantom), compare=False)
+def test_report_marks_phantom_figures_and_only_those(phantom):
+    text = markdown(fake_outcome(patients=6, phantom=phantom))
     assert ("Smoke figures from the phantom" in text) is phantom
     assert ("van der Graaf" in text) is not phantom
 
 
-@pytest.mark.parametrize("compare", [True, False])
-def test_comparison_adds_the_reality_gap(outcome, compare):
-    assert ("## Reality gap" in as_markdown(outcome(), compare=compare)) is compare
+@pytest.mark.parametrize("missing", ["A", "B"])
+def test_missing_model_is_named_and_the_other_reported(tmp_path, missing):
+    other = {"A": "B", "B": "A"}[missing]
+    text = write_report(fake_outcome(patients=6, models=(other,), studies=("contrast",)), tmp_path)[
+        -2
+    ].read_text()
+    assert f"Model {missing} was not measured: models/{missing}.pth is not there." in text
+    assert "## Reality gap" not in text
+    assert not (tmp_path / "reality_gap.png").exists()
 
 
-def test_missing_model_is_named(outcome):
-    text = as_markdown(outcome(models=("A",)), compare=True)
-    assert "Model B was not evaluated: models/B.pth is not there." in text
-    assert "Both models are needed" in text
+def test_comparison_is_left_out_when_it_was_not_asked_for():
+    assert "## Reality gap" in markdown(fake_outcome(patients=6))
+    assert "## Reality gap" not in markdown({**fake_outcome(patients=6), "compare": False})
 
 
-def test_checkpoint_and_minutes_are_told(outcome):
-    text = as_markdown(outcome(), compare=False)
-    assert "| A (synthetic only) | `models/A.pth` | 4 | 0.49 M | 100 | 12.5 | 0.700 |" in text
-    assert "| B (real T1) | `models/B.pth` | 4 | 0.49 M | 100 | unknown | 0.700 |" in text
+def test_what_was_left_out_is_named():
+    outcome = fake_outcome(patients=6)
+    assert "T2 SPACE was left out: no validation patient has a scan of it." in markdown(outcome)
+    outcome["left_out"] = {"resolution_through_plane": "no slice has neighbours"}
+    assert "Through-plane resolution was left out: no slice has neighbours." in markdown(outcome)
 
 
-@pytest.mark.parametrize(("classes", "shown"), [(14, True), (4, False)])
-def test_classes_are_shown_for_models_that_tell_ranks_apart(outcome, classes, shown):
-    text = as_markdown(outcome(classes=classes), compare=False)
-    assert ("## By class" in text) is shown
-    assert ("disc L5/S1" in text) is shown
+def test_one_study_is_enough(tmp_path):
+    written = write_report(fake_outcome(patients=6, studies=("corruption_noise",)), tmp_path)
+    assert [path.name for path in written] == ["corruption.png", "metrics.csv", "report.md", "report.html"]
+    assert "## Contrast shift" not in written[-2].read_text()
 
 
-def test_undefined_dice_is_not_a_number_in_the_table(outcome):
-    measured = outcome()
-    measured.results["A", "t1", 1.0]["structures"]["disc"] = {"dice": math.nan, "n": 0}
-    assert "n/a (0)" in as_markdown(measured, compare=False)
-    assert ",structure,disc,,0" in as_csv(measured)
+def test_one_patient_gets_no_interval():
+    text = markdown(fake_outcome(patients=2, studies=("contrast",)))
+    assert "nan" not in text
+    one = fake_outcome(patients=2, studies=("contrast",))
+    for measurement in one["measurements"]:
+        del measurement["patients"]["2"]
+    assert "(no interval from one patient)" in markdown(one)
 
 
-def test_json_tells_the_phantom(outcome):
-    assert as_json(outcome(phantom=True))["phantom"] is True
+def test_protocols_have_their_names():
+    assert "| T1 spin echo | T2 spin echo | STIR | n |" in markdown(fake_outcome(patients=6))
+
+
+def test_overlays_are_shown_in_their_order(tmp_path):
+    (tmp_path / "overlays").mkdir()
+    for name in ("t2_1.png", "t2_2.png"):
+        (tmp_path / "overlays" / name).write_bytes(PIXEL)
+    listed = [overlay("overlays/t2_2.png"), overlay("overlays/t2_1.png")]
+    text = write_report(fake_outcome(patients=6, overlays=listed, studies=("corruption_bias",)), tmp_path)[
+        -2
+    ].read_text()
+    assert text.index("(overlays/t2_2.png)") < text.index("(overlays/t2_1.png)")
+    assert "Dice: overall .300, vertebra .500, disc –, canal .100." in text
+
+
+def test_missing_overlay_is_told_before_anything_is_written(tmp_path):
+    with pytest.raises(ReportError, match=r"overlays/t2_1.png: the outcome names this overlay"):
+        write_report(fake_outcome(patients=6, overlays=[overlay()]), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_configuration_versions_and_digests_are_told():
+    text = markdown(fake_outcome(patients=6))
+    for part in (
+        "| resolution factors | 1.0,2.0,3.0,4.0 |",
+        "| torch | 2.13.0 |",
+        "0a0a0a0a0a0a",
+        "c2c2c2c2c2c2",
+    ):
+        assert part in text
+    assert "Pixels of all slices of a patient are counted together." in text
+    assert "in 6.9 minutes by: python eval/main.py --model compare" in text
+
+
+@pytest.mark.parametrize("outcome", [{"format": 2}, {"format": 1, "measurements": []}])
+def test_outcome_that_cannot_be_reported_is_refused(tmp_path, outcome):
+    with pytest.raises(OutcomeError):
+        write_report(outcome, tmp_path)
+
+
+def test_undefined_numbers_are_no_nan(tmp_path):
+    outcome = fake_outcome(patients=6, studies=("contrast",))
+    for measurement in outcome["measurements"]:
+        for facts in measurement["patients"].values():
+            facts["structures"]["disc"].update(
+                dict.fromkeys(("dice", "hd95_mm", "assd_mm", "nsd_1mm", "nsd_2mm"))
+            )
+            facts["entropy"] = facts["ece"] = None
+    for path in write_report(outcome, tmp_path)[-3:]:
+        assert not re.search(r"\bnan\b", re.sub(r"base64,[^\"]*", "", path.read_text()))

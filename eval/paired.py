@@ -1,0 +1,55 @@
+"""Two measurements on the same patients: both means with their intervals, the difference, the paired test."""
+
+from dataclasses import dataclass
+
+from eval.findings import OVERALL, T1, Findings, Measurement, interval_of
+from eval.intervals import Interval, PairedDifference, paired_difference
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One measure of two measurements, on the patients in whom both are defined.
+
+    Attributes:
+        first: mean of the first, with its interval.
+        second: mean of the second.
+        paired: first minus second, with interval and test.
+    """
+
+    first: Interval
+    second: Interval
+    paired: PairedDifference
+
+    @property
+    def difference(self) -> Interval:
+        """First minus second."""
+        return self.paired.difference
+
+    @property
+    def n(self) -> int:
+        """Patients."""
+        return self.paired.difference.n
+
+
+def pair(
+    first: Measurement | None, second: Measurement | None, measure: str = OVERALL, metric: str = "dice"
+) -> Pair | None:
+    """Compare two measurements; None where one is missing or no patient has both."""
+    if first is None or second is None:
+        return None
+    a, b = first.values(measure, metric), second.values(measure, metric)
+    common = a.keys() & b.keys()
+    means = [interval_of({patient: values[patient] for patient in common}) for values in (a, b)]
+    if means[0] is None or means[1] is None:
+        return None
+    return Pair(means[0], means[1], paired_difference(a, b))
+
+
+def gap(findings: Findings, place: str, measure: str = OVERALL) -> Pair | None:
+    """A against B on a set as it is: the difference is A minus B."""
+    return pair(findings.plain("A", place), findings.plain("B", place), measure)
+
+
+def shift(findings: Findings, model: str, place: str, measure: str = OVERALL) -> Pair | None:
+    """A model on a set against the same model on T1: the difference is what it gains by the change."""
+    return pair(findings.plain(model, place), findings.plain(model, T1), measure)

@@ -1,0 +1,61 @@
+"""Calibration of a whole set: bins pooled over patients, and whether entropy tells a poor answer."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from eval.findings import OVERALL, Measurement
+
+FEWEST = 3
+"""Patients below which a rank correlation says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """Confidence against accuracy over the bins, pixels of all patients pooled.
+
+    Attributes:
+        counts: pixels in every bin, float64 ``(K,)``.
+        confidences: mean confidence of every bin, nan where it is empty.
+        accuracies: share of right pixels in every bin, nan where it is empty.
+        ece: expected calibration error of all pixels together.
+    """
+
+    counts: np.ndarray
+    confidences: np.ndarray
+    accuracies: np.ndarray
+    ece: float
+
+    @property
+    def confidence(self) -> float:
+        """Mean confidence of all pixels."""
+        return float(np.nansum(self._weights * self.confidences))
+
+    @property
+    def accuracy(self) -> float:
+        """Share of all pixels that are right."""
+        return float(np.nansum(self._weights * self.accuracies))
+
+    @property
+    def _weights(self) -> np.ndarray:
+        return self.counts / self.counts.sum()
+
+
+def pooled_reliability(measurement: Measurement) -> Reliability | None:
+    """The bins of all patients together; None where no pixel was counted."""
+    counts, confidence, correct = np.array(measurement.summary["ece_bins"], dtype=np.float64).T
+    if not counts.sum() > 0:
+        return None
+    filled = np.where(counts > 0, counts, np.nan)
+    return Reliability(counts, confidence / filled, correct / filled, measurement.summary["ece_pooled"])
+
+
+def self_check(measurement: Measurement) -> float | None:
+    """Spearman's rank correlation of entropy and overall Dice over patients; None where it is not defined."""
+    entropy, dice = measurement.scalar("entropy"), measurement.values(OVERALL)
+    common = sorted(entropy.keys() & dice.keys())
+    pairs = np.array([(entropy[patient], dice[patient]) for patient in common])
+    if len(common) < FEWEST or (pairs == pairs[0]).all(axis=0).any():
+        return None
+    return float(spearmanr(pairs[:, 0], pairs[:, 1]).statistic)

@@ -1,0 +1,118 @@
+"""Tables of the studies: Dice over resolution, corruption and contrast; calibration."""
+
+from eval.findings import (
+    CONTINUUM,
+    CORRUPTIONS,
+    IN_PLANE,
+    LEVELS,
+    MEASURES,
+    PHYSICAL,
+    THROUGH_PLANE,
+    Findings,
+    interval_of,
+    set_name,
+)
+from eval.intervals import Interval
+from eval.reliability import Reliability, pooled_reliability, self_check
+from eval.score_tables import INTERVAL
+from eval.tables import MINUS, NOT_DEFINED, Cell, Row, Table, score, score_cell, signed
+
+TRUTH = "The input is coarser by the factor; the truth keeps its full resolution."
+RENDERED = "Images rendered from label maps of validation patients, the same anatomy in every column."
+STUDIES = {
+    IN_PLANE: ("In-plane resolution: Dice over the pixel size, as a multiple of the grid's", TRUTH),
+    THROUGH_PLANE: (
+        "Through-plane resolution: Dice over the slice thickness, as a multiple of the slices' distance",
+        f"{TRUTH} Only slices with stored neighbours on both sides can become thicker; 1x is those slices "
+        "as they are.",
+    ),
+    **{
+        study: (f"{name.capitalize()}: Dice over the level", f"Level: {LEVELS[study]}.")
+        for study, name in CORRUPTIONS.items()
+    },
+    CONTINUUM: ("From T1 (0) to T2 (1) by measured tissue means: Dice over alpha", RENDERED),
+    PHYSICAL: ("Contrasts by the physics of spin echoes: Dice by protocol", RENDERED),
+}
+"""Title and note of every study's table."""
+
+
+def study_table(findings: Findings, study: str) -> Table:
+    """Dice over the values of a study, per set, model and measure."""
+    values = findings.values(study)
+    rows: list[Row] = []
+    for place in findings.places(study):
+        for model in findings.models:
+            for measure in MEASURES:
+                curve = {
+                    point.value: point.interval for point in findings.curve(study, model, place, measure)
+                }
+                if curve:
+                    n = max(interval.n for interval in curve.values())
+                    cells = [score_cell(curve.get(value), n=n) for value in values]
+                    rows.append((set_name(place), model, measure, *cells, str(n)))
+    title, note = STUDIES[study]
+    return Table(
+        name=study,
+        title=title,
+        head=("Set", "Model", "Structure", *(findings.value_name(study, value) for value in values), "n"),
+        rows=tuple(rows),
+        keys=3,
+        note=f"{INTERVAL} {note}",
+        folded=True,
+    )
+
+
+def calibration_table(findings: Findings) -> Table:
+    """How far confidence can be trusted, and whether entropy tells a poor answer."""
+    rows: list[Row] = []
+    for place in findings.sets:
+        for model in findings.models:
+            measurement = findings.plain(model, place)
+            if measurement is None:
+                continue
+            pooled, check = pooled_reliability(measurement), self_check(measurement)
+            rows.append(
+                (
+                    set_name(place),
+                    model,
+                    score_cell(interval_of(measurement.scalar("ece"))),
+                    *_pooled(pooled),
+                    _entropy(interval_of(measurement.scalar("entropy"))),
+                    NOT_DEFINED if check is None else signed(check),
+                    str(len(measurement.patients)),
+                )
+            )
+    return Table(
+        name="calibration",
+        title="Calibration and self-check",
+        head=(
+            "Set",
+            "Model",
+            "ECE per patient",
+            "ECE, pooled",
+            "confidence",
+            "accuracy",
+            "entropy, nats",
+            "entropy and Dice",
+            "n",
+        ),
+        rows=tuple(rows),
+        keys=2,
+        note=(
+            f"{INTERVAL} ECE: expected calibration error in 15 bins of equal width, all annotated pixels, "
+            "background among them. Entropy and Dice: Spearman's rank correlation over patients; the closer "
+            f"to {MINUS}1, the better the entropy of a scan tells that its mask is poor."
+        ),
+    )
+
+
+def _pooled(pooled: Reliability | None) -> tuple[str, str, str]:
+    if pooled is None:
+        return (NOT_DEFINED,) * 3
+    return score(pooled.ece), score(pooled.confidence), score(pooled.accuracy)
+
+
+def _entropy(interval: Interval | None) -> Cell:
+    if interval is None:
+        return Cell(NOT_DEFINED)
+    return Cell(f"{interval.mean:.3f}", f"[{interval.low:.3f}, {interval.high:.3f}]")
