@@ -4,6 +4,8 @@ A file is written beside its place, flushed to the disk and renamed, so that a r
 leaves the older file whole. Files are read with ``weights_only=True``: tensors, numbers and text, no code.
 """
 
+import io
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,9 +107,14 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> TrainedU
 
 
 def write_payload(path: Path, payload: Mapping[str, Any]) -> None:
-    """Write tensors, numbers and text with ``torch.save``: temporary file, flush to the disk, rename."""
+    """Write tensors, numbers and text: temporary file, flush to the disk, rename.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written; an older file stays as it was.
+    """
+    data = pack_payload(payload)
     with atomic_path(path) as temporary:
-        torch.save(dict(payload), temporary)
+        temporary.write_bytes(data)
 
 
 def read_payload(path: Path) -> dict[str, Any]:
@@ -118,11 +125,35 @@ def read_payload(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint")
+    return unpack_payload(path.read_bytes(), path, CHECKPOINT_FORMAT)
+
+
+def pack_payload(payload: Mapping[str, Any]) -> bytes:
+    """Tensors, numbers and text as the bytes of a file of ``torch.save``."""
+    room = io.BytesIO()
+    torch.save(dict(payload), room)
+    return room.getvalue()
+
+
+def unpack_payload(data: bytes, name: object, version: int) -> dict[str, Any]:
+    """What :func:`pack_payload` packed, on the CPU.
+
+    Args:
+        data: bytes of the file; every one is checked against the sums in the archive, which torch leaves out.
+        name: the file, for messages.
+        version: number of the format that is wanted.
+
+    Raises:
+        CheckpointError: damaged, or of another format.
+    """
     try:
-        payload = torch.load(path, map_location="cpu", weights_only=True)
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if (record := archive.testzip()) is not None:
+                raise ValueError(record)
+        payload = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds: zip, unpickling, runtime, EOF, key
-        raise CheckpointError(f"{path}: damaged, or not a checkpoint ({type(error).__name__})") from error
-    if not isinstance(payload, dict) or payload.get("format") != CHECKPOINT_FORMAT:
+        raise CheckpointError(f"{name}: damaged, or not a checkpoint ({type(error).__name__})") from error
+    if not isinstance(payload, dict) or payload.get("format") != version:
         found = payload.get("format") if isinstance(payload, dict) else type(payload).__name__
-        raise CheckpointError(f"{path}: checkpoint format {found}, this version reads {CHECKPOINT_FORMAT}")
+        raise CheckpointError(f"{name}: checkpoint format {found}, this version reads {version}")
     return payload

@@ -3,36 +3,39 @@
     torchrun train/main.py --model A
     torchrun --nproc-per-node 2 train/main.py          # shares every batch, the same weights on all ranks
     python train/main.py --use-dummy-data --epochs 2
+    python train/main.py --dry-run                     # try everything, save nothing
 
-Missing sets are built first. A killed run goes on with --resume.
+Missing sets are built first. SIGTERM and Ctrl-C stop a run with its state saved; --resume auto goes on, also
+after a crash.
 """
 
 import sys
 
 import tyro
+from torch.distributed.elastic.multiprocessing.errors import record
 
 from shards.command import run_command
+from train.determinism import deterministic_kernels
 from train.distributed import join_ranks
 from train.experiment import train_models
 from train.options import TrainOptions
 from train.stop import Stopped
 
-TERMINATED = 128 + 15
+
+@record
+def _train() -> None:
+    options = tyro.cli(TrainOptions, description=__doc__)
+    with deterministic_kernels(options.deterministic), join_ranks(options.shards.device) as ranks:
+        try:
+            train_models(options, ranks)
+        except Stopped as stopped:
+            if ranks.is_main:
+                print(stopped, file=sys.stderr, flush=True)
 
 
 def main() -> int:
-    """Parse the command line and train; the exit status."""
-    try:
-        return run_command(_train)
-    except Stopped as stopped:
-        print(stopped, file=sys.stderr)
-        return TERMINATED
-
-
-def _train() -> None:
-    options = tyro.cli(TrainOptions, description=__doc__)
-    with join_ranks(options.shards.device) as ranks:
-        train_models(options, ranks)
+    """Parse the command line and train; the exit status, 0 also after a stop in good order."""
+    return run_command(_train)
 
 
 if __name__ == "__main__":

@@ -10,12 +10,26 @@ import tyro
 
 from gen import label_scheme
 from shards.options import ShardOptions
+from train.plan import file_of
 
 ModelName = Literal["A", "B"]
 FILE_STEMS: dict[ModelName, str] = {"A": "model_a_synthetic", "B": "model_b_real"}
 
 # Choices that change neither the samples nor the steps: a run may be resumed with others.
-_FREE = ("save_dir", "model", "resume", "precision", "validation_samples")
+# To rounding they change nothing else: parts of a batch, arithmetic and kernels.
+_FREE = (
+    "save_dir",
+    "model",
+    "resume",
+    "precision",
+    "validation_samples",
+    "accumulate",
+    "compile",
+    "deterministic",
+    "snapshot_minutes",
+    "tensorboard",
+    "dry_run",
+)
 _SHARED_FREE = ("rebuild", "skip_bad", "device", "use_dummy_data", "samples_per_shard")
 
 
@@ -45,14 +59,37 @@ class TrainOptions:
     """Arithmetic of the network; auto is bf16 where the hardware multiplies bf16."""
     validation_samples: int = 64
     """Samples of a validation, at most."""
-    resume: bool = False
-    """Go on from the last snapshot in the save folder, if there is one of a run with the same choices."""
+    accumulate: int = 1
+    """Parts in which a batch goes through the network: less memory, the same steps."""
+    ema_decay: float = 0.999
+    """Decay of the average of the weights that is validated and saved; less early on; 0 for no average."""
+    compile: bool = False
+    """Compile the network: slower to start, faster on a GPU."""
+    deterministic: bool = False
+    """Use deterministic kernels on CUDA; a CPU needs none."""
+    resume: Literal["auto", "never"] = "never"
+    """auto: go on from the newest good snapshot in the save folder that is of a run with the same choices,
+    start anew where there is none. What torchrun restarts goes on in any case."""
+    snapshot_minutes: float = 5.0
+    """Save the state at least that often, besides after every validation."""
+    tensorboard: bool = True
+    """Write curves and pictures for TensorBoard."""
+    dry_run: bool = False
+    """Make the sets that are missing, try a batch, say what a run would do and take, and save nothing."""
     shards: tyro.conf.OmitArgPrefixes[ShardOptions] = field(default_factory=ShardOptions)
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "base_features", "validation_samples"):
+        for name in ("epochs", "batch_size", "base_features", "validation_samples", "accumulate"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} must be at least 1")
+        if self.accumulate > self.batch_size:
+            raise ValueError(
+                f"accumulate {self.accumulate} must not be more than the {self.batch_size} samples of a batch"
+            )
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay {self.ema_decay} must be 0 or more, and less than 1")
+        if not self.snapshot_minutes > 0:
+            raise ValueError(f"snapshot_minutes {self.snapshot_minutes} must be more than 0")
         if not 0 < self.lr < float("inf"):
             raise ValueError(f"lr {self.lr} must be a number greater than 0")
         if not 0 <= self.weight_decay < float("inf"):
@@ -64,9 +101,13 @@ class TrainOptions:
         """The models to train, in order."""
         return ("A", "B") if self.model == "both" else (self.model,)
 
+    def stem(self, model: ModelName) -> Path:
+        """Beginning of the paths of all files of a model."""
+        return self.save_dir / FILE_STEMS[model]
+
     def file(self, model: ModelName, ending: str) -> Path:
-        """A file of a model in the save folder; ``ending`` is ``best.pth``, ``last.pth`` or ``log.csv``."""
-        return self.save_dir / f"{FILE_STEMS[model]}_{ending}"
+        """A file of a model in the save folder; ``ending`` is ``best.pth``, ``log.csv``, ``config.json``."""
+        return file_of(self.stem(model), ending)
 
     def to_dict(self) -> dict[str, Any]:
         """All choices, JSON-ready."""

@@ -1,19 +1,24 @@
-"""Snapshots: the last state of a run, to go on from after a stop.
+"""Snapshots: the state of a run as bytes, to go on from after a stop.
 
-The stream of samples and the learning rate are functions of the step, so weights, optimiser and a few
-numbers are all there is to keep. The number of ranks may change between stop and resume.
+The stream of samples and the learning rate are functions of the step, so weights, their average, the
+optimiser and a few numbers are all there is to keep. The number of ranks may change between stop and resume.
 """
 
+import dataclasses
 import json
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from train.checkpoint import CHECKPOINT_FORMAT, CheckpointError, bare_state, read_payload, write_payload
+from train.checkpoint import CheckpointError, bare_state, pack_payload, unpack_payload
+from train.step import Stepper
+from train.tally import Counts
 from train.unet import UNet
+
+SNAPSHOT_FORMAT = 2
+_STATES = ("network", "average", "optimizer")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -24,70 +29,76 @@ class Progress:
         step: steps done.
         best: best validation Dice so far; minus infinity before the first.
         seconds: time spent in all parts of the run.
-        loss_sum: loss summed over the steps of the epoch that is going on.
+        counts: the tally.
     """
 
     step: int = 0
     best: float = float("-inf")
     seconds: float = 0.0
-    loss_sum: float = 0.0
+    counts: Counts = field(default_factory=Counts)
 
 
 class OtherRunError(CheckpointError):
     """The snapshot belongs to a run with other choices."""
 
 
-def save_snapshot(
-    path: Path,
-    network: UNet,
-    optimizer: torch.optim.Optimizer,
-    progress: Progress,
-    decisive: dict[str, Any],
-) -> None:
-    """Write a snapshot, whole or not at all.
+def pack_snapshot(stepper: Stepper, progress: Progress) -> bytes:
+    """The state of a run: weights, average, optimiser, progress, and the choices that it must share."""
+    return pack_payload(
+        {
+            "format": SNAPSHOT_FORMAT,
+            "progress": dataclasses.asdict(progress),
+            "network": bare_state(stepper.network.state_dict()),
+            "average": bare_state(stepper.average.network.state_dict()),
+            "optimizer": stepper.optimizer.state_dict(),
+            "decisive": json.dumps(stepper.plan.decisive, sort_keys=True),
+        }
+    )
+
+
+def unpack_snapshot(data: bytes, name: object, decisive: dict[str, Any]) -> dict[str, Any]:
+    """What :func:`pack_snapshot` packed.
 
     Args:
-        path: file to write.
-        network: its weights are kept.
-        optimizer: its state is kept.
-        progress: how far the run has come.
-        decisive: JSON-ready choices that a run must share to go on from here.
-    """
-    payload: dict[str, Any] = {name: getattr(progress, name) for name in Progress.__slots__}
-    payload |= {
-        "format": CHECKPOINT_FORMAT,
-        "network": bare_state(network.state_dict()),
-        "optimizer": optimizer.state_dict(),
-        "decisive": json.dumps(decisive, sort_keys=True),
-    }
-    write_payload(path, payload)
-
-
-def load_snapshot(
-    path: Path, network: UNet, optimizer: torch.optim.Optimizer, decisive: dict[str, Any]
-) -> Progress:
-    """Put network and optimiser into the state of a snapshot.
+        data: the bytes of the file; every one is checked.
+        name: the file, for messages.
+        decisive: choices of the run that wants to go on.
 
     Raises:
-        CheckpointError: the file is missing, damaged or no snapshot.
-        OtherRunError: it is of a run with other choices.
+        CheckpointError: damaged, or no snapshot.
+        OtherRunError: of a run with other choices.
     """
-    payload = read_payload(path)
-    missing = [
-        name for name in (*Progress.__slots__, "network", "optimizer", "decisive") if name not in payload
-    ]
+    payload = unpack_payload(data, name, SNAPSHOT_FORMAT)
+    missing = [entry for entry in ("progress", *_STATES, "decisive") if entry not in payload]
     if missing:
-        raise CheckpointError(f"{path}: not a snapshot of a training, it lacks {', '.join(missing)}")
+        raise CheckpointError(f"{name}: not a snapshot of a training, it lacks {', '.join(missing)}")
     theirs = json.loads(payload["decisive"])
     different = sorted(
-        name for name in theirs.keys() | decisive.keys() if theirs.get(name) != decisive.get(name)
+        choice for choice in theirs.keys() | decisive.keys() if theirs.get(choice) != decisive.get(choice)
     )
     if different:
-        told = ", ".join(f"{name} {_short(theirs.get(name))}" for name in different)
-        raise OtherRunError(f"{path}: belongs to a run with {told}")
-    network.load_state_dict(payload["network"])
-    optimizer.load_state_dict(_on_device_of(payload["optimizer"], network))
-    return Progress(**{name: payload[name] for name in Progress.__slots__})
+        told = ", ".join(f"{choice} {_short(theirs.get(choice))}" for choice in different)
+        raise OtherRunError(f"{name}: belongs to a run with {told}")
+    return payload
+
+
+def restore(payload: dict[str, Any], name: object, stepper: Stepper) -> Progress:
+    """Put a stepper into the state of an unpacked snapshot.
+
+    Raises:
+        CheckpointError: its tensors do not have the shapes of this network.
+    """
+    try:
+        stepper.network.load_state_dict(payload["network"])
+        stepper.average.network.load_state_dict(payload["average"])
+        stepper.optimizer.load_state_dict(_on_device_of(payload["optimizer"], stepper.network))
+        values = dict(payload["progress"])
+        progress = Progress(counts=Counts(**values.pop("counts")), **values)
+    except (RuntimeError, ValueError, TypeError, LookupError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{name}: does not fit this network: {reason[:200]}") from error
+    stepper.tally.set(progress.counts)
+    return progress
 
 
 def _on_device_of(state: dict[str, Any], network: UNet) -> dict[str, Any]:

@@ -1,39 +1,51 @@
-"""Stopping in good order: SIGTERM sets a flag, and all ranks stop at the same step."""
+"""Stopping in good order: SIGTERM and Ctrl-C set a flag, and all ranks stop at the same step."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
 
 class StopRequest:
     """Whether this process was asked to stop.
 
     Attributes:
-        asked: True once SIGTERM has come.
+        asked: True once a signal has come.
     """
 
     def __init__(self) -> None:
         self.asked = False
+        # torchrun may send the same signal twice to its processes, which sit apart from the keyboard.
+        self._patient = "TORCHELASTIC_RUN_ID" in os.environ
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.asked and number == signal.SIGINT and not self._patient:
+            raise KeyboardInterrupt
         self.asked = True
 
 
 class Stopped(Exception):
-    """A run that was asked to stop has saved its state; the text says where."""
+    """A run that was asked to stop has saved its state; the text says where, and how to go on."""
 
 
 @contextmanager
 def watch_for_stop() -> Iterator[StopRequest]:
-    """Turn SIGTERM into a flag for the length of the block (in the main thread, where signals arrive)."""
+    """Turn SIGTERM and SIGINT into a flag for the length of the block.
+
+    A second Ctrl-C aborts at once, unless torchrun handed it on. Signals arrive in the main thread; in
+    another one the flag stays down.
+    """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    earlier = signal.signal(signal.SIGTERM, request._ask)
+    earlier = {number: signal.signal(number, request._ask) for number in SIGNALS}
     try:
         yield request
     finally:
-        signal.signal(signal.SIGTERM, earlier)
+        for number, handler in earlier.items():
+            signal.signal(number, handler)

@@ -3,68 +3,27 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import torch
 from torch import Tensor
 
 from gen import LabelScheme
-from train.distributed import Ranks, SharedGradients
+from train.distributed import Ranks
 from train.feed import Feed
-from train.log import TrainingLog, progress_bar
-from train.loss import count_valid, segmentation_loss
-from train.precision import autocast
+from train.log import Epoch
+from train.pictures import validation_picture
+from train.plan import Plan, TrainingError
+from train.reporter import Reporter
 from train.schedule import learning_rate
-from train.snapshot import OtherRunError, Progress, load_snapshot, save_snapshot
-from train.stop import Stopped, StopRequest, watch_for_stop
+from train.snapshot import Progress, pack_snapshot, restore, unpack_snapshot
+from train.snapshot_folder import SnapshotFolder
+from train.step import Stepper
+from train.stop import Stopped, StopRequest
+from train.tally import MOST_SKIPS_IN_A_ROW, Counts
 from train.unet import UNet
 from train.validation import Score, ValidationSet, validate
 
-LARGEST_GRADIENT_NORM = 5.0
-# Reading the stop flag makes a GPU wait, so it is read only now and then there.
-CUDA_STOP_INTERVAL = 10
-# Short epochs are not all validated: rendering and scoring would take the time of the steps.
-LEAST_STEPS_BETWEEN_VALIDATIONS = 100
-
-
-class TrainingError(ValueError):
-    """A training cannot start or go on; the text is one line."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
-    """What a run does.
-
-    Attributes:
-        title: name of the model, for the progress bar.
-        steps: steps of the run.
-        steps_per_epoch: steps of an epoch.
-        batch_size: samples of a step, all ranks together.
-        highest_rate: learning rate after the warm-up.
-        weight_decay: of AdamW.
-        bf16: whether the network runs under bf16 autocast.
-        decisive: choices that a run must share to go on from its snapshot.
-        snapshot_file: where the last state is kept.
-        log_file: the CSV log.
-    """
-
-    title: str
-    steps: int
-    steps_per_epoch: int
-    batch_size: int
-    highest_rate: float
-    weight_decay: float
-    bf16: bool
-    decisive: dict[str, Any]
-    snapshot_file: Path
-    log_file: Path
-
-    @property
-    def steps_between_validations(self) -> int:
-        """Whole epochs, together at least ``LEAST_STEPS_BETWEEN_VALIDATIONS`` steps."""
-        return self.steps_per_epoch * math.ceil(LEAST_STEPS_BETWEEN_VALIDATIONS / self.steps_per_epoch)
+# Reading tally and stop flag makes a GPU wait, so they are read only now and then there.
+CUDA_READING_INTERVAL = 10
 
 
 class Trainer:
@@ -77,7 +36,11 @@ class Trainer:
         scheme: classes of the network.
         plan: what to do.
         ranks: place of this process.
-        save_best: called on rank 0 with (step, validation Dice) when the weights are the best so far.
+        save_best: called on rank 0 with (averaged network, step, validation Dice) when it is the best so far.
+
+    Attributes:
+        stepper: the weights, and all else that a step changes.
+        progress: how far the run has come.
     """
 
     def __init__(
@@ -88,138 +51,180 @@ class Trainer:
         scheme: LabelScheme,
         plan: Plan,
         ranks: Ranks,
-        save_best: Callable[[int, float], None],
+        save_best: Callable[[UNet, int, float], None],
     ) -> None:
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.stepper = Stepper(network, scheme, plan, ranks)
         self.feed = feed
         self.validation = validation
         self.scheme = scheme
         self.plan = plan
         self.ranks = ranks
         self.save_best = save_best
-        self.gradients = SharedGradients(network)
-        self.optimizer = torch.optim.AdamW(
-            network.parameters(), lr=plan.highest_rate, weight_decay=plan.weight_decay, fused=True
-        )
         self.progress = Progress()
+        self.snapshots = SnapshotFolder(plan, lambda text: print(text, flush=True))
+        self._reading_interval = CUDA_READING_INTERVAL if ranks.device.type == "cuda" else 1
 
-    def run(self, *, resume: bool) -> Progress:
+    def run(self, *, resume: bool, stop: StopRequest | None = None) -> Progress:
         """Train to the end of the plan.
 
         Args:
-            resume: go on from the snapshot, if there is one.
+            resume: go on from the newest good snapshot, if there is one; otherwise those of an earlier run
+                are removed.
+            stop: asked to stop, all ranks stop after the same step.
 
         Raises:
             CheckpointError: the snapshot cannot be used.
-            TrainingError: the loss is not finite.
-            Stopped: SIGTERM came; the state is saved.
+            TrainingError: the loss was not finite in many steps in a row.
+            OSError: the checkpoint or the last snapshot cannot be written.
+            Stopped: this or another rank was asked to stop; the state is saved.
         """
-        self.ranks.send_state(self.network.state_dict().values())
-        if resume and self.plan.snapshot_file.is_file():
+        if resume:
             self._resume()
+        elif self.ranks.is_main:
+            self.snapshots.clear()
         self.ranks.wait()
-        is_main = self.ranks.is_main
-        log = TrainingLog(self.plan.log_file if is_main else None, self.progress.step)
-        bar = progress_bar(self.plan.title, self.plan.steps, self.progress.step, shown=is_main)
-        with bar, watch_for_stop() as stop:
-            self._loop(log, bar.update, stop)
+        self._report = Reporter(self.plan, self.progress.step, active=self.ranks.is_main)
+        try:
+            self.stepper.network.train()
+            self._loop(stop or StopRequest())
+        finally:
+            self._report.close()
         return self.progress
 
     def _resume(self) -> None:
-        """Take up the snapshot; one of another run is set aside, and training starts anew."""
-        path = self.plan.snapshot_file
-        try:
-            self.progress = load_snapshot(path, self.network, self.optimizer, self.plan.decisive)
-        except OtherRunError as error:
-            self.ranks.wait()
-            if self.ranks.is_main:
-                kept = path.with_suffix(".previous.pth")
-                path.replace(kept)
-                print(f"{error}; it is kept as {kept.name}, and training starts anew", flush=True)
+        """Take up the newest good snapshot of rank 0; the folder need not be there on other machines."""
+        found = self.snapshots.newest_good(self.plan.decisive) if self.ranks.is_main else None
+        data = self.ranks.from_main(found[1] if found else None)
+        if data is None:
+            return
+        name = found[0] if found else "the snapshot of rank 0"
+        self.progress = restore(unpack_snapshot(data, name, self.plan.decisive), name, self.stepper)
+        if self.ranks.is_main:
+            print(f"{self.plan.title}: going on from step {self.progress.step} ({name})", flush=True)
 
-    def _loop(self, log: TrainingLog, advance: Callable[[], object], stop: StopRequest) -> None:
+    def _loop(self, stop: StopRequest) -> None:
         progress, plan = self.progress, self.plan
-        started = time.monotonic() - progress.seconds
-        loss_sum = torch.tensor(
-            progress.loss_sum if self.ranks.is_main else 0.0, dtype=torch.float64, device=self.ranks.device
-        )
-        stop_interval = CUDA_STOP_INTERVAL if self.ranks.device.type == "cuda" else 1
-        self.network.train()
+        self._started = time.monotonic() - progress.seconds
+        self._saved = time.monotonic()
         while progress.step < plan.steps:
-            loss, asked = self._step(progress.step, stop.asked)
-            loss_sum += loss
+            images, codes = self.feed.batch(progress.step)
+            asked = self.stepper.take(progress.step, images, codes, stop=stop.asked)
             progress.step += 1
-            advance()
-            stopping = progress.step % stop_interval == 0 and bool(asked.item())
-            end_of_epoch = progress.step % plan.steps_per_epoch == 0 or progress.step == plan.steps
-            if not (end_of_epoch or stopping):
+            end_of_epoch = plan.is_end_of_epoch(progress.step)
+            reading = progress.step % self._reading_interval == 0
+            if not (reading or end_of_epoch):
                 continue
-            progress.loss_sum = float(self.ranks.sum_(loss_sum).item())
-            progress.seconds = time.monotonic() - started
-            if not math.isfinite(progress.loss_sum):
-                raise TrainingError(
-                    f"the loss became {progress.loss_sum} before step {progress.step}; lower --lr"
-                )
+            stopping = reading and bool(asked.item()) and progress.step < plan.steps
+            counts = self._read_counts()
             if end_of_epoch:
-                self._end_epoch(log)
-            loss_sum.fill_(progress.loss_sum if self.ranks.is_main else 0.0)
-            if stopping and progress.step < plan.steps:
+                self._end_epoch(counts)
+            if stopping:
+                raise self._stop()
+            if time.monotonic() - self._saved >= 60 * plan.snapshot_minutes:
                 self._save_snapshot()
-                raise Stopped(
-                    f"stopped after step {progress.step} of {plan.steps}, "
-                    f"state saved in {plan.snapshot_file}; go on with --resume"
-                )
 
-    def _step(self, step: int, stop: bool) -> tuple[Tensor, Tensor]:
-        """One step; returns this rank's share of the loss and whether any rank was asked to stop."""
-        images, codes = self.feed.batch(step)
-        target = self.scheme.encode(codes)
-        shared = torch.stack((count_valid(target), torch.full((), int(stop), device=target.device)))
-        valid_pixels, asked = self.ranks.sum_(shared).unbind()
+    def _read_counts(self) -> Counts:
+        """The tally and the time, into the progress; one wait for the device."""
+        progress, before = self.progress, self.progress.counts.skipped
+        counts = progress.counts = self.stepper.tally.read()
+        progress.seconds = time.monotonic() - self._started
+        if counts.in_a_row >= MOST_SKIPS_IN_A_ROW:
+            raise TrainingError(
+                f"{self.plan.title}: loss or gradient not finite in {counts.in_a_row:.0f} steps in a row, "
+                f"up to step {progress.step}; lower --lr, or try --precision fp32"
+            )
+        if counts.skipped > before:
+            self._report.say(
+                f"warning: {self.plan.title}: skipped {counts.skipped - before:.0f} step(s) up to step "
+                f"{progress.step}, loss or gradient not finite; {counts.skipped:.0f} in all"
+            )
+        self._report.advance(progress.step, counts.loss)
+        return counts
 
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(step, self.plan.steps, self.plan.highest_rate)
-        with autocast(self.plan.bf16, self.ranks.device):
-            logits = self.network(images.contiguous(memory_format=torch.channels_last))
-        loss = segmentation_loss(logits, target, valid_pixels=valid_pixels, samples=self.plan.batch_size)
-        self.gradients.clear()
-        loss.backward()
-        self.ranks.sum_(self.gradients.buffer)
-        self.gradients.clip_(LARGEST_GRADIENT_NORM)
-        self.optimizer.step()
-        return loss.detach(), asked
-
-    def _end_epoch(self, log: TrainingLog) -> None:
+    def _end_epoch(self, counts: Counts) -> None:
         progress, plan = self.progress, self.plan
+        rate = self._report.images_per_second
         last = progress.step == plan.steps
-        due = last or progress.step % plan.steps_between_validations == 0
-        score: Score | None = None
-        better = False
-        if due and self.validation is not None:
-            score = validate(self.network, self.validation, self.scheme, self.ranks, bf16=plan.bf16)
-            better = score.mean > progress.best
+        due = plan.is_validated(progress.step)
+        score = self.validate() if due else None
+        better = score is not None and score.mean > progress.best
         # Without a score (no validation patients, or no structure in them) the last weights are kept.
-        keep_last = last and math.isinf(progress.best) and not better
-        if better and score is not None:
-            progress.best = score.mean
-        if (better or keep_last) and self.ranks.is_main:
-            self.save_best(progress.step, progress.best if better else float("nan"))
-        log.add(
-            step=progress.step,
-            epoch=math.ceil(progress.step / plan.steps_per_epoch),
-            samples=progress.step * plan.batch_size,
-            seconds=progress.seconds,
-            learning_rate=learning_rate(progress.step - 1, plan.steps, plan.highest_rate),
-            loss=progress.loss_sum / ((progress.step - 1) % plan.steps_per_epoch + 1),
-            score=score,
-            best=better,
+        if better or (last and math.isinf(progress.best)):
+            better = self._save_best(score.mean if better and score is not None else None)
+        self._report.add(
+            Epoch(
+                step=progress.step,
+                epoch=math.ceil(progress.step / plan.steps_per_epoch),
+                samples=progress.step * plan.batch_size,
+                minutes=progress.seconds / 60,
+                learning_rate=learning_rate(progress.step - 1, plan.steps, plan.highest_rate),
+                loss=counts.loss,
+                images_per_second=rate,
+                skipped=int(counts.skipped),
+                score=score,
+                best=better,
+            ),
+            self._picture if due else lambda: None,
         )
-        progress.loss_sum = 0.0
+        self.stepper.tally.new_epoch()
+        progress.counts = self.stepper.tally.read()
         if due:
             self._save_snapshot()
+        self._report.restart_clock()
+
+    def validate(self) -> Score | None:
+        """Score the averaged weights; None without validation samples. All ranks call it together."""
+        if self.validation is None:
+            return None
+        network = self.stepper.average.network
+        return validate(network, self.validation, self.scheme, self.ranks, bf16=self.plan.bf16)
+
+    def _picture(self) -> Tensor | None:
+        if self.validation is None:
+            return None
+        network = self.stepper.average.network
+        return validation_picture(network, self.validation, self.scheme, self.ranks, bf16=self.plan.bf16)
+
+    def _save_best(self, score: float | None) -> bool:
+        """Save the average as the best, and remember its score; the score tells whether it is one.
+
+        Where the disk is full the score is not remembered, so that the next good one is saved, unless there
+        is no next one: then it is an error.
+        """
+        progress = self.progress
+        if self.ranks.is_main:
+            try:
+                dice = float("nan") if score is None else score
+                self.save_best(self.stepper.average.network, progress.step, dice)
+            except OSError as error:
+                if progress.step == self.plan.steps:
+                    raise
+                self._report.say(f"warning: the best weights could not be saved ({error}); training goes on")
+                return False
+        if score is None:
+            return False
+        progress.best = score
+        return True
 
     def _save_snapshot(self) -> None:
-        if self.ranks.is_main:
-            save_snapshot(
-                self.plan.snapshot_file, self.network, self.optimizer, self.progress, self.plan.decisive
-            )
+        """Save the state on rank 0; in the middle of a run a failure is a warning."""
+        self._saved = time.monotonic()
+        if not self.ranks.is_main:
+            return
+        data = pack_snapshot(self.stepper, self.progress)
+        if self.progress.step == self.plan.steps:
+            self.snapshots.save(self.progress.step, data)
+            return
+        with self._report.going_on_without("the snapshot"):
+            self.snapshots.save(self.progress.step, data)
+
+    def _stop(self) -> Stopped:
+        """Save the state; what there is to say about it."""
+        progress = self.progress
+        path = self.snapshots.file(progress.step)
+        if self.ranks.is_main and not path.is_file():
+            path = self.snapshots.save(progress.step, pack_snapshot(self.stepper, progress))
+        return Stopped(
+            f"{self.plan.title}: stopped after step {progress.step} of {self.plan.steps}, "
+            f"state saved in {path}; go on with the same command and --resume auto"
+        )

@@ -86,28 +86,48 @@ def validate(
     network: UNet, samples: ValidationSet, scheme: LabelScheme, ranks: Ranks, *, bf16: bool
 ) -> Score:
     """Score a network; every rank calls it, with its own part of the samples, and gets the same answer."""
-    to_structure = _structure_table(scheme).to(ranks.device)
+    to_structure = structure_table(scheme).to(ranks.device)
     total = torch.zeros(len(STRUCTURES), dtype=torch.float64, device=ranks.device)
     count = torch.zeros_like(total)
     seen = torch.tensor(float(len(samples.codes)), dtype=torch.float64, device=ranks.device)
-    network.eval()
-    with torch.inference_mode(), autocast(bf16, ranks.device):
-        for images, codes in zip(samples.images.split(CHUNK), samples.codes.split(CHUNK), strict=True):
-            if not len(images):
-                continue
-            logits = network(images.float().contiguous(memory_format=torch.channels_last))
-            prediction = to_structure[logits.argmax(dim=1)]
-            target = to_structure[scheme.encode(codes).int()]
-            scores = dice(*overlap_counts(prediction, target, len(STRUCTURES) + 1))[:, 1:]
-            total += scores.nansum(dim=0)
-            count += (~scores.isnan()).sum(dim=0)
-    network.train()
+    for images, codes in zip(samples.images.split(CHUNK), samples.codes.split(CHUNK), strict=True):
+        if not len(images):
+            continue
+        prediction = find_structures(network, images, scheme, ranks, bf16=bf16)
+        target = to_structure[scheme.encode(codes).int()]
+        scores = dice(*overlap_counts(prediction, target, len(STRUCTURES) + 1))[:, 1:]
+        total += scores.nansum(dim=0)
+        count += (~scores.isnan()).sum(dim=0)
     summed = ranks.sum_(torch.cat((total, count, seen.unsqueeze(0)))).cpu()
     means = (summed[: len(STRUCTURES)] / summed[len(STRUCTURES) : -1]).tolist()
     return Score(structures=dict(zip(STRUCTURES, means, strict=True)), samples=int(summed[-1]))
 
 
-def _structure_table(scheme: LabelScheme) -> Tensor:
+def find_structures(
+    network: UNet, images: Tensor, scheme: LabelScheme, ranks: Ranks, *, bf16: bool
+) -> Tensor:
+    """Structure of every pixel as a network sees it; the network's mode stays what it was.
+
+    Args:
+        network: on the device of the images.
+        images: float in [0, 1], shape ``(B, 1, H, W)``.
+        scheme: classes of the network.
+        ranks: place of this process.
+        bf16: whether the network runs under bf16 autocast.
+
+    Returns:
+        0 for background, 1.. in the order of ``STRUCTURES``; uint8, shape ``(B, H, W)``.
+    """
+    mode = network.training
+    network.eval()
+    with torch.inference_mode(), autocast(bf16, ranks.device):
+        logits = network(images.float().contiguous(memory_format=torch.channels_last))
+        found = structure_table(scheme).to(images.device)[logits.argmax(dim=1)]
+    network.train(mode)
+    return found
+
+
+def structure_table(scheme: LabelScheme) -> Tensor:
     """Structure of every class: 0 for background, 1.. in the order of ``STRUCTURES``; 255 stays 255."""
     numbers = {None: 0} | {name: number for number, name in enumerate(STRUCTURES, start=1)}
     classes = [numbers[name] for name in scheme.structures]

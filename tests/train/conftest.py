@@ -1,7 +1,9 @@
 import os
+import resource
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +77,7 @@ def options(tmp_path: Path, data_dir: Path) -> Callable[..., TrainOptions]:
             "batch_size": 2,
             "validation_samples": 4,
             "precision": "fp32",
+            "tensorboard": False,
         }
         return TrainOptions(**(own | changes), shards=ShardOptions(**(shards | shared)))
 
@@ -88,13 +91,30 @@ def alone() -> Ranks:
 
 
 @pytest.fixture
+def small_files():
+    """A disk that takes no file longer than so many bytes: writing more fails as on a full disk."""
+
+    @contextmanager
+    def limit(size: int) -> Iterator[None]:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limit
+
+
+@pytest.fixture
 def python() -> Callable[..., subprocess.Popen[str]]:
     """Starts Python, or torchrun with ``ranks`` processes, in the repository; one thread a process."""
 
-    def start(*arguments: object, ranks: int | None = None) -> subprocess.Popen[str]:
+    def start(*arguments: object, ranks: int | None = None, restarts: int = 0) -> subprocess.Popen[str]:
         runner = [sys.executable]
         if ranks is not None:
             runner += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+            runner += [f"--max-restarts={restarts}"]
         return subprocess.Popen(
             [*runner, *map(str, arguments)],
             cwd=ROOT,
@@ -123,5 +143,5 @@ def flags(tmp_path: Path, data_dir: Path) -> list[str]:
         "precision": "fp32",
     }
     pairs = [(f"--{name}", str(value)) for name, value in values.items()]
-    grid = ["--spacing-mm", "4", "--shape", "32", "32"]
+    grid = ["--spacing-mm", "4", "--shape", "32", "32", "--no-tensorboard"]
     return [text for pair in pairs for text in pair] + grid

@@ -1,6 +1,6 @@
-"""Trains a small network for some steps and saves what every rank ends with: OUTPUT_DIR STEPS."""
+"""Trains a small network for some steps and saves what every rank ends with."""
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -9,46 +9,89 @@ import torch
 from gen import label_scheme, preset
 from train.distributed import Ranks, join_ranks
 from train.feed import RenderFeed
-from train.trainer import Plan, Trainer
+from train.plan import Plan
+from train.stop import Stopped, StopRequest
+from train.trainer import Trainer
 from train.unet import UNet
 from train.validation import ValidationSet
 
 
-def train(ranks: Ranks, folder: Path, steps: int) -> Trainer:
+class DoubleUNet(UNet):
+    """In float64, where rounding is far below any real difference; Adam blows up that of float32."""
+
+    def forward(self, image):
+        return super().forward(image.double())
+
+
+class SpoiltFeed(RenderFeed):
+    """Asks the last rank to stop after one step, and spoils an image of the last rank in another."""
+
+    stop = StopRequest()
+    stop_after, spoilt_step = -1, -1
+
+    def batch(self, step):
+        images, codes = super().batch(step)
+        mine = self.ranks.rank == self.ranks.world_size - 1
+        if mine and step == self.spoilt_step:
+            images[-1, 0, 0, 0] = float("nan")
+        self.stop.asked |= mine and step == self.stop_after - 1
+        return images, codes
+
+
+def train(ranks: Ranks, options: argparse.Namespace) -> Trainer:
     bank = np.zeros((3, 32, 32), dtype=np.uint8)
     bank[:, 4:12, 8:16], bank[:, 12:15, 8:16], bank[:, 15:24, 8:16] = 2, 32, 1
     bank[1:, 2:30, 18:22] = 60
     config = preset("spine", spacing_mm=4.0)
     # Ranks start from different weights: it is the trainer that makes them equal.
     torch.manual_seed(ranks.rank)
+    feed = SpoiltFeed(bank, config, seed=1, batch_size=4, ranks=ranks)
+    feed.stop_after, feed.spoilt_step = options.stop_after, options.spoilt_step
     trainer = Trainer(
-        UNet(num_classes=4, base_features=4).to(ranks.device),
-        RenderFeed(bank, config, seed=1, batch_size=4, ranks=ranks),
+        DoubleUNet(num_classes=4, base_features=4).double(),
+        feed,
         ValidationSet.rendered(bank, config, 3, ranks),
         label_scheme(4),
         Plan(
             title="test",
-            steps=steps,
+            steps=options.steps,
             steps_per_epoch=3,
             batch_size=4,
+            accumulate=options.accumulate,
             highest_rate=1e-3,
             weight_decay=0.01,
+            ema_decay=0.9,
             bf16=False,
             decisive={},
-            snapshot_file=folder / "last.pth",
-            log_file=folder / "log.csv",
+            stem=options.output / "run",
         ),
         ranks,
-        lambda step, dice: None,
+        lambda network, step, dice: None,
     )
-    trainer.run(resume=False)
+    try:
+        trainer.run(resume=options.resume, stop=feed.stop)
+    except Stopped as stopped:
+        print(stopped)
     return trainer
 
 
 if __name__ == "__main__":
-    output, count = Path(sys.argv[1]), int(sys.argv[2])
+    parser = argparse.ArgumentParser()
+    parser.add_argument("output", type=Path)
+    parser.add_argument("steps", type=int)
+    parser.add_argument("--accumulate", type=int, default=1)
+    parser.add_argument("--stop-after", type=int, default=-1)
+    parser.add_argument("--spoilt-step", type=int, default=-1)
+    parser.add_argument("--resume", action="store_true")
+    arguments = parser.parse_args()
     with join_ranks("cpu") as here:
-        trained = train(here, output, count)
-        output.mkdir(parents=True, exist_ok=True)
-        state = {"network": trained.network.state_dict(), "dice": trained.progress.best}
-        torch.save(state, output / f"rank{here.rank}.pt")
+        trained = train(here, arguments)
+        arguments.output.mkdir(parents=True, exist_ok=True)
+        state = {
+            "network": trained.stepper.network.state_dict(),
+            "average": trained.stepper.average.network.state_dict(),
+            "step": trained.progress.step,
+            "skipped": trained.progress.counts.skipped,
+            "dice": trained.progress.best,
+        }
+        torch.save(state, arguments.output / f"rank{here.rank}.pt")

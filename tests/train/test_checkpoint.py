@@ -51,11 +51,11 @@ def test_a_failed_save_keeps_the_older_file(model, tmp_path, monkeypatch):
     path = tmp_path / "model.pth"
     save_checkpoint(path, checkpoint_of(model))
 
-    def dies(payload, place):
-        place.write_bytes(b"half")
+    def dies(place, data):
+        place.open("wb").write(data[: len(data) // 2])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoint_module.torch, "save", dies)
+    monkeypatch.setattr(checkpoint_module.Path, "write_bytes", dies)
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(path, checkpoint_of(model, step=8))
     monkeypatch.undo()
@@ -74,6 +74,26 @@ def test_a_truncated_file_is_refused_by_name(model, tmp_path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(CheckpointError, match=r"model\.pth: damaged"):
         load_checkpoint(path)
+
+
+def test_a_flipped_byte_in_the_weights_is_found(model, tmp_path):
+    path = tmp_path / "model.pth"
+    save_checkpoint(path, checkpoint_of(model))
+    data = bytearray(path.read_bytes())
+    weight = model.state_dict()["head.weight"].numpy().tobytes()
+    data[data.index(weight) + 3] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"model\.pth: damaged"):
+        load_checkpoint(path)
+
+
+def test_a_full_disk_is_an_error_of_the_system_and_keeps_the_older_file(model, tmp_path, small_files):
+    path = tmp_path / "model.pth"
+    save_checkpoint(path, checkpoint_of(model))
+    with small_files(10_000), pytest.raises(OSError, match="File too large"):
+        save_checkpoint(path, checkpoint_of(model, step=8))
+    assert load_checkpoint(path).step == 7
+    assert list(tmp_path.iterdir()) == [path]
 
 
 class Payload:

@@ -1,21 +1,28 @@
 import csv
 import dataclasses
 import json
+import math
 import os
 import signal
 
 import pytest
 import torch
 
-from train import experiment, feed, trainer
-from train.checkpoint import load_checkpoint, load_model, read_payload
+from train import experiment, feed, plan, step, trainer
+from train.checkpoint import load_checkpoint, load_model, unpack_payload
 from train.experiment import train_models
+from train.plan import TrainingError
+from train.snapshot import SNAPSHOT_FORMAT
 from train.stop import Stopped
-from train.trainer import TrainingError
 
 
-def state_of(path):
-    return read_payload(path)["network"]
+def newest(options, model="A"):
+    found = sorted(options.save_dir.glob(f"{options.stem(model).name}_last-????????.pth"))
+    return unpack_payload(found[-1].read_bytes(), found[-1], SNAPSHOT_FORMAT)
+
+
+def state_of(options, model="A", name="network"):
+    return newest(options, model)[name]
 
 
 def assert_equal_states(first, second):
@@ -56,7 +63,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_gives_others(options, 
         chosen = options(model="A", save_dir=tmp_path / name, seed=seed)
         torch.rand(len(states))
         train_models(chosen, alone)
-        states.append(state_of(chosen.file("A", "last.pth")))
+        states.append(state_of(chosen))
     assert_equal_states(states[0], states[1])
     assert not all(torch.equal(states[0][name], states[2][name]) for name in states[0])
 
@@ -85,16 +92,23 @@ def test_a_stopped_run_goes_on_to_the_weights_of_an_unstopped_one(
         return batch(self, step)
 
     monkeypatch.setattr(kind, "batch", batch_with_signal)
-    with pytest.raises(Stopped, match=r"stopped after step \d+ of .* go on with --resume"):
+    with pytest.raises(Stopped, match=r"stopped after step \d+ of .* go on with .*--resume auto"):
         train_models(stopped, alone)
     monkeypatch.undo()
-    reached = read_payload(stopped.file("A", "last.pth"))["step"]
+    reached = newest(stopped)["progress"]["step"]
     assert 4 <= reached <= 6
 
-    train_models(dataclasses.replace(stopped, resume=True), alone)
-    assert_equal_states(state_of(whole.file("A", "last.pth")), state_of(stopped.file("A", "last.pth")))
+    train_models(dataclasses.replace(stopped, resume="auto"), alone)
+    for name in ("network", "average"):
+        assert_equal_states(state_of(whole, name=name), state_of(stopped, name=name))
+    first, second = (load_checkpoint(run.file("A", "best.pth")) for run in (whole, stopped))
+    assert_equal_states(first.state_dict, second.state_dict)
+    assert first.validation_dice == second.validation_dice
     logs = [
-        [{**row, "minutes": ""} for row in csv.DictReader(run.file("A", "log.csv").open())]
+        [
+            {**row, "minutes": "", "images_per_second": ""}
+            for row in csv.DictReader(run.file("A", "log.csv").open())
+        ]
         for run in (whole, stopped)
     ]
     assert logs[0] == logs[1]
@@ -105,18 +119,19 @@ def test_resuming_a_finished_run_does_no_step(options, alone, monkeypatch):
     train_models(chosen, alone)
     best = chosen.file("A", "best.pth").read_bytes()
     monkeypatch.setattr(feed.RenderFeed, "batch", None)
-    train_models(dataclasses.replace(chosen, resume=True), alone)
+    train_models(dataclasses.replace(chosen, resume="auto"), alone)
     assert chosen.file("A", "best.pth").read_bytes() == best
 
 
 def test_a_run_with_other_choices_is_set_aside_and_training_starts_anew(options, alone, capsys):
     train_models(options(model="A"), alone)
-    chosen = options(model="A", lr=0.01, resume=True)
-    earlier = chosen.file("A", "last.pth").read_bytes()
+    chosen = options(model="A", lr=0.01, resume="auto")
+    (snapshot,) = chosen.save_dir.glob("*_last-*.pth")
+    earlier = snapshot.read_bytes()
     capsys.readouterr()
     train_models(chosen, alone)
-    assert "last.pth: belongs to a run with lr 0.001; it is kept as" in capsys.readouterr().out
-    assert chosen.file("A", "last.previous.pth").read_bytes() == earlier
+    assert f"{snapshot.name}: belongs to a run with lr 0.001; it is kept as" in capsys.readouterr().out
+    assert snapshot.with_suffix(".previous.pth").read_bytes() == earlier
     assert json.loads(load_checkpoint(chosen.file("A", "best.pth")).config)["lr"] == 0.01
 
 
@@ -146,13 +161,13 @@ def test_without_validation_patients_the_last_weights_are_kept(options, alone, t
     chosen = options(model="A", split=split)
     train_models(chosen, alone)
     assert "the last weights are kept" in capsys.readouterr().out
-    assert_equal_states(
-        load_checkpoint(chosen.file("A", "best.pth")).state_dict, state_of(chosen.file("A", "last.pth"))
-    )
+    best = load_checkpoint(chosen.file("A", "best.pth"))
+    assert_equal_states(best.state_dict, state_of(chosen, name="average"))
+    assert math.isnan(best.validation_dice)
 
 
 def test_the_best_weights_are_kept_not_the_last(options, alone, monkeypatch):
-    monkeypatch.setattr(trainer, "LEAST_STEPS_BETWEEN_VALIDATIONS", 1)
+    monkeypatch.setattr(plan, "LEAST_STEPS_BETWEEN_VALIDATIONS", 1)
     scores = iter([0.3, 0.9, 0.5])
     monkeypatch.setattr(
         trainer,
@@ -165,13 +180,13 @@ def test_the_best_weights_are_kept_not_the_last(options, alone, monkeypatch):
     train_models(chosen, alone)
     checkpoint = load_checkpoint(chosen.file("A", "best.pth"))
     assert checkpoint.validation_dice == 0.9
-    assert checkpoint.step == read_payload(chosen.file("A", "last.pth"))["step"] * 2 / 3
+    assert checkpoint.step == newest(chosen)["progress"]["step"] * 2 / 3
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(options, alone, monkeypatch):
-    monkeypatch.setattr(trainer, "segmentation_loss", lambda logits, *_, **__: logits.sum() * float("nan"))
-    with pytest.raises(TrainingError, match="the loss became nan"):
-        train_models(options(model="A"), alone)
+def test_a_loss_that_stays_infinite_stops_the_run(options, alone, monkeypatch):
+    monkeypatch.setattr(step, "segmentation_loss", lambda logits, *_, **__: logits.sum() * float("nan"))
+    with pytest.raises(TrainingError, match="not finite in 10 steps in a row, up to step 10; lower --lr"):
+        train_models(options(model="A", epochs=10), alone)
 
 
 def test_more_ranks_than_samples_in_a_step_are_refused(options):

@@ -1,10 +1,13 @@
 import os
+import re
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
-from train.checkpoint import load_checkpoint, read_payload
+from train.checkpoint import load_checkpoint, unpack_payload
+from train.snapshot import SNAPSHOT_FORMAT
 
 
 def finish(process, status=0):
@@ -13,8 +16,42 @@ def finish(process, status=0):
     return output, errors
 
 
-def weights(folder, name="model_a_synthetic_last.pth"):
-    return read_payload(folder / name)["network"]
+def snapshots(folder):
+    return sorted((folder / "saved").glob("model_a_synthetic_last-????????.pth"))
+
+
+def newest(folder):
+    path = snapshots(folder)[-1]
+    return unpack_payload(path.read_bytes(), path, SNAPSHOT_FORMAT)
+
+
+def wait_for_snapshot(process, folder):
+    while not snapshots(folder):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+
+
+def ranks_of(launcher):
+    """Process numbers of the training processes that torchrun started, lowest rank first."""
+    children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
+    training = [int(child) for child in children if b"train/main.py" in cmdline(child)]
+
+    def rank(process):
+        variables = Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
+        return next(int(text[5:]) for text in variables if text.startswith(b"RANK="))
+
+    return sorted(training, key=rank)
+
+
+def cmdline(process):
+    return Path(f"/proc/{process}/cmdline").read_bytes()
+
+
+def assert_same_end(first, second):
+    first, second = newest(first), newest(second)
+    assert first["progress"]["step"] == second["progress"]["step"]
+    for state in ("network", "average"):
+        assert all(first[state][name].equal(second[state][name]) for name in first[state])
 
 
 def test_the_command_trains_a_model_and_says_what_it_wrote(python, flags, tmp_path):
@@ -36,38 +73,83 @@ def test_a_missing_folder_is_one_line_without_a_traceback(python, flags, tmp_pat
     assert len(errors.splitlines()) == 1
 
 
+def test_a_wrong_choice_is_told_without_a_traceback(python, flags):
+    process = python("train/main.py", *flags, "--num-classes", "5")
+    _, errors = process.communicate(timeout=200)
+    assert process.returncode != 0
+    assert "no label scheme has 5 classes; there are 14, 4" in errors
+    assert "Traceback" not in errors
+
+
+LONG = ["--model", "A", "--epochs", "100", "--snapshot-minutes", "0.01"]
+LAST_STEP = 300
+
+
 @pytest.mark.slow
 def test_a_killed_run_resumes_to_the_weights_of_an_unkilled_one(python, flags, tmp_path):
-    epochs = ["--model", "A", "--epochs", "150"]
-    finish(python("train/main.py", *flags, *epochs, "--save-dir", tmp_path / "whole"))
-    killed = python("train/main.py", *flags, *epochs)
-    snapshot = tmp_path / "saved" / "model_a_synthetic_last.pth"
-    while not snapshot.exists():
-        assert killed.poll() is None, "the run ended before it could be killed"
-        time.sleep(0.02)
+    finish(python("train/main.py", *flags, *LONG, "--save-dir", tmp_path / "whole" / "saved"))
+    killed = python("train/main.py", *flags, *LONG)
+    wait_for_snapshot(killed, tmp_path)
     killed.kill()
     killed.communicate()
-    assert read_payload(snapshot)["step"] < 750
-    finish(python("train/main.py", *flags, *epochs, "--resume"))
-    whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "saved")
-    assert all(whole[name].equal(resumed[name]) for name in whole)
+    assert newest(tmp_path)["progress"]["step"] < LAST_STEP
+    finish(python("train/main.py", *flags, *LONG, "--resume", "auto"))
+    assert_same_end(tmp_path / "whole", tmp_path)
 
 
 @pytest.mark.slow
-def test_sigterm_stops_all_ranks_at_one_step_and_the_run_goes_on(python, flags, tmp_path):
-    arguments = ["train/main.py", *flags, "--model", "A", "--epochs", "400"]
-    running = python(*arguments, ranks=2)
-    log = tmp_path / "saved" / "model_a_synthetic_log.csv"
-    while not log.exists():
-        assert running.poll() is None, running.communicate()
-        time.sleep(0.05)
-    os.kill(running.pid, signal.SIGTERM)
-    running.communicate(timeout=60)
-    assert running.returncode != 0
-    reached = read_payload(tmp_path / "saved" / "model_a_synthetic_last.pth")["step"]
-    assert 0 < reached < 2000
-    finish(python(*arguments, "--resume", "--epochs", "400", ranks=2))
-    assert read_payload(tmp_path / "saved" / "model_a_synthetic_last.pth")["step"] > reached
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_run_with_status_0_and_it_goes_on(python, flags, tmp_path, number):
+    running = python("train/main.py", *flags, *LONG)
+    wait_for_snapshot(running, tmp_path)
+    running.send_signal(number)
+    _, errors = finish(running)
+    reached = newest(tmp_path)["progress"]["step"]
+    assert f"model A: stopped after step {reached} of {LAST_STEP}, state saved in" in errors
+    assert "go on with the same command and --resume auto" in errors
+    assert "Traceback" not in errors
+    assert reached < LAST_STEP
+    output, _ = finish(python("train/main.py", *flags, *LONG, "--resume", "auto"))
+    assert f"going on from step {reached}" in output
+    assert newest(tmp_path)["progress"]["step"] == LAST_STEP
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_rank_stops_all_ranks_and_torchrun_ends_with_status_0(python, flags, tmp_path):
+    running = python("train/main.py", *flags, *LONG, ranks=2, restarts=2)
+    wait_for_snapshot(running, tmp_path)
+    os.kill(ranks_of(running)[1], signal.SIGTERM)
+    _, errors = finish(running)
+    assert errors.count("stopped after step") == 1
+    assert newest(tmp_path)["progress"]["step"] < LAST_STEP
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_torchrun_stops_all_ranks_with_the_state_saved(python, flags, tmp_path, number):
+    running = python("train/main.py", *flags, *LONG, ranks=2)
+    wait_for_snapshot(running, tmp_path)
+    running.send_signal(number)
+    _, errors = running.communicate(timeout=60)
+    reached = newest(tmp_path)["progress"]["step"]
+    # torchrun itself ends with the signal, whatever its processes say.
+    assert f"stopped after step {reached} of {LAST_STEP}" in errors
+    assert reached < LAST_STEP
+    finish(python("train/main.py", *flags, *LONG, "--resume", "auto", ranks=2))
+    assert newest(tmp_path)["progress"]["step"] == LAST_STEP
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_torchrun_goes_on_from_the_snapshot_when_a_rank_is_killed(python, flags, tmp_path, rank):
+    whole = python("train/main.py", *flags, *LONG, "--save-dir", tmp_path / "whole" / "saved", ranks=2)
+    finish(whole)
+    running = python("train/main.py", *flags, *LONG, ranks=2, restarts=2)
+    wait_for_snapshot(running, tmp_path)
+    os.kill(ranks_of(running)[rank], signal.SIGKILL)
+    output, _ = finish(running)
+    assert re.search(r"going on from step [1-9]\d* ", output)
+    assert_same_end(tmp_path / "whole", tmp_path)
 
 
 @pytest.mark.slow

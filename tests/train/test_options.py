@@ -12,6 +12,10 @@ from train.options import TrainOptions
         {"lr": float("inf")},
         {"num_classes": 5},
         {"weight_decay": -1},
+        {"accumulate": 0},
+        {"accumulate": 5},
+        {"ema_decay": 1.0},
+        {"snapshot_minutes": 0.0},
     ],
 )
 def test_impossible_choices_are_refused(wrong):
@@ -36,6 +40,14 @@ def test_files_have_the_names_that_evaluation_looks_for():
     assert options.file("B", "best.pth").as_posix() == "models/saved/model_b_real_best.pth"
 
 
-@pytest.mark.parametrize(("change", "decides"), [({"lr": 0.1}, True), ({"precision": "fp32"}, False)])
+@pytest.mark.parametrize(
+    ("change", "decides"),
+    [
+        ({"lr": 0.1}, True),
+        ({"ema_decay": 0.9}, True),
+        ({"precision": "fp32"}, False),
+        ({"accumulate": 2}, False),
+    ],
+)
 def test_only_what_changes_the_steps_decides_about_a_resume(change, decides):
     assert (TrainOptions(**change).decisive() != TrainOptions().decisive()) == decides

@@ -1,0 +1,150 @@
+import csv
+import math
+
+import numpy as np
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from gen import label_scheme
+from gen.anatomy import STRUCTURE_COLOURS, STRUCTURES
+from train.log import COLUMNS, Epoch
+from train.pictures import FILL, painted, validation_picture
+from train.plan import Plan
+from train.reporter import Reporter
+from train.unet import UNet
+from train.validation import Score, ValidationSet
+
+PICTURE = torch.zeros(3, 8, 8, dtype=torch.uint8)
+
+
+@pytest.fixture
+def plan(tmp_path):
+    return Plan(
+        title="test",
+        steps=100,
+        steps_per_epoch=10,
+        batch_size=4,
+        highest_rate=0.1,
+        weight_decay=0.0,
+        ema_decay=0.9,
+        bf16=False,
+        decisive={},
+        stem=tmp_path / "run",
+        board=True,
+    )
+
+
+def epoch(step, loss=1.0):
+    score = Score(structures=dict(zip(STRUCTURES, (0.5, 0.25, math.nan), strict=True)), samples=3)
+    return Epoch(
+        step=step,
+        epoch=step // 10,
+        samples=4 * step,
+        minutes=1.5,
+        learning_rate=0.01,
+        loss=loss,
+        images_per_second=12.34,
+        skipped=1,
+        score=score,
+        best=False,
+    )
+
+
+def report(plan, start, steps, loss=1.0):
+    reporter = Reporter(plan, start, active=True)
+    for step in steps:
+        reporter.add(epoch(step, loss), lambda: PICTURE)
+    reporter.close()
+
+
+def curve(plan, name):
+    events = EventAccumulator(str(plan.file("tensorboard")), size_guidance={"scalars": 0})
+    events.Reload()
+    return [(event.step, event.value) for event in events.Scalars(name)]
+
+
+def rows(plan):
+    with plan.file("log.csv").open() as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_an_epoch_is_a_row_and_a_point_of_every_curve(plan):
+    report(plan, 0, [10])
+    (row,) = rows(plan)
+    assert tuple(row) == COLUMNS
+    assert (row["step"], row["images_per_second"], row["skipped"], row["dice_disc"]) == (
+        "10",
+        "12.3",
+        "1",
+        "0.2500",
+    )
+    assert curve(plan, "loss") == [(10, 1.0)]
+    assert curve(plan, "dice/vertebra") == [(10, 0.5)]
+    assert curve(plan, "dice/mean") == [(10, 0.375)]
+    assert curve(plan, "images_per_second") == [(10, pytest.approx(12.34))]
+    events = EventAccumulator(str(plan.file("tensorboard"))).Reload()
+    assert len(events.Images("validation: image, truth, prediction")) == 1
+
+
+def test_a_resumed_run_has_no_epoch_twice(plan):
+    report(plan, 0, [10, 20, 30], loss=1.0)
+    # The last snapshot was made at step 15: epochs 20 and 30 are done again.
+    report(plan, 15, [20, 30, 40], loss=2.0)
+    assert [row["step"] for row in rows(plan)] == ["10", "20", "30", "40"]
+    assert [row["loss"] for row in rows(plan)] == ["1.0000", "2.0000", "2.0000", "2.0000"]
+    assert curve(plan, "loss") == [(10, 1.0), (20, 2.0), (30, 2.0), (40, 2.0)]
+    assert [step for step, _ in curve(plan, "dice/disc")] == [10, 20, 30, 40]
+
+
+def test_a_new_run_forgets_the_one_before(plan):
+    report(plan, 0, [10, 20])
+    report(plan, 0, [10], loss=3.0)
+    assert [row["step"] for row in rows(plan)] == ["10"]
+    assert curve(plan, "loss") == [(10, 3.0)]
+
+
+def test_other_ranks_write_nothing(plan):
+    reporter = Reporter(plan, 0, active=False)
+    reporter.add(epoch(10), lambda: PICTURE)
+    reporter.say("something")
+    reporter.close()
+    assert not list(plan.stem.parent.iterdir())
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_full_disk_costs_the_row_and_not_the_run(plan, small_files, capsys):
+    reporter = Reporter(plan, 0, active=True)
+    with small_files(10):
+        reporter.add(epoch(10), lambda: None)
+    # TensorBoard's writer is a thread: it may tell of the first epoch with the second.
+    reporter.add(epoch(20), lambda: None)
+    told = capsys.readouterr().out
+    assert "warning: the log could not be written" in told
+    assert "warning: TensorBoard's file (and no more of it) could not be written" in told
+    reporter.add(epoch(30), lambda: None)
+    reporter.close()
+    assert not capsys.readouterr().out
+    assert [row["step"] for row in rows(plan)] == ["10", "20", "30"]
+
+
+def test_structures_are_painted_in_their_colours():
+    structures = torch.zeros(1, 4, 4, dtype=torch.uint8)
+    structures[0, 0, 0], structures[0, 1, 1], structures[0, 2, 2] = 1, 3, 255
+    picture = painted(torch.full((1, 1, 4, 4), 0.5), structures)
+    for place, name in ((0, "vertebra"), (1, "canal")):
+        wanted = (1 - FILL) * 127.5 + FILL * np.array(STRUCTURE_COLOURS[name])
+        np.testing.assert_allclose(picture[0, :, place, place], wanted, atol=1)
+    for place in (2, 3):
+        assert picture[0, :, place, place].tolist() == [128, 128, 128]
+
+
+def test_a_picture_has_three_rows_of_samples(alone):
+    codes = torch.ones(2, 32, 48, dtype=torch.uint8)
+    samples = ValidationSet(torch.rand(2, 1, 32, 48), codes)
+    network = UNet(num_classes=4, base_features=4)
+    picture = validation_picture(network, samples, label_scheme(4), alone, bf16=False)
+    assert (picture.shape, picture.dtype) == ((3, 3 * 32 + 4, 2 * 48 + 2), torch.uint8)
+    assert network.training
+    empty = ValidationSet(samples.images[:0], codes[:0])
+    assert validation_picture(network, empty, label_scheme(4), alone, bf16=False) is None

@@ -1,0 +1,147 @@
+import shutil
+
+import pytest
+import torch
+
+from gen import label_scheme
+from train.checkpoint import CheckpointError, pack_payload, unpack_payload
+from train.plan import Plan
+from train.snapshot import SNAPSHOT_FORMAT, Progress, pack_snapshot, restore, unpack_snapshot
+from train.snapshot_folder import SnapshotFolder
+from train.step import Stepper
+from train.tally import Counts
+from train.unet import UNet
+
+CHOICES = {"lr": 0.1}
+
+
+def make_plan(folder, **decisive):
+    return Plan(
+        title="test",
+        steps=10,
+        steps_per_epoch=10,
+        batch_size=2,
+        highest_rate=0.1,
+        weight_decay=0.0,
+        ema_decay=0.9,
+        bf16=False,
+        decisive=CHOICES | decisive,
+        stem=folder / "run",
+    )
+
+
+@pytest.fixture
+def told():
+    return []
+
+
+@pytest.fixture
+def folder(tmp_path, told):
+    return SnapshotFolder(make_plan(tmp_path), told.append)
+
+
+@pytest.fixture
+def make(tmp_path, alone):
+    """Bytes of a snapshot with so many steps done."""
+
+    def make(step, features=4, **decisive):
+        network = UNet(num_classes=4, base_features=features)
+        stepper = Stepper(network, label_scheme(4), make_plan(tmp_path, **decisive), alone)
+        stepper.take(0, torch.rand(2, 1, 32, 32), torch.ones(2, 32, 32, dtype=torch.uint8))
+        progress = Progress(step=step, best=0.5, seconds=3.0, counts=Counts(loss_sum=2.0, steps=4.0))
+        return pack_snapshot(stepper, progress)
+
+    return make
+
+
+def step_of(found):
+    return unpack_payload(found[1], found[0], SNAPSHOT_FORMAT)["progress"]["step"]
+
+
+def test_the_newest_two_are_kept_and_ordered_by_number(folder, make, tmp_path):
+    for step in (9, 10, 100_000_000):
+        folder.save(step, make(step))
+    assert [path.name for path in folder.files()] == ["run_last-100000000.pth", "run_last-00000010.pth"]
+    assert step_of(folder.newest_good(CHOICES)) == 100_000_000
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+def flip(path):
+    """One bit of the moments of a weight; torch itself would load it."""
+    data = bytearray(path.read_bytes())
+    moments = unpack_payload(bytes(data), path, SNAPSHOT_FORMAT)["optimizer"]["state"]
+    data[data.index(moments[0]["exp_avg"].numpy().tobytes()) + 5] ^= 16
+    path.write_bytes(data)
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def half_written(path):
+    shutil.copy(path, path.with_name(f".tmp-1-{path.name}"))
+    path.unlink()
+
+
+@pytest.mark.parametrize("damage", [truncate, flip, empty, half_written])
+def test_a_damaged_one_is_skipped_and_the_one_before_is_used(folder, make, told, damage):
+    folder.save(3, make(3))
+    damage(folder.save(7, make(7)))
+    assert step_of(folder.newest_good(CHOICES)) == 3
+    if damage is not half_written:
+        assert "run_last-00000007.pth: damaged" in told[0]
+        assert folder.file(7).with_suffix(".damaged.pth").is_file()
+    folder.save(5, make(5))
+    assert [path.name for path in folder.files()] == ["run_last-00000005.pth", "run_last-00000003.pth"]
+
+
+def test_one_of_another_run_is_set_aside(folder, make, told):
+    folder.save(7, make(7, lr=0.3))
+    assert folder.newest_good(CHOICES) is None
+    assert "belongs to a run with lr 0.3; it is kept as run_last-00000007.previous.pth" in told[0]
+    assert not folder.files()
+
+
+def test_a_full_disk_keeps_the_old_ones(folder, make, small_files):
+    folder.save(3, make(3))
+    data = make(7)
+    with small_files(10_000), pytest.raises(OSError, match="File too large"):
+        folder.save(7, data)
+    assert [path.name for path in folder.files()] == ["run_last-00000003.pth"]
+    assert step_of(folder.newest_good(CHOICES)) == 3
+
+
+def test_a_folder_that_is_not_there_has_none(told, tmp_path):
+    missing = SnapshotFolder(make_plan(tmp_path / "nowhere"), told.append)
+    assert missing.files() == []
+    assert missing.newest_good(CHOICES) is None
+
+
+def test_what_is_restored_is_what_was_packed(make, tmp_path, alone):
+    data = make(6)
+    other = Stepper(UNet(num_classes=4, base_features=4), label_scheme(4), make_plan(tmp_path), alone)
+    payload = unpack_snapshot(data, "file", CHOICES)
+    progress = restore(payload, "file", other)
+    assert (progress.step, progress.best, progress.seconds, progress.counts.loss) == (6, 0.5, 3.0, 0.5)
+    again = unpack_snapshot(pack_snapshot(other, progress), "again", CHOICES)
+    for state in ("network", "average"):
+        assert all(again[state][name].equal(value) for name, value in payload[state].items())
+    assert other.tally.read() == progress.counts
+
+
+def test_one_of_another_shape_is_refused_in_one_line(make, tmp_path, alone):
+    payload = unpack_snapshot(make(6, features=8), "file", CHOICES)
+    other = Stepper(UNet(num_classes=4, base_features=4), label_scheme(4), make_plan(tmp_path), alone)
+    with pytest.raises(CheckpointError, match=r"file: does not fit this network: .*size mismatch") as caught:
+        restore(payload, "file", other)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_is_no_snapshot():
+    data = pack_payload({"format": SNAPSHOT_FORMAT, "state_dict": {}})
+    with pytest.raises(CheckpointError, match="not a snapshot of a training, it lacks progress, network"):
+        unpack_snapshot(data, "file", CHOICES)

@@ -1,0 +1,90 @@
+from functools import partial
+
+import pytest
+import torch
+
+from gen import label_scheme
+from train.plan import Plan
+from train.step import Stepper
+from train.unet import UNet
+
+
+@pytest.fixture
+def stepper(tmp_path, alone):
+    torch.manual_seed(0)
+
+    def make(**changes):
+        fields = {
+            "title": "test",
+            "steps": 10,
+            "steps_per_epoch": 10,
+            "batch_size": 3,
+            "highest_rate": 1e-2,
+            "weight_decay": 0.1,
+            "ema_decay": 0.9,
+            "bf16": False,
+            "decisive": {},
+            "stem": tmp_path / "run",
+        }
+        return Stepper(
+            UNet(num_classes=4, base_features=4), label_scheme(4), Plan(**(fields | changes)), alone
+        )
+
+    return make
+
+
+@pytest.fixture
+def batch():
+    codes = torch.zeros(3, 32, 32, dtype=torch.uint8)
+    codes[:, 4:12, 8:16], codes[0, 20:] = 1, 255
+    return torch.rand(3, 1, 32, 32, generator=torch.Generator().manual_seed(1)), codes
+
+
+def all_state(stepper):
+    moments = [value for entry in stepper.optimizer.state.values() for value in entry.values()]
+    return [tensor.clone() for tensor in (*stepper.network.parameters(), *moments)]
+
+
+def test_a_step_changes_the_weights_and_counts_its_loss(stepper, batch):
+    stepper = stepper()
+    before = all_state(stepper)
+    assert stepper.take(0, *batch).item() == 0
+    assert not torch.equal(all_state(stepper)[0], before[0])
+    counts = stepper.tally.read()
+    assert (counts.steps, counts.skipped) == (1, 0)
+    assert counts.loss > 0
+
+
+def test_a_step_that_is_not_finite_changes_neither_weights_nor_moments(stepper, batch):
+    stepper = stepper()
+    images, codes = batch
+    stepper.take(0, images, codes)
+    before = all_state(stepper)
+    spoilt = images.clone()
+    spoilt[1, 0, 3, 3] = float("inf")
+    stepper.take(1, spoilt, codes)
+    after = all_state(stepper)
+    assert len(after) > len(list(stepper.network.parameters()))
+    assert all(torch.equal(first, second) for first, second in zip(before, after, strict=True))
+    assert stepper.tally.read().skipped == 1
+    assert all(value.isfinite().all() for value in stepper.average.network.state_dict().values())
+    stepper.take(2, images, codes)
+    assert not torch.equal(all_state(stepper)[0], before[0])
+
+
+def test_the_stop_of_a_rank_is_told(stepper, batch):
+    assert stepper().take(0, *batch, stop=True).item() == 1
+
+
+@pytest.mark.slow
+def test_a_compiled_network_takes_the_same_step(stepper, batch, monkeypatch):
+    # Traced and differentiated as for a GPU; writing C++ for a CPU takes minutes.
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    states = []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        made = stepper(compiled=compiled)
+        made.take(0, *batch)
+        states.append((made.gradients.buffer.clone(), made.tally.read().loss))
+    torch.testing.assert_close(states[1][0], states[0][0], rtol=1e-3, atol=1e-5)
+    assert states[1][1] == pytest.approx(states[0][1], rel=1e-5)

@@ -1,0 +1,68 @@
+"""The whole configuration of a run: in the checkpoint, in a file beside it, and in short on the screen."""
+
+import dataclasses
+import json
+import platform
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from shards.atomic import write_text
+from train.distributed import Ranks
+from train.options import ModelName, TrainOptions
+from train.plan import Plan
+from train.sources import Sources
+
+WIDTH = 110
+
+
+def configuration(options: TrainOptions, plan: Plan, sources: Sources, model: ModelName) -> dict[str, Any]:
+    """All that makes a model what it is, JSON-ready: choices, generator, digests of its sets, patients."""
+    return (
+        options.to_dict()
+        | plan.decisive
+        | {
+            "generator_config": dataclasses.asdict(sources.generator),
+            "phantom": sources.samples(model).manifest.phantom,
+            "train_patients": sources.patients(model),
+        }
+    )
+
+
+def write_configuration(path: Path, chosen: dict[str, Any], ranks: Ranks, plan: Plan) -> None:
+    """Write a configuration with the machine and the versions that the run has as JSON, atomically.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    run = {
+        "steps": plan.steps,
+        "steps_per_epoch": plan.steps_per_epoch,
+        "ranks": ranks.world_size,
+        "device": str(ranks.device),
+        "arithmetic": "bf16" if plan.bf16 else "float32",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
+    write_text(path, json.dumps(chosen | {"run": run}, indent=1, sort_keys=True) + "\n")
+
+
+def compact(options: TrainOptions) -> str:
+    """Every choice in some lines of text, as ``name value``; the preset stands for the generator."""
+    values = options.to_dict()
+    shared = values.pop("shards")
+    grid = shared.pop("grid")
+    words = [
+        f"{name} {_text(value)}" for name, value in (values | grid | shared).items() if value is not None
+    ]
+    return textwrap.fill(
+        "configuration: " + ", ".join(words), WIDTH, subsequent_indent="  ", break_on_hyphens=False
+    )
+
+
+def _text(value: object) -> str:
+    return " x ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,49 @@
+"""A dry run: one batch through everything, and what the whole run would take."""
+
+import time
+from dataclasses import dataclass
+
+from train.trainer import Trainer
+
+STEPS = 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rehearsal:
+    """What a dry run found.
+
+    Attributes:
+        loss: loss of the first batches.
+        step_seconds: time of a step, the feed included.
+        validation_seconds: time of a validation.
+        minutes: what the whole run would take.
+    """
+
+    loss: float
+    step_seconds: float
+    validation_seconds: float
+    minutes: float
+
+
+def rehearse(trainer: Trainer) -> Rehearsal:
+    """Take some steps and a validation, and write nothing; the trainer is of no use after it.
+
+    The first step warms up (and compiles), so the last one is timed. All ranks call it together.
+    """
+    plan, tally = trainer.plan, trainer.stepper.tally
+    for step in range(STEPS):
+        started = time.monotonic()
+        images, codes = trainer.feed.batch(step)
+        trainer.stepper.take(step, images, codes)
+        loss = tally.read().loss
+        step_seconds = time.monotonic() - started
+    started = time.monotonic()
+    trainer.validate()
+    validation_seconds = time.monotonic() - started
+    seconds = plan.steps * step_seconds + plan.validations * validation_seconds
+    return Rehearsal(
+        loss=loss,
+        step_seconds=step_seconds,
+        validation_seconds=validation_seconds,
+        minutes=seconds / 60,
+    )

@@ -1,0 +1,134 @@
+"""What a model learns from: its sets, its feed, its validation samples."""
+
+import math
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+
+from gen import GeneratorConfig
+from shards.read import ShardSet, open_set
+from shards.sets import ensure_sets
+from shards.workers import joined_workers
+from train.ahead import AheadFeed
+from train.augment import AugmentConfig
+from train.distributed import Ranks
+from train.feed import Feed, RealFeed, RenderFeed, ShardFeed
+from train.options import ModelName, TrainOptions
+from train.plan import TrainingError
+from train.validation import ValidationSet
+
+BANK, VALIDATION_BANK, SYNTHETIC = "labels", "labels_val", "synthetic"
+REAL_TRAIN, REAL_VALIDATION = "real_t1_train", "real_t1_val"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sources:
+    """The sets of a training, open.
+
+    Attributes:
+        options: what was asked for.
+        ranks: place of this process.
+        sets: the sets that are needed, by name.
+    """
+
+    options: TrainOptions
+    ranks: Ranks
+    sets: dict[str, ShardSet]
+
+    @classmethod
+    def open(cls, options: TrainOptions, ranks: Ranks) -> "Sources":
+        """Build the sets that are missing, and open all that are needed.
+
+        Raises:
+            TrainingError: no label maps of training patients.
+            ValueError: errors of the sets.
+        """
+        # B needs the label maps too: they say how long an epoch is.
+        names = {BANK}
+        if "A" in options.models:
+            names |= {VALIDATION_BANK} | ({SYNTHETIC} if options.feed == "shards" else set())
+        if "B" in options.models:
+            names |= {REAL_TRAIN, REAL_VALIDATION}
+        places = ensure_sets(names, options.shards, joined_workers())
+        sources = cls(
+            options=options, ranks=ranks, sets={name: open_set(place) for name, place in places.items()}
+        )
+        if not len(sources.bank):
+            raise TrainingError(
+                f"{sources.bank.place}: no label map of a training patient; see the split file"
+            )
+        return sources
+
+    @property
+    def bank(self) -> ShardSet:
+        """The label maps of the training patients."""
+        return self.sets[BANK]
+
+    @property
+    def generator(self) -> GeneratorConfig:
+        """The generator's configuration."""
+        return self.options.shards.generator()
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps in which as many samples are seen as there are label maps."""
+        return math.ceil(len(self.bank) / self.options.batch_size)
+
+    def can_train(self, model: ModelName) -> bool:
+        """Whether there is something to learn from.
+
+        Raises:
+            TrainingError: Model B alone was asked for, and there are no images.
+        """
+        if model == "A" or len(self.sets[REAL_TRAIN]):
+            return True
+        place = self.sets[REAL_TRAIN].place
+        reason = f"{place}: no T1 image of a training patient, so Model B cannot be trained"
+        if self.options.model == "B":
+            raise TrainingError(reason)
+        if self.ranks.is_main:
+            print(f"{reason}; training Model A only")
+        return False
+
+    def samples(self, model: ModelName) -> ShardSet:
+        """The set that a model's samples come from."""
+        if model == "B":
+            return self.sets[REAL_TRAIN]
+        return self.sets[SYNTHETIC] if self.options.feed == "shards" else self.bank
+
+    def patients(self, model: ModelName) -> list[str]:
+        """The patients whose scans or label maps a model learns from."""
+        slices = self.bank if model == "A" else self.sets[REAL_TRAIN]
+        return sorted({entry["source"].partition("_")[0] for entry in slices.manifest.identity["sources"]})
+
+    @contextmanager
+    def feed(self, model: ModelName) -> Iterator[Feed]:
+        """Where the batches of a model come from; a GPU gets them made ahead."""
+        feed = self._feed(model)
+        if self.ranks.device.type != "cuda":
+            yield feed
+            return
+        with closing(AheadFeed(feed, self.ranks.device)) as ahead:
+            yield ahead
+
+    def _feed(self, model: ModelName) -> Feed:
+        seed, batch_size = self.options.shards.seed, self.options.batch_size
+        samples = self.samples(model)
+        if model == "B":
+            return RealFeed(
+                samples.read(), AugmentConfig(), seed=seed, batch_size=batch_size, ranks=self.ranks
+            )
+        if self.options.feed == "shards":
+            return ShardFeed(samples, seed=seed, batch_size=batch_size, ranks=self.ranks)
+        bank = samples.read().labels
+        return RenderFeed(bank, self.generator, seed=seed, batch_size=batch_size, ranks=self.ranks)
+
+    def validation(self, model: ModelName) -> ValidationSet | None:
+        """What a model is validated on; None where there are no validation patients."""
+        slices = self.sets[VALIDATION_BANK if model == "A" else REAL_VALIDATION]
+        if not len(slices):
+            return None
+        arrays, count = slices.read(), self.options.validation_samples
+        if model == "A":
+            return ValidationSet.rendered(arrays.labels, self.generator, count, self.ranks)
+        return ValidationSet.real(arrays, count, self.ranks)
