@@ -25,7 +25,6 @@ from torch import Tensor
 
 from gen import label_scheme
 from shards.command import run_command
-from train.ahead import AheadFeed
 from train.distributed import Ranks, join_ranks
 from train.feed import Feed
 from train.options import ModelName, TrainOptions
@@ -115,18 +114,14 @@ def ways(options: TrainOptions, ranks: Ranks, steps: int) -> Iterator[list[Way]]
         def feed(sources: Sources, model: ModelName) -> Feed:
             return stack.enter_context(sources.feed(model))
 
-        render = feed(rendered, "A")
         found = [
-            way("(a) the network alone, one batch again and again", FixedFeed(feed(rendered, "A"))),
-            way("(b) Model A, rendered in the step", render),
-            way("(c) Model A, from shards", feed(stored, "A")),
+            way("(a) the network alone, one batch again and again", FixedFeed(rendered.feed_in_step("A"))),
+            way("(b) Model A, rendered a batch ahead (what training does)", feed(rendered, "A")),
+            way("(b) Model A, rendered in the step", rendered.feed_in_step("A")),
+            way("(c) Model A, from shards, a batch ahead", feed(stored, "A")),
         ]
-        if ranks.device.type == "cpu":
-            ahead = AheadFeed(feed(rendered, "A"), ranks.device)
-            stack.callback(ahead.close)
-            found.append(way("(b) a batch ahead in a thread", ahead))
         if rendered.can_train("B"):
-            found.append(way("(d) Model B, real slices", feed(rendered, "B")))
+            found.append(way("(d) Model B, real slices, a batch ahead", feed(rendered, "B")))
         yield found
 
 

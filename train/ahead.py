@@ -14,8 +14,8 @@ class AheadFeed:
     """A feed that is one step ahead of its user, in a thread; on CUDA also on a stream of its own.
 
     Batches are functions of the step, so being ahead changes nothing about them. On a GPU the thread launches
-    the rendering of the next batch, or copies it there, beside the kernels of the network; a CPU has no cores
-    to spare for it (measured: benchmarks/training.py).
+    the rendering of the next batch, or copies it there, beside the kernels of the network. On a CPU it fills
+    what the network leaves idle: on two cores 18.6 images/s against 14.1 (benchmarks/training.py).
 
     Args:
         feed: where batches come from.

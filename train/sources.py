@@ -103,15 +103,12 @@ class Sources:
 
     @contextmanager
     def feed(self, model: ModelName) -> Iterator[Feed]:
-        """Where the batches of a model come from; a GPU gets them made ahead."""
-        feed = self._feed(model)
-        if self.ranks.device.type != "cuda":
-            yield feed
-            return
-        with closing(AheadFeed(feed, self.ranks.device)) as ahead:
+        """Where the batches of a model come from, each made while the step before is taken."""
+        with closing(AheadFeed(self.feed_in_step(model), self.ranks.device)) as ahead:
             yield ahead
 
-    def _feed(self, model: ModelName) -> Feed:
+    def feed_in_step(self, model: ModelName) -> Feed:
+        """The same batches, each made when it is asked for."""
         seed, batch_size = self.options.shards.seed, self.options.batch_size
         samples = self.samples(model)
         if model == "B":
