@@ -11,6 +11,7 @@ EPOCHS ?= $(if $(DATA),,12)
 LR ?= $(if $(DATA),,0.003)
 CLASSES ?= $(if $(DATA),,4)
 DEVICE ?= auto
+ANALYSIS ?=
 PYTHON ?= python3
 
 VENV := .venv
@@ -48,7 +49,8 @@ train: $(READY) ## train Model A (synthetic only) and Model B (real T1 only)
 		$(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(LR),--lr $(LR)) --resume auto
 
 eval: $(READY) ## measure both models and write RESULTS/report.html
-	$(BIN)/python eval/main.py --model compare $(SETS) --model-dir "$(MODELS)" --output-dir "$(RESULTS)" $(CHOICES)
+	$(BIN)/python eval/main.py --model compare $(SETS) --model-dir "$(MODELS)" --output-dir "$(RESULTS)" $(CHOICES) \
+		$(if $(ANALYSIS),--refresh-analysis "$(ANALYSIS)")
 
 demo: $(READY) ## write pictures of what the generator does to results/demo
 	$(BIN)/python example.py --demo all --output-dir results/demo
@@ -78,4 +80,4 @@ help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
 	@echo "Variables: DATA= LABELS= SPLIT= SHARDS=$(SHARDS) MODELS=$(MODELS) RESULTS=$(RESULTS)"
 	@echo "           EPOCHS= LR= CLASSES= (12, 0.003, 4 on the phantom; 20, 0.001, 14 on data)"
-	@echo "           DEVICE=$(DEVICE) PYTHON=$(PYTHON)"
+	@echo "           DEVICE=$(DEVICE) PYTHON=$(PYTHON) ANALYSIS= (a text whose tables make eval writes anew)"

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from gen import label_scheme
 from shards.command import run_command
+from train.ahead import AheadFeed
 from train.distributed import Ranks, join_ranks
 from train.feed import Feed
 from train.options import ModelName, TrainOptions
@@ -74,13 +75,20 @@ class Way:
     def run(self, steps: int) -> float:
         """Take steps; images per second."""
         device = self.stepper.ranks.device
-        _wait(device)
+        self._settle(device)
         start = time.perf_counter()
         for _ in range(steps):
             self.stepper.take(self.step, *self.feed.batch(self.step))
             self.step += 1
-        _wait(device)
+        # Steps pay for as many batches as they use: the first was there, one more is waited for.
+        self._settle(device)
         return steps * self.stepper.plan.batch_size / (time.perf_counter() - start)
+
+    def _settle(self, device: torch.device) -> None:
+        if isinstance(self.feed, AheadFeed):
+            self.feed.settle()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
 
 
 @contextmanager
@@ -139,7 +147,6 @@ def measure(arguments: Arguments) -> None:
         bf16 = found[0].stepper.plan.bf16
         device = torch.cuda.get_device_name(ranks.device) if ranks.device.type == "cuda" else "cpu"
     alone = statistics.median(found[0].rates)
-    rows = [(way.name, statistics.median(way.rates)) for way in found]
     shape = " x ".join(map(str, options.shards.grid.shape))
     lines = [
         "# Training: images per second",
@@ -156,9 +163,9 @@ def measure(arguments: Arguments) -> None:
         f"{', compiled' if options.compile else ''}. Whole steps: batch, forward, backward, update, average. "
         f"Medians of {arguments.repeats} rounds of {arguments.steps} steps, in turns.",
         "",
-        "| way | images/s | against (a) |",
-        "|---|---|---|",
-        *(f"| {name} | {rate:,.1f} | {100 * rate / alone:.0f} % |" for name, rate in rows),
+        "| way | images/s, median | least | most | against (a) |",
+        "|---|---|---|---|---|",
+        *(_row(way, alone) for way in found),
         "",
     ]
     path = arguments.output_dir / f"training_{'cpu' if device == 'cpu' else 'cuda'}.md"
@@ -167,9 +174,10 @@ def measure(arguments: Arguments) -> None:
     print(f"wrote {path}")
 
 
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def _row(way: Way, alone: float) -> str:
+    rate = statistics.median(way.rates)
+    spread = f"{min(way.rates):,.1f} | {max(way.rates):,.1f}"
+    return f"| {way.name} | {rate:,.1f} | {spread} | {100 * rate / alone:.0f} % |"
 
 
 def main() -> int:

@@ -156,8 +156,6 @@ def _finish(
         shards=tuple(note.entry for note in notes),
     )
     if lost := lacking(place, manifest):
-        raise ShardError(
-            f"{place / lost[0]}: is not what was written; is another writer at work?"
-        )
+        raise ShardError(f"{place / lost[0]}: is not what was written; is another writer at work?")
     save_manifest(place, manifest)
     clear_unfinished(place)

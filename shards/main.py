@@ -4,7 +4,6 @@
     python shards/main.py verify PLACE [PLACE ...]      # every byte again; a set or a folder of sets
     python shards/main.py inspect PLACE [--output sheet.png] [--samples 16]
     torchrun --nproc-per-node 2 shards/main.py          # shares the work, writes the same bytes
-
 Without a command it writes, without data the phantom. A second run writes nothing, a killed one goes on.
 """
 

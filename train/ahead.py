@@ -43,6 +43,11 @@ class AheadFeed:
         self._begin(step + 1)
         return batch
 
+    def settle(self) -> None:
+        """Wait until the batch that was begun is there: for those who measure."""
+        if self._coming is not None:
+            self._coming[1].exception()
+
     def close(self) -> None:
         """Stop; a batch that was begun is waited for and dropped."""
         self._coming = None

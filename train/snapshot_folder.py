@@ -56,10 +56,15 @@ class SnapshotFolder:
             old.unlink(missing_ok=True)
         return path
 
-    def clear(self) -> None:
-        """Remove the snapshots of an earlier run that nobody goes on with."""
-        for path in self.files():
-            path.unlink(missing_ok=True)
+    def set_aside(self) -> None:
+        """Give what an earlier run left another name, so that the new one starts from nothing."""
+        left = [*self.files(), *(self._plan.file(ending) for ending in ("best.pth", "log.csv"))]
+        moved = [path for path in left if path.is_file()]
+        for path in moved:
+            path.replace(path.with_suffix(f".previous{path.suffix}"))
+        if moved:
+            names = ", ".join(path.name for path in moved)
+            self._say(f"{self._plan.title}: starting anew; {names} of an earlier run kept as .previous")
 
     def newest_good(self, decisive: dict[str, Any]) -> tuple[Path, bytes] | None:
         """The newest snapshot that is whole and of a run with the same choices; None if there is none.
@@ -67,7 +72,11 @@ class SnapshotFolder:
         Others that are newer are set aside under another name, with a message.
         """
         for path in self.files():
-            data = path.read_bytes()
+            try:
+                data = path.read_bytes()
+            except OSError as error:
+                self._say(f"{path}: cannot be read ({error.strerror}); the one before is looked at")
+                continue
             try:
                 unpack_snapshot(data, path, decisive)
             except CheckpointError as error:

@@ -68,8 +68,8 @@ class Trainer:
         """Train to the end of the plan.
 
         Args:
-            resume: go on from the newest good snapshot, if there is one; otherwise those of an earlier run
-                are removed.
+            resume: go on from the newest good snapshot. Without one, or if False, what an earlier run left is
+                set aside.
             stop: asked to stop, all ranks stop after the same step.
 
         Raises:
@@ -81,7 +81,7 @@ class Trainer:
         if resume:
             self._resume()
         elif self.ranks.is_main:
-            self.snapshots.clear()
+            self.snapshots.set_aside()
         self.ranks.wait()
         self._report = Reporter(self.plan, self.progress.step, active=self.ranks.is_main)
         try:
@@ -96,6 +96,8 @@ class Trainer:
         found = self.snapshots.newest_good(self.plan.decisive) if self.ranks.is_main else None
         data = self.ranks.from_main(found[1] if found else None)
         if data is None:
+            if self.ranks.is_main:
+                self.snapshots.set_aside()
             return
         name = found[0] if found else "the snapshot of rank 0"
         self.progress = restore(unpack_snapshot(data, name, self.plan.decisive), name, self.stepper)

@@ -145,3 +145,33 @@ def test_a_checkpoint_is_no_snapshot():
     data = pack_payload({"format": SNAPSHOT_FORMAT, "state_dict": {}})
     with pytest.raises(CheckpointError, match="not a snapshot of a training, it lacks progress, network"):
         unpack_snapshot(data, "file", CHOICES)
+
+
+def test_what_an_earlier_run_left_is_set_aside_and_told(folder, make, tmp_path, told):
+    content = make(3)
+    folder.save(3, content)
+    (tmp_path / "run_best.pth").write_bytes(b"weights")
+    (tmp_path / "run_log.csv").write_text("step\n")
+    (tmp_path / "other_best.pth").write_bytes(b"of another model")
+    folder.set_aside()
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "run_last-00000003.previous.pth",
+        "run_best.previous.pth",
+        "run_log.previous.csv",
+        "other_best.pth",
+    }
+    assert (tmp_path / "run_last-00000003.previous.pth").read_bytes() == content
+    assert len(told) == 1 and "run_best.pth" in told[0]
+    folder.set_aside()
+    assert len(told) == 1
+
+
+def test_a_snapshot_that_cannot_be_read_does_not_hide_the_one_before(folder, make, told):
+    folder.save(3, make(3))
+    folder.save(5, make(5))
+    newest = folder.file(5)
+    newest.unlink()
+    # Reading a folder is an error of the disk, as far as the reader knows.
+    newest.mkdir()
+    assert step_of(folder.newest_good(CHOICES)) == 3
+    assert any("cannot be read" in line for line in told)
