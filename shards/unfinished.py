@@ -64,6 +64,8 @@ def clear_unfinished(place: Place) -> None:
     """Remove what is kept of a set while it is being made, if there is any."""
     folder = place / UNFINISHED
     if folder.path.exists() if folder.path else folder.names():
+        # The owner first: who misses a file of his from here on sees that the place is not his any more.
+        place.remove(OWNER)
         folder.remove_tree()
 
 
