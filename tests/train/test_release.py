@@ -1,0 +1,91 @@
+"""A released model: half precision, no paths, a digest that fits; and what happens when it does not."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from train.checkpoint import Checkpoint, CheckpointError, load_model, save_checkpoint
+from train.release import check_digest, digest_file, release, without_paths
+from train.unet import UNet
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = {
+    "lr": 0.003,
+    "save_dir": "/home/somebody/models",
+    "generator": "ab12",
+    "shards": {"data_dir": "/home/somebody/spider", "split": "/home/somebody/split.json", "seed": 42},
+}
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    network = UNet(num_classes=4)
+    path = tmp_path / "best.pth"
+    save_checkpoint(
+        path,
+        Checkpoint(
+            state_dict=network.state_dict(),
+            architecture=network.architecture,
+            model="A",
+            config=json.dumps(CONFIG),
+            step=7,
+            validation_dice=0.5,
+            spacing_mm=1.0,
+        ),
+    )
+    return path
+
+
+def test_the_copy_is_small_and_answers_the_same(source: Path, tmp_path: Path) -> None:
+    target = tmp_path / "models" / "released.pth"
+    release(source, target)
+    assert target.stat().st_size < 0.6 * source.stat().st_size
+    image = torch.rand(2, 1, 64, 48, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        was, now = (load_model(path)(image).softmax(1) for path in (source, target))
+    assert now.dtype == torch.float32
+    assert (was - now).abs().max() < 0.01
+    assert not torch.equal(was, now)
+
+
+def test_no_path_is_left_and_all_else_stays(source: Path, tmp_path: Path) -> None:
+    packed = release(source, tmp_path / "released.pth")
+    assert "somebody" not in packed.config
+    assert json.loads(packed.config) == {"lr": 0.003, "generator": "ab12", "shards": {"seed": 42}}
+    assert (packed.model, packed.step, packed.spacing_mm) == ("A", 7, 1.0)
+    assert b"somebody" not in (tmp_path / "released.pth").read_bytes()
+
+
+def test_the_digest_fits_until_a_byte_changes(source: Path, tmp_path: Path) -> None:
+    target = tmp_path / "released.pth"
+    release(source, target)
+    check_digest(target)
+    data = bytearray(target.read_bytes())
+    data[len(data) // 2] ^= 1
+    target.write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"released\.pth: SHA-256 is"):
+        check_digest(target)
+    digest_file(target).unlink()
+    with pytest.raises(CheckpointError, match="no released model"):
+        check_digest(target)
+
+
+def test_a_configuration_without_paths_is_left_alone() -> None:
+    assert json.loads(without_paths('{"a": [1, 2], "b": {"c": null}}')) == {"a": [1, 2], "b": {"c": None}}
+
+
+def test_the_command_says_what_it_wrote(source: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "train/release.py", str(source), str(tmp_path / "released.pth")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "wrote" in done.stdout
+    bad = subprocess.run(
+        [*command[:2], str(tmp_path / "none.pth"), command[3]], cwd=ROOT, capture_output=True, text=True
+    )
+    assert bad.returncode == 1
+    assert "none.pth: no such checkpoint" in bad.stderr

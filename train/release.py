@@ -1,0 +1,99 @@
+"""Pack a trained model for others: half-precision weights, no paths, the digest of the file beside it.
+
+    python train/release.py models/saved/model_a_synthetic_best.pth models/pretrained/NAME.pth
+
+Weights of a network that has normalisation after every convolution lose nothing that shows when they are
+rounded to half precision; the file is a checkpoint as any other and is read back in single precision.
+"""
+
+import hashlib
+import json
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from shards.atomic import write_text
+from shards.command import run_command
+from train.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Arguments:
+    """Pack a trained model for others."""
+
+    source: Annotated[Path, tyro.conf.Positional]
+    """The checkpoint that the trainer saved."""
+    target: Annotated[Path, tyro.conf.Positional]
+    """The file to write; its SHA-256 goes beside it, with .sha256 after its name."""
+
+
+def digest_file(path: Path) -> Path:
+    """Where the digest of a released file lies."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def check_digest(path: Path) -> None:
+    """Compare a released file with the digest beside it.
+
+    Raises:
+        CheckpointError: one of the two files is missing, or they do not fit.
+    """
+    try:
+        wanted = digest_file(path).read_text(encoding="ascii").split()[0]
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except (OSError, IndexError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path}: no released model with its digest ({error})") from error
+    if found != wanted:
+        raise CheckpointError(f"{path}: SHA-256 is {found}, but {digest_file(path).name} says {wanted}")
+
+
+def without_paths(config: str) -> str:
+    """A stored configuration without its paths: they say nothing elsewhere."""
+
+    def cleaned(value: object) -> object:
+        if isinstance(value, dict):
+            return {name: cleaned(item) for name, item in value.items() if not _is_place(name)}
+        return value
+
+    return json.dumps(cleaned(json.loads(config)))
+
+
+def _is_place(name: str) -> bool:
+    return name.endswith("_dir") or name in ("split", "place", "host")
+
+
+def release(source: Path, target: Path) -> Checkpoint:
+    """Write the half-precision copy of a checkpoint and its digest; the copy.
+
+    Raises:
+        CheckpointError: the source is no checkpoint.
+        OSError: the target cannot be written.
+    """
+    checkpoint = load_checkpoint(source)
+    packed = replace(
+        checkpoint,
+        state_dict={name: value.half() for name, value in checkpoint.state_dict.items()},
+        config=without_paths(checkpoint.config),
+    )
+    save_checkpoint(target, packed)
+    digest = hashlib.sha256(target.read_bytes()).hexdigest()
+    write_text(digest_file(target), f"{digest}  {target.name}\n")
+    return packed
+
+
+def main() -> int:
+    """Parse the command line, pack; the exit status."""
+    return run_command(_main)
+
+
+def _main() -> None:
+    arguments = tyro.cli(Arguments, description=__doc__)
+    release(arguments.source, arguments.target)
+    print(f"wrote {arguments.target}, {arguments.target.stat().st_size / 1e6:.1f} MB, and its digest")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
