@@ -15,18 +15,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from eval.fact_tables import model_table, set_table
+from eval.comparison_tables import gap_table, headline_table, primary_table, shift_table
+from eval.fact_tables import generators, model_table, set_table
 from eval.findings import CONTINUUM, CORRUPTIONS, PHYSICAL, RESOLUTIONS, Findings, set_name
-from eval.score_tables import (
-    class_table,
-    gap_table,
-    headline_table,
-    instance_table,
-    shift_table,
-    structure_table,
-    worst_table,
-)
-from eval.study_tables import calibration_table, study_table
+from eval.score_tables import class_table, instance_table, structure_table, worst_table
+from eval.study_tables import calibration_table, corruption_table, study_table
 from eval.tables import Table, to_markdown
 from shards.atomic import write_text
 
@@ -36,11 +29,13 @@ END = "<!-- /table -->"
 DIGEST = 12
 TABLES: dict[str, Callable[[Findings], Table]] = {
     "headline": headline_table,
+    "primary": primary_table,
     "gap": gap_table,
     "shift": shift_table,
     "structures": structure_table,
     "classes": class_table,
     "instances": instance_table,
+    "corruption": corruption_table,
     "calibration": calibration_table,
     "worst": worst_table,
     "models": model_table,
@@ -149,7 +144,8 @@ def _source(findings: Findings) -> str:
         for name, facts in outcome["sets"].items()
     )
     smoke = "Smoke figures from the phantom. " if findings.phantom else ""
-    return f"*{smoke}Made {outcome['made']} by `make eval`. Checkpoints: {models}. Sets: {sets}.*"
+    made = f"{smoke}Made {outcome['made']} by `make eval`. Checkpoints: {models}. Sets: {sets}."
+    return f"*{' '.join(filter(None, (made, generators(findings))))}*"
 
 
 def _digest(facts: Mapping[str, Any], key: str) -> str:

@@ -68,6 +68,11 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def is_file_of(path: Path, sha256: str) -> bool:
+    """Whether a file is there and is the one that was written, and not another one under its name."""
+    return path.is_file() and file_digest(path) == sha256
+
+
 @cache
 def code_version(*modules: str) -> str:
     """Digest of modules, of all that they import from the project, and of the versions of what they use."""
@@ -91,12 +96,34 @@ def modules_behind(names: tuple[str, ...]) -> set[str]:
         if name in found or path is None:
             continue
         found.add(name)
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.module:
-                waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            elif isinstance(node, ast.Import):
-                waiting += [alias.name for alias in node.names]
+        waiting += _imported(path)
     return found
+
+
+@cache
+def _imported(path: Path) -> tuple[str, ...]:
+    """What a source may import, wherever in it the statement stands."""
+    names: list[str] = []
+    # Imports are statements: expressions, most of a tree, need not be looked into.
+    waiting: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        waiting += [
+            child
+            for block in ("body", "orelse", "finalbody", "handlers", "cases")
+            for child in _block(node, block)
+        ]
+    return tuple(names)
+
+
+def _block(node: ast.AST, name: str) -> list[ast.AST]:
+    """Statements below a node; the body of a lambda is an expression and no list."""
+    found = getattr(node, name, [])
+    return found if isinstance(found, list) else []
 
 
 def _source(module: str) -> Path | None:

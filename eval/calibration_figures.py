@@ -5,22 +5,12 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from eval.figures import EDGE, MODEL_COLOURS, MODEL_MARKERS, head, legend, model_handles, plain, save
-from eval.findings import OVERALL, Findings, set_name
-from eval.reliability import Reliability, pooled_reliability
+from eval.figures import EDGE, MODEL_MARKERS, head, legend, model_handles, plain, save
+from eval.findings import MODEL_COLOURS, Findings, set_name
+from eval.reliability import calibration_places, entropies, entropy_places, reliability
 
 FEWEST_PIXELS = 100
 """Pixels of a bin below which its accuracy is noise and is not drawn."""
-
-
-def calibration_places(findings: Findings) -> list[str]:
-    """The sets on which confidences were counted."""
-    return [p for p in findings.sets if any(_reliability(findings, m, p) for m in findings.models)]
-
-
-def entropy_places(findings: Findings) -> list[str]:
-    """The sets on which entropies were measured."""
-    return [p for p in findings.sets if any(_entropies(findings, m, p)[0] for m in findings.models)]
 
 
 def calibration_figure(findings: Findings, path: Path) -> None:
@@ -32,7 +22,7 @@ def calibration_figure(findings: Findings, path: Path) -> None:
         upper.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle=":")
         lines = []
         for model in findings.models:
-            found = _reliability(findings, model, place)
+            found = reliability(findings, model, place)
             if found is None:
                 continue
             enough = found.counts >= FEWEST_PIXELS
@@ -75,7 +65,7 @@ def entropy_figure(findings: Findings, path: Path) -> None:
     for place, axes in zip(places, panels, strict=True):
         for model in findings.models:
             axes.plot(
-                *_entropies(findings, model, place),
+                *entropies(findings, model, place),
                 MODEL_MARKERS[model],
                 color=MODEL_COLOURS[model],
                 markersize=5,
@@ -93,17 +83,3 @@ def entropy_figure(findings: Findings, path: Path) -> None:
         handle.set_linestyle("none")
     legend(figure, handles)
     save(figure, path)
-
-
-def _reliability(findings: Findings, model: str, place: str) -> Reliability | None:
-    measurement = findings.plain(model, place)
-    return None if measurement is None else pooled_reliability(measurement)
-
-
-def _entropies(findings: Findings, model: str, place: str) -> tuple[list[float], list[float]]:
-    measurement = findings.plain(model, place)
-    if measurement is None:
-        return [], []
-    entropy, dice = measurement.scalar("entropy"), measurement.values(OVERALL)
-    common = sorted(entropy.keys() & dice.keys())
-    return [entropy[patient] for patient in common], [dice[patient] for patient in common]

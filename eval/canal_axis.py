@@ -12,7 +12,8 @@ TANGENT_MM = 30.0
 EXTENSION_MM = 200.0
 STEP_MM = 1.0
 MIN_LENGTH_MM = 40.0
-ROWS_AT_ONCE = 32
+PIXELS_AT_ONCE = 1024
+ROUNDING_MM = 0.001
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,33 +30,51 @@ class CanalAxis:
     directions: np.ndarray
     along_mm: np.ndarray
 
-    def coordinates(self, shape: tuple[int, int], spacing_mm: tuple[float, float]) -> np.ndarray:
-        """Where every pixel lies with respect to the canal.
+    def coordinates(
+        self, shape: tuple[int, int], spacing_mm: tuple[float, float], where: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Where pixels lie with respect to the canal.
 
         Args:
             shape: rows and columns of the plane.
             spacing_mm: size of a pixel along rows and columns.
+            where: the pixels that are asked for, bool ``(H, W)``; all by default.
 
         Returns:
             float32 ``(2, H, W)``: mm along the canal from its lower end upward, and mm behind (positive,
-            posterior) or before (negative, anterior) its centre line.
+            posterior) or before (negative, anterior) its centre line; nan where it was not asked for.
         """
-        height, width = shape
-        result = np.empty((2, height, width), dtype=np.float32)
-        columns = np.arange(width) * spacing_mm[1]
-        for start in range(0, height, ROWS_AT_ONCE):
-            rows = np.arange(start, min(start + ROWS_AT_ONCE, height)) * spacing_mm[0]
-            row_part = (rows[:, None] - self.points_mm[:, 0]) ** 2
-            column_part = (columns[:, None] - self.points_mm[:, 1]) ** 2
-            nearest = (row_part[:, None] + column_part[None]).argmin(axis=-1)
+        result = np.full((2, *shape), np.nan, dtype=np.float32)
+        rows, columns = np.nonzero(np.ones(shape, dtype=bool) if where is None else where)
+        for start in range(0, len(rows), PIXELS_AT_ONCE):
+            part = slice(start, start + PIXELS_AT_ONCE)
+            pixels = np.stack((rows[part] * spacing_mm[0], columns[part] * spacing_mm[1]), axis=1)
+            nearest = self._nearest(pixels)
             tangent = self.directions[nearest]
-            offset = np.stack(np.broadcast_arrays(rows[:, None], columns), axis=-1) - self.points_mm[nearest]
+            offset = pixels - self.points_mm[nearest]
             beyond = (offset * tangent).sum(axis=-1)
-            result[0, start : start + len(rows)] = self.along_mm[nearest] + beyond
+            result[0, rows[part], columns[part]] = self.along_mm[nearest] + beyond
             # The tangent points upward (row < 0), so the posterior normal is (column, -row) of it.
-            behind = offset[..., 0] * tangent[..., 1] - offset[..., 1] * tangent[..., 0]
-            result[1, start : start + len(rows)] = behind
+            behind = offset[:, 0] * tangent[:, 1] - offset[:, 1] * tangent[:, 0]
+            result[1, rows[part], columns[part]] = behind
         return result
+
+    def _nearest(self, pixels: np.ndarray) -> np.ndarray:
+        """Index of the point of the line that is nearest to every pixel, in mm, float64 ``(K, 2)``.
+
+        A point that is further from the middle of the pixels than its nearest one by more than twice their
+        radius is nearest to none of them; the others are tried one by one.
+        """
+        middle = (pixels.min(axis=0) + pixels.max(axis=0)) / 2
+        radius = np.linalg.norm(pixels - middle, axis=1).max()
+        from_middle = np.linalg.norm(self.points_mm - middle, axis=1)
+        near = np.flatnonzero(from_middle <= from_middle.min() + 2 * radius + ROUNDING_MM)
+        parts = []
+        for axis in (0, 1):
+            places, back = np.unique(pixels[:, axis], return_inverse=True)
+            parts.append(((places[:, None] - self.points_mm[near, axis]) ** 2)[back])
+        nearest: np.ndarray = near[(parts[0] + parts[1]).argmin(axis=1)]
+        return nearest
 
 
 def canal_axis(canal: np.ndarray, spacing_mm: tuple[float, float]) -> CanalAxis | None:

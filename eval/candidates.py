@@ -11,7 +11,7 @@ import torch
 from eval.cache import file_digest
 from eval.options import EvaluationOptions
 from eval.outcome import ModelFacts
-from train.checkpoint import CheckpointError, TrainedUNet, load_model
+from train.checkpoint import Checkpoint, CheckpointError, TrainedUNet, load_model
 from train.options import FILE_STEMS, ModelName
 
 
@@ -101,7 +101,14 @@ def _facts(path: Path, model: TrainedUNet) -> ModelFacts:
         validation_dice=checkpoint.validation_dice,
         minutes=_minutes(path.with_name(path.name.replace("_best.pth", "_log.csv"))),
         spacing_mm=checkpoint.spacing_mm,
+        generator_hash=_generator_hash(checkpoint),
     )
+
+
+def _generator_hash(checkpoint: Checkpoint) -> str | None:
+    """Hash of the generator that made the images; None where they are real, or nothing is told."""
+    told = json.loads(checkpoint.config).get("generator")
+    return str(told) if told and checkpoint.model == "A" else None
 
 
 def _minutes(log: Path) -> float | None:

@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 
 from eval.figures import (
     EDGE,
-    MODEL_COLOURS,
     MODEL_LINES,
     MODEL_MARKERS,
     head,
@@ -23,6 +22,7 @@ from eval.findings import (
     IN_PLANE,
     LEVELS,
     MEASURES,
+    MODEL_COLOURS,
     OVERALL,
     PHYSICAL,
     RESOLUTIONS,

@@ -12,11 +12,12 @@ from eval.batches import SliceBatches
 from eval.figures import DPI, Overlay, overlay_figure
 from eval.gallery import contrast, gallery
 from eval.metrics import STRUCTURE_SCHEME, group_structures
-from eval.sheets import PHANTOM, coloured, contact_sheet, phantom_maps
+from eval.sheets import PHANTOM, contact_sheet, phantom_maps
 from gen import SpineSynthGenerator, label_scheme
 from gen.anatomy import IGNORE, STRUCTURES
 from gen.presets import PRESETS
 from shards.atomic import atomic_path
+from shards.contact_sheet import coloured
 from shards.sets import ensure_sets
 from train.checkpoint import load_model
 from train.distributed import join_ranks
@@ -33,7 +34,7 @@ COLUMNS = 5
 def synth(output_dir: Path) -> list[Path]:
     """Label maps, and what every preset makes of them."""
     maps = phantom_maps(COLUMNS)
-    rows = [("label map", [coloured(codes) for codes in maps])]
+    rows = [("label map", [coloured(codes.numpy()) for codes in maps])]
     for place, name in enumerate(PRESETS):
         generator = SpineSynthGenerator(name, labels="dense")
         indices = range(place * COLUMNS, (place + 1) * COLUMNS)

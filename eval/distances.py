@@ -29,7 +29,6 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
-from monai.metrics.utils import get_mask_edges, get_surface_distance
 
 HD_PERCENTILE = 95.0
 NSD_TOLERANCES_MM = (1.0, 2.0)
@@ -91,6 +90,9 @@ def border_distances(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Spac
     Raises:
         ValueError: the masks are not two bool slices of one shape, or the spacing is not positive.
     """
+    # MONAI takes a second to load: only what measures needs it.
+    from monai.metrics.utils import get_mask_edges, get_surface_distance
+
     if prediction.shape != truth.shape or prediction.ndim != 2:
         raise ValueError(f"prediction {prediction.shape} and truth {truth.shape} must be slices of one shape")
     if prediction.dtype != np.bool_ or truth.dtype != np.bool_:

@@ -22,11 +22,11 @@ from eval.findings import SYNTHETIC, set_name
 from eval.measure import measure
 from eval.metrics import AGGREGATION, DISTANCE_AGGREGATION
 from eval.options import EvaluationOptions
-from eval.outcome import Measurement, Outcome, SetFacts
-from eval.overlays import draw_overlays
+from eval.outcome import Measurement, Outcome, SetFacts, write_outcome
 from eval.report import write_report
 from eval.study import Condition, conditions
 from eval.validation_sets import open_sets
+from eval.worst_cases import draw_cases
 from gen.device import pick_device
 from shards.manifest import digest_of
 from shards.provenance import made_with
@@ -62,14 +62,17 @@ def evaluate(options: EvaluationOptions, say: Say = print) -> list[Path]:
         for loaded in measured:
             candidate.refuse_patients(loaded.patients)
             candidate.refuse_spacing(loaded.spacing_mm)
-    chosen, without = conditions(options, sets, maps)
-    for study, reason in without.items():
+    wanted = conditions(options, sets, maps)
+    chosen = wanted.conditions
+    for study, reason in wanted.left_out.items():
         say(f"study {study} is left out: {reason}")
+    for study, what in wanted.dropped.items():
+        say(f"study {study} is not measured at {what}")
     if not chosen:
-        raise EvaluationError(f"nothing to measure: {'; '.join(without.values())}")
+        raise EvaluationError(f"nothing to measure: {'; '.join(wanted.left_out.values())}")
     cache = Cache(options.output_dir / "cache", fresh=options.fresh)
     measurements, cached = _measure(candidates, chosen, cache, options, device, measured[0].spacing_mm, say)
-    overlays = draw_overlays(
+    overlays = draw_cases(
         candidates,
         chosen,
         sets,
@@ -92,7 +95,8 @@ def evaluate(options: EvaluationOptions, say: Say = print) -> list[Path]:
         compare=options.model == "compare",
         models={candidate.name: candidate.facts for candidate in candidates},
         missing=dict(missing),
-        left_out=left_out | without,
+        left_out=left_out | wanted.left_out,
+        dropped=wanted.dropped,
         sets=facts,
         physical={f"{number}.0": name for number, name in enumerate(PROTOCOLS)},
         aggregation=f"{AGGREGATION}; {DISTANCE_AGGREGATION}",
@@ -100,7 +104,7 @@ def evaluate(options: EvaluationOptions, say: Say = print) -> list[Path]:
         overlays=overlays,
     )
     told = outcome.to_json()
-    written = [outcome.write(options.output_dir), *write_report(told, options.output_dir)]
+    written = [write_outcome(told, options.output_dir), *write_report(told, options.output_dir, cache)]
     if options.refresh_analysis is not None:
         for line in refresh(options.refresh_analysis, told):
             say(line)
@@ -139,7 +143,6 @@ def _measure(
                 device,
                 spacing_mm=spacing_mm,
                 progress=bar.update,
-                volumes=condition.volumes,
             )
             cache.keep(keys[place], known[name])
     measurements = [

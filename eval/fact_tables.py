@@ -3,12 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
-from eval.findings import Findings, model_name, set_name
+from eval.findings import SYNTHETIC, Findings, model_name, set_name
 from eval.tables import NOT_DEFINED, Table
 
 DIGEST = 64
 SHOWN = 12
 """Characters of a digest in a table; the whole one stands in ``outcome.json``."""
+OTHER_GENERATOR = "Warning: these are not the same; what is rendered is not what A learned from."
+UNTOLD = (
+    'Unknown: the checkpoint does not tell. If the trainer wrote a configuration beside it ("_config.json"), '
+    'that holds it as "generator"; else the model has to be trained again.'
+)
 
 
 def model_table(findings: Findings) -> Table:
@@ -44,6 +49,33 @@ def configuration_table(findings: Findings) -> Table:
         words=True,
         folded=True,
     )
+
+
+def generators(findings: Findings) -> str:
+    """Which generator A learned from and which one rendered the sets, with a warning where they differ.
+
+    A generator goes by the hash of its configuration. Empty where neither A nor a rendered set is there.
+    """
+    models, sets = findings.outcome.get("models", {}), findings.outcome.get("sets", {})
+    parts, hashes = [], set()
+    if "A" in models:
+        learned = models["A"].get("generator_hash")
+        hashes.add(learned)
+        parts.append(f"A learned from {_short(learned)}")
+    if SYNTHETIC in sets:
+        rendered = sets[SYNTHETIC].get("generator_hash")
+        hashes.add(rendered)
+        parts.append(f"the set {set_name(SYNTHETIC)} was rendered by {_short(rendered)}")
+    if not parts:
+        return ""
+    text = f"Generators, by the hash of their configuration: {', '.join(parts)}."
+    if None in hashes:
+        text += f" {UNTOLD}"
+    return f"{text} {OTHER_GENERATOR}" if len(hashes - {None}) > 1 else text
+
+
+def _short(digest: str | None) -> str:
+    return "an unknown one" if digest is None else digest[:SHOWN]
 
 
 def _facts(name: str, title: str, by_column: Mapping[str, Mapping[str, Any]]) -> Table:

@@ -19,13 +19,11 @@ from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from eval.findings import model_name
+from eval.findings import MODEL_COLOURS, model_name
 from gen.anatomy import STRUCTURE_COLOURS, STRUCTURES
 from shards.atomic import atomic_path
 
 DPI = 160
-# Tol's "muted" scheme: told apart by all kinds of colour vision, and by lightness.
-MODEL_COLOURS = {"A": "#882255", "B": "#88CCEE"}
 MODEL_MARKERS = {"A": "o", "B": "s"}
 MODEL_LINES = {"A": "-", "B": "--"}
 EDGE = "#333333"

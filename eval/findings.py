@@ -18,8 +18,10 @@ FORMAT = 1
 """Of ``outcome.json``; one of another number is not read."""
 MEASURES = (OVERALL, *STRUCTURES)
 MODEL_NAMES = {"A": "A (synthetic only)", "B": "B (real T1)"}
-SYNTHETIC, T1 = "synthetic", "t1"
-SET_NAMES = {SYNTHETIC: "synthetic", T1: "T1", "t2": "T2", "t2_SPACE": "T2 SPACE"}
+MODEL_COLOURS = {"A": "#882255", "B": "#88CCEE"}
+"""Of Tol's "muted" scheme: told apart by all kinds of colour vision, and by lightness."""
+SYNTHETIC, T1, T2 = "synthetic", "t1", "t2"
+SET_NAMES = {SYNTHETIC: "synthetic", T1: "T1", T2: "T2", "t2_SPACE": "T2 SPACE"}
 CONTRAST = "contrast"
 IN_PLANE, THROUGH_PLANE = "resolution_in_plane", "resolution_through_plane"
 RESOLUTIONS = {IN_PLANE: "In-plane", THROUGH_PLANE: "Through-plane"}

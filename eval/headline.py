@@ -1,13 +1,15 @@
 """The answer in a few sentences, made from the numbers alone."""
 
+from collections.abc import Mapping
+
 from eval.findings import OVERALL, T1, Findings, model_name, set_name
-from eval.intervals import Interval
-from eval.paired import Pair, gap, shift
+from eval.intervals import SIGNIFICANT, Interval
+from eval.paired import Pair, gap, shift, shift_difference
+from eval.primary import GAPS, SHIFTS, Primary, primary_comparisons
 from eval.tables import probability, score, signed
 
 TOO_POOR = 0.4
 """Overall Dice below which a difference says little."""
-SIGNIFICANT = 0.05
 UNSEEN = {
     "t1": "the contrast that B learned from",
     "t2": "a contrast of which neither model saw a real image",
@@ -21,7 +23,8 @@ MEANING = (
 
 def answer(findings: Findings) -> list[str]:
     """What A and B do on each real set, the gap between them, and what the change of contrast costs each."""
-    sentences = [sentence for place in findings.real_sets for sentence in _on_set(findings, place)]
+    primary = primary_comparisons(findings)
+    sentences = [s for place in findings.real_sets for s in _on_set(findings, place, primary)]
     for place in findings.real_sets:
         changes = {model: shift(findings, model, place) for model in findings.models if place != T1}
         parts = [
@@ -34,15 +37,21 @@ def answer(findings: Findings) -> list[str]:
                 f"From T1 to {set_name(place)}, on the patients that have both, the overall Dice changes for "
                 f"{' and for '.join(parts)}."
             )
+        between = shift_difference(findings, place)
+        if between is not None:
+            named = primary.get(SHIFTS.get(place, ""))
+            verdict = _verdict(between, "A keeps more", "B keeps more", named)
+            sentences.append(f"The change of A minus that of B, patient by patient, is {verdict}.")
     return sentences
 
 
-def _on_set(findings: Findings, place: str) -> list[str]:
+def _on_set(findings: Findings, place: str, primary: Mapping[str, Primary]) -> list[str]:
     where = f"On {set_name(place)}, {UNSEEN.get(place, 'a set of its own')},"
     pair = gap(findings, place)
     if pair is not None:
+        verdict = _verdict(pair, "A is ahead", "B is ahead", primary.get(GAPS.get(place, "")))
         return [
-            f"{where} A reaches {_interval(pair.first)} and B {_interval(pair.second)}: {_verdict(pair)}."
+            f"{where} A reaches {_interval(pair.first)} and B {_interval(pair.second)}: A − B is {verdict}."
             + _too_poor(pair)
         ]
     found = [(m, findings.plain(m, place)) for m in findings.models]
@@ -54,21 +63,28 @@ def _on_set(findings: Findings, place: str) -> list[str]:
     ]
 
 
-def _verdict(pair: Pair) -> str:
+def _verdict(pair: Pair, if_positive: str, if_negative: str, primary: Primary | None) -> str:
+    """The difference with interval and test, and in words what it shows.
+
+    Args:
+        pair: what is compared.
+        if_positive: what the difference means where it is above 0.
+        if_negative: where it is below.
+        primary: the same as a primary comparison; None where it is exploratory.
+    """
     difference, p = pair.difference, pair.paired.p
-    numbers = (
-        f"A − B is {signed(difference.mean)} {_bracket(difference)} over {difference.n} patients, "
-        f"paired test p {_equals(probability(p))}"
-    )
-    if difference.low > 0:
-        verdict = "A is ahead"
-    elif difference.high < 0:
-        verdict = "B is ahead"
-    else:
-        verdict = "the interval does not tell them apart"
-    if verdict.endswith("ahead") and not p < SIGNIFICANT:
-        verdict += " by the interval, but the test does not confirm it"
-    return f"{numbers}; {verdict}"
+    numbers = f"{signed(difference.mean)} {_bracket(difference)} over {difference.n} patients"
+    kind = "exploratory" if primary is None else f"after correction {probability(primary.corrected)}"
+    numbers += f", paired test p {_equals(probability(p))}, {kind}"
+    if not (difference.low > 0 or difference.high < 0):
+        return f"{numbers}; the interval does not tell them apart"
+    verdict = if_positive if difference.low > 0 else if_negative
+    if primary is None or primary.corrected < SIGNIFICANT:
+        return f"{numbers}; {verdict}" + ("" if p < SIGNIFICANT else ", by the interval alone")
+    why = "the corrected test does not confirm it"
+    if primary.least >= SIGNIFICANT:
+        why = f"so few patients cannot take the corrected test below {score(primary.least)}"
+    return f"{numbers}; {verdict} by the interval, but {why}"
 
 
 def _too_poor(pair: Pair) -> str:

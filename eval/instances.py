@@ -6,9 +6,8 @@
 - *Prediction*: of a 14-class model all pixels of one vertebra class; of a 4-class model what ``eval.ranks``
   makes of its vertebrae: connected regions of every slice, cut at the discs along the canal and counted from
   the lowest. Pixels that are not annotated are background before that.
-- *Volume or slice*: the slices of a patient are one volume, on which ranks are counted and vertebrae matched
-  as a whole (``volume=True``), or pictures of their own, such as renders of different deformations, of which
-  each is counted by itself and the counts are added (``volume=False``).
+- *Volume*: the slices of one series, on which ranks are counted and vertebrae matched as a whole. Renders of
+  different deformations are volumes of one slice; counts of several volumes are added.
 - *Litter*: vertebrae of less than 25 mm2, in truth or prediction, are none: as in ``eval.segment``.
 - *Matched* one to one by overlap, whatever the ranks (Hungarian algorithm): so that most are found, and among
   such matchings the sum of Dice is largest. A vertebra of the truth is *found* where Dice with its partner is
@@ -36,7 +35,7 @@ NAMED_RANKS = len(RANK_NAMES)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InstanceCounts:
-    """Vertebrae of one volume or slice, or sums over them.
+    """Vertebrae of one volume, or sums over several.
 
     Attributes:
         truth: vertebrae of the truth.
@@ -82,29 +81,21 @@ def count_instances(
     codes: np.ndarray,
     scheme: LabelScheme,
     spacing_mm: tuple[float, float],
-    *,
-    volume: bool = True,
 ) -> InstanceCounts:
-    """Vertebrae of a patient's slices, found and not.
+    """Vertebrae of a volume, found and not.
 
     Args:
         classes: the model's answer in ``scheme``, uint8 ``(Z, H, W)``.
         codes: dense codes of the truth, uint8, the same shape.
         scheme: what the classes mean.
         spacing_mm: size of a pixel along rows and columns.
-        volume: whether the slices are one volume.
 
     Raises:
         ValueError: the shapes differ.
     """
     if classes.shape != codes.shape or classes.ndim != 3:
         raise ValueError(f"answer {classes.shape} and truth {codes.shape} must be slices of one shape")
-    if volume:
-        return match_ranks(vertebra_ranks(classes, codes, scheme, spacing_mm), codes, spacing_mm)
-    total = InstanceCounts()
-    for answer, truth in zip(classes[:, None], codes[:, None], strict=True):
-        total += match_ranks(vertebra_ranks(answer, truth, scheme, spacing_mm), truth, spacing_mm)
-    return total
+    return match_ranks(vertebra_ranks(classes, codes, scheme, spacing_mm), codes, spacing_mm)
 
 
 def vertebra_ranks(

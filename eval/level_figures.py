@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from eval.figures import EDGE, MODEL_COLOURS, MODEL_MARKERS, head, legend, model_handles, plain, save
-from eval.findings import MEASURES, OVERALL, SYNTHETIC, Findings, set_name
+from eval.figures import EDGE, MODEL_MARKERS, head, legend, model_handles, plain, save
+from eval.findings import MEASURES, MODEL_COLOURS, OVERALL, SYNTHETIC, Findings, set_name
 from eval.paired import gap
 from eval.tables import probability
 

@@ -19,7 +19,7 @@ from shards.command import run_command
 
 def main() -> int:
     """Parse the command line, evaluate; the exit status."""
-    return run_command(_evaluate)
+    return run_command(_evaluate, less_memory="a lower --batch-size, or --device cpu")
 
 
 def _evaluate() -> None:

@@ -16,12 +16,14 @@ from torch import Tensor, nn
 from eval.benchmark import without_nan
 from eval.calibration import confidence_bins, entropy_sums, expected_calibration_error
 from eval.distances import NSD_TOLERANCES_MM, PatientDistances, Spacing, border_distances
-from eval.instances import count_instances
+from eval.instances import InstanceCounts, count_instances
 from eval.metrics import STRUCTURE_SCHEME, PatientTally, group_structures
 from gen.anatomy import IGNORE, STRUCTURES, LabelScheme, label_scheme
 
 Change = Callable[[Tensor], Tensor]
 Progress = Callable[[int], Any]
+_Volumes = dict[str, list[tuple[np.ndarray, np.ndarray]]]
+"""Answers and dense codes, ``(H, W)`` each, of the slices of every volume."""
 
 
 class MeasureError(ValueError):
@@ -31,25 +33,24 @@ class MeasureError(ValueError):
 @torch.inference_mode()
 def measure(
     model: nn.Module,
-    batches: Iterable[tuple[Tensor, Tensor, Sequence[str]]],
+    batches: Iterable[tuple[Tensor, Tensor, Sequence[str], Sequence[str]]],
     device: torch.device | str,
     *,
     change: Change | None = None,
     spacing_mm: float | Spacing,
     progress: Progress | None = None,
-    volumes: bool = True,
 ) -> dict[str, dict[str, Any]]:
     """Measure a model on slices, patient by patient.
 
     Args:
         model: ``(B, 1, H, W)`` float image in [0, 1] to logits ``(B, K, H, W)``, K one of the label schemes.
-        batches: ``(image (B, 1, H, W) float, dense codes (B, H, W) uint8, patients of length B)``.
+        batches: ``(image (B, 1, H, W) float, dense codes (B, H, W) uint8, patients, volumes)``, the last two
+            of length B: whose each slice is, and the volume that it belongs to. Vertebrae are ranked and
+            counted volume by volume: two series of a patient are two volumes, a render is one of its own.
         device: where the model lives and runs; distances and instances are always counted on the CPU.
         change: degrades the image before the model sees it, keeping its shape; the truth stays as it is.
         spacing_mm: size of a pixel of the slices, or along rows and columns.
         progress: called with the number of slices after every batch.
-        volumes: whether the slices of a patient are of one volume, so that vertebrae are counted on all of
-            them together; False for renders, each of which is a picture of its own.
 
     Returns:
         By patient, sorted; JSON-able, None where a value is not defined::
@@ -61,8 +62,9 @@ def measure(
              "ece", "ece_bins": 15 x [pixels, sum of confidences, right pixels],
              "entropy", "slices"}
 
-        ``one_sided_slices`` are the slices in which only truth or only prediction has the structure: their
-        borders stand in HD95 and ASSD with the diagonal of the slice.
+        The counts of ``instances`` are sums over the patient's volumes, and its Dice is the mean over the
+        vertebrae of all of them. ``one_sided_slices`` are the slices in which only truth or only prediction
+        has the structure: their borders stand in HD95 and ASSD with the diagonal of the slice.
 
     Raises:
         MeasureError: no batch came; labels and images do not fit; the model answers other shapes, or
@@ -74,23 +76,24 @@ def measure(
     was_training = model.training
     model.eval()
     try:
-        for image, codes, patients in batches:
-            if not len(codes) == len(image) == len(patients):
+        for image, codes, patients, volumes in batches:
+            if not len(codes) == len(image) == len(patients) == len(volumes):
                 raise MeasureError(
-                    f"{len(image)} images, {len(codes)} label maps and {len(patients)} patients in one batch"
+                    f"{len(image)} images, {len(codes)} label maps, {len(patients)} patients and "
+                    f"{len(volumes)} volumes in one batch"
                 )
             image, codes = image.to(device), codes.to(device)
             logits = model(image if change is None else change(image))
             _check(logits, codes, patients)
             tally = tally or _Tally(label_scheme(logits.shape[1]), spacing)
-            tally.add(logits, codes, patients)
+            tally.add(logits, codes, patients, volumes)
             if progress is not None:
                 progress(len(patients))
     finally:
         model.train(was_training)
     if tally is None:
         raise MeasureError("no slices to measure")
-    return tally.records(volumes)
+    return tally.records()
 
 
 def _check(logits: Tensor, codes: Tensor, patients: Sequence[str]) -> None:
@@ -114,9 +117,9 @@ class _Tally:
         self._one_sided: dict[tuple[str, str], int] = defaultdict(int)
         self._bins: dict[str, Tensor] = {}
         self._entropy: dict[str, Tensor] = {}
-        self._maps: dict[str, list[tuple[np.ndarray, np.ndarray]]] = defaultdict(list)
+        self._maps: dict[str, _Volumes] = defaultdict(lambda: defaultdict(list))
 
-    def add(self, logits: Tensor, codes: Tensor, patients: Sequence[str]) -> None:
+    def add(self, logits: Tensor, codes: Tensor, patients: Sequence[str], volumes: Sequence[str]) -> None:
         """Count a batch: logits ``(B, K, H, W)``, dense codes ``(B, H, W)``."""
         probabilities = logits.float().softmax(dim=1)
         answer = logits.argmax(dim=1).to(torch.uint8)
@@ -130,7 +133,7 @@ class _Tally:
         for index, (patient, (classes, dense, predicted, actual)) in enumerate(
             zip(patients, maps, strict=True)
         ):
-            self._maps[patient].append((classes, dense))
+            self._maps[patient][volumes[index]].append((classes, dense))
             self._bins[patient] = self._bins.get(patient, 0) + bins[index]
             self._entropy[patient] = self._entropy.get(patient, 0) + entropies[index]
             self._add_distances(patient, predicted, actual)
@@ -142,14 +145,13 @@ class _Tally:
             self._one_sided[patient, name] += int(masks[0].any() != masks[1].any())
             self._distances.add(patient, name, border_distances(*masks, self._spacing_mm))
 
-    def records(self, volumes: bool) -> dict[str, dict[str, Any]]:
+    def records(self) -> dict[str, dict[str, Any]]:
         """The record of every patient."""
         dices, present = self._structures.per_patient(), self._structures.present()
         classes = self._classes.per_patient()
         records = {}
-        for patient, slices in sorted(self._maps.items()):
-            answers, codes = (np.stack(part) for part in zip(*slices, strict=True))
-            counts = count_instances(answers, codes, self._scheme, self._spacing_mm, volume=volumes)
+        for patient, volumes in sorted(self._maps.items()):
+            counts = self._instances(volumes)
             bins, (entropy, pixels) = self._bins[patient], self._entropy[patient].tolist()
             records[patient] = {
                 "structures": {
@@ -161,10 +163,18 @@ class _Tally:
                 "ece": expected_calibration_error(bins),
                 "ece_bins": bins.tolist(),
                 "entropy": entropy / pixels if pixels else None,
-                "slices": len(slices),
+                "slices": sum(map(len, volumes.values())),
             }
         cleaned: dict[str, dict[str, Any]] = without_nan(records)
         return cleaned
+
+    def _instances(self, volumes: _Volumes) -> InstanceCounts:
+        """The vertebrae of a patient, volume by volume."""
+        total = InstanceCounts()
+        for slices in volumes.values():
+            answers, codes = (np.stack(part) for part in zip(*slices, strict=True))
+            total += count_instances(answers, codes, self._scheme, self._spacing_mm)
+        return total
 
     def _structure(self, patient: str, name: str, dice: float, present: tuple[bool, bool]) -> dict[str, Any]:
         distances = self._distances.pooled(patient, name)

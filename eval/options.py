@@ -101,12 +101,17 @@ class EvaluationOptions:
 
     @property
     def factors(self) -> tuple[float, ...]:
-        """The resolution factors, ascending, each once."""
-        return self._ends(numbers_of("resolution_factors", self.resolution_factors, least=1.0))
+        """The resolution factors to measure, ascending, each once."""
+        return self.ends(self.every_factor)
+
+    @property
+    def every_factor(self) -> tuple[float, ...]:
+        """The resolution factors that were asked for, ascending, each once."""
+        return numbers_of("resolution_factors", self.resolution_factors, least=1.0)
 
     def corruption_levels(self, kind: str) -> tuple[float, ...]:
         """Levels of a kind of corruption, ascending, 0 the first."""
-        return self._ends(self.levels.of(kind))
+        return self.ends(self.levels.of(kind))
 
     @property
     def steps(self) -> int:
@@ -139,7 +144,8 @@ class EvaluationOptions:
             return ("A", "B")
         return (self.model,)
 
-    def _ends(self, values: tuple[float, ...]) -> tuple[float, ...]:
+    def ends(self, values: tuple[float, ...]) -> tuple[float, ...]:
+        """The first and the last of a list where it is to be quick, else the list."""
         return values if not self.quick or len(values) < 2 else (values[0], values[-1])
 
 

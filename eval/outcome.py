@@ -1,6 +1,7 @@
 """What an evaluation found, as ``outcome.json`` holds it: the report is made from it alone."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ class ModelFacts:
         validation_dice: Dice on the set that chose the checkpoint, nan if unknown.
         minutes: minutes of training, None if unknown.
         spacing_mm: pixel size that it was trained at.
+        generator_hash: SHA-256 of the configuration of the generator that a model of synthetic images was
+            trained with; None for one of real images, or where the checkpoint does not say.
     """
 
     checkpoint: str
@@ -35,6 +38,7 @@ class ModelFacts:
     validation_dice: float
     minutes: float | None
     spacing_mm: float
+    generator_hash: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,6 +100,7 @@ class Outcome:
         models: facts by model; those that were missing are not in it.
         missing: model to the reason why it was not evaluated.
         left_out: study or set to the reason why it is not there.
+        dropped: study to the values of it that could not be measured on some set, and why.
         sets: facts by set; those without slices are not in it.
         physical: name of the contrast by value of the study ``physical``.
         aggregation: how the numbers were counted.
@@ -116,6 +121,7 @@ class Outcome:
     sets: dict[str, SetFacts]
     physical: dict[str, str]
     aggregation: str
+    dropped: dict[str, str] = field(default_factory=dict)
     measurements: list[Measurement] = field(default_factory=list)
     overlays: list[dict[str, Any]] = field(default_factory=list)
 
@@ -124,8 +130,17 @@ class Outcome:
         plain: dict[str, Any] = without_nan({"format": FORMAT, **asdict(self)})
         return plain
 
-    def write(self, folder: Path) -> Path:
-        """Write ``outcome.json``, whole or not at all."""
-        path = folder / OUTCOME_FILE
-        write_text(path, json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n")
-        return path
+
+def write_outcome(told: Mapping[str, Any], folder: Path) -> Path:
+    """Write ``outcome.json``, whole or not at all.
+
+    Args:
+        told: what ``Outcome.to_json`` gives.
+        folder: where to.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path = folder / OUTCOME_FILE
+    write_text(path, json.dumps(told, indent=1, allow_nan=False) + "\n")
+    return path

@@ -18,7 +18,7 @@ from shards.command import run_command
 
 def main() -> int:
     """Parse the command line, segment; the exit status: 1 if a scan failed."""
-    return run_command(_predict)
+    return run_command(_predict, less_memory="--device cpu, or fewer programs on the GPU")
 
 
 def _predict() -> None:

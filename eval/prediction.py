@@ -17,7 +17,7 @@ from eval.onnx_export import export_onnx
 from eval.quality import Flag
 from eval.scan_report import write_answer
 from eval.scans import Scan, find_scans
-from eval.segment import MIN_ISLAND_MM2, RankSource, segment
+from eval.segment import MIN_ISLAND_MM2, RankSource, segment_volume
 from eval.tta import PLAIN, TTA_VIEWS
 from gen.device import pick_device
 from shards.spider import UnsuitableError, Volume
@@ -135,7 +135,7 @@ def _predicted(
     started = time.perf_counter()
     try:
         image = volume.result()
-        answer = segment(
+        answer = segment_volume(
             model,
             image,
             spacing_mm=model.checkpoint.spacing_mm,

@@ -114,6 +114,7 @@ def _clipped(rank: int) -> int:
 
 
 def _ruler(structures: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:
+    """Position along the canal and behind it, ``(2, H, W)``, where any slice has a structure."""
     shape = structures.shape[1:]
     axis = canal_axis(structures == CANAL_CLASS, spacing_mm)
     if axis is None:
@@ -121,7 +122,7 @@ def _ruler(structures: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarra
         columns = discs if len(discs) else np.nonzero(structures == VERTEBRA)[2]
         column = np.percentile(columns, 98) if len(columns) else shape[1] / 2
         axis = vertical_axis(float(column) * spacing_mm[1], shape[0] * spacing_mm[0])
-    return axis.coordinates((shape[0], shape[1]), spacing_mm)
+    return axis.coordinates((shape[0], shape[1]), spacing_mm, (structures != BACKGROUND).any(axis=0))
 
 
 def _regions(mask: np.ndarray, along: np.ndarray) -> list[Region]:

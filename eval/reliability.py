@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import spearmanr
 
-from eval.findings import OVERALL, Measurement
+from eval.findings import OVERALL, Findings, Measurement
 
 FEWEST = 3
 """Patients below which a rank correlation says nothing."""
@@ -59,3 +59,29 @@ def self_check(measurement: Measurement) -> float | None:
     if len(common) < FEWEST or (pairs == pairs[0]).all(axis=0).any():
         return None
     return float(spearmanr(pairs[:, 0], pairs[:, 1]).statistic)
+
+
+def calibration_places(findings: Findings) -> list[str]:
+    """The sets on which confidences were counted."""
+    return [p for p in findings.sets if any(reliability(findings, m, p) for m in findings.models)]
+
+
+def entropy_places(findings: Findings) -> list[str]:
+    """The sets on which entropies were measured."""
+    return [p for p in findings.sets if any(entropies(findings, m, p)[0] for m in findings.models)]
+
+
+def reliability(findings: Findings, model: str, place: str) -> Reliability | None:
+    """The bins of a model on a set; None where there are none."""
+    measurement = findings.plain(model, place)
+    return None if measurement is None else pooled_reliability(measurement)
+
+
+def entropies(findings: Findings, model: str, place: str) -> tuple[list[float], list[float]]:
+    """Entropy and overall Dice of every patient that has both."""
+    measurement = findings.plain(model, place)
+    if measurement is None:
+        return [], []
+    entropy, dice = measurement.scalar("entropy"), measurement.values(OVERALL)
+    common = sorted(entropy.keys() & dice.keys())
+    return [entropy[patient] for patient in common], [dice[patient] for patient in common]

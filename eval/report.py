@@ -6,26 +6,13 @@ Everything comes from the dictionary of ``outcome.json``, and from the overlays 
 import csv
 import io
 import math
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from eval.calibration_figures import calibration_figure, calibration_places, entropy_figure, entropy_places
-from eval.curve_figures import continuum_figure, corruption_figure, resolution_figure
-from eval.findings import (
-    CONTINUUM,
-    CONTRAST,
-    CORRUPTIONS,
-    MEASURES,
-    PHYSICAL,
-    RESOLUTIONS,
-    SYNTHETIC,
-    Findings,
-    Measurement,
-    set_name,
-)
-from eval.level_figures import gap_figure, level_figure
+from eval.cache import Cache
+from eval.findings import MEASURES, Findings, Measurement
+from eval.report_figures import draw_figures
 from eval.report_html import as_html
 from eval.sections import PHANTOM_BANNER, TITLE, Picture, Section, credit, report_sections
 from eval.summary import METRICS
@@ -33,20 +20,19 @@ from eval.tables import Table, to_markdown
 from shards.atomic import write_text
 
 CSV_COLUMNS = ("study", "model", "set", "value", "measure", "metric", "mean", "low", "high", "n")
-BAND = "Bands and bars: 95 % bootstrap intervals over patients."
-Draw = Callable[..., None]
 
 
 class ReportError(ValueError):
     """The report cannot be written; the message is one line that names the file."""
 
 
-def write_report(outcome: Mapping[str, Any], output_dir: Path) -> list[Path]:
+def write_report(outcome: Mapping[str, Any], output_dir: Path, cache: Cache | None = None) -> list[Path]:
     """Write figures, ``metrics.csv``, ``report.md`` and ``report.html``.
 
     Args:
         outcome: the dictionary of ``outcome.json``.
         output_dir: where to; the overlays that the outcome names lie in it.
+        cache: what was drawn before, so that equal figures are not drawn again.
 
     Returns:
         The files, ``report.html`` last.
@@ -61,7 +47,7 @@ def write_report(outcome: Mapping[str, Any], output_dir: Path) -> list[Path]:
             raise ReportError(
                 f"{output_dir / entry['file']}: the outcome names this overlay; it is not there"
             )
-    pictures = _draw(findings, output_dir)
+    pictures = draw_figures(findings, output_dir, cache)
     sections = report_sections(findings, pictures)
     texts = {
         "metrics.csv": as_csv(findings),
@@ -111,55 +97,3 @@ def _part(part: str | Table | Picture) -> str:
     if isinstance(part, Table):
         return f"### {part.title}\n\n{to_markdown(part)}"
     return f"![{part.alt}]({part.file})\n\n*{part.caption}*"
-
-
-def _draw(findings: Findings, folder: Path) -> dict[str, Picture]:
-    """Draw the figures for which there is something to show."""
-    plain, rendered = (CONTRAST, SYNTHETIC), (CONTINUUM, PHYSICAL)
-    figures: list[tuple[str, tuple[str, ...], Draw, str]] = [
-        (
-            "contrast_shift",
-            plain,
-            level_figure,
-            "Dice by set: mean and 95 % interval; a small dot is a patient.",
-        ),
-        (
-            "reality_gap",
-            plain if findings.compared else (),
-            gap_figure,
-            "Difference of Dice on the same patients, A minus B, with 95 % interval; right of 0 A is better.",
-        ),
-        *(
-            (
-                study,
-                (study,),
-                partial(resolution_figure, study=study),
-                f"{name} resolution: Dice over the factor. {BAND}",
-            )
-            for study, name in RESOLUTIONS.items()
-        ),
-        ("corruption", tuple(CORRUPTIONS), corruption_figure, f"Overall Dice over the level. {BAND}"),
-        ("continuum", rendered, continuum_figure, f"Dice on rendered maps, contrast by contrast. {BAND}"),
-        (
-            "calibration",
-            plain if calibration_places(findings) else (),
-            calibration_figure,
-            "Share of right pixels over confidence, all patients' pixels together; below it how many pixels "
-            "there are. On the dotted line confidence is what it says.",
-        ),
-        (
-            "entropy",
-            plain if entropy_places(findings) else (),
-            entropy_figure,
-            "Overall Dice over the mean entropy of the answer; every mark is a patient.",
-        ),
-    ]
-    pictures = {}
-    for name, studies, draw, caption in figures:
-        counts = findings.counted(*studies)
-        if counts:
-            draw(findings, path=folder / f"{name}.png")
-            patients = ", ".join(f"{set_name(place)} {count}" for place, count in counts.items())
-            caption = f"{caption} Patients: {patients}."
-            pictures[name] = Picture(file=f"{name}.png", alt=caption.split(". ")[0], caption=caption)
-    return pictures

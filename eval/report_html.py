@@ -9,7 +9,7 @@ from eval.findings import OVERALL, Findings, set_name
 from eval.paired import gap
 from eval.report_style import PRINT_SCRIPT, STYLE
 from eval.sections import PHANTOM_BANNER, TITLE, Picture, Section, credit, made
-from eval.tables import Table, probability, score, signed, to_html
+from eval.tables import Table, score, signed, to_html
 
 UNBROKEN = re.compile(r"\[[^\]]{3,20}\]|p (?:=|&lt;) \.\d+")
 """Intervals and p values, which are not to be broken over two lines."""
@@ -68,7 +68,7 @@ def _cards(findings: Findings) -> str:
             low, high = signed(pair.difference.low), signed(pair.difference.high)
             below = (
                 f"<p>A − B <b>{signed(pair.difference.mean)}</b> <small>[{low}, {high}], "
-                f"p {html.escape(probability(pair.paired.p))}, n {pair.n}</small></p>"
+                f"n {pair.n}</small></p>"
             )
         cards.append(f"<div class=card><h3>{html.escape(set_name(place))}</h3>{''.join(rows)}{below}</div>")
     return f"<div class=cards>{''.join(cards)}</div>" if cards else ""

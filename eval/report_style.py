@@ -1,6 +1,6 @@
 """The look of ``report.html``: light and dark, wide and narrow, on paper."""
 
-from eval.figures import MODEL_COLOURS
+from eval.findings import MODEL_COLOURS
 
 PRINT_SCRIPT = (
     "addEventListener('beforeprint',()=>document.querySelectorAll('details').forEach(d=>d.open=true))"

@@ -34,7 +34,7 @@ class Case:
 def slice_dices(model: nn.Module, condition: Condition, batch_size: int) -> list[dict[str, float | None]]:
     """Dice of every slice of a condition: of every structure, and overall, their mean."""
     rows: list[dict[str, float | None]] = []
-    for image, codes, _ in condition.batches(batch_size):
+    for image, codes, *_ in condition.batches(batch_size):
         target = STRUCTURE_SCHEME.encode(codes)
         counts = overlap_counts(structures_of(model, image), target, len(STRUCTURES) + 1)
         for values in dice(*counts)[:, 1:].cpu():

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from eval.overlay import write_overlay
 from eval.quality import Evidence, Flag, quality_flags
+from eval.scan_picture import write_scan_picture
 from eval.scans import Scan
 from eval.segment import Segmentation
 from eval.volumes import structure_volumes, volumes_csv
@@ -83,7 +83,7 @@ def write_answer(
         files += [scan.beside(".csv"), scan.beside(".json")]
     if overlay:
         notes = [f"{flag.name}: {flag.reason}" for flag in flags]
-        write_overlay(scan.beside(".png"), volume, answer.codes, title=scan.path.name, notes=notes)
+        write_scan_picture(scan.beside(".png"), volume, answer.codes, title=scan.path.name, notes=notes)
         files.append(scan.beside(".png"))
     return files, flags
 

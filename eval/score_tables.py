@@ -1,105 +1,21 @@
-"""Tables of the sets as they are: A against B, the change of contrast, structures, classes, vertebrae."""
+"""Tables of the sets as they are, model by model: structures, classes, vertebrae, worst patients."""
 
-from eval.findings import MEASURES, OVERALL, T1, Findings, Measurement, as_interval, model_name, set_name
-from eval.intervals import Interval, holm
-from eval.paired import Pair, gap, shift
+from eval.findings import OVERALL, Findings, Measurement, as_interval, model_name, set_name
 from eval.tables import (
+    INTERVAL,
     NOT_DEFINED,
     Cell,
     Row,
     Table,
-    difference_cell,
     mm_cell,
-    probability,
     score,
     score_cell,
     share_cell,
 )
 from gen.anatomy import STRUCTURES, label_scheme
 
-TEST = (
-    "p: Wilcoxon signed-rank test on the patients' values, two-sided; with fewer than six patients that "
-    "differ it cannot fall below .05."
-)
-INTERVAL = "Means over patients, in brackets their 95 % bootstrap interval."
 WORST = 6
 """Patients that are named of each model."""
-
-
-def headline_table(findings: Findings) -> Table:
-    """Overall Dice of A and B on every real set, and their difference."""
-    rows: list[Row] = []
-    for place in findings.real_sets:
-        pair = gap(findings, place)
-        if pair is None:
-            cells = [score_cell(_overall(findings, model, place)) for model in ("A", "B")]
-            rows.append(
-                (
-                    set_name(place),
-                    *cells,
-                    *[Cell(NOT_DEFINED)] * 3,
-                    str(max(findings.patients(model, place) for model in findings.models)),
-                )
-            )
-        else:
-            rows.append((set_name(place), *_pair_cells(pair)))
-    return Table(
-        name="headline",
-        title="Overall Dice of the two models on real slices",
-        head=("Contrast", "A", "B", "A − B", "p", "A better", "n"),
-        rows=tuple(rows),
-        note=f"{INTERVAL} Overall: mean of vertebra, disc and canal. {TEST}",
-    )
-
-
-def gap_table(findings: Findings) -> Table:
-    """A against B: on synthetic validation, real T1 and the other contrasts, per structure."""
-    pairs = {
-        (place, measure): pair
-        for place in findings.sets
-        for measure in MEASURES
-        if (pair := gap(findings, place, measure)) is not None
-    }
-    corrected = holm({key: pair.paired.p for key, pair in pairs.items()})
-    rows: list[Row] = []
-    for (place, measure), pair in pairs.items():
-        a, b, difference, p, *rest = _pair_cells(pair)
-        p_holm = probability(corrected[place, measure])
-        rows.append((set_name(place), measure, a, b, difference, p, p_holm, *rest))
-    return Table(
-        name="gap",
-        title="A against B: Dice on the same patients",
-        head=("Set", "Structure", "A", "B", "A − B", "p", "p, Holm", "A better", "n"),
-        rows=tuple(rows),
-        keys=2,
-        note=(
-            f"{INTERVAL} Bold: the interval of the difference leaves out 0. {TEST} "
-            "Holm: corrected for the number of tests in this table."
-        ),
-    )
-
-
-def shift_table(findings: Findings) -> Table:
-    """Every model on the other contrasts against itself on T1."""
-    rows: list[Row] = []
-    for model in findings.models:
-        for place in findings.real_sets:
-            for measure in MEASURES if place != T1 else ():
-                pair = shift(findings, model, place, measure)
-                if pair is not None:
-                    first, second, *rest = _pair_cells(pair)
-                    change = f"T1 → {set_name(place)}"
-                    rows.append(
-                        (model_name(model), change, measure, second, first, rest[0], rest[1], rest[3])
-                    )
-    return Table(
-        name="shift",
-        title="Change of contrast: Dice of the same model, on the same patients",
-        head=("Model", "Change", "Structure", "before", "after", "difference", "p", "n"),
-        rows=tuple(rows),
-        keys=3,
-        note=f"{INTERVAL} Bold: the interval of the difference leaves out 0. {TEST}",
-    )
 
 
 def structure_table(findings: Findings) -> Table:
@@ -214,22 +130,6 @@ def worst_table(findings: Findings) -> Table:
         rows=tuple(rows),
         keys=3,
     )
-
-
-def _overall(findings: Findings, model: str, place: str) -> Interval | None:
-    measurement = findings.plain(model, place)
-    return None if measurement is None else measurement.interval(OVERALL)
-
-
-def _pair_cells(pair: Pair) -> list[Cell | str]:
-    return [
-        score_cell(pair.first),
-        score_cell(pair.second),
-        difference_cell(pair.difference),
-        probability(pair.paired.p),
-        f"{pair.paired.first_larger} of {pair.n}",
-        str(pair.n),
-    ]
 
 
 def _metrics(measurement: Measurement, structure: str) -> list[Cell | str]:

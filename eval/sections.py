@@ -4,19 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eval.fact_tables import configuration_table, model_table, set_table, version_table
+from eval.comparison_tables import gap_table, headline_table, primary_table, shift_table
+from eval.fact_tables import configuration_table, generators, model_table, set_table, version_table
 from eval.findings import CONTINUUM, CORRUPTIONS, PHYSICAL, RESOLUTIONS, Findings, set_name
 from eval.headline import MEANING, answer
-from eval.score_tables import (
-    class_table,
-    gap_table,
-    headline_table,
-    instance_table,
-    shift_table,
-    structure_table,
-    worst_table,
-)
-from eval.study_tables import STUDIES, calibration_table, study_table
+from eval.score_tables import class_table, instance_table, structure_table, worst_table
+from eval.study_tables import STUDIES, calibration_table, corruption_table, study_table
 from eval.tables import NOT_DEFINED, Table, score
 
 TITLE = "SynthSpine: evaluation"
@@ -88,15 +81,20 @@ def report_sections(findings: Findings, pictures: Mapping[str, Picture]) -> list
         pictures: the figures that were drawn, by name.
     """
     compared = [MEANING, pictures.get("reality_gap"), gap_table(findings)] if findings.compared else []
+    in_short = [headline_table(findings), primary_table(findings)]
     calibration = [pictures.get("calibration"), calibration_table(findings), pictures.get("entropy")]
     contents: list[tuple[str, str, Sequence[Part | None]]] = [
-        ("answer", "In short", [*answer(findings), *_absent(findings), headline_table(findings)]),
+        ("answer", "In short", [*answer(findings), *_absent(findings), *in_short]),
         ("contrast", "Contrast shift", [pictures.get("contrast_shift"), shift_table(findings)]),
         ("gap", "Reality gap", compared),
         ("structures", "Structures", [structure_table(findings)]),
         ("vertebrae", "Vertebrae and classes", [instance_table(findings), class_table(findings)]),
         ("resolution", "Resolution", _curves(findings, pictures, RESOLUTIONS)),
-        ("corruption", "Corrupted input", _curves(findings, pictures, CORRUPTIONS)),
+        (
+            "corruption",
+            "Corrupted input",
+            _curves(findings, pictures, CORRUPTIONS, corruption_table(findings)),
+        ),
         ("continuum", "From T1 to T2", _curves(findings, pictures, (CONTINUUM, PHYSICAL))),
         ("calibration", "Calibration and self-check", calibration),
         ("worst", "Worst cases", [worst_table(findings), *_overlays(findings)]),
@@ -134,13 +132,21 @@ def _absent(findings: Findings) -> list[str]:
         f"{STUDIES[name][0].partition(':')[0] if name in STUDIES else set_name(name)} was left out: {why}."
         for name, why in outcome.get("left_out", {}).items()
     ]
-    return [*missing, *left_out]
+    dropped = [
+        f"{STUDIES[name][0].partition(':')[0]} was not measured at {what}."
+        for name, what in outcome.get("dropped", {}).items()
+    ]
+    return [*missing, *left_out, *dropped]
 
 
-def _curves(findings: Findings, pictures: Mapping[str, Picture], studies: Iterable[str]) -> list[Part | None]:
+def _curves(
+    findings: Findings, pictures: Mapping[str, Picture], studies: Iterable[str], *first: Table
+) -> list[Part | None]:
+    """The figures of studies, then the tables ``first``, then a table of each study."""
     present = [study for study in studies if findings.places(study)]
     drawn = dict.fromkeys(CURVES[study] for study in present)
-    return [*(pictures.get(name) for name in drawn), *(study_table(findings, study) for study in present)]
+    tables = [study_table(findings, study) for study in present]
+    return [*(pictures.get(name) for name in drawn), *first, *tables]
 
 
 def _overlays(findings: Findings) -> list[Picture]:
@@ -167,6 +173,7 @@ def _method(findings: Findings) -> list[Part | None]:
 def _facts(findings: Findings) -> list[Part | None]:
     return [
         made(findings),
+        generators(findings),
         model_table(findings),
         set_table(findings),
         version_table(findings),

@@ -49,28 +49,6 @@ def segment_volume(
     min_island_mm2: float = MIN_ISLAND_MM2,
     ranks: RankSource = "auto",
     views: Sequence[View] = PLAIN,
-) -> np.ndarray:
-    """Dense codes of an image volume, on its own grid: the ``codes`` of :func:`segment`, uint8."""
-    return segment(
-        model,
-        volume,
-        spacing_mm=spacing_mm,
-        device=device,
-        min_island_mm2=min_island_mm2,
-        ranks=ranks,
-        views=views,
-    ).codes
-
-
-def segment(
-    model: nn.Module,
-    volume: Volume,
-    *,
-    spacing_mm: float,
-    device: torch.device | str = "cpu",
-    min_island_mm2: float = MIN_ISLAND_MM2,
-    ranks: RankSource = "auto",
-    views: Sequence[View] = PLAIN,
 ) -> Segmentation:
     """Segment an image volume.
 

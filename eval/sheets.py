@@ -11,8 +11,6 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
 from eval.figures import DPI
-from gen import label_scheme
-from gen.anatomy import CODES
 from shards.atomic import atomic_path
 from shards.options import DEFAULT_DATA_DIR, ShardOptions
 from shards.phantom_folder import PHANTOM_FOLDER
@@ -34,13 +32,6 @@ def phantom_maps(count: int) -> torch.Tensor:
         by_patient.setdefault(str(record["patient"]), []).append(index)
     middles = [indices[len(indices) // 4] for indices in by_patient.values()]
     return torch.from_numpy(bank.labels[middles[:count]])
-
-
-def coloured(codes: torch.Tensor) -> np.ndarray:
-    """A label map in the colours of its structures, uint8 ``(H, W, 3)``."""
-    scheme = label_scheme("4")
-    palette = np.array([*scheme.colours, *[(40, 40, 40)] * (CODES - scheme.num_classes)], dtype=np.uint8)
-    return palette[scheme.encode(codes).numpy()]
 
 
 def contact_sheet(

@@ -16,13 +16,13 @@ from eval.batches import SliceBatches, spread_over_patients
 from eval.continuum import Look, ValidationMaps, between_t1_and_t2, by_physics
 from eval.corrupt import BIAS_CORRELATION_MM, CORRUPTION_SEED, corrupt
 from eval.degrade import degrade
-from eval.findings import CONTINUUM, CONTRAST, IN_PLANE, PHYSICAL, SYNTHETIC, THROUGH_PLANE
+from eval.findings import CONTINUUM, CONTRAST, IN_PLANE, PHYSICAL, SYNTHETIC, THROUGH_PLANE, set_name
 from eval.options import CORRUPTION_STUDIES, EvaluationOptions
-from eval.thick_slices import Neighbours, find_neighbours, inner_slices, thicken
+from eval.thick_slices import Neighbours, common_slices, find_neighbours, reach_of, thicken
 from gen.anatomy import IGNORE
 
 Load = Callable[[Tensor], tuple[Tensor, Tensor]]
-Batch = tuple[Tensor, Tensor, list[str]]
+Batch = tuple[Tensor, Tensor, list[str], list[str]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +36,7 @@ class Condition:
         recipe: JSON-able; everything that the input depends on.
         indices: slices of the set.
         patients: patient of each.
+        volumes: the volume that each is a slice of: its series; a render is a volume of its own.
         load: images, float32 ``(B, 1, H, W)``, and dense codes, uint8 ``(B, H, W)``, of slices, int64
             ``(B,)``.
     """
@@ -46,26 +47,37 @@ class Condition:
     recipe: dict[str, Any]
     indices: list[int]
     patients: list[str]
+    volumes: list[str]
     load: Load
 
-    @property
-    def volumes(self) -> bool:
-        """Whether the slices of a patient are of one volume; every render is a picture of its own."""
-        return self.place != SYNTHETIC
-
     def batches(self, size: int) -> Iterator[Batch]:
-        """The slices ``(image, codes, patients)`` in order, ``size`` at once."""
+        """The slices ``(image, codes, patients, volumes)`` in order, ``size`` at once."""
         for start in range(0, len(self.indices), size):
             part = slice(start, start + size)
             indices = self.indices[part]
             image, codes = self.load(torch.tensor(indices))
-            yield image, codes, self.patients[part]
+            yield image, codes, self.patients[part], self.volumes[part]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chosen:
+    """What is measured, and what of that which was asked for is not.
+
+    Attributes:
+        conditions: study by study.
+        left_out: study to the reason why nothing of it can be measured.
+        dropped: study to the values that cannot be measured on some set, and why.
+    """
+
+    conditions: list[Condition]
+    left_out: dict[str, str]
+    dropped: dict[str, str]
 
 
 def conditions(
     options: EvaluationOptions, sets: Mapping[str, SliceBatches], maps: ValidationMaps | None
-) -> tuple[list[Condition], dict[str, str]]:
-    """All conditions that were asked for, study by study, and why a study is not among them.
+) -> Chosen:
+    """All conditions that were asked for.
 
     Args:
         options: the studies and their levels.
@@ -74,17 +86,36 @@ def conditions(
     """
     chosen: list[Condition] = []
     left_out: dict[str, str] = {}
+    dropped: dict[str, str] = {}
     for study in options.chosen_studies:
         if study in (SYNTHETIC, CONTINUUM, PHYSICAL):
             found = _rendered(study, options, maps) if maps is not None else []
             reason = "there is no label map of a validation patient to render"
         else:
             found = [c for place, loaded in sets.items() for c in _real(study, place, loaded, options)]
-            reason = "no slice has a stored neighbour on both sides"
+            reason = "no slice has stored neighbours enough on both sides"
         chosen += found
         if not found:
             left_out[study] = reason
-    return chosen, left_out
+        elif study == THROUGH_PLANE and (missing := _too_thick(found, options.factors)):
+            dropped[study] = missing
+    return Chosen(conditions=chosen, left_out=left_out, dropped=dropped)
+
+
+def _too_thick(found: Sequence[Condition], factors: Sequence[float]) -> str:
+    """The factors that sets have no slice for, and why, in a line; empty where there are none."""
+    measured: dict[str, set[float]] = {}
+    for condition in found:
+        measured.setdefault(condition.place, set()).add(condition.value)
+    parts = []
+    for place, values in measured.items():
+        lacking = [factor for factor in factors if factor > max(values)]
+        if lacking:
+            parts.append(
+                f"{', '.join(f'{factor:g}x' for factor in lacking)} on {set_name(place)}, where no slice has "
+                f"{reach_of(lacking[0])} stored slices on both sides"
+            )
+    return "; ".join(parts)
 
 
 def _real(study: str, place: str, loaded: SliceBatches, options: EvaluationOptions) -> list[Condition]:
@@ -107,7 +138,8 @@ def _real(study: str, place: str, loaded: SliceBatches, options: EvaluationOptio
         ]
     if study == THROUGH_PLANE:
         neighbours = find_neighbours(loaded.records)
-        inner = spread_over_patients(loaded.patients, few, inner_slices(neighbours))
+        common, factors = common_slices(neighbours, options.every_factor)
+        inner = spread_over_patients(loaded.patients, few, common)
         return [
             make(
                 factor,
@@ -115,8 +147,7 @@ def _real(study: str, place: str, loaded: SliceBatches, options: EvaluationOptio
                 {"through_plane": factor} if factor > 1 else None,
                 partial(_thick, loaded, neighbours, factor),
             )
-            for factor in options.factors
-            if inner
+            for factor in options.ends(factors)
         ]
     kind = CORRUPTION_STUDIES[study]
     how = {"kind": kind, "seed": CORRUPTION_SEED, "bias_mm": BIAS_CORRELATION_MM}
@@ -148,6 +179,7 @@ def _on_real(
         recipe={**identity, "slices": indices, "change": change},
         indices=indices,
         patients=_of(loaded.patients, indices),
+        volumes=[str(loaded.records[index]["source"]) for index in indices],
         load=load,
     )
 
@@ -168,6 +200,7 @@ def _rendered(study: str, options: EvaluationOptions, maps: ValidationMaps) -> l
             recipe={"set": maps.identity_hash, "slices": indices, "render": look.to_json()},
             indices=indices,
             patients=_of(maps.patients, indices),
+            volumes=[f"render {index}" for index in indices],
             load=partial(maps.rendered, config=look.config),
         )
         for look in looks

@@ -14,8 +14,7 @@ from eval.findings import (
 )
 from eval.intervals import Interval
 from eval.reliability import Reliability, pooled_reliability, self_check
-from eval.score_tables import INTERVAL
-from eval.tables import MINUS, NOT_DEFINED, Cell, Row, Table, score, score_cell, signed
+from eval.tables import INTERVAL, MINUS, NOT_DEFINED, Cell, Row, Table, score, score_cell, signed
 
 TRUTH = "The input is coarser by the factor; the truth keeps its full resolution."
 RENDERED = "Images rendered from label maps of validation patients, the same anatomy in every column."
@@ -23,8 +22,8 @@ STUDIES = {
     IN_PLANE: ("In-plane resolution: Dice over the pixel size, as a multiple of the grid's", TRUTH),
     THROUGH_PLANE: (
         "Through-plane resolution: Dice over the slice thickness, as a multiple of the slices' distance",
-        f"{TRUTH} Only slices with stored neighbours on both sides can become thicker; 1x is those slices "
-        "as they are.",
+        f"{TRUTH} All factors are measured on the same slices, those with stored neighbours enough on both "
+        "sides for the largest one; 1x is those slices as they are.",
     ),
     **{
         study: (f"{name.capitalize()}: Dice over the level", f"Level: {LEVELS[study]}.")
@@ -51,6 +50,9 @@ def study_table(findings: Findings, study: str) -> Table:
                     cells = [score_cell(curve.get(value), n=n) for value in values]
                     rows.append((set_name(place), model, measure, *cells, str(n)))
     title, note = STUDIES[study]
+    dropped = findings.outcome.get("dropped", {}).get(study)
+    if dropped:
+        note = f"{note} Not measured: {dropped}."
     return Table(
         name=study,
         title=title,
@@ -59,6 +61,31 @@ def study_table(findings: Findings, study: str) -> Table:
         keys=3,
         note=f"{INTERVAL} {note}",
         folded=True,
+    )
+
+
+def corruption_table(findings: Findings) -> Table:
+    """Overall Dice without corruption and at the strongest level of each."""
+    rows: list[Row] = []
+    for study, name in CORRUPTIONS.items():
+        level = max(findings.values(study), default=0.0)
+        for place in findings.places(study) if level > 0 else ():
+            cells: list[Cell] = []
+            counts = [0]
+            for model in findings.models:
+                found = {point.value: point.interval for point in findings.curve(study, model, place)}
+                cells += [score_cell(found.get(value)) for value in (0.0, level)]
+                counts += [interval.n for interval in found.values()]
+            rows.append((f"{name}, {level:g}", set_name(place), *cells, str(max(counts))))
+    heads = [title for model in findings.models for title in (f"{model}, none", f"{model}, strongest")]
+    levels = "; ".join(f"{name}: {LEVELS[study]}" for study, name in CORRUPTIONS.items())
+    return Table(
+        name="corruption",
+        title="Corrupted input: overall Dice at the strongest level",
+        head=("Corruption and level", "Set", *heads, "n"),
+        rows=tuple(rows),
+        keys=2,
+        note=f"{INTERVAL} Level: {levels}.",
     )
 
 

@@ -11,6 +11,7 @@ from itertools import groupby
 
 from eval.intervals import Interval
 
+INTERVAL = "Means over patients, in brackets their 95 % bootstrap interval."
 NOT_DEFINED = "–"
 MINUS = "−"
 
@@ -107,12 +108,11 @@ def mm_cell(estimate: Interval | None, *, n: int | None = None) -> Cell:
     return Cell(one_decimal(estimate.mean), _detail(estimate, one_decimal, n))
 
 
-def difference_cell(estimate: Interval | None) -> Cell:
-    """A signed difference of scores with its interval, strong where the interval leaves out 0."""
+def difference_cell(estimate: Interval | None, *, strong: bool = False) -> Cell:
+    """A signed difference of scores with its interval."""
     if estimate is None:
         return Cell(NOT_DEFINED)
-    clear = estimate.low > 0 or estimate.high < 0
-    return Cell(signed(estimate.mean), _detail(estimate, signed, None), clear)
+    return Cell(signed(estimate.mean), _detail(estimate, signed, None), strong)
 
 
 def share_cell(count: int, n: int) -> Cell:

@@ -29,7 +29,7 @@ SetNames = Annotated[tuple[str, ...], tyro.conf.arg(help=f"Which to write: all, 
 
 def main() -> int:
     """Parse the command line and do what it says; the exit status."""
-    return run_command(_run)
+    return run_command(_run, less_memory="a lower --render-batch, or --device cpu")
 
 
 def _run() -> None:

@@ -1,11 +1,13 @@
-"""Ordinary augmentation of real images: what Model B gets instead of a generator.
+"""Augmentation of real images: what Model B gets instead of a generator.
 
-Small affine motion, brightness, contrast, gamma, mild blur and noise: about what nnU-Net does by default,
-and no change of contrast between tissues. A draw is a function of (seed, position) alone.
+Ordinary: small affine motion, brightness, contrast, gamma, mild blur and noise, about what nnU-Net does by
+default, and no change of contrast between tissues. Strong: also random monotone curves, inversion, bias
+fields and coarser resolution, which make one contrast look like others. A draw is a function of (seed,
+position) alone.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as functional
@@ -13,6 +15,8 @@ from torch import Tensor
 
 from gen.anatomy import IGNORE
 from gen.counter_rng import SampleRandom, normal_field, sample_keys
+from gen.display import CurveConfig, InversionConfig, bend, draw_curve, draw_inversion, invert
+from gen.shading import BiasConfig, add_bias, draw_bias
 
 BLUR_REACH_PIXELS = 4
 MIDDLE_GREY = 0.5
@@ -20,7 +24,7 @@ MIDDLE_GREY = 0.5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AugmentConfig:
-    """Ranges of the ordinary augmentation; ``(low, high)`` of a uniform distribution."""
+    """Ranges, ``(low, high)`` of a uniform distribution; the defaults are the ordinary augmentation."""
 
     rotation_deg: tuple[float, float] = (-15.0, 15.0)
     """Rotation in the plane, degrees."""
@@ -40,6 +44,31 @@ class AugmentConfig:
     """Share of samples that are blurred."""
     noise: tuple[float, float] = (0.0, 0.05)
     """Standard deviation of the noise."""
+    coarse_probability: float = 0.0
+    """Share of samples that are made coarser and interpolated back."""
+    coarse: tuple[float, float] = (1.0, 4.0)
+    """Factor on their pixel size."""
+    bias: BiasConfig = field(default_factory=lambda: BiasConfig(probability=0.0))
+    """Bias field; its lengths count pixels."""
+    curve: CurveConfig = field(default_factory=lambda: CurveConfig(probability=0.0))
+    """Random monotone contrast curve."""
+    inversion: InversionConfig = field(default_factory=InversionConfig)
+    """Bright becomes dark."""
+
+
+AUGMENTATIONS = {
+    "ordinary": AugmentConfig(),
+    "strong": AugmentConfig(
+        contrast=(0.65, 1.35),
+        log_gamma=(-0.5, 0.5),
+        noise=(0.0, 0.08),
+        coarse_probability=0.5,
+        bias=BiasConfig(),
+        curve=CurveConfig(probability=0.7),
+        inversion=InversionConfig(probability=0.3),
+    ),
+}
+"""What ``--augmentation`` names."""
 
 
 def augment(
@@ -66,10 +95,14 @@ def augment(
     labels = moved.squeeze(1).to(torch.uint8)
 
     images = _blur(images, _blur_widths(random, config))
+    images = _coarsen(images, _coarse_factors(random, config))
+    bias = draw_bias(config.bias, random)
+    images = add_bias(images.squeeze(1), bias, (1.0, 1.0)).unsqueeze(1)
     images = (images - MIDDLE_GREY) * _column(random.uniform("contrast", *config.contrast)) + MIDDLE_GREY
     images = images + _column(random.uniform("brightness", *config.brightness))
     gamma = _column(random.uniform("gamma", *config.log_gamma)).exp()
     images = images.clamp(0, 1).pow(gamma)
+    images = invert(bend(images, draw_curve(config.curve, random)), draw_inversion(config.inversion, random))
     pixels = images.shape[-2] * images.shape[-1]
     noise = normal_field(random.key("noise field"), "noise field", pixels).view_as(images)
     images = (images + noise * _column(random.uniform("noise", *config.noise))).clamp(0, 1)
@@ -110,3 +143,27 @@ def _blur(images: Tensor, sigma: Tensor) -> Tensor:
     batch = len(images)
     rows = functional.conv2d(padded, taps.view(batch, 1, -1, 1), groups=batch)
     return functional.conv2d(rows, taps.view(batch, 1, 1, -1), groups=batch).transpose(0, 1)
+
+
+def _coarse_factors(random: SampleRandom, config: AugmentConfig) -> list[float]:
+    """Factor on the pixel size of every sample; empty where none is ever coarser."""
+    if config.coarse_probability == 0:
+        return []
+    factors = random.uniform("coarse", *config.coarse)
+    drawn: list[float] = torch.where(
+        random.chance("coarser", config.coarse_probability), factors, 1.0
+    ).tolist()
+    return drawn
+
+
+def _coarsen(images: Tensor, factors: list[float]) -> Tensor:
+    """Fewer pixels, each the mean of what it covers, interpolated back; no factors leave all as they are."""
+    if not factors:
+        return images
+    size = images.shape[-2:]
+    coarser = []
+    for image, factor in zip(images.split(1), factors, strict=True):
+        small = [max(1, round(side / factor)) for side in size]
+        means = functional.interpolate(image, small, mode="bilinear", antialias=True, align_corners=False)
+        coarser.append(functional.interpolate(means, list(size), mode="bilinear", align_corners=False))
+    return torch.cat(coarser)

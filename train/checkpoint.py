@@ -18,6 +18,7 @@ from shards.atomic import atomic_path
 from train.unet import UNet
 
 CHECKPOINT_FORMAT = 1
+SNAPSHOT_FORMAT = 2
 WRAPPER_PREFIXES = ("_orig_mod.", "module.")
 
 
@@ -81,7 +82,8 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     """Read a checkpoint.
 
     Raises:
-        CheckpointError: the file is missing, damaged, not a checkpoint, or of another format.
+        CheckpointError: the file is missing, damaged, not a checkpoint (but a training snapshot, say), or of
+            another format.
     """
     path = Path(path)
     payload = read_payload(path)
@@ -113,8 +115,22 @@ def write_payload(path: Path, payload: Mapping[str, Any]) -> None:
         OSError: the disk is full, or the folder cannot be written; an older file stays as it was.
     """
     data = pack_payload(payload)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data)
+    write_whole(path, data)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written; the error names the file, also where the disk is full.
+    """
+    try:
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(data)
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def read_payload(path: Path) -> dict[str, Any]:
@@ -155,5 +171,15 @@ def unpack_payload(data: bytes, name: object, version: int) -> dict[str, Any]:
         raise CheckpointError(f"{name}: damaged, or not a checkpoint ({type(error).__name__})") from error
     if not isinstance(payload, dict) or payload.get("format") != version:
         found = payload.get("format") if isinstance(payload, dict) else type(payload).__name__
-        raise CheckpointError(f"{name}: checkpoint format {found}, this version reads {version}")
+        raise CheckpointError(f"{name}: {_other_format(name, found, version)}")
     return payload
+
+
+def _other_format(name: object, found: object, wanted: int) -> str:
+    if (found, wanted) == (SNAPSHOT_FORMAT, CHECKPOINT_FORMAT):
+        stem, last, _ = Path(str(name)).name.rpartition("_last-")
+        best = f"{stem}_best.pth" if last else "the file *_best.pth"
+        return f"a training snapshot, not a checkpoint; the checkpoint of that training is {best} beside it"
+    if (found, wanted) == (CHECKPOINT_FORMAT, SNAPSHOT_FORMAT):
+        return "a checkpoint, not a training snapshot"
+    return f"checkpoint format {found}, this version reads {wanted}"

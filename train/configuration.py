@@ -7,10 +7,9 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
+from gen.config_text import config_hash
 from shards.atomic import write_text
+from shards.provenance import made_with
 from train.distributed import Ranks
 from train.options import ModelName, TrainOptions
 from train.plan import Plan
@@ -20,11 +19,17 @@ WIDTH = 110
 
 
 def configuration(options: TrainOptions, plan: Plan, sources: Sources, model: ModelName) -> dict[str, Any]:
-    """All that makes a model what it is, JSON-ready: choices, generator, digests of its sets, patients."""
+    """All that makes a model what it is, JSON-ready: choices, generator, digests of its sets, patients.
+
+    ``config_hash`` is that of the generator's configuration, ``label_maps`` the digest of the label bank,
+    ``samples`` that of the set it learned from, ``made_with`` the versions and the kind of machine.
+    """
     return (
         options.to_dict()
         | plan.decisive
         | {
+            "config_hash": config_hash(sources.generator),
+            "made_with": made_with(),
             "generator_config": dataclasses.asdict(sources.generator),
             "phantom": sources.samples(model).manifest.phantom,
             "train_patients": sources.patients(model),
@@ -33,7 +38,7 @@ def configuration(options: TrainOptions, plan: Plan, sources: Sources, model: Mo
 
 
 def write_configuration(path: Path, chosen: dict[str, Any], ranks: Ranks, plan: Plan) -> None:
-    """Write a configuration with the machine and the versions that the run has as JSON, atomically.
+    """Write a configuration, and what the run is like (steps, ranks, device), as JSON, atomically.
 
     Raises:
         OSError: the folder cannot be written.
@@ -45,8 +50,6 @@ def write_configuration(path: Path, chosen: dict[str, Any], ranks: Ranks, plan: 
         "device": str(ranks.device),
         "arithmetic": "bf16" if plan.bf16 else "float32",
         "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
     }
     write_text(path, json.dumps(chosen | {"run": run}, indent=1, sort_keys=True) + "\n")
 

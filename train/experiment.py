@@ -2,8 +2,7 @@
 
 import json
 import math
-
-import torch
+from contextlib import nullcontext
 
 from gen import label_scheme
 from gen.config_text import config_hash
@@ -14,10 +13,11 @@ from train.options import ModelName, TrainOptions
 from train.plan import Plan, TrainingError
 from train.precision import use_bf16
 from train.rehearsal import rehearse
+from train.save_folder import try_save_folder
 from train.sources import Sources
 from train.stop import StopRequest, watch_for_stop
 from train.trainer import Trainer
-from train.unet import UNet
+from train.unet import UNet, seeded_unet
 
 
 def train_models(options: TrainOptions, ranks: Ranks) -> None:
@@ -25,7 +25,7 @@ def train_models(options: TrainOptions, ranks: Ranks) -> None:
 
     Raises:
         TrainingError: no label maps, no real T1 images for B, fewer samples in a step than ranks, a save
-            folder that is none, or a loss that stays infinite.
+            folder that cannot be written, or a loss that stays infinite (in a dry run: that is so once).
         ValueError: errors of the sets, the checkpoints and the generator, all with one-line messages.
         OSError: a checkpoint cannot be written.
         Stopped: SIGTERM or Ctrl-C came; the state is saved.
@@ -35,7 +35,8 @@ def train_models(options: TrainOptions, ranks: Ranks) -> None:
     models = [model for model in options.models if sources.can_train(model)]
     if ranks.is_main:
         print(compact(options), flush=True)
-    with watch_for_stop() as stop:
+    # A dry run has no state to save: it simply ends.
+    with nullcontext(StopRequest()) if options.dry_run else watch_for_stop() as stop:
         for model in models:
             _train(model, sources, stop)
     if ranks.is_main and not options.dry_run:
@@ -49,9 +50,15 @@ def _check(options: TrainOptions, ranks: Ranks) -> None:
         raise TrainingError(
             f"batch size {options.batch_size} is less than the {ranks.world_size} ranks that share a batch"
         )
-    blocking = [path for path in (options.save_dir, *options.save_dir.parents) if path.is_file()]
-    if blocking:
-        raise TrainingError(f"--save-dir {options.save_dir}: {blocking[0]} is a file, not a folder")
+    # Rank 0 alone writes: on other machines the folder need not be there. All end alike.
+    problem = None
+    if ranks.is_main:
+        try:
+            try_save_folder(options.save_dir)
+        except TrainingError as error:
+            problem = str(error).encode()
+    if (told := ranks.from_main(problem)) is not None:
+        raise TrainingError(told.decode())
 
 
 def _train(model: ModelName, sources: Sources, stop: StopRequest) -> None:
@@ -123,10 +130,12 @@ def _plan(model: ModelName, sources: Sources) -> Plan:
 
 
 def _new_network(options: TrainOptions) -> UNet:
-    """First weights by the seed alone; the caller's random numbers stay where they were."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(options.shards.seed)
-        return UNet(num_classes=options.num_classes, base_features=options.base_features)
+    return seeded_unet(
+        options.shards.seed,
+        num_classes=options.num_classes,
+        base_features=options.base_features,
+        levels=options.levels,
+    )
 
 
 def _rehearse(trainer: Trainer) -> None:

@@ -12,6 +12,9 @@ from gen.anatomy import STRUCTURES
 from shards.atomic import atomic_path
 from train.validation import Score
 
+SHORTEST_REFRESH_SECONDS = 0.5
+"""The bar is drawn at most that often."""
+
 COLUMNS = (
     "step",
     "epoch",
@@ -108,5 +111,5 @@ def progress_bar(title: str, steps: int, done: int, *, shown: bool) -> "tqdm[Non
         unit="step",
         disable=not shown,
         file=sys.stderr,
-        mininterval=0.5,
+        mininterval=SHORTEST_REFRESH_SECONDS,
     )

@@ -21,6 +21,11 @@ from train.experiment import train_models
 from train.options import TrainOptions
 from train.stop import Stopped
 
+LESS_MEMORY = (
+    "a higher --accumulate (the same steps in smaller parts), a lower --batch-size or --base-features, "
+    "--precision bf16, and a lower --render-batch where a set is being written"
+)
+
 
 @record
 def _train() -> None:
@@ -35,7 +40,7 @@ def _train() -> None:
 
 def main() -> int:
     """Parse the command line and train; the exit status, 0 also after a stop in good order."""
-    return run_command(_train)
+    return run_command(_train, less_memory=LESS_MEMORY)
 
 
 if __name__ == "__main__":

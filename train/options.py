@@ -11,6 +11,7 @@ import tyro
 from gen import label_scheme
 from shards.options import ShardOptions
 from train.plan import file_of
+from train.unet import LEVELS, MOST_LEVELS
 
 ModelName = Literal["A", "B"]
 FILE_STEMS: dict[ModelName, str] = {"A": "model_a_synthetic", "B": "model_b_real"}
@@ -30,6 +31,8 @@ _FREE = (
     "tensorboard",
     "dry_run",
 )
+# Choices that older snapshots do not know; at these values nothing is other than it was.
+_LATER: dict[str, Any] = {"levels": LEVELS, "augmentation": "ordinary"}
 _SHARED_FREE = ("rebuild", "skip_bad", "device", "use_dummy_data", "samples_per_shard")
 
 
@@ -51,10 +54,14 @@ class TrainOptions:
     """Classes to tell apart: 14 (every vertebra and disc by rank) or 4 (vertebra, disc, canal)."""
     base_features: int = 8
     """Channels of the finest level of the U-Net."""
+    levels: int = LEVELS
+    """Levels of the U-Net; the sides of the slices must be multiples of 2^(levels - 1)."""
     weight_decay: float = 0.01
     """Decay of AdamW."""
     feed: Literal["render", "shards"] = "render"
     """Where the images of A come from: rendered inside the step, or read from the synthetic set."""
+    augmentation: Literal["ordinary", "strong"] = "ordinary"
+    """What is done to the images of B; strong also changes contrast between tissues, and resolution."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Arithmetic of the network; auto is bf16 where the hardware multiplies bf16."""
     validation_samples: int = 64
@@ -94,6 +101,14 @@ class TrainOptions:
             raise ValueError(f"lr {self.lr} must be a number greater than 0")
         if not 0 <= self.weight_decay < float("inf"):
             raise ValueError(f"weight_decay {self.weight_decay} must not be negative")
+        if not 2 <= self.levels <= MOST_LEVELS:
+            raise ValueError(f"levels {self.levels} must be 2 to {MOST_LEVELS}")
+        stride = 2 ** (self.levels - 1)
+        if any(size % stride for size in self.shards.grid.shape):
+            raise ValueError(
+                f"levels {self.levels}: slices of {self.shards.grid.shape} must have sides that are "
+                f"multiples of {stride}"
+            )
         label_scheme(self.num_classes)
 
     @property
@@ -118,7 +133,11 @@ class TrainOptions:
         """The choices that determine samples and steps, JSON-ready; paths are judged by what lies there."""
         values = self.to_dict()
         shared = {name: value for name, value in values.pop("shards").items() if name not in _SHARED_FREE}
-        own = {name: value for name, value in values.items() if name not in _FREE}
+        own = {
+            name: value
+            for name, value in values.items()
+            if name not in _FREE and not (name in _LATER and value == _LATER[name])
+        }
         return own | {name: value for name, value in shared.items() if not _is_place(name)}
 
 

@@ -12,12 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from train.checkpoint import CheckpointError, bare_state, pack_payload, unpack_payload
+from train.checkpoint import SNAPSHOT_FORMAT, CheckpointError, bare_state, pack_payload, unpack_payload
 from train.step import Stepper
 from train.tally import Counts
 from train.unet import UNet
 
-SNAPSHOT_FORMAT = 2
 _STATES = ("network", "average", "optimizer")
 
 

@@ -10,7 +10,7 @@ from shards.read import ShardSet, open_set
 from shards.sets import ensure_sets
 from shards.workers import joined_workers
 from train.ahead import AheadFeed
-from train.augment import AugmentConfig
+from train.augment import AUGMENTATIONS
 from train.distributed import Ranks
 from train.feed import Feed, RealFeed, RenderFeed, ShardFeed
 from train.options import ModelName, TrainOptions
@@ -112,9 +112,8 @@ class Sources:
         seed, batch_size = self.options.shards.seed, self.options.batch_size
         samples = self.samples(model)
         if model == "B":
-            return RealFeed(
-                samples.read(), AugmentConfig(), seed=seed, batch_size=batch_size, ranks=self.ranks
-            )
+            ranges = AUGMENTATIONS[self.options.augmentation]
+            return RealFeed(samples.read(), ranges, seed=seed, batch_size=batch_size, ranks=self.ranks)
         if self.options.feed == "shards":
             return ShardFeed(samples, seed=seed, batch_size=batch_size, ranks=self.ranks)
         bank = samples.read().labels

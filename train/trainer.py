@@ -78,6 +78,8 @@ class Trainer:
             OSError: the checkpoint or the last snapshot cannot be written.
             Stopped: this or another rank was asked to stop; the state is saved.
         """
+        if self.ranks.is_main:
+            self.snapshots.clear_unfinished()
         if resume:
             self._resume()
         elif self.ranks.is_main:

@@ -33,7 +33,7 @@ def test_tables_are_written_anew_and_prose_stays(document):
     assert told == [f"{path}: table gap was written", f"{path}: table shift was written"]
     assert "former" not in text
     assert text.startswith("# Title\n\n<!-- table:gap -->\n| Set | Structure |")
-    assert "\n<!-- /table -->\n\nProse.\n\n<!-- table:shift -->\n| Model |" in text
+    assert "\n<!-- /table -->\n\nProse.\n\n<!-- table:shift -->\n| Change |" in text
     assert text.endswith("<!-- /table -->\nend\n")
 
 
@@ -42,6 +42,44 @@ def test_table_says_what_it_was_made_from(document):
     refresh(path, fake_outcome(patients=6, studies=FEW))
     assert "Checkpoints: A 0a0a0a0a0a0a, B 1b1b1b1b1b1b." in path.read_text()
     assert "T1 c2c2c2c2c2c2, 6 patients" in path.read_text()
+
+
+WARNING = "Warning: these are not the same; what is rendered is not what A learned from."
+
+
+@pytest.mark.parametrize(
+    ("learned", "told", "warns"),
+    [
+        ("f5" * 32, "A learned from f5f5f5f5f5f5, the set synthetic was rendered by e4e4e4e4e4e4.", True),
+        ("e4" * 32, "A learned from e4e4e4e4e4e4, the set synthetic was rendered by e4e4e4e4e4e4.", False),
+        (
+            None,
+            "A learned from an unknown one, the set synthetic was rendered by e4e4e4e4e4e4. Unknown: ",
+            False,
+        ),
+    ],
+)
+def test_table_says_which_generators_and_warns_where_they_differ(document, learned, told, warns):
+    outcome = fake_outcome(patients=6, studies=FEW)
+    outcome["models"]["A"]["generator_hash"] = learned
+    path = document()
+    refresh(path, outcome)
+    assert told in path.read_text()
+    assert (WARNING in path.read_text()) is warns
+
+
+def test_generators_are_left_out_where_none_is_involved(document):
+    path = document("<!-- table:headline -->\n<!-- /table -->\n")
+    refresh(path, fake_outcome(patients=6, studies=FEW, models=("B",), sets=("t1", "t2")))
+    assert "Generators" not in path.read_text()
+
+
+@pytest.mark.parametrize("name", ["shift", "primary", "corruption", "physical"])
+def test_tables_of_the_text_can_be_written(document, name):
+    path = document(f"<!-- table:{name} -->\nformer\n<!-- /table -->\n")
+    refresh(path, fake_outcome(patients=6))
+    assert "former" not in path.read_text() and "| n |" in path.read_text()
+    assert f"<!-- table:{name} -->" in REPORT.read_text()
 
 
 def test_writing_twice_changes_nothing(document):

@@ -34,6 +34,27 @@ def test_anisotropic_pixels_are_measured_in_mm():
     assert behind[100, 35] == pytest.approx(10, abs=0.2)
 
 
+@pytest.mark.parametrize("slope", [0.0, 0.35, 0.9])
+@pytest.mark.parametrize("spacing", [(1.0, 1.0), (0.5, 2.0), (1.7, 0.6)])
+def test_nearest_point_is_that_of_all_points(slope, spacing):
+    shape = (150, 170)
+    axis = canal_axis(tilted_canal(shape, slope, 20), spacing)
+    rows, columns = (np.arange(size) * step for size, step in zip(shape, spacing, strict=True))
+    squares = (rows[:, None] - axis.points_mm[:, 0]) ** 2, (columns[:, None] - axis.points_mm[:, 1]) ** 2
+    nearest = np.stack([(row + squares[1]).argmin(axis=-1) for row in squares[0]])
+    offset = np.stack(np.broadcast_arrays(rows[:, None], columns), axis=-1) - axis.points_mm[nearest]
+    along = axis.along_mm[nearest] + (offset * axis.directions[nearest]).sum(axis=-1)
+    assert np.array_equal(axis.coordinates(shape, spacing)[0], along.astype(np.float32))
+
+
+def test_pixels_that_are_not_asked_for_are_not_answered():
+    axis = canal_axis(tilted_canal((150, 80), 0.3, 20), (1.0, 1.0))
+    where = np.random.default_rng(0).random((150, 80)) < 0.1
+    some = axis.coordinates((150, 80), (1.0, 1.0), where)
+    assert np.array_equal(some[:, where], axis.coordinates((150, 80), (1.0, 1.0))[:, where])
+    assert np.isnan(some[:, ~where]).all()
+
+
 def test_line_goes_on_beyond_the_canal():
     canal = tilted_canal((300, 60), 0.0, 30)
     canal[:, :100] = False

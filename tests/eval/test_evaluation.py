@@ -54,7 +54,7 @@ def reported(monkeypatch):
     """The outcomes that were handed to the report, which takes longer than these tests."""
     handed = []
 
-    def note(outcome, folder):
+    def note(outcome, folder, *_):
         assert json.loads((folder / "outcome.json").read_text()) == outcome
         handed.append(outcome)
         return []
@@ -89,7 +89,9 @@ def test_both_models_are_measured_under_every_condition(options, trained, tmp_pa
     (outcome,) = reported
     measured = Counter((m["model"], m["study"], m["set"], m["value"]) for m in outcome["measurements"])
     corruptions = [(f"corruption_{kind}", (0.0, top)) for kind, top in TOPS.items()]
-    resolutions = [(f"resolution_{axis}_plane", (1.0, 4.0)) for axis in ("in", "through")]
+    # Three stored slices of each series have no thickness of 4.
+    resolutions = [("resolution_in_plane", (1.0, 4.0)), ("resolution_through_plane", (1.0, 3.0))]
+    assert outcome["dropped"]["resolution_through_plane"].startswith("4x on T1, where no slice has 2")
     expected = [
         (model, study, place, value)
         for model in "AB"
@@ -123,7 +125,7 @@ def test_a_second_run_takes_everything_from_the_cache(options, trained, tmp_path
 
     with monkeypatch.context() as patch:
         patch.setattr("eval.evaluation.measure", refuse)
-        patch.setattr("eval.overlays.slice_dices", refuse)
+        patch.setattr("eval.worst_cases.slice_dices", refuse)
         lines = []
         evaluate(chosen, lines.append)
     second = outcome_of(tmp_path)
@@ -188,6 +190,16 @@ def test_outcome_says_what_was_measured_with_what(options, trained, tmp_path):
     assert datetime.fromisoformat(outcome["made"]).utcoffset() == timedelta(0)
     assert "Dice per patient" in outcome["aggregation"] and outcome["physical"]["2.0"] == "STIR"
     assert outcome["options"]["studies"] == "gap" and outcome["seconds"] > 0
+
+
+def test_generator_of_a_model_comes_from_its_checkpoint(options, trained, tmp_path):
+    trained("A", "B", config=json.dumps({"generator": "ab" * 32}))
+    evaluate(options(quick=True), quiet)
+    models = outcome_of(tmp_path)["models"]
+    assert (models["A"]["generator_hash"], models["B"]["generator_hash"]) == ("ab" * 32, None)
+    trained("A")
+    evaluate(options(model="A", quick=True), quiet)
+    assert outcome_of(tmp_path)["models"]["A"]["generator_hash"] is None
 
 
 def test_space_series_are_a_set_of_their_own(options, trained, spider_folder, tmp_path):

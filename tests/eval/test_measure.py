@@ -29,9 +29,10 @@ def as_image(codes, scheme):
     return torch.where(classes == IGNORE, 0, classes).float()[:, None] / 20
 
 
-def batch(codes, patients, scheme="4", answer=None):
+def batch(codes, patients, scheme="4", answer=None, volumes=None):
     codes = torch.as_tensor(codes)
-    return as_image(codes if answer is None else torch.as_tensor(answer), scheme), codes, patients
+    image = as_image(codes if answer is None else torch.as_tensor(answer), scheme)
+    return image, codes, patients, patients if volumes is None else volumes
 
 
 def run(*batches, scheme="4", **arguments):
@@ -86,7 +87,7 @@ def test_dice_is_that_of_evaluate_model_and_of_simpleitk(spine):
     answer = codes.roll(4, dims=1)
     one = batch(codes, ["a", "b"], answer=answer)
     records = run(one)
-    simple = evaluate_model(model=Oracle(4), dataloader=[one])
+    simple = evaluate_model(model=Oracle(4), dataloader=[one[:3]])
     overlap = sitk.LabelOverlapMeasuresImageFilter()
     encode = label_scheme("4").encode
     overlap.Execute(*(sitk.GetImageFromArray(encode(maps[0]).numpy()) for maps in (answer, codes)))
@@ -157,8 +158,39 @@ def test_renders_are_counted_slice_by_slice(spine):
             torch.as_tensor(spine(levels=5, stub=False, bottom=260)),
         ]
     )
-    record = run(batch(codes, ["7", "7"]), volumes=False)["7"]["instances"]
+    record = run(batch(codes, ["7", "7"], volumes=["one", "two"]))["7"]["instances"]
     assert (record["truth"], record["rank_right"]) == (11, 11)
+
+
+def test_two_series_of_a_patient_are_ranked_and_counted_apart(spine):
+    """The second series lies 45 mm higher: stacked as one volume, discs of the two fall together wrongly."""
+    first = torch.as_tensor(spine(levels=6, stub=False, slices=2))
+    second = torch.as_tensor(spine(levels=5, stub=False, slices=2, bottom=255))
+    patients, series = ["7"] * 4 + ["8"] * 2, ["a"] * 2 + ["b"] * 2 + ["c"] * 2
+    codes = torch.cat([first, second, first])
+    missed = codes.clone()
+    missed[2:4][codes[2:4] == vertebra_code(5)] = 0
+    records = run(batch(codes, patients, answer=missed, volumes=series))
+    apart = [run(batch(codes[k : k + 2], ["7"] * 2, answer=missed[k : k + 2]))["7"] for k in (0, 2)]
+    both, each = records["7"]["instances"], [record["instances"] for record in apart]
+    for name in ("truth", "found", "extra", "rank_right"):
+        assert both[name] == sum(counts[name] for counts in each)
+    assert (both["truth"], both["rank_right"], both["extra"]) == (11, 10, 0)
+    assert both["dice"] == pytest.approx(10 / 11)
+    assert records["8"]["instances"]["rank_right"] == 6
+    pooled = run(batch(codes[:4], ["7"] * 4, answer=missed[:4]))["7"]
+    assert pooled["instances"] != both
+    assert pooled["structures"] == records["7"]["structures"] and records["7"]["slices"] == 4
+
+
+def test_interleaved_series_are_put_together(spine):
+    codes = torch.cat([torch.as_tensor(spine(levels=5, lean=lean)) for lean in (0.0, 0.3, 0.0, 0.3)])
+    mixed = run(batch(codes, ["7"] * 4, volumes=["a", "b", "a", "b"]))
+    order = torch.tensor([0, 2, 1, 3])
+    assert (
+        mixed["7"]["instances"]
+        == run(batch(codes[order], ["7"] * 4, volumes=["a", "a", "b", "b"]))["7"]["instances"]
+    )
 
 
 def test_image_is_changed_and_truth_is_not(spine):
@@ -176,9 +208,9 @@ def test_image_is_changed_and_truth_is_not(spine):
 
 def test_unsure_model_has_calibration_error_and_entropy(spine):
     codes = spine(levels=4)
-    image, labels, patients = batch(codes, ["7"])
+    one = batch(codes, ["7"])
     unsure = Oracle(4, sharpness=1.0)
-    record = measure(unsure, [(image, labels, patients)], "cpu", spacing_mm=1.0)["7"]
+    record = measure(unsure, [one], "cpu", spacing_mm=1.0)["7"]
     chances = torch.tensor([1.0, 0, 0, 0]).softmax(dim=0)
     assert record["ece"] == pytest.approx(1 - chances[0].item(), rel=1e-5)
     assert record["entropy"] == pytest.approx(-(chances * chances.log()).sum().item(), rel=1e-5)
@@ -205,9 +237,9 @@ def test_nothing_to_measure_is_an_error():
 
 
 def test_counts_of_a_batch_must_agree(spine):
-    image, codes, _ = batch(spine(levels=2, slices=2), ["7"])
-    with pytest.raises(MeasureError, match="2 images, 2 label maps and 1 patients"):
-        run((image, codes, ["7"]))
+    image, codes, *_ = batch(spine(levels=2, slices=2), ["7"])
+    with pytest.raises(MeasureError, match="2 images, 2 label maps, 1 patients and 2 volumes"):
+        run((image, codes, ["7"], ["a", "b"]))
 
 
 def test_answer_that_is_not_finite_names_the_patient(spine):
@@ -222,9 +254,9 @@ def test_answer_that_is_not_finite_names_the_patient(spine):
 
 
 def test_answer_of_another_shape_is_an_error(spine):
-    image, codes, patients = batch(spine(levels=2), ["7"])
+    image, *others = batch(spine(levels=2), ["7"])
     with pytest.raises(MeasureError, match="the model answers"):
-        run((image[..., :128], codes, patients))
+        run((image[..., :128], *others))
 
 
 def test_answer_without_a_scheme_is_an_error(spine):

@@ -144,3 +144,28 @@ def test_empty_answer_stays_empty():
 def test_structures_are_kept(spine, to_structures):
     structures = to_structures(spine(slices=2))
     assert np.array_equal(to_structures(assign_ranks(structures, SPACING)), structures)
+
+
+def every_point(axis, pixels):
+    """The nearest point of the line by looking at all of them, pixel by pixel."""
+    return np.array([((pixel - axis.points_mm) ** 2).sum(axis=1).argmin() for pixel in pixels])
+
+
+def random_structures(draw):
+    shape = tuple(draw.integers(1, 12, 2))
+    coarse = draw.choice(4, size=(int(draw.integers(1, 3)), *shape), p=(0.5, 0.2, 0.1, 0.2))
+    structures = coarse.repeat(8, axis=1).repeat(6, axis=2).astype(np.uint8)
+    middle = structures.shape[2] // 2
+    structures[:, :, middle : middle + 6 * int(draw.integers(0, 2))] = 3
+    return structures
+
+
+def test_answers_are_those_of_a_ruler_that_looks_at_every_point(spine, to_structures, monkeypatch):
+    draw = np.random.default_rng(3)
+    inputs = [(random_structures(draw), tuple(draw.uniform(0.5, 2.0, 2))) for _ in range(12)]
+    inputs += [(to_structures(spine(levels=6, lean=lean)), SPACING) for lean in (-0.3, 0.2)]
+    quick = [assign_ranks(*each) for each in inputs]
+    assert sum(len(np.unique(codes)) > 3 for codes in quick) > 5
+    monkeypatch.setattr("eval.canal_axis.CanalAxis._nearest", every_point)
+    for each, codes in zip(inputs, quick, strict=True):
+        assert np.array_equal(assign_ranks(*each), codes)

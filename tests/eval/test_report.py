@@ -6,6 +6,7 @@ import re
 import pytest
 from fake_outcome import fake_outcome
 
+from eval.cache import Cache
 from eval.findings import Findings, OutcomeError
 from eval.intervals import bootstrap_mean
 from eval.report import ReportError, as_csv, as_markdown, write_report
@@ -128,6 +129,84 @@ def test_one_patient_gets_no_interval():
     for measurement in one["measurements"]:
         del measurement["patients"]["2"]
     assert "(no interval from one patient)" in markdown(one)
+
+
+def test_difference_of_the_contrast_shifts_is_in_the_report():
+    section = markdown(fake_outcome(patients=6)).split("## Contrast shift")[1].split("\n## ")[0]
+    assert (
+        "| T1 → T2 | A − B | overall |" in section
+        and "(A after − A before) − (B after − B before)" in section
+    )
+
+
+def test_values_that_were_dropped_are_named_with_their_reason():
+    outcome = fake_outcome(patients=6)
+    dropped = "4x on T1, where no slice has 2 stored slices on both sides"
+    text = markdown({**outcome, "dropped": {"resolution_through_plane": dropped}})
+    assert f"Through-plane resolution was not measured at {dropped}." in text
+    assert f"Not measured: {dropped}." in text.split("### Through-plane")[1]
+
+
+def test_strongest_corruption_stands_beside_none():
+    text = markdown(fake_outcome(patients=6)).split("### Corrupted input")[1]
+    rows = [line for line in text.splitlines() if line.startswith("| noise, 0.2 | T1 |")]
+    outcome = fake_outcome(patients=6)
+    for value, column in ((0.0, 3), (0.2, 4)):
+        found = next(
+            m["patients"]
+            for m in outcome["measurements"]
+            if (m["study"], m["model"], m["set"], m["value"]) == ("corruption_noise", "A", "t1", value)
+        )
+        dices = [
+            [s["dice"] for s in r["structures"].values() if s["dice"] is not None] for r in found.values()
+        ]
+        mean = sum(sum(each) / len(each) for each in dices) / len(dices)
+        assert rows[0].split("|")[column].split()[0] == score(mean)
+
+
+def test_report_warns_of_another_generator():
+    assert "Warning: these are not the same" in markdown(fake_outcome(patients=6))
+
+
+def test_figures_are_drawn_again_only_if_what_they_show_changed(tmp_path, monkeypatch):
+    outcome, cache = (
+        fake_outcome(patients=6, studies=("contrast", "corruption_bias")),
+        Cache(tmp_path / "cache"),
+    )
+    write_report(outcome, tmp_path, cache)
+    first = {path.name: path.read_bytes() for path in tmp_path.glob("*.png")}
+    drawn = []
+    for name in ("corruption_figure", "continuum_figure"):
+        monkeypatch.setattr(f"eval.curve_figures.{name}", lambda *_, path, **__: drawn.append(path.name))
+    for name in ("level_figure", "gap_figure"):
+        monkeypatch.setattr(f"eval.level_figures.{name}", lambda *_, path, **__: drawn.append(path.name))
+    for name in ("calibration_figure", "entropy_figure"):
+        monkeypatch.setattr(
+            f"eval.calibration_figures.{name}", lambda *_, path, **__: drawn.append(path.name)
+        )
+    write_report({**outcome, "made": "2026-12-01T00:00:00+00:00", "seconds": 1.0}, tmp_path, cache)
+    assert not drawn and {path.name: path.read_bytes() for path in tmp_path.glob("*.png")} == first
+    (tmp_path / "corruption.png").write_bytes(b"another")
+    changed = copy.deepcopy(outcome)
+    contrast = next(m for m in changed["measurements"] if m["study"] == "contrast")
+    contrast["patients"]["3"]["structures"]["disc"]["dice"] = 0.5
+
+    def write(path):
+        path.write_bytes(b"new")
+
+    monkeypatch.setattr(
+        "eval.curve_figures.corruption_figure", lambda *_, path: (drawn.append(path.name), write(path))
+    )
+    write_report(outcome, tmp_path, cache)
+    assert drawn == ["corruption.png"]
+    drawn.clear()
+    write_report(changed, tmp_path, cache)
+    assert drawn == ["contrast_shift.png", "reality_gap.png", "calibration.png", "entropy.png"]
+
+
+def test_nothing_is_cached_without_a_cache(tmp_path):
+    write_report(fake_outcome(patients=6, studies=("contrast",)), tmp_path)
+    assert not list(tmp_path.glob("**/*.json"))
 
 
 def test_protocols_have_their_names():

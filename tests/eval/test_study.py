@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -30,13 +32,13 @@ def sets(tmp_path, spider_folder):
 
 
 def chosen(sets, **options):
-    found, left_out = conditions(EvaluationOptions(**options), *sets)
-    assert not left_out
-    return found
+    found = conditions(EvaluationOptions(**options), *sets)
+    assert not found.left_out
+    return found.conditions
 
 
 def whole(condition, size=8):
-    images, codes, patients = zip(*condition.batches(size), strict=True)
+    images, codes, patients, _ = zip(*condition.batches(size), strict=True)
     return torch.cat(images), torch.cat(codes), [name for part in patients for name in part]
 
 
@@ -111,13 +113,35 @@ def test_studies_on_rendered_maps(sets):
         *(("continuum", alpha) for alpha in (0.0, 0.5, 1.0)),
         *(("physical", float(number)) for number in range(3)),
     ]
-    assert not any(condition.volumes for condition in conditions)
     image, codes, patients = whole(conditions[0])
     assert image.shape == (6, 1, 144, 112) and codes.dtype == torch.uint8
     assert patients == ["3"] * 3 + ["4"] * 3
 
 
 def test_a_study_without_anything_to_measure_is_named(sets):
-    found, left_out = conditions(EvaluationOptions(studies=("contrast", "continuum")), sets[0], None)
-    assert {condition.study for condition in found} == {"contrast"}
-    assert "label map" in left_out["continuum"]
+    found = conditions(EvaluationOptions(studies=("contrast", "continuum")), sets[0], None)
+    assert {condition.study for condition in found.conditions} == {"contrast"}
+    assert "label map" in found.left_out["continuum"]
+
+
+def test_factors_without_a_slice_are_dropped_and_named(sets):
+    chosen = EvaluationOptions(studies=("resolution_through_plane",), resolution_factors="1,2,3,4,5")
+    found = conditions(chosen, *sets)
+    assert [(c.place, c.value) for c in found.conditions] == [
+        (place, factor) for place in ("t1", "t2") for factor in (1.0, 2.0, 3.0)
+    ]
+    assert len({tuple(c.indices) for c in found.conditions}) == 1
+    reason = "where no slice has 2 stored slices on both sides"
+    assert found.dropped == {"resolution_through_plane": f"4x, 5x on T1, {reason}; 4x, 5x on T2, {reason}"}
+    assert not found.left_out
+    quick = conditions(replace(chosen, quick=True), *sets)
+    assert [c.value for c in quick.conditions] == [1.0, 3.0, 1.0, 3.0]
+    assert quick.dropped["resolution_through_plane"].startswith("5x on T1, where no slice has 2 stored")
+
+
+def test_slices_belong_to_their_series_and_renders_to_themselves(sets):
+    conditions = chosen(sets, studies=("contrast", "synthetic"), slices_per_patient=0)
+    assert conditions[0].volumes == ["3_t1"] * 3 + ["4_t1"] * 3
+    assert len(set(conditions[-1].volumes)) == len(conditions[-1].indices) == 12
+    *_, volumes = zip(*conditions[0].batches(4), strict=True)
+    assert [name for part in volumes for name in part] == conditions[0].volumes

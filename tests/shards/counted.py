@@ -1,5 +1,6 @@
-"""A source of small samples that can be told apart: the label of a sample is its number."""
+"""A source of small samples that can be told apart (the label of a sample is its number), and its writers."""
 
+import threading
 import time
 
 import numpy as np
@@ -9,7 +10,7 @@ from shards.manifest import VERSION
 from shards.places import open_place
 from shards.sample import Sample, sample_key
 from shards.unfinished import start_set
-from shards.workers import ALONE
+from shards.workers import ALONE, Workers
 
 PER_SHARD = 4
 
@@ -70,6 +71,32 @@ def stopping(source, at):
 
     source.begin = stop
     return source
+
+
+def joined(count, work):
+    """Run ``work(workers)`` in as many threads, each one of the workers; the errors they ended with."""
+    barrier, values, errors = threading.Barrier(count, timeout=60), [None] * count, []
+
+    def run(rank):
+        def gather(value):
+            values[rank] = value
+            barrier.wait()
+            every = list(values)
+            barrier.wait()
+            return every
+
+        try:
+            work(Workers(rank=rank, world=count, gather=gather))
+        except Exception as error:
+            errors.append(error)
+            barrier.abort()
+
+    threads = [threading.Thread(target=run, args=(rank,)) for rank in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors
 
 
 def let_another_writer_in(monkeypatch, after="shard-000002.tar"):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -13,7 +14,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from counted import PER_SHARD, Counted, build, let_another_writer_in, stopping
+from counted import PER_SHARD, Counted, build, joined, let_another_writer_in, stopping
+from nobody import as_nobody
 
 from shards import build as building
 from shards.manifest import MANIFEST, load_manifest
@@ -21,39 +23,13 @@ from shards.places import open_place
 from shards.read import open_set
 from shards.sample import ShardError
 from shards.sets import ensure_sets
-from shards.workers import ALONE, Workers, one_builder
+from shards.workers import ALONE, one_builder
 
 HERE = Path(__file__).parent
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-def joined(count, work):
-    """Run ``work(workers)`` in as many threads, each one of the workers; the errors they ended with."""
-    barrier, values, errors = threading.Barrier(count, timeout=60), [None] * count, []
-
-    def run(rank):
-        def gather(value):
-            values[rank] = value
-            barrier.wait()
-            every = list(values)
-            barrier.wait()
-            return every
-
-        try:
-            work(Workers(rank=rank, world=count, gather=gather))
-        except Exception as error:
-            errors.append(error)
-            barrier.abort()
-
-    threads = [threading.Thread(target=run, args=(rank,)) for rank in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return errors
 
 
 def limited(folder: Path, kind: int, limit: int | None) -> subprocess.CompletedProcess:
@@ -221,25 +197,12 @@ def test_a_full_disk_is_told_and_the_next_run_completes(tmp_path):
 def test_a_folder_that_cannot_be_written_is_told(tmp_path):
     folder = tmp_path / "closed"
     folder.mkdir()
-    process = os.fork()
-    if process == 0:
-        status = 9
-        try:
-            if os.getuid() == 0:
-                for path in (tmp_path, *tmp_path.parents):
-                    if path.name.startswith(("test_", "popen-", "pytest-")):
-                        path.chmod(0o755)
-                os.setuid(65534)
-            else:
-                folder.chmod(0o555)
-            try:
-                build(folder / "set", Counted(5))
-            except PermissionError as error:
-                status = 0 if str(folder / "set") in str(error) and "Permission denied" in str(error) else 2
-        finally:
-            os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
-    folder.chmod(0o755)
+
+    def work():
+        with pytest.raises(PermissionError, match=rf"{re.escape(str(folder / 'set'))}.*Permission denied"):
+            build(folder / "set", Counted(5))
+
+    as_nobody(folder, work)
 
 
 def test_a_writer_stops_where_another_one_has_begun_another_set(tmp_path, monkeypatch):

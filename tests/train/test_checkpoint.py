@@ -4,7 +4,15 @@ import pytest
 import torch
 
 from train import checkpoint as checkpoint_module
-from train.checkpoint import Checkpoint, CheckpointError, load_checkpoint, load_model, save_checkpoint
+from train.checkpoint import (
+    SNAPSHOT_FORMAT,
+    Checkpoint,
+    CheckpointError,
+    load_checkpoint,
+    load_model,
+    save_checkpoint,
+    write_payload,
+)
 from train.unet import UNet
 
 
@@ -90,7 +98,7 @@ def test_a_flipped_byte_in_the_weights_is_found(model, tmp_path):
 def test_a_full_disk_is_an_error_of_the_system_and_keeps_the_older_file(model, tmp_path, small_files):
     path = tmp_path / "model.pth"
     save_checkpoint(path, checkpoint_of(model))
-    with small_files(10_000), pytest.raises(OSError, match="File too large"):
+    with small_files(10_000), pytest.raises(OSError, match=r"File too large: .*model\.pth"):
         save_checkpoint(path, checkpoint_of(model, step=8))
     assert load_checkpoint(path).step == 7
     assert list(tmp_path.iterdir()) == [path]
@@ -110,6 +118,21 @@ def test_another_format_is_refused(tmp_path):
     torch.save({"format": 99}, tmp_path / "model.pth")
     with pytest.raises(CheckpointError, match="checkpoint format 99, this version reads 1"):
         load_checkpoint(tmp_path / "model.pth")
+
+
+@pytest.mark.parametrize(
+    ("name", "best"),
+    [
+        ("model_a_synthetic_last-00000120.pth", r"model_a_synthetic_best\.pth"),
+        ("x.pth", r"the file \*_best\.pth"),
+    ],
+)
+def test_a_training_snapshot_is_refused_with_the_name_of_the_checkpoint(tmp_path, name, best):
+    write_payload(tmp_path / name, {"format": SNAPSHOT_FORMAT})
+    with pytest.raises(
+        CheckpointError, match=rf"{name}: a training snapshot, not a checkpoint; .* is {best} beside"
+    ):
+        load_model(tmp_path / name)
 
 
 def test_a_bare_state_dictionary_is_refused(model, tmp_path):

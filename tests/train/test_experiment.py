@@ -9,10 +9,9 @@ import pytest
 import torch
 
 from train import experiment, feed, plan, step, trainer
-from train.checkpoint import load_checkpoint, load_model, unpack_payload
+from train.checkpoint import SNAPSHOT_FORMAT, load_checkpoint, load_model, unpack_payload
 from train.experiment import train_models
 from train.plan import TrainingError
-from train.snapshot import SNAPSHOT_FORMAT
 from train.stop import Stopped
 
 
@@ -75,15 +74,17 @@ def test_training_leaves_the_callers_random_numbers_alone(options, alone):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("source", ["render", "shards"])
+@pytest.mark.parametrize(
+    ("model", "source", "kind"),
+    [("A", "render", feed.RenderFeed), ("A", "shards", feed.ShardFeed), ("B", "render", feed.RealFeed)],
+)
 def test_a_stopped_run_goes_on_to_the_weights_of_an_unstopped_one(
-    options, alone, tmp_path, monkeypatch, source
+    options, alone, tmp_path, monkeypatch, model, source, kind
 ):
-    whole = options(model="A", feed=source, save_dir=tmp_path / "whole", epochs=3)
+    whole = options(model=model, feed=source, save_dir=tmp_path / "whole", epochs=3)
     train_models(whole, alone)
 
-    stopped = options(model="A", feed=source, save_dir=tmp_path / "stopped", epochs=3)
-    kind = {"render": feed.RenderFeed, "shards": feed.ShardFeed}[source]
+    stopped = options(model=model, feed=source, save_dir=tmp_path / "stopped", epochs=3)
     batch = kind.batch
 
     def batch_with_signal(self, step):
@@ -95,23 +96,64 @@ def test_a_stopped_run_goes_on_to_the_weights_of_an_unstopped_one(
     with pytest.raises(Stopped, match=r"stopped after step \d+ of .* go on with .*--resume auto"):
         train_models(stopped, alone)
     monkeypatch.undo()
-    reached = newest(stopped)["progress"]["step"]
+    reached = newest(stopped, model)["progress"]["step"]
     assert 4 <= reached <= 6
 
     train_models(dataclasses.replace(stopped, resume="auto"), alone)
     for name in ("network", "average"):
-        assert_equal_states(state_of(whole, name=name), state_of(stopped, name=name))
-    first, second = (load_checkpoint(run.file("A", "best.pth")) for run in (whole, stopped))
+        assert_equal_states(state_of(whole, model, name), state_of(stopped, model, name))
+    first, second = (load_checkpoint(run.file(model, "best.pth")) for run in (whole, stopped))
     assert_equal_states(first.state_dict, second.state_dict)
     assert first.validation_dice == second.validation_dice
     logs = [
         [
             {**row, "minutes": "", "images_per_second": ""}
-            for row in csv.DictReader(run.file("A", "log.csv").open())
+            for row in csv.DictReader(run.file(model, "log.csv").open())
         ]
         for run in (whole, stopped)
     ]
     assert logs[0] == logs[1]
+
+
+def test_what_is_evaluated_is_the_average(options, alone, monkeypatch):
+    seen = []
+    real = trainer.validate
+
+    def watched(network, *arguments, **more):
+        seen.append({name: value.clone() for name, value in network.state_dict().items()})
+        return real(network, *arguments, **more)
+
+    monkeypatch.setattr(trainer, "validate", watched)
+    chosen = options(model="A")
+    train_models(chosen, alone)
+    assert_equal_states(seen[-1], state_of(chosen, name="average"))
+    weights = state_of(chosen)
+    assert not all(torch.equal(seen[-1][name], weights[name]) for name in weights)
+
+
+def test_resuming_both_models_goes_on_with_the_one_that_was_stopped(
+    options, alone, tmp_path, monkeypatch, capsys
+):
+    whole = options(save_dir=tmp_path / "whole")
+    train_models(whole, alone)
+    batch = feed.RealFeed.batch
+
+    def batch_with_signal(self, step):
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return batch(self, step)
+
+    monkeypatch.setattr(feed.RealFeed, "batch", batch_with_signal)
+    stopped = options(save_dir=tmp_path / "stopped")
+    with pytest.raises(Stopped, match="model B: stopped after step"):
+        train_models(stopped, alone)
+    monkeypatch.undo()
+    capsys.readouterr()
+    train_models(dataclasses.replace(stopped, resume="auto"), alone)
+    told = capsys.readouterr().out
+    assert "model A: going on from step 6" in told and "model B: going on from step" in told
+    for model in ("A", "B"):
+        assert_equal_states(state_of(whole, model), state_of(stopped, model))
 
 
 def test_resuming_a_finished_run_does_no_step(options, alone, monkeypatch):

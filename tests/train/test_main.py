@@ -1,13 +1,15 @@
 import os
 import re
 import signal
+import sys
 import time
 from pathlib import Path
 
 import pytest
+import torch
 
-from train.checkpoint import load_checkpoint, unpack_payload
-from train.snapshot import SNAPSHOT_FORMAT
+from train import main, step
+from train.checkpoint import SNAPSHOT_FORMAT, load_checkpoint, unpack_payload
 
 
 def finish(process, status=0):
@@ -81,6 +83,33 @@ def test_a_wrong_choice_is_told_without_a_traceback(python, flags):
     assert "Traceback" not in errors
 
 
+def test_memory_that_runs_out_in_a_step_is_one_line_with_what_helps(flags, monkeypatch, capsys):
+    def runs_out(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total")
+
+    monkeypatch.setattr(step, "segmentation_loss", runs_out)
+    monkeypatch.setattr(sys, "argv", ["train/main.py", "--model", "A", *flags])
+    assert main.main() == 1
+    errors = capsys.readouterr().err.splitlines()
+    (line,) = [line for line in errors if line.startswith("error: ")]
+    assert "the memory of GPU ran out, 2.00 GiB more wanted" in line
+    for flag in ("--accumulate", "--batch-size", "--base-features", "--precision bf16", "--render-batch"):
+        assert flag in line
+    assert not any("Traceback" in line for line in errors)
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_deterministic_mode_lasts_for_the_training(flags, monkeypatch, wanted):
+    seen = []
+    monkeypatch.setattr(
+        main, "train_models", lambda *_: seen.append(torch.are_deterministic_algorithms_enabled())
+    )
+    flag = "--deterministic" if wanted else "--no-deterministic"
+    monkeypatch.setattr(sys, "argv", ["train/main.py", *flags, flag])
+    assert main.main() == 0
+    assert seen == [wanted]
+
+
 LONG = ["--model", "A", "--epochs", "100", "--snapshot-minutes", "0.01"]
 LAST_STEP = 300
 
@@ -109,6 +138,7 @@ def test_a_signal_ends_a_run_with_status_0_and_it_goes_on(python, flags, tmp_pat
     assert "go on with the same command and --resume auto" in errors
     assert "Traceback" not in errors
     assert reached < LAST_STEP
+    assert not list((tmp_path / "saved").glob(".tmp-*"))
     output, _ = finish(python("train/main.py", *flags, *LONG, "--resume", "auto"))
     assert f"going on from step {reached}" in output
     assert newest(tmp_path)["progress"]["step"] == LAST_STEP
@@ -150,6 +180,17 @@ def test_torchrun_goes_on_from_the_snapshot_when_a_rank_is_killed(python, flags,
     output, _ = finish(running)
     assert re.search(r"going on from step [1-9]\d* ", output)
     assert_same_end(tmp_path / "whole", tmp_path)
+
+
+@pytest.mark.slow
+def test_all_ranks_end_alike_where_the_save_folder_cannot_be_written(python, flags, tmp_path):
+    (tmp_path / "file").touch()
+    process = python("train/main.py", *flags, "--save-dir", tmp_path / "file", ranks=2)
+    _, errors = process.communicate(timeout=200)
+    assert process.returncode == 1
+    assert re.search(r"^error: --save-dir .*file is a file, not a folder$", errors, re.MULTILINE)
+    # Nobody was left waiting for a rank that is gone.
+    assert "Connection" not in errors
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 import csv
 import math
+import re
+import time
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from gen import label_scheme
 from gen.anatomy import STRUCTURE_COLOURS, STRUCTURES
+from train import log
 from train.log import COLUMNS, Epoch
 from train.pictures import FILL, painted, validation_picture
 from train.plan import Plan
@@ -83,6 +86,7 @@ def test_an_epoch_is_a_row_and_a_point_of_every_curve(plan):
     assert curve(plan, "dice/vertebra") == [(10, 0.5)]
     assert curve(plan, "dice/mean") == [(10, 0.375)]
     assert curve(plan, "images_per_second") == [(10, pytest.approx(12.34))]
+    assert curve(plan, "learning_rate") == [(10, pytest.approx(0.01))]
     events = EventAccumulator(str(plan.file("tensorboard"))).Reload()
     assert len(events.Images("validation: image, truth, prediction")) == 1
 
@@ -104,12 +108,24 @@ def test_a_new_run_forgets_the_one_before(plan):
     assert curve(plan, "loss") == [(10, 3.0)]
 
 
-def test_other_ranks_write_nothing(plan):
+def test_other_ranks_write_and_tell_nothing(plan, capsys):
     reporter = Reporter(plan, 0, active=False)
+    reporter.advance(10, 0.75)
     reporter.add(epoch(10), lambda: PICTURE)
     reporter.say("something")
     reporter.close()
     assert not list(plan.stem.parent.iterdir())
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_bar_tells_steps_loss_and_time_left(plan, capsys, monkeypatch):
+    monkeypatch.setattr(log, "SHORTEST_REFRESH_SECONDS", 0)
+    reporter = Reporter(plan, 20, active=True)
+    time.sleep(0.02)
+    reporter.advance(60, 0.75)
+    reporter.close()
+    last = capsys.readouterr().err.rpartition("\r")[2]
+    assert re.search(r"test:.* 60/100 \[\d\d:\d\d<\d\d:\d\d, .*step/s, loss=0\.750\]", last)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from gen import label_scheme
-from train.checkpoint import CheckpointError, pack_payload, unpack_payload
+from train.checkpoint import CHECKPOINT_FORMAT, SNAPSHOT_FORMAT, CheckpointError, pack_payload, unpack_payload
 from train.plan import Plan
-from train.snapshot import SNAPSHOT_FORMAT, Progress, pack_snapshot, restore, unpack_snapshot
+from train.snapshot import Progress, pack_snapshot, restore, unpack_snapshot
 from train.snapshot_folder import SnapshotFolder
 from train.step import Stepper
 from train.tally import Counts
@@ -66,6 +66,12 @@ def test_the_newest_two_are_kept_and_ordered_by_number(folder, make, tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_the_newest_is_that_of_the_most_steps_not_the_last_written(folder, make):
+    for step in (10, 9):
+        folder.save(step, make(step))
+    assert step_of(folder.newest_good(CHOICES)) == 10
+
+
 def truncate(path):
     path.write_bytes(path.read_bytes()[:5000])
 
@@ -109,7 +115,7 @@ def test_one_of_another_run_is_set_aside(folder, make, told):
 def test_a_full_disk_keeps_the_old_ones(folder, make, small_files):
     folder.save(3, make(3))
     data = make(7)
-    with small_files(10_000), pytest.raises(OSError, match="File too large"):
+    with small_files(10_000), pytest.raises(OSError, match=r"File too large: .*run_last-00000007\.pth"):
         folder.save(7, data)
     assert [path.name for path in folder.files()] == ["run_last-00000003.pth"]
     assert step_of(folder.newest_good(CHOICES)) == 3
@@ -147,6 +153,12 @@ def test_a_checkpoint_is_no_snapshot():
         unpack_snapshot(data, "file", CHOICES)
 
 
+def test_a_checkpoint_by_the_name_of_a_snapshot_is_called_what_it_is():
+    data = pack_payload({"format": CHECKPOINT_FORMAT, "state_dict": {}})
+    with pytest.raises(CheckpointError, match="file: a checkpoint, not a training snapshot"):
+        unpack_snapshot(data, "file", CHOICES)
+
+
 def test_what_an_earlier_run_left_is_set_aside_and_told(folder, make, tmp_path, told):
     content = make(3)
     folder.save(3, content)
@@ -175,3 +187,71 @@ def test_a_snapshot_that_cannot_be_read_does_not_hide_the_one_before(folder, mak
     newest.mkdir()
     assert step_of(folder.newest_good(CHOICES)) == 3
     assert any("cannot be read" in line for line in told)
+
+
+def test_half_written_files_of_a_killed_run_go(folder, make, tmp_path):
+    kept = {folder.save(3, make(3)), tmp_path / ".tmp-7-0a1b-run_else_last-00000003.pth", tmp_path / ".tmp-x"}
+    kept |= {tmp_path / "run_best.pth", tmp_path / "run_last-00000003.previous.pth"}
+    gone = [tmp_path / f".tmp-7-0a1b2c3d-run_{name}" for name in ("last-00000004.pth", "best.pth", "log.csv")]
+    for path in (*kept, *gone):
+        path.touch()
+    folder.clear_unfinished()
+    assert set(tmp_path.iterdir()) == kept
+
+
+def test_the_names_of_half_written_files_are_known(folder, make, tmp_path, monkeypatch):
+    def dies(place, data):
+        place.open("wb").write(data[:100])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(tmp_path), "write_bytes", dies)
+        patch.setattr(type(tmp_path), "unlink", lambda *_, **__: None)
+        with pytest.raises(KeyboardInterrupt):
+            folder.save(3, make(3))
+    (left,) = tmp_path.iterdir()
+    assert left.stat().st_size == 100
+    folder.clear_unfinished()
+    assert not list(tmp_path.iterdir())
+
+
+def names_with(folder, mark):
+    return sorted(path.name for path in folder.glob(f"*.{mark}.*"))
+
+
+def test_what_one_run_left_stays_until_the_next_is_set_aside(folder, make, tmp_path):
+    (tmp_path / "run_else_last-00000001.previous.pth").write_bytes(b"of another model")
+    for steps in ((300, 400), (3, 4), (5,)):
+        for step in steps:
+            folder.save(step, make(step))
+        (tmp_path / "run_best.pth").write_bytes(str(steps).encode())
+        folder.set_aside()
+        left = [f"run_last-{step:08d}.previous.pth" for step in steps]
+        assert names_with(tmp_path, "previous") == [
+            "run_best.previous.pth",
+            "run_else_last-00000001.previous.pth",
+            *left,
+        ]
+        assert (tmp_path / "run_best.previous.pth").read_bytes() == str(steps).encode()
+    # A run that died before its first snapshot costs none of an earlier one.
+    (tmp_path / "run_log.csv").write_text("step\n")
+    folder.set_aside()
+    assert "run_last-00000005.previous.pth" in names_with(tmp_path, "previous")
+
+
+def test_damaged_and_foreign_snapshots_do_not_pile_up(folder, make, tmp_path):
+    for step in (3, 7):
+        truncate(folder.save(step, make(step)))
+        folder.save(step + 1, make(step + 1, lr=0.3))
+        assert folder.newest_good(CHOICES) is None
+        assert names_with(tmp_path, "damaged") == [f"run_last-{step:08d}.damaged.pth"]
+        assert names_with(tmp_path, "previous") == [f"run_last-{step + 1:08d}.previous.pth"]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_both_snapshots_of_another_run_are_kept(folder, make, tmp_path):
+    for step in (3, 4):
+        folder.save(step, make(step, lr=0.3))
+    assert folder.newest_good(CHOICES) is None
+    folder.set_aside()
+    assert names_with(tmp_path, "previous") == [f"run_last-{step:08d}.previous.pth" for step in (3, 4)]

@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from gen import label_scheme
+from train import step
 from train.plan import Plan
+from train.schedule import learning_rate
 from train.step import Stepper
 from train.unet import UNet
 
@@ -70,6 +72,41 @@ def test_a_step_that_is_not_finite_changes_neither_weights_nor_moments(stepper, 
     assert all(value.isfinite().all() for value in stepper.average.network.state_dict().values())
     stepper.take(2, images, codes)
     assert not torch.equal(all_state(stepper)[0], before[0])
+
+
+def test_a_long_gradient_is_clipped_before_the_update(stepper, batch, monkeypatch):
+    stepper = stepper()
+    loss = step.segmentation_loss
+    monkeypatch.setattr(step, "segmentation_loss", lambda *values, **more: 1e4 * loss(*values, **more))
+    stepper.take(0, *batch)
+    assert stepper.gradients.buffer.norm().item() == pytest.approx(step.LARGEST_GRADIENT_NORM, rel=1e-4)
+    first = next(iter(stepper.optimizer.state.items()))
+    weight, moments = first
+    torch.testing.assert_close(moments["exp_avg"], 0.1 * weight.grad)
+
+
+def test_the_rate_of_a_step_is_that_of_the_schedule(stepper, batch):
+    stepper = stepper()
+    for number in (0, 4, 9):
+        stepper.take(number, *batch)
+        (group,) = stepper.optimizer.param_groups
+        assert group["lr"] == learning_rate(number, 10, 1e-2)
+
+
+def test_bf16_is_the_arithmetic_of_the_network_and_not_of_the_weights(stepper, batch):
+    found = {}
+    for bf16 in (False, True):
+        torch.manual_seed(0)
+        made = stepper(bf16=bf16)
+        kinds = []
+        made.network.head.register_forward_hook(
+            lambda _, inputs, output, kinds=kinds: kinds.append(output.dtype)
+        )
+        made.take(0, *batch)
+        found[bf16] = made.tally.read().loss
+        assert kinds == [torch.bfloat16 if bf16 else torch.float32]
+        assert all(tensor.dtype == torch.float32 for tensor in all_state(made))
+    assert found[True] == pytest.approx(found[False], rel=0.02)
 
 
 def test_the_stop_of_a_rank_is_told(stepper, batch):

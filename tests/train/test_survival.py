@@ -6,16 +6,19 @@ import errno
 import json
 import os
 import signal
+import subprocess
+from importlib import metadata
 
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from gen.config_text import config_hash
+from shards.read import open_set
 from train import experiment, feed, plan, snapshot_folder
-from train.checkpoint import load_checkpoint, unpack_payload
+from train.checkpoint import SNAPSHOT_FORMAT, load_checkpoint, unpack_payload
 from train.experiment import train_models
 from train.plan import TrainingError
-from train.snapshot import SNAPSHOT_FORMAT
 from train.stop import Stopped
 
 
@@ -92,12 +95,14 @@ def test_a_run_goes_on_from_the_one_before_where_the_newest_is_damaged(options, 
     train_models(chosen, alone)
     newest = snapshots(chosen)[-1]
     newest.write_bytes(newest.read_bytes()[:cut])
+    (chosen.save_dir / ".tmp-1-0a1b-model_a_synthetic_last-00000009.pth").write_bytes(b"half")
     capsys.readouterr()
     train_models(dataclasses.replace(chosen, resume="auto"), alone)
     told = capsys.readouterr().out
     assert f"{newest.name}: damaged" in told
     assert "going on from step 8" in told
     assert_same_end(whole, chosen)
+    assert not list(chosen.save_dir.glob(".tmp-*"))
 
 
 def test_a_step_that_is_not_finite_is_skipped_counted_and_told(options, alone, monkeypatch, capsys):
@@ -141,6 +146,33 @@ def test_a_full_disk_costs_a_snapshot_and_not_the_run(options, alone, monkeypatc
     assert_same_end(whole, chosen)
 
 
+def test_a_disk_that_is_really_full_keeps_the_old_snapshot_and_the_run_can_go_on(
+    options, alone, tmp_path, capsys
+):
+    whole = options(model="A", epochs=3, snapshot_minutes=1e-9, save_dir=tmp_path / "whole")
+    train_models(whole, alone)
+    size = snapshots(whole)[-1].stat().st_size
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={int(1.7 * size)}", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a disk that can be filled cannot be mounted here")
+    try:
+        chosen = dataclasses.replace(whole, save_dir=disk)
+        capsys.readouterr()
+        with pytest.raises(OSError, match=r"No space left on device: .*model_a_synthetic_"):
+            train_models(chosen, alone)
+        assert "warning: the snapshot could not be written ([Errno 28] No space" in capsys.readouterr().out
+        assert [path.name[-12:-4] for path in snapshots(chosen)] == ["00000001"]
+        assert not list(disk.glob(".tmp-*"))
+        subprocess.run(["mount", "-o", f"remount,size={9 * size}", str(disk)], check=True)
+        train_models(dataclasses.replace(chosen, resume="auto"), alone)
+        assert "going on from step 1 " in capsys.readouterr().out
+        assert_same_end(whole, chosen)
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
 @pytest.mark.parametrize("what", ["save_checkpoint", "save"])
 def test_a_full_disk_at_the_end_is_an_error(options, alone, monkeypatch, what):
     place = experiment if what == "save_checkpoint" else snapshot_folder.SnapshotFolder
@@ -171,14 +203,32 @@ def test_the_whole_configuration_is_told_and_written(options, alone, capsys):
     chosen = options(model="A", ema_decay=0.5)
     train_models(chosen, alone)
     told = capsys.readouterr().out
-    assert "configuration: save_dir" in told
-    assert "ema_decay 0.5" in told
+    words = " ".join(told.partition("configuration: ")[2].split())
+    choices = chosen.to_dict()
+    shared = choices.pop("shards")
+    every = choices | shared.pop("grid") | shared
+    assert {"lr", "epochs", "seed", "spacing_mm", "ema_decay"} <= every.keys()
+    for name, value in every.items():
+        text = " x ".join(map(str, value)) if isinstance(value, list) else str(value)
+        assert value is None or f"{name} {text}" in words
     written = json.loads(chosen.file("A", "config.json").read_text())
     checkpoint = json.loads(load_checkpoint(chosen.file("A", "best.pth")).config)
     run = written.pop("run")
     assert written == checkpoint
+    assert chosen.to_dict().items() <= written.items()
     assert (run["steps"], run["ranks"], run["arithmetic"]) == (6, 1, "float32")
-    assert run["torch"] == torch.__version__
+    assert written["made_with"]["torch"] == torch.__version__
+
+
+def test_a_checkpoint_names_the_generator_the_label_maps_and_the_versions(options, alone):
+    chosen = options(model="A")
+    train_models(chosen, alone)
+    stored = json.loads(load_checkpoint(chosen.file("A", "best.pth")).config)
+    labels = open_set(chosen.shards.place / "labels").manifest
+    assert stored["config_hash"] == stored["generator"] == config_hash(chosen.shards.generator())
+    assert stored["label_maps"] == labels.label_digest
+    assert stored["made_with"]["torch"] == torch.__version__
+    assert stored["made_with"]["synthspine"] == metadata.version("synthspine")
 
 
 def test_the_average_is_saved_and_without_one_the_weights(options, alone, tmp_path):
@@ -201,6 +251,41 @@ def test_a_dry_run_says_what_would_happen_and_writes_nothing(options, alone, cap
         assert f"would write {chosen.stem(model)}_* (snapshots: none yet); nothing written there" in told
     assert "wrote" not in told.partition("model A: dry run")[2]
     assert not chosen.save_dir.exists()
+
+
+@pytest.mark.parametrize("wrong", [0, 1])
+def test_a_dry_run_fails_with_a_loss_that_is_not_finite(options, alone, monkeypatch, wrong):
+    spoil(monkeypatch, {wrong})
+    chosen = options(model="A", dry_run=True)
+    with pytest.raises(
+        TrainingError, match=rf"model A: dry run: loss .* of step {wrong + 1} is not finite; try"
+    ):
+        train_models(chosen, alone)
+    assert not chosen.save_dir.exists()
+
+
+def test_a_dry_run_can_be_interrupted(options, alone, monkeypatch):
+    batch = feed.RenderFeed.batch
+
+    def interrupting(self, step):
+        os.kill(os.getpid(), signal.SIGINT)
+        return batch(self, step)
+
+    monkeypatch.setattr(feed.RenderFeed, "batch", interrupting)
+    with pytest.raises(KeyboardInterrupt):
+        train_models(options(model="A", dry_run=True), alone)
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_save_folder_without_room_is_told_before_anything_is_done(
+    options, alone, tmp_path, small_files, dry_run
+):
+    with (
+        small_files(10),
+        pytest.raises(TrainingError, match=r"--save-dir .*saved: nothing can be written there"),
+    ):
+        train_models(options(dry_run=dry_run), alone)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_save_folder_that_is_a_file_is_refused_before_anything_is_done(options, alone, tmp_path):

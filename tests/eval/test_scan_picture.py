@@ -3,7 +3,7 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image
 
-from eval.overlay import PANEL_ROWS, shown_slices, write_overlay
+from eval.scan_picture import PANEL_ROWS, shown_slices, write_scan_picture
 from gen.anatomy import CANAL, disc_code, vertebra_code
 from shards.contact_sheet import code_colours
 from shards.spider import Volume
@@ -25,7 +25,7 @@ def has_colour(array, code):
 
 def test_every_structure_has_its_contour(tmp_path, spine):
     codes = spine(levels=5, slices=5)
-    write_overlay(tmp_path / "o.png", volume_of(codes), codes, title="7_t1")
+    write_scan_picture(tmp_path / "o.png", volume_of(codes), codes, title="7_t1")
     sheet = picture(tmp_path / "o.png")
     assert all(has_colour(sheet, code) for code in (vertebra_code(1), vertebra_code(4), disc_code(2), CANAL))
     assert not has_colour(sheet, vertebra_code(6)) or vertebra_code(6) in codes
@@ -34,7 +34,7 @@ def test_every_structure_has_its_contour(tmp_path, spine):
 def test_contours_lie_on_the_borders_and_leave_the_inside(tmp_path):
     codes = np.zeros((1, 60, 60), dtype=np.uint8)
     codes[0, 20:40, 15:45] = vertebra_code(2)
-    write_overlay(tmp_path / "o.png", volume_of(codes), codes, title="")
+    write_scan_picture(tmp_path / "o.png", volume_of(codes), codes, title="")
     sheet = picture(tmp_path / "o.png")
     rows, columns = np.nonzero((sheet == code_colours()[vertebra_code(2)]).all(axis=-1))
     scale = PANEL_ROWS / 60
@@ -45,14 +45,16 @@ def test_contours_lie_on_the_borders_and_leave_the_inside(tmp_path):
 
 def test_pixels_are_shown_square(tmp_path):
     codes = np.zeros((1, 100, 100), dtype=np.uint8)
-    write_overlay(tmp_path / "o.png", volume_of(codes, (4.0, 0.5, 1.0)), codes, title="")
+    write_scan_picture(tmp_path / "o.png", volume_of(codes, (4.0, 0.5, 1.0)), codes, title="")
     assert picture(tmp_path / "o.png").shape[1] == pytest.approx(2 * PANEL_ROWS, abs=20)
 
 
 def test_notes_make_the_picture_longer(tmp_path):
     codes = np.zeros((1, 40, 40), dtype=np.uint8)
     for count in (0, 3):
-        write_overlay(tmp_path / f"{count}.png", volume_of(codes), codes, title="t", notes=["note"] * count)
+        write_scan_picture(
+            tmp_path / f"{count}.png", volume_of(codes), codes, title="t", notes=["note"] * count
+        )
     assert len(picture(tmp_path / "3.png")) > len(picture(tmp_path / "0.png"))
 
 
@@ -75,5 +77,5 @@ def test_without_canal_the_structures_and_then_the_scan_give_the_middle():
 def test_mask_of_another_grid_is_refused(tmp_path):
     codes = np.zeros((1, 40, 40), dtype=np.uint8)
     with pytest.raises(ValueError, match="does not fit"):
-        write_overlay(tmp_path / "o.png", volume_of(codes), codes[:, :20], title="")
+        write_scan_picture(tmp_path / "o.png", volume_of(codes), codes[:, :20], title="")
     assert not (tmp_path / "o.png").exists()

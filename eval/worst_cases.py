@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from eval.batches import SliceBatches
-from eval.cache import Cache, code_version, file_digest
+from eval.cache import Cache, code_version, file_digest, is_file_of
 from eval.candidates import Candidate
 from eval.case_picture import case_picture
 from eval.findings import CONTRAST, model_name, set_name
@@ -22,7 +22,7 @@ FOLDER = "overlays"
 CASE_FILE = re.compile(rf"[AB]_\w+_({WORST}_\d\d|{MEDIAN})\.png")
 
 
-def draw_overlays(
+def draw_cases(
     candidates: Sequence[Candidate],
     chosen: Sequence[Condition],
     sets: Mapping[str, SliceBatches],
@@ -60,7 +60,7 @@ def draw_overlays(
             "code": code_version(__name__),
         }
         drawn = cache.find(key)
-        if drawn is None or not all(_is_there(folder / each["file"], each["sha256"]) for each in drawn):
+        if drawn is None or not all(is_file_of(folder / each["file"], each["sha256"]) for each in drawn):
             loaded = sets[condition.place]
             cases = choose_cases(condition, slice_dices(first.model, condition, batch_size), count)
             drawn = []
@@ -75,11 +75,6 @@ def draw_overlays(
 
 def _picture(folder: Path, file: str) -> dict[str, str]:
     return {"file": file, "sha256": file_digest(folder / file)}
-
-
-def _is_there(path: Path, sha256: str) -> bool:
-    """Whether a picture is the one that was drawn, and not one of another model under its name."""
-    return path.is_file() and file_digest(path) == sha256
 
 
 def _clear_others(folder: Path, names: set[str]) -> None:

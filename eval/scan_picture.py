@@ -23,7 +23,7 @@ _TITLE_SIZE, _TEXT_SIZE, _NAME_SIZE = 18, 13, 15
 _PAPER, _INK, _DIM, _WARNING = (22, 23, 26), (236, 236, 238), (170, 172, 178), (255, 196, 84)
 
 
-def write_overlay(
+def write_scan_picture(
     path: Path, volume: Volume, codes: np.ndarray, *, title: str, notes: Sequence[str] = ()
 ) -> None:
     """Write a PNG of three slices of a scan (one where it has one) with the contours of a mask.

@@ -10,9 +10,9 @@ from eval.candidates import Candidate
 from eval.case_picture import case_picture
 from eval.options import EvaluationOptions
 from eval.outcome import ModelFacts
-from eval.overlays import draw_overlays
 from eval.samples import MEDIAN, WORST, choose_cases, slice_dices
 from eval.study import conditions
+from eval.worst_cases import draw_cases
 from gen.anatomy import STRUCTURES
 from shards.options import ShardOptions
 from shards.sets import VALIDATION_IMAGES, ensure_sets
@@ -40,7 +40,7 @@ def setting(tmp_path, spider_folder):
     names = {place: VALIDATION_IMAGES[place] for place in ("t1", "t2")}
     folders = ensure_sets(names.values(), shards)
     sets = {place: SliceBatches(folders[name], 4) for place, name in names.items()}
-    return sets, conditions(EvaluationOptions(studies=("contrast",)), sets, None)[0]
+    return sets, conditions(EvaluationOptions(studies=("contrast",)), sets, None).conditions
 
 
 def rows(*overalls):
@@ -98,7 +98,7 @@ def candidate(tmp_path, save_untrained):
 def draw(setting, candidates, folder, count=1):
     sets, chosen = setting
     cache = Cache(folder / "cache")
-    return draw_overlays(candidates, chosen, sets, cache, folder, count=count, batch_size=4)
+    return draw_cases(candidates, chosen, sets, cache, folder, count=count, batch_size=4)
 
 
 def files(folder):
@@ -121,7 +121,7 @@ def test_pictures_are_listed_and_drawn_again_only_if_they_changed(setting, candi
     def refuse(*arguments, **more):
         raise AssertionError("drawn again")
 
-    monkeypatch.setattr("eval.overlays.case_picture", refuse)
+    monkeypatch.setattr("eval.worst_cases.case_picture", refuse)
     assert draw(setting, [candidate(), candidate("B", 1)], folder) == listed
 
 
