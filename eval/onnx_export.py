@@ -20,10 +20,10 @@ from gen.anatomy import label_scheme, spider_values
 from shards.atomic import atomic_path
 from train.checkpoint import TrainedUNet
 from train.instance_norm import InstanceNorm
-from train.unet import STRIDE
 
 INPUT, OUTPUT = "image", "logits"
-_EXAMPLE = (2, 1, 4 * STRIDE, 3 * STRIDE)
+_EXAMPLE_SIZE = (4, 3)
+"""Sides of the slice that the exporter follows through the network, in units of the stride."""
 
 
 class OnnxError(ValueError):
@@ -51,12 +51,13 @@ def export_onnx(model: TrainedUNet, path: Path) -> None:
             f"{path}: package {error.name} is missing; pip install 'synthspine[onnx]' installs it"
         ) from None
     network = _exportable(model).to("cpu").eval()
-    rows, columns = (STRIDE * torch.export.Dim(name) for name in ("h", "w"))
+    rows, columns = (model.stride * torch.export.Dim(name) for name in ("h", "w"))
+    example = torch.zeros(2, 1, *(model.stride * size for size in _EXAMPLE_SIZE))
     with atomic_path(path) as temporary:
         with _quiet():
             torch.onnx.export(
                 network,
-                (torch.zeros(_EXAMPLE),),
+                (example,),
                 str(temporary),
                 input_names=[INPUT],
                 output_names=[OUTPUT],

@@ -1,5 +1,6 @@
 """Segment scans with a trained model: the masks come in SPIDER values on the scans' own grids.
 
+    python eval/predict.py SCAN...                   # with the model that comes with the project
     python eval/predict.py SCAN... --checkpoint models/saved/model_a_synthetic_best.pth --output-dir masks
 
 A SCAN is a .mha or .nii.gz volume or a folder of volumes and DICOM series. Writes ``{stem}_seg.mha`` (or

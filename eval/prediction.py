@@ -22,6 +22,7 @@ from eval.tta import PLAIN, TTA_VIEWS
 from gen.device import pick_device
 from shards.spider import UnsuitableError, Volume
 from train.checkpoint import TrainedUNet, load_model
+from train.release import PRETRAINED, check_digest
 
 
 class PredictionError(ValueError):
@@ -35,8 +36,9 @@ class PredictOptions:
     images: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
     """Volumes (.mha or .nii.gz, any orientation; one slice is a volume too), or folders of volumes and DICOM
     series."""
-    checkpoint: Path
-    """A model that the trainer saved."""
+    checkpoint: Path = PRETRAINED
+    """A model that the trainer saved; by default the one that comes with the project, which learned from
+    the phantom's label maps alone."""
     output_dir: Path = Path("results/predictions")
     """Where the masks are written, each with its volumes (.csv) and quality (.json)."""
     tables: bool = True
@@ -99,6 +101,8 @@ def predict(options: PredictOptions) -> Iterator[Prediction]:
         PredictionError: the model has no ranks to give.
     """
     device = pick_device(options.device)
+    if options.checkpoint == PRETRAINED:
+        check_digest(PRETRAINED)
     model = load_model(options.checkpoint, device)
     if options.ranks == "model" and model.num_classes == 4:
         raise PredictionError("--ranks model: a model of 4 classes knows no ranks; use auto or count")

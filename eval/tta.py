@@ -56,7 +56,8 @@ def class_probabilities(
     """Mean class probabilities over views.
 
     Args:
-        model: ``(B, 1, H, W)`` image in [0, 1] to logits ``(B, K, H, W)``, H and W multiples of 16.
+        model: ``(B, 1, H, W)`` image in [0, 1] to logits ``(B, K, H, W)``, H and W multiples of its
+            ``stride``, or of 16 where it has none.
         slices: at the model's pixel size, float32 in [0, 1], shape ``(B, h, w)``, any size.
         views: at least one.
         device: where the model lives.
@@ -82,7 +83,7 @@ def _seen(model: nn.Module, slices: np.ndarray, view: View, device: torch.device
     if factor != 1.0:
         larger = (int(np.ceil(native[0] * factor)), int(np.ceil(native[1] * factor)))
         slices = resample_back(slices, 1.0, larger, (1 / factor, 1 / factor), labels=False)
-    padded, (rows, columns) = _padded(slices, view.shift)
+    padded, (rows, columns) = _padded(slices, view.shift, getattr(model, "stride", STRIDE))
     logits = model(torch.from_numpy(padded)[:, None].to(device))
     probabilities: np.ndarray = logits[:, :, rows, columns].float().softmax(dim=1).cpu().numpy()
     if factor != 1.0:
@@ -90,13 +91,13 @@ def _seen(model: nn.Module, slices: np.ndarray, view: View, device: torch.device
     return probabilities
 
 
-def _padded(slices: np.ndarray, shift: int) -> tuple[np.ndarray, tuple[slice, slice]]:
+def _padded(slices: np.ndarray, shift: int, stride: int) -> tuple[np.ndarray, tuple[slice, slice]]:
     """Slices with a margin of 0 up to the next multiple of the model's stride, and where they lie in it."""
     margins = [(0, 0)]
     places = []
     for size in slices.shape[1:]:
         # The network needs more than one pixel on its coarsest level.
-        missing = max(-(size + shift) % STRIDE, 2 * STRIDE - size - shift)
+        missing = max(-(size + shift) % stride, 2 * stride - size - shift)
         before = shift + missing // 2
         margins.append((before, missing - missing // 2))
         places.append(slice(before, before + size))

@@ -19,6 +19,9 @@ from shards.atomic import write_text
 from shards.command import run_command
 from train.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
 
+PRETRAINED = Path(__file__).resolve().parents[1] / "models" / "pretrained" / "synthspine_a0.pth"
+"""The model that comes with the project: see ``models/pretrained/README.md``."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Arguments:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gen import GeneratorConfig
 from shards.read import ShardSet, open_set
-from shards.sets import ensure_sets
+from shards.sets import BANK, LABELS_VAL, REAL_T1_TRAIN, SYNTHETIC, VALIDATION_IMAGES, ensure_sets
 from shards.workers import joined_workers
 from train.ahead import AheadFeed
 from train.augment import AUGMENTATIONS
@@ -17,8 +17,7 @@ from train.options import ModelName, TrainOptions
 from train.plan import TrainingError
 from train.validation import ValidationSet
 
-BANK, VALIDATION_BANK, SYNTHETIC = "labels", "labels_val", "synthetic"
-REAL_TRAIN, REAL_VALIDATION = "real_t1_train", "real_t1_val"
+REAL_VALIDATION = VALIDATION_IMAGES["t1"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,9 +45,9 @@ class Sources:
         # B needs the label maps too: they say how long an epoch is.
         names = {BANK}
         if "A" in options.models:
-            names |= {VALIDATION_BANK} | ({SYNTHETIC} if options.feed == "shards" else set())
+            names |= {LABELS_VAL} | ({SYNTHETIC} if options.feed == "shards" else set())
         if "B" in options.models:
-            names |= {REAL_TRAIN, REAL_VALIDATION}
+            names |= {REAL_T1_TRAIN, REAL_VALIDATION}
         places = ensure_sets(names, options.shards, joined_workers())
         sources = cls(
             options=options, ranks=ranks, sets={name: open_set(place) for name, place in places.items()}
@@ -80,9 +79,9 @@ class Sources:
         Raises:
             TrainingError: Model B alone was asked for, and there are no images.
         """
-        if model == "A" or len(self.sets[REAL_TRAIN]):
+        if model == "A" or len(self.sets[REAL_T1_TRAIN]):
             return True
-        place = self.sets[REAL_TRAIN].place
+        place = self.sets[REAL_T1_TRAIN].place
         reason = f"{place}: no T1 image of a training patient, so Model B cannot be trained"
         if self.options.model == "B":
             raise TrainingError(reason)
@@ -93,12 +92,12 @@ class Sources:
     def samples(self, model: ModelName) -> ShardSet:
         """The set that a model's samples come from."""
         if model == "B":
-            return self.sets[REAL_TRAIN]
+            return self.sets[REAL_T1_TRAIN]
         return self.sets[SYNTHETIC] if self.options.feed == "shards" else self.bank
 
     def patients(self, model: ModelName) -> list[str]:
         """The patients whose scans or label maps a model learns from."""
-        slices = self.bank if model == "A" else self.sets[REAL_TRAIN]
+        slices = self.bank if model == "A" else self.sets[REAL_T1_TRAIN]
         return sorted({entry["source"].partition("_")[0] for entry in slices.manifest.identity["sources"]})
 
     @contextmanager
@@ -121,7 +120,7 @@ class Sources:
 
     def validation(self, model: ModelName) -> ValidationSet | None:
         """What a model is validated on; None where there are no validation patients."""
-        slices = self.sets[VALIDATION_BANK if model == "A" else REAL_VALIDATION]
+        slices = self.sets[LABELS_VAL if model == "A" else REAL_VALIDATION]
         if not len(slices):
             return None
         arrays, count = slices.read(), self.options.validation_samples

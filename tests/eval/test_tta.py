@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from eval.tta import PLAIN, TTA_VIEWS, View, class_probabilities
-from train.unet import STRIDE
+from train.unet import STRIDE, UNet
 
 
 class Bright(nn.Module):
@@ -84,3 +84,9 @@ def test_small_slices_are_padded_to_what_the_network_takes():
 def test_no_view_is_refused():
     with pytest.raises(ValueError, match="at least one view"):
         class_probabilities(Bright(), square(), ())
+
+
+def test_a_deeper_network_gets_slices_that_fit_its_stride():
+    model = UNet(num_classes=4, base_features=2, levels=6).eval()
+    slices = np.random.default_rng(0).random((1, 40, 70), dtype=np.float32)
+    assert class_probabilities(model, slices, TTA_VIEWS).shape == (1, 4, 40, 70)
