@@ -66,11 +66,12 @@ lint: $(READY) ## formatting, style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(READY) ## measure generator, shards and training on DEVICE, side by side with peers
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+bench: $(READY) ## measure generator, shards, training and service on DEVICE, side by side with peers
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench,serve]'
 	$(BIN)/python benchmarks/generator.py --device $(DEVICE)
 	$(BIN)/python benchmarks/shards.py --device $(DEVICE)
 	$(BIN)/python benchmarks/training.py --device $(DEVICE)
+	$(BIN)/python benchmarks/service.py --device $(DEVICE)
 
 clean: ## remove what was installed and cached; data, models and results stay
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -5,6 +5,7 @@ sub-sampled points through the slice thickness, turns tissues into spin-echo sig
 thickness, and adds what a scanner adds: coil sensitivity, limited resolution, Rician noise, SPIDER's clip.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -50,6 +51,15 @@ class PhantomSeries:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PhantomMask:
+    """The mask of a scan without its image; see :class:`PhantomSeries`."""
+
+    mask: Array
+    spacing_mm: tuple[float, float, float]
+    storage: Storage
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ScanGrid:
     """Where a scan samples space: first voxel centre, spacing and voxels along Z, H, W = x, y, z."""
 
@@ -80,10 +90,7 @@ def phantom_series(seed: int, patient: int, contrast: Contrast) -> PhantomSeries
     Raises:
         ValueError: another contrast, or a negative number.
     """
-    if contrast not in CONTRASTS:
-        raise ValueError(f"contrast {contrast!r} is not one of {', '.join(CONTRASTS)}")
-    if seed < 0 or patient < 0:
-        raise ValueError(f"seed {seed} and patient {patient} must not be negative")
+    _check(seed, patient, contrast)
     anatomy, soft = _patient(seed, patient)
     grid, storage, field_tesla = scan_grid(anatomy, soft, contrast)
     tissues, mask = _sample(seed, patient, grid)
@@ -97,6 +104,26 @@ def phantom_series(seed: int, patient: int, contrast: Contrast) -> PhantomSeries
     )
 
 
+def phantom_mask(seed: int, patient: int, contrast: Contrast) -> PhantomMask:
+    """The mask of :func:`phantom_series` alone, in a tenth of the time.
+
+    Raises:
+        ValueError: another contrast, or a negative number.
+    """
+    _check(seed, patient, contrast)
+    anatomy, soft = _patient(seed, patient)
+    grid, storage, _ = scan_grid(anatomy, soft, contrast)
+    mask = _majority([paint(anatomy, None, points)[1] for points in _sub_slices(grid)])
+    return PhantomMask(mask=mask, spacing_mm=grid.spacing_mm, storage=storage)
+
+
+def _check(seed: int, patient: int, contrast: str) -> None:
+    if contrast not in CONTRASTS:
+        raise ValueError(f"contrast {contrast!r} is not one of {', '.join(CONTRASTS)}")
+    if seed < 0 or patient < 0:
+        raise ValueError(f"seed {seed} and patient {patient} must not be negative")
+
+
 @lru_cache(maxsize=1)
 def _patient(seed: int, patient: int) -> tuple[Anatomy, SoftTissue]:
     anatomy = phantom_patient(seed, patient)
@@ -107,16 +134,22 @@ def _patient(seed: int, patient: int) -> tuple[Anatomy, SoftTissue]:
 def _sample(seed: int, patient: int, grid: ScanGrid) -> tuple[tuple[Array, ...], Array]:
     """Tissue codes of every sub-slice and the mask; kept, since T1 and T2 mostly share them."""
     anatomy, soft = _patient(seed, patient)
-    painted = []
+    painted = [paint(anatomy, soft, points) for points in _sub_slices(grid)]
+    return tuple(tissue for tissue, _ in painted), _majority([label for _, label in painted])
+
+
+def _sub_slices(grid: ScanGrid) -> Iterator[Points]:
+    """Where a scan samples space within the thickness of its slices."""
     for place in range(_SUB_SLICES):
         # Sub-slices are also shifted in-plane, which averages out the jagged edges.
         share = (place - (_SUB_SLICES - 1) / 2) / _SUB_SLICES
-        points = Points(x=grid.axis(0, 0.92 * share), y=grid.axis(1, share), z=grid.axis(2, -share))
-        painted.append(paint(anatomy, soft, points))
-    first, middle, last = (label for _, label in painted)
-    # What most of the slice's thickness shows; the middle where all differ.
-    mask = np.where(first == last, first, middle)
-    return tuple(tissue for tissue, _ in painted), mask
+        yield Points(x=grid.axis(0, 0.92 * share), y=grid.axis(1, share), z=grid.axis(2, -share))
+
+
+def _majority(labels: list[Array]) -> Array:
+    """What most of the slice's thickness shows; the middle where all differ."""
+    first, middle, last = labels
+    return np.where(first == last, first, middle)
 
 
 def scan_grid(anatomy: Anatomy, soft: SoftTissue, contrast: Contrast) -> tuple[ScanGrid, Storage, float]:

@@ -1,7 +1,8 @@
 """The manifest of a set: what it holds, what it was made from, and a checksum of every shard.
 
 It is written last: a place without ``manifest.json`` is an unfinished set. docs/shards.md describes the
-format, ``shards/schemas/manifest.json`` is its JSON schema.
+format, ``shards/schemas/manifest.json`` is its JSON schema. A set that a service renders on demand
+(docs/service.md) has a manifest of counts and keys; length and checksum come with each shard.
 """
 
 import hashlib
@@ -25,14 +26,16 @@ class ShardEntry:
     Attributes:
         name: file name.
         samples: number of samples.
-        bytes: length of the file.
-        sha256: SHA-256 of the file, hexadecimal.
+        bytes: length of the file; 0 if it is rendered on demand.
+        sha256: SHA-256 of the file, hexadecimal; empty if it is rendered on demand.
+        key: digest of all that determines its bytes, hexadecimal, if it is rendered on demand; else empty.
     """
 
     name: str
     samples: int
-    bytes: int
-    sha256: str
+    bytes: int = 0
+    sha256: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,9 +49,11 @@ class Manifest:
         identity: everything that determines the samples: sources, grid, seed, generator configuration,
             digest of the label bank.
         made_with: versions and device that made them: what the last bits of rendered images depend on.
-        label_digest: SHA-256 of all labels in order (:func:`label_digest`).
+        label_digest: SHA-256 of all labels in order (:func:`label_digest`); empty if they are rendered on
+            demand.
         left_out: series that were asked for and could not be read, each ``{"source", "reason"}``.
         shards: the files in order; all but the last hold equally many samples.
+        on_demand: whether a service renders the shards when they are asked for.
     """
 
     name: str
@@ -59,6 +64,14 @@ class Manifest:
     label_digest: str
     left_out: list[dict[str, str]]
     shards: tuple[ShardEntry, ...]
+    on_demand: bool = False
+
+    @property
+    def size(self) -> str:
+        """How much it is, in words."""
+        if self.on_demand:
+            return "rendered on demand"
+        return f"{sum(entry.bytes for entry in self.shards) / 1e6:.1f} MB"
 
     @property
     def identity_hash(self) -> str:
@@ -70,13 +83,22 @@ def manifest_json(manifest: Manifest) -> dict[str, Any]:
     """A manifest as it is stored."""
     # Through text, because what it is compared with later comes from text: tuples become lists.
     fields: dict[str, Any] = json.loads(json.dumps(asdict(manifest)))
+    left_out = ("bytes", "sha256") if manifest.on_demand else ("key",)
+    fields["shards"] = [
+        {name: entry[name] for name in entry if name not in left_out} for entry in fields["shards"]
+    ]
+    del fields["label_digest" if manifest.on_demand else "on_demand"]
     return {"format": FORMAT, "version": VERSION, **fields}
 
 
 def save_manifest(place: Place, manifest: Manifest) -> None:
     """Write ``manifest.json``: from now on the set is complete."""
-    text = json.dumps(manifest_json(manifest), indent=1, sort_keys=True) + "\n"
-    place.write(MANIFEST, text.encode())
+    place.write(MANIFEST, manifest_text(manifest).encode())
+
+
+def manifest_text(manifest: Manifest) -> str:
+    """A manifest as text; equal manifests give equal text."""
+    return json.dumps(manifest_json(manifest), indent=1, sort_keys=True) + "\n"
 
 
 def has_manifest(place: Place) -> bool:
@@ -113,8 +135,13 @@ def load_manifest(place: Place) -> Manifest:
     if wrong := problem(fields, "manifest"):
         raise ShardError(f"{where}: broken manifest ({wrong})")
     entries = tuple(ShardEntry(**entry) for entry in fields["shards"])
-    names = ("name", "samples", "phantom", "identity", "made_with", "label_digest", "left_out")
-    manifest = Manifest(shards=entries, **{name: fields[name] for name in names})
+    names = ("name", "samples", "phantom", "identity", "made_with", "left_out")
+    manifest = Manifest(
+        shards=entries,
+        label_digest=fields.get("label_digest", ""),
+        on_demand=fields.get("on_demand", False),
+        **{name: fields[name] for name in names},
+    )
     if sum(entry.samples for entry in entries) != manifest.samples:
         raise ShardError(f"{where}: broken manifest (its shards do not hold {manifest.samples} samples)")
     if len({entry.name for entry in entries}) != len(entries):

@@ -26,6 +26,9 @@ class ShardOptions:
     """JSON file with the patients of train, validation and test; default: split.json beside the sets."""
     use_dummy_data: bool = False
     """Use the phantom, written to the data folder's subfolder "phantom", whatever else is there."""
+    phantom_labels: int = 0
+    """Learn from label maps of this many patients of the phantom, written to the data folder's subfolder
+    "phantom_labels", and from no others; 0 for the label maps of the data."""
     seed: int = 42
     """Seed of the synthetic samples and of a new split."""
     grid: Grid = field(default_factory=Grid)
@@ -53,6 +56,10 @@ class ShardOptions:
         for name in ("samples_per_shard", "synthetic_samples", "render_batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} must be at least 1")
+        if self.phantom_labels < 0:
+            raise ValueError(f"phantom_labels {self.phantom_labels} must not be negative")
+        if self.phantom_labels and self.labels_dir is not None:
+            raise ValueError("phantom_labels and labels_dir both name the label maps; give one of them")
         self.generator()
         if not 0 <= self.least_area_cm2 < float("inf"):
             raise ValueError(f"least_area_cm2 {self.least_area_cm2} must not be negative")

@@ -5,7 +5,7 @@ import re
 import shutil
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -59,6 +59,10 @@ class Place(ABC):
             FileNotFoundError: it is not there.
             OSError: it cannot be read, or only a part of it came.
         """
+
+    def read_with_headers(self, name: str) -> tuple[bytes, Mapping[str, str]]:
+        """The whole content of a file, and the headers that a web server sends with it; as :meth:`read`."""
+        return self.read(name), {}
 
     @abstractmethod
     def size(self, name: str) -> int | None:

@@ -17,6 +17,7 @@ from shards.damage import named_samples, shard_damage
 from shards.manifest import Manifest, load_manifest
 from shards.order import LANES, Order, Places, Reader
 from shards.places import Place, open_place
+from shards.rendered import rendered_content
 from shards.sample import Sample, ShardError, sample_key
 from shards.tar import unpack
 
@@ -170,6 +171,8 @@ class ShardSet:
     def _content(self, shard: int) -> bytes:
         """The bytes of a shard, checked."""
         entry = self.manifest.shards[shard]
+        if self.manifest.on_demand:
+            return rendered_content(self.place, entry)
         try:
             if self._cache is not None:
                 return self._cache.fetch(entry.sha256, entry.bytes, lambda: self.place.read(entry.name))

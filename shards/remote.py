@@ -188,7 +188,9 @@ class RemotePlace(Place):
             files.invalidate_cache()
         return files
 
-    def attempt(self, work: Callable[[], Result], name: str | None = None) -> Result:
+    def attempt(
+        self, work: Callable[[], Result], name: str | None = None, retries: Retries | None = None
+    ) -> Result:
         """Do something with this folder or a file of it, as often as it takes.
 
         Raises:
@@ -196,7 +198,7 @@ class RemotePlace(Place):
         """
         shown = self.shown if name is None else f"{self.shown}/{name}"
         try:
-            return RETRIES.call(work, shown)
+            return (retries or RETRIES).call(work, shown)
         except FileNotFoundError:
             raise FileNotFoundError(f"{shown}: is not there") from None
         except Exception as error:

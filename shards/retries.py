@@ -32,7 +32,13 @@ _LASTING_STATUS = {501, 505, 507, 508, 511}
 
 
 class Transient(OSError):
-    """A failure that may pass."""
+    """A failure that may pass.
+
+    Attributes:
+        after_s: how long a server asks to wait, seconds.
+    """
+
+    after_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,12 +46,13 @@ class Retries:
     """How often something is tried, and how long to wait in between.
 
     Before attempt ``n + 1`` it waits ``first_s * 2**(n - 1)`` seconds, at most ``longest_s``, less a random
-    part of up to a half, so that workers which failed together do not come back together.
+    part of up to a half, so that workers which failed together do not come back together. If a server asks
+    for some time, that is added.
 
     Attributes:
         attempts: the first one included.
         first_s: longest first wait, seconds.
-        longest_s: no wait is longer, seconds.
+        longest_s: no wait is longer, and no server's wish is followed for longer, seconds.
         sleep: waits that many seconds.
     """
 
@@ -75,9 +82,10 @@ class Retries:
                 if attempt == self.attempts:
                     reason = str(error) or type(error).__name__
                     raise OSError(f"{what}: {reason}; gave up after {attempt} attempts") from None
+                asked_s = error.after_s if isinstance(error, Transient) else 0.0
             jitter = jitter or random.Random()
             longest = min(self.longest_s, self.first_s * 2 ** (attempt - 1))
-            self.sleep(longest * jitter.uniform(0.5, 1.0))
+            self.sleep(min(asked_s, self.longest_s) + longest * jitter.uniform(0.5, 1.0))
         raise ValueError(f"{what}: {self.attempts} attempts; at least one is needed")
 
 

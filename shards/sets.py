@@ -10,7 +10,13 @@ from shards.build import SampleSource, build_set
 from shards.folder import Series, SpiderError, find_series, has_layout
 from shards.manifest import VERSION, Manifest, has_manifest, identity_difference, load_manifest
 from shards.options import DEFAULT_DATA_DIR, ShardOptions
-from shards.phantom_folder import PHANTOM_FOLDER, ensure_data, is_phantom
+from shards.phantom_folder import (
+    PHANTOM_FOLDER,
+    PHANTOM_LABELS_FOLDER,
+    ensure_data,
+    ensure_phantom_labels,
+    is_phantom,
+)
 from shards.places import Place
 from shards.sample import ShardError
 from shards.series_samples import SeriesSamples
@@ -74,6 +80,16 @@ def ensure_sets(names: Iterable[str], options: ShardOptions, workers: Workers = 
     return places
 
 
+def set_identity(name: str, source: SampleSource, options: ShardOptions) -> dict[str, Any]:
+    """Everything that determines a set: what determines its samples, and how they are cut into shards."""
+    return {
+        "version": VERSION,
+        "set": name,
+        "samples_per_shard": options.samples_per_shard,
+        **source.identity(),
+    }
+
+
 class _Session:
     """One call of :func:`ensure_sets`."""
 
@@ -105,7 +121,7 @@ class _Session:
         options = self._options
         missing = {name for name, place in self._places.items() if not has_manifest(place)}
         masks_only = {name for name in self._places if _needs_masks_only(name)}
-        own_labels = options.labels_dir is not None
+        own_labels = options.labels_dir is not None or options.phantom_labels > 0
         from_data = self._places.keys() - masks_only if own_labels else self._places.keys()
         standard = options.data_dir == DEFAULT_DATA_DIR and not has_layout(options.data_dir)
         data_dir = None
@@ -119,7 +135,17 @@ class _Session:
                 self._workers.say(f"using the phantom in {data_dir}")
         if not own_labels:
             return data_dir, data_dir
-        return data_dir, options.labels_dir if masks_only else None
+        return data_dir, self._labels() if masks_only else None
+
+    def _labels(self) -> Path | None:
+        """The folder of label maps that are not those of the data."""
+        options = self._options
+        if options.phantom_labels:
+            if self._workers.rank == 0:
+                ensure_phantom_labels(options.data_dir, options.phantom_labels)
+            self._workers.barrier()
+            return options.data_dir / PHANTOM_LABELS_FOLDER
+        return options.labels_dir
 
     def _find(self, path: Path) -> list[Series]:
         def leave_out(error: SpiderError) -> None:
@@ -152,12 +178,7 @@ class _Session:
             kind = _SLICES[name]
             chosen = [s for s in series if s.patient in split.part(kind.part) and _fits(s, kind)]
             source = SeriesSamples(chosen, kind.contrast is not None, self._options)
-        identity: dict[str, Any] = {
-            "version": VERSION,
-            "set": name,
-            "samples_per_shard": self._options.samples_per_shard,
-            **source.identity(),
-        }
+        identity = set_identity(name, source, self._options)
         if self._workers.from_first(lambda: self._is_complete(place, source, identity)):
             self._report(place, "complete")
             return
@@ -177,6 +198,8 @@ class _Session:
             return False
         manifest = load_manifest(place)
         difference = identity_difference(identity, manifest.identity)
+        if difference is None and manifest.on_demand:
+            return True
         if difference is None:
             lost = lacking(place, manifest)
             if lost or self._options.rebuild:
@@ -188,6 +211,8 @@ class _Session:
             with suppress(PermissionError):
                 clear_unfinished(place)
             return True
+        if manifest.on_demand:
+            raise ShardError(f"{place}: is rendered with other {difference}; give the service's own choices")
         if not self._options.rebuild:
             raise ShardError(
                 f"{place}: was made with other {difference}; "
@@ -223,7 +248,6 @@ def _fits(series: Series, kind: _Kind) -> bool:
 
 
 def _summary(place: Place, manifest: Manifest, what: str) -> str:
-    size = sum(entry.bytes for entry in manifest.shards) / 1e6
     origin = " (phantom)" if manifest.phantom else ""
-    counts = f"{manifest.samples} samples in {len(manifest.shards)} shards, {size:.1f} MB"
+    counts = f"{manifest.samples} samples in {len(manifest.shards)} shards, {manifest.size}"
     return f"{what} {place}{origin}: {counts}"

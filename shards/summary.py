@@ -129,12 +129,11 @@ def survey(where: str | Path | Place, samples: int = 16) -> Survey:
 def facts(found: Survey) -> Iterator[tuple[str, str]]:
     """Name and text of everything that is told of a set."""
     manifest, identity = found.manifest, found.manifest.identity
-    size = sum(entry.bytes for entry in manifest.shards) / 1e6
     yield "set", f"{manifest.name}{', made from the phantom' if manifest.phantom else ''}"
     yield "place", str(found.place)
     yield "format", f"{FORMAT}, version {VERSION}"
     shards = f"{manifest.samples} in {len(manifest.shards)} shards of {identity['samples_per_shard']}"
-    yield "samples", f"{shards}, {size:.1f} MB"
+    yield "samples", f"{shards}, {manifest.size}"
     if grid := identity.get("grid"):
         yield "grid", f"{grid['shape'][0]} x {grid['shape'][1]} pixels of {grid['spacing_mm']:g} mm"
     if "seed" in identity:
@@ -143,7 +142,8 @@ def facts(found: Survey) -> Iterator[tuple[str, str]]:
         yield "generator", f"{_preset_name(identity)}, {identity['generator_hash']}"
     if "label_bank" in identity:
         yield "label bank", identity["label_bank"]
-    yield "label digest", manifest.label_digest
+    if not manifest.on_demand:
+        yield "label digest", manifest.label_digest
     yield "made with", ", ".join(f"{name} {text}" for name, text in sorted(manifest.made_with.items()))
     for entry in manifest.left_out:
         yield "left out", f"{entry['source']}: {entry['reason']}"

@@ -65,7 +65,7 @@ class SyntheticSamples:
             params = draw(
                 self._config, self._options.seed, indices, maps=len(self._labels), device=self._device
             )
-            image, codes = render(self._bank, params)
+            image, codes = render(self.bank, params)
             batch = start_copy(image[:, 0].half()), start_copy(codes), params.map(start_copy)
         arrived = None
         if self._device.type == "cuda":
@@ -80,7 +80,7 @@ class SyntheticSamples:
             arrived.synchronize()
         images, labels, maps = image.numpy(), codes.numpy(), params.map_index.tolist()
         for place, drawn in enumerate(params.to_records()):
-            origin = self._maps.records[maps[place]]
+            origin = self.maps.records[maps[place]]
             record = {
                 "index": start + place,
                 "seed": self._options.seed,
@@ -97,9 +97,11 @@ class SyntheticSamples:
         return made_with() | {"device": device}
 
     @cached_property
-    def _maps(self) -> SampleArrays:
+    def maps(self) -> SampleArrays:
+        """The label maps."""
         return self._labels.read()
 
     @cached_property
-    def _bank(self) -> torch.Tensor:
-        return torch.from_numpy(self._maps.labels).to(self._device)
+    def bank(self) -> torch.Tensor:
+        """The label maps on the device, dense codes, uint8, shape ``(N, H, W)``."""
+        return torch.from_numpy(self.maps.labels).to(self._device)

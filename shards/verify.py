@@ -8,6 +8,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from shards.atomic import TEMPORARY
 from shards.damage import counted, named_samples, shard_damage
 from shards.manifest import MANIFEST, Manifest, ShardEntry, has_manifest, label_digest, load_manifest
 from shards.places import Place, open_place
+from shards.rendered import rendered_content
 from shards.sample import IMAGE, LABEL, RECORD, ShardError, decode, sample_key
 from shards.schema import problem
 from shards.sets import BANK, SETS
@@ -104,7 +106,11 @@ def verify_set(
         keys = [sample_key(number) for number in range(first, first + entry.samples)]
         problems += [f"{place / entry.name}: {line}" for line in check.shard(entry, keys)]
         first += entry.samples
-    if check.labels is not None and label_digest(check.labels) != manifest.label_digest:
+    if (
+        not manifest.on_demand
+        and check.labels is not None
+        and label_digest(check.labels) != manifest.label_digest
+    ):
         problems.append(f"{place / MANIFEST}: label_digest is not that of the labels in the shards")
     return [*problems, *_bank_problems(place, manifest, note), *_strays(place, manifest, note)]
 
@@ -120,6 +126,7 @@ class _SetCheck:
         self.labels: list[str] | None = []
         self._place = place
         self._identity = manifest.identity
+        self._on_demand = manifest.on_demand
         grid, images = manifest.identity.get("grid"), manifest.identity.get("images")
         self._shape: tuple[int, ...] | None = None if grid is None else tuple(grid["shape"])
         self._images = images if isinstance(images, bool) else None
@@ -127,7 +134,13 @@ class _SetCheck:
     def shard(self, entry: ShardEntry, keys: list[str]) -> list[str]:
         """What is wrong with a shard that has to hold the samples of these keys."""
         try:
-            content = self._place.read(entry.name)
+            if self._on_demand:
+                content = rendered_content(self._place, entry)
+                entry = replace(entry, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+            else:
+                content = self._place.read(entry.name)
+        except ShardError as error:
+            return [str(error)]
         except FileNotFoundError:
             self.labels = None
             return [f"is missing, and with it {named_samples(keys)}"]
@@ -239,9 +252,8 @@ def _verdict(place: Place, problems: list[str], seconds: float) -> str:
     if problems:
         return f"BAD {place}: {counted(len(problems), 'problem')}"
     manifest = load_manifest(place)
-    size = sum(entry.bytes for entry in manifest.shards) / 1e6
     held = f"{counted(manifest.samples, 'sample')} in {counted(len(manifest.shards), 'shard')}"
-    return f"ok {place}: {held}, {size:.1f} MB, {seconds:.2f} s"
+    return f"ok {place}: {held}, {manifest.size}, {seconds:.2f} s"
 
 
 def _has_traces(place: Place) -> bool:

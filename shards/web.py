@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from html.parser import HTMLParser
@@ -12,14 +13,19 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 import aiohttp
 from fsspec.asyn import sync
 
+from shards.bearer import TOKEN_VARIABLE, authorization, begins_to_ask
 from shards.places import Bytes, checked_name
 from shards.remote import RemotePlace
-from shards.retries import Transient, status_may_pass
+from shards.retries import Retries, Transient, status_may_pass
 
 TIMEOUT = aiohttp.ClientTimeout(total=900, sock_connect=10, sock_read=60)
 """Seconds for one attempt of a request, for connecting, and without a byte arriving."""
 
+PATIENCE = Retries(attempts=30, longest_s=15.0)
+"""Of what a server makes when it is asked: it may be busy for minutes, or be started again."""
+
 _HINTS = {
+    401: f"; it wants the token that {TOKEN_VARIABLE} should hold",
     405: "; the server must allow {method} here (nginx: dav_methods PUT DELETE)",
     409: "; the folder must be there (nginx: create_full_put_path on)",
     413: "; the server must take larger files (nginx: client_max_body_size)",
@@ -42,6 +48,12 @@ class HttpPlace(RemotePlace):
         """The whole content of a file."""
         at = self._at(name)
         return self.attempt(lambda: self._ask("GET", at).content, name)
+
+    def read_with_headers(self, name: str) -> tuple[bytes, Mapping[str, str]]:
+        """The whole content of a file and the headers with it; waits minutes for a server that is busy."""
+        at = self._at(name)
+        answer = self.attempt(lambda: self._ask("GET", at), name, PATIENCE)
+        return answer.content, answer.headers
 
     def size(self, name: str) -> int | None:
         """Bytes that a file holds, None if there is no such file."""
@@ -102,6 +114,8 @@ class HttpPlace(RemotePlace):
     def _ask(self, method: str, url: str, body: bytes | None = None, folder: bool = False) -> "_Answer":
         files = self.files()
         answer: _Answer = sync(files.loop, _request, files, method, url, body)
+        if begins_to_ask(url, answer.url, answer.status, answer.headers):
+            answer = sync(files.loop, _request, files, method, url, body)
         _check(method, answer)
         if method in ("GET", "HEAD") and urlsplit(answer.url).path.endswith("/") and not folder:
             raise FileNotFoundError("is a folder")
@@ -121,7 +135,7 @@ async def _request(files: Any, method: str, url: str, body: bytes | None) -> _An
     options: dict[str, Any] = {} if "timeout" in files.client_kwargs else {"timeout": TIMEOUT}
     options |= files.kwargs
     # Compressed answers have no length to check against.
-    options["headers"] = {**options.get("headers", {}), "Accept-Encoding": "identity"}
+    options["headers"] = {**authorization(url), **options.get("headers", {}), "Accept-Encoding": "identity"}
     if method == "DELETE" and url.endswith("/"):
         options["headers"]["Depth"] = "infinity"
     if body is not None:
@@ -151,9 +165,12 @@ def _check(method: str, answer: _Answer) -> None:
     if status in (404, 410):
         raise FileNotFoundError(text)
     if status in (401, 403, 407):
-        raise PermissionError(text)
+        raise PermissionError(text + _HINTS.get(status, ""))
     if status_may_pass(status):
-        raise Transient(text)
+        failure = Transient(text)
+        wish = answer.headers.get("Retry-After", "")
+        failure.after_s = float(wish) if wish.isascii() and wish.isdigit() else 0.0
+        raise failure
     raise OSError(text + _HINTS.get(status, "").format(method=method))
 
 

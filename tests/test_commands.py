@@ -13,10 +13,14 @@ ENTRY_POINTS = (
     "train/main.py",
     "eval/main.py",
     "eval/predict.py",
+    "shards/serve.py",
+    "train/release.py",
     "example.py",
     "benchmarks/generator.py",
     "benchmarks/shards.py",
     "benchmarks/training.py",
+    "benchmarks/service.py",
+    "benchmarks/reality_gap.py",
 )
 
 
@@ -33,7 +37,7 @@ def test_every_entry_point_explains_itself(script):
     assert "usage" in done.stdout
 
 
-@pytest.mark.parametrize("script", ENTRY_POINTS[:4])
+@pytest.mark.parametrize("script", ENTRY_POINTS[:5])
 def test_an_entry_point_only_parses_wires_and_calls(script):
     assert len((ROOT / script).read_text().splitlines()) < 80
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import label as components
 
-from gen.phantom import phantom_series, scan_grid
+from gen.phantom import phantom_mask, phantom_series, scan_grid
 from gen.phantom_paint import Points, paint
 from gen.phantom_patient import phantom_patient
 from gen.phantom_soft import draw_soft_tissue
@@ -309,3 +309,11 @@ def test_a_default_phantom_of_24_patients_uses_both_storage_layouts_and_holds_ev
     assert {scan.storage for scan in scans} == {"LPS", "PIR"}
     for scan in scans:
         assert {1, 2, 3, 4, 5, 6, 100, 201, 202, 203, 204, 205, 206} <= set(np.unique(scan.mask))
+
+
+@pytest.mark.parametrize("contrast", ["t1", "t2"])
+def test_a_mask_alone_is_the_mask_of_the_scan(scans, contrast):
+    scan = scans[1, contrast]
+    alone = phantom_mask(SEED, 1, contrast)
+    assert np.array_equal(alone.mask, scan.mask) and alone.mask.dtype == scan.mask.dtype
+    assert (alone.spacing_mm, alone.storage) == (scan.spacing_mm, scan.storage)

@@ -1,0 +1,51 @@
+// Lists what openapi.json describes; nothing is loaded from elsewhere.
+
+function element(name, text = "", parent = null) {
+  const made = document.createElement(name);
+  made.textContent = text;
+  if (parent) parent.append(made);
+  return made;
+}
+
+function kindOf(schema = {}) {
+  if (schema.enum) return schema.enum.join(" | ");
+  const span = schema.minimum !== undefined && schema.maximum !== undefined ? ` ${schema.minimum} to ${schema.maximum}` : "";
+  const usual = schema.default !== undefined ? `, default ${schema.default}` : "";
+  return `${schema.type ?? ""}${span}${usual}`;
+}
+
+function table(title, rows, parent) {
+  if (!rows.length) return;
+  const made = element("table", "", parent);
+  const head = element("tr", "", made);
+  for (const cell of title) element("th", cell, head);
+  for (const cells of rows) {
+    const row = element("tr", "", made);
+    for (const cell of cells) element("td", cell, row);
+  }
+}
+
+const told = await (await fetch("/openapi.json")).json();
+document.getElementById("about").textContent = `${told.info.description} Version ${told.info.version}.`;
+const groups = new Map();
+for (const [path, methods] of Object.entries(told.paths)) {
+  for (const [method, operation] of Object.entries(methods)) {
+    const group = operation.tags?.[0] ?? "other";
+    if (!groups.has(group)) groups.set(group, []);
+    groups.get(group).push([method, path, operation]);
+  }
+}
+for (const [group, operations] of groups) {
+  const place = document.getElementById("operations");
+  element("h2", group, place);
+  for (const [method, path, operation] of operations) {
+    const details = element("details", "", place);
+    const summary = element("summary", "", details);
+    element("b", method.toUpperCase(), summary);
+    element("code", path, summary);
+    element("span", operation.summary ?? "", summary);
+    const parameters = (operation.parameters ?? []).map((p) => [p.name, kindOf(p.schema), p.description ?? ""]);
+    table(["parameter", "value", "meaning"], parameters, details);
+    table(["status", "meaning"], Object.entries(operation.responses).map(([code, r]) => [code, r.description]), details);
+  }
+}

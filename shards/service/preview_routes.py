@@ -1,0 +1,70 @@
+"""Routes of previews: pictures, and the configurations behind them."""
+
+import dataclasses
+from typing import Any
+
+from fastapi import APIRouter, HTTPException, Request
+from fastapi.responses import Response
+
+from gen.config_text import config_diff
+from gen.presets import PRESETS, preset
+from shards.rendered import etag_of
+from shards.service.answers import made
+from shards.service.conditional import names_tag
+from shards.service.delivery import Delivery
+from shards.service.description import CONFIG_PARAMETERS, PREVIEW_PARAMETERS
+from shards.service.options import ServeOptions
+from shards.service.preview import clearest_map
+from shards.service.settings import SLIDERS, Look, changes_as_yaml, look_of, python_call
+from shards.sets import BANK
+
+
+def preview_routes(delivery: Delivery, options: ServeOptions) -> APIRouter:
+    """``/v1/preview.png`` and ``/v1/config``."""
+    router = APIRouter(prefix="/v1", tags=["previews"])
+    base = options.shards.generator()
+    bank = delivery.rendered.samples.maps
+    clearest, maps = clearest_map(bank.labels), len(bank.labels)
+
+    def look(request: Request) -> Look:
+        pairs = request.query_params.multi_items()
+        query = dict(pairs)
+        try:
+            if len(query) < len(pairs):
+                raise ValueError("a parameter is named twice")
+            return look_of(query, base, seed=options.shards.seed, maps=maps, usual_map=clearest)
+        except (TypeError, ValueError) as error:
+            raise HTTPException(400, str(error)) from None
+
+    @router.get("/preview.png", summary="One sample as a picture", **PREVIEW_PARAMETERS)
+    async def preview_png(request: Request) -> Response:
+        wanted = look(request)
+        headers = {"ETag": etag_of(delivery.previews.key(wanted)), "Cache-Control": "no-cache"}
+        if names_tag(request.headers.get("If-None-Match"), headers["ETag"]):
+            return Response(None, 304, headers)
+        return Response(await made(delivery.preview(wanted)), 200, headers, "image/png")
+
+    @router.get("/config", summary="The configuration, of the set or of a preview", **CONFIG_PARAMETERS)
+    async def config(request: Request) -> dict[str, Any]:
+        wanted, manifest = look(request), delivery.rendered.manifest
+        return {
+            "yaml": changes_as_yaml(wanted.config),
+            "python": python_call(wanted, str(options.shards.place / BANK)),
+            "changes": config_diff(wanted.config, preset("spine")),
+            "config": dataclasses.asdict(wanted.config),
+            "seed": wanted.seed,
+            "index": wanted.index,
+            "map": wanted.map,
+            "maps": maps,
+            "source": f"{bank.records[wanted.map]['source']}, slice {bank.records[wanted.map]['slice']}",
+            "presets": list(PRESETS),
+            "preset": options.shards.preset,
+            "sliders": {
+                name: {"meaning": text, "least": least, "greatest": greatest}
+                for name, (text, least, greatest) in SLIDERS.items()
+            },
+            "set": {"name": manifest.name, "samples": manifest.samples, "identity": manifest.identity},
+            "made_with": manifest.made_with,
+        }
+
+    return router
