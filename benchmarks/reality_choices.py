@@ -9,8 +9,8 @@ from gen import GeneratorConfig
 
 Changes = dict[str, Any]
 
-SURROUNDINGS = ("background", "body_layers", "bowel", "sacrum", "floor", "canal", "epidural_fat")
-DISTRACTORS = ("bowel", "sacrum", "floor", "canal", "epidural_fat")
+SURROUNDINGS = ("background", "body_layers", "bowel", "sacrum", "floor", "canal", "epidural_fat", "fat_pads")
+DISTRACTORS = ("bowel", "sacrum", "floor", "canal", "epidural_fat", "fat_pads")
 LESIONS = ("modic", "haemangioma", "schmorl")
 MOTION = ("kspace_motion", "motion_blur", "ghosting")
 ARTEFACTS = (*MOTION, "flow_void", "chemical_shift", "wrap", "gibbs", "spike", "zipper")
@@ -21,6 +21,7 @@ _OWN_ARMS = ("contrast", "resolution")
 _GROUPS = {
     "texture": "appearance",
     "cortex": "appearance",
+    "arches": "appearance",
     "partial_volume": "appearance",
     "clip": "appearance",
     "gamma": "appearance",

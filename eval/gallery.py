@@ -11,7 +11,8 @@ from eval.sheets import contact_sheet, pair_sheet, phantom_maps
 from gen import GeneratorConfig, SpineSynthGenerator, draw, render
 from gen.acquisition import ResolutionConfig
 from gen.affine import AffineConfig
-from gen.anatomy import disc_code
+from gen.anatomy import CANAL, disc_code
+from gen.arches import ArchConfig
 from gen.background import BackgroundConfig
 from gen.body_layers import BodyLayersConfig
 from gen.borders import CortexConfig
@@ -24,6 +25,7 @@ from gen.deformation import DeformationConfig
 from gen.discs import DiscConfig
 from gen.display import ClipConfig, CurveConfig, GammaConfig, InversionConfig
 from gen.end_plates import ModicConfig, SchmorlConfig
+from gen.fat_pads import FatPadsConfig
 from gen.flip import FlipConfig
 from gen.floor import FloorConfig
 from gen.flow_void import FlowVoidConfig
@@ -121,6 +123,12 @@ STRONG: dict[str, Showcase] = {
         close=MIDDLE,
     ),
     "epidural_fat": Showcase(on=EpiduralFatConfig(probability=1.0, share=(0.7, 0.8)), close=MIDDLE),
+    "fat_pads": Showcase(
+        on=FatPadsConfig(probability=1.0, share=(0.8, 0.8), thickness_mm=(8.0, 9.0), length_mm=(5.0, 5.0)),
+        close=CANAL,
+        # Dark fluid, against which fat stands out.
+        also={"contrast": replace(calm().contrast, alpha=(0.0, 0.0))},
+    ),
     "discs": Showcase(
         on=DiscConfig(
             cleft_probability=1.0,
@@ -142,6 +150,10 @@ STRONG: dict[str, Showcase] = {
     "hidden": Showcase(on=HiddenConfig(probability=1.0)),
     "outside": Showcase(on=OutsideConfig(probability=1.0), also={"view": FieldOfViewConfig(probability=1.0)}),
     "contrast": Showcase(on=replace(calm().contrast, alpha=(0.0, 0.0))),
+    "arches": Showcase(
+        on=ArchConfig(probability=1.0, blur_mm=(1.8, 1.8), through=(0.8, 0.8), lines_lost=(1.0, 1.0)),
+        close=CANAL,
+    ),
     "partial_volume": Showcase(
         on=PartialVolumeConfig(probability=1.0, sigma_mm=(0.7, 0.7)),
         close=MIDDLE,

@@ -39,11 +39,11 @@ class BackgroundConfig:
     """Size of the largest regions, which cover all (standard deviation of their kernel), mm."""
     medium_mm: Range = (5.0, 12.0)
     """Size of the medium spots, mm."""
-    medium_share: Range = (0.0, 0.45)
+    medium_share: Range = (0.0, 0.3)
     """Share of the background that medium spots overpaint; (0, 0) leaves them out."""
     fine_mm: Range = (1.5, 4.0)
     """Size of the finest spots, mm."""
-    fine_share: Range = (0.0, 0.45)
+    fine_share: Range = (0.0, 0.15)
     """Share of the background that the finest spots overpaint in turn; (0, 0) leaves them out."""
 
     def __post_init__(self) -> None:

@@ -148,10 +148,14 @@ class CortexConfig:
     """How much of the signal above ``level`` a line takes away, per structure."""
     level: Range = (0.0, 0.15)
     """Intensity of a full line, share of full scale."""
-    width_mm: Range = (0.6, 1.4)
+    width_mm: Range = (0.6, 1.2)
     """Standard deviation of the profile of a line, mm."""
-    offset_mm: Range = (-1.2, 0.6)
-    """Position of a line per structure, mm inside the border."""
+    vertebra_offset_mm: Range = (-1.2, 0.6)
+    """Position of the line of vertebrae, mm inside the border."""
+    disc_offset_mm: Range = (-1.9, -0.1)
+    """Position of the line of discs: on real slices most of it lies outside the annotated disc."""
+    canal_offset_mm: Range = (-1.5, 0.3)
+    """Position of the line of the canal."""
     end_plate_probability: float = 0.3
     """Probability that vertebrae have a line of its own, dark or bright, where they face a disc."""
     end_plate_strength: Range = (0.2, 0.9)
@@ -170,14 +174,19 @@ class CortexConfig:
             self, strength=unit, level=unit, end_plate_strength=unit, end_plate_level=unit,
             width_mm=(0.1, REACH_MM), end_plate_width_mm=(0.1, REACH_MM),
         )  # fmt: skip
-        for prefix in ("", "end_plate_"):
-            width, offset = (getattr(self, f"{prefix}{name}_mm") for name in ("width", "offset"))
+        for line, name in (*(("", name) for name in STRUCTURES), ("end_plate_", "end_plate")):
+            width, offset = getattr(self, f"{line}width_mm"), getattr(self, f"{name}_offset_mm")
             reach = _PROFILE_END * width[1] + max(map(abs, offset))
-            if reach > REACH_MM:
+            if reach > REACH_MM + _ROUNDING:
                 raise ValueError(
-                    f"CortexConfig.{prefix}width_mm {width} and {prefix}offset_mm {offset} make lines that "
+                    f"CortexConfig.{line}width_mm {width} and {name}_offset_mm {offset} make lines that "
                     f"reach {reach:.2f} mm from the border; distances are known to {REACH_MM} mm"
                 )
+
+    @property
+    def offsets_mm(self) -> tuple[Range, ...]:
+        """Ranges of the lines' positions, in the order of ``STRUCTURES``."""
+        return tuple(getattr(self, f"{name}_offset_mm") for name in STRUCTURES)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -226,8 +235,16 @@ def draw_cortex(config: CortexConfig, random: SampleRandom) -> CortexParams | No
         strength=random.uniform("cortex_strength", *config.strength, shape=each) * on,
         level=random.uniform("cortex_level", *config.level),
         width_mm=random.uniform("cortex_width", *config.width_mm),
-        offset_mm=random.uniform("cortex_offset", *config.offset_mm, shape=each),
+        offset_mm=_draw_offsets(config, random),
         end_plates=_draw_end_plates(config, random),
+    )
+
+
+def _draw_offsets(config: CortexConfig, random: SampleRandom) -> Tensor:
+    shares = random.uniform("cortex_offset", shape=(len(STRUCTURES),)).unbind(1)
+    ranges = zip(shares, config.offsets_mm, strict=True)
+    return torch.stack(
+        [(share * (high - low) + low).clamp(low, high) for share, (low, high) in ranges], dim=1
     )
 
 
@@ -276,6 +293,7 @@ def add_cortex(image: Tensor, depth_mm: Tensor, params: CortexParams | None) -> 
 
 
 _PROFILE_END = 3.0
+_ROUNDING = 1e-9
 
 
 def _line(depth_mm: Tensor, strength: Tensor, offset_mm: Tensor, width_mm: Tensor) -> Tensor:

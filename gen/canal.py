@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gen.anatomy import BACKGROUND, CANAL, IGNORE, STRUCTURES
+from gen.anatomy import CANAL, STRUCTURES
 from gen.brush import above, has_code, overpaint, per_sample
 from gen.counter_rng import SampleRandom
-from gen.palette import CORD, EPIDURAL_FAT, OUTSIDE, ROOTS
+from gen.outside import unlabelled
+from gen.palette import CORD, EPIDURAL_FAT, ROOTS
 from gen.record import Batch
 from gen.separable import WIDEST, centred_positions, smooth_field
 from gen.settings import Range, check, check_within
@@ -278,5 +279,4 @@ def paint_epidural_fat(
     field = smooth_field(params.key, "epidural_fat", grid, grid_mm, size, FINEST_PATCH_MM)
     patches = _look_up(_fills(field, params.share), frame, step_mm)
     near = above(depth_mm[:, STRUCTURES.index("canal")], -per_sample(params.thickness_mm, codes))
-    free = (has_code(codes, BACKGROUND) | has_code(codes, IGNORE)) * (1 - has_code(painted, OUTSIDE))
-    return overpaint(painted, EPIDURAL_FAT, patches * near * free)
+    return overpaint(painted, EPIDURAL_FAT, patches * near * unlabelled(codes, painted))

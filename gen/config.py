@@ -9,6 +9,7 @@ from typing import Any
 
 from gen.acquisition import ResolutionConfig
 from gen.affine import AffineConfig
+from gen.arches import ArchConfig
 from gen.background import BackgroundConfig
 from gen.body_layers import BodyLayersConfig
 from gen.borders import CortexConfig
@@ -20,6 +21,7 @@ from gen.deformation import DeformationConfig
 from gen.discs import DiscConfig
 from gen.display import ClipConfig, CurveConfig, GammaConfig, InversionConfig
 from gen.end_plates import ModicConfig, SchmorlConfig
+from gen.fat_pads import FatPadsConfig
 from gen.flip import FlipConfig
 from gen.floor import FloorConfig
 from gen.flow_void import FlowVoidConfig
@@ -65,6 +67,7 @@ class GeneratorConfig:
     floor: FloorConfig = field(default_factory=FloorConfig)
     canal: CanalConfig = field(default_factory=CanalConfig)
     epidural_fat: EpiduralFatConfig = field(default_factory=EpiduralFatConfig)
+    fat_pads: FatPadsConfig = field(default_factory=FatPadsConfig)
     discs: DiscConfig = field(default_factory=DiscConfig)
     modic: ModicConfig = field(default_factory=ModicConfig)
     haemangioma: HaemangiomaConfig = field(default_factory=HaemangiomaConfig)
@@ -73,6 +76,7 @@ class GeneratorConfig:
     outside: OutsideConfig = field(default_factory=OutsideConfig)
 
     contrast: ContrastConfig = field(default_factory=ContrastConfig)
+    arches: ArchConfig = field(default_factory=ArchConfig)
     partial_volume: PartialVolumeConfig = field(default_factory=PartialVolumeConfig)
     texture: TextureConfig = field(default_factory=TextureConfig)
     cortex: CortexConfig = field(default_factory=CortexConfig)

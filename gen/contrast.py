@@ -44,11 +44,11 @@ _DISC_JITTER = 1.5
 class ContrastConfig:
     """Mean intensity of every tissue: a mixture of recipes."""
 
-    random_weight: float = 0.5
+    random_weight: float = 0.25
     """Weight of the fully random recipe in the mixture."""
-    measured_weight: float = 0.4
+    measured_weight: float = 0.6
     """Weight of the recipe about measured T1 and T2 means."""
-    physical_weight: float = 0.1
+    physical_weight: float = 0.15
     """Weight of the recipe by spin-echo physics."""
     random_mean: Range = (0.0, 1.0)
     """Mean of a tissue in the random recipe, share of full scale."""

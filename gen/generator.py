@@ -13,6 +13,7 @@ from torch import Tensor
 from gen.acquisition import acquire, draw_resolution
 from gen.affine import draw_affine
 from gen.anatomy import BACKGROUND
+from gen.arches import draw_arches, lose_lines, mix_arches
 from gen.background import draw_background, paint_background
 from gen.body_layers import draw_body_layers, paint_body_layers
 from gen.borders import add_cortex, depths, draw_cortex
@@ -27,12 +28,13 @@ from gen.deformation import draw_deformation
 from gen.discs import add_nucleus, darken_discs, draw_discs, thin_discs
 from gen.display import bend_signal, display, draw_clip, draw_curve, draw_gamma, draw_inversion
 from gen.end_plates import draw_modic, draw_schmorl
+from gen.fat_pads import draw_fat_pads, paint_fat_pads
 from gen.flip import draw_flip
 from gen.floor import draw_floor, paint_floor
 from gen.flow_void import add_flow_void, draw_flow_void
 from gen.ghosting import draw_ghosting
 from gen.gibbs import draw_gibbs
-from gen.hidden import draw_hidden, hide, without_fat, without_lines
+from gen.hidden import draw_hidden, hide, without_arches, without_fat, without_lines, without_pads
 from gen.implant import add_implant, draw_implant
 from gen.kspace import distort_kspace
 from gen.kspace_motion import draw_kspace_motion
@@ -111,6 +113,7 @@ def draw(
         floor=draw_floor(config.floor, random),
         canal=draw_canal(config.canal, random),
         epidural_fat=without_fat(draw_epidural_fat(config.epidural_fat, random), hidden),
+        fat_pads=without_pads(draw_fat_pads(config.fat_pads, random), hidden),
         discs=discs,
         modic=draw_modic(config.modic, random),
         haemangioma=draw_haemangioma(config.haemangioma, random),
@@ -118,6 +121,7 @@ def draw(
         hidden=hidden,
         outside=draw_outside(config.outside, random),
         contrast=replace(contrast, mean=darken_discs(contrast.mean, discs)),
+        arches=without_arches(draw_arches(config.arches, random), hidden),
         partial_volume=draw_partial_volume(config.partial_volume, random),
         texture=draw_texture(config.texture, random),
         cortex=without_lines(draw_cortex(config.cortex, random), hidden),
@@ -183,6 +187,7 @@ def _render(bank: Tensor, params: Params) -> tuple[Tensor, Tensor]:
     around = paint_floor(around, p.floor, frame, mm)
     depth_mm = depths(codes, around, mm) if p.look_at_borders() else frame.behind_mm.unsqueeze(1)
     around = paint_epidural_fat(around, codes, depth_mm, frame, p.epidural_fat, mm)
+    around = paint_fat_pads(around, codes, frame, p.fat_pads, mm)
     painted = overpaint(codes, around, has_code(codes, BACKGROUND))
     painted = paint_canal(painted, codes, frame, p.canal, mm)
     painted = paint_lesions(painted, codes, depth_mm, frame.behind_mm, mm,
@@ -192,10 +197,11 @@ def _render(bank: Tensor, params: Params) -> tuple[Tensor, Tensor]:
     painted = paint_outside(painted, around, codes, black)
 
     image = colour(painted, p.contrast)
+    image = mix_arches(image, codes, around, p.contrast, frame, p.arches, mm)
     image = add_nucleus(image, painted, depth_mm, p.discs, mm)
     image = blur_tissues(image, p.partial_volume, mm)
     image = add_texture(image, painted, p.texture, mm)
-    image = add_cortex(image, depth_mm, p.cortex)
+    image = lose_lines(add_cortex(image, depth_mm, p.cortex), image, frame, p.arches)
     image = add_implant(image, frame, p.implant, mm)
 
     image = add_flow_void(image, painted, p.flow_void, mm)

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from gen.anatomy import CANAL, STRUCTURES
+from gen.arches import ArchParams
 from gen.borders import CortexParams
 from gen.brush import has_code, overpaint, per_sample
 from gen.byte_masks import between
 from gen.canal import EpiduralFatParams
 from gen.counter_rng import SampleRandom
+from gen.fat_pads import FatPadsParams
 from gen.palette import DISCS, VERTEBRAE
 from gen.record import Batch
 from gen.settings import check
@@ -80,6 +82,21 @@ def without_fat(fat: EpiduralFatParams | None, params: HiddenParams | None) -> E
     if fat is None or params is None:
         return fat
     return replace(fat, share=fat.share * (1 - params.hidden[:, STRUCTURES.index("canal")]))
+
+
+def without_pads(pads: FatPadsParams | None, params: HiddenParams | None) -> FatPadsParams | None:
+    """The fat pads, without those behind a hidden canal."""
+    if pads is None or params is None:
+        return pads
+    return replace(pads, thickness_mm=pads.thickness_mm * (1 - params.hidden[:, STRUCTURES.index("canal")]))
+
+
+def without_arches(arches: ArchParams | None, params: HiddenParams | None) -> ArchParams | None:
+    """How arches are mixed, not at all where vertebrae are hidden: no soft spot may betray them."""
+    if arches is None or params is None:
+        return arches
+    shown = 1 - params.hidden[:, STRUCTURES.index("vertebra")]
+    return replace(arches, blur_mm=arches.blur_mm * shown, through=arches.through * shown)
 
 
 def without_lines(cortex: CortexParams | None, params: HiddenParams | None) -> CortexParams | None:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gen.anatomy import IGNORE
+from gen.anatomy import BACKGROUND, IGNORE
 from gen.brush import has_code, overpaint, per_sample
+from gen.byte_masks import at_most
 from gen.counter_rng import SampleRandom
 from gen.palette import OUTSIDE
 from gen.record import Batch
@@ -47,6 +48,20 @@ def black_pixels(codes: Tensor, params: OutsideParams | None) -> Tensor | None:
     if params is None:
         return None
     return has_code(codes, IGNORE) * per_sample(params.black.to(torch.uint8), codes)
+
+
+def unlabelled(codes: Tensor, painted: Tensor) -> Tensor:
+    """1 where tissue may be painted: on no structure and not on ``OUTSIDE``.
+
+    Args:
+        codes: dense codes, uint8 ``(B, *grid)``.
+        painted: painted codes, the same shape.
+
+    Returns:
+        uint8, 0 or 1, the same shape.
+    """
+    # One more than not annotated is 0, one more than background is 1.
+    return at_most(codes + (256 - IGNORE), BACKGROUND + 1) * (painted ^ OUTSIDE).clamp(max=1)
 
 
 def paint_outside(painted: Tensor, background: Tensor, codes: Tensor, black: Tensor | None) -> Tensor:

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from gen.acquisition import ResolutionParams
 from gen.affine import AffineParams
+from gen.arches import ArchParams
 from gen.background import BackgroundParams
 from gen.body_layers import BodyLayersParams
 from gen.borders import CortexParams
@@ -17,6 +18,7 @@ from gen.deformation import DeformationParams
 from gen.discs import DiscParams
 from gen.display import ClipParams, CurveParams, GammaParams, InversionParams
 from gen.end_plates import ModicParams, SchmorlParams
+from gen.fat_pads import FatPadsParams
 from gen.flip import FlipParams
 from gen.floor import FloorParams
 from gen.flow_void import FlowVoidParams
@@ -66,6 +68,7 @@ class Params(Batch):
     floor: FloorParams | None
     canal: CanalParams | None
     epidural_fat: EpiduralFatParams | None
+    fat_pads: FatPadsParams | None
     discs: DiscParams | None
     modic: ModicParams | None
     haemangioma: HaemangiomaParams | None
@@ -73,6 +76,7 @@ class Params(Batch):
     hidden: HiddenParams | None
     outside: OutsideParams | None
     contrast: ContrastParams
+    arches: ArchParams | None
     partial_volume: PartialVolumeParams | None
     texture: TextureParams | None
     cortex: CortexParams | None
@@ -98,7 +102,16 @@ class Params(Batch):
 
     def follow_the_spine(self) -> bool:
         """Whether anything is drawn that is placed along the spine."""
-        placed = (self.body_layers, self.bowel, self.sacrum, self.floor, self.canal, self.epidural_fat)
+        placed = (
+            self.body_layers,
+            self.bowel,
+            self.sacrum,
+            self.floor,
+            self.canal,
+            self.epidural_fat,
+            self.fat_pads,
+            self.arches,
+        )
         return any(feature is not None for feature in (*placed, self.schmorl, self.implant, self.coil))
 
     def look_at_borders(self) -> bool:

@@ -37,7 +37,7 @@ class SacrumConfig:
     """Turn of every segment against the one above, backwards, degrees."""
     shrink: Range = (0.70, 0.95)
     """Size of every segment against the one above."""
-    disc_thickness: Range = (0.75, 0.75)
+    disc_thickness: Range = (0.15, 0.6)
     """Thickness of sacral discs, against a disc that shrinks as the bone does."""
 
     def __post_init__(self) -> None:

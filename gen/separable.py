@@ -131,34 +131,41 @@ def gaussian_blur(image: Tensor, sigma_mm: Tensor, spacing_mm: Sequence[float], 
     to 1, so a constant stays what it is.
 
     Args:
-        image: float32, shape ``(B, *grid)``.
+        image: float32, shape ``(B, *lead, *grid)`` with ``D`` grid axes; nothing is mixed along ``lead``.
         sigma_mm: standard deviations, mm, shape ``(B, D)``; 0 leaves an axis as it is.
-        spacing_mm: grid spacing per axis, mm.
+        spacing_mm: grid spacing per axis, mm, ``D`` numbers.
         reach_mm: where the kernel ends, mm, at every axis.
 
     Returns:
-        float32, shape ``(B, *grid)``.
+        float32, the shape of ``image``.
     """
-    for axis, (count, spacing) in enumerate(zip(image.shape[1:], spacing_mm, strict=True)):
+    first = image.dim() - 1 - len(spacing_mm)
+    for number, spacing in enumerate(spacing_mm):
+        axis = first + number
+        count = image.shape[axis + 1]
         if count == 1:
             continue
-        sigma = sigma_mm[:, axis].clamp(min=1e-3 * spacing)
+        sigma = sigma_mm[:, number].clamp(min=1e-3 * spacing)
         reach = min(math.ceil(reach_mm / spacing), count - 1)
         if count <= max(SHORT_AXIS, 2 * reach):
             at = centred_positions(count, spacing, image.device)
-            matrix = gaussian_matrix(at, at, sigma)
+            matrix = _within(gaussian_matrix(at, at, sigma), at, at, (reach + 0.5) * spacing)
             image = apply_along(image, matrix / matrix.sum(-1, keepdim=True), axis)
             continue
         output = centred_positions(BLOCK, spacing, image.device)
         window = centred_positions(BLOCK + 2 * reach, spacing, image.device)
-        near = (output.unsqueeze(1) - window).abs() < (reach + 0.5) * spacing
-        block = torch.where(near, gaussian_matrix(output, window, sigma), 0.0)
+        block = _within(gaussian_matrix(output, window, sigma), output, window, (reach + 0.5) * spacing)
         margin = (0, 0) * (image.dim() - axis - 2) + (reach, reach)
         ones = functional.pad(torch.ones(len(image), count, device=image.device), (reach, reach))
         total = apply_band(ones, block, BLOCK, count, 0)
         image = apply_band(functional.pad(image, margin), block, BLOCK, count, axis)
         image = image / total.view(-1, *[1] * axis, count, *[1] * (image.dim() - axis - 2))
     return image
+
+
+def _within(weights: Tensor, out_mm: Tensor, in_mm: Tensor, reach_mm: float) -> Tensor:
+    """Weights ``(B, n_out, n_in)`` without those of points farther apart than ``reach_mm``."""
+    return torch.where((out_mm.unsqueeze(1) - in_mm).abs() < reach_mm, weights, 0.0)
 
 
 def smooth_field(

@@ -2,7 +2,7 @@
 
 import torch
 
-from gen.anatomy import CANAL, vertebra_code
+from gen.anatomy import CANAL, STRUCTURES, vertebra_code
 from gen.contrast import RECIPES
 from gen.palette import FAT, FAT_FRACTION, MUSCLE
 from gen.physical_contrast import nulling_ms
@@ -33,7 +33,6 @@ BASE = {
     "body_layers.strand_share": (0.1, 0.3),
     "body_layers.gap_share": (0.05, 0.2),
     "body_layers.uneven_mm": (2.0, 6.0),
-    "sacrum.disc_thickness": (0.5, 0.9),
     "canal.root_length_mm": (12.0, 20.0),
     "canal.root_width_mm": (1.0, 2.0),
     "epidural_fat.thickness_mm": (1.0, 3.0),
@@ -141,6 +140,7 @@ UNIFORM = {
         f"epidural_fat.{name}": _named(f"epidural_fat.{name}")
         for name in ("share", "thickness_mm", "patch_mm")
     },
+    **{f"fat_pads.{name}": _named(f"fat_pads.{name}") for name in ("share", "thickness_mm", "length_mm")},
     "discs.cleft": _named("discs.cleft"),
     "discs.lost_mm": lambda p: torch.cat((p.discs.lost_mm[:, 0], p.discs.lost_mm[:, 1, 1:]), dim=1),
     "discs.darkness": lambda p: 1 - p.discs.brightness,
@@ -168,12 +168,20 @@ UNIFORM = {
         lambda p: torch.maximum(p.contrast.mean[:, FAT], p.contrast.mean[:, CANAL]),
         T2 | TABLE_ALONE | {"contrast.physical.full_scale": (0.5, 0.9)},
     ),
+    **{
+        f"arches.{name}": _named(f"arches.{name}")
+        for name in ("blur_mm", "through", "patch_mm", "lines_lost")
+    },
     "partial_volume.sigma_mm": _named("partial_volume.sigma_mm"),
     "texture.strength": lambda p: sum(_muscle_grain(p)).sqrt(),
     "texture.correlated": lambda p: _muscle_grain(p)[1] / sum(_muscle_grain(p)),
     "texture.marrow": (_marrow, {"texture.correlated": (0.0, 0.0)}),
     "texture.correlation_mm": _named("texture.correlation_mm"),
-    **{f"cortex.{name}": _named(f"cortex.{name}") for name in ("strength", "level", "width_mm", "offset_mm")},
+    **{f"cortex.{name}": _named(f"cortex.{name}") for name in ("strength", "level", "width_mm")},
+    **{
+        f"cortex.{name}_offset_mm": (lambda p, i=i: p.cortex.offset_mm[:, i])
+        for i, name in enumerate(STRUCTURES)
+    },
     **{
         f"cortex.end_plate_{name}": _named(f"cortex.end_plates.{name}")
         for name in ("strength", "level", "width_mm", "offset_mm")

@@ -86,7 +86,8 @@ def test_without_regions_the_background_is_one_tissue():
 
 def test_draws_stay_in_their_ranges():
     params = _draw(500)
-    for name, (low, high) in {"coarse_mm": (14, 40), "medium_mm": (5, 12), "fine_share": (0, 0.45)}.items():
+    for name in ("coarse_mm", "medium_mm", "fine_share"):
+        low, high = getattr(BackgroundConfig(), name)
         values = getattr(params, name)
         assert low <= values.min() < low + 0.05 * (high - low)
         assert high - 0.05 * (high - low) < values.max() <= high

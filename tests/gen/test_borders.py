@@ -178,12 +178,19 @@ def test_drawn_lines_keep_to_their_ranges_and_probabilities():
     params = draw_cortex(config, _random())
     plates = params.end_plates
     for part, prefix in ((params, ""), (plates, "end_plate_")):
-        for name in ("strength", "level", "width_mm", "offset_mm"):
+        for name in ("strength", "level", "width_mm"):
             low, high = getattr(config, prefix + name)
             values = getattr(part, name)
             values = values[values != 0] if name == "strength" else values
             assert low <= values.min() < low + 0.05 * (high - low)
             assert high - 0.05 * (high - low) < values.max() <= high
+    for values, (low, high) in zip(
+        (*params.offset_mm.unbind(1), plates.offset_mm),
+        (*config.offsets_mm, config.end_plate_offset_mm),
+        strict=True,
+    ):
+        assert low <= values.min() < low + 0.05 * (high - low)
+        assert high - 0.05 * (high - low) < values.max() <= high
     assert abs(float((params.strength[:, 0] > 0).float().mean()) - 0.9) < 0.03
     assert abs(float((plates.strength > 0).float().mean()) - 0.3) < 0.04
 
@@ -223,7 +230,9 @@ def test_any_grid_will_do_and_nothing_waits_for_the_device(grid):
     [
         {"width_mm": (0.0, 1.0)},
         {"width_mm": (0.6, 1.9)},
-        {"offset_mm": (-3.0, 0.6)},
+        {"vertebra_offset_mm": (-3.0, 0.6)},
+        {"disc_offset_mm": (-3.0, 0.6)},
+        {"canal_offset_mm": (-3.0, 0.6)},
         {"end_plate_offset_mm": (-3.0, 0.6)},
         {"strength": (0.3, 1.1)},
         {"end_plate_level": (-0.1, 0.5)},

@@ -1,5 +1,8 @@
 """Random numbers as functions of seed, index and name."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -118,3 +121,9 @@ def test_no_two_decisions_of_a_preset_share_a_number():
     memory = generator._memory(config, 3)
     counters = torch.cat([counter_rng._counters(name, count, "cpu") for name, count in memory.items()])
     assert len(counters) > 500 and len(torch.unique(counters)) == len(counters)
+
+
+def test_the_generator_does_not_import_the_compiler():
+    program = "import sys, gen.generator; print('torch._dynamo' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False"

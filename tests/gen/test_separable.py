@@ -71,3 +71,16 @@ def test_a_field_in_bands_does_not_depend_on_its_batch_and_has_no_seams():
     # Neighbours across the border of two blocks differ no more than others do.
     steps = (field[5, 1:] - field[5, :-1]).abs().amax(1)
     assert steps[31::32].max() < 1.5 * steps.median()
+
+
+def test_axes_before_the_blurred_ones_are_not_mixed_and_far_points_count_for_nothing():
+    image = torch.zeros(2, 3, 40, 70)
+    image[:, 1, 20, 30] = 1.0
+    blurred = gaussian_blur(image, torch.full((2, 2), 2.5), (1.0, 1.0), 6.0)
+    assert not blurred[:, [0, 2]].any() and (blurred[:, 1, 14:27, 24:37] > 0).all()
+    blurred[:, 1, 14:27, 24:37] = 0
+    assert not blurred.any()
+    assert torch.equal(
+        gaussian_blur(image[:, 1], torch.full((2, 2), 2.5), (1.0, 1.0), 6.0),
+        gaussian_blur(image, torch.full((2, 2), 2.5), (1.0, 1.0), 6.0)[:, 1],
+    )
