@@ -27,6 +27,10 @@ _SPINOUS_LENGTH = (19.0, 31.0, 35.0, 34.0, 31.0, 27.0, 26.0, 27.0, 28.0, 28.0)
 _SPINOUS_HALF_HEIGHT = (4.4, 7.2, 7.9, 8.6, 7.2, 6.0, 5.0, 4.6, 4.4, 4.4)
 _SPINOUS_SLOPE = (14.0, 10.0, 8.0, 10.0, 13.0, 20.0, 32.0, 42.0, 48.0, 50.0)
 
+# Middle of the thecal sac, as a share of the bony canal's depth behind the body: the sac lies against bodies
+# and discs, the fat behind it. SPIDER's masks leave 2 to 5 mm in front of it, in the mean of a level.
+_SAC_PLACE = (0.36, 0.46)
+
 # Sacral segments S1 ... S5: height, depth, half width, turn against the segment above (deg), gap above (mm).
 _SACRUM = (
     (29.0, 28.0, 50.0, 3.0, 0.0),
@@ -44,7 +48,9 @@ def phantom_patient(seed: int, patient: int) -> Anatomy:
     size = rng.normal(1.0, 0.055)
     discs = tuple(_draw_disc(rng, rank, age) for rank in range(1, LEVELS + 1))
     vertebrae, sacrum = _stack(rng, age, size, discs)
-    canal, arc, landmarks = _canal_line(vertebrae, sacrum)
+    # A stream of its own: what is drawn after it stays what it was.
+    nearness = float(np.random.default_rng([seed, patient, STREAM_ANATOMY, 1]).uniform(*_SAC_PLACE))
+    canal, arc, landmarks = _canal_line(vertebrae, sacrum, nearness)
     half_depth, half_width = _sac_size(rng, arc, size)
     conus = float(landmarks[5] + rng.normal(8, 14))
     return Anatomy(
@@ -289,11 +295,14 @@ def _frame(
 
 
 def _canal_line(
-    vertebrae: tuple[Vertebra, ...], sacrum: tuple[Vertebra, ...]
+    vertebrae: tuple[Vertebra, ...], sacrum: tuple[Vertebra, ...], place: float
 ) -> tuple[Array, Array, dict[int, float]]:
-    """Centre line of the canal through points behind every body; its arc length; arc length by rank."""
+    """Centre line of the thecal sac, its arc length, arc length by rank.
+
+    It runs through points behind every body, at the share ``place`` of the bony canal's depth.
+    """
     column = [*reversed(vertebrae), *sacrum]
-    knots = np.stack([v.centre + v.axes[2] * (v.depth / 2 + 0.53 * v.canal_depth) for v in column])
+    knots = np.stack([v.centre + v.axes[2] * (v.depth / 2 + place * v.canal_depth) for v in column])
     top = knots[0] + (knots[0] - knots[1]) * 3
     bottom = knots[-1] + (knots[-1] - knots[-2]) * 3
     knots = np.concatenate([top[None], knots, bottom[None]])
