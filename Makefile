@@ -12,6 +12,7 @@ LR ?= $(if $(DATA),,0.003)
 CLASSES ?= $(if $(DATA),,4)
 DEVICE ?= auto
 ANALYSIS ?=
+PART ?=
 PYTHON ?= python3
 
 VENV := .venv
@@ -50,7 +51,7 @@ train: $(READY) ## train Model A (synthetic only) and Model B (real T1 only)
 
 eval: $(READY) ## measure both models and write RESULTS/report.html
 	$(BIN)/python eval/main.py --model compare $(SETS) --model-dir "$(MODELS)" --output-dir "$(RESULTS)" $(CHOICES) \
-		$(if $(ANALYSIS),--refresh-analysis "$(ANALYSIS)")
+		$(if $(PART),--part $(PART)) $(if $(ANALYSIS),--refresh-analysis "$(ANALYSIS)")
 
 demo: $(READY) ## write pictures of what the generator does to results/demo
 	$(BIN)/python example.py --demo all --output-dir results/demo

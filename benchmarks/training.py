@@ -3,7 +3,8 @@
     python benchmarks/training.py [--steps 8] [--repeats 5] [--output-dir DIR]
                                   [--base-features 8] [--batch-size 8] [--compile] [flags of train/main.py]
 
-Without data it takes the phantom. Writes training_DEVICE.md.
+Without data it takes the phantom. Every round begins with another way, and compares each way with (a) of
+the same round, so that a machine that slows down meanwhile slows both. Writes training_DEVICE.md.
 """
 
 import os
@@ -141,12 +142,11 @@ def measure(arguments: Arguments) -> None:
         with ways(options, ranks, total) as found:
             for way in found:
                 way.run(arguments.steps)
-            for _ in range(arguments.repeats):
-                for way in found:
+            for number in range(arguments.repeats):
+                for way in in_turn(found, number):
                     way.rates.append(way.run(arguments.steps))
         bf16 = found[0].stepper.plan.bf16
         device = torch.cuda.get_device_name(ranks.device) if ranks.device.type == "cuda" else "cpu"
-    alone = statistics.median(found[0].rates)
     shape = " x ".join(map(str, options.shards.grid.shape))
     lines = [
         "# Training: images per second",
@@ -161,11 +161,12 @@ def measure(arguments: Arguments) -> None:
         f"Slices of {shape}, batch {options.batch_size}, {options.base_features} features, "
         f"{options.num_classes} classes, {'bf16' if bf16 else 'float32'}"
         f"{', compiled' if options.compile else ''}. Whole steps: batch, forward, backward, update, average. "
-        f"Medians of {arguments.repeats} rounds of {arguments.steps} steps, in turns.",
+        f"Medians of {arguments.repeats} rounds of {arguments.steps} steps; every round takes the ways in "
+        "another order, and compares each with (a) of that round.",
         "",
-        "| way | images/s, median | least | most | against (a) |",
-        "|---|---|---|---|---|",
-        *(_row(way, alone) for way in found),
+        "| way | images/s, median | least | most | against (a), median | least | most |",
+        "|---|---|---|---|---|---|---|",
+        *(_row(way, found[0]) for way in found),
         "",
     ]
     path = arguments.output_dir / f"training_{'cpu' if device == 'cpu' else 'cuda'}.md"
@@ -174,10 +175,18 @@ def measure(arguments: Arguments) -> None:
     print(f"wrote {path}")
 
 
-def _row(way: Way, alone: float) -> str:
-    rate = statistics.median(way.rates)
-    spread = f"{min(way.rates):,.1f} | {max(way.rates):,.1f}"
-    return f"| {way.name} | {rate:,.1f} | {spread} | {100 * rate / alone:.0f} % |"
+def in_turn(found: list[Way], number: int) -> list[Way]:
+    """The ways in the order of a round: each round begins with the second of the one before."""
+    first = number % len(found)
+    return found[first:] + found[:first]
+
+
+def _row(way: Way, alone: Way) -> str:
+    ratios = [rate / other for rate, other in zip(way.rates, alone.rates, strict=True)]
+    told = (statistics.median, min, max)
+    rates = " | ".join(f"{choose(way.rates):,.1f}" for choose in told)
+    shares = " | ".join(f"{100 * choose(ratios):.0f} %" for choose in told)
+    return f"| {way.name} | {rates} | {shares} |"
 
 
 def main() -> int:

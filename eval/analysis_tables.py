@@ -7,6 +7,7 @@ A table stands between two lines::
 
 What is between them is replaced, and nothing else is touched. Figures of the phantom never take the place of
 real ones: they go only where the first line says ``<!-- table:NAME phantom -->``, and real ones never there.
+In the same way figures of the test patients go only where it says ``test``; all others are validation's.
 """
 
 import re
@@ -17,14 +18,25 @@ from typing import Any
 
 from eval.comparison_tables import gap_table, headline_table, primary_table, shift_table
 from eval.fact_tables import generators, model_table, set_table
-from eval.findings import CONTINUUM, CORRUPTIONS, PHYSICAL, RESOLUTIONS, Findings, set_name
+from eval.findings import (
+    CONTINUUM,
+    CORRUPTIONS,
+    PHYSICAL,
+    RESOLUTIONS,
+    TEST,
+    VALIDATION,
+    Findings,
+    set_name,
+)
 from eval.score_tables import class_table, instance_table, structure_table, worst_table
 from eval.study_tables import calibration_table, corruption_table, study_table
 from eval.tables import Table, to_markdown
 from shards.atomic import write_text
 
 PHANTOM = "phantom"
-START = re.compile(r"<!--\s*table:(?P<name>\S+)(?:\s+(?P<kind>\S+))?\s*-->")
+KINDS = (PHANTOM, TEST)
+"""Marks of tables of other figures than those of real validation patients."""
+START = re.compile(r"<!--\s*table:(?P<name>\S+)(?P<kinds>(?:\s+\w+)*)\s*-->")
 END = "<!-- /table -->"
 DIGEST = 12
 TABLES: dict[str, Callable[[Findings], Table]] = {
@@ -115,12 +127,19 @@ def _refusal(path: Path, line: int, start: re.Match[str], findings: Findings) ->
         raise AnalysisError(
             f"{path}:{line}: no table is called {start['name']}; there are {', '.join(TABLES)}"
         )
-    if start["kind"] not in (None, PHANTOM):
-        raise AnalysisError(f"{path}:{line}: {start['kind']!r} is not {PHANTOM!r}, the only mark of a table")
-    if findings.phantom and start["kind"] is None:
+    kinds = start["kinds"].split()
+    for kind in kinds:
+        if kind not in KINDS:
+            raise AnalysisError(
+                f"{path}:{line}: {kind!r} is not {PHANTOM!r} or {TEST!r}, the marks of a table"
+            )
+    if findings.phantom and PHANTOM not in kinds:
         return "the figures are the phantom's, the table is for real ones"
-    if not findings.phantom and start["kind"] == PHANTOM:
+    if not findings.phantom and PHANTOM in kinds:
         return "the figures are real, the table is for the phantom's"
+    wanted = TEST if TEST in kinds else VALIDATION
+    if findings.part != wanted:
+        return f"the figures are of {findings.part} patients, the table is for {wanted} patients"
     return None
 
 
@@ -144,7 +163,8 @@ def _source(findings: Findings) -> str:
         for name, facts in outcome["sets"].items()
     )
     smoke = "Smoke figures from the phantom. " if findings.phantom else ""
-    made = f"{smoke}Made {outcome['made']} by `make eval`. Checkpoints: {models}. Sets: {sets}."
+    made = f"{smoke}Made {outcome['made']} by `make eval` on {findings.part} patients."
+    made += f" Checkpoints: {models}. Sets: {sets}."
     return f"*{' '.join(filter(None, (made, generators(findings))))}*"
 
 

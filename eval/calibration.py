@@ -7,7 +7,9 @@
 - *ECE*: 15 bins of equal width over (0, 1]; the difference of mean confidence and share of right pixels in
   each bin, weighted by its pixels. Pixels of all slices of a patient are counted together.
 - *Entropy* of a pixel's probabilities in nats, over the model's own classes (at most ln K): its mean needs
-  no truth but for the annotated area, so a scan can be checked by it.
+  no truth but for the annotated area.
+- *Structure entropy*: that of background, vertebra, disc and canal (at most ln 4), over the pixels where the
+  model finds a structure. A prediction flags a scan by its mean (``eval.quality``).
 - Targets of 255 are left out of the bins: for 14 classes these include ranks above 6. The entropy leaves out
   only what is not annotated at all.
 """
@@ -18,7 +20,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from gen.anatomy import IGNORE
+from eval.metrics import STRUCTURE_SCHEME, group_structures
+from gen.anatomy import BACKGROUND, IGNORE, LabelScheme
 
 BINS = 15
 
@@ -81,3 +84,24 @@ def entropy_sums(probabilities: Tensor, annotated: Tensor) -> tuple[Tensor, Tens
     """
     entropies = torch.special.entr(probabilities).sum(dim=1).double()
     return (entropies * annotated).sum(dim=(1, 2)), annotated.sum(dim=(1, 2))
+
+
+def structure_entropy_sums(
+    probabilities: Tensor, scheme: LabelScheme, annotated: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Sum of the structures' entropies where a structure is most likely, and those pixels, of every sample.
+
+    Args:
+        probabilities: softmax over the classes of ``scheme``, float ``(B, K, H, W)``.
+        scheme: what the classes mean.
+        annotated: which pixels count, bool ``(B, H, W)``; None for all.
+
+    Returns:
+        Nats, float64 ``(B,)``, and pixels, int64 ``(B,)``.
+    """
+    batch, _, *size = probabilities.shape
+    groups = group_structures(torch.arange(scheme.num_classes, device=probabilities.device), scheme).long()
+    grouped = probabilities.new_zeros(batch, STRUCTURE_SCHEME.num_classes, *size)
+    grouped.index_add_(1, groups, probabilities)
+    found = grouped.argmax(dim=1) != BACKGROUND
+    return entropy_sums(grouped, found if annotated is None else found & annotated)

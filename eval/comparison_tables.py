@@ -5,12 +5,12 @@ from eval.intervals import LEVEL, SIGNIFICANT, Interval, least_p
 from eval.paired import Pair, gap, shift, shift_difference
 from eval.primary import FAMILY, Primary, primary_comparisons
 from eval.tables import (
-    INTERVAL,
     NOT_DEFINED,
     Cell,
     Row,
     Table,
     difference_cell,
+    interval_note,
     probability,
     score_cell,
 )
@@ -24,6 +24,7 @@ EXPLORATORY = (
     "several."
 )
 BETWEEN = "A − B"
+DIFFERENCE = "In brackets: the 95 % bootstrap interval of the difference."
 
 
 def headline_table(findings: Findings) -> Table:
@@ -50,7 +51,7 @@ def headline_table(findings: Findings) -> Table:
         title="Overall Dice of the two models on real slices",
         head=("Contrast", "A", "B", BETWEEN, "A better", "n"),
         rows=tuple(rows),
-        note=f"{INTERVAL} Overall: mean of vertebra, disc and canal.",
+        note=f"{interval_note(rows)} Overall: mean of vertebra, disc and canal.",
     )
 
 
@@ -63,8 +64,9 @@ def primary_table(findings: Findings) -> Table:
         f"Overall Dice. The family is fixed, whatever is measured: {'; '.join(FAMILY)}. "
         + (f"Not measured here: {'; '.join(absent)}. " if absent else "")
         + "The change is (A on T2 − A on T1) − (B on T2 − B on T1), patient by patient. "
-        f"{TEST}. Holm: corrected for {len(found)}. Least: what p and the corrected p can reach with so many "
-        f"patients, where all differences have one sign; if the second is not below {_LIMIT}, nothing "
+        f"{interval_note(rows, DIFFERENCE)} {TEST}. Holm: corrected for {len(found)}. Least: what p and the "
+        "corrected p can reach with so many patients, where all differences have one sign; if the second is "
+        f"not below {_LIMIT}, nothing "
         f"can be called significant after correction. {_LEAVES_OUT}, corrected, has p below {_LIMIT}."
     )
     return Table(
@@ -77,7 +79,7 @@ def primary_table(findings: Findings) -> Table:
 
 
 def gap_table(findings: Findings) -> Table:
-    """A against B: on synthetic validation, real T1 and the other contrasts, per structure."""
+    """A against B: on rendered maps, real T1 and the other contrasts, per structure."""
     rows: list[Row] = []
     for place in findings.sets:
         for measure in MEASURES:
@@ -90,7 +92,7 @@ def gap_table(findings: Findings) -> Table:
         head=("Set", "Structure", "A", "B", BETWEEN, "p", "A better", "n"),
         rows=tuple(rows),
         keys=2,
-        note=f"{INTERVAL} {BOLD} {EXPLORATORY}",
+        note=f"{interval_note(rows)} {BOLD} {EXPLORATORY}",
     )
 
 
@@ -116,9 +118,9 @@ def shift_table(findings: Findings) -> Table:
         rows=tuple(rows),
         keys=3,
         note=(
-            f"{INTERVAL} {BETWEEN}: the difference of the models before and after, so that its change is the "
-            "difference of their changes, (A after − A before) − (B after − B before), on the patients that "
-            f"have all four values; positive where A keeps more. {BOLD} {EXPLORATORY}"
+            f"{interval_note(rows)} {BETWEEN}: the difference of the models before and after, so that its "
+            "change is the difference of their changes, (A after − A before) − (B after − B before), on the "
+            f"patients that have all four values; positive where A keeps more. {BOLD} {EXPLORATORY}"
         ),
     )
 

@@ -1,7 +1,8 @@
-"""Rendered validation maps: contrasts between T1 and T2, contrasts by physics, and the training mixture.
+"""Rendered label maps: contrasts between T1 and T2, contrasts by physics, and the training mixture.
 
-Every validation map is rendered once, with the steps of the generator's configuration and a fixed seed; only
-the contrast differs between conditions, so all of them show the same anatomy, artefacts and resolution.
+Every map of a measured patient is rendered once, with the steps of the generator's configuration and a fixed
+seed; only the contrast differs between conditions, so all of them show the same anatomy, artefacts and
+resolution.
 """
 
 from dataclasses import dataclass, replace
@@ -24,8 +25,8 @@ PROTOCOLS = {"T1 spin echo": (0.0, 0.0), "T2 spin echo": (0.0, 1.0), "STIR": (1.
 """Physical contrasts by name: probability of an inversion that nulls fat, else of T2 weighting."""
 
 
-class ValidationMaps:
-    """Label maps of validation patients that are rendered when they are asked for.
+class MapsToRender:
+    """Label maps of measured patients that are rendered when they are asked for.
 
     Args:
         place: the set of label maps.

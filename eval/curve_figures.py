@@ -99,7 +99,7 @@ def continuum_figure(findings: Findings, path: Path) -> None:
         for study, (name, x, ticks) in kinds.items()
         for place in findings.places(study)
     }
-    _grid(findings, rows, path, "From T1 to T2 on rendered validation maps")
+    _grid(findings, rows, path, f"From T1 to T2 on rendered {findings.part} maps")
 
 
 def _curves(findings: Findings, study: str, place: str, measure: str) -> dict[str, list[Point]]:

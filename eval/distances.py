@@ -26,6 +26,7 @@ less than 0.04 mm and NSD by less than 0.004 (measured on the T1 and T2 slices o
 
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -127,6 +128,14 @@ def diagonal_mm(shape: tuple[int, ...], spacing_mm: Spacing) -> float:
     return math.hypot(shape[0] * spacing_mm[0], shape[1] * spacing_mm[1])
 
 
+def pooled(parts: Sequence[BorderDistances]) -> BorderDistances:
+    """The distances of several slices together; empty where there is none."""
+    return BorderDistances(
+        from_prediction=np.concatenate([np.empty(0), *(part.from_prediction for part in parts)]),
+        from_truth=np.concatenate([np.empty(0), *(part.from_truth for part in parts)]),
+    )
+
+
 class PatientDistances:
     """Distances per patient and structure, gathered slice by slice."""
 
@@ -139,8 +148,4 @@ class PatientDistances:
 
     def pooled(self, patient: str, structure: str) -> BorderDistances:
         """All distances of a patient's structure; empty where none was added."""
-        parts = self._parts.get((patient, structure), [])
-        return BorderDistances(
-            from_prediction=np.concatenate([np.empty(0), *(part.from_prediction for part in parts)]),
-            from_truth=np.concatenate([np.empty(0), *(part.from_truth for part in parts)]),
-        )
+        return pooled(self._parts.get((patient, structure), []))

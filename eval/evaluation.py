@@ -17,15 +17,15 @@ from eval.analysis_tables import refresh
 from eval.batches import SliceBatches
 from eval.cache import SOFTWARE, Cache, code_version
 from eval.candidates import Candidate, EvaluationError, load_candidates
-from eval.continuum import PROTOCOLS, ValidationMaps
+from eval.continuum import PROTOCOLS, MapsToRender
 from eval.findings import SYNTHETIC, set_name
 from eval.measure import measure
+from eval.measured_sets import open_sets
 from eval.metrics import AGGREGATION, DISTANCE_AGGREGATION
 from eval.options import EvaluationOptions
 from eval.outcome import Measurement, Outcome, SetFacts, write_outcome
 from eval.report import write_report
 from eval.study import Condition, conditions
-from eval.validation_sets import open_sets
 from eval.worst_cases import draw_cases
 from gen.device import pick_device
 from shards.manifest import digest_of
@@ -37,7 +37,7 @@ Say = Callable[[str], None]
 
 
 def evaluate(options: EvaluationOptions, say: Say = print) -> list[Path]:
-    """Measure the models that are there, on the sets of the validation patients; write everything.
+    """Measure the models that are there, on the sets of the chosen part of the split; write everything.
 
     Args:
         options: which models, on what, where to.
@@ -56,7 +56,7 @@ def evaluate(options: EvaluationOptions, say: Say = print) -> list[Path]:
     device = pick_device(options.shards.device)
     candidates, missing = load_candidates(options, device, say)
     sets, maps, left_out = open_sets(options, device, say)
-    measured: list[SliceBatches | ValidationMaps] = list(sets.values())
+    measured: list[SliceBatches | MapsToRender] = list(sets.values())
     measured += [] if maps is None else [maps]
     for candidate in candidates:
         for loaded in measured:
@@ -92,6 +92,7 @@ def evaluate(options: EvaluationOptions, say: Say = print) -> list[Path]:
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - began, 1),
         cached=cached,
+        part=options.part,
         compare=options.model == "compare",
         models={candidate.name: candidate.facts for candidate in candidates},
         missing=dict(missing),
@@ -122,7 +123,7 @@ def _measure(
 ) -> tuple[list[Measurement], int]:
     """Every model under every condition, each input once; and how many of them the cache knew."""
     jobs = [(candidate, condition) for candidate in candidates for condition in chosen]
-    keys = [_key(candidate, condition, device) for candidate, condition in jobs]
+    keys = [_key(candidate, condition, options.part, device) for candidate, condition in jobs]
     names = [digest_of(key) for key in keys]
     known: dict[str, Any] = {}
     for key, name in zip(keys, names, strict=True):
@@ -158,10 +159,11 @@ def _measure(
     return measurements, cached
 
 
-def _key(candidate: Candidate, condition: Condition, device: torch.device) -> dict[str, Any]:
+def _key(candidate: Candidate, condition: Condition, part: str, device: torch.device) -> dict[str, Any]:
     """Everything that a measurement depends on; equal inputs of two studies have the same key."""
     return {
         "what": "measurement",
+        "part": part,
         "checkpoint": candidate.facts.sha256,
         "input": condition.recipe,
         "code": code_version(*MEASURING),
@@ -170,7 +172,7 @@ def _key(candidate: Candidate, condition: Condition, device: torch.device) -> di
     }
 
 
-def _facts(loaded: SliceBatches | ValidationMaps) -> SetFacts:
+def _facts(loaded: SliceBatches | MapsToRender) -> SetFacts:
     return SetFacts(
         folder=str(loaded.place),
         identity_hash=loaded.identity_hash,
@@ -179,7 +181,7 @@ def _facts(loaded: SliceBatches | ValidationMaps) -> SetFacts:
         slices=loaded.slices,
         phantom=loaded.phantom,
         spacing_mm=loaded.spacing_mm,
-        generator_hash=loaded.generator_hash if isinstance(loaded, ValidationMaps) else None,
+        generator_hash=loaded.generator_hash if isinstance(loaded, MapsToRender) else None,
     )
 
 

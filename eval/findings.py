@@ -8,14 +8,16 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 from eval.intervals import Interval, Values, bootstrap_mean, defined
 from eval.summary import OVERALL, patient_values, summarise
 from gen.anatomy import STRUCTURES
 
-FORMAT = 1
+FORMAT = 2
 """Of ``outcome.json``; one of another number is not read."""
+VALIDATION: Final = "validation"
+TEST: Final = "test"
 MEASURES = (OVERALL, *STRUCTURES)
 MODEL_NAMES = {"A": "A (synthetic only)", "B": "B (real T1)"}
 MODEL_COLOURS = {"A": "#882255", "B": "#88CCEE"}
@@ -76,7 +78,7 @@ class Measurement:
         return interval_of(self.values(measure, metric))
 
     def scalar(self, key: str) -> dict[str, float]:
-        """A number that stands beside the structures (``ece``, ``entropy``), by patient."""
+        """A number that stands beside the structures (``ece``, ``entropy``, ...), by patient."""
         return defined({patient: facts[key] for patient, facts in self.patients.items()})
 
 
@@ -120,13 +122,18 @@ class Findings:
         return any(facts.get("phantom", False) for facts in self.outcome.get("sets", {}).values())
 
     @cached_property
+    def part(self) -> str:
+        """Which patients of the split were measured, ``"validation"`` or ``"test"``."""
+        return str(self.outcome["part"])
+
+    @cached_property
     def models(self) -> tuple[str, ...]:
         """The models that were measured."""
         return _in_order(MODEL_NAMES, (model for _, model, _, _ in self._measurements))
 
     @cached_property
     def sets(self) -> tuple[str, ...]:
-        """All sets that were measured as they are, synthetic validation first."""
+        """All sets that were measured as they are, the rendered one first."""
         plain = (place for study, _, place, _ in self._measurements if study in (CONTRAST, SYNTHETIC))
         return _in_order(SET_NAMES, plain)
 

@@ -15,6 +15,8 @@
   without such a partner is *extra*, unless at least half of it lies where nothing is counted.
 - *Dice*: mean over the vertebrae of the truth with their partners, 0 for one without overlap. (A mean over
   the found ones alone would improve with every miss.)
+- *HD95, ASSD*: of each found one and its partner (``eval.distances``, pooled over the slices of the volume);
+  mean over the found ones. Read them with the share of those.
 """
 
 import math
@@ -24,6 +26,7 @@ import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 
+from eval.distances import BorderDistances, Spacing, border_distances, pooled
 from eval.metrics import STRUCTURE_SCHEME
 from eval.ranks import assign_ranks
 from eval.segment import MIN_ISLAND_MM2
@@ -43,6 +46,8 @@ class InstanceCounts:
         extra: predicted vertebrae that are none.
         rank_right: those found that have the right rank.
         dice_sum: sum over the vertebrae of the truth of Dice with their partners.
+        hd95_sum_mm: sum over the found ones of HD95 to their partners.
+        assd_sum_mm: sum over the found ones of ASSD to their partners.
     """
 
     truth: int = 0
@@ -50,6 +55,8 @@ class InstanceCounts:
     extra: int = 0
     rank_right: int = 0
     dice_sum: float = 0.0
+    hd95_sum_mm: float = 0.0
+    assd_sum_mm: float = 0.0
 
     def __add__(self, other: "InstanceCounts") -> "InstanceCounts":
         return InstanceCounts(
@@ -58,6 +65,8 @@ class InstanceCounts:
             extra=self.extra + other.extra,
             rank_right=self.rank_right + other.rank_right,
             dice_sum=self.dice_sum + other.dice_sum,
+            hd95_sum_mm=self.hd95_sum_mm + other.hd95_sum_mm,
+            assd_sum_mm=self.assd_sum_mm + other.assd_sum_mm,
         )
 
     @property
@@ -66,13 +75,15 @@ class InstanceCounts:
         return self.dice_sum / self.truth if self.truth else math.nan
 
     def as_dict(self) -> dict[str, float | int]:
-        """Counts and the mean Dice."""
+        """Counts, the mean Dice, and the mean distances of the found ones (nan where none was found)."""
         return {
             "truth": self.truth,
             "found": self.found,
             "extra": self.extra,
             "dice": self.dice,
             "rank_right": self.rank_right,
+            "hd95_mm": self.hd95_sum_mm / self.found if self.found else math.nan,
+            "assd_mm": self.assd_sum_mm / self.found if self.found else math.nan,
         }
 
 
@@ -111,7 +122,7 @@ def match_ranks(ranks: np.ndarray, codes: np.ndarray, spacing_mm: tuple[float, f
     """Match predicted vertebrae with those of the truth.
 
     Args:
-        ranks: rank of the predicted vertebra of every pixel, 0 where there is none, uint8, any shape.
+        ranks: rank of the predicted vertebra of every pixel, 0 where there is none, uint8 ``(Z, H, W)``.
         codes: dense codes of the truth, uint8, the same shape.
         spacing_mm: size of a pixel along rows and columns.
     """
@@ -132,13 +143,25 @@ def match_ranks(ranks: np.ndarray, codes: np.ndarray, spacing_mm: tuple[float, f
     found = dices[pairs] >= FOUND_DICE
     found_rows, found_columns = rows[pairs[0][found]], columns[pairs[1][found]]
     alone = np.setdiff1d(columns, found_columns)
+    distances = [
+        _distances((ranks == column) & counted, truth == row, spacing_mm)
+        for row, column in zip(found_rows, found_columns, strict=True)
+    ]
     return InstanceCounts(
         truth=len(rows),
         found=len(found_rows),
         extra=int((2 * predicted[alone] > everywhere[alone]).sum()),
         rank_right=int((found_rows == found_columns).sum()),
         dice_sum=float(dices[pairs].sum()),
+        hd95_sum_mm=math.fsum(each.hd95_mm for each in distances),
+        assd_sum_mm=math.fsum(each.assd_mm for each in distances),
     )
+
+
+def _distances(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Spacing) -> BorderDistances:
+    """Distances of one vertebra, pooled over the slices ``(Z, H, W)`` that show it."""
+    shown = np.flatnonzero((prediction | truth).any(axis=(1, 2)))
+    return pooled([border_distances(prediction[place], truth[place], spacing_mm) for place in shown])
 
 
 def _counted_codes(structures: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:

@@ -1,8 +1,15 @@
 """How sure a mean over patients is, and whether two models differ: bootstrap intervals and a paired test.
 
 The patient is the unit: slices of one patient are no independent cases. Intervals are percentile bootstraps
-over patients. Few patients make them too narrow: of normal values they cover the true mean in 95 % of cases
-at 39 patients, 94 % at 20, 90 % at 10 and 85 % at 5 (measured), so n stands beside every one of them.
+over patients. Few patients make them too narrow, most so where values are skewed, so n stands beside every
+one of them and the captions say it (``narrowness``). Share of 10,000 cases in which they hold the true mean:
+
+================== ==== ==== ==== ==== ==== ====
+patients           3    6    10   15   20   39
+================== ==== ==== ==== ==== ==== ====
+normal values      75 % 86 % 90 % 92 % 93 % 94 %
+exponential values 70 % 81 % 86 % 88 % 90 % 92 %
+================== ==== ==== ==== ==== ==== ====
 """
 
 import math
@@ -17,6 +24,14 @@ from eval.metrics import mean
 
 LEVEL = 0.95
 SIGNIFICANT = 0.05
+COVERAGE = dict(
+    zip(
+        range(2, 20),
+        (50, 75, 80, 84, 86, 87, 89, 89, 90, 91, 91, 92, 92, 92, 92, 92, 92, 93),
+        strict=True,
+    )
+)
+"""Per cent of cases in which an interval holds the true mean of normal values, by patients (measured)."""
 DRAWS = 2000
 # Differences closer than this are rounding: they must make neither a sign nor an order.
 _DECIMALS = 12
@@ -131,6 +146,20 @@ def defined(values: Values) -> dict[str, float]:
         if math.isinf(value):
             raise ValueError(f"patient {patient}: {value} is not a finite number")
     return {patient: value for patient, value in known.items() if not math.isnan(value)}
+
+
+def narrowness(n: int) -> str:
+    """What has to be said beside intervals of ``n`` patients: how often they hold the true mean.
+
+    Returns:
+        A sentence; empty for 20 patients and more, and for one, who has no interval.
+    """
+    if n not in COVERAGE:
+        return ""
+    return (
+        f"With {n} patients such intervals are narrow: they hold the true mean in about {COVERAGE[n]} % of "
+        f"cases, not {100 * LEVEL:.0f} %."
+    )
 
 
 def paired_difference(

@@ -1,8 +1,8 @@
 """Measure the trained models on other contrasts, resolutions and image qualities, and write a report.
 
-    python eval/main.py [--model A|B|both|compare] [--data-dir ./data] [--model-dir ./models/saved]
-                        [--studies all] [--resolution-factors 1.0,2.0,3.0,4.0] [--quick] [--fresh]
-                        [--output-dir results/evaluation_results]
+    python eval/main.py [--model A|B|both|compare] [--part validation|test] [--data-dir ./data]
+                        [--model-dir ./models/saved] [--studies all] [--resolution-factors 1.0,2.0,3.0,4.0]
+                        [--quick] [--fresh] [--output-dir results/evaluation_results]
 
 Sets that are missing are built first. A model that is missing is reported, and the other one measured. What
 was measured before, of the same checkpoint on the same slices, comes from the cache in the output folder.

@@ -14,11 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from eval.benchmark import without_nan
-from eval.calibration import confidence_bins, entropy_sums, expected_calibration_error
-from eval.distances import NSD_TOLERANCES_MM, PatientDistances, Spacing, border_distances
+from eval.calibration import (
+    confidence_bins,
+    entropy_sums,
+    expected_calibration_error,
+    structure_entropy_sums,
+)
+from eval.class_tally import ClassTally
+from eval.distances import Spacing
 from eval.instances import InstanceCounts, count_instances
-from eval.metrics import STRUCTURE_SCHEME, PatientTally, group_structures
-from gen.anatomy import IGNORE, STRUCTURES, LabelScheme, label_scheme
+from eval.metrics import STRUCTURE_SCHEME, group_structures
+from gen.anatomy import IGNORE, LabelScheme, label_scheme
 
 Change = Callable[[Tensor], Tensor]
 Progress = Callable[[int], Any]
@@ -56,15 +62,18 @@ def measure(
         By patient, sorted; JSON-able, None where a value is not defined::
 
             {"structures": {name: {"dice", "hd95_mm", "assd_mm", "nsd_1mm", "nsd_2mm",
-                                   "in_truth", "in_prediction", "one_sided_slices"}},
-             "classes": {name: dice},
-             "instances": {"truth", "found", "extra", "dice", "rank_right"},
+                                   "slices_with", "slices_without", "missed_slices",
+                                   "invented_slices"}},
+             "classes": the same by name of the model's own classes,
+             "instances": {"truth", "found", "extra", "dice", "rank_right", "hd95_mm", "assd_mm"},
              "ece", "ece_bins": 15 x [pixels, sum of confidences, right pixels],
-             "entropy", "slices"}
+             "entropy", "structure_entropy", "scan_entropies": structure entropy of every volume,
+             "slices"}
 
         The counts of ``instances`` are sums over the patient's volumes, and its Dice is the mean over the
-        vertebrae of all of them. ``one_sided_slices`` are the slices in which only truth or only prediction
-        has the structure: their borders stand in HD95 and ASSD with the diagonal of the slice.
+        vertebrae of all of them. ``slices_with`` are those whose truth has the structure; of these the
+        *missed* ones have no pixel of it in the prediction. Of the others the *invented* ones have one. The
+        borders of both stand in HD95 and ASSD with the diagonal of the slice.
 
     Raises:
         MeasureError: no batch came; labels and images do not fit; the model answers other shapes, or
@@ -111,12 +120,13 @@ class _Tally:
     def __init__(self, scheme: LabelScheme, spacing_mm: Spacing) -> None:
         self._scheme = scheme
         self._spacing_mm = spacing_mm
-        self._structures = PatientTally(STRUCTURE_SCHEME.class_names)
-        self._classes = PatientTally(scheme.class_names)
-        self._distances = PatientDistances()
-        self._one_sided: dict[tuple[str, str], int] = defaultdict(int)
+        self._structures = ClassTally(STRUCTURE_SCHEME.class_names, spacing_mm)
+        # A model of the structures has no other classes: they are not counted twice.
+        own = scheme != STRUCTURE_SCHEME
+        self._classes = ClassTally(scheme.class_names, spacing_mm) if own else self._structures
         self._bins: dict[str, Tensor] = {}
         self._entropy: dict[str, Tensor] = {}
+        self._structure_entropy: dict[str, dict[str, Tensor]] = defaultdict(dict)
         self._maps: dict[str, _Volumes] = defaultdict(lambda: defaultdict(list))
 
     def add(self, logits: Tensor, codes: Tensor, patients: Sequence[str], volumes: Sequence[str]) -> None:
@@ -125,44 +135,40 @@ class _Tally:
         answer = logits.argmax(dim=1).to(torch.uint8)
         grouped, truth = group_structures(answer, self._scheme), STRUCTURE_SCHEME.encode(codes)
         target = self._scheme.encode(codes)
-        self._classes.add(answer, target, patients)
         self._structures.add(grouped, truth, patients)
+        if self._classes is not self._structures:
+            self._classes.add(answer, target, patients)
         bins = confidence_bins(probabilities, target).cpu()
-        entropies = torch.stack(entropy_sums(probabilities, codes != IGNORE), dim=1).double().cpu()
-        maps = zip(*(part.cpu().numpy() for part in (answer, codes, grouped, truth)), strict=True)
-        for index, (patient, (classes, dense, predicted, actual)) in enumerate(
-            zip(patients, maps, strict=True)
+        annotated = codes != IGNORE
+        entropies = torch.stack(entropy_sums(probabilities, annotated), dim=1).double().cpu()
+        found = structure_entropy_sums(probabilities, self._scheme, annotated)
+        structure_entropies = torch.stack(found, dim=1).double().cpu()
+        maps = zip(answer.cpu().numpy(), codes.cpu().numpy(), strict=True)
+        for index, (patient, volume, (classes, dense)) in enumerate(
+            zip(patients, volumes, maps, strict=True)
         ):
-            self._maps[patient][volumes[index]].append((classes, dense))
+            self._maps[patient][volume].append((classes, dense))
             self._bins[patient] = self._bins.get(patient, 0) + bins[index]
             self._entropy[patient] = self._entropy.get(patient, 0) + entropies[index]
-            self._add_distances(patient, predicted, actual)
-
-    def _add_distances(self, patient: str, predicted: np.ndarray, actual: np.ndarray) -> None:
-        annotated = actual != IGNORE
-        for value, name in enumerate(STRUCTURES, start=1):
-            masks = (predicted == value) & annotated, actual == value
-            self._one_sided[patient, name] += int(masks[0].any() != masks[1].any())
-            self._distances.add(patient, name, border_distances(*masks, self._spacing_mm))
+            scans = self._structure_entropy[patient]
+            scans[volume] = scans.get(volume, 0) + structure_entropies[index]
 
     def records(self) -> dict[str, dict[str, Any]]:
         """The record of every patient."""
-        dices, present = self._structures.per_patient(), self._structures.present()
-        classes = self._classes.per_patient()
+        structures, classes = self._structures.records(), self._classes.records()
         records = {}
         for patient, volumes in sorted(self._maps.items()):
             counts = self._instances(volumes)
-            bins, (entropy, pixels) = self._bins[patient], self._entropy[patient].tolist()
+            bins, scans = self._bins[patient], self._structure_entropy[patient]
             records[patient] = {
-                "structures": {
-                    name: self._structure(patient, name, dices[patient][name], present[patient][name])
-                    for name in STRUCTURES
-                },
+                "structures": structures[patient],
                 "classes": classes[patient],
                 "instances": counts.as_dict(),
                 "ece": expected_calibration_error(bins),
                 "ece_bins": bins.tolist(),
-                "entropy": entropy / pixels if pixels else None,
+                "entropy": _mean(self._entropy[patient]),
+                "structure_entropy": _mean(torch.stack(list(scans.values())).sum(dim=0)),
+                "scan_entropies": [_mean(scan) for scan in scans.values()],
                 "slices": sum(map(len, volumes.values())),
             }
         cleaned: dict[str, dict[str, Any]] = without_nan(records)
@@ -176,14 +182,8 @@ class _Tally:
             total += count_instances(answers, codes, self._scheme, self._spacing_mm)
         return total
 
-    def _structure(self, patient: str, name: str, dice: float, present: tuple[bool, bool]) -> dict[str, Any]:
-        distances = self._distances.pooled(patient, name)
-        return {
-            "dice": dice,
-            "hd95_mm": distances.hd95_mm,
-            "assd_mm": distances.assd_mm,
-            **{f"nsd_{tolerance:g}mm": distances.nsd(tolerance) for tolerance in NSD_TOLERANCES_MM},
-            "in_truth": present[0],
-            "in_prediction": present[1],
-            "one_sided_slices": self._one_sided[patient, name],
-        }
+
+def _mean(sum_and_pixels: Tensor) -> float | None:
+    """Mean entropy of a sum and its pixels, ``(2,)``; None where there is no pixel."""
+    total, pixels = sum_and_pixels.tolist()
+    return total / pixels if pixels else None

@@ -80,15 +80,6 @@ class PatientTally:
             known = self._counts.get(patient)
             self._counts[patient] = count if known is None else known + count
 
-    def present(self) -> dict[str, dict[str, tuple[bool, bool]]]:
-        """Whether truth and prediction have any pixel of a class, by patient and class but background."""
-        present = {}
-        for patient in sorted(self._counts):
-            _, predicted, actual = self._counts[patient]
-            pairs = zip((actual > 0).tolist()[1:], (predicted > 0).tolist()[1:], strict=True)
-            present[patient] = dict(zip(self._names[1:], pairs, strict=True))
-        return present
-
     def per_patient(self) -> dict[str, dict[str, float]]:
         """Dice of every class but background by patient, sorted; nan where truth and prediction are empty."""
         return {

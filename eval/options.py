@@ -7,7 +7,7 @@ from typing import Literal
 import tyro
 
 from eval.corrupt import CORRUPTIONS
-from eval.findings import CONTINUUM, CONTRAST, IN_PLANE, PHYSICAL, SYNTHETIC, THROUGH_PLANE
+from eval.findings import CONTINUUM, CONTRAST, IN_PLANE, PHYSICAL, SYNTHETIC, THROUGH_PLANE, VALIDATION
 from gen.anatomy import label_scheme
 from shards.options import ShardOptions
 from train.options import ModelName, TrainOptions
@@ -57,6 +57,9 @@ class EvaluationOptions:
     """Where measurements, figures and the report are written; what was measured is kept in its "cache"."""
     model: Literal["A", "B", "both", "compare"] = "both"
     """Which models; compare adds the section on the reality gap, A against B."""
+    part: Literal["validation", "test"] = VALIDATION
+    """Which patients of the split are measured. The test patients are for the end, once: their sets are only
+    made, and their files only read, for "test"; take another --output-dir to keep both reports."""
     num_classes: int | None = None
     """Number of classes that the checkpoints must have, 14 or 4; default: whatever each checkpoint says."""
     studies: tuple[str, ...] = ("all",)

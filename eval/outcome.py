@@ -96,6 +96,7 @@ class Outcome:
         made: when, UTC, ISO 8601.
         seconds: how long this run took until the report; what came from the cache took none of it.
         cached: measurements that came from the cache.
+        part: which patients of the split were measured, ``"validation"`` or ``"test"``.
         compare: whether the comparison of A and B was asked for.
         models: facts by model; those that were missing are not in it.
         missing: model to the reason why it was not evaluated.
@@ -114,6 +115,7 @@ class Outcome:
     made: str
     seconds: float
     cached: int
+    part: str
     compare: bool
     models: dict[str, ModelFacts]
     missing: dict[str, str]

@@ -21,7 +21,7 @@ from eval.segment import MIN_ISLAND_MM2, RankSource, segment_volume
 from eval.tta import PLAIN, TTA_VIEWS
 from gen.device import pick_device
 from shards.spider import UnsuitableError, Volume
-from train.checkpoint import TrainedUNet, load_model
+from train.checkpoint import CheckpointError, TrainedUNet, load_model
 from train.release import PRETRAINED, check_digest
 
 
@@ -96,12 +96,17 @@ def predict(options: PredictOptions) -> Iterator[Prediction]:
 
     Raises:
         ScanError: two masks would be written to one file.
-        CheckpointError: the checkpoint cannot be used.
+        CheckpointError: the checkpoint cannot be used, or none was named and the project's own is not there.
         OnnxError: the network cannot be exported.
         PredictionError: the model has no ranks to give.
     """
     device = pick_device(options.device)
     if options.checkpoint == PRETRAINED:
+        if not PRETRAINED.is_file():
+            raise CheckpointError(
+                f"{PRETRAINED}: the model that comes with the project is not there; name one that the "
+                "trainer saved with --checkpoint FILE"
+            )
         check_digest(PRETRAINED)
     model = load_model(options.checkpoint, device)
     if options.ranks == "model" and model.num_classes == 4:

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from eval.findings import OVERALL, Findings, Measurement
+from eval.quality import MOST_ENTROPY
 
 FEWEST = 3
 """Patients below which a rank correlation says nothing."""
@@ -51,14 +52,30 @@ def pooled_reliability(measurement: Measurement) -> Reliability | None:
     return Reliability(counts, confidence / filled, correct / filled, measurement.summary["ece_pooled"])
 
 
-def self_check(measurement: Measurement) -> float | None:
-    """Spearman's rank correlation of entropy and overall Dice over patients; None where it is not defined."""
-    entropy, dice = measurement.scalar("entropy"), measurement.values(OVERALL)
+def self_check(measurement: Measurement, key: str = "entropy") -> float | None:
+    """Spearman's rank correlation of an entropy and overall Dice over patients; None where it is not defined.
+
+    Args:
+        measurement: what was measured.
+        key: ``"entropy"`` or ``"structure_entropy"``.
+    """
+    entropy, dice = measurement.scalar(key), measurement.values(OVERALL)
     common = sorted(entropy.keys() & dice.keys())
     pairs = np.array([(entropy[patient], dice[patient]) for patient in common])
     if len(common) < FEWEST or (pairs == pairs[0]).all(axis=0).any():
         return None
     return float(spearmanr(pairs[:, 0], pairs[:, 1]).statistic)
+
+
+def flagged_scans(measurement: Measurement) -> tuple[int, int]:
+    """Scans that a prediction would flag as uncertain, and all in which a structure was found."""
+    known = [
+        entropy
+        for facts in measurement.patients.values()
+        for entropy in facts["scan_entropies"]
+        if entropy is not None
+    ]
+    return sum(entropy > MOST_ENTROPY for entropy in known), len(known)
 
 
 def calibration_places(findings: Findings) -> list[str]:

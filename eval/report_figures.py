@@ -17,6 +17,7 @@ from eval.findings import (
     Findings,
     set_name,
 )
+from eval.intervals import narrowness
 from eval.reliability import calibration_places, entropy_places
 from eval.sections import Picture
 from shards.manifest import digest_of
@@ -38,6 +39,7 @@ class Figure:
         function: of the module, called with the findings, ``path`` and ``arguments``.
         arguments: by name.
         caption: what stands under it, before the numbers of patients.
+        intervals: whether it shows some; how narrow those of few patients are is then told.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Figure:
     function: str
     caption: str
     arguments: dict[str, Any]
+    intervals: bool = True
 
 
 def draw_figures(findings: Findings, folder: Path, cache: Cache | None) -> dict[str, Picture]:
@@ -74,7 +77,9 @@ def draw_figures(findings: Findings, folder: Path, cache: Cache | None) -> dict[
             if cache is not None and key is not None:
                 cache.keep(key, {"sha256": file_digest(path)})
         patients = ", ".join(f"{set_name(place)} {count}" for place, count in counts.items())
-        caption = f"{figure.caption} Patients: {patients}."
+        fewest = min((count for count in counts.values() if count > 1), default=0)
+        narrow = narrowness(fewest) if figure.intervals else ""
+        caption = " ".join(filter(None, (figure.caption, narrow, f"Patients: {patients}.")))
         pictures[figure.name] = Picture(file=path.name, alt=caption.split(". ")[0], caption=caption)
     return pictures
 
@@ -89,6 +94,7 @@ def _key(findings: Findings, figure: Figure) -> dict[str, Any]:
         "measurements": digest_of(shown),
         "models": list(findings.models),
         "phantom": findings.phantom,
+        "part": findings.part,
         "physical": outcome.get("physical", {}),
         "code": code_version(__name__, *DRAWING),
         "matplotlib": metadata.version("matplotlib"),
@@ -148,6 +154,7 @@ def _figures(findings: Findings) -> list[Figure]:
             module=CALIBRATION,
             function="calibration_figure",
             arguments={},
+            intervals=False,
             caption="Share of right pixels over confidence, all patients' pixels together; below it how many "
             "pixels there are. On the dotted line confidence is what it says.",
         ),
@@ -157,6 +164,7 @@ def _figures(findings: Findings) -> list[Figure]:
             module=CALIBRATION,
             function="entropy_figure",
             arguments={},
+            intervals=False,
             caption="Overall Dice over the mean entropy of the answer; every mark is a patient.",
         ),
     ]

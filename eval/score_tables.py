@@ -1,12 +1,15 @@
 """Tables of the sets as they are, model by model: structures, classes, vertebrae, worst patients."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from eval.findings import OVERALL, Findings, Measurement, as_interval, model_name, set_name
 from eval.tables import (
-    INTERVAL,
     NOT_DEFINED,
     Cell,
     Row,
     Table,
+    interval_note,
     mm_cell,
     score,
     score_cell,
@@ -16,6 +19,14 @@ from gen.anatomy import STRUCTURES, label_scheme
 
 WORST = 6
 """Patients that are named of each model."""
+_DISTANCES = ("HD95, mm", "ASSD, mm")
+_RATES = ("missed", "invented")
+_READ = (
+    "HD95: the larger of the two directed 95th percentiles; ASSD: average symmetric surface distance; NSD: "
+    "share of the surface within the tolerance. Missed: of the slices that have it, those in which not a "
+    "pixel of it was found; invented: of the slices without it, those with a pixel of it. n: patients in the "
+    "mean Dice; another n stands beside its mean."
+)
 
 
 def structure_table(findings: Findings) -> Table:
@@ -26,7 +37,8 @@ def structure_table(findings: Findings) -> Table:
             for model in findings.models:
                 measurement = findings.plain(model, place)
                 if measurement is not None:
-                    rows.append((set_name(place), structure, model, *_metrics(measurement, structure)))
+                    scores = _scores(measurement.summary["structures"][structure], ("nsd_1mm", "nsd_2mm"))
+                    rows.append((set_name(place), structure, model, *scores))
     return Table(
         name="structures",
         title="Every structure, every metric",
@@ -35,52 +47,46 @@ def structure_table(findings: Findings) -> Table:
             "Structure",
             "Model",
             "Dice",
-            "HD95, mm",
-            "ASSD, mm",
+            *_DISTANCES,
             "NSD 1 mm",
             "NSD 2 mm",
-            "missed",
-            "invented",
+            *_RATES,
             "n",
         ),
         rows=tuple(rows),
         keys=3,
-        note=(
-            f"{INTERVAL} HD95: the larger of the two directed 95th percentiles; ASSD: average symmetric "
-            "surface distance; NSD: share of the surface within the tolerance. Missed: patients who have the "
-            "structure and in whom nothing of it was found; invented: the other way round. n: patients in "
-            "the mean Dice; another n stands beside its mean."
-        ),
+        note=f"{interval_note(rows)} {_READ}",
     )
 
 
 def class_table(findings: Findings) -> Table:
-    """Dice of every class of each model's own scheme."""
-    columns = [(model, place) for place in findings.sets for model in findings.models]
-    found = {
-        (model, place): measurement.summary["classes"]
-        for model, place in columns
-        if (measurement := findings.plain(model, place)) is not None
-    }
+    """Every class of each model's own scheme."""
     # The order of the scheme with most classes; what it does not know comes last.
     order = label_scheme("14").class_names
-    known = {name for classes in found.values() for name in classes}
-    names = [*(name for name in order if name in known), *sorted(known - set(order))]
-    counts = {key: findings.patients(*key) for key in columns}
-    titles = [f"{model}, {set_name(place)} (n {counts[model, place]})" for model, place in columns]
     rows: list[Row] = []
-    for name in names:
-        intervals = {key: as_interval(found.get(key, {}).get(name, {"n": 0})) for key in columns}
-        rows.append((name, *(score_cell(interval, n=counts[key]) for key, interval in intervals.items())))
+    for place in findings.sets:
+        found = {
+            model: measurement.summary["classes"]
+            for model in findings.models
+            if (measurement := findings.plain(model, place)) is not None
+        }
+        known = {name for classes in found.values() for name in classes}
+        for name in [*(name for name in order if name in known), *sorted(known - set(order))]:
+            rows += [
+                (set_name(place), name, model, *_scores(classes[name], ("nsd_2mm",)))
+                for model, classes in found.items()
+                if name in classes
+            ]
     return Table(
         name="classes",
-        title="Dice of every class",
-        head=("Class", *titles),
+        title="Every class",
+        head=("Set", "Class", "Model", "Dice", *_DISTANCES, "NSD 2 mm", *_RATES, "n"),
         rows=tuple(rows),
+        keys=3,
         note=(
-            f"{INTERVAL} Classes of the model's own scheme; ranks above six are left out. n at the head: "
-            "patients; another n stands beside its mean."
+            f"{interval_note(rows)} Classes of the model's own scheme; ranks above six are left out. {_READ}"
         ),
+        folded=True,
     )
 
 
@@ -95,14 +101,14 @@ def instance_table(findings: Findings) -> Table:
     return Table(
         name="instances",
         title="Vertebrae as instances",
-        head=("Set", "Model", "in the truth", "found", "right rank", "extra", "Dice", "n"),
+        head=("Set", "Model", "in the truth", "found", "right rank", "extra", "Dice", *_DISTANCES, "n"),
         rows=tuple(rows),
         keys=2,
         note=(
             "Found: matched one to one with Dice of at least .5. Right rank: found, and with the right "
             "number from the bottom; both are shares of the vertebrae in the truth. Extra: answered where "
-            "there is none. Dice: over all vertebrae of the truth, 0 for a missed one; mean over patients "
-            "with its 95 % bootstrap interval."
+            "there is none. Dice: over all vertebrae of the truth, 0 for a missed one; HD95 and ASSD: over "
+            f"the found ones alone. {interval_note(rows)}"
         ),
     )
 
@@ -132,17 +138,14 @@ def worst_table(findings: Findings) -> Table:
     )
 
 
-def _metrics(measurement: Measurement, structure: str) -> list[Cell | str]:
-    found = measurement.summary["structures"][structure]
+def _scores(found: Mapping[str, Any], shares: Sequence[str]) -> list[Cell | str]:
+    """Dice, distances, shares of the surface, and rates of a structure or class."""
     n = found["dice"]["n"]
     return [
         score_cell(as_interval(found["dice"])),
         *(mm_cell(as_interval(found[metric]), n=n) for metric in ("hd95_mm", "assd_mm")),
-        *(score_cell(as_interval(found[metric]), n=n) for metric in ("nsd_1mm", "nsd_2mm")),
-        *(
-            share_cell(found[rate]["count"], found[rate]["n"])
-            for rate in ("miss_rate", "false_positive_rate")
-        ),
+        *(score_cell(as_interval(found[metric]), n=n) for metric in shares),
+        *(share_cell(found[rate]["count"], found[rate]["n"]) for rate in _RATES),
         str(n),
     ]
 
@@ -156,5 +159,6 @@ def _instances(measurement: Measurement) -> list[Cell | str]:
         share_cell(found["rank_right"], found["truth"]),
         str(found["extra"]),
         score_cell(dice),
+        *(mm_cell(as_interval(found[metric]), n=found["dice"]["n"]) for metric in ("hd95_mm", "assd_mm")),
         str(0 if dice is None else dice.n),
     ]

@@ -6,7 +6,16 @@ from typing import Any
 
 from eval.comparison_tables import gap_table, headline_table, primary_table, shift_table
 from eval.fact_tables import configuration_table, generators, model_table, set_table, version_table
-from eval.findings import CONTINUUM, CORRUPTIONS, PHYSICAL, RESOLUTIONS, Findings, set_name
+from eval.findings import (
+    CONTINUUM,
+    CORRUPTIONS,
+    PHYSICAL,
+    RESOLUTIONS,
+    TEST,
+    VALIDATION,
+    Findings,
+    set_name,
+)
 from eval.headline import MEANING, answer
 from eval.score_tables import class_table, instance_table, structure_table, worst_table
 from eval.study_tables import STUDIES, calibration_table, corruption_table, study_table
@@ -21,15 +30,22 @@ CREDIT = (
 )
 PHANTOM_CREDIT = "Images: the procedural phantom of this project."
 PURPOSE = "For research, not for diagnosis."
-VALIDATION = (
-    "Checkpoints were chosen on validation that sees no T2: A on synthetic renders of validation patients' "
-    "label maps, B on real T1 of the validation patients (so B's T1 figures lean to the good side). Real "
-    "validation slices may have been looked at when the recipe was made: these are validation figures, not a "
-    "blind test."
-)
+CHOSEN_ON = {
+    VALIDATION: (
+        "Measured on the validation patients. Checkpoints were chosen on validation that sees no T2: A on "
+        "synthetic renders of validation patients' label maps, B on real T1 of the validation patients (so "
+        "B's T1 figures lean to the good side). Real validation slices may have been looked at when the "
+        "recipe was made: these are validation figures, not a blind test."
+    ),
+    TEST: (
+        "Measured on the test patients, on whom no checkpoint was chosen. The test is as blind as they were "
+        "kept: slices or figures of theirs that were looked at before take from it."
+    ),
+}
+"""What the choice of checkpoints means for the figures, by part of the split."""
 BOOTSTRAP = (
-    "Intervals are percentile bootstraps over patients: the patient is the unit. With fewer than about ten "
-    "patients they are too narrow."
+    "Intervals are percentile bootstraps over patients: the patient is the unit. Few patients make them too "
+    "narrow; how much is said beside them."
 )
 CURVES = {
     **{study: study for study in RESOLUTIONS},
@@ -114,9 +130,10 @@ def credit(findings: Findings) -> str:
 
 
 def made(findings: Findings) -> str:
-    """When, how long, and by which command."""
+    """When, on which part of the split, how long, and by which command."""
     outcome = findings.outcome
-    return f"Made {outcome['made']} in {_duration(float(outcome['seconds']))} by: {outcome['command']}"
+    took = _duration(float(outcome["seconds"]))
+    return f"Made {outcome['made']} on the {findings.part} patients in {took} by: {outcome['command']}"
 
 
 def _filled(parts: Sequence[Part | None]) -> tuple[Part, ...]:
@@ -167,7 +184,7 @@ def _overlay(entry: Mapping[str, Any]) -> Picture:
 
 
 def _method(findings: Findings) -> list[Part | None]:
-    return [str(findings.outcome.get("aggregation", "")), BOOTSTRAP, VALIDATION]
+    return [str(findings.outcome.get("aggregation", "")), BOOTSTRAP, CHOSEN_ON[findings.part]]
 
 
 def _facts(findings: Findings) -> list[Part | None]:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from eval.calibration import structure_entropy_sums
 from eval.islands import remove_islands
 from eval.metrics import STRUCTURE_SCHEME, group_structures
 from eval.ordering import order_ranks
@@ -107,8 +108,9 @@ def _most_likely(
         resampled = resample_in_plane(part, in_plane, spacing_mm, labels=False)
         probabilities = class_probabilities(model, resampled, views, device)
         num_classes = probabilities.shape[1]
-        part_total, part_pixels = _entropy(probabilities, label_scheme(num_classes))
-        total, pixels = total + part_total, pixels + part_pixels
+        scheme = label_scheme(num_classes)
+        nats, found = structure_entropy_sums(torch.from_numpy(probabilities), scheme)
+        total, pixels = total + float(nats.sum()), pixels + int(found.sum())
         # By slice: the probabilities of all classes at native resolution are the largest array here.
         for index, probability in enumerate(probabilities, start):
             back = resample_back(probability, spacing_mm, native, in_plane, labels=False)
@@ -121,14 +123,3 @@ def _slices_at_once(
 ) -> int:
     rows, columns = (size * old / spacing_mm for size, old in zip(native, in_plane, strict=True))
     return max(1, int(PIXELS_AT_ONCE.get(torch.device(device).type, _LEAST_PIXELS) / (rows * columns)))
-
-
-def _entropy(probabilities: np.ndarray, scheme: LabelScheme) -> tuple[float, int]:
-    """Sum of the entropies of the structures over pixels with a structure, and the number of those pixels."""
-    groups = group_structures(torch.arange(scheme.num_classes), scheme).numpy()
-    grouped = np.stack(
-        [probabilities[:, groups == group].sum(axis=1) for group in range(STRUCTURE_SCHEME.num_classes)]
-    )
-    grouped = grouped[:, grouped.argmax(axis=0) > 0]
-    entropy = -(grouped * np.log(np.maximum(grouped, np.finfo(np.float32).tiny))).sum(axis=0)
-    return float(entropy.sum(dtype=np.float64)), entropy.size

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from eval.batches import SliceBatches, spread_over_patients
-from eval.continuum import Look, ValidationMaps, between_t1_and_t2, by_physics
+from eval.continuum import Look, MapsToRender, between_t1_and_t2, by_physics
 from eval.corrupt import BIAS_CORRELATION_MM, CORRUPTION_SEED, corrupt
 from eval.degrade import degrade
 from eval.findings import CONTINUUM, CONTRAST, IN_PLANE, PHYSICAL, SYNTHETIC, THROUGH_PLANE, set_name
@@ -75,7 +75,7 @@ class Chosen:
 
 
 def conditions(
-    options: EvaluationOptions, sets: Mapping[str, SliceBatches], maps: ValidationMaps | None
+    options: EvaluationOptions, sets: Mapping[str, SliceBatches], maps: MapsToRender | None
 ) -> Chosen:
     """All conditions that were asked for.
 
@@ -90,7 +90,7 @@ def conditions(
     for study in options.chosen_studies:
         if study in (SYNTHETIC, CONTINUUM, PHYSICAL):
             found = _rendered(study, options, maps) if maps is not None else []
-            reason = "there is no label map of a validation patient to render"
+            reason = f"there is no label map of a {options.part} patient to render"
         else:
             found = [c for place, loaded in sets.items() for c in _real(study, place, loaded, options)]
             reason = "no slice has stored neighbours enough on both sides"
@@ -184,7 +184,7 @@ def _on_real(
     )
 
 
-def _rendered(study: str, options: EvaluationOptions, maps: ValidationMaps) -> list[Condition]:
+def _rendered(study: str, options: EvaluationOptions, maps: MapsToRender) -> list[Condition]:
     """Conditions of a study on rendered maps."""
     looks = {
         SYNTHETIC: lambda: [Look(0.0, maps.config)],

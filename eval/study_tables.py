@@ -9,15 +9,28 @@ from eval.findings import (
     PHYSICAL,
     THROUGH_PLANE,
     Findings,
+    Measurement,
     interval_of,
     set_name,
 )
 from eval.intervals import Interval
-from eval.reliability import Reliability, pooled_reliability, self_check
-from eval.tables import INTERVAL, MINUS, NOT_DEFINED, Cell, Row, Table, score, score_cell, signed
+from eval.quality import MOST_ENTROPY
+from eval.reliability import Reliability, flagged_scans, pooled_reliability, self_check
+from eval.tables import (
+    MINUS,
+    NOT_DEFINED,
+    Cell,
+    Row,
+    Table,
+    interval_note,
+    score,
+    score_cell,
+    share_cell,
+    signed,
+)
 
 TRUTH = "The input is coarser by the factor; the truth keeps its full resolution."
-RENDERED = "Images rendered from label maps of validation patients, the same anatomy in every column."
+RENDERED = "Images rendered from label maps of the measured patients, the same anatomy in every column."
 STUDIES = {
     IN_PLANE: ("In-plane resolution: Dice over the pixel size, as a multiple of the grid's", TRUTH),
     THROUGH_PLANE: (
@@ -59,7 +72,7 @@ def study_table(findings: Findings, study: str) -> Table:
         head=("Set", "Model", "Structure", *(findings.value_name(study, value) for value in values), "n"),
         rows=tuple(rows),
         keys=3,
-        note=f"{INTERVAL} {note}",
+        note=f"{interval_note(rows)} {note}",
         folded=True,
     )
 
@@ -85,7 +98,7 @@ def corruption_table(findings: Findings) -> Table:
         head=("Corruption and level", "Set", *heads, "n"),
         rows=tuple(rows),
         keys=2,
-        note=f"{INTERVAL} Level: {levels}.",
+        note=f"{interval_note(rows)} Level: {levels}.",
     )
 
 
@@ -97,15 +110,15 @@ def calibration_table(findings: Findings) -> Table:
             measurement = findings.plain(model, place)
             if measurement is None:
                 continue
-            pooled, check = pooled_reliability(measurement), self_check(measurement)
             rows.append(
                 (
                     set_name(place),
                     model,
                     score_cell(interval_of(measurement.scalar("ece"))),
-                    *_pooled(pooled),
-                    _entropy(interval_of(measurement.scalar("entropy"))),
-                    NOT_DEFINED if check is None else signed(check),
+                    *_pooled(pooled_reliability(measurement)),
+                    *_checked(measurement, "entropy"),
+                    *_checked(measurement, "structure_entropy"),
+                    share_cell(*flagged_scans(measurement)),
                     str(len(measurement.patients)),
                 )
             )
@@ -121,16 +134,28 @@ def calibration_table(findings: Findings) -> Table:
             "accuracy",
             "entropy, nats",
             "entropy and Dice",
+            "structure entropy, nats",
+            "structure entropy and Dice",
+            "flagged",
             "n",
         ),
         rows=tuple(rows),
         keys=2,
         note=(
-            f"{INTERVAL} ECE: expected calibration error in 15 bins of equal width, all annotated pixels, "
-            "background among them. Entropy and Dice: Spearman's rank correlation over patients; the closer "
-            f"to {MINUS}1, the better the entropy of a scan tells that its mask is poor."
+            f"{interval_note(rows)} ECE: expected calibration error in 15 bins of equal width, all annotated "
+            "pixels, background among them. Entropy: mean over all annotated pixels and the model's own "
+            "classes; structure entropy: that of background and structures over the pixels found as "
+            "structure. Entropy and Dice: Spearman's rank correlation with the overall Dice over patients; "
+            f"the closer to {MINUS}1, the better it tells that a mask is poor. Flagged: scans whose "
+            f"structure entropy is above {MOST_ENTROPY:g}, which a prediction would flag as uncertain."
         ),
     )
+
+
+def _checked(measurement: Measurement, key: str) -> tuple[Cell, str]:
+    """Mean of an entropy, and its correlation with Dice."""
+    check = self_check(measurement, key)
+    return _entropy(interval_of(measurement.scalar(key))), NOT_DEFINED if check is None else signed(check)
 
 
 def _pooled(pooled: Reliability | None) -> tuple[str, str, str]:

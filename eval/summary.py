@@ -5,18 +5,18 @@ patients as ``eval.measure.measure`` returns them. Everything here is a function
 
 - A mean is over patients, with its interval (``eval.intervals``) and n, the patients in whom it is defined.
 - *Overall* of a metric is the mean over the structures that are defined in a patient, then over patients.
-- *Miss rate*: of the patients who have a structure in the truth, the share without one pixel of it in the
-  prediction. *False-positive rate*: of the patients who do not have it, the share with a pixel of it.
+- *Missed*: of the slices whose truth has a structure or class, the share without one pixel of it in the
+  prediction. *Invented*: of the slices whose truth has none of it, the share with a pixel of it.
 - Vertebrae are added up over all patients: shares of found ones and of right ranks are of vertebrae; their
-  Dice is a mean over patients.
+  Dice, and the distances of the found ones, are means over patients.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eval.calibration import BINS, expected_calibration_error
 from eval.distances import NSD_TOLERANCES_MM
-from eval.intervals import PairedDifference, bootstrap_mean, paired_difference
+from eval.intervals import bootstrap_mean
 from eval.metrics import mean
 from gen.anatomy import STRUCTURES
 
@@ -60,15 +60,15 @@ def summarise(measurement: Measurement) -> dict[str, Any]:
 
             {"study", "model", "set", "value", "n_patients", "n_slices",
              "overall": {metric: interval},
-             "structures": {name: {metric: interval, "miss_rate": rate, "false_positive_rate": rate,
-                                   "one_sided_slices": count}},
-             "classes": {name: interval of Dice},
+             "structures": {name: {metric: interval, "missed": rate, "invented": rate}},
+             "classes": the same by name of the model's own classes,
              "instances": {"truth", "found", "extra", "rank_right": counts, "found_share",
-                           "rank_right_share": share of the truth's vertebrae or None, "dice": interval},
+                           "rank_right_share": share of the truth's vertebrae or None,
+                           "dice", "hd95_mm", "assd_mm": intervals},
              "ece": interval, "ece_pooled": ECE of all pixels together or None,
              "ece_bins": sums over the patients, "entropy": interval}
 
-        with ``rate = {"rate": share or None, "count": patients, "n": patients it is a share of}``.
+        with ``rate = {"rate": share or None, "count": slices, "n": slices it is a share of}``.
     """
     records: Mapping[str, Any] = measurement["patients"]
     bins = _summed_bins(records)
@@ -76,12 +76,9 @@ def summarise(measurement: Measurement) -> dict[str, Any]:
         **{key: measurement[key] for key in ("study", "model", "set", "value")},
         "n_patients": len(records),
         "n_slices": sum(record["slices"] for record in records.values()),
-        OVERALL: _metrics(measurement, OVERALL),
-        "structures": {name: {**_metrics(measurement, name), **_rates(records, name)} for name in STRUCTURES},
-        "classes": {
-            name: _interval({patient: record["classes"][name] for patient, record in records.items()})
-            for name in next(iter(records.values()), {"classes": {}})["classes"]
-        },
+        OVERALL: {metric: _interval(patient_values(measurement, metric)) for metric in METRICS},
+        "structures": _scored(records, "structures"),
+        "classes": _scored(records, "classes"),
         "instances": _instances(records),
         "ece": _interval({patient: record["ece"] for patient, record in records.items()}),
         "ece_pooled": expected_calibration_error(bins) if any(row[0] for row in bins) else None,
@@ -90,38 +87,34 @@ def summarise(measurement: Measurement) -> dict[str, Any]:
     }
 
 
-def compare(
-    first: Measurement, second: Measurement, metric: str = "dice", structure: str = OVERALL
-) -> PairedDifference:
-    """First minus second on the patients that both have, with interval and test.
-
-    Args:
-        first: a measurement.
-        second: another one: of the other model, contrast or condition.
-        metric: one of ``METRICS``; for distances a negative difference is the better one.
-        structure: one of ``STRUCTURES``, or ``"overall"``.
-    """
-    return paired_difference(
-        patient_values(first, metric, structure), patient_values(second, metric, structure)
-    )
-
-
 def _interval(values: Mapping[str, float | None]) -> dict[str, float | int | None]:
     return bootstrap_mean(values).as_dict()
 
 
-def _metrics(measurement: Measurement, structure: str) -> dict[str, Any]:
-    return {metric: _interval(patient_values(measurement, metric, structure)) for metric in METRICS}
+def _scored(records: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """Means and rates of every structure or class."""
+    first: Mapping[str, Any] = next(iter(records.values()), {kind: {}})
+    by_name = {
+        name: {patient: record[kind][name] for patient, record in records.items()} for name in first[kind]
+    }
+    return {name: {**_means(entries), **_rates(entries)} for name, entries in by_name.items()}
 
 
-def _rates(records: Mapping[str, Any], name: str) -> dict[str, Any]:
-    entries = [record["structures"][name] for record in records.values()]
-    there = [entry["in_prediction"] for entry in entries if entry["in_truth"]]
-    absent = [entry["in_prediction"] for entry in entries if not entry["in_truth"]]
+def _means(entries: Mapping[str, Any], metrics: Sequence[str] = METRICS) -> dict[str, Any]:
     return {
-        "miss_rate": _rate(there.count(False), len(there)),
-        "false_positive_rate": _rate(absent.count(True), len(absent)),
-        "one_sided_slices": sum(entry.get("one_sided_slices", 0) for entry in entries),
+        metric: _interval({patient: entry[metric] for patient, entry in entries.items()})
+        for metric in metrics
+    }
+
+
+def _rates(entries: Mapping[str, Any]) -> dict[str, Any]:
+    totals = {
+        key: sum(entry[key] for entry in entries.values())
+        for key in ("slices_with", "slices_without", "missed_slices", "invented_slices")
+    }
+    return {
+        "missed": _rate(totals["missed_slices"], totals["slices_with"]),
+        "invented": _rate(totals["invented_slices"], totals["slices_without"]),
     }
 
 
@@ -139,7 +132,10 @@ def _instances(records: Mapping[str, Any]) -> dict[str, Any]:
         **counts,
         "found_share": counts["found"] / truth if truth else None,
         "rank_right_share": counts["rank_right"] / truth if truth else None,
-        "dice": _interval({patient: record["instances"]["dice"] for patient, record in records.items()}),
+        **_means(
+            {patient: record["instances"] for patient, record in records.items()},
+            ("dice", "hd95_mm", "assd_mm"),
+        ),
     }
 
 

@@ -5,13 +5,13 @@ A cell is a short text with an optional detail (an interval, a count). Both rend
 
 import html
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import groupby
 
-from eval.intervals import Interval
+from eval.intervals import Interval, narrowness
 
-INTERVAL = "Means over patients, in brackets their 95 % bootstrap interval."
+_INTERVAL = "Means over patients, in brackets their 95 % bootstrap interval."
 NOT_DEFINED = "–"
 MINUS = "−"
 
@@ -92,6 +92,18 @@ def to_html(table: Table) -> str:
     if table.folded:
         return f'<details id="table-{table.name}"><summary>{title}</summary>{body}</details>'
     return f'<section class="table" id="table-{table.name}"><h3>{title}</h3>{body}</section>'
+
+
+def interval_note(rows: Iterable[Row], text: str = _INTERVAL) -> str:
+    """What stands under rows with intervals, and that they are narrow where patients are few.
+
+    Args:
+        rows: the last cell of each is its number of patients; the least of them that has intervals is told.
+        text: what the numbers are.
+    """
+    counts = [int(cell) for *_, cell in rows if isinstance(cell, str)]
+    fewest = min((n for n in counts if n > 1), default=0)
+    return " ".join(filter(None, (text, narrowness(fewest))))
 
 
 def score_cell(estimate: Interval | None, *, n: int | None = None, strong: bool = False) -> Cell:

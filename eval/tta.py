@@ -35,15 +35,15 @@ class View:
 
     Attributes:
         magnification: the slice is enlarged by this factor about its centre.
-        shift: pixels by which it is moved down and to the right.
+        shift: how far it is moved down and to the right, as a share of the network's stride.
     """
 
     magnification: float = 1.0
-    shift: int = 0
+    shift: float = 0.0
 
 
 PLAIN = (View(),)
-TTA_VIEWS = (View(), View(magnification=1.1), View(magnification=1.2), View(shift=STRIDE // 2))
+TTA_VIEWS = (View(), View(magnification=1.1), View(magnification=1.2), View(shift=0.5))
 
 
 @torch.inference_mode()
@@ -83,7 +83,8 @@ def _seen(model: nn.Module, slices: np.ndarray, view: View, device: torch.device
     if factor != 1.0:
         larger = (int(np.ceil(native[0] * factor)), int(np.ceil(native[1] * factor)))
         slices = resample_back(slices, 1.0, larger, (1 / factor, 1 / factor), labels=False)
-    padded, (rows, columns) = _padded(slices, view.shift, getattr(model, "stride", STRIDE))
+    stride = getattr(model, "stride", STRIDE)
+    padded, (rows, columns) = _padded(slices, round(view.shift * stride), stride)
     logits = model(torch.from_numpy(padded)[:, None].to(device))
     probabilities: np.ndarray = logits[:, :, rows, columns].float().softmax(dim=1).cpu().numpy()
     if factor != 1.0:
@@ -92,13 +93,17 @@ def _seen(model: nn.Module, slices: np.ndarray, view: View, device: torch.device
 
 
 def _padded(slices: np.ndarray, shift: int, stride: int) -> tuple[np.ndarray, tuple[slice, slice]]:
-    """Slices with a margin of 0 up to the next multiple of the model's stride, and where they lie in it."""
+    """Slices with a margin of 0 up to a multiple of the model's stride, and where they lie in it.
+
+    They lie ``shift`` pixels, less than the stride, further down and right than without a shift.
+    """
     margins = [(0, 0)]
     places = []
     for size in slices.shape[1:]:
         # The network needs more than one pixel on its coarsest level.
-        missing = max(-(size + shift) % stride, 2 * stride - size - shift)
-        before = shift + missing // 2
-        margins.append((before, missing - missing // 2))
+        missing = max(-size % stride, 2 * stride - size)
+        before = missing // 2 + shift
+        after = missing - before
+        margins.append((before, after if after >= 0 else after + stride))
         places.append(slice(before, before + size))
     return np.pad(slices, margins), (places[0], places[1])

@@ -38,15 +38,22 @@ BANK, LABELS_VAL, SYNTHETIC = "labels", "labels_val", "synthetic"
 REAL_T1_TRAIN = "real_t1_train"
 VALIDATION_IMAGES = {"t1": "real_t1_val", "t2": "real_t2_val", "t2_SPACE": "real_t2_space_val"}
 """Sets of the validation patients' images, by the contrast that SPIDER's file names have."""
+LABELS_TEST = "labels_test"
+TEST_IMAGES = {"t1": "real_t1_test", "t2": "real_t2_test", "t2_SPACE": "real_t2_space_test"}
+"""Sets of the test patients' images; like their label maps only made where they are asked for by name."""
 
 _SLICES = {
     BANK: _Kind(part="train"),
     LABELS_VAL: _Kind(part="validation"),
     REAL_T1_TRAIN: _Kind(part="train", contrast="t1"),
     **{name: _Kind(part="validation", contrast=contrast) for contrast, name in VALIDATION_IMAGES.items()},
+    LABELS_TEST: _Kind(part="test"),
+    **{name: _Kind(part="test", contrast=contrast) for contrast, name in TEST_IMAGES.items()},
 }
 SETS = (BANK, LABELS_VAL, SYNTHETIC, REAL_T1_TRAIN, *VALIDATION_IMAGES.values())
-"""All sets, in the order in which they are built: what one is made of comes before it."""
+"""All sets but those of the test patients, in the order in which they are built: what one is made of comes
+before it."""
+TEST_SETS = (LABELS_TEST, *TEST_IMAGES.values())
 
 
 def ensure_sets(names: Iterable[str], options: ShardOptions, workers: Workers = ALONE) -> dict[str, Place]:
@@ -57,7 +64,7 @@ def ensure_sets(names: Iterable[str], options: ShardOptions, workers: Workers = 
     Several processes may call this at once: one builds, the others wait.
 
     Args:
-        names: entries of ``SETS``; what they are made of is added.
+        names: entries of ``SETS`` and ``TEST_SETS``; what they are made of is added.
         options: where from, where to, and how.
         workers: processes that call this together and share the work.
 
@@ -70,10 +77,11 @@ def ensure_sets(names: Iterable[str], options: ShardOptions, workers: Workers = 
             options (``rebuild`` replaces it).
     """
     wanted = set(names)
-    if unknown := wanted - set(SETS):
-        raise ShardError(f"no set is called {', '.join(sorted(unknown))}; there are {', '.join(SETS)}")
+    every = (*SETS, *TEST_SETS)
+    if unknown := wanted - set(every):
+        raise ShardError(f"no set is called {', '.join(sorted(unknown))}; there are {', '.join(every)}")
     wanted |= {BANK} if SYNTHETIC in wanted else set()
-    places = {name: options.place / name for name in SETS if name in wanted}
+    places = {name: options.place / name for name in every if name in wanted}
     with one_builder(options.place, workers):
         _Session(options, workers, places).run()
         workers.barrier()

@@ -22,13 +22,16 @@ def configuration(options: TrainOptions, plan: Plan, sources: Sources, model: Mo
     """All that makes a model what it is, JSON-ready: choices, generator, digests of its sets, patients.
 
     ``config_hash`` is that of the generator's configuration, ``label_maps`` the digest of the label bank,
-    ``samples`` that of the set it learned from, ``made_with`` the versions and the kind of machine.
+    ``samples`` that of the set it learned from, ``validated_on`` that of what chose it, ``code`` that of the
+    code that trained it, ``made_with`` the versions and the kind of machine.
     """
     return (
         options.to_dict()
         | plan.decisive
         | {
             "config_hash": config_hash(sources.generator),
+            "code": plan.code,
+            "validated_on": plan.validated_on,
             "made_with": made_with(),
             "generator_config": dataclasses.asdict(sources.generator),
             "phantom": sources.samples(model).manifest.phantom,

@@ -48,6 +48,19 @@ class WeightAverage:
         self._weights: list[Tensor] = list(network.parameters())
 
     @torch.no_grad()
-    def update(self, step: int) -> None:
-        """Take in the weights as they are after step number ``step`` (0..); nothing waits for the device."""
-        torch._foreach_lerp_(self._averages, self._weights, 1 - decay_of(step, self.decay))
+    def update(self, step: int, finite: Tensor) -> None:
+        """Take in the weights as they are after a step; nothing waits for the device.
+
+        Args:
+            step: number of the step, 0..
+            finite: whether the step changed the weights, bool, a scalar on their device; where it did not the
+                average stays as it is, bit for bit.
+        """
+        share = 1 - decay_of(step, self.decay)
+        if share == 1:
+            # The average was equal to the weights before the step, so a copy is right whatever the step did.
+            torch._foreach_copy_(self._averages, self._weights)
+            return
+        changes = torch._foreach_sub(self._weights, self._averages)
+        torch._foreach_mul_(changes, finite * share)
+        torch._foreach_add_(self._averages, changes)

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from gen import label_scheme
 from gen.config_text import config_hash
 from train.checkpoint import Checkpoint, bare_state, save_checkpoint
+from train.code_version import code_version
 from train.configuration import compact, configuration, write_configuration
 from train.distributed import Ranks
 from train.options import ModelName, TrainOptions
@@ -14,10 +15,16 @@ from train.plan import Plan, TrainingError
 from train.precision import use_bf16
 from train.rehearsal import rehearse
 from train.save_folder import try_save_folder
+from train.snapshot_folder import SnapshotFolder
 from train.sources import Sources
 from train.stop import StopRequest, watch_for_stop
 from train.trainer import Trainer
 from train.unet import UNet, seeded_unet
+
+STOPPED_EARLY = (
+    "stopped before the training began: nothing is trained, and the same command goes on with sets that are "
+    "half-made"
+)
 
 
 def train_models(options: TrainOptions, ranks: Ranks) -> None:
@@ -30,13 +37,16 @@ def train_models(options: TrainOptions, ranks: Ranks) -> None:
         OSError: a checkpoint cannot be written.
         Stopped: SIGTERM or Ctrl-C came; the state is saved.
     """
-    _check(options, ranks)
-    sources = Sources.open(options, ranks)
-    models = [model for model in options.models if sources.can_train(model)]
-    if ranks.is_main:
-        print(compact(options), flush=True)
     # A dry run has no state to save: it simply ends.
     with nullcontext(StopRequest()) if options.dry_run else watch_for_stop() as stop:
+        with stop.ends(STOPPED_EARLY):
+            _check(options, ranks)
+            sources = Sources.open(options, ranks)
+        models = [model for model in options.models if sources.can_train(model)]
+        if ranks.is_main:
+            print(compact(options), flush=True)
+        if not options.dry_run:
+            _set_aside(models, sources)
         for model in models:
             _train(model, sources, stop)
     if ranks.is_main and not options.dry_run:
@@ -59,6 +69,18 @@ def _check(options: TrainOptions, ranks: Ranks) -> None:
             problem = str(error).encode()
     if (told := ranks.from_main(problem)) is not None:
         raise TrainingError(told.decode())
+
+
+def _set_aside(models: list[ModelName], sources: Sources) -> None:
+    """Unless this run goes on from an earlier one: give what that left other names, of all models at once.
+
+    Were it done model by model, a restart by torchrun during the first would take the second one's old
+    snapshots for those of this run.
+    """
+    options, ranks = sources.options, sources.ranks
+    if ranks.is_main and options.resume == "never" and not ranks.restarted:
+        for model in models:
+            SnapshotFolder(_plan(model, sources), lambda text: print(text, flush=True)).set_aside()
 
 
 def _train(model: ModelName, sources: Sources, stop: StopRequest) -> None:
@@ -97,7 +119,7 @@ def _train(model: ModelName, sources: Sources, stop: StopRequest) -> None:
             return
         if ranks.is_main:
             write_configuration(plan.file("config.json"), chosen, ranks, plan)
-        progress = trainer.run(resume=options.resume == "auto" or ranks.restarted, stop=stop)
+        progress = trainer.run(stop=stop)
     if ranks.is_main:
         dice = "no validation" if math.isinf(progress.best) else f"best validation Dice {progress.best:.3f}"
         print(f"{plan.title}: {progress.step} steps in {progress.seconds / 60:.1f} min, {dice}", flush=True)
@@ -114,6 +136,7 @@ def _plan(model: ModelName, sources: Sources) -> Plan:
         highest_rate=options.lr,
         weight_decay=options.weight_decay,
         ema_decay=options.ema_decay,
+        structure_loss=options.structure_loss,
         bf16=use_bf16(options.precision, sources.ranks.device),
         compiled=options.compile,
         decisive=options.decisive()
@@ -123,6 +146,8 @@ def _plan(model: ModelName, sources: Sources) -> Plan:
             "label_maps": bank.manifest.label_digest,
             "samples": sources.samples(model).manifest.identity_hash,
         },
+        code=code_version(),
+        validated_on=sources.validated_on(model),
         stem=options.stem(model),
         snapshot_minutes=options.snapshot_minutes,
         board=options.tensorboard,

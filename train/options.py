@@ -9,6 +9,7 @@ from typing import Any, Literal
 import tyro
 
 from gen import label_scheme
+from gen.anatomy import STRUCTURES
 from shards.options import ShardOptions
 from train.plan import file_of
 from train.unet import LEVELS, MOST_LEVELS
@@ -32,7 +33,7 @@ _FREE = (
     "dry_run",
 )
 # Choices that older snapshots do not know; at these values nothing is other than it was.
-_LATER: dict[str, Any] = {"levels": LEVELS, "augmentation": "ordinary"}
+_LATER: dict[str, Any] = {"levels": LEVELS, "augmentation": "ordinary", "structure_loss": 0.0}
 _SHARED_FREE = ("rebuild", "skip_bad", "device", "use_dummy_data", "samples_per_shard")
 
 
@@ -70,6 +71,8 @@ class TrainOptions:
     """Parts in which a batch goes through the network: less memory, the same steps."""
     ema_decay: float = 0.999
     """Decay of the average of the weights that is validated and saved; less early on; 0 for no average."""
+    structure_loss: float = 0.0
+    """Weight of a second loss that tells structures apart whatever their rank; for 14 classes; 0 for none."""
     compile: bool = False
     """Compile the network: slower to start, faster on a GPU."""
     deterministic: bool = False
@@ -110,6 +113,13 @@ class TrainOptions:
                 f"multiples of {stride}"
             )
         label_scheme(self.num_classes)
+        if not 0 <= self.structure_loss < float("inf"):
+            raise ValueError(f"structure_loss {self.structure_loss} must not be negative")
+        if self.structure_loss > 0 and self.num_classes == len(STRUCTURES) + 1:
+            raise ValueError(
+                f"structure_loss {self.structure_loss} is for classes with ranks; with num_classes "
+                f"{self.num_classes} the loss is one on structures already, leave it at 0"
+            )
 
     @property
     def models(self) -> tuple[ModelName, ...]:

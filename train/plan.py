@@ -26,9 +26,12 @@ class Plan:
         highest_rate: learning rate after the warm-up.
         weight_decay: of AdamW.
         ema_decay: largest decay of the average of the weights; 0 for no average.
+        structure_loss: weight of the loss on structures; 0 for none.
         bf16: whether the network runs under bf16 autocast.
         compiled: whether the network is compiled.
         decisive: choices that a run must share to go on from its snapshot, JSON-ready.
+        code: digest of the code that trains; a run may go on under other code, and is warned.
+        validated_on: digest of what the validation samples are made of; scores on others cannot be compared.
         stem: beginning of the paths of all files, such as ``models/saved/model_a_synthetic``.
         snapshot_minutes: a snapshot is due when the last one is as old as this.
         board: whether TensorBoard's files are written.
@@ -42,9 +45,12 @@ class Plan:
     highest_rate: float
     weight_decay: float
     ema_decay: float
+    structure_loss: float = 0.0
     bf16: bool
     compiled: bool = False
     decisive: dict[str, Any]
+    code: str = ""
+    validated_on: str = ""
     stem: Path
     snapshot_minutes: float = 5.0
     board: bool = False

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from train.checkpoint import SNAPSHOT_FORMAT, CheckpointError, bare_state, pack_payload, unpack_payload
+from train.plan import Plan
 from train.step import Stepper
 from train.tally import Counts
 from train.unet import UNet
@@ -42,7 +43,7 @@ class OtherRunError(CheckpointError):
 
 
 def pack_snapshot(stepper: Stepper, progress: Progress) -> bytes:
-    """The state of a run: weights, average, optimiser, progress, and the choices that it must share."""
+    """The state of a run: weights, average, optimiser, progress, the choices that it must share, the code."""
     return pack_payload(
         {
             "format": SNAPSHOT_FORMAT,
@@ -51,6 +52,8 @@ def pack_snapshot(stepper: Stepper, progress: Progress) -> bytes:
             "average": bare_state(stepper.average.network.state_dict()),
             "optimizer": stepper.optimizer.state_dict(),
             "decisive": json.dumps(stepper.plan.decisive, sort_keys=True),
+            "code": stepper.plan.code,
+            "validated_on": stepper.plan.validated_on,
         }
     )
 
@@ -81,8 +84,20 @@ def unpack_snapshot(data: bytes, name: object, decisive: dict[str, Any]) -> dict
     return payload
 
 
+def differences(payload: dict[str, Any], plan: Plan) -> tuple[bool, bool]:
+    """Whether an unpacked snapshot is of other code than a plan, and of other validation samples.
+
+    A snapshot that says nothing of its code is of other code; one that says nothing of its validation samples
+    is taken to have the same.
+    """
+    other_code = payload.get("code") != plan.code
+    return other_code, payload.get("validated_on", plan.validated_on) != plan.validated_on
+
+
 def restore(payload: dict[str, Any], name: object, stepper: Stepper) -> Progress:
     """Put a stepper into the state of an unpacked snapshot.
+
+    The best score so far is forgotten where it was one on other validation samples.
 
     Raises:
         CheckpointError: its tensors do not have the shapes of this network.
@@ -93,6 +108,8 @@ def restore(payload: dict[str, Any], name: object, stepper: Stepper) -> Progress
         stepper.optimizer.load_state_dict(_on_device_of(payload["optimizer"], stepper.network))
         values = dict(payload["progress"])
         progress = Progress(counts=Counts(**values.pop("counts")), **values)
+        if differences(payload, stepper.plan)[1]:
+            progress.best = Progress().best
     except (RuntimeError, ValueError, TypeError, LookupError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{name}: does not fit this network: {reason[:200]}") from error

@@ -6,6 +6,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from gen import GeneratorConfig
+from gen.config_text import config_hash
+from shards.manifest import digest_of
 from shards.read import ShardSet, open_set
 from shards.sets import BANK, LABELS_VAL, REAL_T1_TRAIN, SYNTHETIC, VALIDATION_IMAGES, ensure_sets
 from shards.workers import joined_workers
@@ -120,10 +122,25 @@ class Sources:
 
     def validation(self, model: ModelName) -> ValidationSet | None:
         """What a model is validated on; None where there are no validation patients."""
-        slices = self.sets[LABELS_VAL if model == "A" else REAL_VALIDATION]
+        slices = self._validation_slices(model)
         if not len(slices):
             return None
         arrays, count = slices.read(), self.options.validation_samples
         if model == "A":
             return ValidationSet.rendered(arrays.labels, self.generator, count, self.ranks)
         return ValidationSet.real(arrays, count, self.ranks)
+
+    def validated_on(self, model: ModelName) -> str:
+        """Digest of all that the samples of :meth:`validation` follow from, hexadecimal."""
+        slices, count = self._validation_slices(model), self.options.validation_samples
+        rendered = model == "A"
+        return digest_of(
+            {
+                "slices": slices.manifest.identity_hash,
+                "samples": count if rendered else min(count, len(slices)),
+                "generator": config_hash(self.generator) if rendered else None,
+            }
+        )
+
+    def _validation_slices(self, model: ModelName) -> ShardSet:
+        return self.sets[LABELS_VAL if model == "A" else REAL_VALIDATION]

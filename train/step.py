@@ -1,9 +1,9 @@
 """One step of training: forward, backward, sum over ranks, clip, update, average.
 
-A step whose loss or gradient is not finite changes nothing. Loss and gradients have been summed over ranks
-when they are judged, so all ranks come to the same verdict, and the verdict stays on the device: the fused
-optimiser takes it as ``found_inf``, as it does from torch's gradient scaler, and leaves weights, moments and
-its count of steps alone. So no GPU is made to wait.
+A step whose loss or gradient is not finite changes nothing but the tally. Loss and gradients have been summed
+over ranks when they are judged, so all ranks come to the same verdict, and the verdict stays on the device:
+the fused optimiser takes it as ``found_inf``, as it does from torch's gradient scaler, and leaves weights,
+moments and its count of steps alone; the average takes in nothing. So no GPU is made to wait.
 """
 
 from collections.abc import Callable
@@ -18,6 +18,7 @@ from train.loss import count_valid, segmentation_loss
 from train.plan import Plan
 from train.precision import autocast
 from train.schedule import learning_rate
+from train.structure_loss import structure_loss
 from train.tally import Tally
 from train.unet import UNet
 
@@ -75,7 +76,11 @@ class Stepper:
     def _add_gradient(self, images: Tensor, target: Tensor, valid_pixels: Tensor) -> None:
         with autocast(self.plan.bf16, self.ranks.device):
             logits = self._forward(images.contiguous(memory_format=torch.channels_last))
-        loss = segmentation_loss(logits, target, valid_pixels=valid_pixels, samples=self.plan.batch_size)
+        samples = self.plan.batch_size
+        loss = segmentation_loss(logits, target, valid_pixels=valid_pixels, samples=samples)
+        if (weight := self.plan.structure_loss) > 0:
+            merged = structure_loss(logits, target, self.scheme, valid_pixels=valid_pixels, samples=samples)
+            loss = loss + weight * merged
         loss.backward()
         self.gradients.loss += loss.detach()
 
@@ -86,5 +91,5 @@ class Stepper:
             group["lr"] = learning_rate(step, self.plan.steps, self.plan.highest_rate)
         self.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
         self.optimizer.step()
-        self.average.update(step)
+        self.average.update(step, finite)
         self.tally.add(self.gradients.loss, finite)

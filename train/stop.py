@@ -10,6 +10,10 @@ from types import FrameType
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
+class Stopped(Exception):
+    """A run that was asked to stop has saved its state; the text says where, and how to go on."""
+
+
 class StopRequest:
     """Whether this process was asked to stop.
 
@@ -19,17 +23,39 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.asked = False
+        self._at_once = False
         # torchrun may send the same signal twice to its processes, which sit apart from the keyboard.
         self._patient = "TORCHELASTIC_RUN_ID" in os.environ
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.asked and number == signal.SIGINT and not self._patient:
+        again, self.asked = self.asked, True
+        if again and number == signal.SIGINT and not self._patient:
             raise KeyboardInterrupt
-        self.asked = True
+        if self._at_once and not again:
+            raise KeyboardInterrupt
 
+    @contextmanager
+    def ends(self, told: str) -> Iterator[None]:
+        """A block that keeps no state of its own: the first signal ends it at once.
 
-class Stopped(Exception):
-    """A run that was asked to stop has saved its state; the text says where, and how to go on."""
+        Args:
+            told: what the error then says.
+
+        Raises:
+            Stopped: a signal came.
+        """
+        if self.asked:
+            raise Stopped(told)
+        self._at_once = True
+        try:
+            yield
+            self._at_once = False
+        except KeyboardInterrupt:
+            if not self.asked:
+                raise
+            raise Stopped(told) from None
+        finally:
+            self._at_once = False
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from train.pictures import validation_picture
 from train.plan import Plan, TrainingError
 from train.reporter import Reporter
 from train.schedule import learning_rate
-from train.snapshot import Progress, pack_snapshot, restore, unpack_snapshot
+from train.snapshot import Progress, differences, pack_snapshot, restore, unpack_snapshot
 from train.snapshot_folder import SnapshotFolder
 from train.step import Stepper
 from train.stop import Stopped, StopRequest
@@ -64,12 +64,12 @@ class Trainer:
         self.snapshots = SnapshotFolder(plan, lambda text: print(text, flush=True))
         self._reading_interval = CUDA_READING_INTERVAL if ranks.device.type == "cuda" else 1
 
-    def run(self, *, resume: bool, stop: StopRequest | None = None) -> Progress:
-        """Train to the end of the plan.
+    def run(self, *, stop: StopRequest | None = None) -> Progress:
+        """Train to the end of the plan, from the newest good snapshot.
+
+        Without one that is of a run with the same choices, what an earlier run left is set aside.
 
         Args:
-            resume: go on from the newest good snapshot. Without one, or if False, what an earlier run left is
-                set aside.
             stop: asked to stop, all ranks stop after the same step.
 
         Raises:
@@ -80,10 +80,7 @@ class Trainer:
         """
         if self.ranks.is_main:
             self.snapshots.clear_unfinished()
-        if resume:
-            self._resume()
-        elif self.ranks.is_main:
-            self.snapshots.set_aside()
+        self._resume()
         self.ranks.wait()
         self._report = Reporter(self.plan, self.progress.step, active=self.ranks.is_main)
         try:
@@ -102,9 +99,26 @@ class Trainer:
                 self.snapshots.set_aside()
             return
         name = found[0] if found else "the snapshot of rank 0"
-        self.progress = restore(unpack_snapshot(data, name, self.plan.decisive), name, self.stepper)
+        payload = unpack_snapshot(data, name, self.plan.decisive)
+        self.progress = restore(payload, name, self.stepper)
         if self.ranks.is_main:
-            print(f"{self.plan.title}: going on from step {self.progress.step} ({name})", flush=True)
+            self._tell_resumed(name, *differences(payload, self.plan))
+
+    def _tell_resumed(self, name: object, other_code: bool, other_validation: bool) -> None:
+        title, step = self.plan.title, self.progress.step
+        print(f"{title}: going on from step {step} ({name})", flush=True)
+        if other_code:
+            print(
+                f"warning: {title}: its {step} steps were made by other code (gen or train has changed); to "
+                f"train anew: --resume never (with make, first remove {self.plan.file('last-*.pth')})",
+                flush=True,
+            )
+        if other_validation:
+            print(
+                f"{title}: the validation samples are others than before, so the best score starts anew: "
+                f"the next one replaces {self.plan.file('best.pth')}",
+                flush=True,
+            )
 
     def _loop(self, stop: StopRequest) -> None:
         progress, plan = self.progress, self.plan
@@ -135,7 +149,8 @@ class Trainer:
         if counts.in_a_row >= MOST_SKIPS_IN_A_ROW:
             raise TrainingError(
                 f"{self.plan.title}: loss or gradient not finite in {counts.in_a_row:.0f} steps in a row, "
-                f"up to step {progress.step}; lower --lr, or try --precision fp32"
+                f"up to step {progress.step}; try --precision fp32, which with --resume auto goes on from "
+                "the last snapshot, or a lower --lr, which starts anew from step 0"
             )
         if counts.skipped > before:
             self._report.say(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from eval.findings import CONTINUUM, CONTRAST, IN_PLANE, PHYSICAL, SYNTHETIC, THROUGH_PLANE
+from eval.findings import CONTINUUM, CONTRAST, FORMAT, IN_PLANE, PHYSICAL, SYNTHETIC, THROUGH_PLANE
 from gen.anatomy import STRUCTURES, label_scheme
 
 BASE = {
@@ -16,6 +16,7 @@ CORRUPTIONS = {
     "corruption_ghosting": (0.0, 0.05, 0.1, 0.2),
 }
 FACTORS = (1.0, 2.0, 3.0, 4.0)
+SLICES = 7
 
 
 def fake_outcome(
@@ -27,6 +28,7 @@ def fake_outcome(
     classes=4,
     overlays=(),
     studies=None,
+    part="validation",
 ):
     """A dictionary as ``outcome.json`` holds it."""
     draw = np.random.Generator(np.random.PCG64(7))
@@ -66,12 +68,13 @@ def fake_outcome(
         for number in range(3):
             add(PHYSICAL, SYNTHETIC, float(number), 0.05 * number)
     return {
-        "format": 1,
+        "format": FORMAT,
         "command": "python eval/main.py --model compare",
         "options": {"resolution_factors": "1.0,2.0,3.0,4.0", "batch_size": "8"},
         "versions": {"python": "3.11.7", "torch": "2.13.0", "monai": "1.6.1"},
         "made": "2026-11-22T23:00:00+00:00",
         "seconds": 412.0,
+        "part": part,
         "compare": True,
         "models": {model: _model_facts(model, classes) for model in models},
         "missing": {m: f"models/{m}.pth is not there" for m in "AB" if m not in models},
@@ -95,9 +98,10 @@ def _patient(draw, level, classes):
             "assd_mm": 0.3 + 5 * worse,
             "nsd_1mm": max(0.0, 1 - 2.5 * worse),
             "nsd_2mm": max(0.0, 1 - 1.4 * worse),
-            "in_truth": True,
-            "in_prediction": True,
-            "one_sided_slices": int(worse > 0.3),
+            "slices_with": SLICES,
+            "slices_without": 0,
+            "missed_slices": int(worse > 0.3),
+            "invented_slices": 0,
         }
     names = label_scheme(classes).class_names[1:]
     found = int(draw.integers(5, 7))
@@ -107,31 +111,38 @@ def _patient(draw, level, classes):
     bins = np.stack([counts, counts * confidence, np.round(counts * accuracy)], axis=1)
     return {
         "structures": structures,
-        "classes": {name: float(np.clip(level + draw.normal(0, 0.03), 0, 1)) for name in names},
+        "classes": {
+            name: structures["disc"] | {"dice": float(np.clip(level + draw.normal(0, 0.03), 0, 1))}
+            for name in names
+        },
         "instances": {
             "truth": 6,
             "found": found,
             "extra": int(draw.integers(0, 2)),
             "dice": level - 0.05,
             "rank_right": found - int(draw.integers(0, 2)),
+            "hd95_mm": 3 + 10 * (1 - level),
+            "assd_mm": 0.5 + 2 * (1 - level),
         },
         "ece": float(0.2 * (1 - level)),
         "ece_bins": bins.tolist(),
         "entropy": float(0.05 + 0.4 * (1 - level) + draw.normal(0, 0.01)),
-        "slices": 7,
+        "structure_entropy": 0.1 + 0.7 * (1 - level),
+        "scan_entropies": [0.1 + 0.7 * (1 - level)],
+        "slices": SLICES,
     }
 
 
 def _miss_canal(record):
     record["structures"]["canal"].update(
-        dice=0.0, hd95_mm=409.8, assd_mm=409.8, nsd_1mm=0.0, nsd_2mm=0.0, in_prediction=False
+        dice=0.0, hd95_mm=409.8, assd_mm=409.8, nsd_1mm=0.0, nsd_2mm=0.0, missed_slices=SLICES
     )
 
 
 def _without_canal(record):
     nothing = dict.fromkeys(("dice", "hd95_mm", "assd_mm", "nsd_1mm", "nsd_2mm"))
-    record["structures"]["canal"].update(nothing, in_truth=False, in_prediction=False)
-    record["classes"]["canal"] = None
+    for kind in ("structures", "classes"):
+        record[kind]["canal"].update(nothing, slices_with=0, slices_without=SLICES, missed_slices=0)
 
 
 def _model_facts(model, classes):
@@ -154,7 +165,7 @@ def _set_facts(place, patients, phantom):
         "identity_hash": "c2" * 32,
         "label_digest": "d3" * 32,
         "patients": patients,
-        "slices": 7 * patients,
+        "slices": SLICES * patients,
         "phantom": phantom,
         "spacing_mm": 1.0,
         "generator_hash": "e4" * 32 if place == SYNTHETIC else None,

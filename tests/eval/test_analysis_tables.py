@@ -108,6 +108,22 @@ def test_marked_table_takes_phantom_figures_and_only_those(document, phantom):
     assert sum("was left as it is" in line for line in told) == 1
 
 
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_tables_of_test_patients_are_marked_and_take_no_others(document, part):
+    path = document(TEXT.format(mark=" test"))
+    told = refresh(path, fake_outcome(patients=6, studies=FEW, part=part))
+    text = path.read_text()
+    assert ("former gap" in text) is (part == "test") and ("former shift" in text) is not (part == "test")
+    assert f"by `make eval` on {part} patients." in text
+    assert sum(f"the figures are of {part} patients" in line for line in told) == 1
+
+
+def test_a_table_may_have_both_marks(document):
+    path = document(TEXT.format(mark=" test phantom"))
+    refresh(path, fake_outcome(patients=6, studies=FEW, part="test", phantom=True))
+    assert "former gap" in path.read_text() and "former shift" not in path.read_text()
+
+
 def test_table_without_figures_is_left_alone(document):
     path = document()
     told = refresh(path, fake_outcome(patients=6, studies=FEW, models=("A",)))
@@ -136,7 +152,7 @@ def test_wrong_markers_are_told_and_the_file_stays(document, text, message):
 
 
 def test_foreign_outcome_is_refused(document):
-    with pytest.raises(OutcomeError, match="format 7 is not 1"):
+    with pytest.raises(OutcomeError, match="format 7 is not 2"):
         refresh(document(), {"format": 7})
 
 

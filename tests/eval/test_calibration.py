@@ -4,8 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from eval.calibration import BINS, confidence_bins, entropy_sums, expected_calibration_error
-from gen.anatomy import IGNORE
+from eval.calibration import (
+    BINS,
+    confidence_bins,
+    entropy_sums,
+    expected_calibration_error,
+    structure_entropy_sums,
+)
+from gen.anatomy import IGNORE, STRUCTURES, label_scheme
 
 
 def random_answer(seed, classes=4, shape=(3, 12, 10)):
@@ -67,6 +73,23 @@ def test_entropy_of_even_and_of_certain_answers():
     sums, pixels = entropy_sums(torch.cat((even, certain)), annotated.expand(2, 2, 2))
     assert sums.tolist() == [pytest.approx(3 * math.log(4)), 0.0]
     assert pixels.tolist() == [3, 3]
+
+
+@pytest.mark.parametrize("classes", [4, 14])
+def test_structure_entropy_equals_a_loop_over_pixels(classes):
+    probabilities, target = random_answer(3, classes)
+    scheme = label_scheme(classes)
+    names = [None, *STRUCTURES]
+    sums, pixels = structure_entropy_sums(probabilities, scheme, target != IGNORE)
+    total, count = 0.0, 0
+    for row, column in np.argwhere(target[1].numpy() != IGNORE):
+        chances = np.zeros(4)
+        for own, name in enumerate(scheme.structures):
+            chances[names.index(name)] += probabilities[1, own, row, column].item()
+        if chances.argmax() > 0:
+            total, count = total - (chances * np.log(chances)).sum(), count + 1
+    assert (sums[1].item(), pixels[1].item()) == (pytest.approx(total, rel=1e-5), count)
+    assert structure_entropy_sums(probabilities, scheme)[1][1] > count
 
 
 def test_a_target_of_another_shape_is_refused():

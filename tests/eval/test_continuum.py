@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from eval.continuum import PROTOCOLS, ValidationMaps, between_t1_and_t2, by_physics
+from eval.continuum import PROTOCOLS, MapsToRender, between_t1_and_t2, by_physics
 from gen import preset
 from gen.anatomy import CANAL
 from gen.config import plain
@@ -26,7 +26,7 @@ def maps(tmp_path, spider_folder):
             device="cpu",
             grid=Grid(spacing_mm=SPACING_MM, shape=(112, 96)),
         )
-        return ValidationMaps(ensure_sets([LABELS_VAL], options)[LABELS_VAL], config, torch.device("cpu"))
+        return MapsToRender(ensure_sets([LABELS_VAL], options)[LABELS_VAL], config, torch.device("cpu"))
 
     return make
 

@@ -12,8 +12,10 @@ import pytest
 
 from eval.candidates import EvaluationError
 from eval.evaluation import evaluate
+from eval.findings import FORMAT
 from eval.measure import measure
 from eval.options import EvaluationOptions
+from shards.folder import SpiderError
 from shards.manifest import load_manifest
 from shards.options import DEFAULT_DATA_DIR, ShardOptions
 from shards.places import open_place
@@ -107,7 +109,7 @@ def test_both_models_are_measured_under_every_condition(options, trained, tmp_pa
     assert measured == Counter(expected)
     assert all(set(m["patients"]) == {"3", "4"} for m in outcome["measurements"])
     assert all(facts["slices"] == 1 for m in outcome["measurements"] for facts in m["patients"].values())
-    assert outcome["format"] == 1 and outcome["compare"] is True
+    assert outcome["format"] == FORMAT and outcome["part"] == "validation" and outcome["compare"] is True
     assert set(outcome["sets"]) == {"t1", "t2", "synthetic"}
     assert "t2_SPACE" in outcome["left_out"]
     assert {entry["case"] for entry in outcome["overlays"]} == {"worst", "median"}
@@ -208,6 +210,37 @@ def test_space_series_are_a_set_of_their_own(options, trained, spider_folder, tm
     trained("A")
     evaluate(options(model="A", quick=True), quiet)
     assert {m["set"] for m in outcome_of(tmp_path)["measurements"]} == {"t1", "t2_SPACE"}
+
+
+def test_test_patients_are_only_read_when_they_are_asked_for(options, trained, spider_folder, tmp_path):
+    trained("A")
+    split = {"train": ["1", "2"], "validation": ["3"], "test": ["4"]}
+    (spider_folder / "split.json").write_text(json.dumps(split))
+    files = {path: path.read_bytes() for path in spider_folder.glob("*/4_*.mha")}
+    assert len(files) == 4
+    for path in files:
+        path.write_bytes(b"nobody reads this")
+    chosen = options(model="A", studies=("gap",), quick=True)
+    evaluate(chosen, quiet)
+    assert all(set(m["patients"]) == {"3"} for m in outcome_of(tmp_path)["measurements"])
+    assert not list((tmp_path / "shards").glob("*_test"))
+    with pytest.raises(SpiderError, match="4_t1"):
+        evaluate(replace(chosen, part="test"), quiet)
+    for path, content in files.items():
+        path.write_bytes(content)
+    evaluate(replace(chosen, part="test"), quiet)
+    outcome = outcome_of(tmp_path)
+    assert outcome["part"] == outcome["options"]["part"] == "test" and outcome["cached"] == 0
+    assert {m["set"] for m in outcome["measurements"]} == {"t1", "t2", "synthetic"}
+    assert all(set(m["patients"]) == {"4"} for m in outcome["measurements"])
+    names = {path.name for path in (tmp_path / "shards").glob("*_test")}
+    assert names == {"real_t1_test", "real_t2_test", "real_t2_space_test", "labels_test"}
+
+
+def test_a_split_without_test_patients_has_nothing_to_test_on(options, trained):
+    trained("A")
+    with pytest.raises(EvaluationError, match="no image of a test patient"):
+        evaluate(options(model="A", quick=True, part="test"), quiet)
 
 
 def test_sets_from_elsewhere_need_no_data(options, trained, tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ from eval.instances import InstanceCounts, count_instances, match_ranks
 from gen.anatomy import BACKGROUND, CANAL, IGNORE, MAX_RANK, disc_code, label_scheme
 
 SPACING = (1.0, 1.0)
+MEANS = ("dice", "hd95_mm", "assd_mm")
 FOUR, FOURTEEN = label_scheme("4"), label_scheme("14")
 
 
@@ -18,7 +19,7 @@ def counts(truth, found, extra, rank_right):
 
 
 def of(result):
-    return {name: number for name, number in result.as_dict().items() if name != "dice"}
+    return {name: number for name, number in result.as_dict().items() if name not in MEANS}
 
 
 def to_fourteen(codes):
@@ -137,7 +138,9 @@ def test_discs_where_nothing_is_annotated_do_not_shift_the_ranks(spine, to_struc
 
 def test_nothing_predicted_and_nothing_there():
     truth, empty = strips(1, 2), strips(0, 0)
-    assert match_ranks(empty, truth, SPACING).as_dict() == {**counts(2, 0, 0, 0), "dice": 0.0}
+    missed = match_ranks(empty, truth, SPACING)
+    assert of(missed) == counts(2, 0, 0, 0)
+    assert missed.dice == 0.0 and np.isnan(missed.as_dict()["assd_mm"])
     nothing = match_ranks(empty, empty, SPACING)
     assert of(nothing) == counts(0, 0, 0, 0)
     assert np.isnan(nothing.dice)
@@ -183,6 +186,16 @@ def test_the_place_in_the_slice_does_not_matter(spine, to_structures):
     margin = ((0, 0), (13, 7), (5, 21))
     moved = count_instances(np.pad(answer, margin), np.pad(codes, margin), FOUR, SPACING)
     assert moved == count_instances(answer, codes, FOUR, SPACING)
+
+
+def test_distances_are_of_the_found_ones_and_their_partners():
+    truth, ranks = strips(1, 0, 2, 0, 3), strips(1, 0, 2, 0, 0)
+    ranks[0, 30:32] = 2
+    distances = match_ranks(ranks, truth, (2.0, 1.0)).as_dict()
+    assert (distances["found"], distances["hd95_mm"]) == (2, (0.0 + 4.0) / 2)
+    assert 0 < distances["assd_mm"] < distances["hd95_mm"]
+    swapped = np.where(ranks == 1, 2, np.where(ranks == 2, 1, 0)).astype(np.uint8)
+    assert match_ranks(swapped, truth, (2.0, 1.0)).as_dict()["hd95_mm"] == 2.0
 
 
 def test_counts_add_up():

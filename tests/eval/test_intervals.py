@@ -7,7 +7,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.intervals import bootstrap_mean, holm, paired_difference, signed_rank_test
+from eval.intervals import COVERAGE, bootstrap_mean, holm, narrowness, paired_difference, signed_rank_test
 
 
 def patients(*values):
@@ -39,6 +39,22 @@ def test_interval_covers_the_true_mean_as_often_as_it_says():
         interval = bootstrap_mean(patients(*rng.normal(0.8, 0.1, 30)), draws=500, seed=trial)
         hits += interval.low <= 0.8 <= interval.high
     assert 0.90 <= hits / 300 <= 0.98
+
+
+@pytest.mark.parametrize("n", [3, 6, 12])
+def test_intervals_of_few_patients_are_as_narrow_as_is_said(n):
+    values = np.random.default_rng(n).normal(0, 1, (1500, n))
+    intervals = [bootstrap_mean(patients(*row), draws=500) for row in values]
+    hits = np.mean([interval.low <= 0 <= interval.high for interval in intervals])
+    assert 100 * hits == pytest.approx(COVERAGE[n], abs=4)
+
+
+def test_narrowness_is_told_below_twenty_patients():
+    assert narrowness(6) == (
+        "With 6 patients such intervals are narrow: they hold the true mean in about 86 % of cases, not 95 %."
+    )
+    assert list(COVERAGE) == list(range(2, 20)) and list(COVERAGE.values()) == sorted(COVERAGE.values())
+    assert narrowness(20) == narrowness(1) == narrowness(0) == ""
 
 
 def test_seed_and_order_of_patients():

@@ -1,6 +1,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
@@ -8,7 +9,9 @@ from torch import nn
 
 from eval.benchmark import evaluate_model
 from eval.measure import MeasureError, measure
+from eval.segment import segment_volume
 from gen.anatomy import CANAL, IGNORE, STRUCTURES, disc_code, label_scheme, vertebra_code
+from shards.spider import Volume
 
 
 class Oracle(nn.Module):
@@ -52,12 +55,13 @@ def test_perfect_answer(spine, scheme):
             "assd_mm": 0.0,
             "nsd_1mm": 1.0,
             "nsd_2mm": 1.0,
-            "in_truth": True,
-            "in_prediction": True,
-            "one_sided_slices": 0,
+            "slices_with": 2,
+            "slices_without": 0,
+            "missed_slices": 0,
+            "invented_slices": 0,
         }
     assert set(record["classes"]) == set(label_scheme(scheme).class_names[1:])
-    assert set(record["classes"].values()) == {1.0}
+    assert all(entry == record["structures"]["disc"] for entry in record["classes"].values())
     instances = record["instances"]
     assert (instances["truth"], instances["found"], instances["extra"], instances["rank_right"]) == (
         6,
@@ -68,6 +72,7 @@ def test_perfect_answer(spine, scheme):
     assert record["slices"] == 2
     assert record["ece"] == pytest.approx(0, abs=1e-6)
     assert record["entropy"] == pytest.approx(0, abs=1e-6)
+    assert record["structure_entropy"] == pytest.approx(0, abs=1e-6)
 
 
 def test_distances_are_in_mm_and_pooled_over_slices(spine):
@@ -110,9 +115,10 @@ def test_structure_that_is_nowhere_has_no_value_and_a_missed_one_has_the_worst(s
         "assd_mm": pytest.approx(diagonal),
         "nsd_1mm": 0.0,
         "nsd_2mm": 0.0,
-        "in_truth": True,
-        "in_prediction": False,
-        "one_sided_slices": 1,
+        "slices_with": 1,
+        "slices_without": 0,
+        "missed_slices": 1,
+        "invented_slices": 0,
     }
     assert records["nowhere"]["structures"]["canal"] == {
         "dice": None,
@@ -120,9 +126,10 @@ def test_structure_that_is_nowhere_has_no_value_and_a_missed_one_has_the_worst(s
         "assd_mm": None,
         "nsd_1mm": None,
         "nsd_2mm": None,
-        "in_truth": False,
-        "in_prediction": False,
-        "one_sided_slices": 0,
+        "slices_with": 0,
+        "slices_without": 1,
+        "missed_slices": 0,
+        "invented_slices": 0,
     }
 
 
@@ -180,6 +187,7 @@ def test_two_series_of_a_patient_are_ranked_and_counted_apart(spine):
     assert records["8"]["instances"]["rank_right"] == 6
     pooled = run(batch(codes[:4], ["7"] * 4, answer=missed[:4]))["7"]
     assert pooled["instances"] != both
+    assert len(records["7"]["scan_entropies"]) == 2 and len(pooled["scan_entropies"]) == 1
     assert pooled["structures"] == records["7"]["structures"] and records["7"]["slices"] == 4
 
 
@@ -203,7 +211,7 @@ def test_image_is_changed_and_truth_is_not(spine):
 
     record = run(batch(codes, ["7"]), change=change)["7"]
     assert len(seen) == 1
-    assert record["structures"]["disc"]["in_truth"] and not record["structures"]["disc"]["in_prediction"]
+    assert record["structures"]["disc"]["slices_with"] == record["structures"]["disc"]["missed_slices"] == 1
 
 
 def test_unsure_model_has_calibration_error_and_entropy(spine):
@@ -216,9 +224,50 @@ def test_unsure_model_has_calibration_error_and_entropy(spine):
     assert record["entropy"] == pytest.approx(-(chances * chances.log()).sum().item(), rel=1e-5)
 
 
+def test_classes_of_a_fourteen_class_model_have_their_own_distances_and_slices(spine):
+    codes = torch.as_tensor(spine(levels=6, stub=False, slices=2))
+    answer = codes.clone()
+    answer[1][codes[1] == vertebra_code(2)] = vertebra_code(3)
+    record = run(batch(codes, ["7", "7"], "14", answer=answer), scheme="14")["7"]
+    missed, mixed = record["classes"]["L4"], record["classes"]["L3"]
+    assert (missed["slices_with"], missed["missed_slices"], missed["invented_slices"]) == (2, 1, 0)
+    assert missed["hd95_mm"] == pytest.approx(math.hypot(320, 256))
+    assert 0 < mixed["hd95_mm"] < 60 and mixed["missed_slices"] == 0
+    assert record["classes"]["L2"]["assd_mm"] == record["structures"]["vertebra"]["assd_mm"] == 0.0
+    assert record["structures"]["vertebra"]["missed_slices"] == 0
+
+
+def test_a_class_where_it_is_not_is_invented(spine):
+    codes = torch.as_tensor(spine(levels=2, stub=False))
+    answer = codes.clone()
+    answer[0, :20, :20] = vertebra_code(6)
+    entry = run(batch(codes, ["7"], "14", answer=answer), scheme="14")["7"]["classes"]["T12"]
+    assert (entry["slices_with"], entry["slices_without"], entry["invented_slices"]) == (0, 1, 1)
+    assert entry["dice"] == 0.0
+
+
+def test_structure_entropy_is_what_a_prediction_is_flagged_by(spine):
+    codes = spine(levels=5, slices=2)
+    logits = torch.randn(2, 14, 320, 256, generator=torch.Generator().manual_seed(0))
+
+    class Told(nn.Module):
+        def forward(self, image):
+            return logits
+
+    record = measure(Told(), [batch(codes, ["7"] * 2, "14")], "cpu", spacing_mm=1.0)["7"]
+    volume = Volume(
+        array=np.random.default_rng(0).random((2, 320, 256), dtype=np.float32),
+        spacing_mm=(4.0, 1.0, 1.0),
+        reference=sitk.Image(2, 2, 2, sitk.sitkInt16),
+    )
+    predicted = segment_volume(Told(), volume, spacing_mm=1.0).entropy
+    assert record["structure_entropy"] == record["scan_entropies"][0] == pytest.approx(predicted)
+    assert record["entropy"] != pytest.approx(predicted)
+
+
 def test_result_is_json_without_nan(spine):
     records = run(batch(spine(levels=2), ["7"], "14"), scheme="14")
-    assert records["7"]["classes"]["T12"] is None
+    assert records["7"]["classes"]["T12"]["dice"] is None
     assert json.loads(json.dumps(records, allow_nan=False)) == records
 
 

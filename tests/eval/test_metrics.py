@@ -69,21 +69,6 @@ def test_batches_do_not_change_the_result():
     assert split.per_patient() == tally(prediction, target, patients)
 
 
-def test_presence_in_truth_and_prediction_is_over_all_slices_of_a_patient():
-    counts = PatientTally(NAMES)
-    counts.add(maps([1, 0], [0, 0], [0, 2]), maps([0, 0], [1, 0], [0, IGNORE]), ["a", "a", "b"])
-    assert counts.present() == {
-        "a": {"vertebra": (True, True), "disc": (False, False)},
-        "b": {"vertebra": (False, False), "disc": (False, False)},
-    }
-
-
-def test_presence_tells_truth_from_prediction():
-    counts = PatientTally(NAMES)
-    counts.add(maps([1, 0]), maps([2, 0]), ["a"])
-    assert counts.present() == {"a": {"vertebra": (False, True), "disc": (True, False)}}
-
-
 def test_patients_must_match_the_batch():
     with pytest.raises(ValueError, match="2 predictions, but 1 patients"):
         tally(maps([1], [1]), maps([1], [1]), ["a"])

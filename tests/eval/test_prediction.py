@@ -10,11 +10,12 @@ import pytest
 import SimpleITK as sitk
 from dicom_files import AXIAL, write_series
 
+from eval import prediction
 from eval.prediction import PredictionError, PredictOptions, predict
 from eval.scans import Scan, ScanError
 from gen.anatomy import label_scheme, spider_values
 from shards.spider import write_mha
-from train.checkpoint import SNAPSHOT_FORMAT, write_payload
+from train.checkpoint import SNAPSHOT_FORMAT, CheckpointError, write_payload
 
 ROOT = Path(__file__).parents[2]
 
@@ -255,6 +256,14 @@ def test_a_model_without_ranks_is_refused_at_once(tmp_path, checkpoint, image_fi
         images=(image_file(),), checkpoint=checkpoint, ranks="model", output_dir=tmp_path
     )
     with pytest.raises(PredictionError, match="4 classes knows no ranks"):
+        next(predict(options))
+
+
+def test_the_projects_model_that_is_not_there_is_told_with_what_to_do(tmp_path, image_file, monkeypatch):
+    missing = tmp_path / "pretrained" / "model.pth"
+    monkeypatch.setattr(prediction, "PRETRAINED", missing)
+    options = PredictOptions(images=(image_file(),), checkpoint=missing, output_dir=tmp_path / "out")
+    with pytest.raises(CheckpointError, match=rf"{missing}: the model .* is not there; name .*--checkpoint"):
         next(predict(options))
 
 

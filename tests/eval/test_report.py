@@ -7,7 +7,7 @@ import pytest
 from fake_outcome import fake_outcome
 
 from eval.cache import Cache
-from eval.findings import Findings, OutcomeError
+from eval.findings import FORMAT, Findings, OutcomeError
 from eval.intervals import bootstrap_mean
 from eval.report import ReportError, as_csv, as_markdown, write_report
 from eval.sections import report_sections
@@ -77,13 +77,13 @@ def test_csv_has_a_row_for_every_number():
 
 
 def test_patient_without_a_structure_is_left_out_and_counted():
-    table = markdown(fake_outcome(patients=6)).split("### Every structure")[1]
+    table = markdown(fake_outcome(patients=6)).split("### Every structure")[1].split("\n### ")[0]
     rows = {
         tuple(c.strip() for c in line.split("|")[1:4]): line for line in table.splitlines() if "|" in line
     }
-    assert rows["T1", "canal", "A"].endswith("| 0% (0/5) | 0% (0/1) | 5 |")
-    assert rows["T1", "disc", "A"].endswith("| 0% (0/6) | – (0/0) | 6 |")
-    assert "17% (1/6)" in rows["T2", "canal", "B"]
+    assert rows["T1", "canal", "A"].endswith("| 0% (0/35) | 0% (0/7) | 5 |")
+    assert rows["T1", "disc", "A"].endswith("| 0% (0/42) | – (0/0) | 6 |")
+    assert "29% (12/42)" in rows["T2", "canal", "B"]
 
 
 @pytest.mark.parametrize("phantom", [True, False])
@@ -241,13 +241,48 @@ def test_configuration_versions_and_digests_are_told():
     ):
         assert part in text
     assert "Pixels of all slices of a patient are counted together." in text
-    assert "in 6.9 minutes by: python eval/main.py --model compare" in text
+    assert "on the validation patients in 6.9 minutes by: python eval/main.py --model compare" in text
 
 
-@pytest.mark.parametrize("outcome", [{"format": 2}, {"format": 1, "measurements": []}])
+@pytest.mark.parametrize("outcome", [{"format": 1}, {"format": FORMAT, "measurements": []}])
 def test_outcome_that_cannot_be_reported_is_refused(tmp_path, outcome):
     with pytest.raises(OutcomeError):
         write_report(outcome, tmp_path)
+
+
+def test_captions_say_that_intervals_of_few_patients_are_narrow(tmp_path):
+    report = write_report(fake_outcome(patients=6, studies=("corruption_bias",)), tmp_path)[-2].read_text()
+    captions = [line for line in report.splitlines() if line.startswith("*") and "95 %" in line]
+    assert len(captions) == 1 and "With 6 patients such intervals are narrow" in captions[0]
+
+
+@pytest.mark.parametrize(("patients", "told"), [(6, True), (20, True), (21, False)])
+def test_tables_say_that_intervals_of_few_patients_are_narrow(patients, told):
+    """One patient has no canal on T1: a table of it has an n that is less by one."""
+    text = markdown(fake_outcome(patients=patients, studies=("contrast",)))
+    notes = [line for line in text.splitlines() if "95 % bootstrap interval" in line]
+    assert len(notes) >= 7
+    assert any("With 19 patients such intervals are narrow" in note for note in notes) is (patients == 20)
+    assert all("such intervals are narrow" in note for note in notes) is (patients == 6)
+    assert any("such intervals are narrow" in note for note in notes) is told
+
+
+def test_report_says_which_part_of_the_split_was_measured():
+    texts = {part: markdown(fake_outcome(patients=6, part=part)) for part in ("validation", "test")}
+    for part, text in texts.items():
+        assert f"on the {part} patients in" in text and f"Measured on the {part} patients" in text
+    assert "not a blind test" not in texts["test"]
+
+
+def test_flagged_scans_and_the_correlation_of_what_flags_them_are_told():
+    outcome = fake_outcome(patients=6, studies=("contrast",))
+    for measurement in outcome["measurements"]:
+        for number, facts in enumerate(measurement["patients"].values()):
+            facts["scan_entropies"] = [0.3499, 0.3501] if number == 0 else [0.2]
+    section = markdown(outcome).split("### Calibration")[1]
+    rows = [line.split("|") for line in section.splitlines() if line.startswith("| T2 | A |")]
+    assert rows[0][11].strip() == "14% (1/7)"
+    assert rows[0][10].strip().startswith("−")
 
 
 def test_undefined_numbers_are_no_nan(tmp_path):
@@ -257,6 +292,7 @@ def test_undefined_numbers_are_no_nan(tmp_path):
             facts["structures"]["disc"].update(
                 dict.fromkeys(("dice", "hd95_mm", "assd_mm", "nsd_1mm", "nsd_2mm"))
             )
-            facts["entropy"] = facts["ece"] = None
+            facts["entropy"] = facts["ece"] = facts["structure_entropy"] = None
+            facts["scan_entropies"] = [None]
     for path in write_report(outcome, tmp_path)[-3:]:
         assert not re.search(r"\bnan\b", re.sub(r"base64,[^\"]*", "", path.read_text()))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from eval.batches import SliceBatches
-from eval.continuum import ValidationMaps
+from eval.continuum import MapsToRender
 from eval.options import EvaluationOptions, Levels
 from eval.study import conditions
 from gen.anatomy import IGNORE
@@ -28,7 +28,7 @@ def sets(tmp_path, spider_folder):
     names = {place: VALIDATION_IMAGES[place] for place in ("t1", "t2")}
     folders = ensure_sets([*names.values(), LABELS_VAL], shards)
     loaded = {place: SliceBatches(folders[name], 4) for place, name in names.items()}
-    return loaded, ValidationMaps(folders[LABELS_VAL], shards.generator(), torch.device("cpu"))
+    return loaded, MapsToRender(folders[LABELS_VAL], shards.generator(), torch.device("cpu"))
 
 
 def chosen(sets, **options):

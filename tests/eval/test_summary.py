@@ -3,32 +3,37 @@ import json
 import pytest
 
 from eval.intervals import bootstrap_mean
-from eval.summary import METRICS, compare, patient_values, summarise
+from eval.summary import METRICS, patient_values, summarise
 from gen.anatomy import STRUCTURES
 
 BINS = 15
 
 
-def record(dices, *, truth=(True, True, True), prediction=(True, True, True), found=5, slices=2):
-    """A patient with these Dice (None where not defined)."""
-    bins = [[0, 0.0, 0]] * (BINS - 1) + [[100, 90.0, 80]]
+def scored(dice, *, there=2, missed=0, invented=0, slices=2):
+    """A structure or class of a patient; ``there``: slices that have it."""
     return {
-        "structures": {
-            name: {
-                **dict.fromkeys(METRICS, None if dice is None else 10 * dice),
-                "dice": dice,
-                "in_truth": there,
-                "in_prediction": seen,
-                "one_sided_slices": int(there != seen),
-            }
-            for name, dice, there, seen in zip(STRUCTURES, dices, truth, prediction, strict=True)
-        },
-        "classes": {"L5": dices[0], "T12": None},
-        "instances": {"truth": 6, "found": found, "extra": 1, "dice": 0.7, "rank_right": 4},
+        **dict.fromkeys(METRICS, None if dice is None else 10 * dice),
+        "dice": dice,
+        "slices_with": there,
+        "slices_without": slices - there,
+        "missed_slices": missed,
+        "invented_slices": invented,
+    }
+
+
+def record(vertebra, disc, canal, *, found=5):
+    """A patient with these structures, each a Dice (None where not defined) or an entry."""
+    entries = [each if isinstance(each, dict) else scored(each) for each in (vertebra, disc, canal)]
+    bins = [[0, 0.0, 0]] * (BINS - 1) + [[100, 90.0, 80]]
+    distances = {"hd95_mm": 4.0 if found else None, "assd_mm": 1.0 if found else None}
+    return {
+        "structures": dict(zip(STRUCTURES, entries, strict=True)),
+        "classes": {"L5": entries[0], "T12": scored(None, there=0)},
+        "instances": {"truth": 6, "found": found, "extra": 1, "dice": 0.7, "rank_right": 4, **distances},
         "ece": 0.1,
         "ece_bins": bins,
         "entropy": 0.2,
-        "slices": slices,
+        "slices": 2,
     }
 
 
@@ -39,9 +44,9 @@ def measurement(**patients):
 @pytest.fixture
 def measured():
     return measurement(
-        a=record((0.9, 0.8, 0.7)),
-        b=record((0.7, 0.0, None), truth=(True, True, False), prediction=(True, False, False), found=3),
-        c=record((0.5, 0.6, 0.0), truth=(True, True, False)),
+        a=record(0.9, 0.8, 0.7),
+        b=record(0.7, scored(0.0, missed=2), scored(None, there=0), found=3),
+        c=record(0.5, scored(0.6, there=1), scored(0.0, there=0, invented=1)),
     )
 
 
@@ -61,24 +66,25 @@ def test_overall_is_over_the_structures_that_are_defined(measured):
 
 
 def test_a_patient_without_any_structure_is_in_no_mean():
-    empty = measurement(a=record((None,) * 3, truth=(False,) * 3, prediction=(False,) * 3))
+    empty = measurement(a=record(*[scored(None, there=0)] * 3))
     assert patient_values(empty) == {"a": None}
     assert summarise(empty)["overall"]["dice"] == {"mean": None, "low": None, "high": None, "n": 0}
 
 
-def test_rates_are_of_those_who_can_have_them(measured):
+def test_rates_are_of_the_slices_that_can_have_them(measured):
     structures = summarise(measured)["structures"]
-    assert structures["disc"]["miss_rate"] == {"rate": pytest.approx(1 / 3), "count": 1, "n": 3}
-    assert structures["disc"]["false_positive_rate"] == {"rate": None, "count": 0, "n": 0}
-    assert structures["canal"]["miss_rate"] == {"rate": 0.0, "count": 0, "n": 1}
-    assert structures["canal"]["false_positive_rate"] == {"rate": 0.5, "count": 1, "n": 2}
-    assert structures["disc"]["one_sided_slices"] == 1
+    assert structures["disc"]["missed"] == {"rate": pytest.approx(2 / 5), "count": 2, "n": 5}
+    assert structures["disc"]["invented"] == {"rate": 0.0, "count": 0, "n": 1}
+    assert structures["canal"]["missed"] == {"rate": 0.0, "count": 0, "n": 2}
+    assert structures["canal"]["invented"] == {"rate": 0.25, "count": 1, "n": 4}
+    assert structures["vertebra"]["invented"] == {"rate": None, "count": 0, "n": 0}
 
 
 def test_classes_and_instances(measured):
     summary = summarise(measured)
-    assert summary["classes"]["L5"]["n"] == 3
-    assert summary["classes"]["T12"] == {"mean": None, "low": None, "high": None, "n": 0}
+    assert summary["classes"]["L5"] == summary["structures"]["vertebra"]
+    assert summary["classes"]["T12"]["dice"] == {"mean": None, "low": None, "high": None, "n": 0}
+    assert summary["classes"]["T12"]["missed"] == {"rate": None, "count": 0, "n": 0}
     instances = summary["instances"]
     assert (instances["truth"], instances["found"], instances["extra"], instances["rank_right"]) == (
         18,
@@ -87,6 +93,7 @@ def test_classes_and_instances(measured):
         12,
     )
     assert (instances["found_share"], instances["rank_right_share"]) == (13 / 18, 12 / 18)
+    assert (instances["hd95_mm"]["mean"], instances["assd_mm"]["n"]) == (4.0, 3)
 
 
 def test_calibration_of_patients_and_of_all_pixels(measured):
@@ -105,14 +112,6 @@ def test_no_patients_summarise_to_nothing():
     summary = summarise(measurement())
     assert (summary["n_patients"], summary["ece_pooled"], summary["classes"]) == (0, None, {})
     assert summary["instances"]["found_share"] is None
-
-
-def test_comparison_is_on_the_same_patients(measured):
-    other = measurement(a=record((0.8, 0.8, 0.8)), b=record((0.6, 0.6, 0.6)), z=record((0.1, 0.1, 0.1)))
-    result = compare(measured, other, "dice", "vertebra")
-    assert result.difference.n == 2
-    assert result.difference.mean == pytest.approx(0.1)
-    assert compare(measured, other, "dice", "canal").difference.n == 1
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,15 @@ from train.unet import STRIDE, UNet
 class Bright(nn.Module):
     """Two classes: the second where the image is brighter than one half."""
 
-    def __init__(self):
+    def __init__(self, stride=STRIDE):
         super().__init__()
         self.shapes = []
+        self.stride = stride
 
     def forward(self, image):
         self.shapes.append(tuple(image.shape))
-        assert image.shape[-1] % STRIDE == 0
-        assert image.shape[-2] % STRIDE == 0
+        assert image.shape[-1] % self.stride == 0
+        assert image.shape[-2] % self.stride == 0
         difference = 20 * (image[:, 0] - 0.5)
         return torch.stack((-difference, difference), dim=1)
 
@@ -28,10 +29,11 @@ def square(shape=(1, 75, 61), rows=slice(20, 40), columns=slice(12, 36)):
     return image
 
 
+@pytest.mark.parametrize("stride", [8, STRIDE, 2 * STRIDE])
 @pytest.mark.parametrize("view", TTA_VIEWS)
-def test_every_view_is_brought_back(view):
+def test_every_view_is_brought_back(view, stride):
     image = square()
-    got = class_probabilities(Bright(), image, (view,))
+    got = class_probabilities(Bright(stride), image, (view,))
     assert got.shape == (1, 2, 75, 61)
     np.testing.assert_allclose(got.sum(axis=1), 1.0, atol=1e-5)
     inside = got[0, 1] > 0.5
@@ -41,7 +43,7 @@ def test_every_view_is_brought_back(view):
     assert np.count_nonzero(inside != (image[0] > 0.5)) <= 4
 
 
-@pytest.mark.parametrize("view", [View(magnification=1.2), View(shift=8)])
+@pytest.mark.parametrize("view", [View(magnification=1.2), View(shift=0.5)])
 def test_the_network_sees_another_picture(view):
     class Keep(Bright):
         def forward(self, image):
@@ -55,6 +57,24 @@ def test_the_network_sees_another_picture(view):
     assert plain.seen.shape != other.seen.shape or not torch.equal(plain.seen, other.seen)
 
 
+@pytest.mark.parametrize("size", [9, 48, 61, 64])
+@pytest.mark.parametrize("stride", [8, 16, 32])
+def test_the_moved_view_lies_half_a_stride_off_the_networks_raster(stride, size):
+    class Corner(Bright):
+        def forward(self, image):
+            self.corner = tuple(np.argwhere(image[0, 0].numpy() == 1).min(axis=0))
+            return super().forward(image)
+
+    model, image = Corner(stride), np.ones((1, size, size), dtype=np.float32)
+    corners = {}
+    for view in TTA_VIEWS:
+        class_probabilities(model, image, (view,))
+        corners[view] = model.corner
+    plain, moved = corners[View()], corners[View(shift=0.5)]
+    assert np.subtract(moved, plain).tolist() == [stride // 2, stride // 2]
+    assert all(shape[2] <= size + 3 * stride for shape in model.shapes)
+
+
 def test_views_are_averaged():
     class Counting(nn.Module):
         def forward(self, image):
@@ -62,7 +82,7 @@ def test_views_are_averaged():
             first = torch.full_like(image, 0.0 if self.calls == 1 else 2.0)
             return torch.cat((torch.zeros_like(image), first), dim=1)
 
-    got = class_probabilities(Counting(), square(), (View(), View(shift=8)))
+    got = class_probabilities(Counting(), square(), (View(), View(shift=0.5)))
     np.testing.assert_allclose(got[:, 1], (0.5 + 1 / (1 + np.exp(-2))) / 2, rtol=1e-5)
 
 

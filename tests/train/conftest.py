@@ -10,11 +10,15 @@ import numpy as np
 import pytest
 import torch
 
+from gen import label_scheme
 from shards.options import ShardOptions
 from shards.slices import Grid
 from shards.spider import write_mha
 from train.distributed import Ranks
 from train.options import TrainOptions
+from train.plan import Plan
+from train.step import Stepper
+from train.unet import UNet
 
 ROOT = Path(__file__).parents[2]
 SPACING_MM = (4.0, 4.0, 4.0)
@@ -88,6 +92,30 @@ def options(tmp_path: Path, data_dir: Path) -> Callable[..., TrainOptions]:
 def alone() -> Ranks:
     """A run of one process on the CPU."""
     return Ranks(rank=0, world_size=1, device=torch.device("cpu"))
+
+
+@pytest.fixture
+def make_stepper(tmp_path: Path, alone: Ranks) -> Callable[..., Stepper]:
+    """Steppers of a small network for batches of 3, with other choices of the plan on request."""
+    torch.manual_seed(0)
+
+    def make(*, num_classes: int = 4, **changes: object) -> Stepper:
+        fields = {
+            "title": "test",
+            "steps": 10,
+            "steps_per_epoch": 10,
+            "batch_size": 3,
+            "highest_rate": 1e-2,
+            "weight_decay": 0.1,
+            "ema_decay": 0.9,
+            "bf16": False,
+            "decisive": {},
+            "stem": tmp_path / "run",
+        }
+        network = UNet(num_classes=num_classes, base_features=4)
+        return Stepper(network, label_scheme(num_classes), Plan(**(fields | changes)), alone)
+
+    return make
 
 
 @pytest.fixture

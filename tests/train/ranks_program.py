@@ -69,7 +69,7 @@ def train(ranks: Ranks, options: argparse.Namespace) -> Trainer:
         lambda network, step, dice: None,
     )
     try:
-        trainer.run(resume=options.resume, stop=feed.stop)
+        trainer.run(stop=feed.stop)
     except Stopped as stopped:
         print(stopped)
     return trainer
@@ -82,7 +82,6 @@ if __name__ == "__main__":
     parser.add_argument("--accumulate", type=int, default=1)
     parser.add_argument("--stop-after", type=int, default=-1)
     parser.add_argument("--spoilt-step", type=int, default=-1)
-    parser.add_argument("--resume", action="store_true")
     arguments = parser.parse_args()
     with join_ranks("cpu") as here:
         trained = train(here, arguments)

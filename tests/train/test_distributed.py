@@ -86,7 +86,7 @@ def test_a_run_goes_on_with_another_number_of_ranks(trained, python, tmp_path, b
     told = run(python(PROGRAM, tmp_path, 7, "--stop-after", 4, ranks=before))
     assert "stopped after step 4 of 7" in told
     assert all(results(tmp_path, rank)["step"] == 4 for rank in range(before or 1))
-    run(python(PROGRAM, tmp_path, 7, "--resume", ranks=after))
+    run(python(PROGRAM, tmp_path, 7, ranks=after))
     reference = results(trained / ("two" if before == after else "one"), 0)
     resumed = results(tmp_path, 0)
     assert resumed["step"] == 7

@@ -4,6 +4,8 @@ import torch
 from train.ema import WeightAverage, decay_of
 from train.unet import UNet
 
+GOOD, BAD = torch.tensor(True), torch.tensor(False)
+
 
 @pytest.fixture
 def network():
@@ -20,7 +22,7 @@ def move(network, value):
 def test_the_first_average_is_the_first_weights_whatever_was_there_before(network):
     average = WeightAverage(network, 0.999)
     move(network, 3.0)
-    average.update(0)
+    average.update(0, GOOD)
     assert all((parameter == 3).all() for parameter in average.network.parameters())
 
 
@@ -29,7 +31,7 @@ def test_the_average_is_that_of_the_formula(network):
     wanted = 0.0
     for step, value in enumerate([1.0, -2.0, 4.0, 0.5, 3.0]):
         move(network, value)
-        average.update(step)
+        average.update(step, GOOD)
         decay = min(0.8, step / (step + 20))
         wanted = decay * wanted + (1 - decay) * value
     torch.testing.assert_close(average.network.head.bias, torch.full((2,), wanted))
@@ -55,14 +57,24 @@ def test_without_decay_the_average_is_the_weights(network):
     average = WeightAverage(network, 0.0)
     for step in range(3):
         move(network, float(step))
-        average.update(step)
+        average.update(step, GOOD)
     assert torch.equal(average.network.head.bias, network.head.bias)
+
+
+def test_a_step_that_changed_no_weights_leaves_the_average_as_it_is(network):
+    average = WeightAverage(network, 0.9)
+    move(network, 0.1)
+    average.update(7, GOOD)
+    before = average.network.head.bias.clone()
+    assert not torch.equal(before, network.head.bias)
+    average.update(8, BAD)
+    assert torch.equal(average.network.head.bias, before)
 
 
 def test_the_average_neither_learns_nor_touches_the_network(network):
     average = WeightAverage(network, 0.9)
     before = network.head.bias.clone()
-    average.update(5)
+    average.update(5, GOOD)
     assert torch.equal(network.head.bias, before)
     assert not any(parameter.requires_grad for parameter in average.network.parameters())
     assert all(parameter.requires_grad for parameter in network.parameters())

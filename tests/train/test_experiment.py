@@ -227,7 +227,9 @@ def test_the_best_weights_are_kept_not_the_last(options, alone, monkeypatch):
 
 def test_a_loss_that_stays_infinite_stops_the_run(options, alone, monkeypatch):
     monkeypatch.setattr(step, "segmentation_loss", lambda logits, *_, **__: logits.sum() * float("nan"))
-    with pytest.raises(TrainingError, match="not finite in 10 steps in a row, up to step 10; lower --lr"):
+    with pytest.raises(
+        TrainingError, match="not finite in 10 steps in a row, up to step 10; try --precision fp32"
+    ):
         train_models(options(model="A", epochs=10), alone)
 
 

@@ -145,6 +145,21 @@ def test_a_signal_ends_a_run_with_status_0_and_it_goes_on(python, flags, tmp_pat
 
 
 @pytest.mark.slow
+def test_sigterm_while_sets_are_made_ends_with_status_0_and_the_training_can_begin(python, flags, tmp_path):
+    running = python("train/main.py", *flags, "--model", "A")
+    place = tmp_path / "shards"
+    while not place.is_dir():
+        assert running.poll() is None, running.communicate()
+        time.sleep(0.001)
+    running.send_signal(signal.SIGTERM)
+    _, errors = finish(running)
+    # Small sets may be done before the signal comes; then it is the training that stops.
+    assert re.search("stopped (before the training began|after step)", errors)
+    assert "Traceback" not in errors
+    finish(python("train/main.py", *flags, "--model", "A", "--resume", "auto"))
+
+
+@pytest.mark.slow
 def test_a_signal_to_one_rank_stops_all_ranks_and_torchrun_ends_with_status_0(python, flags, tmp_path):
     running = python("train/main.py", *flags, *LONG, ranks=2, restarts=2)
     wait_for_snapshot(running, tmp_path)

@@ -16,11 +16,19 @@ from train.options import TrainOptions
         {"accumulate": 5},
         {"ema_decay": 1.0},
         {"snapshot_minutes": 0.0},
+        {"structure_loss": -0.5},
+        {"structure_loss": float("inf")},
     ],
 )
 def test_impossible_choices_are_refused(wrong):
     with pytest.raises(ValueError, match=str(*wrong.values())):
         TrainOptions(**wrong)
+
+
+def test_the_loss_on_structures_is_for_classes_with_ranks():
+    assert TrainOptions(structure_loss=0.5).structure_loss == 0.5
+    with pytest.raises(ValueError, match=r"structure_loss 0.5 is for classes with ranks; with num_classes 4"):
+        TrainOptions(structure_loss=0.5, num_classes=4)
 
 
 def test_the_defaults_are_those_of_the_original_script():
@@ -45,6 +53,8 @@ def test_files_have_the_names_that_evaluation_looks_for():
     [
         ({"lr": 0.1}, True),
         ({"ema_decay": 0.9}, True),
+        ({"structure_loss": 0.5}, True),
+        ({"structure_loss": 0.0}, False),
         ({"precision": "fp32"}, False),
         ({"accumulate": 2}, False),
     ],

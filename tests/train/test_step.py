@@ -3,36 +3,13 @@ from functools import partial
 import pytest
 import torch
 
-from gen import label_scheme
 from train import step
-from train.plan import Plan
 from train.schedule import learning_rate
-from train.step import Stepper
-from train.unet import UNet
 
 
 @pytest.fixture
-def stepper(tmp_path, alone):
-    torch.manual_seed(0)
-
-    def make(**changes):
-        fields = {
-            "title": "test",
-            "steps": 10,
-            "steps_per_epoch": 10,
-            "batch_size": 3,
-            "highest_rate": 1e-2,
-            "weight_decay": 0.1,
-            "ema_decay": 0.9,
-            "bf16": False,
-            "decisive": {},
-            "stem": tmp_path / "run",
-        }
-        return Stepper(
-            UNet(num_classes=4, base_features=4), label_scheme(4), Plan(**(fields | changes)), alone
-        )
-
-    return make
+def stepper(make_stepper):
+    return make_stepper
 
 
 @pytest.fixture
@@ -44,7 +21,8 @@ def batch():
 
 def all_state(stepper):
     moments = [value for entry in stepper.optimizer.state.values() for value in entry.values()]
-    return [tensor.clone() for tensor in (*stepper.network.parameters(), *moments)]
+    averages = stepper.average.network.parameters()
+    return [tensor.clone() for tensor in (*stepper.network.parameters(), *averages, *moments)]
 
 
 def test_a_step_changes_the_weights_and_counts_its_loss(stepper, batch):
@@ -57,21 +35,25 @@ def test_a_step_changes_the_weights_and_counts_its_loss(stepper, batch):
     assert counts.loss > 0
 
 
-def test_a_step_that_is_not_finite_changes_neither_weights_nor_moments(stepper, batch):
-    stepper = stepper()
+@pytest.mark.parametrize(("decay", "done"), [(0.9, 4), (0.9, 0), (0.0, 2)])
+def test_a_step_that_is_not_finite_changes_neither_weights_nor_average_nor_moments(
+    stepper, batch, decay, done
+):
+    stepper = stepper(ema_decay=decay)
     images, codes = batch
-    stepper.take(0, images, codes)
+    for number in range(done):
+        stepper.take(number, images, codes)
     before = all_state(stepper)
     spoilt = images.clone()
     spoilt[1, 0, 3, 3] = float("inf")
-    stepper.take(1, spoilt, codes)
-    after = all_state(stepper)
-    assert len(after) > len(list(stepper.network.parameters()))
+    stepper.take(done, spoilt, codes)
+    # The first step makes the moments, which are zero after a bad one.
+    after = all_state(stepper)[: len(before)]
+    assert len(after) >= 2 * len(list(stepper.network.parameters())) + done
     assert all(torch.equal(first, second) for first, second in zip(before, after, strict=True))
     assert stepper.tally.read().skipped == 1
-    assert all(value.isfinite().all() for value in stepper.average.network.state_dict().values())
-    stepper.take(2, images, codes)
-    assert not torch.equal(all_state(stepper)[0], before[0])
+    stepper.take(done + 1, images, codes)
+    assert not any(torch.equal(*pair) for pair in zip(all_state(stepper)[:2], before[:2], strict=True))
 
 
 def test_a_long_gradient_is_clipped_before_the_update(stepper, batch, monkeypatch):

@@ -1,4 +1,4 @@
-"""The sets of the validation patients that an evaluation needs: real slices by contrast, maps to render."""
+"""The sets of the measured patients: real slices by contrast, maps to render, of one part of the split."""
 
 from collections.abc import Callable
 
@@ -6,24 +6,26 @@ import torch
 
 from eval.batches import SliceBatches
 from eval.candidates import EvaluationError
-from eval.continuum import ValidationMaps
-from eval.findings import CONTINUA, SYNTHETIC, set_name
+from eval.continuum import MapsToRender
+from eval.findings import CONTINUA, SYNTHETIC, TEST, VALIDATION, set_name
 from eval.options import EvaluationOptions
 from shards.folder import has_layout
 from shards.manifest import has_manifest, load_manifest
-from shards.sets import LABELS_VAL, VALIDATION_IMAGES, ensure_sets
+from shards.sets import LABELS_TEST, LABELS_VAL, TEST_IMAGES, VALIDATION_IMAGES, ensure_sets
 
 REQUIRED = ("t1", "t2")
 """Contrasts whose sets are made where they are missing; the others are measured if they can be had."""
 RENDERED = (SYNTHETIC, *CONTINUA)
 """Studies on rendered maps."""
+PARTS = {VALIDATION: (VALIDATION_IMAGES, LABELS_VAL), TEST: (TEST_IMAGES, LABELS_TEST)}
+"""Sets of images by contrast, and set of label maps, by part of the split."""
 
 Sets = dict[str, SliceBatches]
 
 
 def open_sets(
     options: EvaluationOptions, device: torch.device, say: Callable[[str], None]
-) -> tuple[Sets, ValidationMaps | None, dict[str, str]]:
+) -> tuple[Sets, MapsToRender | None, dict[str, str]]:
     """The sets that the chosen studies need; those that are missing are built first.
 
     Returns:
@@ -34,20 +36,21 @@ def open_sets(
         EvaluationError: there is no slice at all, though a study needs some.
         ShardError, SpiderError: the sets cannot be built or read.
     """
+    images, labels = PARTS[options.part]
     rendered = [study in RENDERED for study in options.chosen_studies]
-    wanted = VALIDATION_IMAGES if not all(rendered) else {}
-    wanted = wanted | ({SYNTHETIC: LABELS_VAL} if any(rendered) else {})
+    wanted = images if not all(rendered) else {}
+    wanted = wanted | ({SYNTHETIC: labels} if any(rendered) else {})
     names = {place: name for place, name in wanted.items() if place in REQUIRED or _can_be_had(name, options)}
     folders = ensure_sets(names.values(), options.shards)
     sets: Sets = {}
-    maps: ValidationMaps | None = None
+    maps: MapsToRender | None = None
     left_out: dict[str, str] = {}
     for place, name in wanted.items():
-        opened: SliceBatches | ValidationMaps | None = None
+        opened: SliceBatches | MapsToRender | None = None
         if place not in names:
             left_out[place] = f"{options.shards.place / name} is not there"
         elif place == SYNTHETIC:
-            opened = maps = ValidationMaps(folders[name], options.shards.generator(), device)
+            opened = maps = MapsToRender(folders[name], options.shards.generator(), device)
         else:
             opened = sets[place] = SliceBatches(folders[name], options.batch_size, device)
         if opened is not None and not opened.slices:
@@ -57,7 +60,7 @@ def open_sets(
     sets = {place: loaded for place, loaded in sets.items() if loaded.slices}
     if not sets and not all(rendered):
         raise EvaluationError(
-            f"{options.shards.data_dir}: no image of a validation patient in {options.shards.split_file}"
+            f"{options.shards.data_dir}: no image of a {options.part} patient in {options.shards.split_file}"
         )
     return sets, maps if maps is not None and maps.slices else None, left_out
 
@@ -73,5 +76,5 @@ def _can_be_had(name: str, options: EvaluationOptions) -> bool:
         return True
     if any(path is not None and has_layout(path) for path in sources):
         return True
-    there = [shards.place / VALIDATION_IMAGES[place] for place in REQUIRED]
+    there = [shards.place / PARTS[options.part][0][place] for place in REQUIRED]
     return all(load_manifest(place).phantom for place in there if has_manifest(place))

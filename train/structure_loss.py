@@ -1,0 +1,53 @@
+"""A second term of the loss: the same loss on structures, whatever the rank; off until it is measured.
+
+A network of 14 classes has to tell a vertebra from the vertebra above it before it is rewarded for telling a
+vertebra from fat. This term rewards the second alone: the probability of a structure is the sum of the
+probabilities of its classes, so its logit is the logarithm of the sum of their exponentials.
+"""
+
+import torch
+from torch import Tensor
+
+from gen import LabelScheme
+from gen.anatomy import STRUCTURES
+from train.loss import segmentation_loss
+from train.validation import structure_table
+
+
+def structure_loss(
+    logits: Tensor, target: Tensor, scheme: LabelScheme, *, valid_pixels: Tensor, samples: int
+) -> Tensor:
+    """:func:`train.loss.segmentation_loss` of background, vertebra, disc and canal.
+
+    Args:
+        logits: of the classes of ``scheme``, float, shape ``(B, K, H, W)``.
+        target: classes 0..K-1 or 255 (left out), uint8, shape ``(B, H, W)``.
+        scheme: classes of the network; for one without ranks this is the loss of the logits themselves.
+        valid_pixels: pixels of the global batch whose target is not 255, a number on the logits' device.
+        samples: samples of the global batch.
+
+    Returns:
+        A scalar, float32 (float64 for float64 logits), differentiable; shares of ranks add up.
+    """
+    merged = merge_logits(logits, scheme)
+    merged_target = structure_table(scheme).to(target.device)[target.int()]
+    return segmentation_loss(merged, merged_target, valid_pixels=valid_pixels, samples=samples)
+
+
+def merge_logits(logits: Tensor, scheme: LabelScheme) -> Tensor:
+    """Logits of background and ``STRUCTURES``, in that order, from those of the classes of a scheme.
+
+    Args:
+        logits: float, shape ``(B, K, H, W)``.
+        scheme: its ``K`` classes.
+
+    Returns:
+        float32 (float64 for float64 logits), shape ``(B, 4, H, W)``; its softmax is the sum of that of
+        ``logits`` over the classes of every structure.
+    """
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    groups = [
+        [number for number, found in enumerate(scheme.structures) if found == structure]
+        for structure in (None, *STRUCTURES)
+    ]
+    return torch.stack([torch.logsumexp(logits[:, group], dim=1) for group in groups], dim=1)
