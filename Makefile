@@ -13,6 +13,7 @@ CLASSES ?= $(if $(DATA),,4)
 DEVICE ?= auto
 ANALYSIS ?=
 PART ?=
+RESUME ?= auto
 PYTHON ?= python3
 
 VENV := .venv
@@ -47,7 +48,7 @@ verify: $(READY) ## check every byte and every sample of the sets in SHARDS
 
 train: $(READY) ## train Model A (synthetic only) and Model B (real T1 only)
 	$(BIN)/torchrun --standalone train/main.py $(SETS) --save-dir "$(MODELS)" $(CHOICES) \
-		$(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(LR),--lr $(LR)) --resume auto
+		$(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(LR),--lr $(LR)) --resume $(RESUME)
 
 eval: $(READY) ## measure both models and write RESULTS/report.html
 	$(BIN)/python eval/main.py --model compare $(SETS) --model-dir "$(MODELS)" --output-dir "$(RESULTS)" $(CHOICES) \

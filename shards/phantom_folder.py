@@ -125,8 +125,13 @@ def _run(work: Callable[[Job], int], jobs: list[Job], processes: int) -> Iterato
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
         with _one_thread_each():
             futures = [pool.submit(work, job) for job in jobs]
-        for future in as_completed(futures):
-            yield future.result()
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BaseException:
+            # Otherwise all that waits would be made before an interrupt ends the command.
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
 
 
 @contextmanager
