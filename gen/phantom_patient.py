@@ -27,8 +27,7 @@ _SPINOUS_LENGTH = (19.0, 31.0, 35.0, 34.0, 31.0, 27.0, 26.0, 27.0, 28.0, 28.0)
 _SPINOUS_HALF_HEIGHT = (4.4, 7.2, 7.9, 8.6, 7.2, 6.0, 5.0, 4.6, 4.4, 4.4)
 _SPINOUS_SLOPE = (14.0, 10.0, 8.0, 10.0, 13.0, 20.0, 32.0, 42.0, 48.0, 50.0)
 
-# Middle of the thecal sac, as a share of the bony canal's depth behind the body: the sac lies against bodies
-# and discs, the fat behind it. SPIDER's masks leave 2 to 5 mm in front of it, in the mean of a level.
+# Middle of the thecal sac, share of the bony canal's depth: SPIDER's masks leave 2 to 5 mm in front of it.
 _SAC_PLACE = (0.36, 0.46)
 
 # Sacral segments S1 ... S5: height, depth, half width, turn against the segment above (deg), gap above (mm).

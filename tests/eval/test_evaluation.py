@@ -1,12 +1,8 @@
 import hashlib
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -23,7 +19,6 @@ from shards.sets import ensure_sets
 from shards.slices import Grid
 from train.checkpoint import CheckpointError
 
-ROOT = Path(__file__).parents[2]
 SPACING_MM = 2.0
 TOPS = {"noise": 0.2, "bias": 0.8, "motion": 4.0, "ghosting": 0.2}
 """Greatest level of each corruption by default."""
@@ -335,28 +330,3 @@ def test_minutes_come_from_the_training_log(options, trained, tmp_path):
     (tmp_path / "models" / "model_a_synthetic_log.csv").write_text("step,minutes\n10,1.5\n20,3.25\n")
     evaluate(options(model="A", quick=True), quiet)
     assert outcome_of(tmp_path)["models"]["A"]["minutes"] == 3.25
-
-
-def test_command_evaluates_and_says_what_it_wrote(options, trained, tmp_path, spider_folder):
-    trained("A", "B")
-    arguments = [
-        *("--data-dir", spider_folder, "--shards-dir", tmp_path / "shards", "--device", "cpu"),
-        *("--split", spider_folder / "split.json", "--model-dir", tmp_path / "models"),
-        *("--output-dir", tmp_path / "out", "--resolution-factors", "1.0,2.5", "--model", "compare"),
-        *("--studies", "contrast", "resolution_in_plane", "--quick", "--overlays", 1),
-        *("--spacing-mm", SPACING_MM, "--shape", 112, 96),
-    ]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "eval/main.py", *map(str, arguments)]
-    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-    assert f"wrote {tmp_path / 'out' / 'outcome.json'}" in result.stdout
-    assert f"wrote {tmp_path / 'out' / 'report.md'}" in result.stdout
-    assert "--studies contrast" in outcome_of(tmp_path)["command"]
-
-
-def test_command_says_in_one_line_what_is_wrong(tmp_path):
-    command = [sys.executable, "eval/main.py", "--model-dir", str(tmp_path / "nothing")]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert result.returncode == 1
-    assert result.stderr.splitlines()[-1].startswith("error: no model to evaluate in")
