@@ -167,3 +167,20 @@ def test_several_processes_write_what_one_does(tmp_path):
         for name in ("one", "two")
     )
     assert len(one) == 4 and one == two
+
+
+def test_label_maps_alone_are_masks_of_other_patients_and_what_a_model_learns_from(
+    tmp_path, fake_phantom, options, monkeypatch
+):
+    monkeypatch.setattr(phantom_folder, "phantom_mask", phantom_folder.phantom_series)
+    chosen = options(tmp_path, phantom_labels=5)
+    places = ensure_sets({"labels"}, chosen)
+    folder = tmp_path / phantom_folder.PHANTOM_LABELS_FOLDER
+    series = find_series(folder)
+    assert [s.stem for s in series] == [f"{phantom_folder.FIRST_LABELS_PATIENT + i}_t1" for i in range(5)]
+    assert not (folder / "images").exists() and not (tmp_path / phantom_folder.PHANTOM_FOLDER).exists()
+    manifest = load_manifest(places["labels"])
+    learned = {entry["source"].partition("_")[0] for entry in manifest.identity["sources"]}
+    assert manifest.phantom and learned <= {s.patient for s in series} and len(learned) >= 3
+    with pytest.raises(ValueError, match="phantom_labels and labels_dir"):
+        replace(chosen, labels_dir=tmp_path)
