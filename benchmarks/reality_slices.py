@@ -12,7 +12,7 @@ from benchmarks.reality_patients import own_masks
 from shards.atomic import write_text
 from shards.folder import patient_key
 from shards.options import ShardOptions
-from shards.phantom_folder import FIRST_PATIENT, write_phantom
+from shards.phantom_folder import FIRST_LABELS_PATIENT, write_phantom
 from shards.read import SampleArrays, open_set
 from shards.sample import to_json
 from shards.sets import LABELS_VAL, VALIDATION_IMAGES, ensure_sets
@@ -36,9 +36,9 @@ class Places:
     """JSON file with the patients of train, validation and test."""
     work_dir: Path = Path("scratch/reality_gap")
     """Folder for slices and checkpoints; git does not see it."""
-    phantom_dir: Path = Path("scratch/phantom")
-    """Folder of the phantom that A0 learns from; written where it is missing."""
-    phantom_patients: int = 64
+    phantom_dir: Path = Path("scratch/phantom_labels")
+    """Folder of the phantom's label maps that A0 learns from; written where they are missing."""
+    phantom_patients: int = 168
     """Patients of that phantom."""
     grid: Grid = field(default_factory=Grid)
 
@@ -122,10 +122,10 @@ class Slices:
 
     @cached_property
     def phantom(self) -> SampleArrays:
-        """Label maps of the phantom; it is written where it is missing."""
+        """Label maps of the phantom; they are written where they are missing."""
         places = self._places
-        write_phantom(places.phantom_dir, places.phantom_patients)
-        patients = [str(FIRST_PATIENT + index) for index in range(places.phantom_patients)]
+        write_phantom(places.phantom_dir, places.phantom_patients, images=False)
+        patients = [str(FIRST_LABELS_PATIENT + index) for index in range(places.phantom_patients)]
         sets = self._read(
             places.phantom_dir, None, "phantom", frozenset(patients), frozenset(), (LABELS_VAL,)
         )
