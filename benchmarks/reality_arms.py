@@ -31,6 +31,7 @@ class Training:
         num_classes: 4, or 14, which are merged to 4 when they are scored.
         base_features: channels of the finest level.
         levels: levels of the U-Net.
+        structure_loss: weight of the second loss that tells structures apart whatever their rank.
         lr: highest learning rate.
         ema_decay: largest decay of the average of the weights; 0 for none.
         steps_factor: steps as a multiple of the study's.
@@ -45,6 +46,7 @@ class Training:
     num_classes: int = 4
     base_features: int = 8
     levels: int = 5
+    structure_loss: float = 0.0
     lr: float = 0.003
     ema_decay: float = 0.999
     steps_factor: float = 1.0
@@ -103,7 +105,11 @@ class Arm:
 
     def settings(self, spacing_mm: float = 1.0) -> dict[str, Any]:
         """Everything that the arm is made of, JSON-ready; arms with equal settings train the same network."""
-        return {"generator": self.generator_hash(spacing_mm), **dataclasses.asdict(self.training)}
+        training = dataclasses.asdict(self.training)
+        # It came later than runs that are kept; without it they are what they were.
+        if not self.training.structure_loss:
+            del training["structure_loss"]
+        return {"generator": self.generator_hash(spacing_mm), **training}
 
     def settings_hash(self, spacing_mm: float = 1.0) -> str:
         """Short hash of :meth:`settings`."""

@@ -200,7 +200,7 @@ def _explained(arm: Arm) -> str:
     changes += [
         f"{name}: {value}"
         for name, value in arm.settings().items()
-        if name != "generator" and value != all_arms()[REFERENCE].settings()[name]
+        if name != "generator" and value != all_arms()[REFERENCE].settings().get(name)
     ]
     return f"| `{arm.name}` | {arm.question} | {'; '.join(changes) or NOTHING} |"
 

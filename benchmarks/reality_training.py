@@ -192,6 +192,7 @@ def _plan(task: Task, ranks: Ranks) -> Plan:
         highest_rate=training.lr,
         weight_decay=WEIGHT_DECAY,
         ema_decay=training.ema_decay,
+        structure_loss=training.structure_loss,
         bf16=use_bf16("auto", ranks.device),
         decisive={},
         stem=Path(task.arm.name),

@@ -1,7 +1,11 @@
-"""Sacrum: unlabelled repeats of the lowest vertebra and its disc below it, each turned further backwards.
+"""Sacrum: unlabelled, tapering repeats of the lowest vertebra below it, each turned further backwards.
 
-It is what a network takes most easily for a vertebra, and what tells the lowest vertebra from the next.
-Above the uppermost vertebra nothing of the kind is painted: in 38 of 38 real slices of SPIDER (2024) the
+It is what a network takes most easily for a vertebra, and what tells the lowest vertebra from the next. Its
+bones are fused: they meet at rests of discs, which are lenses that seldom reach from front to back. Behind
+them the canal of the lowest vertebra goes on as the sacral canal, unlabelled and full of fat: in the masks of
+SPIDER (2024) the canal ends with the sac, near the first of these rests.
+
+Above the uppermost vertebra nothing of the kind is painted: in 38 of 38 real slices of SPIDER the
 uppermost labelled vertebra is cut by the border of the picture, so all vertebrae in view are labelled.
 """
 
@@ -12,24 +16,29 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gen.anatomy import disc_code, vertebra_code
-from gen.brush import has_code, overpaint
+from gen.anatomy import CANAL, vertebra_code
+from gen.brush import has_code, overpaint, per_sample
 from gen.counter_rng import SampleRandom
-from gen.palette import SACRAL_DISC, SACRUM
+from gen.palette import EPIDURAL_FAT, SACRAL_DISC, SACRUM
 from gen.record import Batch
 from gen.settings import Range, check, check_within
 from gen.spine_frame import SpineFrame
 
 SEGMENTS = 3
 """Most segments: those of the sacrum below are too small to be taken for a vertebra."""
+END_PLATE = 0.72
+"""Where a vertebral body ends, as a share of the way from its middle to that of the disc: it is stretched
+until the bones meet."""
+DISC_HALF = 0.28
+"""Half the thickness of a disc, as a share of that way."""
 _LEAST_SCALE = 0.1
-_DISC_STARTS = 0.7
-"""Where the disc begins, as a share of the way from the middle of a vertebral body to that of the disc."""
+_LEAST_LENS = 0.02
+"""A lens is no thinner and no narrower than this share of the way, so that nothing is divided by 0."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SacrumConfig:
-    """Unlabelled repeats of the lowest vertebra and disc below it, 1 to 3 of them."""
+    """Unlabelled repeats of the lowest vertebra, 1 to 3 of them, fused at rests of discs."""
 
     probability: float = 0.85
     """Probability of a sacrum."""
@@ -37,12 +46,25 @@ class SacrumConfig:
     """Turn of every segment against the one above, backwards, degrees."""
     shrink: Range = (0.70, 0.95)
     """Size of every segment against the one above."""
-    disc_thickness: Range = (0.15, 0.6)
-    """Thickness of sacral discs, against a disc that shrinks as the bone does."""
+    taper: Range = (0.0, 0.18)
+    """What a segment is wider at its upper end, and narrower at its lower, than in its middle, as a share."""
+    disc_thickness: Range = (0.1, 0.6)
+    """Thickness of the rest of a disc, against a lumbar disc that shrinks as the bone does."""
+    disc_width: Range = (0.25, 1.1)
+    """Width of the rest of a disc, against the bone there."""
+    canal_probability: float = 0.7
+    """Probability that a sacrum has a sacral canal with fat in it."""
 
     def __post_init__(self) -> None:
         check(self)
-        check_within(self, turn_deg=(-60.0, 60.0), shrink=(0.5, 1.5), disc_thickness=(0.1, 1.0))
+        check_within(
+            self,
+            turn_deg=(-60.0, 60.0),
+            shrink=(0.5, 1.5),
+            taper=(-0.4, 0.4),
+            disc_thickness=(0.0, 1.0),
+            disc_width=(0.0, 2.0),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,26 +74,39 @@ class SacrumParams(Batch):
     Attributes:
         turn_deg: turn from one segment to the next, backwards, degrees, ``(B, 3)``.
         scale: size of the segments against the lowest vertebra, ``(B, 3)``, 0 for none.
-        disc_thickness: thickness of their discs, against discs of that size, ``(B,)``.
+        taper: how much wider a segment begins, and narrower it ends, ``(B,)``.
+        disc_thickness: thickness of the rests of discs, against discs of that size, ``(B, 3)``.
+        disc_width: their width, against the bone there, ``(B, 3)``.
+        disc_place: their middle, from -1 (in front) to 1 (at the back) of the room left, ``(B, 3)``.
+        canal: 1 with a sacral canal, 0 without, ``(B,)``.
     """
 
     turn_deg: Tensor
     scale: Tensor
+    taper: Tensor
     disc_thickness: Tensor
+    disc_width: Tensor
+    disc_place: Tensor
+    canal: Tensor
 
 
 def draw_sacrum(config: SacrumConfig, random: SampleRandom) -> SacrumParams | None:
     """Draw the sacrum of every sample; None if the configuration never has one."""
     if config.probability == 0:
         return None
+    each = (SEGMENTS,)
     on = random.chance("sacrum", config.probability).unsqueeze(1)
     last = random.integer("sacrum_segments", SEGMENTS).unsqueeze(1)
     segments = torch.arange(SEGMENTS, device=last.device) <= last
-    scale = random.uniform("sacrum_shrink", *config.shrink, shape=(SEGMENTS,)).cumprod(1)
+    scale = random.uniform("sacrum_shrink", *config.shrink, shape=each).cumprod(1)
     return SacrumParams(
-        turn_deg=random.uniform("sacrum_turn", *config.turn_deg, shape=(SEGMENTS,)),
+        turn_deg=random.uniform("sacrum_turn", *config.turn_deg, shape=each),
         scale=scale * (on & segments),
-        disc_thickness=random.uniform("sacrum_disc", *config.disc_thickness),
+        taper=random.uniform("sacrum_taper", *config.taper),
+        disc_thickness=random.uniform("sacrum_disc", *config.disc_thickness, shape=each),
+        disc_width=random.uniform("sacrum_disc_width", *config.disc_width, shape=each),
+        disc_place=random.uniform("sacrum_disc_place", -1.0, 1.0, shape=each),
+        canal=random.chance("sacrum_canal", config.canal_probability).float(),
     )
 
 
@@ -84,7 +119,8 @@ def paint_sacrum(
 ) -> Tensor:
     """Paint the sacrum over background, layers and bowel.
 
-    A segment is one look-up of the lowest vertebra and its disc, moved together.
+    A segment is one look-up of the lowest vertebra and its canal, stretched until it meets the next; the rest
+    of the disc is an ellipse at its lower end.
 
     Args:
         painted: painted codes, uint8 ``(B, *grid)``.
@@ -98,21 +134,27 @@ def paint_sacrum(
     """
     if params is None:
         return painted
-    bone = has_code(codes, vertebra_code(1)) * SACRUM + has_code(codes, disc_code(1)) * SACRAL_DISC
+    fat = per_sample((params.canal * EPIDURAL_FAT).to(torch.uint8), codes)
+    parts = has_code(codes, vertebra_code(1)) * SACRUM + has_code(codes, CANAL) * fat
     # Whatever lies outside the grid is looked up in a margin of nothing.
-    source = functional.pad(bone.reshape(len(codes), -1, *codes.shape[-2:]), (1, 1, 1, 1)).flatten(2)
-    angle = torch.zeros_like(params.disc_thickness)
+    source = functional.pad(parts.reshape(len(codes), -1, *codes.shape[-2:]), (1, 1, 1, 1)).flatten(2)
+    angle = torch.zeros_like(params.taper)
     middle = frame.body_mm + frame.step_mm
-    found = torch.zeros_like(bone)
-    for turn_deg, scale in zip(params.turn_deg.unbind(1), params.scale.unbind(1), strict=True):
-        angle = angle + torch.deg2rad(turn_deg)
-        scale = scale * frame.has_lowest
+    for segment in range(SEGMENTS):
+        angle = angle + torch.deg2rad(params.turn_deg[:, segment])
+        scale = params.scale[:, segment] * frame.has_lowest
         step = turn(frame.step_mm, angle) * scale.clamp(min=_LEAST_SCALE).unsqueeze(1)
-        index = _look_from(frame, params, middle + step, angle, scale, spacing_mm)
-        part = source.gather(2, index.flatten(1).unsqueeze(1).expand(-1, source.shape[1], -1))
-        found = torch.maximum(found, part.reshape(codes.shape))
+        place = _Segment(frame, middle + step, angle, scale)
+        index = place.look_from(params.taper, spacing_mm)
+        found = source.gather(2, index.flatten(1).unsqueeze(1).expand(-1, source.shape[1], -1))
+        found = found.reshape(codes.shape)
+        painted = overpaint(painted, found, found.clamp(max=1))
+        lens = place.lens(params, segment).to(torch.uint8)
+        if codes.dim() > lens.dim():
+            lens = lens.unsqueeze(1)
+        painted = overpaint(painted, SACRAL_DISC, lens * has_code(painted, SACRUM))
         middle = middle + 2 * step
-    return overpaint(painted, found, found.clamp(max=1))
+    return painted
 
 
 def turn(vector: Tensor, angle: Tensor) -> Tensor:
@@ -122,46 +164,76 @@ def turn(vector: Tensor, angle: Tensor) -> Tensor:
     return torch.stack((row * cosine - column * sine, row * sine + column * cosine), dim=1)
 
 
-def _look_from(
-    frame: SpineFrame, params: SacrumParams, middle_mm: Tensor, angle: Tensor, scale: Tensor,
-    spacing_mm: Sequence[float],
-) -> Tensor:  # fmt: skip
-    """Index of every pixel's source in the padded plane, int64 ``(B, H, W)``.
+class _Segment:
+    """Coordinates of a segment: along its axis and across, in ways from a body's middle to a disc's.
 
     Args:
         frame: where the lowest vertebra lies.
-        params: what was drawn.
         middle_mm: where the middle of its body goes, ``(B, 2)``.
         angle: its turn, radians, ``(B,)``.
-        scale: its size, ``(B,)``, 0 to look nowhere.
-        spacing_mm: grid spacing per axis, mm.
+        scale: its size, ``(B,)``, 0 for a segment that is not there.
     """
-    rows, columns = len(frame.rows_mm), len(frame.columns_mm)
-    shown = (scale > 0).unsqueeze(1)
-    size = scale.clamp(min=_LEAST_SCALE).unsqueeze(1)
-    cosine, sine = (torch.cos(angle).unsqueeze(1) / size, torch.sin(angle).unsqueeze(1) / size)
-    down = frame.rows_mm - middle_mm[:, :1]
-    back = frame.columns_mm - middle_mm[:, 1:]
-    # From the middle of the body, mm: one part for the rows, one for the columns.
-    row = (down * cosine, back * sine)
-    column = (-down * sine, back * cosine)
-    along, aside = frame.step_mm.unsqueeze(2).unbind(1)
-    length = (along.square() + aside.square()).clamp(min=1e-6)
-    thinner = torch.where(shown, (1 / params.disc_thickness - 1).unsqueeze(1), 0.0)
-    # Beyond the end plate the source runs faster along the axis: the disc gets thinner.
-    way = [((r * along + c * aside) / length) * thinner for r, c in zip(row, column, strict=True)]
-    beyond = ((way[0] - _DISC_STARTS * thinner).unsqueeze(2) + way[1].unsqueeze(1)).clamp_(min=0)
 
-    def index(
-        parts: tuple[Tensor, Tensor], step: Tensor, middle: Tensor, spacing: float, count: int
-    ) -> Tensor:
-        # 1.5: the margin, and half a pixel so that cutting off decimals rounds.
-        first = (parts[0] + middle) / spacing + ((count - 1) / 2 + 1.5)
-        first = torch.where(shown, first, 0.0)
-        second = torch.where(shown, parts[1] / spacing, 0.0)
-        place = torch.addcmul(first.unsqueeze(2) + second.unsqueeze(1), beyond, (step / spacing).unsqueeze(2))
-        return place.clamp_(0, count + 1).int()
+    def __init__(self, frame: SpineFrame, middle_mm: Tensor, angle: Tensor, scale: Tensor) -> None:
+        self._frame = frame
+        self._shown = (scale > 0).unsqueeze(1)
+        size = scale.clamp(min=_LEAST_SCALE).unsqueeze(1)
+        # Of what is not there all coordinates are 0, so that no number is too large.
+        cosine, sine = (
+            torch.where(self._shown, part(angle).unsqueeze(1) / size, 0.0) for part in (torch.cos, torch.sin)
+        )
+        down = frame.rows_mm - middle_mm[:, :1]
+        back = frame.columns_mm - middle_mm[:, 1:]
+        step_row, step_column = frame.step_mm.unsqueeze(2).unbind(1)
+        squared = (step_row.square() + step_column.square()).clamp(min=1e-6)
+        # From the middle of the body, mm of the source: one part for the rows, one for the columns.
+        row = (down * cosine, back * sine)
+        column = (-down * sine, back * cosine)
+        self._along = [(r * step_row + c * step_column) / squared for r, c in zip(row, column, strict=True)]
+        self._across = [(c * step_row - r * step_column) / squared for r, c in zip(row, column, strict=True)]
+        self.along = self._along[0].unsqueeze(2) + self._along[1].unsqueeze(1)
+        self.across = self._across[0].unsqueeze(2) + self._across[1].unsqueeze(1)
 
-    row_index = index(row, along, frame.body_mm[:, :1], spacing_mm[-2], rows)
-    column_index = index(column, aside, frame.body_mm[:, 1:], spacing_mm[-1], columns)
-    return torch.add(column_index, row_index, alpha=columns + 2).long()
+    def look_from(self, taper: Tensor, spacing_mm: Sequence[float]) -> Tensor:
+        """Index of every pixel's source in the padded plane, int64 ``(B, H, W)``; 0, the margin, for none.
+
+        Args:
+            taper: how much wider the segment begins than its middle, ``(B,)``.
+            spacing_mm: grid spacing per axis, mm.
+        """
+        frame = self._frame
+        rows, columns = len(frame.rows_mm), len(frame.columns_mm)
+        step_row, step_column = frame.step_mm.unsqueeze(2).unbind(1)
+        aside = (self.along * self.across).mul_(taper.view(-1, 1, 1))
+
+        def index(middle: Tensor, along: Tensor, across: Tensor, spacing: float, count: int) -> Tensor:
+            # 1.5: the margin, and half a pixel so that cutting off decimals rounds.
+            first, second = (
+                (END_PLATE * way * along + side * across) / spacing
+                for way, side in zip(self._along, self._across, strict=True)
+            )
+            first = first + (middle / spacing + ((count - 1) / 2 + 1.5))
+            place = torch.addcmul(
+                first.unsqueeze(2) + second.unsqueeze(1), aside, (across / spacing).unsqueeze(2)
+            )
+            return place.clamp_(0, count + 1).int()
+
+        row = index(frame.body_mm[:, :1], step_row, -step_column, spacing_mm[-2], rows)
+        column = index(frame.body_mm[:, 1:], step_column, step_row, spacing_mm[-1], columns)
+        inside = (self.along.abs() <= 1) & self._shown.unsqueeze(2)
+        return (torch.add(column, row, alpha=columns + 2) * inside).long()
+
+    def lens(self, params: SacrumParams, segment: int) -> Tensor:
+        """Where the rest of the disc at the lower end lies, bool ``(B, H, W)``."""
+        bone = 1 / (1 + params.taper)
+        wide = (params.disc_width[:, segment] * bone).clamp(min=_LEAST_LENS)
+        thick = (params.disc_thickness[:, segment] * DISC_HALF).clamp(min=_LEAST_LENS)
+        offset = params.disc_place[:, segment] * (bone - wide).clamp(min=0)
+        parts = []
+        for (first, second), middle, reach in (
+            (self._along, torch.ones_like(thick), thick),
+            (self._across, offset, wide),
+        ):
+            reach, middle = reach.unsqueeze(1), middle.unsqueeze(1)
+            parts.append((((first - middle) / reach).unsqueeze(2) + (second / reach).unsqueeze(1)).square_())
+        return (parts[0].add_(parts[1]) < 1) & self._shown.unsqueeze(2)

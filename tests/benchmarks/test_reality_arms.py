@@ -54,7 +54,7 @@ def test_leaving_one_feature_out_changes_no_other():
     plain, changed = preset("spine"), ARMS["no-sacrum"].generator()
     others = {entry.name for entry in dataclasses.fields(plain)} - {"sacrum"}
     assert all(getattr(plain, name) == getattr(changed, name) for name in others)
-    assert off("sacrum") == {"sacrum": {"probability": 0.0}}
+    assert off("sacrum") == {"sacrum": {"probability": 0.0, "canal_probability": 0.0}}
 
 
 @pytest.mark.parametrize(

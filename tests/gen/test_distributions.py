@@ -48,6 +48,7 @@ CHANCE = {
     "bowel.probability": lambda p: p.bowel.middle_mm[:, 1] < NEVER_MM,
     "bowel.head_probability": lambda p: p.bowel.middle_mm[:, 0] < NEVER_MM,
     "sacrum.probability": lambda p: p.sacrum.scale[:, 0] > 0,
+    "sacrum.canal_probability": lambda p: p.sacrum.canal > 0,
     "floor.probability": lambda p: p.floor.below_mm < NEVER_MM,
     "floor.fat_probability": lambda p: p.floor.fat > 0,
     "canal.cord_probability": lambda p: p.canal.cord_mm > 0,

@@ -5,10 +5,19 @@ import math
 import pytest
 import torch
 
-from gen.anatomy import BACKGROUND, disc_code, vertebra_code
+from gen.anatomy import BACKGROUND, CANAL, disc_code, vertebra_code
 from gen.counter_rng import SampleRandom, sample_keys
-from gen.palette import FIRST_COARSE, SACRAL_DISC, SACRUM
-from gen.sacrum import SEGMENTS, SacrumConfig, SacrumParams, draw_sacrum, paint_sacrum, turn
+from gen.palette import EPIDURAL_FAT, FIRST_COARSE, SACRAL_DISC, SACRUM
+from gen.sacrum import (
+    DISC_HALF,
+    END_PLATE,
+    SEGMENTS,
+    SacrumConfig,
+    SacrumParams,
+    draw_sacrum,
+    paint_sacrum,
+    turn,
+)
 from gen.spine_frame import find_spine
 
 SPACING = (1.0, 1.0)
@@ -18,11 +27,19 @@ def _draw(count, **changes):
     return draw_sacrum(SacrumConfig(**changes), SampleRandom(sample_keys(1, torch.arange(count))))
 
 
-def _fixed(angle, scale, disc=1.0):
-    turns = torch.zeros(1, SEGMENTS)
-    scales = torch.zeros(1, SEGMENTS)
+def _fixed(angle, scale, *, taper=0.0, disc=1.0, width=0.6, place=0.0, canal=0):
+    turns, scales = torch.zeros(1, SEGMENTS), torch.zeros(1, SEGMENTS)
     turns[0, : len(angle)], scales[0, : len(scale)] = torch.tensor(angle), torch.tensor(scale)
-    return SacrumParams(turn_deg=turns, scale=scales, disc_thickness=torch.tensor([disc]))
+    each = torch.ones(1, SEGMENTS)
+    return SacrumParams(
+        turn_deg=turns,
+        scale=scales,
+        taper=torch.tensor([taper]),
+        disc_thickness=each * disc,
+        disc_width=each * width,
+        disc_place=each * place,
+        canal=torch.tensor([float(canal)]),
+    )
 
 
 def _paint(codes, params, spacing=SPACING):
@@ -39,50 +56,92 @@ def wide(bank):
     return codes
 
 
-def test_a_segment_is_the_lowest_vertebra_and_disc_turned_and_scaled(wide):
+def test_a_segment_is_the_lowest_vertebra_turned_scaled_stretched_and_tapered(wide):
     """Every pixel against its source, one by one."""
-    angle, scale = 20.0, 0.8
-    painted = _paint(wide, _fixed([angle], [scale]))[0]
+    angle, scale, taper, disc, width, place = 20.0, 0.8, 0.15, 0.9, 0.5, 0.4
+    params = _fixed([angle], [scale], taper=taper, disc=disc, width=width, place=place, canal=1)
+    painted = _paint(wide, params)[0]
     frame = find_spine(wide, SPACING)
     body, step = frame.body_mm[0].tolist(), frame.step_mm[0].tolist()
+    long = math.hypot(*step)
+    down, back = (step[0] / long, step[1] / long), (-step[1] / long, step[0] / long)
     cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     way = (scale * (step[0] * cosine - step[1] * sine), scale * (step[0] * sine + step[1] * cosine))
     middle = (body[0] + step[0] + way[0], body[1] + step[1] + way[1])
+    bone = 1 / (1 + taper)
     expected = torch.full((192, 160), FIRST_COARSE, dtype=torch.uint8)
-    tissue = {vertebra_code(1): SACRUM, disc_code(1): SACRAL_DISC}
+    tissue = {vertebra_code(1): SACRUM, CANAL: EPIDURAL_FAT}
     for row in range(192):
         for column in range(160):
-            down, back = (row - 95.5 - middle[0]) / scale, (column - 79.5 - middle[1]) / scale
-            at_row = round(body[0] + down * cosine + back * sine + 95.5)
-            at_column = round(body[1] - down * sine + back * cosine + 79.5)
+            y, x = (row - 95.5 - middle[0]) / scale, (column - 79.5 - middle[1]) / scale
+            y, x = y * cosine + x * sine, -y * sine + x * cosine
+            along = (y * down[0] + x * down[1]) / long
+            across = (y * back[0] + x * back[1]) / long
+            if abs(along) > 1:
+                continue
+            there = long * END_PLATE * along, long * across * (1 + taper * along)
+            at_row = round(body[0] + there[0] * down[0] + there[1] * back[0] + 95.5)
+            at_column = round(body[1] + there[0] * down[1] + there[1] * back[1] + 79.5)
             if 0 <= at_row < 192 and 0 <= at_column < 160:
-                code = int(wide[0, at_row, at_column])
-                expected[row, column] = tissue.get(code, FIRST_COARSE)
-    assert (expected != FIRST_COARSE).sum() > 300
+                code = tissue.get(int(wide[0, at_row, at_column]), FIRST_COARSE)
+                from_middle = across - place * (bone - width * bone)
+                lens = ((along - 1) / (disc * DISC_HALF)) ** 2 + (from_middle / (width * bone)) ** 2 < 1
+                expected[row, column] = SACRAL_DISC if lens and code == SACRUM else code
+    for code in (SACRUM, SACRAL_DISC, EPIDURAL_FAT):
+        assert (expected == code).sum() > 10
     # Rounding at the middle between two pixels may fall either way.
-    assert (painted != expected).sum() <= 3
+    assert (painted != expected).sum() <= 8
 
 
-def test_segments_follow_each_other_downwards_and_shrink(wide):
-    painted = _paint(wide, _fixed([0.0, 0.0, 0.0], [0.9, 0.8, 0.7]))[0]
-    bone = (painted == SACRUM)[:, 58:84].any(1)
-    disc = (painted == SACRAL_DISC).any(1)
-    starts = torch.nonzero(bone[1:] & ~bone[:-1])[:, 0] + 1
-    heights = [int(bone[start:].logical_not().int().argmax()) for start in starts]
-    assert len(starts) == 3 and heights[0] > heights[1] > heights[2]
-    assert disc.sum() > 6
-    # Body and disc lie 11.5 mm apart in the map, so bodies lie 11.5 mm times both their sizes apart.
-    middles = torch.tensor([float(start) + height / 2 for start, height in zip(starts, heights, strict=True)])
+def test_segments_are_fused_bones_that_follow_each_other_downwards(wide):
+    painted = _paint(wide, _fixed([0.0, 0.0, 0.0], [0.9, 0.8, 0.7], disc=0.3))[0]
+    body = (painted[:, 58:84] == SACRUM).any(1) | (painted[:, 58:84] == SACRAL_DISC).any(1)
+    rows = torch.nonzero(body)[:, 0]
+    # Body and disc lie 11.5 mm apart in the map, so a segment is twice that long.
     lowest_disc = 10 + 80 - 2.5
-    expected = torch.tensor([0.9, 0.9 + 0.8, 0.8 + 0.7]).cumsum(0) * 11.5 + lowest_disc
-    assert torch.allclose(middles, expected, atol=1.0)
+    assert rows[0] == pytest.approx(lowest_disc, abs=1.0)
+    assert rows[-1] == pytest.approx(lowest_disc + 23 * (0.9 + 0.8 + 0.7), abs=1.5)
+    assert len(rows) == rows[-1] - rows[0] + 1
+    lines = torch.nonzero((painted == SACRAL_DISC).any(1))[:, 0].tolist()
+    ends = [lowest_disc + 23 * length for length in (0.9, 1.7, 2.4)]
+    nearest = [min((abs(line - end), end) for end in ends) for line in lines]
+    assert {end for _, end in nearest} == set(ends) and max(nearest)[0] <= 2
 
 
-def test_disc_thickness_thins_the_disc_and_leaves_the_bone(wide):
-    thick, thin = (_paint(wide, _fixed([10.0], [0.9], disc))[0] for disc in (1.0, 0.5))
-    assert 0.35 < (thin == SACRAL_DISC).sum() / (thick == SACRAL_DISC).sum() < 0.65
-    # What lies beyond the end plate, the arch too, is squeezed with the disc.
-    assert int((thin == SACRUM).sum()) == pytest.approx(int((thick == SACRUM).sum()), rel=0.15)
+def test_a_segment_tapers_downwards(wide):
+    def widths(taper):
+        painted = _paint(wide, _fixed([0.0], [1.0], taper=taper))[0]
+        bone = ((painted[:, 40:94] == SACRUM) | (painted[:, 40:94] == SACRAL_DISC)).sum(1)
+        return int(bone[90]), int(bone[108])
+
+    straight, tapered = widths(0.0), widths(0.2)
+    assert straight[0] == pytest.approx(straight[1], abs=1)
+    assert tapered[0] == pytest.approx(straight[0] / (1 - 0.2 * 0.8), abs=2)
+    assert tapered[1] == pytest.approx(straight[1] / (1 + 0.2 * 0.8), abs=2)
+
+
+def test_the_rest_of_a_disc_has_its_size_and_place(wide):
+    def lens(**changes):
+        return _paint(wide, _fixed([0.0], [1.0], **changes))[0] == SACRAL_DISC
+
+    middle = lens()
+    assert lens(disc=0.5).sum() / middle.sum() == pytest.approx(0.5, abs=0.15)
+    assert lens(width=0.3).any(0).sum() / middle.any(0).sum() == pytest.approx(0.5, abs=0.1)
+    columns = torch.arange(160.0)
+
+    def column(found):
+        return float((found.sum(0) * columns).sum() / found.sum())
+
+    assert column(lens(width=0.3, place=-1.0)) < column(middle) - 4 < column(lens(width=0.3, place=1.0)) - 8
+
+
+def test_the_sacral_canal_lies_behind_the_bone_and_is_there_if_drawn(wide):
+    with_canal, without = (_paint(wide, _fixed([10.0], [0.9], canal=on))[0] for on in (1, 0))
+    assert not (without == EPIDURAL_FAT).any()
+    columns = torch.arange(160.0).expand(192, -1)
+    fat = columns[with_canal == EPIDURAL_FAT]
+    assert len(fat) > 50 and fat.mean() > columns[with_canal == SACRUM].median()
+    assert 0.65 < _draw(2000).canal.float().mean() < 0.75
 
 
 def test_the_sacrum_turns_backwards_below_the_lowest_disc(wide):
@@ -98,7 +157,7 @@ def test_the_sacrum_turns_backwards_below_the_lowest_disc(wide):
 
 def test_anisotropic_pixels_keep_the_shape_in_millimetres(wide):
     """Rows drawn twice as fine give the same picture, drawn twice as fine."""
-    params = _fixed([25.0, 20.0], [0.9, 0.8], 0.75)
+    params = _fixed([25.0, 20.0], [0.9, 0.8], taper=0.1, disc=0.75, canal=1)
     coarse = _paint(wide, params)
     fine = _paint(wide.repeat_interleave(2, 1), params, (0.5, 1.0))
     differ = (coarse.repeat_interleave(2, 1) != fine).sum() / (fine != FIRST_COARSE).sum()
