@@ -232,7 +232,9 @@ def _network() -> list[Arm]:
             num_classes=14,
             structure_loss=1.0,
         ),
-        arm("labels", "classes-14-3x", "14 classes, three times the steps.", num_classes=14, steps_factor=3.0),
+        arm(
+            "labels", "classes-14-3x", "14 classes, three times the steps.", num_classes=14, steps_factor=3.0
+        ),
         arm(
             "labels",
             "classes-14-structures-3x",

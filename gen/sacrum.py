@@ -46,8 +46,8 @@ class SacrumConfig:
     """Turn of every segment against the one above, backwards, degrees."""
     shrink: Range = (0.70, 0.95)
     """Size of every segment against the one above."""
-    taper: Range = (0.0, 0.18)
-    """What a segment is wider at its upper end, and narrower at its lower, than in its middle, as a share."""
+    taper: Range = (0.5, 1.0)
+    """Width of a segment at its lower end, against its upper end, which is as wide as what lies above it."""
     disc_thickness: Range = (0.1, 0.6)
     """Thickness of the rest of a disc, against a lumbar disc that shrinks as the bone does."""
     disc_width: Range = (0.25, 1.1)
@@ -61,7 +61,7 @@ class SacrumConfig:
             self,
             turn_deg=(-60.0, 60.0),
             shrink=(0.5, 1.5),
-            taper=(-0.4, 0.4),
+            taper=(0.3, 1.5),
             disc_thickness=(0.0, 1.0),
             disc_width=(0.0, 2.0),
         )
@@ -74,7 +74,7 @@ class SacrumParams(Batch):
     Attributes:
         turn_deg: turn from one segment to the next, backwards, degrees, ``(B, 3)``.
         scale: size of the segments against the lowest vertebra, ``(B, 3)``, 0 for none.
-        taper: how much wider a segment begins, and narrower it ends, ``(B,)``.
+        taper: width of their lower ends against that of their upper ones, ``(B, 3)``.
         disc_thickness: thickness of the rests of discs, against discs of that size, ``(B, 3)``.
         disc_width: their width, against the bone there, ``(B, 3)``.
         disc_place: their middle, from -1 (in front) to 1 (at the back) of the room left, ``(B, 3)``.
@@ -102,7 +102,7 @@ def draw_sacrum(config: SacrumConfig, random: SampleRandom) -> SacrumParams | No
     return SacrumParams(
         turn_deg=random.uniform("sacrum_turn", *config.turn_deg, shape=each),
         scale=scale * (on & segments),
-        taper=random.uniform("sacrum_taper", *config.taper),
+        taper=random.uniform("sacrum_taper", *config.taper, shape=each),
         disc_thickness=random.uniform("sacrum_disc", *config.disc_thickness, shape=each),
         disc_width=random.uniform("sacrum_disc_width", *config.disc_width, shape=each),
         disc_place=random.uniform("sacrum_disc_place", -1.0, 1.0, shape=each),
@@ -138,14 +138,16 @@ def paint_sacrum(
     parts = has_code(codes, vertebra_code(1)) * SACRUM + has_code(codes, CANAL) * fat
     # Whatever lies outside the grid is looked up in a margin of nothing.
     source = functional.pad(parts.reshape(len(codes), -1, *codes.shape[-2:]), (1, 1, 1, 1)).flatten(2)
-    angle = torch.zeros_like(params.taper)
+    angle = torch.zeros_like(params.canal)
+    width = torch.ones_like(params.canal)
     middle = frame.body_mm + frame.step_mm
     for segment in range(SEGMENTS):
         angle = angle + torch.deg2rad(params.turn_deg[:, segment])
         scale = params.scale[:, segment] * frame.has_lowest
         step = turn(frame.step_mm, angle) * scale.clamp(min=_LEAST_SCALE).unsqueeze(1)
-        place = _Segment(frame, middle + step, angle, scale)
-        index = place.look_from(params.taper, spacing_mm)
+        taper = params.taper[:, segment]
+        place = _Segment(frame, middle + step, angle, scale, width)
+        index = place.look_from(taper, spacing_mm)
         found = source.gather(2, index.flatten(1).unsqueeze(1).expand(-1, source.shape[1], -1))
         found = found.reshape(codes.shape)
         painted = overpaint(painted, found, found.clamp(max=1))
@@ -153,7 +155,7 @@ def paint_sacrum(
         if codes.dim() > lens.dim():
             lens = lens.unsqueeze(1)
         painted = overpaint(painted, SACRAL_DISC, lens * has_code(painted, SACRUM))
-        middle = middle + 2 * step
+        middle, width = middle + 2 * step, width * taper
     return painted
 
 
@@ -172,9 +174,12 @@ class _Segment:
         middle_mm: where the middle of its body goes, ``(B, 2)``.
         angle: its turn, radians, ``(B,)``.
         scale: its size, ``(B,)``, 0 for a segment that is not there.
+        width: width of its upper end against the lowest vertebra, ``(B,)``.
     """
 
-    def __init__(self, frame: SpineFrame, middle_mm: Tensor, angle: Tensor, scale: Tensor) -> None:
+    def __init__(
+        self, frame: SpineFrame, middle_mm: Tensor, angle: Tensor, scale: Tensor, width: Tensor
+    ) -> None:
         self._frame = frame
         self._shown = (scale > 0).unsqueeze(1)
         size = scale.clamp(min=_LEAST_SCALE).unsqueeze(1)
@@ -190,7 +195,8 @@ class _Segment:
         row = (down * cosine, back * sine)
         column = (-down * sine, back * cosine)
         self._along = [(r * step_row + c * step_column) / squared for r, c in zip(row, column, strict=True)]
-        self._across = [(c * step_row - r * step_column) / squared for r, c in zip(row, column, strict=True)]
+        narrow = (size / width.unsqueeze(1)) / squared
+        self._across = [(c * step_row - r * step_column) * narrow for r, c in zip(row, column, strict=True)]
         self.along = self._along[0].unsqueeze(2) + self._along[1].unsqueeze(1)
         self.across = self._across[0].unsqueeze(2) + self._across[1].unsqueeze(1)
 
@@ -198,18 +204,21 @@ class _Segment:
         """Index of every pixel's source in the padded plane, int64 ``(B, H, W)``; 0, the margin, for none.
 
         Args:
-            taper: how much wider the segment begins than its middle, ``(B,)``.
+            taper: width of the lower end against that of the upper, ``(B,)``.
             spacing_mm: grid spacing per axis, mm.
         """
         frame = self._frame
         rows, columns = len(frame.rows_mm), len(frame.columns_mm)
         step_row, step_column = frame.step_mm.unsqueeze(2).unbind(1)
-        aside = (self.along * self.across).mul_(taper.view(-1, 1, 1))
+        # The way across grows from 1 at the upper end to 1 / taper at the lower: half of what it gains is
+        # the same everywhere, the rest goes with the place along the axis.
+        gain = 0.5 * (1 / taper - 1)
+        aside = (self.along * self.across).mul_(gain.view(-1, 1, 1))
 
         def index(middle: Tensor, along: Tensor, across: Tensor, spacing: float, count: int) -> Tensor:
             # 1.5: the margin, and half a pixel so that cutting off decimals rounds.
             first, second = (
-                (END_PLATE * way * along + side * across) / spacing
+                (END_PLATE * way * along + side * across * (1 + gain.unsqueeze(1))) / spacing
                 for way, side in zip(self._along, self._across, strict=True)
             )
             first = first + (middle / spacing + ((count - 1) / 2 + 1.5))
@@ -225,7 +234,7 @@ class _Segment:
 
     def lens(self, params: SacrumParams, segment: int) -> Tensor:
         """Where the rest of the disc at the lower end lies, bool ``(B, H, W)``."""
-        bone = 1 / (1 + params.taper)
+        bone = params.taper[:, segment]
         wide = (params.disc_width[:, segment] * bone).clamp(min=_LEAST_LENS)
         thick = (params.disc_thickness[:, segment] * DISC_HALF).clamp(min=_LEAST_LENS)
         offset = params.disc_place[:, segment] * (bone - wide).clamp(min=0)

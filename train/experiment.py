@@ -1,12 +1,13 @@
 """Training both models: what each is made of, what is saved, what is told."""
 
+import hashlib
 import json
 import math
 from contextlib import nullcontext
 
 from gen import label_scheme
 from gen.config_text import config_hash
-from train.checkpoint import Checkpoint, bare_state, save_checkpoint
+from train.checkpoint import Checkpoint, bare_state, load_model, save_checkpoint
 from train.code_version import code_version
 from train.configuration import compact, configuration, write_configuration
 from train.distributed import Ranks
@@ -60,6 +61,8 @@ def _check(options: TrainOptions, ranks: Ranks) -> None:
         raise TrainingError(
             f"batch size {options.batch_size} is less than the {ranks.world_size} ranks that share a batch"
         )
+    if options.start_from is not None:
+        _new_network(options)
     # Rank 0 alone writes: on other machines the folder need not be there. All end alike.
     problem = None
     if ranks.is_main:
@@ -136,7 +139,7 @@ def _plan(model: ModelName, sources: Sources) -> Plan:
         highest_rate=options.lr,
         weight_decay=options.weight_decay,
         ema_decay=options.ema_decay,
-        structure_loss=options.structure_loss,
+        structure_loss=options.structure_weight,
         bf16=use_bf16(options.precision, sources.ranks.device),
         compiled=options.compile,
         decisive=options.decisive()
@@ -145,7 +148,8 @@ def _plan(model: ModelName, sources: Sources) -> Plan:
             "generator": config_hash(sources.generator),
             "label_maps": bank.manifest.label_digest,
             "samples": sources.samples(model).manifest.identity_hash,
-        },
+        }
+        | _start(options),
         code=code_version(),
         validated_on=sources.validated_on(model),
         stem=options.stem(model),
@@ -154,13 +158,36 @@ def _plan(model: ModelName, sources: Sources) -> Plan:
     )
 
 
+def _start(options: TrainOptions) -> dict[str, str]:
+    """What the weights begin as decides about a run, if it is not the seed."""
+    if options.start_from is None:
+        return {}
+    return {"started_from": hashlib.sha256(options.start_from.read_bytes()).hexdigest()}
+
+
 def _new_network(options: TrainOptions) -> UNet:
-    return seeded_unet(
+    """The network before the first step.
+
+    Raises:
+        CheckpointError: the checkpoint to start from cannot be read.
+        TrainingError: it is of a network of another size.
+    """
+    network = seeded_unet(
         options.shards.seed,
         num_classes=options.num_classes,
         base_features=options.base_features,
         levels=options.levels,
     )
+    if options.start_from is not None:
+        start = load_model(options.start_from)
+        theirs = (start.num_classes, start.base_features, start.levels)
+        if theirs != (options.num_classes, options.base_features, options.levels):
+            raise TrainingError(
+                f"{options.start_from}: cannot start from it, it is a network of --num-classes {theirs[0]} "
+                f"--base-features {theirs[1]} --levels {theirs[2]}"
+            )
+        network.load_state_dict(start.state_dict())
+    return network
 
 
 def _rehearse(trainer: Trainer) -> None:

@@ -18,7 +18,8 @@ ModelName = Literal["A", "B"]
 FILE_STEMS: dict[ModelName, str] = {"A": "model_a_synthetic", "B": "model_b_real"}
 
 # Choices that change neither the samples nor the steps: a run may be resumed with others.
-# To rounding they change nothing else: parts of a batch, arithmetic and kernels.
+# To rounding they change nothing else: parts of a batch, arithmetic and kernels. A checkpoint to start from
+# is judged by what it holds.
 _FREE = (
     "save_dir",
     "model",
@@ -26,6 +27,7 @@ _FREE = (
     "precision",
     "validation_samples",
     "accumulate",
+    "start_from",
     "compile",
     "deterministic",
     "snapshot_minutes",
@@ -57,6 +59,8 @@ class TrainOptions:
     """Channels of the finest level of the U-Net."""
     levels: int = LEVELS
     """Levels of the U-Net; the sides of the slices must be multiples of 2^(levels - 1)."""
+    start_from: Path | None = None
+    """Checkpoint of a network of the same size whose weights the training begins with, to fine-tune it."""
     weight_decay: float = 0.01
     """Decay of AdamW."""
     feed: Literal["render", "shards"] = "render"
@@ -71,8 +75,9 @@ class TrainOptions:
     """Parts in which a batch goes through the network: less memory, the same steps."""
     ema_decay: float = 0.999
     """Decay of the average of the weights that is validated and saved; less early on; 0 for no average."""
-    structure_loss: float = 0.0
-    """Weight of a second loss that tells structures apart whatever their rank; for 14 classes; 0 for none."""
+    structure_loss: float = 1.0
+    """Weight of a second loss that tells structures apart whatever their rank; 0 for none. Four classes have
+    no ranks and no second loss."""
     compile: bool = False
     """Compile the network: slower to start, faster on a GPU."""
     deterministic: bool = False
@@ -115,11 +120,11 @@ class TrainOptions:
         label_scheme(self.num_classes)
         if not 0 <= self.structure_loss < float("inf"):
             raise ValueError(f"structure_loss {self.structure_loss} must not be negative")
-        if self.structure_loss > 0 and self.num_classes == len(STRUCTURES) + 1:
-            raise ValueError(
-                f"structure_loss {self.structure_loss} is for classes with ranks; with num_classes "
-                f"{self.num_classes} the loss is one on structures already, leave it at 0"
-            )
+
+    @property
+    def structure_weight(self) -> float:
+        """Weight of the second loss: 0 for classes that are structures already."""
+        return 0.0 if self.num_classes == len(STRUCTURES) + 1 else self.structure_loss
 
     @property
     def models(self) -> tuple[ModelName, ...]:
@@ -141,7 +146,7 @@ class TrainOptions:
 
     def decisive(self) -> dict[str, Any]:
         """The choices that determine samples and steps, JSON-ready; paths are judged by what lies there."""
-        values = self.to_dict()
+        values = self.to_dict() | {"structure_loss": self.structure_weight}
         shared = {name: value for name, value in values.pop("shards").items() if name not in _SHARED_FREE}
         own = {
             name: value

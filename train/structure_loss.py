@@ -1,4 +1,4 @@
-"""A second term of the loss: the same loss on structures, whatever the rank; off until it is measured.
+"""A second term of the loss: the same loss on structures, whatever the rank.
 
 A network of 14 classes has to tell a vertebra from the vertebra above it before it is rewarded for telling a
 vertebra from fat. This term rewards the second alone: the probability of a structure is the sum of the

@@ -27,14 +27,14 @@ def _draw(count, **changes):
     return draw_sacrum(SacrumConfig(**changes), SampleRandom(sample_keys(1, torch.arange(count))))
 
 
-def _fixed(angle, scale, *, taper=0.0, disc=1.0, width=0.6, place=0.0, canal=0):
+def _fixed(angle, scale, *, taper=1.0, disc=1.0, width=0.6, place=0.0, canal=0):
     turns, scales = torch.zeros(1, SEGMENTS), torch.zeros(1, SEGMENTS)
     turns[0, : len(angle)], scales[0, : len(scale)] = torch.tensor(angle), torch.tensor(scale)
     each = torch.ones(1, SEGMENTS)
     return SacrumParams(
         turn_deg=turns,
         scale=scales,
-        taper=torch.tensor([taper]),
+        taper=each * taper,
         disc_thickness=each * disc,
         disc_width=each * width,
         disc_place=each * place,
@@ -58,7 +58,7 @@ def wide(bank):
 
 def test_a_segment_is_the_lowest_vertebra_turned_scaled_stretched_and_tapered(wide):
     """Every pixel against its source, one by one."""
-    angle, scale, taper, disc, width, place = 20.0, 0.8, 0.15, 0.9, 0.5, 0.4
+    angle, scale, taper, disc, width, place = 20.0, 0.8, 0.7, 0.9, 0.5, 0.4
     params = _fixed([angle], [scale], taper=taper, disc=disc, width=width, place=place, canal=1)
     painted = _paint(wide, params)[0]
     frame = find_spine(wide, SPACING)
@@ -68,7 +68,6 @@ def test_a_segment_is_the_lowest_vertebra_turned_scaled_stretched_and_tapered(wi
     cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     way = (scale * (step[0] * cosine - step[1] * sine), scale * (step[0] * sine + step[1] * cosine))
     middle = (body[0] + step[0] + way[0], body[1] + step[1] + way[1])
-    bone = 1 / (1 + taper)
     expected = torch.full((192, 160), FIRST_COARSE, dtype=torch.uint8)
     tissue = {vertebra_code(1): SACRUM, CANAL: EPIDURAL_FAT}
     for row in range(192):
@@ -76,16 +75,16 @@ def test_a_segment_is_the_lowest_vertebra_turned_scaled_stretched_and_tapered(wi
             y, x = (row - 95.5 - middle[0]) / scale, (column - 79.5 - middle[1]) / scale
             y, x = y * cosine + x * sine, -y * sine + x * cosine
             along = (y * down[0] + x * down[1]) / long
-            across = (y * back[0] + x * back[1]) / long
+            across = (y * back[0] + x * back[1]) * scale / long
             if abs(along) > 1:
                 continue
-            there = long * END_PLATE * along, long * across * (1 + taper * along)
+            there = long * END_PLATE * along, long * across * (1 + (1 / taper - 1) * (along + 1) / 2)
             at_row = round(body[0] + there[0] * down[0] + there[1] * back[0] + 95.5)
             at_column = round(body[1] + there[0] * down[1] + there[1] * back[1] + 79.5)
             if 0 <= at_row < 192 and 0 <= at_column < 160:
                 code = tissue.get(int(wide[0, at_row, at_column]), FIRST_COARSE)
-                from_middle = across - place * (bone - width * bone)
-                lens = ((along - 1) / (disc * DISC_HALF)) ** 2 + (from_middle / (width * bone)) ** 2 < 1
+                from_middle = across - place * (taper - width * taper)
+                lens = ((along - 1) / (disc * DISC_HALF)) ** 2 + (from_middle / (width * taper)) ** 2 < 1
                 expected[row, column] = SACRAL_DISC if lens and code == SACRUM else code
     for code in (SACRUM, SACRAL_DISC, EPIDURAL_FAT):
         assert (expected == code).sum() > 10
@@ -108,16 +107,13 @@ def test_segments_are_fused_bones_that_follow_each_other_downwards(wide):
     assert {end for _, end in nearest} == set(ends) and max(nearest)[0] <= 2
 
 
-def test_a_segment_tapers_downwards(wide):
-    def widths(taper):
-        painted = _paint(wide, _fixed([0.0], [1.0], taper=taper))[0]
-        bone = ((painted[:, 40:94] == SACRUM) | (painted[:, 40:94] == SACRAL_DISC)).sum(1)
-        return int(bone[90]), int(bone[108])
-
-    straight, tapered = widths(0.0), widths(0.2)
-    assert straight[0] == pytest.approx(straight[1], abs=1)
-    assert tapered[0] == pytest.approx(straight[0] / (1 - 0.2 * 0.8), abs=2)
-    assert tapered[1] == pytest.approx(straight[1] / (1 + 0.2 * 0.8), abs=2)
+def test_segments_taper_downwards_each_from_where_the_last_one_ended(wide):
+    painted = _paint(wide, _fixed([0.0, 0.0], [1.0, 0.8], taper=0.7))[0]
+    bone = (painted[:, 40:84] == SACRUM) | (painted[:, 40:84] == SACRAL_DISC)
+    first, second = 10 + 80 - 2.5, 10 + 80 - 2.5 + 23
+    for row, end, length, width in ((90, first, 23, 1.0), (108, first, 23, 1.0), (126, second, 18.4, 0.7)):
+        share = (row + 0.5 - end) / length
+        assert int(bone[row].sum()) == pytest.approx(22 * width / (1 + (1 / 0.7 - 1) * share), abs=1.5)
 
 
 def test_the_rest_of_a_disc_has_its_size_and_place(wide):
@@ -157,7 +153,7 @@ def test_the_sacrum_turns_backwards_below_the_lowest_disc(wide):
 
 def test_anisotropic_pixels_keep_the_shape_in_millimetres(wide):
     """Rows drawn twice as fine give the same picture, drawn twice as fine."""
-    params = _fixed([25.0, 20.0], [0.9, 0.8], taper=0.1, disc=0.75, canal=1)
+    params = _fixed([25.0, 20.0], [0.9, 0.8], taper=0.8, disc=0.75, canal=1)
     coarse = _paint(wide, params)
     fine = _paint(wide.repeat_interleave(2, 1), params, (0.5, 1.0))
     differ = (coarse.repeat_interleave(2, 1) != fine).sum() / (fine != FIRST_COARSE).sum()

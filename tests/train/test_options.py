@@ -26,9 +26,14 @@ def test_impossible_choices_are_refused(wrong):
 
 
 def test_the_loss_on_structures_is_for_classes_with_ranks():
-    assert TrainOptions(structure_loss=0.5).structure_loss == 0.5
-    with pytest.raises(ValueError, match=r"structure_loss 0.5 is for classes with ranks; with num_classes 4"):
-        TrainOptions(structure_loss=0.5, num_classes=4)
+    assert TrainOptions().structure_weight == 1.0
+    assert TrainOptions(structure_loss=0.5).structure_weight == 0.5
+    assert TrainOptions(structure_loss=0.5, num_classes=4).structure_weight == 0.0
+
+
+def test_a_choice_without_effect_does_not_decide_about_a_resume():
+    four = [TrainOptions(num_classes=4, structure_loss=weight).decisive() for weight in (0.0, 1.0)]
+    assert four[0] == four[1]
 
 
 def test_the_defaults_are_those_of_the_original_script():
@@ -54,7 +59,7 @@ def test_files_have_the_names_that_evaluation_looks_for():
         ({"lr": 0.1}, True),
         ({"ema_decay": 0.9}, True),
         ({"structure_loss": 0.5}, True),
-        ({"structure_loss": 0.0}, False),
+        ({"structure_loss": 0.0}, True),
         ({"precision": "fp32"}, False),
         ({"accumulate": 2}, False),
     ],
