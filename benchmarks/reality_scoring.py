@@ -10,8 +10,9 @@ from benchmarks.reality_inputs import INPUTS
 from benchmarks.reality_patients import Fold
 from benchmarks.reality_slices import CONTRASTS, Slices, select
 from eval.degrade import degrade
-from eval.metrics import STRUCTURE_SCHEME, PatientTally, group_structures
+from eval.metrics import STRUCTURE_SCHEME, PatientTally
 from gen import label_scheme
+from train.answer import likeliest_structures
 from train.unet import UNet
 
 FACTORS = (1.0, 2.0, 3.0, 4.0)
@@ -48,7 +49,6 @@ def score(network: UNet, change: str, slices: Slices, fold: Fold, device: torch.
         fold: whose patients.
         device: where it runs.
     """
-    scheme = label_scheme(network.num_classes)
     mode = network.training
     network.eval()
     found = []
@@ -68,7 +68,7 @@ def score(network: UNet, change: str, slices: Slices, fold: Fold, device: torch.
             for start in range(0, len(images), CHUNK):
                 part = slice(start, start + CHUNK)
                 answer = _answer(network, INPUTS[change](degrade(images[part], factor)))
-                tally.add(group_structures(answer, scheme), target[part], patients[part])
+                tally.add(answer, target[part], patients[part])
             for patient, dices in tally.per_patient().items():
                 known = {name: None if math.isnan(value) else value for name, value in dices.items()}
                 found.append(
@@ -81,5 +81,5 @@ def score(network: UNet, change: str, slices: Slices, fold: Fold, device: torch.
 
 
 def _answer(network: UNet, images: Tensor) -> Tensor:
-    logits: Tensor = network(images.contiguous(memory_format=torch.channels_last))
-    return logits.argmax(dim=1).to(torch.uint8)
+    logits = network(images.contiguous(memory_format=torch.channels_last))
+    return likeliest_structures(logits, label_scheme(network.num_classes))

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from eval.batches import SliceBatches
 from eval.figures import DPI, Overlay, overlay_figure
 from eval.gallery import contrast, gallery
-from eval.metrics import STRUCTURE_SCHEME, group_structures
+from eval.metrics import STRUCTURE_SCHEME
 from eval.sheets import PHANTOM, contact_sheet, phantom_maps
 from gen import SpineSynthGenerator, label_scheme
 from gen.anatomy import IGNORE, STRUCTURES
@@ -19,6 +19,7 @@ from gen.presets import PRESETS
 from shards.atomic import atomic_path
 from shards.contact_sheet import coloured
 from shards.sets import ensure_sets
+from train.answer import likeliest_structures
 from train.checkpoint import load_model
 from train.distributed import join_ranks
 from train.experiment import train_models
@@ -81,8 +82,7 @@ def inference(output_dir: Path) -> list[Path]:
         batches = SliceBatches(sets[name], 1)
         image, label, record = batches.slice_at(batches.slices // 2)
         with torch.inference_mode():
-            answer = model(image[None, None]).argmax(1)[0]
-        found = group_structures(answer, label_scheme(model.num_classes))
+            found = likeliest_structures(model(image[None, None]), label_scheme(model.num_classes))[0]
         maps = {"truth": STRUCTURE_SCHEME.encode(label).numpy(), "Model A": found.numpy()}
         inside = (label != IGNORE).numpy()
         rows.append(

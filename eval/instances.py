@@ -3,9 +3,10 @@
 - *Truth*: the vertebrae of ranks 1 to 6, the ones that have a name (L5 ... T12). Whatever is annotated with a
   higher rank, vertebra or disc, is left out as if it were not annotated, for every model: 14 classes have no
   answer for it.
-- *Prediction*: of a 14-class model all pixels of one vertebra class; of a 4-class model what ``eval.ranks``
-  makes of its vertebrae: connected regions of every slice, cut at the discs along the canal and counted from
-  the lowest. Pixels that are not annotated are background before that.
+- *Prediction*: what ``eval/predict.py`` would answer: what ``eval.ranks`` makes of the vertebrae, connected
+  regions of every slice, cut at the discs along the canal and counted from the lowest; of a 14-class model
+  from where most of its own ranks agree (``eval.ordering``). Pixels that are not annotated are background
+  before that.
 - *Volume*: the slices of one series, on which ranks are counted and vertebrae matched as a whole. Renders of
   different deformations are volumes of one slice; counts of several volumes are added.
 - *Litter*: vertebrae of less than 25 mm2, in truth or prediction, are none: as in ``eval.segment``.
@@ -27,7 +28,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 
 from eval.distances import BorderDistances, Spacing, border_distances, pooled
-from eval.metrics import STRUCTURE_SCHEME
+from eval.metrics import STRUCTURE_SCHEME, group_structures
+from eval.ordering import order_ranks
 from eval.ranks import assign_ranks
 from eval.segment import MIN_ISLAND_MM2
 from gen.anatomy import BACKGROUND, IGNORE, MAX_RANK, RANK_NAMES, LabelScheme, label_scheme
@@ -114,7 +116,10 @@ def vertebra_ranks(
 ) -> np.ndarray:
     """Rank of the predicted vertebra of every pixel, 0 elsewhere and where nothing is annotated; uint8."""
     answer = np.where(codes == IGNORE, np.uint8(BACKGROUND), classes)
-    dense = _counted_codes(answer, spacing_mm) if scheme == STRUCTURE_SCHEME else _decoded(answer, scheme)
+    structures = group_structures(torch.from_numpy(answer), scheme).numpy()
+    dense = _counted_codes(structures, spacing_mm)
+    if scheme != STRUCTURE_SCHEME:
+        dense = order_ranks(dense, _decoded(answer, scheme))
     return np.where(dense <= MAX_RANK, dense, np.uint8(0))
 
 

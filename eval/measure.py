@@ -25,6 +25,7 @@ from eval.distances import Spacing
 from eval.instances import InstanceCounts, count_instances
 from eval.metrics import STRUCTURE_SCHEME, group_structures
 from gen.anatomy import IGNORE, LabelScheme, label_scheme
+from train.answer import likeliest_classes
 
 Change = Callable[[Tensor], Tensor]
 Progress = Callable[[int], Any]
@@ -132,7 +133,7 @@ class _Tally:
     def add(self, logits: Tensor, codes: Tensor, patients: Sequence[str], volumes: Sequence[str]) -> None:
         """Count a batch: logits ``(B, K, H, W)``, dense codes ``(B, H, W)``."""
         probabilities = logits.float().softmax(dim=1)
-        answer = logits.argmax(dim=1).to(torch.uint8)
+        answer = likeliest_classes(logits, self._scheme)
         grouped, truth = group_structures(answer, self._scheme), STRUCTURE_SCHEME.encode(codes)
         target = self._scheme.encode(codes)
         self._structures.add(grouped, truth, patients)

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from eval.metrics import STRUCTURE_SCHEME, group_structures
+from eval.metrics import STRUCTURE_SCHEME
 from eval.study import Condition
 from gen.anatomy import STRUCTURES, label_scheme
+from train.answer import likeliest_structures
 from train.overlap import dice, overlap_counts
 
 WORST, MEDIAN = "worst", "median"
@@ -49,7 +50,7 @@ def slice_dices(model: nn.Module, condition: Condition, batch_size: int) -> list
 def structures_of(model: nn.Module, image: Tensor) -> Tensor:
     """What a model answers, as structures: uint8 ``(B, H, W)``, for images ``(B, 1, H, W)``."""
     logits = model(image)
-    return group_structures(logits.argmax(dim=1), label_scheme(logits.shape[1]))
+    return likeliest_structures(logits, label_scheme(logits.shape[1]))
 
 
 def choose_cases(condition: Condition, dices: Sequence[dict[str, float | None]], count: int) -> list[Case]:

@@ -17,6 +17,7 @@ from eval.tta import PLAIN, View, class_probabilities
 from gen.anatomy import BACKGROUND, LabelScheme, label_scheme
 from shards.slices import normalise, resample_back, resample_in_plane
 from shards.spider import Volume
+from train.answer import likeliest_classes
 
 RankSource = Literal["auto", "count", "model"]
 MIN_ISLAND_MM2 = 25.0
@@ -114,7 +115,8 @@ def _most_likely(
         # By slice: the probabilities of all classes at native resolution are the largest array here.
         for index, probability in enumerate(probabilities, start):
             back = resample_back(probability, spacing_mm, native, in_plane, labels=False)
-            classes[index] = back.argmax(axis=0)
+            likely = torch.from_numpy(back).unsqueeze(0).log()
+            classes[index] = likeliest_classes(likely, scheme)[0].numpy()
     return classes, label_scheme(num_classes), total / pixels if pixels else float("nan")
 
 

@@ -5,9 +5,10 @@ from torch import Tensor
 
 from gen import LabelScheme
 from gen.anatomy import STRUCTURE_COLOURS, STRUCTURES
+from train.answer import structure_table
 from train.distributed import Ranks
 from train.unet import UNet
-from train.validation import ValidationSet, find_structures, structure_table
+from train.validation import ValidationSet, find_structures
 
 COLUMNS = 4
 FILL = 0.4

@@ -5,13 +5,11 @@ vertebra from fat. This term rewards the second alone: the probability of a stru
 probabilities of its classes, so its logit is the logarithm of the sum of their exponentials.
 """
 
-import torch
 from torch import Tensor
 
 from gen import LabelScheme
-from gen.anatomy import STRUCTURES
+from train.answer import merge_logits, structure_table
 from train.loss import segmentation_loss
-from train.validation import structure_table
 
 
 def structure_loss(
@@ -32,22 +30,3 @@ def structure_loss(
     merged = merge_logits(logits, scheme)
     merged_target = structure_table(scheme).to(target.device)[target.int()]
     return segmentation_loss(merged, merged_target, valid_pixels=valid_pixels, samples=samples)
-
-
-def merge_logits(logits: Tensor, scheme: LabelScheme) -> Tensor:
-    """Logits of background and ``STRUCTURES``, in that order, from those of the classes of a scheme.
-
-    Args:
-        logits: float, shape ``(B, K, H, W)``.
-        scheme: its ``K`` classes.
-
-    Returns:
-        float32 (float64 for float64 logits), shape ``(B, 4, H, W)``; its softmax is the sum of that of
-        ``logits`` over the classes of every structure.
-    """
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    groups = [
-        [number for number, found in enumerate(scheme.structures) if found == structure]
-        for structure in (None, *STRUCTURES)
-    ]
-    return torch.stack([torch.logsumexp(logits[:, group], dim=1) for group in groups], dim=1)

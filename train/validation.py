@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from gen import GeneratorConfig, LabelScheme
-from gen.anatomy import IGNORE, STRUCTURES
+from gen.anatomy import STRUCTURES
 from shards.read import SampleArrays
+from train.answer import likeliest_structures, structure_table
 from train.distributed import Ranks
 from train.feed import render_samples
 from train.overlap import dice, overlap_counts
@@ -122,13 +123,6 @@ def find_structures(
     network.eval()
     with torch.inference_mode(), autocast(bf16, ranks.device):
         logits = network(images.float().contiguous(memory_format=torch.channels_last))
-        found = structure_table(scheme).to(images.device)[logits.argmax(dim=1)]
+        found = likeliest_structures(logits, scheme)
     network.train(mode)
     return found
-
-
-def structure_table(scheme: LabelScheme) -> Tensor:
-    """Structure of every class: 0 for background, 1.. in the order of ``STRUCTURES``; 255 stays 255."""
-    numbers = {None: 0} | {name: number for number, name in enumerate(STRUCTURES, start=1)}
-    classes = [numbers[name] for name in scheme.structures]
-    return torch.tensor(classes + [IGNORE] * (IGNORE + 1 - len(classes)), dtype=torch.uint8)

@@ -26,7 +26,7 @@ class Answers(nn.Module):
     def forward(self, image):
         self.shown.append(image.clone())
         logits = torch.zeros(len(image), self.num_classes, *image.shape[2:])
-        logits[:, self.answer] = 1
+        logits[:, self.answer] = 10
         return logits
 
 

@@ -3,8 +3,9 @@ import torch
 
 from gen import label_scheme
 from train import step
+from train.answer import merge_logits
 from train.loss import count_valid, segmentation_loss
-from train.structure_loss import merge_logits, structure_loss
+from train.structure_loss import structure_loss
 
 RANKS, STRUCTURES = label_scheme(14), label_scheme(4)
 
