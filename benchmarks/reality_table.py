@@ -66,7 +66,10 @@ def lines_of(rows: Iterable[Row]) -> dict[str, Line]:
             by_name[RAW_NAME].append(row)
     order = [name for arm in all_arms() for name in ((arm, RAW_NAME) if arm == REFERENCE else (arm,))]
     order += [name for name in by_name if name not in order]
-    return {name: _line(name, by_name[name]) for name in order if name in by_name}
+    lines = [_line(name, by_name[name]) for name in order if name in by_name]
+    # Arms of a group stand together, where its first one does.
+    groups = list(dict.fromkeys(line.group for line in lines))
+    return {line.name: line for line in sorted(lines, key=lambda line: groups.index(line.group))}
 
 
 def _line(name: str, rows: list[Row]) -> Line:

@@ -143,3 +143,15 @@ def test_dice_is_written_without_its_zero(value, text):
 @pytest.mark.parametrize(("value", "text"), [(-0.05, "−.050"), (0.1, "+.100"), (math.nan, "–")])
 def test_differences_have_a_sign(value, text):
     assert reality_table.signed(value) == text
+
+
+def test_arms_of_a_group_stand_together():
+    (plain,) = rows("spine", 0, {"1": 0.8}, contrasts=("t1",))
+    asked = [("no-cortex", "appearance"), ("no-coil", "shading"), ("no-clip", "appearance")]
+    found = [
+        replace(plain, key=replace(plain.key, arm=name, settings=name), group=group) for name, group in asked
+    ]
+    names = list(reality_table.lines_of([*found, plain]))
+    assert names == ["spine", "no-cortex", "no-clip", "no-coil"]
+    text = reality_table.table([*found, plain])
+    assert [sum(f"| *{group}* |" in line for line in text) for group in ("appearance", "shading")] == [1, 1]
