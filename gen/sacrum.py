@@ -1,4 +1,4 @@
-"""Sacrum: unlabelled, tapering repeats of the lowest vertebra below it, each turned further backwards.
+"""Sacrum: unlabelled, tapering repeats of the lowest vertebral body, each turned further backwards.
 
 It is what a network takes most easily for a vertebra, and what tells the lowest vertebra from the next. Its
 bones are fused: they meet at rests of discs, which are lenses that seldom reach from front to back. Behind
@@ -17,15 +17,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from gen.anatomy import CANAL, vertebra_code
-from gen.brush import has_code, overpaint, per_sample
+from gen.brush import above, has_code, overpaint, per_sample
 from gen.counter_rng import SampleRandom
 from gen.palette import EPIDURAL_FAT, SACRAL_DISC, SACRUM
 from gen.record import Batch
 from gen.settings import Range, check, check_within
-from gen.spine_frame import SpineFrame
+from gen.spine_frame import BEFORE_CANAL_MM, SpineFrame
 
-SEGMENTS = 3
-"""Most segments: those of the sacrum below are too small to be taken for a vertebra."""
+SEGMENTS = 5
+"""Most segments: as many as a sacrum has. Were there fewer, the first of a real sacrum would have as many
+below it as the lowest vertebra of a rendered picture."""
 END_PLATE = 0.72
 """Where a vertebral body ends, as a share of the way from its middle to that of the disc: it is stretched
 until the bones meet."""
@@ -38,7 +39,7 @@ _LEAST_LENS = 0.02
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SacrumConfig:
-    """Unlabelled repeats of the lowest vertebra, 1 to 3 of them, fused at rests of discs."""
+    """Unlabelled repeats of the lowest vertebra's body, 1 to 5 of them, fused at rests of discs."""
 
     probability: float = 0.85
     """Probability of a sacrum."""
@@ -72,12 +73,12 @@ class SacrumParams(Batch):
     """Sacrum of a batch.
 
     Attributes:
-        turn_deg: turn from one segment to the next, backwards, degrees, ``(B, 3)``.
-        scale: size of the segments against the lowest vertebra, ``(B, 3)``, 0 for none.
-        taper: width of their lower ends against that of their upper ones, ``(B, 3)``.
-        disc_thickness: thickness of the rests of discs, against discs of that size, ``(B, 3)``.
-        disc_width: their width, against the bone there, ``(B, 3)``.
-        disc_place: their middle, from -1 (in front) to 1 (at the back) of the room left, ``(B, 3)``.
+        turn_deg: turn from one segment to the next, backwards, degrees, ``(B, 5)``.
+        scale: size of the segments against the lowest vertebra, ``(B, 5)``, 0 for none.
+        taper: width of their lower ends against that of their upper ones, ``(B, 5)``.
+        disc_thickness: thickness of the rests of discs, against discs of that size, ``(B, 5)``.
+        disc_width: their width, against the bone there, ``(B, 5)``.
+        disc_place: their middle, from -1 (in front) to 1 (at the back) of the room left, ``(B, 5)``.
         canal: 1 with a sacral canal, 0 without, ``(B,)``.
     """
 
@@ -119,8 +120,8 @@ def paint_sacrum(
 ) -> Tensor:
     """Paint the sacrum over background, layers and bowel.
 
-    A segment is one look-up of the lowest vertebra and its canal, stretched until it meets the next; the rest
-    of the disc is an ellipse at its lower end.
+    A segment is one look-up of the lowest vertebra's body and canal, stretched until it meets the next; the
+    rest of the disc is an ellipse at its lower end.
 
     Args:
         painted: painted codes, uint8 ``(B, *grid)``.
@@ -135,7 +136,9 @@ def paint_sacrum(
     if params is None:
         return painted
     fat = per_sample((params.canal * EPIDURAL_FAT).to(torch.uint8), codes)
-    parts = has_code(codes, vertebra_code(1)) * SACRUM + has_code(codes, CANAL) * fat
+    # A sacrum has no spinous processes like those of the vertebrae above it: of the bone the body alone.
+    body = has_code(codes, vertebra_code(1)) * above(-frame.behind_mm, BEFORE_CANAL_MM)
+    parts = body * SACRUM + has_code(codes, CANAL) * fat
     # Whatever lies outside the grid is looked up in a margin of nothing.
     source = functional.pad(parts.reshape(len(codes), -1, *codes.shape[-2:]), (1, 1, 1, 1)).flatten(2)
     angle = torch.zeros_like(params.canal)
