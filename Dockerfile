@@ -10,7 +10,8 @@ ARG TORCH=cpu
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONUNBUFFERED=1
 WORKDIR /app
 
-RUN useradd --create-home --uid 1000 spine && mkdir /data && chown spine /data
+# Where no data is given, the phantom is written to the folder data.
+RUN useradd --create-home --uid 1000 spine && mkdir /data && chown spine /data && ln -s /data data
 # torch alone first: it is large, and changes less often than the code.
 COPY constraints.txt pyproject.toml README.md LICENSE ./
 RUN pip install "$(grep '^torch==' constraints.txt)" --index-url "https://download.pytorch.org/whl/${TORCH}"

@@ -6,8 +6,6 @@ Writes service_DEVICE.md. Clients and service share the machine, so what clients
 """
 
 import os
-import platform
-import statistics
 import sys
 import tempfile
 import threading
@@ -22,32 +20,28 @@ from typing import Literal
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import numpy as np
-import torch
 import tyro
 import webdataset
 
 from benchmarks.service_process import Client, Service
+from benchmarks.service_report import PER_SHARD, SMALL, Kill, Load, Measured, Work, report
 from shards import ShardOptions, open_place, open_set
 from shards.build import build_set
 from shards.command import run_command
 from shards.sample import Sample
+from shards.service.memory import keep_freed_memory
 from shards.synthetic_samples import SyntheticSamples
 from shards.workers import ALONE
 
 CLIENTS = 32
-PER_SHARD = 64
-SMALL = 16
-"""Samples of a shard where the service is killed."""
-TARGET = 0.85
-"""Throughput of the service over that of rendering alone, at least."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Arguments:
     """Measure the service."""
 
-    shards: int = 20
-    """Shards of 64 samples of 320 x 256 that are rendered, once for every measurement."""
+    shards: int = 40
+    """Shards of 64 samples of 320 x 256 that are rendered for every measurement, after one to warm up."""
     seconds: float = 30.0
     """How long 32 clients ask for shards that are in the spool, and for how long memory is watched."""
     rounds: int = 3
@@ -89,59 +83,51 @@ class Blocks:
         return lambda: [Sample(f"{n:08d}", None, np.roll(labels, n, 0), origin) for n in range(start, stop)]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Measured:
-    """What was measured.
-
-    Attributes:
-        alone_s: seconds to render the samples, nothing else, of every round.
-        served_s: seconds until clients had read them through the service, of every round.
-        latencies_s: of requests for shards in the spool, by number of clients.
-        rates: bytes a second of those.
-        kill: what the reader saw of a kill under load.
-        memory: resident bytes of the service, time after time under load.
-        plain: samples that a plain WebDataset reader read.
-    """
-
-    alone_s: list[float]
-    served_s: list[float]
-    latencies_s: dict[int, list[float]]
-    rates: dict[int, float]
-    kill: dict[str, float]
-    memory: list[int]
-    plain: int
-
-
-def rendering_alone(samples: SyntheticSamples, shards: int) -> float:
-    """Seconds to render so many shards' samples, with their records; not packed, not written."""
-    start = time.perf_counter()
+def rendering_alone(samples: SyntheticSamples, shards: int) -> Work:
+    """Render so many shards' samples, with their records; nothing is packed or written."""
+    start, cpu_s = time.perf_counter(), time.process_time()
     for number in range(shards):
         list(samples.begin(number * PER_SHARD, (number + 1) * PER_SHARD)())
-    return time.perf_counter() - start
+    return Work(seconds=time.perf_counter() - start, cpu_s=time.process_time() - cpu_s)
 
 
-def through_the_service(options: ShardOptions, folder: Path, shards: int, clients: int) -> float:
-    """Seconds until clients have every shard, each asked for once, with nothing in the spool."""
+def through_the_service(options: ShardOptions, folder: Path, shards: int) -> Work:
+    """Have clients ask for every shard but the last, each once, with nothing in the spool.
+
+    The last shard is asked for before: rendering alone does not begin with a process that was just started,
+    either.
+    """
     with Service(options, folder) as service:
-        names = [f"shard-{number:06d}.tar" for number in range(shards)]
-        start = time.perf_counter()
-        with ThreadPoolExecutor(clients) as pool:
-            sizes = list(pool.map(lambda name: len(Client(service.url).shard(name)), names))
+        Client(service.url).shard(shard_name(shards))
+        clients = [Client(service.url) for _ in range(shards)]
+        start, client_cpu_s, cpu_s = time.perf_counter(), time.process_time(), service.cpu_seconds()
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            sizes = list(pool.map(Client.shard, clients, map(shard_name, range(shards))))
         seconds = time.perf_counter() - start
+        work = Work(
+            seconds=seconds,
+            cpu_s=service.cpu_seconds() - cpu_s,
+            client_cpu_s=time.process_time() - client_cpu_s,
+        )
     if min(sizes) < 1:
         raise ValueError("an empty shard came")
-    return seconds
+    return work
 
 
-def under_load(service: Service, clients: int, seconds: float, shards: int) -> tuple[list[float], float]:
-    """Latencies of whole shards out of the spool, and bytes a second of all clients together."""
+def shard_name(number: int) -> str:
+    """Name of a shard of the set."""
+    return f"shard-{number:06d}.tar"
+
+
+def under_load(service: Service, clients: int, seconds: float, shards: int) -> Load:
+    """Have clients ask for shards that are in the spool, again and again."""
     stop = time.perf_counter() + seconds
 
     def ask(number: int) -> tuple[list[float], int]:
         client, taken, count, latencies = Client(service.url), 0, number, []
         while time.perf_counter() < stop:
             start = time.perf_counter()
-            taken += len(client.shard(f"shard-{count % shards:06d}.tar"))
+            taken += client.shard(shard_name(count % shards))
             latencies.append(time.perf_counter() - start)
             count += 1
         return latencies, taken
@@ -150,12 +136,13 @@ def under_load(service: Service, clients: int, seconds: float, shards: int) -> t
     with ThreadPoolExecutor(clients) as pool:
         found = list(pool.map(ask, range(clients)))
     elapsed = time.perf_counter() - start
-    return [second for latencies, _ in found for second in latencies], sum(
-        size for _, size in found
-    ) / elapsed
+    return Load(
+        latencies_s=[second for latencies, _ in found for second in latencies],
+        bytes_per_s=sum(size for _, size in found) / elapsed,
+    )
 
 
-def kill_under_load(options: ShardOptions, folder: Path) -> dict[str, float]:
+def kill_under_load(options: ShardOptions, folder: Path) -> Kill:
     """Kill the service with SIGKILL while a reader and other clients use it, and start it again.
 
     Shards are small here, so that the reader still has most of them to ask for.
@@ -172,7 +159,7 @@ def kill_under_load(options: ShardOptions, folder: Path) -> dict[str, float]:
         client, number = Client(first.url), 0
         while not stopped.is_set():
             try:
-                client.shard(f"shard-{number % (total // SMALL):06d}.tar")
+                client.shard(shard_name(number % (total // SMALL)))
             except OSError:
                 stopped.wait(0.2)
             number += 1
@@ -195,12 +182,7 @@ def kill_under_load(options: ShardOptions, folder: Path) -> dict[str, float]:
             thread.join(60)
         for service in services:
             service.__exit__()
-    return {
-        "samples": total,
-        "seen": len(seen),
-        "different": len(set(seen)),
-        "longest wait, s": max(gaps),
-    }
+    return Kill(samples=total, seen=len(seen), different=len(set(seen)), longest_wait_s=max(gaps))
 
 
 def plain_reader(service: Service, shards: int) -> int:
@@ -226,18 +208,21 @@ def measure(arguments: Arguments) -> None:
             ShardOptions(device=arguments.device),
             shards_dir=str(folder / "sets"),
             samples_per_shard=PER_SHARD,
-            synthetic_samples=PER_SHARD * arguments.shards,
+            synthetic_samples=PER_SHARD * (arguments.shards + 1),
         )
         samples = SyntheticSamples(open_place(folder / "sets" / "labels"), options)
         rendering_alone(samples, 1)
-        alone_s, served_s = [], []
+        usual = [rendering_alone(samples, arguments.shards) for _ in range(arguments.rounds)]
+        # As the service does: what is compared with it renders under the same conditions.
+        keep_freed_memory()
+        rendering_alone(samples, 1)
+        alone, served = [], []
         for number in range(arguments.rounds):
-            alone_s.append(rendering_alone(samples, arguments.shards))
-            spool = folder / f"spool{number}"
-            served_s.append(through_the_service(options, spool, arguments.shards, CLIENTS))
+            alone.append(rendering_alone(samples, arguments.shards))
+            served.append(through_the_service(options, folder / f"spool{number}", arguments.shards))
         with Service(options, folder / "spool0") as service:
             plain = plain_reader(service, arguments.shards)
-            latencies_s, rates, memory = {}, {}, []
+            loads, memory = {}, []
             watching = threading.Event()
 
             def watch() -> None:
@@ -248,92 +233,28 @@ def measure(arguments: Arguments) -> None:
                 if clients == CLIENTS:
                     threading.Thread(target=watch, daemon=True).start()
                 share = arguments.seconds * (0.25 if clients == 1 else 0.75)
-                latencies_s[clients], rates[clients] = under_load(service, clients, share, arguments.shards)
+                loads[clients] = under_load(service, clients, share, arguments.shards)
             watching.set()
-        kill = kill_under_load(options, folder / "kill")
+        kill = kill_under_load(
+            replace(options, synthetic_samples=PER_SHARD * arguments.shards), folder / "kill"
+        )
         measured = Measured(
-            alone_s=alone_s,
-            served_s=served_s,
-            latencies_s=latencies_s,
-            rates=rates,
+            samples=PER_SHARD * arguments.shards,
+            usual=usual,
+            alone=alone,
+            served=served,
+            clients=CLIENTS,
+            loads=loads,
             kill=kill,
             memory=memory,
             plain=plain,
         )
         device = samples.made_with()["device"]
-    page = "\n".join(report(measured, arguments, device))
+    page = "\n".join(report(measured, device))
     path = arguments.output_dir / f"service_{'cpu' if device == 'cpu' else 'cuda'}.md"
     path.write_text(page, encoding="utf-8")
     print(page)
     print(f"wrote {path}")
-
-
-def report(measured: Measured, arguments: Arguments, device: str) -> list[str]:
-    """The page."""
-    samples = PER_SHARD * arguments.shards
-    alone, served = statistics.median(measured.alone_s), statistics.median(measured.served_s)
-    rows = [
-        f"| {clients} | {len(seconds):,} | {1e3 * _quantile(seconds, 0.5):,.1f} | "
-        f"{1e3 * _quantile(seconds, 0.99):,.1f} | {measured.rates[clients] / 1e6:,.0f} |"
-        for clients, seconds in measured.latencies_s.items()
-    ]
-    # Buffers of the connections are filled in the first quarter of the load.
-    part = max(1, len(measured.memory) // 4)
-    early, late = (
-        statistics.median(values) / 1e6
-        for values in (measured.memory[part : 2 * part], measured.memory[-part:])
-    )
-    kill = measured.kill
-    return [
-        "# The service under load",
-        "",
-        f"{os.cpu_count()} CPU cores, device {device}; Python {platform.python_version()}, "
-        f"torch {torch.__version__}; service and clients on the same machine, over loopback.",
-        "",
-        "```sh",
-        f"python benchmarks/service.py {' '.join(sys.argv[1:])}".strip(),
-        "```",
-        "",
-        f"Samples of 320 x 256 of the preset spine, {PER_SHARD} in a shard. "
-        f"Medians of {arguments.rounds} rounds, in turns.",
-        "",
-        "## Throughput",
-        "",
-        "| work | samples/s | of rendering alone |",
-        "|---|---|---|",
-        f"| rendering alone, with records, nothing packed or written | {samples / alone:,.1f} | 100 % |",
-        f"| rendered, packed, hashed, spooled, sent to {CLIENTS} clients | {samples / served:,.1f} | "
-        f"{100 * alone / served:.0f} % |",
-        "",
-        f"Aimed at: {100 * TARGET:.0f} %. Reached: {'yes' if alone / served >= TARGET else 'no'}.",
-        "",
-        "## Latency of a whole shard that is in the spool",
-        "",
-        "| clients | requests | p50, ms | p99, ms | MB/s together |",
-        "|---|---|---|---|---|",
-        *rows,
-        "",
-        "## Killed under load",
-        "",
-        f"Shards of {SMALL} samples; SIGKILL at a quarter of an epoch, with 4 more clients; started again. "
-        f"Of {kill['samples']:,} samples the reader had {kill['seen']:,}, "
-        f"{kill['different']:,} of them different. "
-        f"It waited at most {kill['longest wait, s']:.1f} s, the start of the new process included.",
-        "",
-        "## Memory",
-        "",
-        f"Resident under the load of {CLIENTS} clients: {early:,.0f} MB in the second quarter of the time, "
-        f"{late:,.0f} MB in the last.",
-        "",
-        "## A plain WebDataset reader",
-        "",
-        f"Read {measured.plain:,} of {samples:,} samples, by curl.",
-        "",
-    ]
-
-
-def _quantile(values: list[float], share: float) -> float:
-    return float(np.quantile(values, share))
 
 
 def main() -> int:

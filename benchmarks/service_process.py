@@ -80,6 +80,11 @@ class Service:
         pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
 
+    def cpu_seconds(self) -> float:
+        """CPU time that it has had so far, in user and in kernel mode, all its threads together."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def _ready(self) -> bool:
         try:
             return Client(self.url).status("/readyz") == 200
@@ -96,6 +101,7 @@ class Client:
 
     def __init__(self, url: str) -> None:
         self._connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=120)
+        self._piece = bytearray(_PIECE)
 
     def status(self, path: str) -> int:
         """Status of an answer."""
@@ -104,8 +110,8 @@ class Client:
         answer.read()
         return answer.status
 
-    def shard(self, name: str) -> memoryview:
-        """The whole content of a shard of the synthetic set; comes again where it is told to.
+    def shard(self, name: str) -> int:
+        """Read a shard of the synthetic set to its end; its bytes. Comes again where it is told to.
 
         Raises:
             OSError: it could not be had.
@@ -115,14 +121,13 @@ class Client:
                 self._connection.request("GET", f"/v1/sets/synthetic/{name}")
                 answer = self._connection.getresponse()
                 if answer.status == 200:
-                    content = bytearray(int(answer.headers["Content-Length"]))
-                    view, at = memoryview(content), 0
-                    while at < len(content):
-                        count = answer.readinto(view[at : at + _PIECE])
+                    size, taken = int(answer.headers["Content-Length"]), 0
+                    while taken < size:
+                        count = answer.readinto(self._piece)
                         if not count:
                             raise OSError(f"{name}: cut short")
-                        at += count
-                    return view
+                        taken += count
+                    return size
                 answer.read()
             except http.client.HTTPException as error:
                 self._connection.close()

@@ -48,27 +48,33 @@ def make_application(delivery: Delivery, options: ServeOptions, token: str | Non
     app.include_router(preview_routes(delivery, options))
 
     @app.get("/healthz", tags=["status"], summary="Whether the process answers")
+    @app.head("/healthz", include_in_schema=False)
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
     @app.get("/readyz", tags=["status"], summary="Whether work should be sent here (503: not now)")
+    @app.head("/readyz", include_in_schema=False)
     async def readyz() -> JSONResponse:
         reason = delivery.not_ready()
         return JSONResponse({"status": reason or "ready"}, 503 if reason else 200)
 
     @app.get("/metrics", tags=["status"], summary="Counters for Prometheus")
+    @app.head("/metrics", include_in_schema=False)
     async def metrics() -> Response:
         return Response(delivery.measures.text(), media_type=_METRICS)
 
     @app.get("/", include_in_schema=False)
+    @app.head("/", include_in_schema=False)
     async def index() -> Response:
         return FileResponse(PAGE / "index.html", headers=_ONLY_OURS)
 
     @app.get("/docs", include_in_schema=False)
+    @app.head("/docs", include_in_schema=False)
     async def docs() -> Response:
         return FileResponse(PAGE / "docs.html", headers=_ONLY_OURS)
 
     @app.get("/page/{name}", include_in_schema=False)
+    @app.head("/page/{name}", include_in_schema=False)
     async def page_file(name: str) -> Response:
         if name not in {path.name for path in PAGE.iterdir()}:
             raise HTTPException(404, f"{name}: no such file")

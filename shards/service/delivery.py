@@ -1,6 +1,7 @@
 """From a name to a shard that can be sent: out of the spool, or made, once however many ask."""
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any, TypeVar
@@ -47,7 +48,7 @@ class Delivery:
     ) -> None:
         self.rendered = rendered
         self.sets: dict[str, ServedSet] = {rendered.manifest.name: rendered, **stored}
-        self.manifests = {name: manifest_bytes(served) for name, served in self.sets.items()}
+        self.manifests = {name: _sealed(manifest_bytes(served)) for name, served in self.sets.items()}
         self._entries = {
             (name, entry.name): entry
             for name, served in self.sets.items()
@@ -130,3 +131,8 @@ class Delivery:
             waiting.add_done_callback(lambda late: late.cancelled() or late.exception())
             raise TookTooLong(f"not rendered within {self._patience_s:g} s; it will be there soon")
         return done.pop().result()
+
+
+def _sealed(content: bytes) -> tuple[bytes, str]:
+    """A content with its SHA-256."""
+    return content, hashlib.sha256(content).hexdigest()

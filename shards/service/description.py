@@ -66,6 +66,13 @@ PREVIEW_PARAMETERS: dict[str, Any] = {
     },
 }
 CONFIG_PARAMETERS: dict[str, Any] = {"openapi_extra": {"parameters": _preview_parameters()}}
+REFUSED: dict[int | str, dict[str, Any]] = {
+    "4XX": {"description": "Refused; the text says why: 401 token, 404 name, 413 body, 414 and 431 length"}
+}
+MANIFEST_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The manifest", "content": {"application/json": {}}},
+    304: {"description": "Unchanged (If-None-Match)"},
+}
 SHARD_ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"description": "The shard, with its length", "content": {"application/x-tar": {}}},
     206: {"description": "A part of it (Range)"},

@@ -1,13 +1,12 @@
 """What can be chosen about the service, and who may reach it."""
 
-import ipaddress
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import tyro
 
-from shards.bearer import TOKEN_VARIABLE, token_from_environment
+from shards.bearer import TOKEN_VARIABLE, is_this_machine, token_from_environment
 from shards.options import ShardOptions
 from shards.sets import BANK, LABELS_VAL, SETS, SYNTHETIC
 
@@ -36,7 +35,7 @@ class ServeOptions:
     patience_s: float = 45.0
     """Longest time that a request waits for its shard, seconds."""
     stall_s: float = 60.0
-    """Longest time that a client may take no byte of an answer, seconds."""
+    """Longest time that a client may take for a piece (1 MiB) of an answer, seconds."""
     requests: int = 256
     """Requests that are answered at a time."""
     drain_s: float = 30.0
@@ -84,7 +83,7 @@ class ServeOptions:
         else:
             token, source = self.token_file.read_text(encoding="utf-8").strip(), str(self.token_file)
         if token is None:
-            if not _is_this_machine(self.host):
+            if not is_this_machine(self.host):
                 raise ValueError(
                     f"host {self.host}: others can reach it, so a token is needed; set {TOKEN_VARIABLE} or "
                     "give --token-file (python -c 'import secrets; print(secrets.token_urlsafe())' makes one)"
@@ -95,10 +94,3 @@ class ServeOptions:
                 f"{source}: a token is {SHORTEST_TOKEN} or more letters, digits and signs, without spaces"
             )
         return token
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

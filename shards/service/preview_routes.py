@@ -12,7 +12,7 @@ from shards.rendered import etag_of
 from shards.service.answers import made
 from shards.service.conditional import names_tag
 from shards.service.delivery import Delivery
-from shards.service.description import CONFIG_PARAMETERS, PREVIEW_PARAMETERS
+from shards.service.description import CONFIG_PARAMETERS, PREVIEW_PARAMETERS, REFUSED
 from shards.service.options import ServeOptions
 from shards.service.preview import clearest_map
 from shards.service.settings import SLIDERS, Look, changes_as_yaml, look_of, python_call
@@ -21,7 +21,7 @@ from shards.sets import BANK
 
 def preview_routes(delivery: Delivery, options: ServeOptions) -> APIRouter:
     """``/v1/preview.png`` and ``/v1/config``."""
-    router = APIRouter(prefix="/v1", tags=["previews"])
+    router = APIRouter(prefix="/v1", tags=["previews"], responses=REFUSED)
     base = options.shards.generator()
     bank = delivery.rendered.samples.maps
     clearest, maps = clearest_map(bank.labels), len(bank.labels)
@@ -37,6 +37,7 @@ def preview_routes(delivery: Delivery, options: ServeOptions) -> APIRouter:
             raise HTTPException(400, str(error)) from None
 
     @router.get("/preview.png", summary="One sample as a picture", **PREVIEW_PARAMETERS)
+    @router.head("/preview.png", include_in_schema=False)
     async def preview_png(request: Request) -> Response:
         wanted = look(request)
         headers = {"ETag": etag_of(delivery.previews.key(wanted)), "Cache-Control": "no-cache"}
@@ -45,6 +46,7 @@ def preview_routes(delivery: Delivery, options: ServeOptions) -> APIRouter:
         return Response(await made(delivery.preview(wanted)), 200, headers, "image/png")
 
     @router.get("/config", summary="The configuration, of the set or of a preview", **CONFIG_PARAMETERS)
+    @router.head("/config", include_in_schema=False)
     async def config(request: Request) -> dict[str, Any]:
         wanted, manifest = look(request), delivery.rendered.manifest
         return {

@@ -9,6 +9,7 @@ from shards.read import open_set
 from shards.service.application import make_application
 from shards.service.delivery import Delivery
 from shards.service.guard import LONGEST_HEADERS, LONGEST_TARGET
+from shards.service.memory import keep_freed_memory
 from shards.service.options import ServeOptions
 from shards.service.served_sets import RenderedSet, StoredSet
 from shards.service.spool import Spool
@@ -32,6 +33,7 @@ def serve(options: ServeOptions) -> None:
     """
     token = options.token()
     check_spool(options)
+    keep_freed_memory()
     with listening(options) as listener:
         delivery = make_delivery(options)
         host, port = listener.getsockname()[:2]
@@ -77,6 +79,7 @@ def make_server(delivery: Delivery, options: ServeOptions, token: str | None) ->
         access_log=False,
         server_header=False,
         lifespan="on",
+        http="h11",  # it alone bounds what it keeps of a request that is not whole
         timeout_graceful_shutdown=max(1, round(options.drain_s)),
         h11_max_incomplete_event_size=LONGEST_TARGET + LONGEST_HEADERS,
     )

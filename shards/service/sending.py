@@ -1,4 +1,4 @@
-"""Sending a shard: always with its length, never more of it in memory than a piece."""
+"""Sending a shard: always with its length, never much of it in memory."""
 
 import asyncio
 import os
@@ -9,7 +9,9 @@ from starlette.types import Receive, Scope, Send
 
 from shards.service.spool import SpooledShard
 
-_PIECE = 2**18
+_PIECE = 2**20
+"""Bytes that are read and sent at a time: to hand over between threads costs more than to read. An answer
+holds about two of them."""
 
 
 class ShardResponse(Response):
@@ -59,13 +61,13 @@ class ShardResponse(Response):
                 return
             descriptor, at = self.shard.file.fileno(), self._start
             while at < self._stop:
-                length = min(_PIECE, self._stop - at)
-                piece = await asyncio.to_thread(os.pread, descriptor, length, at)
+                piece = await asyncio.to_thread(os.pread, descriptor, min(_PIECE, self._stop - at), at)
                 if not piece:
                     raise OSError(f"{self.shard.file.name}: is shorter than it was")
                 at += len(piece)
                 message = {"type": "http.response.body", "body": piece, "more_body": at < self._stop}
-                await asyncio.wait_for(send(message), self._stall_s)
+                async with asyncio.timeout(self._stall_s):
+                    await send(message)
                 self._sent(len(piece))
         finally:
             self.shard.file.close()

@@ -1,16 +1,17 @@
 """Routes of the sets: manifests and shards."""
 
+import asyncio
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import JSONResponse, Response
 
-from shards.manifest import digest_of
+from shards.places import Place
 from shards.rendered import SHA256_HEADER, etag_of
 from shards.service.answers import made
 from shards.service.conditional import Unsatisfiable, asked_range, names_tag
 from shards.service.delivery import Delivery
-from shards.service.description import SHARD_ANSWERS
+from shards.service.description import MANIFEST_ANSWERS, REFUSED, SHARD_ANSWERS
 from shards.service.options import ServeOptions
 from shards.service.sending import ShardResponse
 from shards.service.served_sets import facts_of
@@ -21,28 +22,28 @@ _SPLIT = "split.json"
 
 def set_routes(delivery: Delivery, options: ServeOptions) -> APIRouter:
     """``/v1/sets`` and all below it."""
-    router = APIRouter(prefix="/v1/sets", tags=["sets"])
+    router = APIRouter(prefix="/v1/sets", tags=["sets"], responses=REFUSED)
 
     @router.get("", summary="The sets that are served")
+    @router.head("", include_in_schema=False)
     async def list_sets() -> dict[str, Any]:
         return {name: facts_of(served) for name, served in delivery.sets.items()}
 
     @router.get(f"/{_SPLIT}", summary="Which patients are in which part")
     @router.head(f"/{_SPLIT}", include_in_schema=False)
     async def split() -> Response:
-        try:
-            content = options.shards.place.read(_SPLIT)
-        except FileNotFoundError:
-            raise HTTPException(404, f"there is no {_SPLIT} beside the sets") from None
+        content = await made(asyncio.to_thread(_split_beside, options.shards.place))
+        if content is None:
+            raise HTTPException(404, f"there is no {_SPLIT} beside the sets")
         return Response(content, media_type="application/json")
 
-    @router.get("/{name}/manifest.json", summary="What a set holds")
+    @router.get("/{name}/manifest.json", summary="What a set holds", responses=MANIFEST_ANSWERS)
     @router.head("/{name}/manifest.json", include_in_schema=False)
     async def manifest(name: str, request: Request) -> Response:
         if name not in delivery.manifests:
             raise HTTPException(404, f"no set is called {name}; there are {', '.join(delivery.sets)}")
-        content = delivery.manifests[name]
-        headers = {"ETag": etag_of(digest_of(content.decode())), "Cache-Control": "no-cache"}
+        content, digest = delivery.manifests[name]
+        headers = {"ETag": etag_of(digest), "Cache-Control": "no-cache"}
         if names_tag(request.headers.get("If-None-Match"), headers["ETag"]):
             return Response(None, 304, headers)
         return Response(content, 200, headers, "application/json")
@@ -64,6 +65,13 @@ def set_routes(delivery: Delivery, options: ServeOptions) -> APIRouter:
         return _answer(request, ready, headers, delivery, options.stall_s)
 
     return router
+
+
+def _split_beside(place: Place) -> bytes | None:
+    try:
+        return place.read(_SPLIT)
+    except FileNotFoundError:
+        return None
 
 
 def _answer(

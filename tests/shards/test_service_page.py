@@ -66,6 +66,7 @@ def test_label_map_and_slice_are_shown_side_by_side_as_the_service_renders_them(
     )
     assert boxes[0][1] <= boxes[1][0] and boxes[0][2] == boxes[1][2] and boxes[0][3] > 300
     assert "Rendered in" in page.run("document.getElementById('status').textContent")
+    assert page.run("document.querySelectorAll('nav a:not([hidden])').length") == 3
 
 
 def test_nothing_comes_from_elsewhere_and_nothing_fails(page, service):
@@ -205,6 +206,11 @@ def test_the_token_is_asked_for_and_kept_for_the_tab(browser, tmp_path):
         browser.press("Enter")
         browser.wait(READY)
         assert TOKEN not in browser.run("location.href")
+        # Links carry no token, so those to data are not shown.
+        shown = (
+            "[...document.querySelectorAll('nav a')].filter(a => a.checkVisibility()).map(a => a.textContent)"
+        )
+        assert browser.run(shown) == ["API"]
         browser.open(f"{guarded.url}/?seed=5")
         browser.wait(READY)
 

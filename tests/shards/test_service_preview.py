@@ -195,6 +195,29 @@ def test_the_description_names_every_route_and_parameter(service):
     )
 
 
+def test_the_description_tells_no_answer_that_is_never_given(service):
+    for path, methods in json.loads(service.ask("/openapi.json")[2])["paths"].items():
+        for operation in methods.values():
+            assert "422" not in operation["responses"], path
+
+
+READABLE = (
+    *("/", "/docs", "/page/page.js", "/healthz", "/readyz", "/metrics", "/openapi.json"),
+    *("/v1/sets", "/v1/sets/split.json", "/v1/sets/synthetic/manifest.json"),
+    *("/v1/config?alpha=1", "/v1/preview.png?seed=3"),
+)
+
+
+@pytest.mark.parametrize("path", READABLE)
+def test_whatever_can_be_read_can_be_asked_for_its_head(service, path):
+    status, headers, body = service.ask(path, "HEAD")
+    assert (status, body) == (200, b"")
+    whole = service.ask(path)
+    assert headers["Content-Type"] == whole[1]["Content-Type"]
+    # Counters go on between two requests.
+    assert path == "/metrics" or int(headers["Content-Length"]) == len(whole[2])
+
+
 def test_the_pages_load_nothing_from_elsewhere(service):
     for path in ("/", "/docs", "/page/page.js", "/page/docs.js", "/page/page.css"):
         text = service.ask(path)[2].decode()

@@ -181,7 +181,7 @@ def test_a_plain_webdataset_reader_reads_it(kind, service, guarded):
     chosen = {"open": service, "guarded": guarded}[kind]
     urls = f"{chosen.sets}/synthetic/shard-{{000000..000004}}.tar"
     if kind == "guarded":
-        urls = f"pipe:curl -sf -H 'Authorization: Bearer {TOKEN}' {urls}"
+        urls = f"pipe:curl -sf --retry 9 -H 'Authorization: Bearer {TOKEN}' {urls}"
     samples = list(webdataset.WebDataset(urls, shardshuffle=False).decode())
     assert [sample["__key__"] for sample in samples] == [f"{index:08d}" for index in range(23)]
     assert samples[7]["image.npy"].shape == (64, 48) and samples[7]["json"]["index"] == 7

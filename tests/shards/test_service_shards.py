@@ -166,6 +166,15 @@ def test_what_is_not_there_is_404_and_nothing_is_rendered(service, path):
     assert service.count("spool_misses_total") == before
 
 
+def test_a_split_that_cannot_be_read_is_told(service, monkeypatch):
+    def broken(place, name):
+        raise PermissionError(f"{name}: cannot be read")
+
+    monkeypatch.setattr(type(service.options.shards.place), "read", broken)
+    status, _, body = service.ask("/v1/sets/split.json")
+    assert status == 500 and "split.json: cannot be read" in json.loads(body)["error"]
+
+
 def test_other_methods_are_refused(service):
     for method in ("POST", "PUT", "DELETE"):
         assert service.ask(SHARD, method)[0] == 405

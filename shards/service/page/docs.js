@@ -25,8 +25,10 @@ function table(title, rows, parent) {
   }
 }
 
+// A link carries no token: what it leads to could not be opened.
+for (const id of ["sets", "metrics"]) document.getElementById(id).hidden = Boolean(sessionStorage.getItem("token"));
 const told = await (await fetch("/openapi.json")).json();
-document.getElementById("about").textContent = `${told.info.description} Version ${told.info.version}.`;
+document.getElementById("about").textContent = `${told.info.description.replaceAll("`", "")} Version ${told.info.version}.`;
 const groups = new Map();
 for (const [path, methods] of Object.entries(told.paths)) {
   for (const [method, operation] of Object.entries(methods)) {

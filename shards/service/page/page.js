@@ -215,6 +215,8 @@ async function begin() {
     if (event.key.toLowerCase() === "r" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) anotherSeed();
   });
   showMap();
+  // A link carries no token: what it leads to could not be opened.
+  for (const id of ["sets", "metrics"]) at(id).hidden = Boolean(token);
   await refresh();
 }
 
