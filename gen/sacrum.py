@@ -144,22 +144,24 @@ def paint_sacrum(
     angle = torch.zeros_like(params.canal)
     width = torch.ones_like(params.canal)
     middle = frame.body_mm + frame.step_mm
+    plane = (len(codes), *codes.shape[-2:])
+    index = torch.zeros(plane, dtype=torch.int32, device=codes.device)
+    lenses = torch.zeros(plane, dtype=torch.bool, device=codes.device)
     for segment in range(SEGMENTS):
         angle = angle + torch.deg2rad(params.turn_deg[:, segment])
         scale = params.scale[:, segment] * frame.has_lowest
         step = turn(frame.step_mm, angle) * scale.clamp(min=_LEAST_SCALE).unsqueeze(1)
         taper = params.taper[:, segment]
         place = _Segment(frame, middle + step, angle, scale, width)
-        index = place.look_from(taper, spacing_mm)
-        found = source.gather(2, index.flatten(1).unsqueeze(1).expand(-1, source.shape[1], -1))
-        found = found.reshape(codes.shape)
-        painted = overpaint(painted, found, found.clamp(max=1))
-        lens = place.lens(params, segment).to(torch.uint8)
-        if codes.dim() > lens.dim():
-            lens = lens.unsqueeze(1)
-        painted = overpaint(painted, SACRAL_DISC, lens * has_code(painted, SACRUM))
+        index = torch.where(place.inside, place.look_from(taper, spacing_mm), index)
+        lenses |= place.lens(params, segment)
         middle, width = middle + 2 * step, width * taper
-    return painted
+    # The slices of a volume all move alike.
+    flat = index.flatten(1).long().unsqueeze(1).expand(-1, source.shape[1], -1)
+    found = source.gather(2, flat).reshape(codes.shape)
+    lens = lenses.to(torch.uint8).reshape(len(codes), *[1] * (codes.dim() - 3), *plane[1:])
+    found = overpaint(found, SACRAL_DISC, lens * has_code(found, SACRUM))
+    return overpaint(painted, found, found.clamp(max=1))
 
 
 def turn(vector: Tensor, angle: Tensor) -> Tensor:
@@ -202,9 +204,10 @@ class _Segment:
         self._across = [(c * step_row - r * step_column) * narrow for r, c in zip(row, column, strict=True)]
         self.along = self._along[0].unsqueeze(2) + self._along[1].unsqueeze(1)
         self.across = self._across[0].unsqueeze(2) + self._across[1].unsqueeze(1)
+        self.inside = (self.along.abs() <= 1) & self._shown.unsqueeze(2)
 
     def look_from(self, taper: Tensor, spacing_mm: Sequence[float]) -> Tensor:
-        """Index of every pixel's source in the padded plane, int64 ``(B, H, W)``; 0, the margin, for none.
+        """Index of every pixel's source in the padded plane, int32 ``(B, H, W)``.
 
         Args:
             taper: width of the lower end against that of the upper, ``(B,)``.
@@ -232,8 +235,7 @@ class _Segment:
 
         row = index(frame.body_mm[:, :1], step_row, -step_column, spacing_mm[-2], rows)
         column = index(frame.body_mm[:, 1:], step_column, step_row, spacing_mm[-1], columns)
-        inside = (self.along.abs() <= 1) & self._shown.unsqueeze(2)
-        return (torch.add(column, row, alpha=columns + 2) * inside).long()
+        return torch.add(column, row, alpha=columns + 2)
 
     def lens(self, params: SacrumParams, segment: int) -> Tensor:
         """Where the rest of the disc at the lower end lies, bool ``(B, H, W)``."""
