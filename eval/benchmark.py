@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from eval.degrade import degrade
 from eval.metrics import STRUCTURE_SCHEME, PatientTally, Score, group_structures, mean, mean_over_patients
 from gen.anatomy import label_scheme
+from train.answer import likeliest_classes
 
 Batch = tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Sequence[str]]
 
@@ -52,7 +53,7 @@ def evaluate_model(
         patients = batch[2] if len(batch) == 3 else [str(slices + place) for place in range(len(image))]
         logits = model(degrade(image, resolution_factor))
         scheme = label_scheme(logits.shape[1])
-        answer = logits.argmax(dim=1)
+        answer = likeliest_classes(logits, scheme)
         classes = classes or PatientTally(scheme.class_names)
         classes.add(answer, scheme.encode(label), patients)
         structures.add(group_structures(answer, scheme), STRUCTURE_SCHEME.encode(label), patients)

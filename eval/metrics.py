@@ -20,7 +20,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gen.anatomy import STRUCTURES, LabelScheme, label_scheme
+from gen.anatomy import LabelScheme, label_scheme
+from train.answer import structure_table
 from train.overlap import dice, overlap_counts
 
 AGGREGATION = (
@@ -106,5 +107,4 @@ def mean(values: Sequence[float]) -> float:
 
 def group_structures(classes: Tensor, scheme: LabelScheme) -> Tensor:
     """Four-class answer (uint8: background, vertebra, disc, canal) of an answer in ``scheme``."""
-    groups = [0 if name is None else 1 + STRUCTURES.index(name) for name in scheme.structures]
-    return torch.tensor(groups, dtype=torch.uint8, device=classes.device)[classes.long()]
+    return structure_table(scheme).to(classes.device)[classes.int()]

@@ -4,6 +4,8 @@ The likeliest class alone would lose what is most likely a vertebra to the backg
 doubt: .35 for L2 and .25 for L1 are more than .4 for the background together, and less one by one.
 """
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
@@ -35,11 +37,11 @@ def likeliest_classes(logits: Tensor, scheme: LabelScheme) -> Tensor:
         uint8, shape ``(B, H, W)``.
     """
     structures = likeliest_structures(logits, scheme)
+    if _are_structures(scheme):
+        return structures
     answer = torch.zeros_like(structures)
-    for number, structure in enumerate(STRUCTURES, start=1):
-        group = [place for place, found in enumerate(scheme.structures) if found == structure]
-        # The classes of a structure follow each other.
-        best = logits[:, group[0] : group[-1] + 1].argmax(dim=1).to(torch.uint8) + group[0]
+    for number, group in enumerate(_groups(scheme)):
+        best = logits[:, group].argmax(dim=1).to(torch.uint8) + group.start
         answer = torch.where(structures == number, best, answer)
     return answer
 
@@ -56,11 +58,9 @@ def merge_logits(logits: Tensor, scheme: LabelScheme) -> Tensor:
         ``logits`` over the classes of every structure.
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    groups = [
-        [number for number, found in enumerate(scheme.structures) if found == structure]
-        for structure in (None, *STRUCTURES)
-    ]
-    return torch.stack([torch.logsumexp(logits[:, group], dim=1) for group in groups], dim=1)
+    if _are_structures(scheme):
+        return logits
+    return torch.stack([torch.logsumexp(logits[:, group], dim=1) for group in _groups(scheme)], dim=1)
 
 
 def structure_table(scheme: LabelScheme) -> Tensor:
@@ -68,3 +68,13 @@ def structure_table(scheme: LabelScheme) -> Tensor:
     numbers = {None: 0} | {name: number for number, name in enumerate(STRUCTURES, start=1)}
     classes = [numbers[name] for name in scheme.structures]
     return torch.tensor(classes + [IGNORE] * (IGNORE + 1 - len(classes)), dtype=torch.uint8)
+
+
+def _are_structures(scheme: LabelScheme) -> bool:
+    return scheme.structures == (None, *STRUCTURES)
+
+
+def _groups(scheme: LabelScheme) -> list[slice]:
+    """The classes of background and of every structure, which follow each other in every scheme."""
+    first = [scheme.structures.index(structure) for structure in (None, *STRUCTURES)]
+    return [slice(start, end) for start, end in pairwise((*first, scheme.num_classes))]

@@ -19,7 +19,7 @@ class Oracle(nn.Module):
     def forward(self, image):
         self.seen.append(image.clone())
         classes = (image[:, 0] * 20).round().long().clamp(0, self.num_classes - 1)
-        return nn.functional.one_hot(classes, self.num_classes).movedim(-1, 1).float()
+        return 10 * nn.functional.one_hot(classes, self.num_classes).movedim(-1, 1).float()
 
 
 def slices(scheme, codes):
