@@ -12,6 +12,8 @@ from benchmarks.reality_inputs import INPUTS
 from gen import GeneratorConfig, config_from_text, preset
 from gen.config_text import config_hash
 from shards.sample import to_json
+from train.deep_supervision import COARSE_LEVELS
+from train.options import TrainOptions
 
 REFERENCE = "spine"
 HASH_DIGITS = 12
@@ -31,7 +33,10 @@ class Training:
         num_classes: 4, or 14, which are merged to 4 when they are scored.
         base_features: channels of the finest level.
         levels: levels of the U-Net.
-        structure_loss: weight of the second loss that tells structures apart whatever their rank.
+        structure_loss: weight of the second loss that tells structures apart whatever their rank (with 4
+            classes there is none).
+        balanced: whether the loss lifts small classes at first.
+        coarse_levels: levels that answer too in training.
         lr: highest learning rate.
         ema_decay: largest decay of the average of the weights; 0 for none.
         steps_factor: steps as a multiple of the study's.
@@ -46,7 +51,9 @@ class Training:
     num_classes: int = 4
     base_features: int = 8
     levels: int = 5
-    structure_loss: float = 0.0
+    structure_loss: float = TrainOptions().structure_loss
+    balanced: bool = True
+    coarse_levels: int = COARSE_LEVELS
     lr: float = 0.003
     ema_decay: float = 0.999
     steps_factor: float = 1.0
@@ -105,11 +112,7 @@ class Arm:
 
     def settings(self, spacing_mm: float = 1.0) -> dict[str, Any]:
         """Everything that the arm is made of, JSON-ready; arms with equal settings train the same network."""
-        training = dataclasses.asdict(self.training)
-        # It came later than runs that are kept; without it they are what they were.
-        if not self.training.structure_loss:
-            del training["structure_loss"]
-        return {"generator": self.generator_hash(spacing_mm), **training}
+        return {"generator": self.generator_hash(spacing_mm), **dataclasses.asdict(self.training)}
 
     def settings_hash(self, spacing_mm: float = 1.0) -> str:
         """Short hash of :meth:`settings`."""

@@ -192,7 +192,11 @@ def _plan(task: Task, ranks: Ranks) -> Plan:
         highest_rate=training.lr,
         weight_decay=WEIGHT_DECAY,
         ema_decay=training.ema_decay,
-        structure_loss=training.structure_loss,
+        structure_loss=TrainOptions(
+            num_classes=training.num_classes, structure_loss=training.structure_loss
+        ).structure_weight,
+        balanced=training.balanced and not training.start,
+        coarse_levels=training.coarse_levels,
         bf16=use_bf16("auto", ranks.device),
         decisive={},
         stem=Path(task.arm.name),

@@ -18,7 +18,7 @@ from shards.atomic import atomic_path
 from train.unet import UNet
 
 CHECKPOINT_FORMAT = 1
-SNAPSHOT_FORMAT = 2
+SNAPSHOT_FORMAT = 3
 WRAPPER_PREFIXES = ("_orig_mod.", "module.")
 
 

@@ -140,6 +140,7 @@ def _plan(model: ModelName, sources: Sources) -> Plan:
         weight_decay=options.weight_decay,
         ema_decay=options.ema_decay,
         structure_loss=options.structure_weight,
+        balanced=options.start_from is None,
         bf16=use_bf16(options.precision, sources.ranks.device),
         compiled=options.compile,
         decisive=options.decisive()

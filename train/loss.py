@@ -1,5 +1,10 @@
 """Dice and cross-entropy of one batch, with their gradient worked out in the same pass.
 
+Early in training the balance of classes decides what is found. A canal is two pixels of a hundred: plain
+cross-entropy pays for its absence little, and a network may answer without it for hundreds of steps. So
+cross-entropy can give every class an equal say, whatever its size; late in training that would paint small
+structures too large, so how far it goes is a matter of the schedule (``train.schedule``).
+
 For softmax probabilities ``p`` and any ``g_j = dL/dp_j`` the gradient of the logits is
 ``p_j (g_j - sum_k p_k g_k)``. Both terms depend on a pixel only through ``p`` and its target, so value and
 gradient need no one-hot target and no graph: at 14 classes that halves the time of the loss.
@@ -13,47 +18,61 @@ from torch import Tensor
 from gen.anatomy import IGNORE
 
 DICE_SMOOTHING = 1.0
+LEAST_SHARE = 1e-4
+"""Share of the pixels below which a class gains no more weight."""
 
 
-def segmentation_loss(logits: Tensor, target: Tensor, *, valid_pixels: Tensor, samples: int) -> Tensor:
+def segmentation_loss(
+    logits: Tensor, target: Tensor, *, class_pixels: Tensor, samples: int, balance: float = 0.0
+) -> Tensor:
     """Cross-entropy plus one minus Dice: this rank's share of the loss of the global batch.
 
-    Cross-entropy is the sum over valid pixels divided by ``valid_pixels``. Dice is taken per sample, as the
-    mean over the foreground classes that the sample's target holds, with 1 pixel of smoothing; its sum over
-    samples is divided by ``samples``. Both are sums over samples, so the shares of all ranks add up to the
-    loss that one rank would find.
+    Cross-entropy is a weighted mean over valid pixels: with the share ``f`` of a pixel's class in the global
+    batch its weight is ``f ** -balance``, so that 0 counts pixels alike and 1 classes. Dice is taken per
+    sample, as the mean over the foreground classes that the sample's target holds, with 1 pixel of smoothing;
+    its sum over samples is divided by ``samples``. Both are sums over samples, so the shares of all ranks add
+    up to the loss that one rank would find.
 
     Args:
         logits: float, shape ``(B, K, H, W)``.
         target: classes 0..K-1 or 255 (left out), uint8 or int64, shape ``(B, H, W)``.
-        valid_pixels: pixels of the global batch whose target is not 255, a number on the logits' device.
+        class_pixels: pixels of the global batch by class (:func:`count_pixels`), on the logits' device.
         samples: samples of the global batch.
+        balance: 0..1, how far small classes are lifted.
 
     Returns:
         A scalar, float32 (float64 for float64 logits), differentiable once with respect to ``logits``.
     """
-    loss: Tensor = _DiceCrossEntropy.apply(logits, target, valid_pixels, samples)
+    loss: Tensor = _DiceCrossEntropy.apply(logits, target, _pixel_weights(class_pixels, balance), samples)
     return loss
 
 
-def count_valid(target: Tensor) -> Tensor:
-    """Number of pixels that have a target (a scalar tensor, int64)."""
-    return (target != IGNORE).sum()
+def count_pixels(target: Tensor, classes: int) -> Tensor:
+    """Pixels of every class (int64, shape ``(classes,)``); the class 255 is not counted."""
+    return torch.stack([(target == number).sum() for number in range(classes)])
+
+
+def _pixel_weights(class_pixels: Tensor, balance: float) -> Tensor:
+    """Weight of a pixel in the mean, by its class, float64: all pixels together have the weight 1."""
+    pixels = class_pixels.double()
+    weights = (pixels / pixels.sum().clamp(min=1)).clamp(min=LEAST_SHARE) ** -balance
+    weights /= (weights * pixels).sum().clamp(min=1)
+    return weights
 
 
 class _DiceCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, target: Tensor, valid_pixels: Tensor, samples: int) -> Tensor:
+    def forward(ctx: Any, logits: Tensor, target: Tensor, weights: Tensor, samples: int) -> Tensor:
         dtype = torch.promote_types(logits.dtype, torch.float32)
-        entropy_weight = 1 / valid_pixels.to(dtype).clamp(min=1)
+        weights = weights.to(dtype)
         gradient = torch.empty_like(logits)
-        loss = entropy_weight.new_zeros(())
+        loss = weights.new_zeros(())
         # A CPU works on one sample at a time, which stays in its cache; a GPU on all at once.
         chunk = len(logits) if logits.is_cuda else 1
         for start in range(0, len(logits), chunk):
             part = slice(start, start + chunk)
             probability = logits[part].contiguous().flatten(2).softmax(dim=1, dtype=dtype)
-            value, slope = _value_and_slope(probability, target[part].flatten(1), entropy_weight, samples)
+            value, slope = _value_and_slope(probability, target[part].flatten(1), weights, samples)
             loss += value
             gradient[part] = slope.to(logits.dtype).unflatten(2, logits.shape[2:])
         ctx.save_for_backward(gradient)
@@ -67,15 +86,16 @@ class _DiceCrossEntropy(torch.autograd.Function):
 
 
 def _value_and_slope(
-    probability: Tensor, target: Tensor, entropy_weight: Tensor, samples: int
+    probability: Tensor, target: Tensor, weights: Tensor, samples: int
 ) -> tuple[Tensor, Tensor]:
     """Loss of some samples and its gradient by their logits; (B, K, N) and (B, N) with N pixels."""
     index = target.long().unsqueeze(1)
     valid = (index != IGNORE).to(probability.dtype)
     index = index.masked_fill(index == IGNORE, 0)
+    weight = weights[index] * valid
     at_target = probability.gather(1, index) * valid
     floor = torch.finfo(probability.dtype).tiny
-    cross_entropy = -(at_target.clamp(min=floor).log() * valid).sum() * entropy_weight
+    cross_entropy = -(at_target.clamp(min=floor).log() * weight).sum()
 
     # Per sample and class: probability on the target, probability anywhere, pixels of the target.
     zeros = probability.new_zeros(probability.shape[:2])
@@ -91,7 +111,7 @@ def _value_and_slope(
 
     by_predicted = share * score / size
     by_overlap = (-2 * share / size).gather(1, index.squeeze(1)).unsqueeze(1)
-    reward = at_target * by_overlap - entropy_weight
+    reward = at_target * by_overlap - weight
     centre = by_predicted.unsqueeze(1) @ probability + reward
     slope = (by_predicted.unsqueeze(2) - centre).mul_(probability)
     slope.scatter_add_(1, index, reward).mul_(valid)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from train.deep_supervision import COARSE_LEVELS
+
 # Short epochs are not all validated: rendering and scoring would take the time of the steps.
 LEAST_STEPS_BETWEEN_VALIDATIONS = 100
 
@@ -27,6 +29,8 @@ class Plan:
         weight_decay: of AdamW.
         ema_decay: largest decay of the average of the weights; 0 for no average.
         structure_loss: weight of the loss on structures; 0 for none.
+        balanced: whether the loss lifts small classes at first; a network that knows them needs it not.
+        coarse_levels: levels that answer too in training, at most; 0 for the finest alone.
         bf16: whether the network runs under bf16 autocast.
         compiled: whether the network is compiled.
         decisive: choices that a run must share to go on from its snapshot, JSON-ready.
@@ -46,6 +50,8 @@ class Plan:
     weight_decay: float
     ema_decay: float
     structure_loss: float = 0.0
+    balanced: bool = True
+    coarse_levels: int = COARSE_LEVELS
     bf16: bool
     compiled: bool = False
     decisive: dict[str, Any]

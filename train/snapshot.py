@@ -10,15 +10,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from train.checkpoint import SNAPSHOT_FORMAT, CheckpointError, bare_state, pack_payload, unpack_payload
 from train.plan import Plan
 from train.step import Stepper
 from train.tally import Counts
-from train.unet import UNet
 
-_STATES = ("network", "average", "optimizer")
+_STATES = ("network", "coarse_heads", "average", "optimizer")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -49,6 +48,7 @@ def pack_snapshot(stepper: Stepper, progress: Progress) -> bytes:
             "format": SNAPSHOT_FORMAT,
             "progress": dataclasses.asdict(progress),
             "network": bare_state(stepper.network.state_dict()),
+            "coarse_heads": bare_state(stepper.supervised.heads.state_dict()),
             "average": bare_state(stepper.average.network.state_dict()),
             "optimizer": stepper.optimizer.state_dict(),
             "decisive": json.dumps(stepper.plan.decisive, sort_keys=True),
@@ -104,8 +104,9 @@ def restore(payload: dict[str, Any], name: object, stepper: Stepper) -> Progress
     """
     try:
         stepper.network.load_state_dict(payload["network"])
+        stepper.supervised.heads.load_state_dict(payload["coarse_heads"])
         stepper.average.network.load_state_dict(payload["average"])
-        stepper.optimizer.load_state_dict(_on_device_of(payload["optimizer"], stepper.network))
+        stepper.optimizer.load_state_dict(_on_device_of(payload["optimizer"], stepper.supervised))
         values = dict(payload["progress"])
         progress = Progress(counts=Counts(**values.pop("counts")), **values)
         if differences(payload, stepper.plan)[1]:
@@ -117,7 +118,7 @@ def restore(payload: dict[str, Any], name: object, stepper: Stepper) -> Progress
     return progress
 
 
-def _on_device_of(state: dict[str, Any], network: UNet) -> dict[str, Any]:
+def _on_device_of(state: dict[str, Any], network: nn.Module) -> dict[str, Any]:
     """Moments with the strides of the weights, which the fused optimiser needs."""
     parameters = list(network.parameters())
     for index, values in state["state"].items():

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from gen import LabelScheme
+from train.deep_supervision import DeepSupervision
 from train.distributed import Ranks, SharedGradients
 from train.ema import WeightAverage
-from train.loss import count_valid, segmentation_loss
+from train.loss import count_pixels, segmentation_loss
 from train.plan import Plan
 from train.precision import autocast
-from train.schedule import learning_rate
+from train.schedule import class_balance, learning_rate
 from train.structure_loss import structure_loss
 from train.tally import Tally
 from train.unet import UNet
@@ -37,17 +38,20 @@ class Stepper:
 
     def __init__(self, network: UNet, scheme: LabelScheme, plan: Plan, ranks: Ranks) -> None:
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        ranks.send_state(network.state_dict().values())
+        self.supervised = DeepSupervision(self.network, plan.coarse_levels)
+        ranks.send_state(self.supervised.state_dict().values())
         self.scheme = scheme
         self.plan = plan
         self.ranks = ranks
         self.average = WeightAverage(network, plan.ema_decay)
-        self.gradients = SharedGradients(network)
+        self.gradients = SharedGradients(self.supervised)
         self.optimizer = torch.optim.AdamW(
-            network.parameters(), lr=plan.highest_rate, weight_decay=plan.weight_decay, fused=True
+            self.supervised.parameters(), lr=plan.highest_rate, weight_decay=plan.weight_decay, fused=True
         )
         self.tally = Tally(ranks.device)
-        self._forward: Callable[[Tensor], Tensor] = torch.compile(network) if plan.compiled else network
+        self._forward: Callable[[Tensor], list[Tensor]] = (
+            torch.compile(self.supervised) if plan.compiled else self.supervised
+        )
 
     def take(self, step: int, images: Tensor, codes: Tensor, *, stop: bool = False) -> Tensor:
         """Take one step.
@@ -61,26 +65,40 @@ class Stepper:
         Returns:
             How many ranks were asked to stop, a scalar on the device.
         """
-        target = self.scheme.encode(codes)
-        shared = torch.stack((count_valid(target), torch.full((), int(stop), device=target.device)))
-        valid_pixels, asked = self.ranks.sum_(shared).unbind()
+        targets = self.supervised.targets(self.scheme.encode(codes))
+        counts = [count_pixels(target, self.scheme.num_classes) for target in targets]
+        shared = torch.cat((*counts, counts[0].new_full((1,), int(stop))))
+        *counts, asked = self.ranks.sum_(shared).split([len(count) for count in counts] + [1])
 
         self.gradients.clear()
-        parts = zip(images.chunk(self.plan.accumulate), target.chunk(self.plan.accumulate), strict=True)
-        for part, part_target in parts:
-            self._add_gradient(part, part_target, valid_pixels)
+        chunks = [target.chunk(self.plan.accumulate) for target in targets]
+        for part, *part_targets in zip(images.chunk(self.plan.accumulate), *chunks, strict=True):
+            self._add_gradient(step, part, part_targets, counts)
         self.gradients.sum_(self.ranks)
         self._update(step)
-        return asked
+        return asked.squeeze(0)
 
-    def _add_gradient(self, images: Tensor, target: Tensor, valid_pixels: Tensor) -> None:
-        with autocast(self.plan.bf16, self.ranks.device):
-            logits = self._forward(images.contiguous(memory_format=torch.channels_last))
-        samples = self.plan.batch_size
-        loss = segmentation_loss(logits, target, valid_pixels=valid_pixels, samples=samples)
-        if (weight := self.plan.structure_loss) > 0:
-            merged = structure_loss(logits, target, self.scheme, valid_pixels=valid_pixels, samples=samples)
-            loss = loss + weight * merged
+    def _add_gradient(self, step: int, images: Tensor, targets: list[Tensor], counts: list[Tensor]) -> None:
+        plan = self.plan
+        with autocast(plan.bf16, self.ranks.device):
+            answers = self._forward(images.contiguous(memory_format=torch.channels_last))
+        balance = class_balance(step, plan.steps) if plan.balanced else 0.0
+        loss = self.gradients.loss.new_zeros(())
+        for weight, logits, target, pixels in zip(
+            self.supervised.weights, answers, targets, counts, strict=True
+        ):
+            loss = loss + weight * segmentation_loss(
+                logits, target, class_pixels=pixels, samples=plan.batch_size, balance=balance
+            )
+        if plan.structure_loss > 0:
+            loss = loss + plan.structure_loss * structure_loss(
+                answers[0],
+                targets[0],
+                self.scheme,
+                class_pixels=counts[0],
+                samples=plan.batch_size,
+                balance=balance,
+            )
         loss.backward()
         self.gradients.loss += loss.detach()
 

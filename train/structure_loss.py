@@ -13,7 +13,13 @@ from train.loss import segmentation_loss
 
 
 def structure_loss(
-    logits: Tensor, target: Tensor, scheme: LabelScheme, *, valid_pixels: Tensor, samples: int
+    logits: Tensor,
+    target: Tensor,
+    scheme: LabelScheme,
+    *,
+    class_pixels: Tensor,
+    samples: int,
+    balance: float = 0.0,
 ) -> Tensor:
     """:func:`train.loss.segmentation_loss` of background, vertebra, disc and canal.
 
@@ -21,12 +27,17 @@ def structure_loss(
         logits: of the classes of ``scheme``, float, shape ``(B, K, H, W)``.
         target: classes 0..K-1 or 255 (left out), uint8, shape ``(B, H, W)``.
         scheme: classes of the network; for one without ranks this is the loss of the logits themselves.
-        valid_pixels: pixels of the global batch whose target is not 255, a number on the logits' device.
+        class_pixels: pixels of the global batch by class of ``scheme``, on the logits' device.
         samples: samples of the global batch.
+        balance: 0..1, how far small structures are lifted.
 
     Returns:
         A scalar, float32 (float64 for float64 logits), differentiable; shares of ranks add up.
     """
     merged = merge_logits(logits, scheme)
-    merged_target = structure_table(scheme).to(target.device)[target.int()]
-    return segmentation_loss(merged, merged_target, valid_pixels=valid_pixels, samples=samples)
+    table = structure_table(scheme).to(target.device)
+    structure_pixels = class_pixels.new_zeros(merged.shape[1])
+    structure_pixels.index_add_(0, table[: len(class_pixels)].long(), class_pixels)
+    return segmentation_loss(
+        merged, table[target.int()], class_pixels=structure_pixels, samples=samples, balance=balance
+    )

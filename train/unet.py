@@ -100,6 +100,15 @@ class UNet(nn.Module):
             ValueError: H or W is no multiple of ``stride``, or both are it (one pixel has nothing to
                 normalise).
         """
+        logits: Tensor = self.head(self.decode(image)[0])
+        return logits
+
+    def decode(self, image: Tensor) -> list[Tensor]:
+        """Features of the decoder's levels, the finest first; arguments and errors of :meth:`forward`.
+
+        Returns:
+            Shapes ``(B, base_features, H, W)``, ``(B, 2 * base_features, H / 2, W / 2)`` and so on.
+        """
         height, width = image.shape[-2:]
         stride = self.stride
         if height % stride or width % stride or height * width <= stride**2:
@@ -111,11 +120,10 @@ class UNet(nn.Module):
         for level, block in enumerate(self.encoder):
             features = block(self.pool(features) if level else features)
             skips.append(features)
-        skips.pop()
+        decoded = [skips.pop()]
         for upsample, block in zip(self.upsample, self.decoder, strict=True):
-            features = block(torch.cat((skips.pop(), upsample(features)), dim=1))
-        logits: Tensor = self.head(features)
-        return logits
+            decoded.append(block(torch.cat((skips.pop(), upsample(decoded[-1])), dim=1)))
+        return decoded[:0:-1]
 
     def count_parameters(self) -> int:
         """Number of trainable parameters."""

@@ -19,8 +19,8 @@ from train.validation import ValidationSet
 class DoubleUNet(UNet):
     """In float64, where rounding is far below any real difference; Adam blows up that of float32."""
 
-    def forward(self, image):
-        return super().forward(image.double())
+    def decode(self, image):
+        return super().decode(image.double())
 
 
 class SpoiltFeed(RenderFeed):

@@ -5,7 +5,7 @@ import torch
 
 from gen.device import pick_device
 from train.distributed import Ranks, SharedGradients, join_ranks
-from train.loss import count_valid, segmentation_loss
+from train.loss import count_pixels, segmentation_loss
 from train.unet import UNet
 
 PROGRAM = Path(__file__).with_name("ranks_program.py")
@@ -123,7 +123,10 @@ def test_gradients_of_two_shares_add_up_to_those_of_the_batch():
     def gradient(part):
         gradients.clear()
         loss = segmentation_loss(
-            network(images[part]), target[part], valid_pixels=count_valid(target), samples=4
+            network(images[part]),
+            target[part],
+            class_pixels=count_pixels(target, network.num_classes),
+            samples=4,
         )
         loss.backward()
         return gradients.buffer.clone()

@@ -1,6 +1,6 @@
 import pytest
 
-from train.schedule import learning_rate
+from train.schedule import class_balance, learning_rate
 
 
 def test_the_rate_rises_to_the_highest_and_falls_to_a_hundredth():
@@ -16,3 +16,11 @@ def test_the_rate_rises_to_the_highest_and_falls_to_a_hundredth():
 @pytest.mark.parametrize("steps", [1, 2, 3])
 def test_short_runs_have_positive_rates(steps):
     assert all(0 < learning_rate(step, steps, 0.1) <= 0.1 for step in range(steps))
+
+
+def test_small_classes_are_lifted_at_first_and_no_more_at_the_end():
+    values = [class_balance(step, 200) for step in range(200)]
+    assert values[0] == 1
+    assert values[90] == pytest.approx(0.5)
+    assert values[:180] == sorted(values[:180], reverse=True)
+    assert min(values[:180]) > 0 == max(values[180:])

@@ -4,7 +4,7 @@ import torch
 from gen import label_scheme
 from train import step
 from train.answer import merge_logits
-from train.loss import count_valid, segmentation_loss
+from train.loss import count_pixels, segmentation_loss
 from train.structure_loss import structure_loss
 
 RANKS, STRUCTURES = label_scheme(14), label_scheme(4)
@@ -24,9 +24,9 @@ def logits():
     return torch.randn(3, 14, 5, 4, dtype=torch.float64, requires_grad=True)
 
 
-def loss_of(logits, target, scheme=RANKS, samples=3, valid=None):
-    valid = count_valid(target) if valid is None else valid
-    return structure_loss(logits, target, scheme, valid_pixels=valid, samples=samples)
+def loss_of(logits, target, scheme=RANKS, samples=3, pixels=None, balance=0.5):
+    pixels = count_pixels(target, scheme.num_classes) if pixels is None else pixels
+    return structure_loss(logits, target, scheme, class_pixels=pixels, samples=samples, balance=balance)
 
 
 def test_the_probability_of_a_structure_is_the_sum_of_those_of_its_classes(logits):
@@ -41,7 +41,7 @@ def test_it_is_the_loss_of_a_network_of_four_classes_where_ranks_are_known(logit
     merged = STRUCTURES.encode(codes).masked_fill(target == 255, 255)
     assert (merged != STRUCTURES.encode(codes)).any() and (target == 255).any()
     wanted = segmentation_loss(
-        merge_logits(logits, RANKS), merged, valid_pixels=count_valid(target), samples=3
+        merge_logits(logits, RANKS), merged, class_pixels=count_pixels(merged, 4), samples=3, balance=0.5
     )
     assert torch.equal(loss_of(logits, target), wanted)
 
@@ -51,7 +51,7 @@ def test_without_ranks_it_is_the_plain_loss(codes):
     logits = torch.randn(3, 4, 5, 4, dtype=torch.float64, requires_grad=True)
     target = STRUCTURES.encode(codes)
     found = loss_of(logits, target, STRUCTURES)
-    plain = segmentation_loss(logits, target, valid_pixels=count_valid(target), samples=3)
+    plain = segmentation_loss(logits, target, class_pixels=count_pixels(target, 4), samples=3, balance=0.5)
     torch.testing.assert_close(found, plain)
     torch.testing.assert_close(torch.autograd.grad(found, logits), torch.autograd.grad(plain, logits))
 
@@ -63,9 +63,9 @@ def test_the_gradient_passes_the_numerical_check(logits, codes):
 
 def test_shares_of_two_ranks_add_up_to_the_loss_of_one(logits, codes):
     target = RANKS.encode(codes)
-    valid = count_valid(target)
+    pixels = count_pixels(target, 14)
     shares = [
-        loss_of(logits[part], target[part], valid=valid) for part in (slice(0, None, 2), slice(1, None, 2))
+        loss_of(logits[part], target[part], pixels=pixels) for part in (slice(0, None, 2), slice(1, None, 2))
     ]
     whole = loss_of(logits, target)
     torch.testing.assert_close(sum(shares), whole)
@@ -101,10 +101,10 @@ def test_large_logits_and_bf16_do_no_harm(codes):
 def test_a_step_adds_it_with_its_weight(make_stepper, weight, monkeypatch):
     images = torch.rand(3, 1, 32, 32, generator=torch.Generator().manual_seed(4))
     codes = torch.randint(0, 7, (3, 32, 32), generator=torch.Generator().manual_seed(5)).to(torch.uint8)
-    stepper = make_stepper(num_classes=14, structure_loss=weight)
+    stepper = make_stepper(num_classes=14, structure_loss=weight, coarse_levels=0, balanced=False)
     target = RANKS.encode(codes)
     logits = stepper.network(images)
-    shared = {"valid_pixels": count_valid(target), "samples": 3}
+    shared = {"class_pixels": count_pixels(target, 14), "samples": 3}
     wanted = segmentation_loss(logits, target, **shared)
     wanted = wanted + weight * structure_loss(logits, target, RANKS, **shared)
     if not weight:
