@@ -6,6 +6,7 @@ The network that is validated and saved has none of it.
 """
 
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from train.unet import UNet
 
@@ -31,7 +32,7 @@ class DeepSupervision(nn.Module):
         self.network = network
         levels = min(levels, network.levels - 2)
         self.heads = nn.ModuleList(
-            nn.Conv2d(network.base_features * 2**level, network.num_classes, kernel_size=1)
+            skip_init(nn.Conv2d, network.base_features * 2**level, network.num_classes, kernel_size=1)
             for level in range(1, levels + 1)
         )
         for value in self.heads.parameters():

@@ -43,9 +43,11 @@ def test_a_coarse_target_is_the_class_at_the_centre_of_its_block(network):
     assert eighth[0].tolist() == [[36]]
 
 
-def test_first_weights_of_the_heads_are_the_same_everywhere_and_the_networks_stay(network):
+def test_first_weights_of_the_heads_are_zero_and_nothing_else_is_touched(network):
     before = [value.clone() for value in network.parameters()]
+    state = torch.random.get_rng_state()
     supervised = DeepSupervision(network)
+    assert torch.equal(torch.random.get_rng_state(), state)
     assert all(not value.any() for value in supervised.heads.parameters())
     assert all(torch.equal(*pair) for pair in zip(before, network.parameters(), strict=True))
 
