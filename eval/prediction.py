@@ -13,6 +13,7 @@ import torch
 import tyro
 from tqdm import tqdm
 
+from eval.cache import file_digest
 from eval.onnx_export import export_onnx
 from eval.quality import Flag
 from eval.scan_report import write_answer
@@ -179,6 +180,7 @@ def _provenance(model: TrainedUNet, options: PredictOptions, seconds: float) -> 
     return {
         "model": {
             "checkpoint": str(options.checkpoint),
+            "sha256": file_digest(options.checkpoint),
             "trained_as": model.checkpoint.model,
             "classes": model.num_classes,
             "spacing_mm": model.checkpoint.spacing_mm,

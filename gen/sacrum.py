@@ -25,14 +25,15 @@ from gen.settings import Range, check, check_within
 from gen.spine_frame import BEFORE_CANAL_MM, SpineFrame
 
 SEGMENTS = 5
-"""Most segments: as many as a sacrum has. Were there fewer, the first of a real sacrum would have as many
-below it as the lowest vertebra of a rendered picture."""
+"""Most segments: as many as a sacrum has. With fewer, a real S1 could have as many segments below it as a
+rendered L5 has, and be taken for one."""
 END_PLATE = 0.72
 """Where a vertebral body ends, as a share of the way from its middle to that of the disc: it is stretched
 until the bones meet."""
 DISC_HALF = 0.28
 """Half the thickness of a disc, as a share of that way."""
 _LEAST_SCALE = 0.1
+"""A tapering body keeps at least this share of its size."""
 _LEAST_LENS = 0.02
 """A lens is no thinner and no narrower than this share of the way, so that nothing is divided by 0."""
 

@@ -3,7 +3,7 @@
 Works under ``torchrun`` (gloo on CPU, nccl on CUDA) and alone, where every sum is the number itself.
 
 One rank and two ranks give the same weights, to rounding, because nothing in a step depends on how the batch
-is split: samples are functions of their place in the stream, cross-entropy is divided by the valid pixels of
+is split: samples are functions of their place in the stream, cross-entropy weighs pixels by the classes of
 the global batch, Dice is taken per sample (``train.loss``), and the network normalises every sample by
 itself. Instance normalisation was chosen by measurement: it needs no sums over ranks inside the network, as
 SyncBatchNorm does (ten a pass here, each a wait for the slowest rank), its training and evaluation are the

@@ -11,6 +11,7 @@ import SimpleITK as sitk
 from dicom_files import AXIAL, write_series
 
 from eval import prediction
+from eval.cache import file_digest
 from eval.prediction import PredictionError, PredictOptions, predict
 from eval.scans import Scan, ScanError
 from gen.anatomy import label_scheme, spider_values
@@ -162,6 +163,7 @@ def test_tables_lie_beside_the_mask(tmp_path, checkpoint, image_file):
     assert report["spacing_mm"] == pytest.approx([4.0, 0.8, 0.9])
     assert 0 < report["entropy"] < np.log(4)
     assert report["model"]["classes"] == 4
+    assert report["model"]["sha256"] == file_digest(Path(report["model"]["checkpoint"]))
 
 
 def test_overlay_only_on_request_and_tables_can_be_left_out(tmp_path, checkpoint, image_file):
