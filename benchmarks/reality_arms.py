@@ -1,6 +1,6 @@
 """What the study of the reality gap tries: every arm changes one choice of the reference.
 
-The reference is the preset ``spine`` with 4 classes, 8 features and the training of :class:`Training`.
+The reference is the preset ``spine`` with the training of :class:`Training`.
 """
 
 import dataclasses
@@ -14,9 +14,11 @@ from gen.config_text import config_hash
 from shards.sample import to_json
 from train.deep_supervision import COARSE_LEVELS
 from train.options import TrainOptions
+from train.unet import LEVELS
 
 REFERENCE = "spine"
 HASH_DIGITS = 12
+_USUAL = TrainOptions()
 
 Lesson = Literal["maps", "slices", "phantom", "mixed", "t1", "t1+t2"]
 SYNTHETIC_LESSONS = ("maps", "slices", "phantom", "mixed")
@@ -49,13 +51,13 @@ class Training:
 
     learns_from: Lesson = "maps"
     num_classes: int = 4
-    base_features: int = 8
-    levels: int = 5
-    structure_loss: float = TrainOptions().structure_loss
+    base_features: int = _USUAL.base_features
+    levels: int = LEVELS
+    structure_loss: float = _USUAL.structure_loss
     balanced: bool = True
     coarse_levels: int = COARSE_LEVELS
     lr: float = 0.003
-    ema_decay: float = 0.999
+    ema_decay: float = _USUAL.ema_decay
     steps_factor: float = 1.0
     batch_factor: float = 1.0
     input: str = "as stored"
@@ -112,8 +114,15 @@ class Arm:
 
     def settings(self, spacing_mm: float = 1.0) -> dict[str, Any]:
         """Everything that the arm is made of, JSON-ready; arms with equal settings train the same network."""
-        return {"generator": self.generator_hash(spacing_mm), **dataclasses.asdict(self.training)}
+        return self._settings_with(self.generator_hash(spacing_mm))
 
     def settings_hash(self, spacing_mm: float = 1.0) -> str:
         """Short hash of :meth:`settings`."""
-        return hashlib.sha256(to_json(self.settings(spacing_mm)).encode()).hexdigest()[:HASH_DIGITS]
+        return self.settings_hash_with(self.generator_hash(spacing_mm))
+
+    def settings_hash_with(self, generator: str) -> str:
+        """What :meth:`settings_hash` would be if :meth:`generator_hash` were ``generator``."""
+        return hashlib.sha256(to_json(self._settings_with(generator)).encode()).hexdigest()[:HASH_DIGITS]
+
+    def _settings_with(self, generator: str) -> dict[str, Any]:
+        return {"generator": generator, **dataclasses.asdict(self.training)}

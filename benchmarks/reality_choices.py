@@ -1,10 +1,11 @@
-"""All arms of the study, by group."""
+"""All arms of the study, by group; here are those that change the generator."""
 
 import dataclasses
 import inspect
 from typing import Any
 
-from benchmarks.reality_arms import REFERENCE, Arm, Training
+from benchmarks.reality_arms import REFERENCE, Arm
+from benchmarks.reality_training_arms import controls, fine_tuned, network
 from gen import GeneratorConfig
 
 Changes = dict[str, Any]
@@ -14,7 +15,6 @@ DISTRACTORS = ("bowel", "sacrum", "floor", "canal", "epidural_fat", "fat_pads")
 LESIONS = ("modic", "haemangioma", "schmorl")
 MOTION = ("kspace_motion", "motion_blur", "ghosting")
 ARTEFACTS = (*MOTION, "flow_void", "chemical_shift", "wrap", "gibbs", "spike", "zipper")
-SHOTS = (1, 2, 5, 10)
 
 _OWN_ARMS = ("contrast", "resolution")
 """Features whose probabilities are shares of a mixture: they have arms of their own."""
@@ -72,9 +72,9 @@ def all_arms() -> dict[str, Arm]:
         *_contrast(),
         *(_without(feature) for feature in features()),
         *_more_of(),
-        *_network(),
-        *_controls(),
-        *_fine_tuned(),
+        *network(),
+        *controls(),
+        *fine_tuned(),
     ]
     named = {arm.name: arm for arm in arms}
     if len(named) < len(arms):
@@ -99,13 +99,17 @@ def _background() -> list[Arm]:
     return [
         arm(
             "constant",
-            "One grey around and behind the structures, fluid alone in the canal.",
+            "One grey around all structures, and fluid alone in the canal.",
             off(*SURROUNDINGS),
         ),
-        arm("regions", "Random regions alone.", off(*SURROUNDINGS[1:])),
+        arm(
+            "regions",
+            "Nothing but random regions around the structures, and fluid alone in the canal.",
+            off(*SURROUNDINGS[1:]),
+        ),
         arm(
             "layers",
-            "Random regions and body layers, nothing that looks like a structure.",
+            "Random regions and body layers, without bowel, sacrum, cord or fat that look like structures.",
             off(*DISTRACTORS),
         ),
     ]
@@ -121,21 +125,57 @@ def _contrast() -> list[Arm]:
         return Arm(name=f"contrast-{name}", group="contrast", question=question, changes=changes)
 
     return [
-        arm("t1", "About the measured T1 means alone.", _mixture(0, 1, 0, alpha=[0.0, 0.0])),
-        arm("t2", "About the measured T2 means alone.", _mixture(0, 1, 0, alpha=[1.0, 1.0])),
-        arm("measured", "About the measured means of T1, T2 and between.", _mixture(0, 1, 0)),
-        arm("random", "Random means alone.", _mixture(1, 0, 0)),
-        arm("physical", "Spin-echo physics alone.", _mixture(0, 0, 1)),
-        arm("random-measured", "Random and measured, half each.", _mixture(0.5, 0.5, 0)),
-        arm("random-physical", "Random and physical, half each: no measured means.", _mixture(0.5, 0, 0.5)),
-        arm("measured-physical", "Measured and physical, half each.", _mixture(0, 0.5, 0.5)),
-        arm("thirds", "A third of each recipe.", _mixture(1, 1, 1)),
-        arm("mostly-random", "Eight tenths random.", _mixture(0.8, 0.15, 0.05)),
-        arm("mostly-measured", "Seven tenths measured.", _mixture(0.2, 0.7, 0.1)),
-        arm("wider", "Twice the measured spread of the means.", {"contrast": {"spread": 2.0}}),
-        arm("narrower", "Half the measured spread of the means.", {"contrast": {"spread": 0.5}}),
-        arm("inverted", "A fifth of the pictures inverted.", {"inversion": {"probability": 0.2}}),
-        arm("curves", "Half of the pictures with a random contrast curve.", {"curve": {"probability": 0.5}}),
+        arm(
+            "t1",
+            "Tissue intensities about those measured in T1 scans alone.",
+            _mixture(0, 1, 0, alpha=[0.0, 0.0]),
+        ),
+        arm(
+            "t2",
+            "Tissue intensities about those measured in T2 scans alone.",
+            _mixture(0, 1, 0, alpha=[1.0, 1.0]),
+        ),
+        arm(
+            "measured",
+            "Tissue intensities about those measured in T1 and T2 scans, and between the two.",
+            _mixture(0, 1, 0),
+        ),
+        arm("random", "Random tissue intensities alone.", _mixture(1, 0, 0)),
+        arm("physical", "Tissue intensities from spin-echo physics alone.", _mixture(0, 0, 1)),
+        arm("random-measured", "Tissue intensities half random, half measured.", _mixture(0.5, 0.5, 0)),
+        arm(
+            "random-physical",
+            "Tissue intensities half random, half physical; none measured.",
+            _mixture(0.5, 0, 0.5),
+        ),
+        arm("measured-physical", "Tissue intensities half measured, half physical.", _mixture(0, 0.5, 0.5)),
+        arm("thirds", "Tissue intensities random, measured and physical, a third each.", _mixture(1, 1, 1)),
+        arm(
+            "mostly-random",
+            "Tissue intensities mostly random: 80 %; 15 % measured, 5 % physical.",
+            _mixture(0.8, 0.15, 0.05),
+        ),
+        arm(
+            "mostly-measured",
+            "Tissue intensities mostly measured: 70 %; 20 % random, 10 % physical.",
+            _mixture(0.2, 0.7, 0.1),
+        ),
+        arm(
+            "wider",
+            "Twice the spread of tissue intensities about the measured ones.",
+            {"contrast": {"spread": 2.0}},
+        ),
+        arm(
+            "narrower",
+            "Half the spread of tissue intensities about the measured ones.",
+            {"contrast": {"spread": 0.5}},
+        ),
+        arm(
+            "inverted",
+            "A fifth of the images inverted: dark becomes bright.",
+            {"inversion": {"probability": 0.2}},
+        ),
+        arm("curves", "Half of the images with a random contrast curve.", {"curve": {"probability": 0.5}}),
     ]
 
 
@@ -163,19 +203,54 @@ def _more_of() -> list[Arm]:
         return {"resolution": {"isotropic": [low, high], "single_axis": [low, high]}}
 
     return [
-        arm("appearance", "texture-stronger", "Twice the grain.", {"texture": {"strength": [0.0, 0.2]}}),
-        arm("appearance", "clip-stronger", "Twice the saturation.", {"clip": {"high": [0.0, 0.1]}}),
-        arm("shading", "bias-stronger", "Twice the bias field.", {"bias": {"log_std": [0.0, 0.7]}}),
-        arm("shading", "no-shading", "Neither coil fall-off nor bias field.", off("coil", "bias")),
+        arm(
+            "appearance",
+            "texture-stronger",
+            "Up to twice as strong a grain inside the tissues.",
+            {"texture": {"strength": [0.0, 0.2]}},
+        ),
+        arm(
+            "appearance",
+            "clip-stronger",
+            "Up to twice as many of the brightest pixels clipped.",
+            {"clip": {"high": [0.0, 0.1]}},
+        ),
+        arm(
+            "shading",
+            "bias-stronger",
+            "Up to twice as strong a bias field.",
+            {"bias": {"log_std": [0.0, 0.7]}},
+        ),
+        arm(
+            "shading",
+            "no-shading",
+            "No smooth change of brightness: neither the coil's fall-off nor a bias field.",
+            off("coil", "bias"),
+        ),
         arm(
             "resolution",
             "resolution-none",
-            "Native resolution alone.",
+            "Every image at the full resolution of the slices.",
             {"resolution": {"native_probability": 1.0}},
         ),
-        arm("resolution", "resolution-1-2", "Up to 2 times coarser.", finest(1.0, 2.0)),
-        arm("resolution", "resolution-1-8", "Up to 8 times coarser.", finest(1.0, 8.0)),
-        arm("resolution", "resolution-always", "Never native.", {"resolution": {"native_probability": 0.0}}),
+        arm(
+            "resolution",
+            "resolution-1-2",
+            "Images up to 2 times coarser than the slices (reference: 4).",
+            finest(1.0, 2.0),
+        ),
+        arm(
+            "resolution",
+            "resolution-1-8",
+            "Images up to 8 times coarser than the slices (reference: 4).",
+            finest(1.0, 8.0),
+        ),
+        arm(
+            "resolution",
+            "resolution-always",
+            "Every image coarser than the slices (reference: half of them).",
+            {"resolution": {"native_probability": 0.0}},
+        ),
         arm(
             "geometry",
             "deformation-half",
@@ -188,19 +263,39 @@ def _more_of() -> list[Arm]:
             "1.5 times the deformation.",
             {"deformation": {"velocity_mm": [0.0, 7.5]}},
         ),
-        arm("geometry", "affine-none", "No affine motion.", {"affine": still}),
-        arm("geometry", "affine-half", "Half the affine motion.", {"affine": half}),
-        arm("noise", "noise-stronger", "Twice the noise.", {"noise": {"level": [0.0, 0.16]}}),
+        arm(
+            "geometry",
+            "affine-none",
+            "No affine change: no scaling, rotation, shear or shift.",
+            {"affine": still},
+        ),
+        arm(
+            "geometry",
+            "affine-half",
+            "Half the affine change: scaling, rotation, shear and shift.",
+            {"affine": half},
+        ),
+        arm("noise", "noise-stronger", "Up to twice as much noise.", {"noise": {"level": [0.0, 0.16]}}),
         arm("artefacts", "no-motion", "No motion: neither in k-space, nor blur, nor ghosts.", off(*MOTION)),
         arm("artefacts", "motion-often", "Motion three times as often.", _often(MOTION, 3.0)),
-        arm("artefacts", "no-artefacts", "None of the artefacts.", off(*ARTEFACTS)),
+        arm(
+            "artefacts",
+            "no-artefacts",
+            "No artefacts: no motion, flow voids, fat shift, wrap-around, ringing, stripes, zippers.",
+            off(*ARTEFACTS),
+        ),
         arm("artefacts", "artefacts-often", "All artefacts three times as often.", _often(ARTEFACTS, 3.0)),
         arm("anatomy", "no-lesions", "No Modic changes, haemangiomas, Schmorl's nodes.", off(*LESIONS)),
-        arm("anatomy", "lesions-often", "Lesions three times as often.", _often(LESIONS, 3.0)),
+        arm(
+            "anatomy",
+            "lesions-often",
+            "Modic changes, haemangiomas and Schmorl's nodes three times as often.",
+            _often(LESIONS, 3.0),
+        ),
         Arm(
             name="synthseg",
             group="peers",
-            question="SynthSeg's recipe with its published numbers.",
+            question="SynthSeg's generator with its published numbers, nothing made for spines.",
             preset="synthseg",
         ),
     ]
@@ -209,96 +304,3 @@ def _more_of() -> list[Arm]:
 def _often(names: tuple[str, ...], factor: float) -> Changes:
     spine = GeneratorConfig()
     return {name: {"probability": min(1.0, factor * getattr(spine, name).probability)} for name in names}
-
-
-def _network() -> list[Arm]:
-    def arm(group: str, name: str, question: str, **training: Any) -> Arm:
-        return Arm(name=name, group=group, question=question, training=Training(**training))
-
-    return [
-        arm("input", "input-min-max", "Least and greatest value of every slice to 0 and 1.", input="min-max"),
-        arm(
-            "input",
-            "input-percentiles",
-            "Percentiles 1 and 99 of every slice to 0 and 1.",
-            input="percentiles",
-        ),
-        arm("input", "input-standardised", "Mean 0, deviation 1 of every slice.", input="standardised"),
-        arm("labels", "classes-14", "14 classes, merged to 4 when scored.", num_classes=14),
-        arm(
-            "labels",
-            "classes-14-no-structures",
-            "14 classes without the second loss, which tells structures apart.",
-            num_classes=14,
-            structure_loss=0.0,
-        ),
-        arm("network", "width-4", "Half the channels.", base_features=4),
-        arm("network", "width-16", "Twice the channels.", base_features=16),
-        arm("network", "levels-4", "One level less.", levels=4),
-        arm("network", "levels-6", "One level more.", levels=6),
-        arm("training", "no-balance", "Small classes are not lifted at first.", balanced=False),
-        arm("training", "no-coarse-levels", "The finest level alone answers.", coarse_levels=0),
-        arm(
-            "training",
-            "plain-loss",
-            "Neither: what trained all models before.",
-            balanced=False,
-            coarse_levels=0,
-        ),
-        arm("training", "ema-0", "No average of the weights.", ema_decay=0.0),
-        arm("training", "ema-0.9", "An average over the last ten steps.", ema_decay=0.9),
-        arm("training", "lr-0.001", "A third of the learning rate.", lr=0.001),
-        arm("training", "lr-0.006", "Twice the learning rate.", lr=0.006),
-        arm(
-            "training", "batch-half", "Half the batch, the same samples.", batch_factor=0.5, steps_factor=2.0
-        ),
-        arm(
-            "training",
-            "batch-double",
-            "Twice the batch, the same samples.",
-            batch_factor=2.0,
-            steps_factor=0.5,
-        ),
-        arm("steps", "steps-half", "Half the steps.", steps_factor=0.5),
-        arm("steps", "steps-2x", "Twice the steps.", steps_factor=2.0),
-        arm("steps", "steps-4x", "Four times the steps.", steps_factor=4.0),
-    ]
-
-
-def _controls() -> list[Arm]:
-    def arm(group: str, name: str, question: str, **training: Any) -> Arm:
-        return Arm(name=name, group=group, question=question, training=Training(**training))
-
-    return [
-        arm("control", "a-on-b-slices", "A with the label maps of B's slices alone.", learns_from="slices"),
-        arm("control", "b", "B: real T1 slices, ordinary augmentation.", learns_from="t1"),
-        arm(
-            "control",
-            "b-strong",
-            "B with strong augmentation of contrast and resolution.",
-            learns_from="t1",
-            augmentation="strong",
-        ),
-        arm("control", "b-both", "Real T1 and T2 slices: what supervision reaches.", learns_from="t1+t2"),
-        arm(
-            "control",
-            "b-both-strong",
-            "Real T1 and T2 slices with strong augmentation.",
-            learns_from="t1+t2",
-            augmentation="strong",
-        ),
-        arm("phantom", "a0", "A0: the phantom's label maps alone.", learns_from="phantom"),
-        arm("phantom", "a0-mixed", "Half phantom, half real label maps.", learns_from="mixed"),
-    ]
-
-
-def _fine_tuned() -> list[Arm]:
-    return [
-        Arm(
-            name=f"fine-tuned-{shots}",
-            group="fine-tuning",
-            question=f"The reference, then a fifth of its steps on {shots} real T1 slice{'s' * (shots > 1)}.",
-            training=Training(learns_from="t1", start=REFERENCE, shots=shots, lr=0.0005, steps_factor=0.2),
-        )
-        for shots in SHOTS
-    ]

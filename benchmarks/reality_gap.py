@@ -11,7 +11,6 @@ folder $SPIDER_MINI, or --data-dir and --labels-dir.
 """
 
 import sys
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +21,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 import tyro
 
 from benchmarks import reality_results as results
-from benchmarks.reality_choices import all_arms
+from benchmarks.reality_list import arm_lines
 from benchmarks.reality_runner import Runner, run_study
 from benchmarks.reality_study import Study
 from benchmarks.reality_table import page_text, write_between
@@ -44,14 +43,8 @@ def _rescore(options: Options = DEFAULT) -> None:
 
 
 def _list(csv: Path = DEFAULT.csv) -> None:
-    """Print the arms by group, with the number of runs of each in the CSV."""
-    runs = Counter(key.arm for key in {row.key for row in results.read(csv)})
-    arms = all_arms().values()
-    for group in dict.fromkeys(arm.group for arm in arms):
-        print(group)
-        for arm in arms:
-            if arm.group == group:
-                print(f"  {arm.name:24} {runs[arm.name]:4} runs  {arm.question}")
+    """Print the arms by group, with how many runs of each are in the CSV: as it is now, and old ones."""
+    print(*arm_lines({row.key for row in results.read(csv)}, DEFAULT.places.grid.spacing_mm), sep="\n")
 
 
 def _table(csv: Path = DEFAULT.csv, page: Path = Path("docs/reality_gap.md")) -> None:

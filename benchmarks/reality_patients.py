@@ -12,7 +12,8 @@ from pathlib import Path
 from shards.folder import find_series, patient_key
 from shards.split import Split
 
-FIXED = "fixed"
+FIXED, ALL = "fixed", "all"
+"""What a flag may say instead of numbers of folds: the split file, or every fold."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,6 +63,26 @@ def make_folds(split: Split, with_images: frozenset[str], count: int) -> list[Fo
     ]
 
 
+def fold_numbers(text: str, count: int) -> list[int]:
+    """Numbers of the folds that a flag names; none for ``"fixed"``, which is no fold of a set of folds.
+
+    Args:
+        text: ``"fixed"``, ``"all"``, or numbers such as ``"0,2"``.
+        count: number of folds.
+
+    Raises:
+        ValueError: no such fold.
+    """
+    if text == FIXED:
+        return []
+    if text == ALL:
+        return list(range(count))
+    numbers = [entry.strip() for entry in text.split(",")]
+    if not all(number.isdecimal() and int(number) < count for number in numbers):
+        raise ValueError(f"--fold {text!r}: want {FIXED}, {ALL}, or numbers from 0 to {count - 1}")
+    return [int(number) for number in numbers]
+
+
 def choose_folds(text: str, split: Split, with_images: frozenset[str], count: int) -> list[Fold]:
     """The folds that a flag names.
 
@@ -72,17 +93,12 @@ def choose_folds(text: str, split: Split, with_images: frozenset[str], count: in
         count: number of folds.
 
     Raises:
-        ValueError: no such fold.
+        ValueError: no such fold, or more folds than patients.
     """
     if text == FIXED:
         return [Fold(name=FIXED, train=split.train, validation=split.validation & with_images)]
     folds = make_folds(split, with_images, count)
-    if text == "all":
-        return folds
-    numbers = [entry.strip() for entry in text.split(",")]
-    if not all(number.isdecimal() and int(number) < count for number in numbers):
-        raise ValueError(f"--fold {text!r}: want {FIXED}, all, or numbers from 0 to {count - 1}")
-    return [folds[int(number)] for number in numbers]
+    return [folds[number] for number in fold_numbers(text, count)]
 
 
 def own_masks(data_dir: Path, labels_dir: Path | None) -> frozenset[str]:

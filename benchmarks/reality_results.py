@@ -46,7 +46,7 @@ class RunKey:
 
     @property
     def plain(self) -> tuple[str, int, int, int, str]:
-        """The key without what the arm was made of and by."""
+        """The key without the arm's settings, its generator and the code."""
         return self.arm, self.seed, self.budget, self.batch, self.fold
 
     @property

@@ -130,33 +130,44 @@ class Runner:
             fold=task.fold.name,
         )
 
-    def checkpoints(self, task: Task) -> dict[str, Path]:
+    def checkpoints(self, key: RunKey) -> dict[str, Path]:
         """Where the two kinds of weights of a run are kept."""
-        stem = self.key(task).file_stem
-        return {kind: self._work_dir / "runs" / f"{stem}_{kind}.pth" for kind in (EMA, RAW)}
+        return {kind: self._work_dir / "runs" / f"{key.file_stem}_{kind}.pth" for kind in (EMA, RAW)}
 
     def is_done(self, task: Task) -> bool:
-        """Whether a run is in the CSV."""
+        """Whether a run is in the CSV; with ``keep_old`` also one of another generator and other code."""
         key = self.key(task)
         there = {row.key for row in results.read(self.study.csv)}
-        if self.study.keep_old:
-            return key.plain in {other.plain for other in there}
-        return key in there
+        if not self.study.keep_old:
+            return key in there
+        # The settings hold the generator's hash, so they are compared as if it were that of the old run.
+        return any(
+            old.plain == key.plain and old.settings == task.arm.settings_hash_with(old.generator)
+            for old in there
+        )
 
     def rescore(self) -> None:
-        """Score every run whose checkpoints are there anew."""
-        for task in self.tasks():
-            paths = self.checkpoints(task)
-            old = [row for row in results.read(self.study.csv) if row.key == self.key(task)]
-            if not old or not all(path.is_file() for path in paths.values()):
+        """Score the runs anew whose lines and checkpoints are there, and say how many these were."""
+        a_row_of = {row.key: row for row in results.read(self.study.csv)}
+        tasks = self.tasks()
+        scored = 0
+        for task in tasks:
+            key = self.key(task)
+            old, paths = a_row_of.get(key), self.checkpoints(key)
+            if old is None or not all(path.is_file() for path in paths.values()):
                 continue
             weights = {kind: load_model(path, self.ranks.device) for kind, path in paths.items()}
-            first = old[0]
-            trained = Trained(
-                weights=dict(weights), loss=first.loss, minutes=first.minutes, samples=first.samples
-            )
+            trained = Trained(weights=dict(weights), loss=old.loss, minutes=old.minutes, samples=old.samples)
             results.append(self.study.csv, self._rows(task, trained))
+            scored += 1
             print(f"{task.title}: scored again", flush=True)
+        print(f"{scored} of {len(tasks)} runs were scored again", flush=True)
+        if scored < len(tasks):
+            print(
+                f"the others are not in {self.study.csv} with the present arm and code, "
+                f"or their checkpoints are not in {self._work_dir / 'runs'}",
+                flush=True,
+            )
 
     def _task(self, arm: Arm, fold: Fold, seed: int) -> Task:
         return Task(arm=arm, fold=fold, seed=seed, budget=self.study.steps, batch=self.study.batch_size)
@@ -172,7 +183,7 @@ class Runner:
     def _train(self, task: Task, stop: StopRequest) -> None:
         """Train, keep the weights, score, and write the lines; the task is claimed."""
         trained = train(task, self.slices, self.ranks, stop, self._start(task, stop))
-        save(task, trained, self.slices, self.checkpoints(task))
+        save(task, trained, self.slices, self.checkpoints(self.key(task)))
         rows = self._rows(task, trained)
         results.append(self.study.csv, rows)
         plain = [row.overall for row in rows if row.factor == 1 and row.weights == EMA]
@@ -188,7 +199,7 @@ class Runner:
         if not task.arm.training.start:
             return None
         before = self._task(all_arms()[task.arm.training.start], task.fold, task.seed)
-        path = self.checkpoints(before)[EMA]
+        path = self.checkpoints(self.key(before))[EMA]
         if not path.is_file():
             # Its lines may be there without it: made on another machine.
             with self._claim(before, wait=True):
@@ -212,9 +223,10 @@ class Runner:
     def _rows(self, task: Task, trained: Trained) -> list[Row]:
         # The last weights, too, where all others are compared: it is the arm without an average.
         kinds = (EMA, RAW) if task.arm.name == REFERENCE else (EMA,)
+        key = self.key(task)
         return [
             Row(
-                key=self.key(task),
+                key=key,
                 group=task.arm.group,
                 steps=task.steps,
                 samples=trained.samples,

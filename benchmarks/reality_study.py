@@ -1,4 +1,4 @@
-"""What the study is asked to do, and doing it in one or several processes."""
+"""What the study is asked to do."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.reality_arms import REFERENCE, Arm
 from benchmarks.reality_choices import all_arms
-from benchmarks.reality_patients import FIXED
+from benchmarks.reality_patients import FIXED, fold_numbers
 from benchmarks.reality_slices import Places
 
 
@@ -20,9 +20,9 @@ class Study:
     """Groups of arms, with commas between (see the command list)."""
     seeds: str = "0"
     """Seeds, with commas between."""
-    steps: int = 700
+    steps: int = 500
     """Steps of a run; some arms take a multiple of them."""
-    batch_size: int = 8
+    batch_size: int = 4
     """Samples of a step."""
     fold: str = FIXED
     """fixed: the split file's train and validation patients; or folds over both of them: all, or numbers."""
@@ -31,7 +31,7 @@ class Study:
     csv: Path = Path("benchmarks/results/reality_gap.csv")
     """Where the results are gathered."""
     keep_old: bool = False
-    """Count a run as done whatever generator and code it was made with."""
+    """Count a run as done whatever generator and code it was made with, if it was trained as the arm says."""
     jobs: int = 1
     """Runs at a time, each in a process of its own."""
     device: str = "auto"
@@ -42,8 +42,11 @@ class Study:
         for name in ("steps", "batch_size", "jobs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} must be at least 1")
+        if self.folds < 2:
+            raise ValueError(f"folds {self.folds} must be at least 2")
         self.chosen()
         self.chosen_seeds()
+        fold_numbers(self.fold, self.folds)
 
     def chosen(self) -> list[Arm]:
         """The arms that were asked for; the reference, with which all are compared, is always the first.

@@ -5,6 +5,7 @@ mean of vertebra, disc and canal, and over the contrasts that a patient has. Dif
 run: same seed, fold, patient and contrast.
 """
 
+import dataclasses
 import math
 import re
 import statistics
@@ -13,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.reality_arms import REFERENCE, Arm
+from benchmarks.reality_arms import REFERENCE, Arm, Training
 from benchmarks.reality_choices import all_arms
 from benchmarks.reality_results import Row
 from benchmarks.reality_slices import CONTRASTS
@@ -26,6 +27,7 @@ from shards.atomic import write_text
 
 OVERALL = "overall"
 NOTHING = "–"
+NONE_MEASURED = "None was measured."
 OTHER_CODE = "†"
 RAW_NAME = f"{REFERENCE}, last weights"
 
@@ -56,7 +58,8 @@ class Line:
 def lines_of(rows: Iterable[Row]) -> dict[str, Line]:
     """Lines by name, of rows of one budget, in the order of the study.
 
-    Of an arm whose settings or generator have changed, the newest version alone is taken.
+    Of an arm whose settings or generator have changed, the newest version alone is taken. Arms that the study
+    does not have are left out.
     """
     by_name: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
@@ -65,7 +68,6 @@ def lines_of(rows: Iterable[Row]) -> dict[str, Line]:
         elif row.weights == RAW and row.key.arm == REFERENCE:
             by_name[RAW_NAME].append(row)
     order = [name for arm in all_arms() for name in ((arm, RAW_NAME) if arm == REFERENCE else (arm,))]
-    order += [name for name in by_name if name not in order]
     lines = [_line(name, by_name[name]) for name in order if name in by_name]
     # Arms of a group stand together, where its first one does.
     groups = list(dict.fromkeys(line.group for line in lines))
@@ -180,17 +182,23 @@ def page_text(rows: list[Row]) -> str:
     """Everything between the marks: the tables of every budget, and what the arms in them change."""
     if not rows:
         return "No run is in the CSV."
+    arms = all_arms()
     text: list[str] = []
     sections: dict[tuple[int, int, str], list[Row]] = defaultdict(list)
     for row in rows:
         sections[row.key.budget, row.key.batch, _kind(row.key.fold)].append(row)
     for (budget, batch, kind), own in sorted(sections.items(), reverse=True):
         text += [f"### {budget:,} steps of {batch} samples, {kind}", ""]
-        text += [*table(own), "", "The same on the slices whose mask is their own:", ""]
-        text += [*(table(row for row in own if row.own_mask) or ["None was measured."]), ""]
+        text += [*(table(own) or [NONE_MEASURED]), "", "The same on the slices whose mask is their own:", ""]
+        text += [*(table(row for row in own if row.own_mask) or [NONE_MEASURED]), ""]
+        if gone := sorted({row.key.arm for row in own} - arms.keys()):
+            text += [
+                f"Left out, since the study no longer has them: {', '.join(map('`{}`'.format, gone))}.",
+                "",
+            ]
     there = {row.key.arm for row in rows}
     text += ["### What the arms change", "", "| arm | what | changes |", "|---|---|---|"]
-    text += [_explained(arm) for arm in all_arms().values() if arm.name in there]
+    text += _explained(arm for arm in arms.values() if arm.name in there)
     return "\n".join(text)
 
 
@@ -198,14 +206,19 @@ def _kind(fold: str) -> str:
     return "fixed split" if "/" not in fold else f"{fold.partition('/')[2]} folds"
 
 
-def _explained(arm: Arm) -> str:
-    changes = config_diff(arm.generator(), preset(REFERENCE)) if arm.preset == REFERENCE else []
-    changes += [
-        f"{name}: {value}"
-        for name, value in arm.settings().items()
-        if name != "generator" and value != all_arms()[REFERENCE].settings().get(name)
-    ]
-    return f"| `{arm.name}` | {arm.question} | {'; '.join(changes) or NOTHING} |"
+def _explained(arms: Iterable[Arm]) -> list[str]:
+    """Lines that say what each arm asks, and what it changes of the reference."""
+    generator, training = preset(REFERENCE), dataclasses.asdict(Training())
+    text = []
+    for arm in arms:
+        changes = config_diff(arm.generator(), generator) if arm.preset == REFERENCE else []
+        changes += [
+            f"{name}: {value}"
+            for name, value in dataclasses.asdict(arm.training).items()
+            if value != training[name]
+        ]
+        text.append(f"| `{arm.name}` | {arm.question} | {'; '.join(changes) or NOTHING} |")
+    return text
 
 
 def write_between(page: Path, name: str, text: str) -> None:

@@ -195,7 +195,7 @@ def _plan(task: Task, ranks: Ranks) -> Plan:
         structure_loss=TrainOptions(
             num_classes=training.num_classes, structure_loss=training.structure_loss
         ).structure_weight,
-        balanced=training.balanced and not training.start,
+        balanced=training.balanced,
         coarse_levels=training.coarse_levels,
         bf16=use_bf16("auto", ranks.device),
         decisive={},

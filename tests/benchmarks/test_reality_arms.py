@@ -6,7 +6,6 @@ import pytest
 
 from benchmarks.reality_arms import REFERENCE, Arm, Training
 from benchmarks.reality_choices import all_arms, features, off
-from benchmarks.reality_code import ROOT, TRAINING, code_hash
 from gen import GeneratorConfig, preset
 from gen.config_text import config_hash
 
@@ -76,18 +75,15 @@ def test_only_arms_that_render_depend_on_the_generator():
     assert ARMS["fine-tuned-5"].generator_hash() == ARMS[REFERENCE].generator_hash()
 
 
-def test_the_hash_of_the_code_follows_what_it_does_and_no_comments(tmp_path):
-    (tmp_path / "gen").mkdir()
-    (tmp_path / "train").mkdir()
-    for name in TRAINING:
-        (tmp_path / "train" / f"{name}.py").write_text("x = 1\n")
-    file = tmp_path / "gen" / "a.py"
+def test_arms_that_go_on_from_the_reference_lift_no_class_and_have_no_coarse_answers():
+    later = [arm for arm in ARMS.values() if arm.training.start]
+    assert later
+    assert all((arm.training.balanced, arm.training.coarse_levels) == (False, 0) for arm in later)
 
-    def hash_with(text):
-        file.write_text(text)
-        return code_hash.__wrapped__(tmp_path)
 
-    first = hash_with('"""Text."""\n\n\ndef f(x):\n    """More."""\n    return x + 1\n')
-    assert hash_with("# changed\ndef f(x):\n    return x + 1  # here, too\n") == first
-    assert hash_with("def f(x):\n    return x + 2\n") != first
-    assert len(code_hash(ROOT)) == 12
+def test_settings_with_another_generator_still_tell_other_training_apart():
+    arm, other = ARMS[REFERENCE], ARMS["width-4"]
+    assert arm.settings_hash_with(arm.generator_hash()) == arm.settings_hash()
+    assert arm.settings_hash_with("x") != arm.settings_hash()
+    assert arm.settings_hash_with("x") != other.settings_hash_with("x")
+    assert arm.settings_hash_with("x") == ARMS["no-sacrum"].settings_hash_with("x")

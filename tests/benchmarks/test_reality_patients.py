@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.reality_patients import Fold, choose_folds, make_folds, own_masks
+from benchmarks.reality_patients import Fold, choose_folds, fold_numbers, make_folds, own_masks
 from shards.folder import find_series
 from shards.spider import read_mask
 from shards.split import Split, load_or_make_split
@@ -53,6 +53,11 @@ def test_folds_are_chosen_by_number():
 def test_a_fold_that_is_not_there_is_refused(text):
     with pytest.raises(ValueError, match="--fold"):
         choose_folds(text, SPLIT, WITH_IMAGES, 4)
+
+
+@pytest.mark.parametrize(("text", "numbers"), [("fixed", []), ("all", [0, 1, 2]), ("2, 0", [2, 0])])
+def test_numbers_of_folds_are_known_without_patients(text, numbers):
+    assert fold_numbers(text, 3) == numbers
 
 
 @pytest.mark.parametrize("count", [1, 25])

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from benchmarks import reality_runner, reality_training
-from benchmarks.reality_choices import all_arms
+from benchmarks.reality_choices import all_arms, off
 from benchmarks.reality_inputs import INPUTS
 from benchmarks.reality_results import read
 from benchmarks.reality_runner import Runner, run_study
@@ -57,7 +57,7 @@ def test_a_run_writes_its_lines_and_both_kinds_of_weights(study):
     assert {(r.patient, r.contrast) for r in rows if not r.own_mask} == {("4", "t2")}
     runner = Runner(asked)
     for task in runner.tasks():
-        for path in runner.checkpoints(task).values():
+        for path in runner.checkpoints(runner.key(task)).values():
             assert load_model(path).checkpoint.step == 2
 
 
@@ -91,12 +91,44 @@ def test_an_arm_goes_on_from_the_reference_even_if_only_its_lines_are_there(stud
     assert len(read(asked.csv)) == 32 + 16
 
 
-def test_scoring_again_changes_no_line(study):
+def test_scoring_again_changes_no_line(study, capsys):
     asked = study(arms="contrast-t1")
     run_study(asked)
     before = read(asked.csv)
     Runner(asked).rescore()
     assert read(asked.csv) == before
+    assert capsys.readouterr().out.splitlines()[-1] == "2 of 2 runs were scored again"
+
+
+def test_scoring_again_says_how_many_runs_could_not_be(study, quick, capsys):
+    asked = study(arms="contrast-t1")
+    run_study(asked)
+    runner = Runner(asked)
+    reference, arm = runner.tasks()
+    runner.checkpoints(runner.key(arm))[EMA].unlink()
+    before = read(asked.csv)
+    again = Runner(study(arms="contrast-t1", seeds="0,1"))
+    capsys.readouterr()
+    again.rescore()
+    said = capsys.readouterr().out.splitlines()
+    assert said[:2] == [f"{reference.title}: scored again", "1 of 4 runs were scored again"]
+    assert "their checkpoints are not in" in said[2]
+    assert len(read(asked.csv)) == len(before)
+
+
+def test_scoring_again_reads_the_csv_once_and_makes_every_key_once(study, quick, monkeypatch):
+    asked = study(arms="contrast-t1", seeds="0,1")
+    run_study(asked)
+    shutil.rmtree(asked.places.work_dir / "runs")
+    runner = Runner(asked)
+    made, read_files = [], []
+    key, read_rows = runner.key, reality_runner.results.read
+    monkeypatch.setattr(runner, "key", lambda task: made.append(task.title) or key(task))
+    monkeypatch.setattr(
+        reality_runner.results, "read", lambda path: read_files.append(path) or read_rows(path)
+    )
+    runner.rescore()
+    assert (len(made), len(read_files)) == (4, 1)
 
 
 def test_a_run_that_fails_does_not_keep_the_others_from_running(study, quick, monkeypatch):
@@ -121,6 +153,20 @@ def test_other_code_makes_a_run_new_unless_old_ones_are_kept(study, quick, monke
     (task,) = Runner(asked).tasks()
     assert not Runner(asked).is_done(task)
     assert Runner(replace(asked, keep_old=True)).is_done(task)
+
+
+def test_old_runs_are_kept_whatever_the_generator_was_but_not_whatever_the_training(
+    study, quick, monkeypatch
+):
+    asked = study(arms="spine")
+    run_study(asked)
+    runner = Runner(replace(asked, keep_old=True))
+    (task,) = runner.tasks()
+    other_generator = replace(task, arm=replace(task.arm, changes=off("sacrum")))
+    other_training = replace(task, arm=replace(task.arm, training=replace(task.arm.training, lr=0.1)))
+    assert runner.is_done(other_generator) and not Runner(asked).is_done(other_generator)
+    assert not runner.is_done(other_training)
+    assert not runner.is_done(replace(task, seed=1))
 
 
 def test_a_stop_in_the_middle_of_a_run_leaves_nothing_of_it(study, monkeypatch):
@@ -226,11 +272,28 @@ def test_a_mixture_draws_from_the_phantom_as_often_as_from_real_maps(study):
         ({"seeds": ""}, "--seeds ''"),
         ({"steps": 0}, "steps 0 must be at least 1"),
         ({"jobs": 0}, "jobs 0 must be at least 1"),
+        ({"folds": 1}, "folds 1 must be at least 2"),
+        ({"fold": "9"}, "--fold '9': want fixed, all, or numbers from 0 to 1"),
+        ({"fold": "0;1"}, "--fold '0;1'"),
     ],
 )
 def test_bad_choices_are_refused_by_name(study, changes, hint):
     with pytest.raises(ValueError, match=hint):
         study(**changes)
+
+
+def test_the_usual_study_is_the_one_that_the_tables_show():
+    assert (Study().steps, Study().batch_size) == (500, 4)
+
+
+def test_a_training_follows_the_arm_in_its_loss(study):
+    runner = Runner(study(arms="fine-tuned-1,no-balance,no-coarse-levels"))
+    for task in runner.tasks():
+        plan = reality_training._plan(task, runner.ranks)
+        assert (plan.balanced, plan.coarse_levels) == (
+            task.arm.training.balanced,
+            task.arm.training.coarse_levels,
+        )
 
 
 def test_a_group_brings_its_arms_and_the_reference():

@@ -124,6 +124,40 @@ def test_budgets_have_tables_of_their_own(found):
     assert page.index("### 1,400 steps of 8 samples, fixed split") < page.index("### 700 steps of 8")
 
 
+def test_arms_that_the_study_does_not_have_are_named_below_the_table_and_not_in_it(found):
+    gone = [replace(row, key=replace(row.key, arm="gone")) for row in found if row.key.arm == "b"]
+    page = reality_table.page_text([*found, *gone])
+    assert list(reality_table.lines_of([*found, *gone])) == list(reality_table.lines_of(found))
+    assert page.replace("Left out, since the study no longer has them: `gone`.\n\n", "") == (
+        reality_table.page_text(found)
+    )
+    assert page.index("mask is their own") < page.index("`gone`") < page.index("### What")
+
+
+def test_a_budget_of_nothing_but_arms_that_are_gone_has_no_table(found):
+    gone = [replace(row, key=replace(row.key, arm="gone")) for row in found]
+    page = reality_table.page_text(gone)
+    assert page.count("None was measured.") == 2
+    assert "| `gone`" not in page and "`gone`." in page
+
+
+def test_what_an_arm_changes_is_said_of_generator_and_training(found):
+    (plain,) = [row for row in found if row.key.arm == "b"][:1]
+    others = [
+        replace(plain, key=replace(plain.key, arm=arm)) for arm in ("no-sacrum", "no-balance", "synthseg")
+    ]
+    said = reality_table.page_text([*found, *others]).splitlines()
+    ends = {
+        line.split("`")[1]: line.split(" | ")[-1]
+        for line in said[said.index("### What the arms change") + 4 :]
+    }
+    assert ends["spine"] == "– |"
+    assert "sacrum.probability" in ends["no-sacrum"] and "balanced" not in ends["no-sacrum"]
+    assert ends["no-balance"] == "balanced: False |"
+    assert ends["b"] == "learns_from: t1 |"
+    assert ends["synthseg"] == "– |"
+
+
 def test_the_page_keeps_what_is_around_the_marks(tmp_path, found):
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- it -->\nold\n<!-- end of it -->\nafter\n")
