@@ -149,16 +149,16 @@ def fine_tuned() -> list[Arm]:
         Arm(
             name=f"fine-tuned-{shots}",
             group="fine-tuning",
-            question=f"The trained reference, then a fifth of its steps on {_slices(shots)}.",
-            # The network knows small classes already, and heads of coarse levels would start from nothing.
+            question=f"The reference, then a fifth of its steps on {_slices(shots)}, strongly augmented.",
+            # As train/main.py --start-from does: the network knows small classes already.
             training=Training(
                 learns_from="t1",
                 start=REFERENCE,
                 shots=shots,
                 lr=0.0005,
+                augmentation="strong",
                 steps_factor=0.2,
                 balanced=False,
-                coarse_levels=0,
             ),
         )
         for shots in SHOTS

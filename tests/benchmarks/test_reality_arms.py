@@ -75,10 +75,10 @@ def test_only_arms_that_render_depend_on_the_generator():
     assert ARMS["fine-tuned-5"].generator_hash() == ARMS[REFERENCE].generator_hash()
 
 
-def test_arms_that_go_on_from_the_reference_lift_no_class_and_have_no_coarse_answers():
+def test_arms_that_go_on_from_the_reference_lift_no_class_and_augment_strongly():
     later = [arm for arm in ARMS.values() if arm.training.start]
     assert later
-    assert all((arm.training.balanced, arm.training.coarse_levels) == (False, 0) for arm in later)
+    assert all((arm.training.balanced, arm.training.augmentation) == (False, "strong") for arm in later)
 
 
 def test_settings_with_another_generator_still_tell_other_training_apart():
