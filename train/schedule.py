@@ -4,8 +4,8 @@ import math
 
 WARM_UP_SHARE = 0.05
 FINAL_SHARE = 0.01
-BALANCED_SHARE = 0.9
-"""Share of a run after which the loss counts all pixels alike."""
+BALANCED_SHARE, BALANCED_STEPS = 0.9, 1000
+"""The loss counts all pixels alike after this share of a run, and after so many steps at the latest."""
 
 
 def learning_rate(step: int, steps: int, highest: float) -> float:
@@ -30,4 +30,4 @@ def class_balance(step: int, steps: int) -> float:
         step: 0..steps-1.
         steps: steps of the whole run.
     """
-    return max(0.0, 1 - step / (BALANCED_SHARE * steps))
+    return max(0.0, 1 - step / min(BALANCED_SHARE * steps, BALANCED_STEPS))

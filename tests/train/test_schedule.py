@@ -24,3 +24,8 @@ def test_small_classes_are_lifted_at_first_and_no_more_at_the_end():
     assert values[90] == pytest.approx(0.5)
     assert values[:180] == sorted(values[:180], reverse=True)
     assert min(values[:180]) > 0 == max(values[180:])
+
+
+def test_in_a_long_run_small_classes_are_lifted_for_no_longer_than_it_takes_to_find_them():
+    assert class_balance(500, 50_000) == pytest.approx(0.5)
+    assert class_balance(1000, 50_000) == class_balance(40_000, 50_000) == 0
