@@ -101,7 +101,7 @@ def refresh(path: Path, outcome: Mapping[str, Any]) -> list[str]:
             result += lines[place:end]
             told.append(f"{path}: table {name} was left as it is: {why}")
         else:
-            result += [to_markdown(table), "", _source(findings)]
+            result += [to_markdown(table), "", _again(findings) if written else _source(findings)]
             told.append(f"{path}: table {name} was written")
             written += 1
         place = end
@@ -166,6 +166,11 @@ def _source(findings: Findings) -> str:
     made = f"{smoke}Made {outcome['made']} by `make eval` on {findings.part} patients."
     made += f" Checkpoints: {models}. Sets: {sets}."
     return f"*{' '.join(filter(None, (made, generators(findings))))}*"
+
+
+def _again(findings: Findings) -> str:
+    """What tables after the first say, for they are made from the same."""
+    return f"*Made {findings.outcome['made']}, from the same as the first table of that time.*"
 
 
 def _digest(facts: Mapping[str, Any], key: str) -> str:
