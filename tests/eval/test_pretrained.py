@@ -56,6 +56,8 @@ def test_the_file_is_small_and_fits_its_digest_and_its_card():
 
 def test_it_learned_from_the_phantom_alone_and_tells_no_path(model):
     config = json.loads(model.checkpoint.config)
+    card = (PRETRAINED.parent / "README.md").read_text(encoding="utf-8")
+    assert config["config_hash"][:12] in card and f"{model.checkpoint.step:,}" in card
     assert model.checkpoint.model == "A" and config["shards"]["phantom_labels"] > 0
     assert "/" not in model.checkpoint.config.replace("and/or", "")
 
