@@ -19,7 +19,8 @@ class ShardOptions:
     data_dir: Path = DEFAULT_DATA_DIR
     """Folder in SPIDER layout: images and masks. Where the default holds none, the phantom is used."""
     labels_dir: Path | None = None
-    """Folder in SPIDER layout with the label maps of Model A (masks suffice); default: the data folder."""
+    """Folder in SPIDER layout with the label maps of Model A (masks suffice); default: the data folder, or
+    the phantom alone where phantom_labels is given."""
     shards_dir: str = "data/shards"
     """Folder or URL (http, https, s3, or what else fsspec knows) of the sets, each in a folder of its own."""
     split: Path | None = None
@@ -28,7 +29,8 @@ class ShardOptions:
     """Use the phantom, written to the data folder's subfolder "phantom", whatever else is there."""
     phantom_labels: int = 0
     """Learn from label maps of this many patients of the phantom, written to the data folder's subfolder
-    "phantom_labels", and from no others; 0 for the label maps of the data."""
+    "phantom_labels": from these alone, or from these and those of labels_dir where it is given, which then
+    are validated on."""
     seed: int = 42
     """Seed of the synthetic samples and of a new split."""
     grid: Grid = field(default_factory=Grid)
@@ -58,8 +60,6 @@ class ShardOptions:
                 raise ValueError(f"{name} {getattr(self, name)} must be at least 1")
         if self.phantom_labels < 0:
             raise ValueError(f"phantom_labels {self.phantom_labels} must not be negative")
-        if self.phantom_labels and self.labels_dir is not None:
-            raise ValueError("phantom_labels and labels_dir both name the label maps; give one of them")
         self.generator()
         if not 0 <= self.least_area_cm2 < float("inf"):
             raise ValueError(f"least_area_cm2 {self.least_area_cm2} must not be negative")

@@ -11,6 +11,7 @@ from shards.folder import Series, SpiderError, find_series, has_layout
 from shards.manifest import VERSION, Manifest, has_manifest, identity_difference, load_manifest
 from shards.options import DEFAULT_DATA_DIR, ShardOptions
 from shards.phantom_folder import (
+    FIRST_LABELS_PATIENT,
     PHANTOM_FOLDER,
     PHANTOM_LABELS_FOLDER,
     ensure_data,
@@ -115,12 +116,13 @@ class _Session:
             return
         found = {path: self._find(path) for path in (data_dir, labels_dir) if path is not None}
         split = self._split(found)
+        more = self._more_labels(labels_dir)
         for name, place in self._places.items():
             path = labels_dir if _needs_masks_only(name) else data_dir
             if path is None:
                 self._report_unchecked(place)
             else:
-                self._ensure(name, found[path], split, is_phantom(path))
+                self._ensure(name, found[path], split, is_phantom(path), more if name == BANK else [])
         for error in self._errors.values():
             self._workers.say(f"left out: {error}")
 
@@ -145,21 +147,40 @@ class _Session:
             return data_dir, data_dir
         return data_dir, self._labels() if masks_only else None
 
-    def _labels(self) -> Path | None:
+    def _labels(self) -> Path:
         """The folder of label maps that are not those of the data."""
+        return self._options.labels_dir or self._phantom_labels()
+
+    def _phantom_labels(self) -> Path:
         options = self._options
-        if options.phantom_labels:
-            if self._workers.rank == 0:
-                ensure_phantom_labels(options.data_dir, options.phantom_labels)
-            self._workers.barrier()
-            return options.data_dir / PHANTOM_LABELS_FOLDER
-        return options.labels_dir
+        if self._workers.rank == 0:
+            ensure_phantom_labels(options.data_dir, options.phantom_labels)
+        self._workers.barrier()
+        return options.data_dir / PHANTOM_LABELS_FOLDER
+
+    def _more_labels(self, labels_dir: Path | None) -> list[Series]:
+        """The phantom's label maps to learn from beside those of ``labels_dir``; no split has them."""
+        options = self._options
+        both = options.labels_dir is not None and options.phantom_labels > 0
+        if not both or labels_dir is None or BANK not in self._places:
+            return []
+        phantom = self._find(self._phantom_labels())
+        taken = {series.patient for series in phantom} & {series.patient for series in self._find(labels_dir)}
+        if taken:
+            raise SpiderError(labels_dir, f"patient {min(taken)} has the number of one of the phantom's")
+        return phantom
 
     def _find(self, path: Path) -> list[Series]:
         def leave_out(error: SpiderError) -> None:
             self._errors[str(error)] = error
 
-        return find_series(path, leave_out if self._options.skip_bad else None)
+        found = find_series(path, leave_out if self._options.skip_bad else None)
+        wanted = self._options.phantom_labels
+        if not wanted or path != self._options.data_dir / PHANTOM_LABELS_FOLDER:
+            return found
+        # More of them may have been written for another set.
+        end = FIRST_LABELS_PATIENT + wanted
+        return [series for series in found if int(series.patient) < end]
 
     def _split(self, found: dict[Path, list[Series]]) -> Split:
         patients = {series.patient for group in found.values() for series in group}
@@ -177,7 +198,9 @@ class _Session:
             lambda: load_or_make_split(self._options.split_file, patients, overview, self._options.seed)
         )
 
-    def _ensure(self, name: str, series: list[Series], split: Split, phantom: bool) -> None:
+    def _ensure(
+        self, name: str, series: list[Series], split: Split, phantom: bool, more: list[Series]
+    ) -> None:
         place = self._places[name]
         source: SampleSource
         if name == SYNTHETIC:
@@ -185,7 +208,7 @@ class _Session:
         else:
             kind = _SLICES[name]
             chosen = [s for s in series if s.patient in split.part(kind.part) and _fits(s, kind)]
-            source = SeriesSamples(chosen, kind.contrast is not None, self._options)
+            source = SeriesSamples(chosen + more, kind.contrast is not None, self._options)
         identity = set_identity(name, source, self._options)
         if self._workers.from_first(lambda: self._is_complete(place, source, identity)):
             self._report(place, "complete")

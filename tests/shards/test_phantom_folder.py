@@ -1,3 +1,4 @@
+import json
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -36,6 +37,8 @@ def fake_phantom(monkeypatch, spine_mask):
     monkeypatch.setattr(phantom_folder, "phantom_series", series)
     monkeypatch.setattr(phantom_folder, "PHANTOM_PATIENTS", 6)
     monkeypatch.setattr(phantom_folder.os, "cpu_count", lambda: 1)
+    for name in phantom_folder._THREADS:
+        monkeypatch.setenv(name, "1")  # or another process would make the real one
     return calls
 
 
@@ -182,5 +185,47 @@ def test_label_maps_alone_are_masks_of_other_patients_and_what_a_model_learns_fr
     manifest = load_manifest(places["labels"])
     learned = {entry["source"].partition("_")[0] for entry in manifest.identity["sources"]}
     assert manifest.phantom and learned <= {s.patient for s in series} and len(learned) >= 3
-    with pytest.raises(ValueError, match="phantom_labels and labels_dir"):
-        replace(chosen, labels_dir=tmp_path)
+
+
+def test_fewer_label_maps_than_were_written_once_are_as_many_as_asked_for(
+    tmp_path, fake_phantom, options, monkeypatch
+):
+    monkeypatch.setattr(phantom_folder, "phantom_mask", phantom_folder.phantom_series)
+    ensure_sets({"labels"}, options(tmp_path, phantom_labels=9, shards_dir=str(tmp_path / "nine")))
+    places = ensure_sets({"labels", "labels_val"}, options(tmp_path, phantom_labels=5))
+    patients = {
+        int(entry["source"].partition("_")[0]) - phantom_folder.FIRST_LABELS_PATIENT
+        for place in places.values()
+        for entry in load_manifest(place).identity["sources"]
+    }
+    assert patients and max(patients) < 5
+
+
+def test_label_maps_of_patients_and_of_the_phantom_are_learned_from_together(
+    tmp_path, fake_phantom, options, monkeypatch
+):
+    monkeypatch.setattr(phantom_folder, "phantom_mask", phantom_folder.phantom_series)
+    patients = tmp_path / "patients"
+    write_phantom(patients, patients=6)
+    (patients / "phantom.json").unlink()
+    chosen = options(patients, labels_dir=patients, phantom_labels=3)
+    places = ensure_sets({"labels", "labels_val", "real_t1_val"}, chosen)
+    sources = {
+        name: {entry["source"].partition("_")[0] for entry in load_manifest(place).identity["sources"]}
+        for name, place in places.items()
+    }
+    split = json.loads((tmp_path / "shards" / "split.json").read_text())
+    added = {str(phantom_folder.FIRST_LABELS_PATIENT + number) for number in range(3)}
+    assert sources["labels"] == set(split["train"]) | added
+    assert sources["labels_val"] == sources["real_t1_val"] == set(split["validation"])
+    assert not added & {patient for part in split.values() for patient in part}
+    assert not load_manifest(places["labels"]).phantom
+
+
+def test_a_patient_with_a_number_of_the_phantom_is_named(tmp_path, fake_phantom, options, monkeypatch):
+    monkeypatch.setattr(phantom_folder, "phantom_mask", phantom_folder.phantom_series)
+    other = tmp_path / "other"
+    write_phantom(other, patients=2, images=False)
+    (other / "phantom.json").unlink()
+    with pytest.raises(SpiderError, match="100001 has the number"):
+        ensure_sets({"labels"}, options(tmp_path, labels_dir=other, phantom_labels=2))
