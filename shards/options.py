@@ -28,9 +28,9 @@ class ShardOptions:
     use_dummy_data: bool = False
     """Use the phantom, written to the data folder's subfolder "phantom", whatever else is there."""
     phantom_labels: int = 0
-    """Learn from label maps of this many patients of the phantom, written to the data folder's subfolder
-    "phantom_labels": from these alone, or from these and those of labels_dir where it is given, which then
-    are validated on."""
+    """Learn from label maps of this many patients of the phantom: from these alone (written to the data
+    folder's subfolder "phantom_labels"), or, where labels_dir is given, from those of its training patients
+    and these (written to data/phantom_labels; no split has them, and nothing is validated on them)."""
     seed: int = 42
     """Seed of the synthetic samples and of a new split."""
     grid: Grid = field(default_factory=Grid)

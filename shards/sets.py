@@ -21,7 +21,7 @@ from shards.phantom_folder import (
 from shards.places import Place
 from shards.sample import ShardError
 from shards.series_samples import SeriesSamples
-from shards.split import OVERVIEW, Split, load_or_make_split
+from shards.split import OVERVIEW, PARTS, Split, load_or_make_split
 from shards.synthetic_samples import SyntheticSamples
 from shards.unfinished import clear_set, clear_unfinished, lacking, reopen
 from shards.workers import ALONE, Workers, one_builder
@@ -114,15 +114,18 @@ class _Session:
             for place in self._places.values():
                 self._report_unchecked(place)
             return
-        found = {path: self._find(path) for path in (data_dir, labels_dir) if path is not None}
+        alone = self._options.phantom_labels > 0 and self._options.labels_dir is None
+        found = {} if data_dir is None else {data_dir: self._find(data_dir)}
+        if labels_dir is not None and labels_dir not in found:
+            found |= {labels_dir: (self._find_phantom if alone else self._find)(labels_dir)}
         split = self._split(found)
-        more = self._more_labels(labels_dir)
+        more = self._more_labels(labels_dir, split)
         for name, place in self._places.items():
             path = labels_dir if _needs_masks_only(name) else data_dir
             if path is None:
                 self._report_unchecked(place)
             else:
-                self._ensure(name, found[path], split, is_phantom(path), more if name == BANK else [])
+                self._ensure(name, path, found[path], split, more if name == BANK else [])
         for error in self._errors.values():
             self._workers.say(f"left out: {error}")
 
@@ -152,21 +155,22 @@ class _Session:
         return self._options.labels_dir or self._phantom_labels()
 
     def _phantom_labels(self) -> Path:
-        options = self._options
+        # Where the data lie nothing is written if there are label maps, too: others may share that folder.
+        home = self._options.data_dir if self._options.labels_dir is None else DEFAULT_DATA_DIR
         if self._workers.rank == 0:
-            ensure_phantom_labels(options.data_dir, options.phantom_labels)
+            ensure_phantom_labels(home, self._options.phantom_labels)
         self._workers.barrier()
-        return options.data_dir / PHANTOM_LABELS_FOLDER
+        return home / PHANTOM_LABELS_FOLDER
 
-    def _more_labels(self, labels_dir: Path | None) -> list[Series]:
+    def _more_labels(self, labels_dir: Path | None, split: Split) -> list[Series]:
         """The phantom's label maps to learn from beside those of ``labels_dir``; no split has them."""
         options = self._options
         both = options.labels_dir is not None and options.phantom_labels > 0
         if not both or labels_dir is None or BANK not in self._places:
             return []
-        phantom = self._find(self._phantom_labels())
-        taken = {series.patient for series in phantom} & {series.patient for series in self._find(labels_dir)}
-        if taken:
+        phantom = self._find_phantom(self._phantom_labels())
+        sides = frozenset().union(*map(split.part, PARTS))
+        if taken := {series.patient for series in phantom} & sides:
             raise SpiderError(labels_dir, f"patient {min(taken)} has the number of one of the phantom's")
         return phantom
 
@@ -174,13 +178,13 @@ class _Session:
         def leave_out(error: SpiderError) -> None:
             self._errors[str(error)] = error
 
-        found = find_series(path, leave_out if self._options.skip_bad else None)
-        wanted = self._options.phantom_labels
-        if not wanted or path != self._options.data_dir / PHANTOM_LABELS_FOLDER:
-            return found
-        # More of them may have been written for another set.
-        end = FIRST_LABELS_PATIENT + wanted
-        return [series for series in found if int(series.patient) < end]
+        return find_series(path, leave_out if self._options.skip_bad else None)
+
+    def _find_phantom(self, path: Path) -> list[Series]:
+        """The label maps that are asked for: more of them may have been written for another set."""
+        first, count = FIRST_LABELS_PATIENT, self._options.phantom_labels
+        asked = {str(number) for number in range(first, first + count)}
+        return [series for series in self._find(path) if series.patient in asked]
 
     def _split(self, found: dict[Path, list[Series]]) -> Split:
         patients = {series.patient for group in found.values() for series in group}
@@ -198,9 +202,7 @@ class _Session:
             lambda: load_or_make_split(self._options.split_file, patients, overview, self._options.seed)
         )
 
-    def _ensure(
-        self, name: str, series: list[Series], split: Split, phantom: bool, more: list[Series]
-    ) -> None:
+    def _ensure(self, name: str, path: Path, series: list[Series], split: Split, more: list[Series]) -> None:
         place = self._places[name]
         source: SampleSource
         if name == SYNTHETIC:
@@ -208,6 +210,8 @@ class _Session:
         else:
             kind = _SLICES[name]
             chosen = [s for s in series if s.patient in split.part(kind.part) and _fits(s, kind)]
+            if more and not chosen:
+                raise SpiderError(path, "no mask of a training patient; see the split file")
             source = SeriesSamples(chosen + more, kind.contrast is not None, self._options)
         identity = set_identity(name, source, self._options)
         if self._workers.from_first(lambda: self._is_complete(place, source, identity)):
@@ -217,7 +221,7 @@ class _Session:
             place,
             source,
             identity,
-            phantom=phantom,
+            phantom=is_phantom(path),
             samples_per_shard=self._options.samples_per_shard,
             workers=self._workers,
         )

@@ -58,7 +58,8 @@ def test_it_learned_from_the_phantom_alone_and_tells_no_path(model):
     config = json.loads(model.checkpoint.config)
     card = (PRETRAINED.parent / "README.md").read_text(encoding="utf-8")
     assert config["config_hash"][:12] in card and f"{model.checkpoint.step:,}" in card
-    assert model.checkpoint.model == "A" and config["shards"]["phantom_labels"] > 0
+    assert model.checkpoint.model == "A" and config["phantom"] is True
+    assert min(map(int, config["train_patients"])) >= FIRST_LABELS_PATIENT
     assert "/" not in model.checkpoint.config.replace("and/or", "")
 
 

@@ -202,7 +202,7 @@ def test_fewer_label_maps_than_were_written_once_are_as_many_as_asked_for(
 
 
 def test_label_maps_of_patients_and_of_the_phantom_are_learned_from_together(
-    tmp_path, fake_phantom, options, monkeypatch
+    tmp_path, fake_phantom, options, monkeypatch, default_data
 ):
     monkeypatch.setattr(phantom_folder, "phantom_mask", phantom_folder.phantom_series)
     patients = tmp_path / "patients"
@@ -220,9 +220,16 @@ def test_label_maps_of_patients_and_of_the_phantom_are_learned_from_together(
     assert sources["labels_val"] == sources["real_t1_val"] == set(split["validation"])
     assert not added & {patient for part in split.values() for patient in part}
     assert not load_manifest(places["labels"]).phantom
+    assert (default_data / "phantom_labels").is_dir() and not (patients / "phantom_labels").exists()
+    nobody = tmp_path / "nobody.json"
+    nobody.write_text(json.dumps({"train": [], "validation": split["train"], "test": split["validation"]}))
+    with pytest.raises(SpiderError, match="no mask of a training patient"):
+        ensure_sets({"labels"}, replace(chosen, split=nobody, shards_dir=str(tmp_path / "others")))
 
 
-def test_a_patient_with_a_number_of_the_phantom_is_named(tmp_path, fake_phantom, options, monkeypatch):
+def test_a_patient_with_a_number_of_the_phantom_is_named(
+    tmp_path, fake_phantom, options, monkeypatch, default_data
+):
     monkeypatch.setattr(phantom_folder, "phantom_mask", phantom_folder.phantom_series)
     other = tmp_path / "other"
     write_phantom(other, patients=2, images=False)
