@@ -119,7 +119,7 @@ class _Session:
         if labels_dir is not None and labels_dir not in found:
             found |= {labels_dir: (self._find_phantom if alone else self._find)(labels_dir)}
         split = self._split(found)
-        more = self._more_labels(labels_dir, split)
+        more = self._more_labels(split)
         for name, place in self._places.items():
             path = labels_dir if _needs_masks_only(name) else data_dir
             if path is None:
@@ -162,11 +162,10 @@ class _Session:
         self._workers.barrier()
         return home / PHANTOM_LABELS_FOLDER
 
-    def _more_labels(self, labels_dir: Path | None, split: Split) -> list[Series]:
+    def _more_labels(self, split: Split) -> list[Series]:
         """The phantom's label maps to learn from beside those of ``labels_dir``; no split has them."""
-        options = self._options
-        both = options.labels_dir is not None and options.phantom_labels > 0
-        if not both or labels_dir is None or BANK not in self._places:
+        labels_dir = self._options.labels_dir
+        if labels_dir is None or not self._options.phantom_labels or BANK not in self._places:
             return []
         phantom = self._find_phantom(self._phantom_labels())
         sides = frozenset().union(*map(split.part, PARTS))
