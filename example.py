@@ -10,8 +10,8 @@ from typing import Literal
 
 import tyro
 
-from eval.demo import DEMOS
-from shards.command import run_command
+from synthspine.eval.demo import DEMOS
+from synthspine.shards.command import run_command
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

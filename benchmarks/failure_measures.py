@@ -1,9 +1,9 @@
 """Where an answer errs on one slice: parts of vertebrae, discs, sacrum, top, canal, islands, dark rows.
 
-Rows run from superior to inferior and columns from anterior to posterior (``shards.slices.Grid``), so that
-*in front* is a smaller column. Where the spine is curved, *below* is told along the true canal
-(``eval.canal_axis``), which must be 40 mm long for it. Every measure is a share, ``part / whole``, whose
-counts are added over the slices of a patient; Dice is one, of ``2 * intersection`` and
+Rows run from superior to inferior and columns from anterior to posterior (``shards.readers.slices.Grid``), so
+that *in front* is a smaller column. Where the spine is curved, *below* is told along the true canal
+(``eval.labelling.canal_axis``), which must be 40 mm long for it. Every measure is a share, ``part / whole``,
+whose counts are added over the slices of a patient; Dice is one, of ``2 * intersection`` and
 ``predicted + actual``. Pixels that are not annotated (255) are in none of them.
 """
 
@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from scipy.ndimage import distance_transform_edt
 
-from eval.canal_axis import canal_axis
-from eval.distances import Spacing
-from eval.metrics import STRUCTURE_SCHEME
-from eval.ranks import CANAL_CLASS, DISC, VERTEBRA
-from gen.anatomy import BACKGROUND, CANAL, IGNORE, disc_code
-from train.overlap import overlap_counts
+from synthspine.eval.labelling.canal_axis import canal_axis
+from synthspine.eval.labelling.ranks import CANAL_CLASS, DISC, VERTEBRA
+from synthspine.eval.metrics.distances import Spacing
+from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME
+from synthspine.gen.core.anatomy import BACKGROUND, CANAL, IGNORE, disc_code
+from synthspine.train.overlap import overlap_counts
 
 NEAR_MM = 8.0
 """What is answered so near to one vertebra or disc, and nearer to no other, is an answer to it."""

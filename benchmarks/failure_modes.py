@@ -30,21 +30,28 @@ from benchmarks.failure_measures import (
     rows_by_brightness,
     slice_measures,
 )
-from eval.batches import SliceBatches
-from eval.cache import file_digest
-from eval.candidates import Candidate
-from eval.instances import InstanceCounts, count_instances
-from eval.metrics import STRUCTURE_SCHEME, PatientTally, Score, group_structures, mean, mean_over_patients
-from eval.outcome import ModelFacts
-from eval.tables import NOT_DEFINED, Cell, Row, Table, score, to_markdown
-from gen.anatomy import IGNORE, label_scheme
-from gen.device import pick_device
-from shards.atomic import write_text
-from shards.command import run_command
-from shards.sets import VALIDATION_IMAGES
-from train.answer import likeliest_classes
-from train.checkpoint import TrainedUNet, load_model
-from train.options import ModelName
+from synthspine.eval.metrics.instances import InstanceCounts, count_instances
+from synthspine.eval.metrics.overlap import (
+    STRUCTURE_SCHEME,
+    PatientTally,
+    Score,
+    group_structures,
+    mean,
+    mean_over_patients,
+)
+from synthspine.eval.report.tables import NOT_DEFINED, Cell, Row, Table, score, to_markdown
+from synthspine.eval.results.cache import file_digest
+from synthspine.eval.results.outcome import ModelFacts
+from synthspine.eval.studies.batches import SliceBatches
+from synthspine.eval.studies.models import Candidate
+from synthspine.gen.core.anatomy import IGNORE, label_scheme
+from synthspine.gen.core.device import pick_device
+from synthspine.shards.building.sets import VALIDATION_IMAGES
+from synthspine.shards.command import run_command
+from synthspine.shards.storage.atomic import write_text
+from synthspine.train.decoding import likeliest_classes
+from synthspine.train.model.checkpoint import TrainedUNet, load_model
+from synthspine.train.options import ModelName
 
 BATCH = 8
 MUCH_CM2 = 1.0

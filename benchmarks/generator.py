@@ -23,8 +23,8 @@ from benchmarks.measured import Grid, Measured
 from benchmarks.pictures import SAMPLES
 from benchmarks.renderers import COMPILED, PEERS, make_renderer, missing_peers
 from benchmarks.timing import Timing, copy_bytes_per_s, growth, time_batches
-from gen.device import pick_device
-from shards.command import run_command
+from synthspine.gen.core.device import pick_device
+from synthspine.shards.command import run_command
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from gen.anatomy import CANAL, disc_code, vertebra_code
+from synthspine.gen.core.anatomy import CANAL, disc_code, vertebra_code
 
 LEVELS = 6
 MAPS = 4

@@ -19,8 +19,8 @@ import torch
 import tyro
 
 from benchmarks.renderers import make_renderer
-from gen.device import pick_device
-from shards.command import run_command
+from synthspine.gen.core.device import pick_device
+from synthspine.shards.command import run_command
 
 _WARM_UP = 16
 _TURNS = 3

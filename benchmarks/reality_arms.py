@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from benchmarks.reality_inputs import INPUTS
-from gen import GeneratorConfig, config_from_text, preset
-from gen.config_text import config_hash
-from shards.sample import to_json
-from train.deep_supervision import COARSE_LEVELS
-from train.options import TrainOptions
-from train.unet import LEVELS
+from synthspine.gen import GeneratorConfig, config_from_text, preset
+from synthspine.gen.config_text import config_hash
+from synthspine.shards.format.sample import to_json
+from synthspine.train.model.deep_supervision import COARSE_LEVELS
+from synthspine.train.model.unet import LEVELS
+from synthspine.train.options import TrainOptions
 
 REFERENCE = "spine"
 HASH_DIGITS = 12

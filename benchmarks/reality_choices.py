@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.reality_arms import REFERENCE, Arm
 from benchmarks.reality_training_arms import controls, fine_tuned, network
-from gen import GeneratorConfig
+from synthspine.gen import GeneratorConfig
 
 Changes = dict[str, Any]
 

@@ -6,7 +6,7 @@ All of ``gen`` and ``train`` counts, but no comment. Scoring does not: the check
 from pathlib import Path
 
 from benchmarks.reality_arms import HASH_DIGITS
-from train.code_version import ROOT, code_version
+from synthspine.train.code_version import ROOT, code_version
 
 
 def code_hash(root: Path = ROOT) -> str:

@@ -8,7 +8,7 @@ from benchmarks import reality_table as table
 from benchmarks.reality_arms import REFERENCE
 from benchmarks.reality_results import Row
 from benchmarks.reality_slices import CONTRASTS
-from eval.intervals import Interval
+from synthspine.eval.metrics.statistics import Interval
 
 CONTROLS = ("control", "fine-tuning")
 """Groups that stand last, as one."""

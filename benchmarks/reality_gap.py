@@ -25,7 +25,7 @@ from benchmarks.reality_list import arm_lines
 from benchmarks.reality_runner import Runner, run_study
 from benchmarks.reality_study import Study
 from benchmarks.reality_table import page_text, write_between
-from shards.command import run_command
+from synthspine.shards.command import run_command
 
 Options = Annotated[Study, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes]
 DEFAULT = Study()

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gen.display import rescale
-from gen.quantiles import quantiles
-from train.feed import Feed
+from synthspine.gen.core.quantiles import quantiles
+from synthspine.gen.scanner.display import rescale
+from synthspine.train.data.feed import Feed
 
 PERCENTILES = (0.01, 0.99)
 
@@ -56,6 +56,6 @@ class ChangedFeed:
         self._change = INPUTS[name]
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """See :class:`train.feed.Feed`."""
+        """See :class:`train.data.feed.Feed`."""
         images, codes = self._feed.batch(step)
         return self._change(images), codes

@@ -9,8 +9,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from shards.folder import find_series, patient_key
-from shards.split import Split
+from synthspine.shards.readers.folder import find_series, patient_key
+from synthspine.shards.readers.split import Split
 
 FIXED, ALL = "fixed", "all"
 """What a flag may say instead of numbers of folds: the split file, or every fold."""

@@ -32,12 +32,12 @@ from benchmarks.reality_results import Row
 from benchmarks.reality_scoring import FACTORS
 from benchmarks.reality_slices import CONTRASTS
 from benchmarks.reality_study import Study
-from eval.figures import EDGE, MODEL_LINES, MODEL_MARKERS, legend, plain, save
-from eval.findings import MODEL_COLOURS, set_name
-from eval.intervals import Interval, bootstrap_mean, narrowness
-from gen.anatomy import STRUCTURES
-from shards.atomic import atomic_path
-from shards.command import run_command
+from synthspine.eval.metrics.statistics import Interval, bootstrap_mean, narrowness
+from synthspine.eval.report.figures import EDGE, MODEL_LINES, MODEL_MARKERS, legend, plain, save
+from synthspine.eval.results.findings import MODEL_COLOURS, set_name
+from synthspine.gen.core.anatomy import STRUCTURES
+from synthspine.shards.command import run_command
+from synthspine.shards.storage.atomic import atomic_path
 
 DEFAULT = Study()
 CONTRAST_ARMS = ("spine", "contrast-t1", "contrast-t2", "contrast-random", "b", "b-strong", "b-both")

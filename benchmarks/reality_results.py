@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gen.anatomy import STRUCTURES
-from shards.atomic import write_text
+from synthspine.gen.core.anatomy import STRUCTURES
+from synthspine.shards.storage.atomic import write_text
 
 DIGITS = 5
 

@@ -20,11 +20,11 @@ from benchmarks.reality_scoring import score
 from benchmarks.reality_slices import Slices
 from benchmarks.reality_study import Study
 from benchmarks.reality_training import EMA, RAW, ImpossibleTask, Task, Trained, save, train
-from gen.device import keep_freed_memory, pick_device
-from train.checkpoint import CheckpointError, load_model
-from train.distributed import Ranks
-from train.plan import TrainingError
-from train.stop import Stopped, StopRequest, watch_for_stop
+from synthspine.gen.core.device import keep_freed_memory, pick_device
+from synthspine.train.model.checkpoint import CheckpointError, load_model
+from synthspine.train.plan import TrainingError
+from synthspine.train.runtime.distributed import Ranks
+from synthspine.train.runtime.stop import Stopped, StopRequest, watch_for_stop
 
 
 def run_study(study: Study) -> None:

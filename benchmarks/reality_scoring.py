@@ -9,11 +9,11 @@ from torch import Tensor
 from benchmarks.reality_inputs import INPUTS
 from benchmarks.reality_patients import Fold
 from benchmarks.reality_slices import CONTRASTS, Slices, select
-from eval.degrade import degrade
-from eval.metrics import STRUCTURE_SCHEME, PatientTally
-from gen import label_scheme
-from train.answer import likeliest_structures
-from train.unet import UNet
+from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME, PatientTally
+from synthspine.eval.studies.degrade import degrade
+from synthspine.gen import label_scheme
+from synthspine.train.decoding import likeliest_structures
+from synthspine.train.model.unet import UNet
 
 FACTORS = (1.0, 2.0, 3.0, 4.0)
 CHUNK = 8

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.reality_patients import own_masks
-from shards.atomic import write_text
-from shards.folder import patient_key
-from shards.options import ShardOptions
-from shards.phantom_folder import FIRST_LABELS_PATIENT, write_phantom
-from shards.read import SampleArrays, open_set
-from shards.sample import to_json
-from shards.sets import LABELS_VAL, VALIDATION_IMAGES, ensure_sets
-from shards.slices import Grid
-from shards.split import PARTS, Split, load_or_make_split
+from synthspine.shards.building.options import ShardOptions
+from synthspine.shards.building.sets import LABELS_VAL, VALIDATION_IMAGES, ensure_sets
+from synthspine.shards.format.sample import to_json
+from synthspine.shards.readers.folder import patient_key
+from synthspine.shards.readers.phantom import FIRST_LABELS_PATIENT, write_phantom
+from synthspine.shards.readers.slices import Grid
+from synthspine.shards.readers.split import PARTS, Split, load_or_make_split
+from synthspine.shards.reading.open import SampleArrays, open_set
+from synthspine.shards.storage.atomic import write_text
 
 CONTRASTS = ("t1", "t2")
 """Contrasts that are measured, as SPIDER's file names have them."""

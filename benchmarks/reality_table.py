@@ -19,11 +19,11 @@ from benchmarks.reality_choices import all_arms
 from benchmarks.reality_results import Row
 from benchmarks.reality_slices import CONTRASTS
 from benchmarks.reality_training import EMA, RAW
-from eval.intervals import Interval, bootstrap_mean, paired_difference
-from gen import preset
-from gen.anatomy import STRUCTURES
-from gen.config_text import config_diff
-from shards.atomic import write_text
+from synthspine.eval.metrics.statistics import Interval, bootstrap_mean, paired_difference
+from synthspine.gen import preset
+from synthspine.gen.config_text import config_diff
+from synthspine.gen.core.anatomy import STRUCTURES
+from synthspine.shards.storage.atomic import write_text
 
 OVERALL = "overall"
 NOTHING = "–"

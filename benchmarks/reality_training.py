@@ -13,20 +13,20 @@ from benchmarks.reality_arms import Arm
 from benchmarks.reality_inputs import ChangedFeed
 from benchmarks.reality_patients import Fold
 from benchmarks.reality_slices import CONTRASTS, Slices, join, select, take
-from gen import label_scheme
-from shards.read import SampleArrays
-from train.ahead import AheadFeed
-from train.augment import AUGMENTATIONS
-from train.checkpoint import Checkpoint, bare_state, load_checkpoint, save_checkpoint
-from train.distributed import Ranks
-from train.feed import Feed, RealFeed, RenderFeed
-from train.options import TrainOptions
-from train.plan import Plan, TrainingError
-from train.precision import use_bf16
-from train.step import Stepper
-from train.stop import Stopped, StopRequest
-from train.tally import MOST_SKIPS_IN_A_ROW
-from train.unet import UNet, seeded_unet
+from synthspine.gen import label_scheme
+from synthspine.shards.reading.open import SampleArrays
+from synthspine.train.data.augment import AUGMENTATIONS
+from synthspine.train.data.feed import Feed, RealFeed, RenderFeed
+from synthspine.train.data.prefetch import AheadFeed
+from synthspine.train.model.checkpoint import Checkpoint, bare_state, load_checkpoint, save_checkpoint
+from synthspine.train.model.unet import UNet, seeded_unet
+from synthspine.train.options import TrainOptions
+from synthspine.train.plan import Plan, TrainingError
+from synthspine.train.runtime.distributed import Ranks
+from synthspine.train.runtime.precision import use_bf16
+from synthspine.train.runtime.stop import Stopped, StopRequest
+from synthspine.train.step import Stepper
+from synthspine.train.step_statistics import MOST_SKIPS_IN_A_ROW
 
 REPORT_INTERVAL = 100
 WEIGHT_DECAY = TrainOptions().weight_decay

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from benchmarks.label_maps import label_maps
 from benchmarks.peers import cornucopia_run, torchio_2_run, torchio_run
-from gen import draw, label_scheme, preset, render
+from synthspine.gen import draw, label_scheme, preset, render
 
 PEERS = {"cornucopia": "cornucopia", "TorchIO": "torchio"}
 """Peers and the packages that hold them."""

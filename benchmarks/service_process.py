@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-from shards import ShardOptions
+from synthspine.shards import ShardOptions
 
 ROOT = Path(__file__).resolve().parents[1]
 _START_S = 120

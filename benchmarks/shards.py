@@ -29,12 +29,12 @@ import tyro
 import webdataset
 
 from benchmarks.shuffling import shuffle_quality
-from shards import ShardOptions, ShardSet, ShardStream, open_place, open_set
-from shards.build import build_set
-from shards.command import run_command
-from shards.sample import Sample
-from shards.synthetic_samples import SyntheticSamples
-from shards.workers import ALONE
+from synthspine.shards import ShardOptions, ShardSet, ShardStream, open_place, open_set
+from synthspine.shards.building.build import build_set
+from synthspine.shards.building.synthetic_samples import SyntheticSamples
+from synthspine.shards.building.workers import ALONE
+from synthspine.shards.command import run_command
+from synthspine.shards.format.sample import Sample
 
 BATCH = 16
 WRITTEN = 256

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from shards.order import Order
+from synthspine.shards.format.order import Order
 
 BATCH = 64
 BUFFER = 1000

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from benchmarks.label_maps import label_maps
-from gen import draw, generator, preset, render
+from synthspine.gen import draw, generator, preset, render
 
 REST = "rest"
 """What ``draw`` and ``render`` do between their steps."""

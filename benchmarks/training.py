@@ -24,17 +24,17 @@ import torch
 import tyro
 from torch import Tensor
 
-from gen import label_scheme
-from shards.command import run_command
-from train.ahead import AheadFeed
-from train.distributed import Ranks, join_ranks
-from train.feed import Feed
-from train.options import ModelName, TrainOptions
-from train.plan import Plan
-from train.precision import use_bf16
-from train.sources import Sources
-from train.step import Stepper
-from train.unet import UNet
+from synthspine.gen import label_scheme
+from synthspine.shards.command import run_command
+from synthspine.train.data.feed import Feed
+from synthspine.train.data.prefetch import AheadFeed
+from synthspine.train.model.unet import UNet
+from synthspine.train.options import ModelName, TrainOptions
+from synthspine.train.plan import Plan
+from synthspine.train.runtime.distributed import Ranks, join_ranks
+from synthspine.train.runtime.precision import use_bf16
+from synthspine.train.sources import Sources
+from synthspine.train.step import Stepper
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,7 +59,7 @@ class FixedFeed:
         self._batch = feed.batch(0)
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """See :class:`train.feed.Feed`."""
+        """See :class:`train.data.feed.Feed`."""
         return self._batch
 
 

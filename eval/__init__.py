@@ -1,9 +1,13 @@
 """Evaluation: Dice over contrast and resolution, the report, and prediction of volumes."""
 
-from eval.batches import SliceBatches
-from eval.benchmark import evaluate_model
-from eval.degrade import degrade
-from eval.segment import segment_volume
-from train import load_model
+if __name__ != "synthspine.eval":
+    raise ImportError("this package is imported as synthspine.eval, not as eval")
+
+
+from synthspine.eval.prediction.segment import segment_volume
+from synthspine.eval.studies.batches import SliceBatches
+from synthspine.eval.studies.benchmark import evaluate_model
+from synthspine.eval.studies.degrade import degrade
+from synthspine.train import load_model
 
 __all__ = ["SliceBatches", "degrade", "evaluate_model", "load_model", "segment_volume"]

@@ -8,22 +8,22 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from eval.batches import SliceBatches
-from eval.figures import DPI, Overlay, overlay_figure
-from eval.gallery import contrast, gallery
-from eval.metrics import STRUCTURE_SCHEME
-from eval.sheets import PHANTOM, contact_sheet, phantom_maps
-from gen import SpineSynthGenerator, label_scheme
-from gen.anatomy import IGNORE, STRUCTURES
-from gen.presets import PRESETS
-from shards.atomic import atomic_path
-from shards.contact_sheet import coloured
-from shards.sets import ensure_sets
-from train.answer import likeliest_structures
-from train.checkpoint import load_model
-from train.distributed import join_ranks
-from train.experiment import train_models
-from train.options import TrainOptions
+from synthspine.eval.gallery import contrast, gallery
+from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME
+from synthspine.eval.report.figures import DPI, Overlay, overlay_figure
+from synthspine.eval.sheets import PHANTOM, contact_sheet, phantom_maps
+from synthspine.eval.studies.batches import SliceBatches
+from synthspine.gen import SpineSynthGenerator, label_scheme
+from synthspine.gen.core.anatomy import IGNORE, STRUCTURES
+from synthspine.gen.presets import PRESETS
+from synthspine.shards.building.sets import ensure_sets
+from synthspine.shards.checking.contact_sheet import coloured
+from synthspine.shards.storage.atomic import atomic_path
+from synthspine.train.decoding import likeliest_structures
+from synthspine.train.experiment import train_models
+from synthspine.train.model.checkpoint import load_model
+from synthspine.train.options import TrainOptions
+from synthspine.train.runtime.distributed import join_ranks
 
 CREDIT = "Label maps and images: the project's own phantom."
 SHORT_TRAINING = TrainOptions(

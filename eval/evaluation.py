@@ -13,25 +13,29 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from eval.analysis_tables import refresh
-from eval.batches import SliceBatches
-from eval.cache import SOFTWARE, Cache, code_version
-from eval.candidates import Candidate, EvaluationError, load_candidates
-from eval.continuum import PROTOCOLS, MapsToRender
-from eval.findings import SYNTHETIC, set_name
-from eval.measure import measure
-from eval.measured_sets import open_sets
-from eval.metrics import AGGREGATION, DISTANCE_AGGREGATION
-from eval.options import EvaluationOptions
-from eval.outcome import Measurement, Outcome, SetFacts, write_outcome
-from eval.report import write_report
-from eval.study import Condition, conditions
-from eval.worst_cases import draw_cases
-from gen.device import pick_device
-from shards.manifest import digest_of
-from shards.provenance import made_with
+from synthspine.eval.metrics.overlap import AGGREGATION, DISTANCE_AGGREGATION
+from synthspine.eval.report.analysis_tables import refresh
+from synthspine.eval.report.report import write_report
+from synthspine.eval.report.worst_cases import draw_cases
+from synthspine.eval.results.cache import SOFTWARE, Cache, code_version
+from synthspine.eval.results.findings import SYNTHETIC, set_name
+from synthspine.eval.results.outcome import Measurement, Outcome, SetFacts, write_outcome
+from synthspine.eval.studies.batches import SliceBatches
+from synthspine.eval.studies.continuum import PROTOCOLS, MapsToRender
+from synthspine.eval.studies.measure import measure
+from synthspine.eval.studies.measured_sets import open_sets
+from synthspine.eval.studies.models import Candidate, EvaluationError, load_candidates
+from synthspine.eval.studies.options import EvaluationOptions
+from synthspine.eval.studies.study import Condition, conditions
+from synthspine.gen.core.device import pick_device
+from synthspine.shards.format.manifest import digest_of
+from synthspine.shards.format.provenance import made_with
 
-MEASURING = ("eval.measure", "eval.study", "train.checkpoint")
+MEASURING = (
+    "synthspine.eval.studies.measure",
+    "synthspine.eval.studies.study",
+    "synthspine.train.model.checkpoint",
+)
 """Modules that make the numbers."""
 Say = Callable[[str], None]
 

@@ -7,46 +7,46 @@ from typing import Any
 import numpy as np
 import torch
 
-from eval.sheets import contact_sheet, pair_sheet, phantom_maps
-from gen import GeneratorConfig, SpineSynthGenerator, draw, render
-from gen.acquisition import ResolutionConfig
-from gen.affine import AffineConfig
-from gen.anatomy import CANAL, disc_code
-from gen.arches import ArchConfig
-from gen.background import BackgroundConfig
-from gen.body_layers import BodyLayersConfig
-from gen.borders import CortexConfig
-from gen.bowel import BowelConfig
-from gen.canal import CanalConfig, EpiduralFatConfig
-from gen.chemical_shift import ChemicalShiftConfig
-from gen.config import plain
-from gen.contrast import measured_contrast
-from gen.deformation import DeformationConfig
-from gen.discs import DiscConfig
-from gen.display import ClipConfig, CurveConfig, GammaConfig, InversionConfig
-from gen.end_plates import ModicConfig, SchmorlConfig
-from gen.fat_pads import FatPadsConfig
-from gen.flip import FlipConfig
-from gen.floor import FloorConfig
-from gen.flow_void import FlowVoidConfig
-from gen.ghosting import GhostingConfig
-from gen.gibbs import GibbsConfig
-from gen.hidden import HiddenConfig
-from gen.implant import ImplantConfig
-from gen.kspace_motion import KSpaceMotionConfig
-from gen.lesions import HaemangiomaConfig
-from gen.motion_blur import MotionBlurConfig
-from gen.noise import NoiseConfig
-from gen.outside import OutsideConfig
-from gen.partial_volume import PartialVolumeConfig
-from gen.presets import PRESETS
-from gen.sacrum import SacrumConfig
-from gen.shading import BiasConfig, CoilConfig
-from gen.spike import SpikeConfig
-from gen.texture import TextureConfig
-from gen.view import FieldOfViewConfig
-from gen.wrap import WrapConfig
-from gen.zipper import ZipperConfig
+from synthspine.eval.sheets import contact_sheet, pair_sheet, phantom_maps
+from synthspine.gen import GeneratorConfig, SpineSynthGenerator, draw, render
+from synthspine.gen.config import plain
+from synthspine.gen.core.anatomy import CANAL, disc_code
+from synthspine.gen.geometry.affine import AffineConfig
+from synthspine.gen.geometry.deformation import DeformationConfig
+from synthspine.gen.geometry.field_of_view import FieldOfViewConfig
+from synthspine.gen.geometry.flip import FlipConfig
+from synthspine.gen.intensity.contrast import measured_contrast
+from synthspine.gen.intensity.cortex import CortexConfig
+from synthspine.gen.intensity.flow_void import FlowVoidConfig
+from synthspine.gen.intensity.hidden_labels import HiddenConfig
+from synthspine.gen.intensity.partial_volume import PartialVolumeConfig
+from synthspine.gen.intensity.posterior_arch import ArchConfig
+from synthspine.gen.intensity.texture import TextureConfig
+from synthspine.gen.presets import PRESETS
+from synthspine.gen.scanner.acquisition import ResolutionConfig
+from synthspine.gen.scanner.chemical_shift import ChemicalShiftConfig
+from synthspine.gen.scanner.display import ClipConfig, CurveConfig, GammaConfig, InversionConfig
+from synthspine.gen.scanner.ghosting import GhostingConfig
+from synthspine.gen.scanner.gibbs import GibbsConfig
+from synthspine.gen.scanner.implant import ImplantConfig
+from synthspine.gen.scanner.kspace_motion import KSpaceMotionConfig
+from synthspine.gen.scanner.motion_blur import MotionBlurConfig
+from synthspine.gen.scanner.noise import NoiseConfig
+from synthspine.gen.scanner.shading import BiasConfig, CoilConfig
+from synthspine.gen.scanner.spike import SpikeConfig
+from synthspine.gen.scanner.wrap import WrapConfig
+from synthspine.gen.scanner.zipper import ZipperConfig
+from synthspine.gen.tissues.background import BackgroundConfig
+from synthspine.gen.tissues.body_layers import BodyLayersConfig
+from synthspine.gen.tissues.bowel import BowelConfig
+from synthspine.gen.tissues.canal import CanalConfig, EpiduralFatConfig
+from synthspine.gen.tissues.discs import DiscConfig
+from synthspine.gen.tissues.end_plates import ModicConfig, SchmorlConfig
+from synthspine.gen.tissues.fat_pads import FatPadsConfig
+from synthspine.gen.tissues.floor import FloorConfig
+from synthspine.gen.tissues.haemangioma import HaemangiomaConfig
+from synthspine.gen.tissues.sacrum import SacrumConfig
+from synthspine.gen.tissues.unannotated import OutsideConfig
 
 ROWS, COLUMNS = 3, 6
 """Pictures of a preset's sheet."""

@@ -12,9 +12,9 @@ import sys
 
 import tyro
 
-from eval.evaluation import evaluate
-from eval.options import EvaluationOptions
-from shards.command import run_command
+from synthspine.eval.evaluation import evaluate
+from synthspine.eval.studies.options import EvaluationOptions
+from synthspine.shards.command import run_command
 
 
 def main() -> int:

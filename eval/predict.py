@@ -13,8 +13,8 @@ import sys
 import tyro
 from tqdm import tqdm
 
-from eval.prediction import Prediction, PredictionError, PredictOptions, predict
-from shards.command import run_command
+from synthspine.eval.prediction.prediction import Prediction, PredictionError, PredictOptions, predict
+from synthspine.shards.command import run_command
 
 
 def main() -> int:

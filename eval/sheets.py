@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
-from eval.figures import DPI
-from shards.atomic import atomic_path
-from shards.options import DEFAULT_DATA_DIR, ShardOptions
-from shards.phantom_folder import PHANTOM_FOLDER
-from shards.read import open_set
-from shards.sets import ensure_sets
+from synthspine.eval.report.figures import DPI
+from synthspine.shards.building.options import DEFAULT_DATA_DIR, ShardOptions
+from synthspine.shards.building.sets import ensure_sets
+from synthspine.shards.readers.phantom import PHANTOM_FOLDER
+from synthspine.shards.reading.open import open_set
+from synthspine.shards.storage.atomic import atomic_path
 
 PHANTOM = ShardOptions(use_dummy_data=True, shards_dir=str(DEFAULT_DATA_DIR / PHANTOM_FOLDER / "shards"))
 STEP = 5

@@ -1,14 +1,18 @@
 """Synthetic lumbar-spine MRI from label maps."""
 
-from gen.anatomy import LabelScheme, label_scheme
-from gen.config import GeneratorConfig
-from gen.config_text import config_diff, config_from_text, config_to_json, config_to_yaml
-from gen.dataset import SpineSynthGenerator, SyntheticDataset
-from gen.generator import draw, render
-from gen.params import Params
-from gen.phantom import phantom_series
-from gen.presets import preset
-from gen.stream import SyntheticStream
+if __name__ != "synthspine.gen":
+    raise ImportError("this package is imported as synthspine.gen, not as gen")
+
+
+from synthspine.gen.config import GeneratorConfig
+from synthspine.gen.config_text import config_diff, config_from_text, config_to_json, config_to_yaml
+from synthspine.gen.core.anatomy import LabelScheme, label_scheme
+from synthspine.gen.dataset import SpineSynthGenerator, SyntheticDataset
+from synthspine.gen.generator import draw, render
+from synthspine.gen.params import Params
+from synthspine.gen.phantom.series import phantom_series
+from synthspine.gen.presets import preset
+from synthspine.gen.stream import SyntheticStream
 
 __all__ = [
     "GeneratorConfig",

@@ -1,6 +1,6 @@
 """Print a preset: all of it, or what it changes against another.
 
-python -m gen [NAME] [--against NAME] [--format diff|yaml|json]
+python -m synthspine.gen [NAME] [--against NAME] [--format diff|yaml|json]
 """
 
 import sys
@@ -9,8 +9,8 @@ from typing import Literal
 
 import tyro
 
-from gen.config_text import config_diff, config_to_json, config_to_yaml
-from gen.presets import preset
+from synthspine.gen.config_text import config_diff, config_to_json, config_to_yaml
+from synthspine.gen.presets import preset
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

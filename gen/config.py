@@ -7,43 +7,43 @@ defaults are those of the preset ``spine``.
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from gen.acquisition import ResolutionConfig
-from gen.affine import AffineConfig
-from gen.arches import ArchConfig
-from gen.background import BackgroundConfig
-from gen.body_layers import BodyLayersConfig
-from gen.borders import CortexConfig
-from gen.bowel import BowelConfig
-from gen.canal import CanalConfig, EpiduralFatConfig
-from gen.chemical_shift import ChemicalShiftConfig
-from gen.contrast import ContrastConfig
-from gen.deformation import DeformationConfig
-from gen.discs import DiscConfig
-from gen.display import ClipConfig, CurveConfig, GammaConfig, InversionConfig
-from gen.end_plates import ModicConfig, SchmorlConfig
-from gen.fat_pads import FatPadsConfig
-from gen.flip import FlipConfig
-from gen.floor import FloorConfig
-from gen.flow_void import FlowVoidConfig
-from gen.ghosting import GhostingConfig
-from gen.gibbs import GibbsConfig
-from gen.hidden import HiddenConfig
-from gen.implant import ImplantConfig
-from gen.kspace_motion import KSpaceMotionConfig
-from gen.lesions import HaemangiomaConfig
-from gen.motion_blur import MotionBlurConfig
-from gen.noise import NoiseConfig
-from gen.outside import OutsideConfig
-from gen.partial_volume import PartialVolumeConfig
-from gen.sacrum import SacrumConfig
-from gen.settings import check, check_within
-from gen.shading import BiasConfig, CoilConfig
-from gen.spatial import identity_geometry
-from gen.spike import SpikeConfig
-from gen.texture import TextureConfig
-from gen.view import FieldOfViewConfig
-from gen.wrap import WrapConfig
-from gen.zipper import ZipperConfig
+from synthspine.gen.core.settings import check, check_within
+from synthspine.gen.geometry.affine import AffineConfig
+from synthspine.gen.geometry.deformation import DeformationConfig
+from synthspine.gen.geometry.field_of_view import FieldOfViewConfig
+from synthspine.gen.geometry.flip import FlipConfig
+from synthspine.gen.geometry.warp import identity_geometry
+from synthspine.gen.intensity.contrast import ContrastConfig
+from synthspine.gen.intensity.cortex import CortexConfig
+from synthspine.gen.intensity.flow_void import FlowVoidConfig
+from synthspine.gen.intensity.hidden_labels import HiddenConfig
+from synthspine.gen.intensity.partial_volume import PartialVolumeConfig
+from synthspine.gen.intensity.posterior_arch import ArchConfig
+from synthspine.gen.intensity.texture import TextureConfig
+from synthspine.gen.scanner.acquisition import ResolutionConfig
+from synthspine.gen.scanner.chemical_shift import ChemicalShiftConfig
+from synthspine.gen.scanner.display import ClipConfig, CurveConfig, GammaConfig, InversionConfig
+from synthspine.gen.scanner.ghosting import GhostingConfig
+from synthspine.gen.scanner.gibbs import GibbsConfig
+from synthspine.gen.scanner.implant import ImplantConfig
+from synthspine.gen.scanner.kspace_motion import KSpaceMotionConfig
+from synthspine.gen.scanner.motion_blur import MotionBlurConfig
+from synthspine.gen.scanner.noise import NoiseConfig
+from synthspine.gen.scanner.shading import BiasConfig, CoilConfig
+from synthspine.gen.scanner.spike import SpikeConfig
+from synthspine.gen.scanner.wrap import WrapConfig
+from synthspine.gen.scanner.zipper import ZipperConfig
+from synthspine.gen.tissues.background import BackgroundConfig
+from synthspine.gen.tissues.body_layers import BodyLayersConfig
+from synthspine.gen.tissues.bowel import BowelConfig
+from synthspine.gen.tissues.canal import CanalConfig, EpiduralFatConfig
+from synthspine.gen.tissues.discs import DiscConfig
+from synthspine.gen.tissues.end_plates import ModicConfig, SchmorlConfig
+from synthspine.gen.tissues.fat_pads import FatPadsConfig
+from synthspine.gen.tissues.floor import FloorConfig
+from synthspine.gen.tissues.haemangioma import HaemangiomaConfig
+from synthspine.gen.tissues.sacrum import SacrumConfig
+from synthspine.gen.tissues.unannotated import OutsideConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,14 +9,21 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from gen.anatomy import CODES, IGNORE, VALID_CODES, codes_of_spider, label_scheme, spider_values
-from gen.config import GeneratorConfig, without_geometry
-from gen.contrast import measured_contrast
-from gen.generator import draw, render
-from gen.outside import OutsideConfig
-from gen.params import Params
-from gen.presets import preset
-from gen.settings import whole_number
+from synthspine.gen.config import GeneratorConfig, without_geometry
+from synthspine.gen.core.anatomy import (
+    CODES,
+    IGNORE,
+    VALID_CODES,
+    codes_of_spider,
+    label_scheme,
+    spider_values,
+)
+from synthspine.gen.core.settings import whole_number
+from synthspine.gen.generator import draw, render
+from synthspine.gen.intensity.contrast import measured_contrast
+from synthspine.gen.params import Params
+from synthspine.gen.presets import preset
+from synthspine.gen.tissues.unannotated import OutsideConfig
 
 Array = TypeVar("Array", np.ndarray, Tensor)
 
@@ -38,8 +45,8 @@ class SpineSynthGenerator:
         add_noise: add Rician noise.
         add_motion: some pictures show motion between lines of k-space, some a blur along a line.
         labels: values of the label maps and targets: ``"14"`` (0-13, 255 = not annotated), ``"dense"``
-            (``gen.anatomy``) or ``"spider"`` (1-25, 100, 101-125, 201-225). With ``"14"``, 255 is painted as
-            tissue whatever ``config.outside`` says: there it stands for vertebrae above the sixth.
+            (``gen.core.anatomy``) or ``"spider"`` (1-25, 100, 101-125, 201-225). With ``"14"``, 255 is
+            painted as tissue whatever ``config.outside`` says: there it stands for vertebrae above the sixth.
         spacing_mm: spacing of the label maps in the sagittal plane.
         seed: seed of the draws unless a call names its own.
         config: a whole configuration, in place of all the arguments before ``labels``.

@@ -10,50 +10,64 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from gen.acquisition import acquire, draw_resolution
-from gen.affine import draw_affine
-from gen.anatomy import BACKGROUND
-from gen.arches import draw_arches, lose_lines, mix_arches
-from gen.background import draw_background, paint_background
-from gen.body_layers import draw_body_layers, paint_body_layers
-from gen.borders import add_cortex, depths, draw_cortex
-from gen.bowel import draw_bowel, paint_bowel
-from gen.brush import has_code, overpaint
-from gen.canal import draw_canal, draw_epidural_fat, paint_canal, paint_epidural_fat
-from gen.chemical_shift import draw_chemical_shift, shift_fat
-from gen.config import GeneratorConfig
-from gen.contrast import RECIPES, colour, draw_contrast
-from gen.counter_rng import SampleRandom, sample_keys
-from gen.deformation import draw_deformation
-from gen.discs import add_nucleus, darken_discs, draw_discs, thin_discs
-from gen.display import bend_signal, display, draw_clip, draw_curve, draw_gamma, draw_inversion
-from gen.end_plates import draw_modic, draw_schmorl
-from gen.fat_pads import draw_fat_pads, paint_fat_pads
-from gen.flip import draw_flip
-from gen.floor import draw_floor, paint_floor
-from gen.flow_void import add_flow_void, draw_flow_void
-from gen.ghosting import draw_ghosting
-from gen.gibbs import draw_gibbs
-from gen.hidden import draw_hidden, hide, without_arches, without_fat, without_lines, without_pads
-from gen.implant import add_implant, draw_implant
-from gen.kspace import distort_kspace
-from gen.kspace_motion import draw_kspace_motion
-from gen.lesions import draw_haemangioma, paint_lesions
-from gen.motion_blur import draw_motion_blur
-from gen.noise import draw_noise
-from gen.outside import black_pixels, draw_outside, paint_outside
-from gen.params import Params
-from gen.partial_volume import blur_tissues, draw_partial_volume
-from gen.sacrum import draw_sacrum, paint_sacrum
-from gen.settings import whole_number
-from gen.shading import add_bias, add_coil, draw_bias, draw_coil
-from gen.spatial import deform, draw_map
-from gen.spike import draw_spike
-from gen.spine_frame import find_spine, nowhere
-from gen.texture import add_texture, draw_texture
-from gen.view import draw_view, limit_view
-from gen.wrap import draw_wrap, wrap_around
-from gen.zipper import add_zipper, draw_zipper
+from synthspine.gen.config import GeneratorConfig
+from synthspine.gen.core.anatomy import BACKGROUND
+from synthspine.gen.core.brush import has_code, overpaint
+from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
+from synthspine.gen.core.settings import whole_number
+from synthspine.gen.geometry.affine import draw_affine
+from synthspine.gen.geometry.deformation import draw_deformation
+from synthspine.gen.geometry.field_of_view import draw_view, limit_view
+from synthspine.gen.geometry.flip import draw_flip
+from synthspine.gen.geometry.spine_frame import find_spine, nowhere
+from synthspine.gen.geometry.warp import deform, draw_map
+from synthspine.gen.intensity.contrast import RECIPES, colour, draw_contrast
+from synthspine.gen.intensity.cortex import add_cortex, depths, draw_cortex
+from synthspine.gen.intensity.flow_void import add_flow_void, draw_flow_void
+from synthspine.gen.intensity.hidden_labels import (
+    draw_hidden,
+    hide,
+    without_arches,
+    without_fat,
+    without_lines,
+    without_pads,
+)
+from synthspine.gen.intensity.partial_volume import blur_tissues, draw_partial_volume
+from synthspine.gen.intensity.posterior_arch import draw_arches, lose_lines, mix_arches
+from synthspine.gen.intensity.texture import add_texture, draw_texture
+from synthspine.gen.params import Params
+from synthspine.gen.scanner.acquisition import acquire, draw_resolution
+from synthspine.gen.scanner.chemical_shift import draw_chemical_shift, shift_fat
+from synthspine.gen.scanner.display import (
+    bend_signal,
+    display,
+    draw_clip,
+    draw_curve,
+    draw_gamma,
+    draw_inversion,
+)
+from synthspine.gen.scanner.ghosting import draw_ghosting
+from synthspine.gen.scanner.gibbs import draw_gibbs
+from synthspine.gen.scanner.implant import add_implant, draw_implant
+from synthspine.gen.scanner.kspace import distort_kspace
+from synthspine.gen.scanner.kspace_motion import draw_kspace_motion
+from synthspine.gen.scanner.motion_blur import draw_motion_blur
+from synthspine.gen.scanner.noise import draw_noise
+from synthspine.gen.scanner.shading import add_bias, add_coil, draw_bias, draw_coil
+from synthspine.gen.scanner.spike import draw_spike
+from synthspine.gen.scanner.wrap import draw_wrap, wrap_around
+from synthspine.gen.scanner.zipper import add_zipper, draw_zipper
+from synthspine.gen.tissues.background import draw_background, paint_background
+from synthspine.gen.tissues.body_layers import draw_body_layers, paint_body_layers
+from synthspine.gen.tissues.bowel import draw_bowel, paint_bowel
+from synthspine.gen.tissues.canal import draw_canal, draw_epidural_fat, paint_canal, paint_epidural_fat
+from synthspine.gen.tissues.discs import add_nucleus, darken_discs, draw_discs, thin_discs
+from synthspine.gen.tissues.end_plates import draw_modic, draw_schmorl
+from synthspine.gen.tissues.fat_pads import draw_fat_pads, paint_fat_pads
+from synthspine.gen.tissues.floor import draw_floor, paint_floor
+from synthspine.gen.tissues.haemangioma import draw_haemangioma, paint_lesions
+from synthspine.gen.tissues.sacrum import draw_sacrum, paint_sacrum
+from synthspine.gen.tissues.unannotated import black_pixels, draw_outside, paint_outside
 
 CHUNK = {"cpu": 2**20, "cuda": 2**24}
 """Voxels rendered at once: what the working memory is proportional to."""
@@ -240,7 +254,7 @@ def _check_draw(config: GeneratorConfig, seed: int, indices: Tensor, maps: int, 
 def _check_bank(bank: Tensor, params: Params) -> None:
     if not isinstance(bank, Tensor) or bank.dtype != torch.uint8:
         found = bank.dtype if isinstance(bank, Tensor) else type(bank).__name__
-        raise TypeError(f"the label bank is {found}; want a tensor of uint8 codes (gen.anatomy)")
+        raise TypeError(f"the label bank is {found}; want a tensor of uint8 codes (gen.core.anatomy)")
     if not isinstance(params, Params):
         raise TypeError(f"params are {type(params).__name__}; want the Params of draw")
     if len(params.map_index) == 0:

@@ -4,42 +4,42 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from gen.acquisition import ResolutionParams
-from gen.affine import AffineParams
-from gen.arches import ArchParams
-from gen.background import BackgroundParams
-from gen.body_layers import BodyLayersParams
-from gen.borders import CortexParams
-from gen.bowel import BowelParams
-from gen.canal import CanalParams, EpiduralFatParams
-from gen.chemical_shift import ChemicalShiftParams
-from gen.contrast import ContrastParams
-from gen.deformation import DeformationParams
-from gen.discs import DiscParams
-from gen.display import ClipParams, CurveParams, GammaParams, InversionParams
-from gen.end_plates import ModicParams, SchmorlParams
-from gen.fat_pads import FatPadsParams
-from gen.flip import FlipParams
-from gen.floor import FloorParams
-from gen.flow_void import FlowVoidParams
-from gen.ghosting import GhostingParams
-from gen.gibbs import GibbsParams
-from gen.hidden import HiddenParams
-from gen.implant import ImplantParams
-from gen.kspace_motion import KSpaceMotionParams
-from gen.lesions import HaemangiomaParams
-from gen.motion_blur import MotionBlurParams
-from gen.noise import NoiseParams
-from gen.outside import OutsideParams
-from gen.partial_volume import PartialVolumeParams
-from gen.record import Batch
-from gen.sacrum import SacrumParams
-from gen.shading import BiasParams, CoilParams
-from gen.spike import SpikeParams
-from gen.texture import TextureParams
-from gen.view import FieldOfViewParams
-from gen.wrap import WrapParams
-from gen.zipper import ZipperParams
+from synthspine.gen.core.record import Batch
+from synthspine.gen.geometry.affine import AffineParams
+from synthspine.gen.geometry.deformation import DeformationParams
+from synthspine.gen.geometry.field_of_view import FieldOfViewParams
+from synthspine.gen.geometry.flip import FlipParams
+from synthspine.gen.intensity.contrast import ContrastParams
+from synthspine.gen.intensity.cortex import CortexParams
+from synthspine.gen.intensity.flow_void import FlowVoidParams
+from synthspine.gen.intensity.hidden_labels import HiddenParams
+from synthspine.gen.intensity.partial_volume import PartialVolumeParams
+from synthspine.gen.intensity.posterior_arch import ArchParams
+from synthspine.gen.intensity.texture import TextureParams
+from synthspine.gen.scanner.acquisition import ResolutionParams
+from synthspine.gen.scanner.chemical_shift import ChemicalShiftParams
+from synthspine.gen.scanner.display import ClipParams, CurveParams, GammaParams, InversionParams
+from synthspine.gen.scanner.ghosting import GhostingParams
+from synthspine.gen.scanner.gibbs import GibbsParams
+from synthspine.gen.scanner.implant import ImplantParams
+from synthspine.gen.scanner.kspace_motion import KSpaceMotionParams
+from synthspine.gen.scanner.motion_blur import MotionBlurParams
+from synthspine.gen.scanner.noise import NoiseParams
+from synthspine.gen.scanner.shading import BiasParams, CoilParams
+from synthspine.gen.scanner.spike import SpikeParams
+from synthspine.gen.scanner.wrap import WrapParams
+from synthspine.gen.scanner.zipper import ZipperParams
+from synthspine.gen.tissues.background import BackgroundParams
+from synthspine.gen.tissues.body_layers import BodyLayersParams
+from synthspine.gen.tissues.bowel import BowelParams
+from synthspine.gen.tissues.canal import CanalParams, EpiduralFatParams
+from synthspine.gen.tissues.discs import DiscParams
+from synthspine.gen.tissues.end_plates import ModicParams, SchmorlParams
+from synthspine.gen.tissues.fat_pads import FatPadsParams
+from synthspine.gen.tissues.floor import FloorParams
+from synthspine.gen.tissues.haemangioma import HaemangiomaParams
+from synthspine.gen.tissues.sacrum import SacrumParams
+from synthspine.gen.tissues.unannotated import OutsideParams
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

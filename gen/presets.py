@@ -2,15 +2,15 @@
 
 from dataclasses import replace
 
-from gen.acquisition import ResolutionConfig
-from gen.affine import AffineConfig
-from gen.config import GeneratorConfig, plain
-from gen.contrast import ContrastConfig, measured_contrast
-from gen.deformation import DeformationConfig
-from gen.display import GammaConfig
-from gen.flip import FlipConfig
-from gen.shading import BiasConfig
-from gen.texture import TextureConfig
+from synthspine.gen.config import GeneratorConfig, plain
+from synthspine.gen.geometry.affine import AffineConfig
+from synthspine.gen.geometry.deformation import DeformationConfig
+from synthspine.gen.geometry.flip import FlipConfig
+from synthspine.gen.intensity.contrast import ContrastConfig, measured_contrast
+from synthspine.gen.intensity.texture import TextureConfig
+from synthspine.gen.scanner.acquisition import ResolutionConfig
+from synthspine.gen.scanner.display import GammaConfig
+from synthspine.gen.scanner.shading import BiasConfig
 
 
 def _synthseg() -> GeneratorConfig:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
-from gen.dataset import SpineSynthGenerator
-from gen.device import pick_device
-from gen.settings import whole_number
+from synthspine.gen.core.device import pick_device
+from synthspine.gen.core.settings import whole_number
+from synthspine.gen.dataset import SpineSynthGenerator
 
 
 class SyntheticStream(IterableDataset[tuple[Tensor, Tensor]]):

@@ -1,14 +1,19 @@
 """Reading SPIDER, writing and reading shards."""
 
-from shards.folder import Series, SpiderError, find_series
-from shards.options import ShardOptions
-from shards.places import Place, open_place
-from shards.read import SampleArrays, ShardSet, open_set
-from shards.sample import Sample, ShardError
-from shards.sets import SETS, ensure_sets
-from shards.slices import Grid
-from shards.spider import Volume, read_image, read_mask, write_like
-from shards.stream import ShardStream
+if __name__ != "synthspine.shards":
+    raise ImportError("this package is imported as synthspine.shards, not as shards")
+
+
+from synthspine.shards.building.options import ShardOptions
+from synthspine.shards.building.sets import SETS, ensure_sets
+from synthspine.shards.format.sample import Sample, ShardError
+from synthspine.shards.readers.folder import Series, SpiderError, find_series
+from synthspine.shards.readers.slices import Grid
+from synthspine.shards.readers.spider import Volume, read_image, read_mask, write_like
+from synthspine.shards.reading.open import SampleArrays, ShardSet, open_set
+from synthspine.shards.reading.stream import ShardStream
+from synthspine.shards.storage.opening import open_place
+from synthspine.shards.storage.place import Place
 
 __all__ = [
     "SETS",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from gen.device import keep_freed_memory
+from synthspine.gen.core.device import keep_freed_memory
 
 INTERRUPTED = 128 + 2
 _ASKED = re.compile(r"Tried to allocate ([\d.]+ [KMGT]i?B|[\d.]+ bytes)")

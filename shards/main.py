@@ -15,12 +15,12 @@ from typing import Annotated
 
 import tyro
 
-from shards.command import run_command
-from shards.options import ShardOptions
-from shards.sets import SETS, ensure_sets
-from shards.summary import inspect_set
-from shards.verify import verify_places
-from shards.workers import torchrun_workers
+from synthspine.shards.building.options import ShardOptions
+from synthspine.shards.building.sets import SETS, ensure_sets
+from synthspine.shards.building.workers import torchrun_workers
+from synthspine.shards.checking.summary import inspect_set
+from synthspine.shards.checking.verify import verify_places
+from synthspine.shards.command import run_command
 
 Place = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PLACE")]
 Places = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[PLACE ...]")]

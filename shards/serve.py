@@ -13,13 +13,13 @@ import sys
 
 import tyro
 
-from shards.command import run_command
+from synthspine.shards.command import run_command
 
 
 def _serve() -> None:
     try:
-        from shards.service.options import ServeOptions
-        from shards.service.running import serve
+        from synthspine.shards.service.options import ServeOptions
+        from synthspine.shards.service.running import serve
     except ModuleNotFoundError as error:
         raise ValueError(f"{error.name} is not installed: pip install 'synthspine[serve]'") from None
     serve(tyro.cli(ServeOptions, description=__doc__))

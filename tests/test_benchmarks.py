@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from benchmarks import label_maps, measured, memory, renderers, report, steps, timing
-from gen import generator
-from gen.anatomy import VALID_CODES
+from synthspine.gen import generator
+from synthspine.gen.core.anatomy import VALID_CODES
 
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")

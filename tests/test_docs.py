@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from eval.gallery import STRONG
-from gen import GeneratorConfig
-from gen.config_text import config_diff
-from gen.presets import PRESETS
+from synthspine.eval.gallery import STRONG
+from synthspine.gen import GeneratorConfig
+from synthspine.gen.config_text import config_diff
+from synthspine.gen.presets import PRESETS
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = (DOCS / "generator.md").read_text(encoding="utf-8")
@@ -52,8 +52,8 @@ def test_every_feature_has_its_row_in_both_tables():
 def test_a_row_names_the_class_the_defaults_and_tests_that_there_are(name):
     _, _, class_cell, defaults, tests = ROWS[name]
     config = operator.attrgetter(name)(DEFAULTS)
-    class_name, module = re.fullmatch(r"\[`(\w+)`\]\(\.\./gen/(\w+)\.py\)", class_cell).groups()
-    assert getattr(importlib.import_module(f"gen.{module}"), class_name) is type(config)
+    class_name, room, module = re.fullmatch(r"\[`(\w+)`\]\(\.\./gen/(\w+)/(\w+)\.py\)", class_cell).groups()
+    assert getattr(importlib.import_module(f"synthspine.gen.{room}.{module}"), class_name) is type(config)
     written = dict(entry.split(" ", 1) for entry in re.findall(r"`([^`]+)`", defaults))
     assert written == {field: shown(getattr(config, field)) for field in written} != {}
     files = [DOCS / file for file in LINK.findall(tests)]
@@ -75,8 +75,8 @@ def test_the_gallery_shows_every_feature():
 
 
 def test_the_example_of_a_configuration_in_text_is_right():
-    from gen import config_from_text, preset
-    from gen.ghosting import GhostingConfig
+    from synthspine.gen import config_from_text, preset
+    from synthspine.gen.scanner.ghosting import GhostingConfig
 
     config = dataclasses.replace(preset("t2"), ghosting=GhostingConfig(probability=0.3))
     assert config_diff(config, config_from_text("ghosting: {probability: 0.3}", base=preset("t2"))) == []

@@ -1,7 +1,11 @@
 """Training: the U-Net, its loss, feeding, the distributed loop, checkpoints."""
 
-from train.checkpoint import Checkpoint, CheckpointError, load_model
-from train.overlap import dice, overlap_counts
-from train.unet import UNet
+if __name__ != "synthspine.train":
+    raise ImportError("this package is imported as synthspine.train, not as train")
+
+
+from synthspine.train.model.checkpoint import Checkpoint, CheckpointError, load_model
+from synthspine.train.model.unet import UNet
+from synthspine.train.overlap import dice, overlap_counts
 
 __all__ = ["Checkpoint", "CheckpointError", "UNet", "dice", "load_model", "overlap_counts"]

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from gen.anatomy import STRUCTURES
-from train.log import Epoch
+from synthspine.gen.core.anatomy import STRUCTURES
+from synthspine.train.log import Epoch
 
 EVENT_FILES = "events.out.tfevents.*"
 

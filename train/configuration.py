@@ -7,13 +7,13 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from gen.config_text import config_hash
-from shards.atomic import write_text
-from shards.provenance import made_with
-from train.distributed import Ranks
-from train.options import ModelName, TrainOptions
-from train.plan import Plan
-from train.sources import Sources
+from synthspine.gen.config_text import config_hash
+from synthspine.shards.format.provenance import made_with
+from synthspine.shards.storage.atomic import write_text
+from synthspine.train.options import ModelName, TrainOptions
+from synthspine.train.plan import Plan
+from synthspine.train.runtime.distributed import Ranks
+from synthspine.train.sources import Sources
 
 WIDTH = 110
 

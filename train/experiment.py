@@ -5,22 +5,22 @@ import json
 import math
 from contextlib import nullcontext
 
-from gen import label_scheme
-from gen.config_text import config_hash
-from train.checkpoint import Checkpoint, bare_state, load_model, save_checkpoint
-from train.code_version import code_version
-from train.configuration import compact, configuration, write_configuration
-from train.distributed import Ranks
-from train.options import ModelName, TrainOptions
-from train.plan import Plan, TrainingError
-from train.precision import use_bf16
-from train.rehearsal import rehearse
-from train.save_folder import try_save_folder
-from train.snapshot_folder import SnapshotFolder
-from train.sources import Sources
-from train.stop import StopRequest, watch_for_stop
-from train.trainer import Trainer
-from train.unet import UNet, seeded_unet
+from synthspine.gen import label_scheme
+from synthspine.gen.config_text import config_hash
+from synthspine.train.code_version import code_version
+from synthspine.train.configuration import compact, configuration, write_configuration
+from synthspine.train.model.checkpoint import Checkpoint, bare_state, load_model, save_checkpoint
+from synthspine.train.model.unet import UNet, seeded_unet
+from synthspine.train.options import ModelName, TrainOptions
+from synthspine.train.plan import Plan, TrainingError
+from synthspine.train.rehearsal import rehearse
+from synthspine.train.runtime.distributed import Ranks
+from synthspine.train.runtime.precision import use_bf16
+from synthspine.train.runtime.stop import StopRequest, watch_for_stop
+from synthspine.train.save_folder import try_save_folder
+from synthspine.train.snapshot_folder import SnapshotFolder
+from synthspine.train.sources import Sources
+from synthspine.train.trainer import Trainer
 
 STOPPED_EARLY = (
     "stopped before the training began: nothing is trained, and the same command goes on with sets that are "

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from gen.anatomy import STRUCTURES
-from shards.atomic import atomic_path
-from train.validation import Score
+from synthspine.gen.core.anatomy import STRUCTURES
+from synthspine.shards.storage.atomic import atomic_path
+from synthspine.train.validation import Score
 
 SHORTEST_REFRESH_SECONDS = 0.5
 """The bar is drawn at most that often."""

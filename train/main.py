@@ -14,12 +14,12 @@ import sys
 import tyro
 from torch.distributed.elastic.multiprocessing.errors import record
 
-from shards.command import run_command
-from train.determinism import deterministic_kernels
-from train.distributed import join_ranks
-from train.experiment import train_models
-from train.options import TrainOptions
-from train.stop import Stopped
+from synthspine.shards.command import run_command
+from synthspine.train.experiment import train_models
+from synthspine.train.options import TrainOptions
+from synthspine.train.runtime.determinism import deterministic_kernels
+from synthspine.train.runtime.distributed import join_ranks
+from synthspine.train.runtime.stop import Stopped
 
 LESS_MEMORY = (
     "a higher --accumulate (the same steps in smaller parts), a lower --batch-size or --base-features, "

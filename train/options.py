@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 import tyro
 
-from gen import label_scheme
-from gen.anatomy import STRUCTURES
-from shards.options import ShardOptions
-from train.plan import file_of
-from train.unet import LEVELS, MOST_LEVELS
+from synthspine.gen import label_scheme
+from synthspine.gen.core.anatomy import STRUCTURES
+from synthspine.shards.building.options import ShardOptions
+from synthspine.train.model.unet import LEVELS, MOST_LEVELS
+from synthspine.train.plan import file_of
 
 ModelName = Literal["A", "B"]
 FILE_STEMS: dict[ModelName, str] = {"A": "model_a_synthetic", "B": "model_b_real"}

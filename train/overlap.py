@@ -6,7 +6,7 @@ Training (validation) and evaluation count with these functions and no others.
 import torch
 from torch import Tensor
 
-from gen.anatomy import IGNORE
+from synthspine.gen.core.anatomy import IGNORE
 
 
 def overlap_counts(prediction: Tensor, target: Tensor, num_classes: int) -> tuple[Tensor, Tensor, Tensor]:

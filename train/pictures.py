@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor
 
-from gen import LabelScheme
-from gen.anatomy import STRUCTURE_COLOURS, STRUCTURES
-from train.answer import structure_table
-from train.distributed import Ranks
-from train.unet import UNet
-from train.validation import ValidationSet, find_structures
+from synthspine.gen import LabelScheme
+from synthspine.gen.core.anatomy import STRUCTURE_COLOURS, STRUCTURES
+from synthspine.train.decoding import structure_table
+from synthspine.train.model.unet import UNet
+from synthspine.train.runtime.distributed import Ranks
+from synthspine.train.validation import ValidationSet, find_structures
 
 COLUMNS = 4
 FILL = 0.4

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from train.deep_supervision import COARSE_LEVELS
+from synthspine.train.model.deep_supervision import COARSE_LEVELS
 
 # Short epochs are not all validated: rendering and scoring would take the time of the steps.
 LEAST_STEPS_BETWEEN_VALIDATIONS = 100

@@ -3,8 +3,8 @@
 import time
 from dataclasses import dataclass
 
-from train.plan import TrainingError
-from train.trainer import Trainer
+from synthspine.train.plan import TrainingError
+from synthspine.train.trainer import Trainer
 
 STEPS = 2
 

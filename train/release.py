@@ -15,9 +15,9 @@ from typing import Annotated
 
 import tyro
 
-from shards.atomic import write_text
-from shards.command import run_command
-from train.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
+from synthspine.shards.command import run_command
+from synthspine.shards.storage.atomic import write_text
+from synthspine.train.model.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
 
 PRETRAINED = Path(__file__).resolve().parents[1] / "models" / "pretrained" / "synthspine_a0.pth"
 """The model that comes with the project: see ``models/pretrained/README.md``."""

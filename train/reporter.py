@@ -6,9 +6,9 @@ from contextlib import contextmanager
 
 from torch import Tensor
 
-from train.board import Board
-from train.log import Epoch, TrainingLog, progress_bar
-from train.plan import Plan
+from synthspine.train.board import Board
+from synthspine.train.log import Epoch, TrainingLog, progress_bar
+from synthspine.train.plan import Plan
 
 
 class Reporter:

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from shards.atomic import TEMPORARY, atomic_path
-from train.plan import TrainingError
+from synthspine.shards.storage.atomic import TEMPORARY, atomic_path
+from synthspine.train.plan import TrainingError
 
 _TRIAL_BYTES = 4096
 

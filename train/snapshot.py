@@ -12,10 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from train.checkpoint import SNAPSHOT_FORMAT, CheckpointError, bare_state, pack_payload, unpack_payload
-from train.plan import Plan
-from train.step import Stepper
-from train.tally import Counts
+from synthspine.train.model.checkpoint import (
+    SNAPSHOT_FORMAT,
+    CheckpointError,
+    bare_state,
+    pack_payload,
+    unpack_payload,
+)
+from synthspine.train.plan import Plan
+from synthspine.train.step import Stepper
+from synthspine.train.step_statistics import Counts
 
 _STATES = ("network", "coarse_heads", "average", "optimizer")
 

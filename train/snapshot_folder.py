@@ -12,10 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from shards.atomic import TEMPORARY
-from train.checkpoint import CheckpointError, write_whole
-from train.plan import Plan
-from train.snapshot import OtherRunError, unpack_snapshot
+from synthspine.shards.storage.atomic import TEMPORARY
+from synthspine.train.model.checkpoint import CheckpointError, write_whole
+from synthspine.train.plan import Plan
+from synthspine.train.snapshot import OtherRunError, unpack_snapshot
 
 KEPT = 2
 PREVIOUS, DAMAGED = "previous", "damaged"

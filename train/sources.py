@@ -5,19 +5,26 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
-from gen import GeneratorConfig
-from gen.config_text import config_hash
-from shards.manifest import digest_of
-from shards.read import ShardSet, open_set
-from shards.sets import BANK, LABELS_VAL, REAL_T1_TRAIN, SYNTHETIC, VALIDATION_IMAGES, ensure_sets
-from shards.workers import joined_workers
-from train.ahead import AheadFeed
-from train.augment import AUGMENTATIONS
-from train.distributed import Ranks
-from train.feed import Feed, RealFeed, RenderFeed, ShardFeed
-from train.options import ModelName, TrainOptions
-from train.plan import TrainingError
-from train.validation import ValidationSet
+from synthspine.gen import GeneratorConfig
+from synthspine.gen.config_text import config_hash
+from synthspine.shards.building.sets import (
+    BANK,
+    LABELS_VAL,
+    REAL_T1_TRAIN,
+    SYNTHETIC,
+    VALIDATION_IMAGES,
+    ensure_sets,
+)
+from synthspine.shards.building.workers import joined_workers
+from synthspine.shards.format.manifest import digest_of
+from synthspine.shards.reading.open import ShardSet, open_set
+from synthspine.train.data.augment import AUGMENTATIONS
+from synthspine.train.data.feed import Feed, RealFeed, RenderFeed, ShardFeed
+from synthspine.train.data.prefetch import AheadFeed
+from synthspine.train.options import ModelName, TrainOptions
+from synthspine.train.plan import TrainingError
+from synthspine.train.runtime.distributed import Ranks
+from synthspine.train.validation import ValidationSet
 
 REAL_VALIDATION = VALIDATION_IMAGES["t1"]
 

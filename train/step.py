@@ -11,17 +11,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gen import LabelScheme
-from train.deep_supervision import DeepSupervision
-from train.distributed import Ranks, SharedGradients
-from train.ema import WeightAverage
-from train.loss import count_pixels, segmentation_loss
-from train.plan import Plan
-from train.precision import autocast
-from train.schedule import class_balance, learning_rate
-from train.structure_loss import structure_loss
-from train.tally import Tally
-from train.unet import UNet
+from synthspine.gen import LabelScheme
+from synthspine.train.losses import count_pixels, segmentation_loss
+from synthspine.train.model.deep_supervision import DeepSupervision
+from synthspine.train.model.ema import WeightAverage
+from synthspine.train.model.unet import UNet
+from synthspine.train.plan import Plan
+from synthspine.train.runtime.distributed import Ranks, SharedGradients
+from synthspine.train.runtime.precision import autocast
+from synthspine.train.schedule import class_balance, learning_rate
+from synthspine.train.step_statistics import Tally
+from synthspine.train.structure_loss import structure_loss
 
 LARGEST_GRADIENT_NORM = 5.0
 

@@ -7,9 +7,9 @@ probabilities of its classes, so its logit is the logarithm of the sum of their 
 
 from torch import Tensor
 
-from gen import LabelScheme
-from train.answer import merge_logits, structure_table
-from train.loss import segmentation_loss
+from synthspine.gen import LabelScheme
+from synthspine.train.decoding import merge_logits, structure_table
+from synthspine.train.losses import segmentation_loss
 
 
 def structure_loss(
@@ -21,7 +21,7 @@ def structure_loss(
     samples: int,
     balance: float = 0.0,
 ) -> Tensor:
-    """:func:`train.loss.segmentation_loss` of background, vertebra, disc and canal.
+    """:func:`train.losses.segmentation_loss` of background, vertebra, disc and canal.
 
     Args:
         logits: of the classes of ``scheme``, float, shape ``(B, K, H, W)``.

@@ -6,21 +6,21 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from gen import LabelScheme
-from train.distributed import Ranks
-from train.feed import Feed
-from train.log import Epoch
-from train.pictures import validation_picture
-from train.plan import Plan, TrainingError
-from train.reporter import Reporter
-from train.schedule import learning_rate
-from train.snapshot import Progress, differences, pack_snapshot, restore, unpack_snapshot
-from train.snapshot_folder import SnapshotFolder
-from train.step import Stepper
-from train.stop import Stopped, StopRequest
-from train.tally import MOST_SKIPS_IN_A_ROW, Counts
-from train.unet import UNet
-from train.validation import Score, ValidationSet, validate
+from synthspine.gen import LabelScheme
+from synthspine.train.data.feed import Feed
+from synthspine.train.log import Epoch
+from synthspine.train.model.unet import UNet
+from synthspine.train.pictures import validation_picture
+from synthspine.train.plan import Plan, TrainingError
+from synthspine.train.reporter import Reporter
+from synthspine.train.runtime.distributed import Ranks
+from synthspine.train.runtime.stop import Stopped, StopRequest
+from synthspine.train.schedule import learning_rate
+from synthspine.train.snapshot import Progress, differences, pack_snapshot, restore, unpack_snapshot
+from synthspine.train.snapshot_folder import SnapshotFolder
+from synthspine.train.step import Stepper
+from synthspine.train.step_statistics import MOST_SKIPS_IN_A_ROW, Counts
+from synthspine.train.validation import Score, ValidationSet, validate
 
 # Reading tally and stop flag makes a GPU wait, so they are read only now and then there.
 CUDA_READING_INTERVAL = 10

@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gen import GeneratorConfig, LabelScheme
-from gen.anatomy import STRUCTURES
-from shards.read import SampleArrays
-from train.answer import likeliest_structures, structure_table
-from train.distributed import Ranks
-from train.feed import render_samples
-from train.overlap import dice, overlap_counts
-from train.precision import autocast
-from train.unet import UNet
+from synthspine.gen import GeneratorConfig, LabelScheme
+from synthspine.gen.core.anatomy import STRUCTURES
+from synthspine.shards.reading.open import SampleArrays
+from synthspine.train.data.feed import render_samples
+from synthspine.train.decoding import likeliest_structures, structure_table
+from synthspine.train.model.unet import UNet
+from synthspine.train.overlap import dice, overlap_counts
+from synthspine.train.runtime.distributed import Ranks
+from synthspine.train.runtime.precision import autocast
 
 # Apart from the seeds that people choose, so that no training render comes back.
 VALIDATION_SEED = 2**40 + 1

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from shards.manifest import ShardEntry
-from shards.service.device_queue import DeviceQueue
-from shards.service.measures import Measures
-from shards.service.preview import Previews
-from shards.service.served_sets import RenderedSet, ServedSet, manifest_bytes
-from shards.service.settings import Look
-from shards.service.spool import Spool, SpooledShard
+from synthspine.shards.format.manifest import ShardEntry
+from synthspine.shards.service.disk_cache import Spool, SpooledShard
+from synthspine.shards.service.measures import Measures
+from synthspine.shards.service.previews import Previews
+from synthspine.shards.service.renderer import DeviceQueue
+from synthspine.shards.service.sets import RenderedSet, ServedSet, manifest_bytes
+from synthspine.shards.service.settings import Look
 
 Result = TypeVar("Result")
 

@@ -3,9 +3,9 @@
 from importlib import metadata
 from typing import Any, get_args
 
-from gen.presets import PRESETS
-from shards.rendered import SHA256_HEADER
-from shards.service.settings import SLIDERS, Features, Show, dotted_settings
+from synthspine.gen.presets import PRESETS
+from synthspine.shards.reading.rendered import SHA256_HEADER
+from synthspine.shards.service.settings import SLIDERS, Features, Show, dotted_settings
 
 _ABOUT = f"""Synthetic lumbar-spine MRI, rendered on demand. A shard is a function of (configuration, label
 maps, seed, number) alone: every replica with the same versions and kind of device sends the same bytes.

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import tyro
 
-from shards.bearer import TOKEN_VARIABLE, is_this_machine, token_from_environment
-from shards.options import ShardOptions
-from shards.sets import BANK, LABELS_VAL, SETS, SYNTHETIC
+from synthspine.shards.building.options import ShardOptions
+from synthspine.shards.building.sets import BANK, LABELS_VAL, SETS, SYNTHETIC
+from synthspine.shards.storage.auth import TOKEN_VARIABLE, is_this_machine, token_from_environment
 
 SHORTEST_TOKEN = 16
 """Characters of a token, at least."""

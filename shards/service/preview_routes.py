@@ -6,17 +6,17 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
 
-from gen.config_text import config_diff
-from gen.presets import PRESETS, preset
-from shards.rendered import etag_of
-from shards.service.answers import made
-from shards.service.conditional import names_tag
-from shards.service.delivery import Delivery
-from shards.service.description import CONFIG_PARAMETERS, PREVIEW_PARAMETERS, REFUSED
-from shards.service.options import ServeOptions
-from shards.service.preview import clearest_map
-from shards.service.settings import SLIDERS, Look, changes_as_yaml, look_of, python_call
-from shards.sets import BANK
+from synthspine.gen.config_text import config_diff
+from synthspine.gen.presets import PRESETS, preset
+from synthspine.shards.building.sets import BANK
+from synthspine.shards.reading.rendered import etag_of
+from synthspine.shards.service.conditional import names_tag
+from synthspine.shards.service.delivery import Delivery
+from synthspine.shards.service.description import CONFIG_PARAMETERS, PREVIEW_PARAMETERS, REFUSED
+from synthspine.shards.service.options import ServeOptions
+from synthspine.shards.service.previews import clearest_map
+from synthspine.shards.service.responses import made
+from synthspine.shards.service.settings import SLIDERS, Look, changes_as_yaml, look_of, python_call
 
 
 def preview_routes(delivery: Delivery, options: ServeOptions) -> APIRouter:

@@ -5,16 +5,16 @@ import socket
 
 import uvicorn
 
-from shards.read import open_set
-from shards.service.application import make_application
-from shards.service.delivery import Delivery
-from shards.service.guard import LONGEST_HEADERS, LONGEST_TARGET
-from shards.service.memory import keep_freed_memory
-from shards.service.options import ServeOptions
-from shards.service.served_sets import RenderedSet, StoredSet
-from shards.service.spool import Spool
-from shards.sets import BANK, ensure_sets
-from shards.synthetic_samples import SyntheticSamples
+from synthspine.shards.building.sets import BANK, ensure_sets
+from synthspine.shards.building.synthetic_samples import SyntheticSamples
+from synthspine.shards.reading.open import open_set
+from synthspine.shards.service.app import make_application
+from synthspine.shards.service.delivery import Delivery
+from synthspine.shards.service.disk_cache import Spool
+from synthspine.shards.service.memory import keep_freed_memory
+from synthspine.shards.service.middleware import LONGEST_HEADERS, LONGEST_TARGET
+from synthspine.shards.service.options import ServeOptions
+from synthspine.shards.service.sets import RenderedSet, StoredSet
 
 _BYTES_PER_PIXEL = 3
 """Of a sample: float16 and uint8."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from shards.service.spool import SpooledShard
+from synthspine.shards.service.disk_cache import SpooledShard
 
 _PIECE = 2**20
 """Bytes that are read and sent at a time: to hand over between threads costs more than to read. An answer

@@ -6,16 +6,16 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import JSONResponse, Response
 
-from shards.places import Place
-from shards.rendered import SHA256_HEADER, etag_of
-from shards.service.answers import made
-from shards.service.conditional import Unsatisfiable, asked_range, names_tag
-from shards.service.delivery import Delivery
-from shards.service.description import MANIFEST_ANSWERS, REFUSED, SHARD_ANSWERS
-from shards.service.options import ServeOptions
-from shards.service.sending import ShardResponse
-from shards.service.served_sets import facts_of
-from shards.service.spool import SpooledShard
+from synthspine.shards.reading.rendered import SHA256_HEADER, etag_of
+from synthspine.shards.service.conditional import Unsatisfiable, asked_range, names_tag
+from synthspine.shards.service.delivery import Delivery
+from synthspine.shards.service.description import MANIFEST_ANSWERS, REFUSED, SHARD_ANSWERS
+from synthspine.shards.service.disk_cache import SpooledShard
+from synthspine.shards.service.options import ServeOptions
+from synthspine.shards.service.responses import made
+from synthspine.shards.service.sending import ShardResponse
+from synthspine.shards.service.sets import facts_of
+from synthspine.shards.storage.place import Place
 
 _SPLIT = "split.json"
 

@@ -9,11 +9,11 @@ from typing import Any, Literal, get_args
 
 import yaml
 
-from gen import GeneratorConfig, config_from_text, preset
-from gen.config import plain, without_geometry
-from gen.contrast import measured_contrast
-from gen.deformation import STRONGEST_VELOCITY
-from gen.presets import PRESETS
+from synthspine.gen import GeneratorConfig, config_from_text, preset
+from synthspine.gen.config import plain, without_geometry
+from synthspine.gen.geometry.deformation import STRONGEST_VELOCITY
+from synthspine.gen.intensity.contrast import measured_contrast
+from synthspine.gen.presets import PRESETS
 
 Show = Literal["both", "image", "label", "overlay"]
 Features = Literal["all", "none"]
@@ -117,8 +117,8 @@ def python_call(look: Look, labels: str) -> str:
     """Python that makes the same picture and label map from the set of label maps at ``labels``."""
     return "\n".join(
         [
-            "from gen import SpineSynthGenerator, config_from_text, preset",
-            "from shards import open_set",
+            "from synthspine.gen import SpineSynthGenerator, config_from_text, preset",
+            "from synthspine.shards import open_set",
             "",
             'config = config_from_text("""',
             f'{changes_as_yaml(look.config)}""", preset("spine"))',

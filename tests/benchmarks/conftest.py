@@ -7,8 +7,8 @@ import pytest
 
 from benchmarks.reality_slices import Places, Slices
 from benchmarks.reality_study import Study
-from shards.slices import Grid
-from shards.spider import write_mha
+from synthspine.shards.readers.slices import Grid
+from synthspine.shards.readers.spider import write_mha
 
 SPACING_MM = (4.0, 4.0, 4.0)
 SHAPE = (3, 32, 32)

@@ -16,10 +16,10 @@ from benchmarks.failure_measures import (
     slice_measures,
 )
 from benchmarks.failure_modes import main, patient_values, scans_with_much
-from eval.metrics import STRUCTURE_SCHEME, PatientTally
-from gen.anatomy import BACKGROUND, CANAL, IGNORE, disc_code
-from train.checkpoint import Checkpoint, save_checkpoint
-from train.unet import UNet
+from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME, PatientTally
+from synthspine.gen.core.anatomy import BACKGROUND, CANAL, IGNORE, disc_code
+from synthspine.train.model.checkpoint import Checkpoint, save_checkpoint
+from synthspine.train.model.unet import UNet
 
 SPACING = (1.0, 1.0)
 VERTEBRA, DISC, CANAL_CLASS = 1, 2, 3

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.reality_code import code_hash
-from train.code_version import ROOT, code_version
+from synthspine.train.code_version import ROOT, code_version
 
 OF_THE_STEP = sorted(
     f"{node.module.replace('.', '/')}.py"

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from benchmarks.reality_patients import Fold, choose_folds, fold_numbers, make_folds, own_masks
-from shards.folder import find_series
-from shards.spider import read_mask
-from shards.split import Split, load_or_make_split
+from synthspine.shards.readers.folder import find_series
+from synthspine.shards.readers.spider import read_mask
+from synthspine.shards.readers.split import Split, load_or_make_split
 
 ROOT = Path(__file__).parents[2]
 SPLIT = Split(

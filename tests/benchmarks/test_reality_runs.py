@@ -19,10 +19,10 @@ from benchmarks.reality_results import read
 from benchmarks.reality_runner import Runner, run_study
 from benchmarks.reality_study import Study
 from benchmarks.reality_training import EMA, RAW, ImpossibleTask, Trained, samples_of
-from shards.read import SampleArrays
-from train.checkpoint import load_model
-from train.plan import TrainingError
-from train.unet import UNet
+from synthspine.shards.reading.open import SampleArrays
+from synthspine.train.model.checkpoint import load_model
+from synthspine.train.model.unet import UNet
+from synthspine.train.plan import TrainingError
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,9 +7,9 @@ from torch import nn
 
 from benchmarks.reality_runner import Runner
 from benchmarks.reality_scoring import FACTORS, score
-from eval.degrade import degrade
-from gen import label_scheme
-from gen.anatomy import IGNORE, MAX_RANK
+from synthspine.eval.studies.degrade import degrade
+from synthspine.gen import label_scheme
+from synthspine.gen.core.anatomy import IGNORE, MAX_RANK
 
 CPU = torch.device("cpu")
 

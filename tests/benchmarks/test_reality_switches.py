@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from shards.options import ShardOptions
-from shards.slices import Grid
-from train.augment import AUGMENTATIONS, AugmentConfig, augment
-from train.checkpoint import Checkpoint, TrainedUNet, bare_state
-from train.options import TrainOptions
-from train.unet import LEVELS, UNet, seeded_unet
+from synthspine.shards.building.options import ShardOptions
+from synthspine.shards.readers.slices import Grid
+from synthspine.train.data.augment import AUGMENTATIONS, AugmentConfig, augment
+from synthspine.train.model.checkpoint import Checkpoint, TrainedUNet, bare_state
+from synthspine.train.model.unet import LEVELS, UNet, seeded_unet
+from synthspine.train.options import TrainOptions
 
 
 @pytest.mark.parametrize(("levels", "stride"), [(2, 2), (4, 8), (5, 16), (6, 32)])

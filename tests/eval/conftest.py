@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from gen.anatomy import CANAL, disc_code, label_scheme, spider_values, vertebra_code
-from shards.spider import write_mha
-from train.checkpoint import Checkpoint, save_checkpoint
-from train.unet import UNet
+from synthspine.gen.core.anatomy import CANAL, disc_code, label_scheme, spider_values, vertebra_code
+from synthspine.shards.readers.spider import write_mha
+from synthspine.train.model.checkpoint import Checkpoint, save_checkpoint
+from synthspine.train.model.unet import UNet
 
 PITCH = 34
 DISC = 10

@@ -2,8 +2,16 @@
 
 import numpy as np
 
-from eval.findings import CONTINUUM, CONTRAST, FORMAT, IN_PLANE, PHYSICAL, SYNTHETIC, THROUGH_PLANE
-from gen.anatomy import STRUCTURES, label_scheme
+from synthspine.eval.results.findings import (
+    CONTINUUM,
+    CONTRAST,
+    FORMAT,
+    IN_PLANE,
+    PHYSICAL,
+    SYNTHETIC,
+    THROUGH_PLANE,
+)
+from synthspine.gen.core.anatomy import STRUCTURES, label_scheme
 
 BASE = {
     "A": {"synthetic": 0.9, "t1": 0.85, "t2": 0.84, "t2_SPACE": 0.8},

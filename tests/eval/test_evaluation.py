@@ -6,18 +6,18 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from eval.candidates import EvaluationError
-from eval.evaluation import evaluate
-from eval.findings import FORMAT
-from eval.measure import measure
-from eval.options import EvaluationOptions
-from shards.folder import SpiderError
-from shards.manifest import load_manifest
-from shards.options import DEFAULT_DATA_DIR, ShardOptions
-from shards.places import open_place
-from shards.sets import ensure_sets
-from shards.slices import Grid
-from train.checkpoint import CheckpointError
+from synthspine.eval.evaluation import evaluate
+from synthspine.eval.results.findings import FORMAT
+from synthspine.eval.studies.measure import measure
+from synthspine.eval.studies.models import EvaluationError
+from synthspine.eval.studies.options import EvaluationOptions
+from synthspine.shards.building.options import DEFAULT_DATA_DIR, ShardOptions
+from synthspine.shards.building.sets import ensure_sets
+from synthspine.shards.format.manifest import load_manifest
+from synthspine.shards.readers.folder import SpiderError
+from synthspine.shards.readers.slices import Grid
+from synthspine.shards.storage.opening import open_place
+from synthspine.train.model.checkpoint import CheckpointError
 
 SPACING_MM = 2.0
 TOPS = {"noise": 0.2, "bias": 0.8, "motion": 4.0, "ghosting": 0.2}
@@ -56,7 +56,7 @@ def reported(monkeypatch):
         handed.append(outcome)
         return []
 
-    monkeypatch.setattr("eval.evaluation.write_report", note)
+    monkeypatch.setattr("synthspine.eval.evaluation.write_report", note)
     return handed
 
 
@@ -121,8 +121,8 @@ def test_a_second_run_takes_everything_from_the_cache(options, trained, tmp_path
         raise AssertionError("measured again")
 
     with monkeypatch.context() as patch:
-        patch.setattr("eval.evaluation.measure", refuse)
-        patch.setattr("eval.worst_cases.slice_dices", refuse)
+        patch.setattr("synthspine.eval.evaluation.measure", refuse)
+        patch.setattr("synthspine.eval.report.worst_cases.slice_dices", refuse)
         lines = []
         evaluate(chosen, lines.append)
     second = outcome_of(tmp_path)
@@ -139,7 +139,7 @@ def test_another_checkpoint_a_spoilt_entry_and_fresh_are_measured(options, train
         calls.append(arguments)
         return measure(*arguments, **more)
 
-    monkeypatch.setattr("eval.evaluation.measure", counted)
+    monkeypatch.setattr("synthspine.eval.evaluation.measure", counted)
     trained("A")
     chosen = options(quick=True)
     evaluate(chosen, quiet)
@@ -163,7 +163,7 @@ def test_what_studies_share_is_measured_once(options, trained, monkeypatch):
         calls.append(arguments)
         return measure(*arguments, **more)
 
-    monkeypatch.setattr("eval.evaluation.measure", counted)
+    monkeypatch.setattr("synthspine.eval.evaluation.measure", counted)
     trained("A")
     studies = ("contrast", "resolution_in_plane", "corruption_noise", "corruption_bias")
     evaluate(options(model="A", studies=studies, quick=True), quiet)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-import eval.gallery
-from eval.gallery import (
+from synthspine.eval import gallery as gallery_module
+from synthspine.eval.gallery import (
     STRONG,
     calm,
     close_view,
@@ -16,11 +16,11 @@ from eval.gallery import (
     interpolation_strip,
     preset_sheet,
 )
-from eval.sheets import pair_sheet
-from gen import GeneratorConfig
-from gen.anatomy import CANAL
-from gen.contrast import measured_contrast
-from gen.presets import PRESETS
+from synthspine.eval.sheets import pair_sheet
+from synthspine.gen import GeneratorConfig
+from synthspine.gen.core.anatomy import CANAL
+from synthspine.gen.intensity.contrast import measured_contrast
+from synthspine.gen.presets import PRESETS
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_every_feature_can_be_seen_when_it_is_on(maps):
 
 
 def test_a_close_view_stays_inside_the_picture(maps):
-    for code in (eval.gallery.MIDDLE, eval.gallery.LOWEST):
+    for code in (gallery_module.MIDDLE, gallery_module.LOWEST):
         rows, columns = close_view(maps[:1], code)
         view = maps[0, rows, columns]
         assert view.shape == (64, 51)
@@ -61,7 +61,7 @@ def test_a_sheet_shows_a_preset_on_every_map(maps, tmp_path):
 def test_the_canal_of_the_strip_is_dark_on_t1_and_bright_on_t2(maps, tmp_path):
     assert interpolation_strip(maps[:1], tmp_path) == tmp_path / "contrast.png"
     t1, t2 = (
-        eval.gallery._picture(maps[:1], replace(calm(), contrast=measured_contrast(alpha)))
+        gallery_module._picture(maps[:1], replace(calm(), contrast=measured_contrast(alpha)))
         for alpha in (0.0, 1.0)
     )
     canal = maps[0].numpy() == CANAL
@@ -76,7 +76,7 @@ def test_the_gallery_has_a_sheet_for_every_preset(maps, tmp_path, monkeypatch):
     monkeypatch.setattr(eval.gallery, "pair_sheet", lambda pairs, path, *_: path)
     names = [path.name for path in gallery(tmp_path)]
     assert names == [*(f"preset_{name}.png" for name in PRESETS), "features.png", "contrast.png"]
-    assert drawn == [eval.gallery.ROWS] * len(PRESETS) + [len(maps)]
+    assert drawn == [gallery_module.ROWS] * len(PRESETS) + [len(maps)]
 
 
 def test_pairs_fill_rows(tmp_path):

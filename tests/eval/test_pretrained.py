@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from eval.segment import segment_volume
-from gen.anatomy import STRUCTURES, label_scheme
-from gen.phantom import phantom_series
-from shards.phantom_folder import FIRST_LABELS_PATIENT
-from shards.spider import read_image, read_mask, write_mha
-from train.checkpoint import load_model
-from train.release import PRETRAINED, check_digest, digest_file
+from synthspine.eval.prediction.segment import segment_volume
+from synthspine.gen.core.anatomy import STRUCTURES, label_scheme
+from synthspine.gen.phantom.series import phantom_series
+from synthspine.shards.readers.phantom import FIRST_LABELS_PATIENT
+from synthspine.shards.readers.spider import read_image, read_mask, write_mha
+from synthspine.train.model.checkpoint import load_model
+from synthspine.train.release import PRETRAINED, check_digest, digest_file
 
 SPIDER_MINI = os.environ.get("SPIDER_MINI")
 SPLIT = Path(__file__).resolve().parents[2] / "benchmarks" / "spider_mini_split.json"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from gen.anatomy import CANAL, disc_code, vertebra_code
+from synthspine.gen.core.anatomy import CANAL, disc_code, vertebra_code
 
 
 def spine_map(rows: int = 96, columns: int = 80, missing: int | None = None) -> np.ndarray:

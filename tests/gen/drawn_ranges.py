@@ -2,11 +2,11 @@
 
 import torch
 
-from gen.anatomy import CANAL, STRUCTURES, vertebra_code
-from gen.contrast import RECIPES
-from gen.palette import FAT, FAT_FRACTION, MUSCLE
-from gen.physical_contrast import nulling_ms
-from gen.spin_echo import TISSUES
+from synthspine.gen.core.anatomy import CANAL, STRUCTURES, vertebra_code
+from synthspine.gen.intensity.contrast import RECIPES
+from synthspine.gen.intensity.physical_contrast import nulling_ms
+from synthspine.gen.intensity.spin_echo import TISSUES
+from synthspine.gen.tissues.palette import FAT, FAT_FRACTION, MUSCLE
 
 COUNT = 2000
 LEAST_P = 1e-4

@@ -10,9 +10,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gen import GeneratorConfig, Params, SpineSynthGenerator, SyntheticDataset, draw, preset, render
-from gen.anatomy import VALID_CODES, spider_values
-from gen.settings import GREATEST, Range
+from synthspine.gen import (
+    GeneratorConfig,
+    Params,
+    SpineSynthGenerator,
+    SyntheticDataset,
+    draw,
+    preset,
+    render,
+)
+from synthspine.gen.core.anatomy import VALID_CODES, spider_values
+from synthspine.gen.core.settings import GREATEST, Range
 
 NAN, INFINITY = float("nan"), float("inf")
 OTHER_KINDS = [None, "1", [0.1, 0.2], (0.1,), (0.1, 0.2, 0.3), {}, 1j, b"1", torch.tensor(1.0)]

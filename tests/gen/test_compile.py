@@ -5,7 +5,7 @@ import torch
 import torch._dynamo
 from torch._dynamo.utils import counters
 
-from gen import draw, preset, render
+from synthspine.gen import draw, preset, render
 
 
 @pytest.fixture(autouse=True)

@@ -7,9 +7,9 @@ import runpy
 import pytest
 import yaml
 
-from gen import config_diff, config_from_text, config_to_json, config_to_yaml, preset
-from gen.config_text import config_hash
-from gen.presets import PRESETS
+from synthspine.gen import config_diff, config_from_text, config_to_json, config_to_yaml, preset
+from synthspine.gen.config_text import config_hash
+from synthspine.gen.presets import PRESETS
 
 
 @pytest.mark.parametrize("base", ["spine", "synthseg"])
@@ -142,9 +142,9 @@ def _flat(values, path=""):
 
 @pytest.mark.parametrize("kind", ["yaml", "json"])
 def test_the_command_prints_a_preset_that_reads_back(kind, monkeypatch, capsys):
-    """``python -m gen synthseg --format yaml``, without a second interpreter."""
-    monkeypatch.setattr("sys.argv", ["gen", "synthseg", "--format", kind])
+    """``python -m synthspine.gen synthseg --format yaml``, without a second interpreter."""
+    monkeypatch.setattr("sys.argv", ["synthspine.gen", "synthseg", "--format", kind])
     with pytest.raises(SystemExit) as ended:
-        runpy.run_module("gen", run_name="__main__", alter_sys=True)
+        runpy.run_module("synthspine.gen", run_name="__main__", alter_sys=True)
     assert ended.value.code == 0
     assert config_from_text(capsys.readouterr().out, preset("spine")) == preset("synthseg")

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from gen import SpineSynthGenerator, SyntheticStream, draw, preset, render
-from gen.presets import PRESETS
+from synthspine.gen import SpineSynthGenerator, SyntheticStream, draw, preset, render
+from synthspine.gen.presets import PRESETS
 
 pytestmark = [
     pytest.mark.cuda,

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from gen import SpineSynthGenerator, SyntheticDataset, label_scheme, preset
-from gen.affine import AffineConfig
-from gen.anatomy import IGNORE
-from gen.anatomy import label_scheme as scheme_of
-from gen.config import plain
+from synthspine.gen import SpineSynthGenerator, SyntheticDataset, label_scheme, preset
+from synthspine.gen.config import plain
+from synthspine.gen.core.anatomy import IGNORE
+from synthspine.gen.core.anatomy import label_scheme as scheme_of
+from synthspine.gen.geometry.affine import AffineConfig
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_sample_moves_image_and_target_together(fourteen):
 
 
 def test_spider_and_dense_maps_give_the_same_picture(spine):
-    from gen.anatomy import spider_values
+    from synthspine.gen.core.anatomy import spider_values
 
     spider = spider_values()[spine]
     dense = SpineSynthGenerator("T1", labels="dense").generate_synthetic_mri(spine)

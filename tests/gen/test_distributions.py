@@ -28,13 +28,13 @@ from drawn_ranges import (
 )
 from scipy import stats
 
-from gen import GeneratorConfig, draw
-from gen.body_layers import NEVER_MM
-from gen.contrast import RECIPES
-from gen.counter_rng import SampleRandom, sample_keys
-from gen.palette import AIR, SACRUM
-from gen.physical_contrast import PhysicalConfig, _draw_relaxation
-from gen.spin_echo import TISSUES
+from synthspine.gen import GeneratorConfig, draw
+from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
+from synthspine.gen.intensity.contrast import RECIPES
+from synthspine.gen.intensity.physical_contrast import PhysicalConfig, _draw_relaxation
+from synthspine.gen.intensity.spin_echo import TISSUES
+from synthspine.gen.tissues.body_layers import NEVER_MM
+from synthspine.gen.tissues.palette import AIR, SACRUM
 
 CHANCE = {
     "deformation.probability": lambda p: p.deformation.velocity_mm > 0,

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 
-from gen import GeneratorConfig, draw, render
-from gen.anatomy import CANAL, disc_code, vertebra_code
-from gen.generator import CHUNK
-from gen.presets import PRESETS
-from gen.record import Batch
+from synthspine.gen import GeneratorConfig, draw, render
+from synthspine.gen.core.anatomy import CANAL, disc_code, vertebra_code
+from synthspine.gen.core.record import Batch
+from synthspine.gen.generator import CHUNK
+from synthspine.gen.presets import PRESETS
 
 GRIDS = [(97, 131), (2, 2), (1, 40, 37), (5, 33, 75)]
 INDICES = [5, 900, 3, 2**40 + 1]
@@ -71,14 +71,14 @@ def test_a_batch_rendered_in_chunks_is_the_batch_rendered_at_once(monkeypatch, g
     whole = render(bank, params)
     sizes = []
     monkeypatch.setitem(CHUNK, "cpu", int(samples * bank[0].numel()))
-    monkeypatch.setattr("gen.generator._render", _counted(sizes))
+    monkeypatch.setattr("synthspine.gen.generator._render", _counted(sizes))
     image, codes = render(bank, params)
     assert sizes == ([1] * 5 if samples < 1 else [2, 2, 1])
     assert torch.equal(image, whole[0]) and torch.equal(codes, whole[1])
 
 
 def _counted(sizes):
-    from gen.generator import _render
+    from synthspine.gen.generator import _render
 
     def counted(bank, params):
         sizes.append(len(params))

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from gen import Params, draw, preset, render
-from gen.anatomy import IGNORE, vertebra_code
-from gen.config import without_geometry
-from gen.contrast import colour
-from gen.outside import OutsideConfig
-from gen.presets import PRESETS
+from synthspine.gen import Params, draw, preset, render
+from synthspine.gen.config import without_geometry
+from synthspine.gen.core.anatomy import IGNORE, vertebra_code
+from synthspine.gen.intensity.contrast import colour
+from synthspine.gen.presets import PRESETS
+from synthspine.gen.tissues.unannotated import OutsideConfig
 
 
 def _render(bank, indices, name="spine", seed=7, dims=2):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from gen import SpineSynthGenerator, SyntheticStream
+from synthspine.gen import SpineSynthGenerator, SyntheticStream
 
 
 @pytest.fixture

@@ -6,14 +6,24 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gen.background import BackgroundConfig, BackgroundParams, draw_background, paint_background
-from gen.body_layers import BodyLayersConfig, BodyLayersParams, draw_body_layers, paint_body_layers
-from gen.bowel import BowelConfig, BowelParams, draw_bowel, paint_bowel
-from gen.counter_rng import SampleRandom, sample_keys
-from gen.floor import FloorConfig, FloorParams, draw_floor, paint_floor
-from gen.palette import FIRST_COARSE, MUSCLE
-from gen.sacrum import SacrumConfig, SacrumParams, draw_sacrum, paint_sacrum
-from gen.spine_frame import find_spine
+from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
+from synthspine.gen.geometry.spine_frame import find_spine
+from synthspine.gen.tissues.background import (
+    BackgroundConfig,
+    BackgroundParams,
+    draw_background,
+    paint_background,
+)
+from synthspine.gen.tissues.body_layers import (
+    BodyLayersConfig,
+    BodyLayersParams,
+    draw_body_layers,
+    paint_body_layers,
+)
+from synthspine.gen.tissues.bowel import BowelConfig, BowelParams, draw_bowel, paint_bowel
+from synthspine.gen.tissues.floor import FloorConfig, FloorParams, draw_floor, paint_floor
+from synthspine.gen.tissues.palette import FIRST_COARSE, MUSCLE
+from synthspine.gen.tissues.sacrum import SacrumConfig, SacrumParams, draw_sacrum, paint_sacrum
 
 
 def _background(codes, params, spacing):

@@ -7,9 +7,9 @@ import pytest
 import torch
 from scipy import stats
 
-from gen import draw, preset
-from gen.anatomy import CANAL, disc_code, vertebra_code
-from gen.palette import AIR, FAT, FIRST_COARSE
+from synthspine.gen import draw, preset
+from synthspine.gen.core.anatomy import CANAL, disc_code, vertebra_code
+from synthspine.gen.tissues.palette import AIR, FAT, FIRST_COARSE
 
 COUNT = 4000
 GREY = 255

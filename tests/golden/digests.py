@@ -30,16 +30,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from gen.config import GeneratorConfig
-from gen.generator import draw, render
-from gen.presets import PRESETS, preset
-from shards.manifest import load_manifest, manifest_json
-from shards.options import ShardOptions
-from shards.phantom_folder import FIRST_PATIENT, write_phantom
-from shards.read import open_set
-from shards.sets import ensure_sets
-from shards.slices import Grid
-from shards.spider import read_image, read_mask
+from synthspine.gen.config import GeneratorConfig
+from synthspine.gen.generator import draw, render
+from synthspine.gen.presets import PRESETS, preset
+from synthspine.shards.building.options import ShardOptions
+from synthspine.shards.building.sets import ensure_sets
+from synthspine.shards.format.manifest import load_manifest, manifest_json
+from synthspine.shards.readers.phantom import FIRST_PATIENT, write_phantom
+from synthspine.shards.readers.slices import Grid
+from synthspine.shards.readers.spider import read_image, read_mask
+from synthspine.shards.reading.open import open_set
 
 FILE = Path(__file__).parent / "digests.txt"
 COMMAND = "python tests/golden/digests.py --write"

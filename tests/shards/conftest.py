@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import servers
 
-from shards.options import ShardOptions
-from shards.slices import Grid
-from shards.spider import write_mha
+from synthspine.shards.building.options import ShardOptions
+from synthspine.shards.readers.slices import Grid
+from synthspine.shards.readers.spider import write_mha
 
 SPACING_MM = (4.0, 2.0, 1.5)
 SHAPE = (5, 60, 48)

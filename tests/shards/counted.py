@@ -5,12 +5,12 @@ import time
 
 import numpy as np
 
-from shards import build as building
-from shards.manifest import VERSION
-from shards.places import open_place
-from shards.sample import Sample, sample_key
-from shards.unfinished import start_set
-from shards.workers import ALONE, Workers
+from synthspine.shards.building import build as building
+from synthspine.shards.building.staging import start_set
+from synthspine.shards.building.workers import ALONE, Workers
+from synthspine.shards.format.manifest import VERSION
+from synthspine.shards.format.sample import Sample, sample_key
+from synthspine.shards.storage.opening import open_place
 
 PER_SHARD = 4
 

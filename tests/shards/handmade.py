@@ -4,10 +4,17 @@ import json
 
 import numpy as np
 
-from shards.manifest import MANIFEST, VERSION, Manifest, ShardEntry, label_digest, save_manifest
-from shards.places import open_place
-from shards.sample import Sample, sample_key
-from shards.tar import pack
+from synthspine.shards.format.manifest import (
+    MANIFEST,
+    VERSION,
+    Manifest,
+    ShardEntry,
+    label_digest,
+    save_manifest,
+)
+from synthspine.shards.format.sample import Sample, sample_key
+from synthspine.shards.format.tar import pack
+from synthspine.shards.storage.opening import open_place
 
 PER_SHARD = 4
 SHAPE = (32, 16)

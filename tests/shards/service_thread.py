@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import uvicorn
 
-from shards.options import ShardOptions
-from shards.service.delivery import Delivery
-from shards.service.options import ServeOptions
-from shards.service.running import listening, make_delivery, make_server
-from shards.slices import Grid
-from shards.spider import write_mha
+from synthspine.shards.building.options import ShardOptions
+from synthspine.shards.readers.slices import Grid
+from synthspine.shards.readers.spider import write_mha
+from synthspine.shards.service.delivery import Delivery
+from synthspine.shards.service.options import ServeOptions
+from synthspine.shards.service.running import listening, make_delivery, make_server
 
 SHAPE = (5, 60, 48)
 SPACING_MM = (4.0, 2.0, 1.5)

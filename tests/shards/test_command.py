@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from shards.command import run_command
+from synthspine.shards.command import run_command
 
 OF_A_GPU = (
     "CUDA out of memory. Tried to allocate 22.00 MiB. GPU 1 has a total capacity of 23.65 GiB of which "

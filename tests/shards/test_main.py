@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from shards.main import main
-from shards.read import open_set
-from shards.sets import SETS
+from synthspine.shards.building.sets import SETS
+from synthspine.shards.main import main
+from synthspine.shards.reading.open import open_set
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,15 +11,15 @@ import pytest
 import servers
 from counted import Counted, build, stopping
 
-from shards import series_samples
-from shards.manifest import MANIFEST, load_manifest, manifest_json
-from shards.places import open_place
-from shards.read import open_set
-from shards.sample import ShardError
-from shards.series_samples import fingerprint
-from shards.sets import ensure_sets
-from shards.verify import find_sets, verify_set
-from shards.workers import Workers, one_builder
+from synthspine.shards.building import series_samples
+from synthspine.shards.building.series_samples import fingerprint
+from synthspine.shards.building.sets import ensure_sets
+from synthspine.shards.building.workers import Workers, one_builder
+from synthspine.shards.checking.verify import find_sets, verify_set
+from synthspine.shards.format.manifest import MANIFEST, load_manifest, manifest_json
+from synthspine.shards.format.sample import ShardError
+from synthspine.shards.reading.open import open_set
+from synthspine.shards.storage.opening import open_place
 
 HERE = Path(__file__).parent
 
@@ -147,7 +147,7 @@ def test_a_rank_that_cannot_write_the_lock_stays_in_step(tmp_path, monkeypatch):
     def denied(place):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("shards.workers._lock_file", denied)
+    monkeypatch.setattr("synthspine.shards.building.workers._lock_file", denied)
     for rank in (0, 1):
         workers = Workers(
             rank=rank, world=2, gather=lambda value, rank=rank: calls.append(rank) or [value] * 2
@@ -161,9 +161,7 @@ def test_a_server_that_does_not_answer_does_not_keep_a_reader_from_being_interru
     place = build(tmp_path / "set", Counted(5))
     manifest = (place.path / MANIFEST).read_bytes()
     assert manifest_json(load_manifest(place))["samples"] == 5
-    program = (
-        "import sys; from shards.read import open_set; print(len(list(open_set(sys.argv[1]).samples())))"
-    )
+    program = "import sys; from synthspine.shards import open_set; print(len(list(open_set(sys.argv[1]).samples())))"
     with servers.bad(servers.good(manifest), servers.stall(60)) as server:
         process = subprocess.Popen(
             [sys.executable, "-c", program, f"{server.url}/set"],

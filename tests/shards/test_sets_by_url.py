@@ -8,14 +8,15 @@ import pytest
 from counted import Counted, build, let_another_writer_in, stopping
 from nobody import as_nobody
 
-from shards import build as building
-from shards.manifest import has_manifest
-from shards.places import Place, open_place
-from shards.read import open_set
-from shards.sample import ShardError
-from shards.sets import ensure_sets
-from shards.unfinished import UNFINISHED
-from shards.workers import ALONE
+from synthspine.shards.building import build as building
+from synthspine.shards.building.sets import ensure_sets
+from synthspine.shards.building.staging import UNFINISHED
+from synthspine.shards.building.workers import ALONE
+from synthspine.shards.format.manifest import has_manifest
+from synthspine.shards.format.sample import ShardError
+from synthspine.shards.reading.open import open_set
+from synthspine.shards.storage.opening import open_place
+from synthspine.shards.storage.place import Place
 
 
 @pytest.fixture(params=["http", "s3", "memory"])

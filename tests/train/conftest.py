@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from gen import label_scheme
-from shards.options import ShardOptions
-from shards.slices import Grid
-from shards.spider import write_mha
-from train.distributed import Ranks
-from train.options import TrainOptions
-from train.plan import Plan
-from train.step import Stepper
-from train.unet import UNet
+from synthspine.gen import label_scheme
+from synthspine.shards.building.options import ShardOptions
+from synthspine.shards.readers.slices import Grid
+from synthspine.shards.readers.spider import write_mha
+from synthspine.train.model.unet import UNet
+from synthspine.train.options import TrainOptions
+from synthspine.train.plan import Plan
+from synthspine.train.runtime.distributed import Ranks
+from synthspine.train.step import Stepper
 
 ROOT = Path(__file__).parents[2]
 SPACING_MM = (4.0, 4.0, 4.0)

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gen import label_scheme, preset
-from train.distributed import Ranks, join_ranks
-from train.feed import RenderFeed
-from train.plan import Plan
-from train.stop import Stopped, StopRequest
-from train.trainer import Trainer
-from train.unet import UNet
-from train.validation import ValidationSet
+from synthspine.gen import label_scheme, preset
+from synthspine.train.data.feed import RenderFeed
+from synthspine.train.model.unet import UNet
+from synthspine.train.plan import Plan
+from synthspine.train.runtime.distributed import Ranks, join_ranks
+from synthspine.train.runtime.stop import Stopped, StopRequest
+from synthspine.train.trainer import Trainer
+from synthspine.train.validation import ValidationSet
 
 
 class DoubleUNet(UNet):

@@ -1,6 +1,6 @@
 import pytest
 
-from train.code_version import code_version
+from synthspine.train.code_version import code_version
 
 SOURCE = """\"\"\"What it is.\"\"\"
 SCALE = 2  # of something

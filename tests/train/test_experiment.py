@@ -8,11 +8,12 @@ import signal
 import pytest
 import torch
 
-from train import experiment, feed, plan, step, trainer
-from train.checkpoint import SNAPSHOT_FORMAT, load_checkpoint, load_model, unpack_payload
-from train.experiment import train_models
-from train.plan import TrainingError
-from train.stop import Stopped
+from synthspine.train import experiment, plan, step, trainer
+from synthspine.train.data import feed
+from synthspine.train.experiment import train_models
+from synthspine.train.model.checkpoint import SNAPSHOT_FORMAT, load_checkpoint, load_model, unpack_payload
+from synthspine.train.plan import TrainingError
+from synthspine.train.runtime.stop import Stopped
 
 
 def newest(options, model="A"):

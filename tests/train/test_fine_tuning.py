@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 
-from train.checkpoint import CheckpointError, load_checkpoint
-from train.experiment import train_models
-from train.plan import TrainingError
+from synthspine.train.experiment import train_models
+from synthspine.train.model.checkpoint import CheckpointError, load_checkpoint
+from synthspine.train.plan import TrainingError
 
 
 @pytest.fixture

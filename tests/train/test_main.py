@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from train import main, step
-from train.checkpoint import SNAPSHOT_FORMAT, load_checkpoint, unpack_payload
+from synthspine.train import main, step
+from synthspine.train.model.checkpoint import SNAPSHOT_FORMAT, load_checkpoint, unpack_payload
 
 
 def finish(process, status=0):

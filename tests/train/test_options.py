@@ -1,6 +1,6 @@
 import pytest
 
-from train.options import TrainOptions
+from synthspine.train.options import TrainOptions
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from train.checkpoint import Checkpoint, CheckpointError, load_model, save_checkpoint
-from train.release import check_digest, digest_file, release, without_paths
-from train.unet import UNet
+from synthspine.train.model.checkpoint import Checkpoint, CheckpointError, load_model, save_checkpoint
+from synthspine.train.model.unet import UNet
+from synthspine.train.release import check_digest, digest_file, release, without_paths
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = {

@@ -8,15 +8,15 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from gen import label_scheme
-from gen.anatomy import STRUCTURE_COLOURS, STRUCTURES
-from train import log
-from train.log import COLUMNS, Epoch
-from train.pictures import FILL, painted, validation_picture
-from train.plan import Plan
-from train.reporter import Reporter
-from train.unet import UNet
-from train.validation import Score, ValidationSet
+from synthspine.gen import label_scheme
+from synthspine.gen.core.anatomy import STRUCTURE_COLOURS, STRUCTURES
+from synthspine.train import log
+from synthspine.train.log import COLUMNS, Epoch
+from synthspine.train.model.unet import UNet
+from synthspine.train.pictures import FILL, painted, validation_picture
+from synthspine.train.plan import Plan
+from synthspine.train.reporter import Reporter
+from synthspine.train.validation import Score, ValidationSet
 
 PICTURE = torch.zeros(3, 8, 8, dtype=torch.uint8)
 

@@ -1,8 +1,8 @@
 import pytest
 from nobody import as_nobody
 
-from train.plan import TrainingError
-from train.save_folder import try_save_folder
+from synthspine.train.plan import TrainingError
+from synthspine.train.save_folder import try_save_folder
 
 
 def test_nothing_is_left_behind(tmp_path):

@@ -3,14 +3,20 @@ import shutil
 import pytest
 import torch
 
-from gen import label_scheme
-from train.checkpoint import CHECKPOINT_FORMAT, SNAPSHOT_FORMAT, CheckpointError, pack_payload, unpack_payload
-from train.plan import Plan
-from train.snapshot import Progress, pack_snapshot, restore, unpack_snapshot
-from train.snapshot_folder import SnapshotFolder
-from train.step import Stepper
-from train.tally import Counts
-from train.unet import UNet
+from synthspine.gen import label_scheme
+from synthspine.train.model.checkpoint import (
+    CHECKPOINT_FORMAT,
+    SNAPSHOT_FORMAT,
+    CheckpointError,
+    pack_payload,
+    unpack_payload,
+)
+from synthspine.train.model.unet import UNet
+from synthspine.train.plan import Plan
+from synthspine.train.snapshot import Progress, pack_snapshot, restore, unpack_snapshot
+from synthspine.train.snapshot_folder import SnapshotFolder
+from synthspine.train.step import Stepper
+from synthspine.train.step_statistics import Counts
 
 CHOICES = {"lr": 0.1}
 

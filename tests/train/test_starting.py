@@ -7,11 +7,12 @@ import signal
 
 import pytest
 
-from train import experiment, feed, plan, sources, trainer
-from train.checkpoint import load_checkpoint
-from train.code_version import code_version
-from train.experiment import train_models
-from train.stop import Stopped
+from synthspine.train import experiment, plan, sources, trainer
+from synthspine.train.code_version import code_version
+from synthspine.train.data import feed
+from synthspine.train.experiment import train_models
+from synthspine.train.model.checkpoint import load_checkpoint
+from synthspine.train.runtime.stop import Stopped
 
 
 def test_a_restart_during_the_first_model_does_not_take_the_second_ones_old_snapshots(

@@ -3,8 +3,8 @@ from functools import partial
 import pytest
 import torch
 
-from train import step
-from train.schedule import learning_rate
+from synthspine.train import step
+from synthspine.train.schedule import learning_rate
 
 
 @pytest.fixture

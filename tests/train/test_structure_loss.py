@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from gen import label_scheme
-from train import step
-from train.answer import merge_logits
-from train.loss import count_pixels, segmentation_loss
-from train.structure_loss import structure_loss
+from synthspine.gen import label_scheme
+from synthspine.train import step
+from synthspine.train.decoding import merge_logits
+from synthspine.train.losses import count_pixels, segmentation_loss
+from synthspine.train.structure_loss import structure_loss
 
 RANKS, STRUCTURES = label_scheme(14), label_scheme(4)
 

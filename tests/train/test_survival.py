@@ -13,13 +13,14 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from gen.config_text import config_hash
-from shards.read import open_set
-from train import experiment, feed, plan, snapshot_folder
-from train.checkpoint import SNAPSHOT_FORMAT, load_checkpoint, unpack_payload
-from train.experiment import train_models
-from train.plan import TrainingError
-from train.stop import Stopped
+from synthspine.gen.config_text import config_hash
+from synthspine.shards.reading.open import open_set
+from synthspine.train import experiment, plan, snapshot_folder
+from synthspine.train.data import feed
+from synthspine.train.experiment import train_models
+from synthspine.train.model.checkpoint import SNAPSHOT_FORMAT, load_checkpoint, unpack_payload
+from synthspine.train.plan import TrainingError
+from synthspine.train.runtime.stop import Stopped
 
 
 def snapshots(options):

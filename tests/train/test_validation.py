@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from gen import label_scheme, preset
-from shards.read import SampleArrays
-from train.distributed import Ranks
-from train.unet import UNet
-from train.validation import Score, ValidationSet, validate
+from synthspine.gen import label_scheme, preset
+from synthspine.shards.reading.open import SampleArrays
+from synthspine.train.model.unet import UNet
+from synthspine.train.runtime.distributed import Ranks
+from synthspine.train.validation import Score, ValidationSet, validate
 
 CODES = torch.zeros(3, 32, 32, dtype=torch.uint8)
 CODES[:, 4:12, 8:16], CODES[:, 12:15, 8:16], CODES[:, 15:24, 8:16] = 2, 32, 1

@@ -1,0 +1,1 @@
+"""From a segmentation to named vertebrae and discs."""

@@ -1,0 +1,1 @@
+"""What is counted: overlap, distances, instances, calibration, intervals."""

@@ -1,0 +1,110 @@
+"""Dice per patient, then the mean over patients.
+
+The rules, stated once (``AGGREGATION`` is printed in every report):
+
+- Pixels of all slices of one patient are counted together, class by class; Dice comes from those sums. Never
+  is a mean taken over batches or slices.
+- A class that is empty in a patient's truth and prediction leaves that patient out of the mean of the class;
+  where one of the two is empty the patient counts with Dice 0. ``n`` is the number of patients in a mean.
+- *Structures* (vertebra, disc, canal) are scored against the four-class target for every model, on every
+  annotated pixel: a 14-class answer is grouped first (any vertebra class is vertebra). Ranks above 6, which
+  14 classes have no name for, stay in that target, so that all models are measured on the same pixels.
+- *Classes* of a 14-class model are scored against the 14-class target, where ranks above 6 are left out, as
+  in its training.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from synthspine.gen.core.anatomy import LabelScheme, label_scheme
+from synthspine.train.decoding import structure_table
+from synthspine.train.overlap import dice, overlap_counts
+
+AGGREGATION = (
+    "Dice per patient (pixels of all slices of a patient counted together), then the mean over patients; "
+    "a class that is empty in truth and prediction leaves the patient out of its mean, "
+    "one that is empty in only one of them counts as 0; n is the number of patients in a mean"
+)
+DISTANCE_AGGREGATION = (
+    "distances are between border pixels in the plane of a slice, in mm on the grid of the set, pooled over "
+    "the slices of a patient (HD95: the larger one of the two directed 95th percentiles; ASSD: the mean of "
+    "both directions; NSD: the share of both borders within the tolerance), then the mean over patients; in "
+    "a slice in which only truth or only prediction has the structure, its border counts with the diagonal "
+    "of the slice, outside of every tolerance; 95 % intervals are bootstraps over patients"
+)
+STRUCTURE_SCHEME = label_scheme("4")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Score:
+    """A mean over patients.
+
+    Attributes:
+        dice: mean Dice in [0, 1]; nan where no patient counts.
+        n: patients in the mean.
+    """
+
+    dice: float
+    n: int
+
+
+class PatientTally:
+    """Counts of overlap per patient, added batch by batch.
+
+    Args:
+        class_names: name of every class, background first; background is not scored.
+    """
+
+    def __init__(self, class_names: Sequence[str]) -> None:
+        self._names = tuple(class_names)
+        self._counts: dict[str, Tensor] = {}
+
+    def add(self, prediction: Tensor, target: Tensor, patients: Sequence[str]) -> None:
+        """Count a batch.
+
+        Args:
+            prediction: classes, integer, shape ``(B, H, W)``.
+            target: classes, 255 where nothing is known, uint8, the same shape.
+            patients: patient of every sample, length B.
+
+        Raises:
+            ValueError: as many patients as samples are needed.
+        """
+        if len(patients) != len(prediction):
+            raise ValueError(f"{len(prediction)} predictions, but {len(patients)} patients")
+        counts = torch.stack(overlap_counts(prediction, target, len(self._names)), dim=1).cpu()
+        for patient, count in zip(patients, counts, strict=True):
+            known = self._counts.get(patient)
+            self._counts[patient] = count if known is None else known + count
+
+    def per_patient(self) -> dict[str, dict[str, float]]:
+        """Dice of every class but background by patient, sorted; nan where truth and prediction are empty."""
+        return {
+            patient: dict(zip(self._names[1:], dice(*self._counts[patient])[1:].tolist(), strict=True))
+            for patient in sorted(self._counts)
+        }
+
+
+def mean_over_patients(per_patient: Mapping[str, Mapping[str, float]]) -> dict[str, Score]:
+    """Mean of every class over the patients in which it is defined (not nan)."""
+    names = list(next(iter(per_patient.values()))) if per_patient else []
+    scores = {}
+    for name in names:
+        values = [dices[name] for dices in per_patient.values() if not math.isnan(dices[name])]
+        scores[name] = Score(dice=mean(values), n=len(values))
+    return scores
+
+
+def mean(values: Sequence[float]) -> float:
+    """Mean of the values that are not nan; nan where there is none."""
+    known = [value for value in values if not math.isnan(value)]
+    return math.fsum(known) / len(known) if known else math.nan
+
+
+def group_structures(classes: Tensor, scheme: LabelScheme) -> Tensor:
+    """Four-class answer (uint8: background, vertebra, disc, canal) of an answer in ``scheme``."""
+    return structure_table(scheme).to(classes.device)[classes.int()]

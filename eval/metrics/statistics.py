@@ -1,0 +1,224 @@
+"""How sure a mean over patients is, and whether two models differ: bootstrap intervals and a paired test.
+
+The patient is the unit: slices of one patient are no independent cases. Intervals are percentile bootstraps
+over patients. Few patients make them too narrow, most so where values are skewed, so n stands beside every
+one of them and the captions say it (``narrowness``). Share of 10,000 cases in which they hold the true mean:
+
+================== ==== ==== ==== ==== ==== ====
+patients           3    6    10   15   20   39
+================== ==== ==== ==== ==== ==== ====
+normal values      75 % 86 % 90 % 92 % 93 % 94 %
+exponential values 70 % 81 % 86 % 88 % 90 % 92 %
+================== ==== ==== ==== ==== ==== ====
+"""
+
+import math
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from scipy.stats import wilcoxon
+
+from synthspine.eval.metrics.overlap import mean
+
+LEVEL = 0.95
+SIGNIFICANT = 0.05
+COVERAGE = dict(
+    zip(
+        range(2, 20),
+        (50, 75, 80, 84, 86, 87, 89, 89, 90, 91, 91, 92, 92, 92, 92, 92, 92, 93),
+        strict=True,
+    )
+)
+"""Per cent of cases in which an interval holds the true mean of normal values, by patients (measured)."""
+DRAWS = 2000
+# Differences closer than this are rounding: they must make neither a sign nor an order.
+_DECIMALS = 12
+
+Values = Mapping[str, float | None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Interval:
+    """A mean over patients and the interval in which it lies.
+
+    Attributes:
+        mean: nan where no patient counts.
+        low: lower end of the 95 % interval; nan with fewer than two patients.
+        high: upper end; nan with fewer than two patients.
+        n: patients in the mean.
+    """
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+    def as_dict(self) -> dict[str, float | int | None]:
+        """What JSON can hold: None in place of nan."""
+        ends = {"mean": self.mean, "low": self.low, "high": self.high}
+        return {**{name: None if math.isnan(end) else end for name, end in ends.items()}, "n": self.n}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairedDifference:
+    """First minus second on the patients that have a value in both.
+
+    Attributes:
+        difference: mean difference, its interval, and n patients.
+        first: mean of the first over those patients; nan where there is none.
+        second: mean of the second over those patients.
+        first_larger: patients in whom the first is larger.
+        p: two-sided Wilcoxon signed-rank test of the differences; nan where there is no patient. With fewer
+            than 6 patients that differ it cannot fall below .05.
+        n_tested: patients that differ; those without a difference are left out of the test, as Wilcoxon did.
+    """
+
+    difference: Interval
+    first: float
+    second: float
+    first_larger: int
+    p: float
+    n_tested: int
+
+    @property
+    def clear(self) -> bool:
+        """Whether the interval leaves out 0 and the test, uncorrected, agrees (p below .05).
+
+        Both are asked for because the bootstrap interval of few patients is too narrow.
+        """
+        return (self.difference.low > 0 or self.difference.high < 0) and self.p < SIGNIFICANT
+
+    def as_dict(self) -> dict[str, object]:
+        """What JSON can hold: None in place of nan."""
+        numbers = {"first": self.first, "second": self.second, "p": self.p}
+        return {
+            "difference": self.difference.as_dict(),
+            **{name: None if math.isnan(number) else number for name, number in numbers.items()},
+            "first_larger": self.first_larger,
+            "n_tested": self.n_tested,
+        }
+
+
+def bootstrap_mean(values: Values, *, draws: int = DRAWS, seed: int = 0) -> Interval:
+    """Mean over patients with its 95 % percentile-bootstrap interval.
+
+    Args:
+        values: one number per patient; None and nan are left out. Their order does not matter.
+        draws: resamples of the patients.
+        seed: the same seed and patients give the same interval.
+
+    Raises:
+        ValueError: no draws are asked for, or a value is infinite.
+    """
+    if draws < 1:
+        raise ValueError(f"{draws} draws: at least 1 is needed")
+    known = defined(values)
+    n = len(known)
+    if n == 0:
+        return Interval(mean=math.nan, low=math.nan, high=math.nan, n=0)
+    numbers = np.array([known[patient] for patient in sorted(known)])
+    middle = math.fsum(known.values()) / n
+    if n == 1:
+        return Interval(mean=middle, low=math.nan, high=math.nan, n=1)
+    means = numbers[_resamples(n, draws, seed)].mean(axis=1)
+    low, high = np.quantile(means, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    return Interval(mean=middle, low=float(low), high=float(high), n=n)
+
+
+@lru_cache(maxsize=16)
+def _resamples(n: int, draws: int, seed: int) -> np.ndarray:
+    """Which patients every resample takes, ``(draws, n)``; read only."""
+    chosen = np.random.Generator(np.random.PCG64(seed)).integers(0, n, size=(draws, n))
+    chosen.flags.writeable = False
+    return chosen
+
+
+def defined(values: Values) -> dict[str, float]:
+    """The patients that have a number.
+
+    Raises:
+        ValueError: a value is infinite.
+    """
+    known = {name: float(value) for name, value in values.items() if value is not None}
+    for patient, value in known.items():
+        if math.isinf(value):
+            raise ValueError(f"patient {patient}: {value} is not a finite number")
+    return {patient: value for patient, value in known.items() if not math.isnan(value)}
+
+
+def narrowness(n: int) -> str:
+    """What has to be said beside intervals of ``n`` patients: how often they hold the true mean.
+
+    Returns:
+        A sentence; empty for 20 patients and more, and for one, who has no interval.
+    """
+    if n not in COVERAGE:
+        return ""
+    return (
+        f"With {n} patients such intervals are narrow: they hold the true mean in about {COVERAGE[n]} % of "
+        f"cases, not {100 * LEVEL:.0f} %."
+    )
+
+
+def paired_difference(
+    first: Values, second: Values, *, draws: int = DRAWS, seed: int = 0
+) -> PairedDifference:
+    """First minus second, patient by patient, with interval and test.
+
+    Args:
+        first: one number per patient; patients without a number in both are left out.
+        second: the same of the other model, contrast or condition.
+        draws: resamples of the patients.
+        seed: of the resampling.
+
+    Raises:
+        ValueError: as of ``bootstrap_mean``.
+    """
+    a, b = defined(first), defined(second)
+    common = sorted(a.keys() & b.keys())
+    differences = {patient: round(a[patient] - b[patient], _DECIMALS) for patient in common}
+    p, tested = signed_rank_test(list(differences.values()))
+    return PairedDifference(
+        difference=bootstrap_mean(differences, draws=draws, seed=seed),
+        first=mean([a[patient] for patient in common]),
+        second=mean([b[patient] for patient in common]),
+        first_larger=sum(difference > 0 for difference in differences.values()),
+        p=p,
+        n_tested=tested,
+    )
+
+
+def signed_rank_test(differences: list[float]) -> tuple[float, int]:
+    """Two-sided Wilcoxon signed-rank test: p, and how many differences it is of.
+
+    Differences of 0 are left out; p is 1 where all are 0, nan where there are none. It is exact for up to 50
+    differences without ties and up to 13 with ties (scipy's choice), and asymptotic above.
+    """
+    if not differences:
+        return math.nan, 0
+    unequal = [difference for difference in differences if difference != 0]
+    if not unequal:
+        return 1.0, 0
+    return float(wilcoxon(unequal, method="auto").pvalue), len(unequal)
+
+
+def least_p(n: int) -> float:
+    """The least p that the test can give with ``n`` patients: all differences of one sign; 1 with none."""
+    return 2.0 ** (1 - n) if n else 1.0
+
+
+def holm(p_values: Mapping[Hashable, float]) -> dict[Hashable, float]:
+    """Holm's correction of several p values: the chance of any false finding among them stays below 5 %.
+
+    Args:
+        p_values: of the tests of one family; nan stays nan and does not count as a test.
+    """
+    tests = sorted((p, place, name) for place, (name, p) in enumerate(p_values.items()) if not math.isnan(p))
+    corrected: dict[Hashable, float] = dict(p_values)
+    least = 0.0
+    for rank, (p, _, name) in enumerate(tests):
+        least = max(least, min(1.0, p * (len(tests) - rank)))
+        corrected[name] = least
+    return corrected

@@ -1,0 +1,1 @@
+"""Segmenting scans of a user."""

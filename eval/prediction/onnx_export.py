@@ -1,0 +1,111 @@
+"""The network of a checkpoint as an ONNX file, to run it without torch.
+
+The exported graph takes ``image`` ``(batch, 1, 16 h, 16 w)``, float32 in [0, 1] at the model's pixel size,
+and gives ``logits`` ``(batch, classes, 16 h, 16 w)``. What else is needed to use it (pixel size, class names,
+SPIDER values) lies in the file's metadata. Resampling, islands and ranks are not part of it.
+"""
+
+import copy
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from synthspine.gen.core.anatomy import label_scheme, spider_values
+from synthspine.shards.storage.atomic import atomic_path
+from synthspine.train.model.checkpoint import TrainedUNet
+from synthspine.train.model.instance_norm import InstanceNorm
+
+INPUT, OUTPUT = "image", "logits"
+_EXAMPLE_SIZE = (4, 3)
+"""Sides of the slice that the exporter follows through the network, in units of the stride."""
+
+
+class OnnxError(ValueError):
+    """The network cannot be exported; the message is one line that says why."""
+
+
+def export_onnx(model: TrainedUNet, path: Path) -> None:
+    """Write the network as one ONNX file, whole or not at all.
+
+    Args:
+        model: a network with its checkpoint.
+        path: the file, ``.onnx``.
+
+    Raises:
+        OnnxError: another suffix, or the packages of ``synthspine[onnx]`` are missing.
+        OSError: it cannot be written.
+    """
+    if path.suffix != ".onnx":
+        raise OnnxError(f"{path}: the file name does not end in .onnx")
+    try:
+        import onnx
+        import onnxscript  # noqa: F401  (the exporter needs it)
+    except ImportError as error:
+        raise OnnxError(
+            f"{path}: package {error.name} is missing; pip install 'synthspine[onnx]' installs it"
+        ) from None
+    network = _exportable(model).to("cpu").eval()
+    rows, columns = (model.stride * torch.export.Dim(name) for name in ("h", "w"))
+    example = torch.zeros(2, 1, *(model.stride * size for size in _EXAMPLE_SIZE))
+    with atomic_path(path) as temporary:
+        with _quiet():
+            torch.onnx.export(
+                network,
+                (example,),
+                str(temporary),
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_shapes={INPUT: {0: torch.export.Dim("batch"), 2: rows, 3: columns}},
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
+        graph = onnx.load(temporary)
+        onnx.helper.set_model_props(graph, _metadata(model))
+        onnx.checker.check_model(graph)
+        onnx.save(graph, temporary)
+
+
+def _metadata(model: TrainedUNet) -> dict[str, str]:
+    scheme = label_scheme(model.checkpoint.architecture["num_classes"])
+    values = spider_values()
+    return {
+        "spacing_mm": str(model.checkpoint.spacing_mm),
+        "classes": json.dumps(scheme.class_names),
+        "spider_values": json.dumps([int(values[code]) for code in scheme.codes]),
+        "model": model.checkpoint.model,
+        "orientation": "sagittal slices; rows superior to inferior, columns anterior to posterior",
+        "use": "for research, not for diagnosis",
+    }
+
+
+def _exportable(model: nn.Module) -> nn.Module:
+    """A copy in which torch's own instance normalisation stands for the one made for CPUs."""
+    network = copy.deepcopy(model)
+    for parent in list(network.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, InstanceNorm):
+                plain = nn.InstanceNorm2d(child.num_features, eps=child.eps, affine=True)
+                plain.load_state_dict(child.state_dict())
+                setattr(parent, name, plain)
+    return network
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's remarks about packages that are not needed here."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

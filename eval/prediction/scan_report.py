@@ -1,0 +1,94 @@
+"""What is written of one prediction: the mask, its volumes and quality as tables, a picture."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from synthspine.eval.prediction.quality import Evidence, Flag, quality_flags
+from synthspine.eval.prediction.scan_picture import write_scan_picture
+from synthspine.eval.prediction.scans import Scan
+from synthspine.eval.prediction.segment import Segmentation
+from synthspine.eval.prediction.volumes import structure_volumes, volumes_csv
+from synthspine.gen.core.anatomy import spider_values
+from synthspine.shards.readers.spider import Volume, write_like
+from synthspine.shards.storage.atomic import write_text
+
+REPORT_FORMAT = 1
+
+
+def write_answer(
+    scan: Scan,
+    volume: Volume,
+    answer: Segmentation,
+    *,
+    model_spacing_mm: float,
+    provenance: Mapping[str, Any],
+    tables: bool = True,
+    overlay: bool = False,
+) -> tuple[list[Path], list[Flag]]:
+    """Write the files of one prediction, each atomically, the mask first.
+
+    The mask holds SPIDER values, int16, on the scan's own grid. With ``tables`` come ``{stem}_seg.csv`` (one
+    row a structure) and ``{stem}_seg.json`` (grid, volumes, quality flags, entropy, provenance), with
+    ``overlay`` comes ``{stem}_seg.png``.
+
+    Args:
+        scan: where it came from and where the mask goes.
+        volume: the image.
+        answer: the segmentation on its grid.
+        model_spacing_mm: pixel size of the model's training.
+        provenance: JSON-ready facts about the model and its settings, put into the JSON file.
+        tables: write the tables.
+        overlay: write the picture.
+
+    Returns:
+        The files that were written, and the quality flags.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    flags = quality_flags(
+        Evidence(
+            codes=answer.codes,
+            spacing_mm=volume.spacing_mm,
+            entropy=answer.entropy,
+            removed=answer.removed,
+            model_spacing_mm=model_spacing_mm,
+            tilt_degrees=tilt_degrees(volume),
+        )
+    )
+    write_like(spider_values()[answer.codes], volume.reference, scan.mask)
+    files = [scan.mask]
+    if tables:
+        volumes = structure_volumes(answer.codes, volume.spacing_mm)
+        report = {
+            "format": REPORT_FORMAT,
+            "scan": str(scan.path),
+            "mask": scan.mask.name,
+            "slices_rows_columns": list(volume.array.shape),
+            "spacing_mm": list(volume.spacing_mm),
+            "structures": [entry.to_json() for entry in volumes],
+            "flags": [flag.to_json() for flag in flags],
+            "entropy": None if math.isnan(answer.entropy) else answer.entropy,
+            "removed_as_islands": answer.removed,
+            **provenance,
+            "use": "for research, not for diagnosis",
+        }
+        write_text(scan.beside(".csv"), volumes_csv(volumes))
+        write_text(scan.beside(".json"), json.dumps(report, indent=2) + "\n")
+        files += [scan.beside(".csv"), scan.beside(".json")]
+    if overlay:
+        notes = [f"{flag.name}: {flag.reason}" for flag in flags]
+        write_scan_picture(scan.beside(".png"), volume, answer.codes, title=scan.path.name, notes=notes)
+        files.append(scan.beside(".png"))
+    return files, flags
+
+
+def tilt_degrees(volume: Volume) -> float:
+    """Angle of the slice axis of a volume to the patient's left-right axis."""
+    direction = np.array(volume.reference.GetDirection()).reshape(3, 3)
+    return float(np.degrees(np.arccos(min(1.0, np.abs(direction[0]).max()))))

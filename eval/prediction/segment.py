@@ -1,0 +1,127 @@
+"""From an image volume of any grid to dense codes on that grid, slice by slice."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from synthspine.eval.labelling.islands import MIN_ISLAND_MM2, remove_islands
+from synthspine.eval.labelling.ordering import order_ranks
+from synthspine.eval.labelling.ranks import assign_ranks
+from synthspine.eval.metrics.calibration import structure_entropy_sums
+from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME, group_structures
+from synthspine.eval.prediction.tta import PLAIN, View, class_probabilities
+from synthspine.gen.core.anatomy import BACKGROUND, LabelScheme, label_scheme
+from synthspine.shards.readers.slices import normalise, resample_back, resample_in_plane
+from synthspine.shards.readers.spider import Volume
+from synthspine.train.decoding import likeliest_classes
+
+RankSource = Literal["auto", "count", "model"]
+_LEAST_PIXELS = 2**19
+PIXELS_AT_ONCE = {"cpu": _LEAST_PIXELS, "cuda": 2**22}
+"""Pixels of the slices that the network sees at once, by kind of device: what bounds its memory."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Segmentation:
+    """What a model answers to a volume.
+
+    Attributes:
+        codes: dense codes on the volume's own grid, uint8.
+        entropy: mean entropy (nats) of the structure probabilities over the pixels where a structure was
+            found, before islands were removed; nan where none was.
+        removed: share of the structures' pixels that were removed as islands, 0 where none was found.
+    """
+
+    codes: np.ndarray
+    entropy: float
+    removed: float
+
+
+def segment_volume(
+    model: nn.Module,
+    volume: Volume,
+    *,
+    spacing_mm: float,
+    device: torch.device | str = "cpu",
+    min_island_mm2: float = MIN_ISLAND_MM2,
+    ranks: RankSource = "auto",
+    views: Sequence[View] = PLAIN,
+) -> Segmentation:
+    """Segment an image volume.
+
+    Every slice is resampled to the model's pixel size, segmented whole, and the class probabilities are
+    resampled back before the most likely class is taken. Islands go by structure and area; then ranks are
+    put in order.
+
+    Args:
+        model: ``(B, 1, H, W)`` image in [0, 1] to logits ``(B, K, H, W)``, K one of the label schemes.
+        volume: the image, as ``shards.readers.spider.read_image`` gives it.
+        spacing_mm: pixel size that the model was trained at.
+        device: where the model lives.
+        min_island_mm2: regions of a structure smaller than this in a slice are removed; 0 keeps all.
+        ranks: ``"count"`` them (``eval.labelling.ranks``), leave them as the ``"model"`` says, or ``"auto"``:
+            counted, and where the model has ranks, from where most of them agree
+            (``eval.labelling.ordering``).
+        views: how the network sees every slice (``eval.prediction.tta``).
+
+    Raises:
+        ValueError: ranks of a model that has none are asked for.
+    """
+    classes, scheme, entropy = _most_likely(model, volume, spacing_mm, device, views)
+    in_plane = (volume.spacing_mm[1], volume.spacing_mm[2])
+    found = group_structures(torch.from_numpy(classes), scheme).numpy()
+    structures = remove_islands(found, in_plane, min_island_mm2)
+    before, after = int(np.count_nonzero(found)), int(np.count_nonzero(structures))
+    has_ranks = scheme != STRUCTURE_SCHEME
+    if ranks == "model" and not has_ranks:
+        raise ValueError(f"a model of {scheme.num_classes} classes knows no ranks; let them be counted")
+    if ranks == "count" or not has_ranks:
+        codes = assign_ranks(structures, in_plane)
+    else:
+        codes = scheme.decode(torch.from_numpy(classes)).numpy()
+        codes[structures == 0] = BACKGROUND
+        if ranks == "auto":
+            codes = order_ranks(assign_ranks(structures, in_plane), codes)
+    return Segmentation(codes=codes, entropy=entropy, removed=(before - after) / max(1, before))
+
+
+def _most_likely(
+    model: nn.Module,
+    volume: Volume,
+    spacing_mm: float,
+    device: torch.device | str,
+    views: Sequence[View],
+) -> tuple[np.ndarray, LabelScheme, float]:
+    """Most likely class of every voxel, uint8 ``(Z, H, W)``, the scheme of the classes, and the entropy."""
+    images = normalise(volume.array)
+    in_plane = (volume.spacing_mm[1], volume.spacing_mm[2])
+    native = (images.shape[1], images.shape[2])
+    classes = np.empty(images.shape, dtype=np.uint8)
+    num_classes, total, pixels = 0, 0.0, 0
+    model.eval()
+    at_once = _slices_at_once(native, in_plane, spacing_mm, device)
+    for start in range(0, len(images), at_once):
+        part = images[start : start + at_once]
+        resampled = resample_in_plane(part, in_plane, spacing_mm, labels=False)
+        probabilities = class_probabilities(model, resampled, views, device)
+        num_classes = probabilities.shape[1]
+        scheme = label_scheme(num_classes)
+        nats, found = structure_entropy_sums(torch.from_numpy(probabilities), scheme)
+        total, pixels = total + float(nats.sum()), pixels + int(found.sum())
+        # By slice: the probabilities of all classes at native resolution are the largest array here.
+        for index, probability in enumerate(probabilities, start):
+            back = resample_back(probability, spacing_mm, native, in_plane, labels=False)
+            likely = torch.from_numpy(back).unsqueeze(0).log()
+            classes[index] = likeliest_classes(likely, scheme)[0].numpy()
+    return classes, label_scheme(num_classes), total / pixels if pixels else float("nan")
+
+
+def _slices_at_once(
+    native: tuple[int, int], in_plane: tuple[float, float], spacing_mm: float, device: torch.device | str
+) -> int:
+    rows, columns = (size * old / spacing_mm for size, old in zip(native, in_plane, strict=True))
+    return max(1, int(PIXELS_AT_ONCE.get(torch.device(device).type, _LEAST_PIXELS) / (rows * columns)))

@@ -1,0 +1,96 @@
+"""Volumes of the structures of a mask: every vertebra and disc by itself, and the canal."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from synthspine.gen.core.anatomy import (
+    BACKGROUND,
+    CANAL,
+    DISC_NAMES,
+    DISC_OFFSET,
+    IGNORE,
+    RANK_NAMES,
+    spider_values,
+    structure_of,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StructureVolume:
+    """How much of one structure there is.
+
+    Attributes:
+        structure: one of ``STRUCTURES``.
+        rank: of a vertebra or disc, counted from the lowest upward; None for the canal.
+        name: its name in ordinary anatomy (L5, L4/L5, ...), or its structure and rank where it has none.
+        spider_value: its value in the mask file.
+        volume_ml: voxels times the volume of a voxel, with slices as thick as their distance.
+        voxels: number of its voxels.
+        slices: number of slices in which it lies.
+    """
+
+    structure: str
+    rank: int | None
+    name: str
+    spider_value: int
+    volume_ml: float
+    voxels: int
+    slices: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields, JSON-ready."""
+        return asdict(self)
+
+
+def structure_volumes(codes: np.ndarray, spacing_mm: tuple[float, float, float]) -> list[StructureVolume]:
+    """Volumes of all structures of a mask: vertebrae from the lowest upward, then discs, then the canal.
+
+    Args:
+        codes: dense codes, uint8, shape ``(Z, H, W)``.
+        spacing_mm: spacing along ``Z``, ``H`` and ``W``.
+    """
+    voxel_ml = float(np.prod(spacing_mm)) / 1000
+    by_slice = np.stack([np.bincount(plane.ravel(), minlength=IGNORE + 1) for plane in codes])
+    values = spider_values()
+    volumes = []
+    for code in np.flatnonzero(by_slice.any(axis=0)).tolist():
+        structure = structure_of(code)
+        if code == BACKGROUND or structure is None:
+            continue
+        voxels = int(by_slice[:, code].sum())
+        rank = None if code == CANAL else code - (DISC_OFFSET if structure == "disc" else 0)
+        volumes.append(
+            StructureVolume(
+                structure=structure,
+                rank=rank,
+                name=structure_name(structure, rank),
+                spider_value=int(values[code]),
+                volume_ml=voxels * voxel_ml,
+                voxels=voxels,
+                slices=int(np.count_nonzero(by_slice[:, code])),
+            )
+        )
+    return volumes
+
+
+def structure_name(structure: str, rank: int | None) -> str:
+    """Name of a structure in ordinary anatomy, where the lowest vertebra is L5."""
+    if rank is None:
+        return structure
+    names = DISC_NAMES if structure == "disc" else RANK_NAMES
+    return names[rank - 1] if rank <= len(names) else f"{structure} {rank}"
+
+
+def volumes_csv(volumes: Sequence[StructureVolume]) -> str:
+    """A table of volumes, one row a structure, with a header; ml to four decimals."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(StructureVolume.__slots__), lineterminator="\n")
+    writer.writeheader()
+    for volume in volumes:
+        writer.writerow(volume.to_json() | {"volume_ml": f"{volume.volume_ml:.4f}"})
+    return text.getvalue()

@@ -1,0 +1,1 @@
+"""Which inputs the models are measured on."""

@@ -1,0 +1,116 @@
+"""Rendered label maps: contrasts between T1 and T2, contrasts by physics, and the training mixture.
+
+Every map of a measured patient is rendered once, with the steps of the generator's configuration and a fixed
+seed; only the contrast differs between conditions, so all of them show the same anatomy, artefacts and
+resolution.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from synthspine.gen import GeneratorConfig, draw, render
+from synthspine.gen.config_text import config_hash
+from synthspine.gen.intensity.contrast import measured_contrast
+from synthspine.shards.format.manifest import digest_of
+from synthspine.shards.reading.open import open_set
+from synthspine.shards.storage.place import Place
+
+# Apart from the seeds that people choose and from that of the renders that chose a checkpoint.
+RENDER_SEED = 2**40 + 2
+PROTOCOLS = {"T1 spin echo": (0.0, 0.0), "T2 spin echo": (0.0, 1.0), "STIR": (1.0, 0.0)}
+"""Physical contrasts by name: probability of an inversion that nulls fat, else of T2 weighting."""
+
+
+class MapsToRender:
+    """Label maps of measured patients that are rendered when they are asked for.
+
+    Args:
+        place: the set of label maps.
+        config: the generator's configuration.
+        device: where they are rendered.
+
+    Raises:
+        ShardError: the set is broken.
+    """
+
+    def __init__(self, place: Place, config: GeneratorConfig, device: torch.device) -> None:
+        opened = open_set(place)
+        self.place = opened.place
+        self.phantom = bool(opened.manifest.phantom)
+        self.spacing_mm = float(opened.manifest.identity["grid"]["spacing_mm"])
+        self.label_digest = opened.manifest.label_digest
+        self.config = config
+        self.generator_hash = config_hash(config)
+        self.identity_hash = digest_of(
+            [opened.manifest.identity_hash, self.label_digest, self.generator_hash, RENDER_SEED]
+        )
+        self._device = device
+        arrays = opened.read() if len(opened) else None
+        self._labels = None if arrays is None else arrays.labels
+        self.patients = [] if arrays is None else [str(record["patient"]) for record in arrays.records]
+
+    @property
+    def slices(self) -> int:
+        """Number of maps."""
+        return len(self.patients)
+
+    @cached_property
+    def _bank(self) -> Tensor:
+        return torch.from_numpy(self._labels).to(self._device)
+
+    def rendered(self, indices: Tensor, config: GeneratorConfig) -> tuple[Tensor, Tensor]:
+        """Maps ``indices``, int64 ``(B,)``, as samples of the same numbers.
+
+        Returns:
+            Image, float32 in [0, 1], ``(B, 1, H, W)``, and dense codes, uint8, ``(B, H, W)``, on the device.
+        """
+        indices = indices.to(self._device)
+        params = draw(config, RENDER_SEED, indices, maps=self.slices, device=self._device)
+        return render(self._bank, replace(params, map_index=indices))
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A contrast to render.
+
+    Attributes:
+        value: alpha, or the number of the protocol.
+        config: the configuration with that contrast alone.
+    """
+
+    value: float
+    config: GeneratorConfig
+
+    def to_json(self) -> dict[str, Any]:
+        """What the picture depends on."""
+        return {"generator": config_hash(self.config), "seed": RENDER_SEED}
+
+
+def between_t1_and_t2(config: GeneratorConfig, steps: int) -> list[Look]:
+    """``steps`` contrasts about the measured means of T1 (alpha 0) and T2 (alpha 1), evenly spaced.
+
+    Raises:
+        ValueError: less than two steps.
+    """
+    if steps < 2:
+        raise ValueError(f"a continuum of {steps} steps; it needs both ends, so at least 2")
+    alphas = [step / (steps - 1) for step in range(steps)]
+    return [
+        Look(alpha, replace(config, contrast=measured_contrast(alpha, config.contrast))) for alpha in alphas
+    ]
+
+
+def by_physics(config: GeneratorConfig) -> list[Look]:
+    """The contrasts of ``PROTOCOLS``, numbered in its order, from the signal equations of spin echoes."""
+    looks = []
+    for number, (stir, t2) in enumerate(PROTOCOLS.values()):
+        physical = replace(config.contrast.physical, stir_probability=stir, t2_probability=t2)
+        contrast = replace(
+            config.contrast, random_weight=0.0, measured_weight=0.0, physical_weight=1.0, physical=physical
+        )
+        looks.append(Look(float(number), replace(config, contrast=contrast)))
+    return looks

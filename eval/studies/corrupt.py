@@ -1,0 +1,122 @@
+"""Corruptions of known strength: noise, bias field, motion, ghosts.
+
+The operators are the generator's (``gen.scanner.noise``, ``gen.scanner.shading``,
+``gen.scanner.kspace_motion``, ``gen.scanner.ghosting``): Model A has met their kind in training, up to the
+strength that its configuration allows; Model B has not. Their levels are set here instead of drawn, and what
+else is random about them (where, which direction, which lines) is a function of (``CORRUPTION_SEED``, index
+of the slice): the same slice is corrupted in the same way for every model, at every level and in any batch.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from synthspine.gen.core.counter_rng import named_keys, sample_keys, uniform_field
+from synthspine.gen.scanner.ghosting import GhostingParams
+from synthspine.gen.scanner.kspace import distort_kspace
+from synthspine.gen.scanner.kspace_motion import JUMPS, KSpaceMotionConfig, KSpaceMotionParams
+from synthspine.gen.scanner.noise import NoiseParams, add_noise
+from synthspine.gen.scanner.shading import BiasParams, add_bias
+
+CORRUPTION_SEED = 2**40 + 3
+BIAS_CORRELATION_MM = 60.0
+"""Correlation length of the bias field."""
+GHOSTS_EVERY = (2, 3, 4)
+"""Every how many lines of k-space one is wrong; drawn alike."""
+
+Corruption = Callable[[Tensor, float, Tensor, float], Tensor]
+
+
+def add_rician_noise(image: Tensor, level: float, keys: Tensor, spacing_mm: float) -> Tensor:
+    """Rician noise; ``level`` is its standard deviation in either channel, share of full scale."""
+    count = len(image)
+    noise = NoiseParams(
+        key=named_keys(keys, "benchmark_noise"),
+        level=image.new_full((count,), level),
+        rician=image.new_ones(count),
+        g_factor=None,
+    )
+    nowhere = image.new_zeros(1)
+    return add_noise(image, noise, nowhere, nowhere)
+
+
+def add_bias_field(image: Tensor, level: float, keys: Tensor, spacing_mm: float) -> Tensor:
+    """Bias field; ``level`` is the deviation of its logarithm. The brightest pixel stays as bright."""
+    bias = BiasParams(
+        key=named_keys(keys, "benchmark_bias"),
+        log_std=image.new_full((len(image),), level),
+        correlation_mm=image.new_full((len(image),), BIAS_CORRELATION_MM),
+    )
+    uneven = add_bias(image, bias, (spacing_mm, spacing_mm))
+    brightest, now = image.amax(dim=(1, 2), keepdim=True), uneven.amax(dim=(1, 2), keepdim=True)
+    return uneven * (brightest / now.clamp(min=1e-6))
+
+
+def add_motion(image: Tensor, level: float, keys: Tensor, spacing_mm: float) -> Tensor:
+    """Two sudden movements of ``level`` mm each, in any directions, while k-space is read."""
+    low, high = KSpaceMotionConfig().jump_time
+    angle = 2 * math.pi * uniform_field(keys, "benchmark_jump_angle", JUMPS)
+    steps = level * torch.stack((torch.cos(angle), torch.sin(angle)), dim=2)
+    still = image.new_zeros(len(image))
+    motion = KSpaceMotionParams(
+        along_rows=_along_rows(keys),
+        jump_time=low + (high - low) * uniform_field(keys, "benchmark_jump_time", JUMPS),
+        displacement_mm=torch.cat((torch.zeros_like(steps[:, :1]), steps.cumsum(dim=1)), dim=1),
+        swing_mm=still,
+        swing_cycles=still,
+        swing_phase=still,
+    )
+    return distort_kspace(image, motion, None, None, None, None, (spacing_mm, spacing_mm))
+
+
+def add_ghosts(image: Tensor, level: float, keys: Tensor, spacing_mm: float) -> Tensor:
+    """Ghosts of amplitude ``level``, share of the picture, a half to a quarter of the view apart."""
+    place = uniform_field(keys, "benchmark_ghosts_every", 1)[:, 0] * len(GHOSTS_EVERY)
+    every = torch.tensor(GHOSTS_EVERY, device=image.device, dtype=image.dtype)
+    ghosts = GhostingParams(
+        along_rows=_along_rows(keys),
+        strength=image.new_full((len(image),), level),
+        every=every[place.long().clamp(max=len(GHOSTS_EVERY) - 1)],
+    )
+    return distort_kspace(image, None, ghosts, None, None, None, (spacing_mm, spacing_mm))
+
+
+CORRUPTIONS: dict[str, Corruption] = {
+    "noise": add_rician_noise,
+    "bias": add_bias_field,
+    "motion": add_motion,
+    "ghosting": add_ghosts,
+}
+
+
+def corrupt(image: Tensor, kind: str, level: float, indices: Tensor, spacing_mm: float) -> Tensor:
+    """Slices with one corruption of a known strength.
+
+    Args:
+        image: float32 in [0, 1], shape ``(B, 1, H, W)``.
+        kind: an entry of ``CORRUPTIONS``.
+        level: its strength, at least 0; 0 gives the slices themselves.
+        indices: number of every slice in its set, int64, shape ``(B,)``: what its random choices depend on.
+        spacing_mm: pixel size.
+
+    Returns:
+        Same shape, clipped to [0, 1].
+
+    Raises:
+        ValueError: an unknown kind, or a level that is negative or not finite.
+    """
+    if kind not in CORRUPTIONS:
+        raise ValueError(f"no corruption is called {kind}; there are {', '.join(CORRUPTIONS)}")
+    if not (math.isfinite(level) and level >= 0):
+        raise ValueError(f"{kind} level {level} is not a finite number of at least 0")
+    if level == 0:
+        return image
+    keys = sample_keys(CORRUPTION_SEED, indices.to(image.device))
+    return CORRUPTIONS[kind](image[:, 0], level, keys, spacing_mm).clamp(0, 1)[:, None]
+
+
+def _along_rows(keys: Tensor) -> Tensor:
+    """Whether phase is encoded along the rows' axis, 1 or 0, ``(B,)``."""
+    return (uniform_field(keys, "benchmark_phase_axis", 1)[:, 0] < 0.5).float()

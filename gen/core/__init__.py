@@ -1,0 +1,1 @@
+"""What every room of the generator builds on: codes, random numbers, records, masks, filters."""

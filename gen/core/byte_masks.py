@@ -1,0 +1,62 @@
+"""Ranges of codes and neighbourhoods along columns, in bytes as in ``gen.core.brush``; nothing wraps."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def between(codes: Tensor, low: int, high: int) -> Tensor:
+    """1 where ``low <= codes <= high``, else 0.
+
+    Args:
+        codes: uint8, any shape.
+        low: at least 1.
+        high: at most 254, and at most 29 above ``low``.
+
+    Returns:
+        uint8, the shape of ``codes``.
+    """
+    near = codes.clamp(low - 1, high + 1)
+    # Both factors are 0 at one end; their product stays below 256 for ranges this short.
+    return ((near - (low - 1)) * (high + 1 - near)).clamp(max=1)
+
+
+def at_most(codes: Tensor, high: int) -> Tensor:
+    """1 where ``codes <= high`` (``high`` up to 254), else 0; uint8, the shape of ``codes``."""
+    return high + 1 - codes.clamp(high, high + 1)
+
+
+def shifted_rows(codes: Tensor, rows: int, fill: int) -> Tensor:
+    """The map moved down by ``rows`` (up where negative); rows that come in hold ``fill``.
+
+    Args:
+        codes: uint8, shape ``(B, *grid)``; rows are the last axis but one.
+        rows: any number.
+        fill: 0..255.
+
+    Returns:
+        The shape of ``codes``: row ``r`` holds what row ``r - rows`` held.
+    """
+    padded = functional.pad(codes, (0, 0, max(rows, 0), max(-rows, 0)), value=fill)
+    return padded.narrow(-2, max(-rows, 0), codes.shape[-2])
+
+
+def greatest_below(codes: Tensor, rows: int) -> Tensor:
+    """Greatest code among a pixel and the ``rows`` below it, ``(B, *grid)``."""
+    return _running_greatest(functional.pad(codes, (0, 0, 0, rows)), rows + 1)
+
+
+def greatest_above(codes: Tensor, rows: int) -> Tensor:
+    """Greatest code among a pixel and the ``rows`` above it, ``(B, *grid)``."""
+    return _running_greatest(functional.pad(codes, (0, 0, rows, 0)), rows + 1)
+
+
+def _running_greatest(codes: Tensor, window: int) -> Tensor:
+    """Greatest of ``window`` rows from each row on; ``window - 1`` rows fewer come out."""
+    seen = 1
+    while seen < window:
+        step = min(seen, window - seen)
+        count = codes.shape[-2] - step
+        codes = torch.maximum(codes.narrow(-2, 0, count), codes.narrow(-2, step, count))
+        seen += step
+    return codes

@@ -1,0 +1,66 @@
+"""Affine map: scale, rotation, shear and translation of the anatomy, in millimetres."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from synthspine.gen.core.counter_rng import SampleRandom
+from synthspine.gen.core.record import Batch
+from synthspine.gen.core.settings import Range, check
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AffineConfig:
+    """Where anatomy moves as a whole."""
+
+    scale: Range = (0.85, 1.15)
+    """Magnification per axis."""
+    rotation_deg: Range = (-15.0, 15.0)
+    """Rotation in the sagittal plane, degrees."""
+    tilt_deg: Range = (-5.0, 5.0)
+    """Rotation about the two other axes (3D only), degrees."""
+    shear: Range = (-0.05, 0.05)
+    """Shear per pair of axes, mm per mm."""
+    translation_mm: Range = (-12.0, 12.0)
+    """Shift per axis, mm."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.scale[0] <= 0:
+            raise ValueError(f"AffineConfig.scale is {self.scale}; a magnification is greater than 0")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AffineParams(Batch):
+    """Picture position to map position, about the centre of the grid.
+
+    Attributes:
+        matrix: rotation, shear and inverse magnification, mm to mm, ``(B, D, D)``; its determinant is
+            the inverse product of the magnifications.
+        translation_mm: added to the map position, ``(B, D)``.
+    """
+
+    matrix: Tensor
+    translation_mm: Tensor
+
+
+def draw_affine(config: AffineConfig, random: SampleRandom, dims: int) -> AffineParams:
+    """Draw scale, rotation, shear and translation in ``dims`` dimensions: 2 or 3."""
+    scale = random.uniform("affine_scale", *config.scale, shape=(dims,))
+    unit = torch.eye(dims, device=scale.device).repeat(len(scale), 1, 1)
+    planes = [(dims - 2, dims - 1), (0, 1), (0, 2)][: dims * (dims - 1) // 2]
+    turn, shear = unit, unit.clone()
+    for pair, (i, j) in enumerate(planes):
+        span = config.tilt_deg if pair else config.rotation_deg
+        angle = torch.deg2rad(random.uniform(f"affine_turn{pair}", *span))
+        rotation = unit.clone()
+        rotation[:, i, i] = rotation[:, j, j] = torch.cos(angle)
+        rotation[:, j, i] = torch.sin(angle)
+        rotation[:, i, j] = -torch.sin(angle)
+        turn = rotation @ turn
+        shear[:, i, j] = random.uniform(f"affine_shear{pair}", *config.shear)
+    return AffineParams(
+        matrix=turn @ shear @ torch.diag_embed(1 / scale),
+        translation_mm=random.uniform("affine_translation", *config.translation_mm, shape=(dims,)),
+    )

@@ -1,0 +1,113 @@
+"""Field of view: what of the anatomy the scan shows."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from synthspine.gen.core.anatomy import IGNORE, vertebra_code
+from synthspine.gen.core.counter_rng import SampleRandom
+from synthspine.gen.core.record import Batch
+from synthspine.gen.core.settings import Range, check, check_within
+
+LOWEST = vertebra_code(1)
+MOST_SHARE = 0.49
+"""Two sides lose less than all, so that of every axis some is left."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FieldOfViewConfig:
+    """A smaller field of view: less is seen in front, behind and at the head end."""
+
+    probability: float = 0.5
+    """Probability of a smaller field of view."""
+    crop_mm: Range = (0.0, 70.0)
+    """What it loses at each of its sides, mm."""
+    greatest_share: float = 0.3
+    """Greatest share of an axis that is lost at one side, less than half."""
+    crop_foot: bool = False
+    """Whether the foot end may be lost, too."""
+    keep_lowest: bool = True
+    """Whether the lowest vertebra always stays in view, whole, where it is: counting starts there."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        check_within(self, crop_mm=(0.0, math.inf), greatest_share=(0.0, MOST_SHARE))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FieldOfViewParams(Batch):
+    """The sides of the field of view.
+
+    Attributes:
+        lost_mm: lost at head, foot, front and back, 0 for a whole field of view, ``(B, 4)``.
+        greatest_share: greatest share of an axis that is lost at one side, ``(B,)``.
+        keep_lowest: 1 if the lowest vertebra limits what is lost, ``(B,)``.
+    """
+
+    lost_mm: Tensor
+    greatest_share: Tensor
+    keep_lowest: Tensor
+
+
+def draw_view(config: FieldOfViewConfig, random: SampleRandom) -> FieldOfViewParams | None:
+    """Draw the field of view; None if the configuration never has a smaller one."""
+    if config.probability == 0 or config.crop_mm[1] == 0 or config.greatest_share == 0:
+        return None
+    on = random.chance("view", config.probability).float()
+    lost_mm = random.uniform("view_lost", *config.crop_mm, shape=(4,)) * on.unsqueeze(1)
+    head, foot, front, back = lost_mm.unbind(1)
+    return FieldOfViewParams(
+        lost_mm=torch.stack((head, foot * float(config.crop_foot), front, back), dim=1),
+        greatest_share=torch.full_like(on, config.greatest_share),
+        keep_lowest=torch.full_like(on, float(config.keep_lowest)),
+    )
+
+
+def limit_view(codes: Tensor, params: FieldOfViewParams | None, spacing_mm: Sequence[float]) -> Tensor:
+    """Set what lies outside the field of view to 255.
+
+    Args:
+        codes: dense codes, uint8, shape ``(B, *grid)``.
+        params: what was drawn for ``B`` samples; None for a whole field of view.
+        spacing_mm: spacing per grid axis, mm.
+
+    Returns:
+        Dense codes, uint8, shape ``(B, *grid)``.
+    """
+    if params is None:
+        return codes
+    # 0 where the lowest vertebra is: the least of bytes costs less than a look for what is true.
+    other = codes ^ LOWEST
+    if codes.dim() == 4:
+        other = other.amin(1)
+    rows = _unseen(params, 0, other.amin(-1) == 0, spacing_mm[-2])
+    columns = _unseen(params, 2, other.amin(-2) == 0, spacing_mm[-1])
+    slices = [1] * (codes.dim() - 3)
+    rows, columns = rows.view(len(codes), *slices, -1, 1), columns.view(len(codes), *slices, 1, -1)
+    # All bits of 255 are set, so that "or" puts it wherever a row or a column is unseen.
+    return codes | rows | columns
+
+
+def _unseen(params: FieldOfViewParams, side: int, lowest: Tensor, spacing_mm: float) -> Tensor:
+    """255 where an axis lies outside the field of view, else 0, uint8, shape ``(B, n)``.
+
+    Args:
+        params: the field of view; a pixel is lost if all of it is.
+        side: column of ``lost_mm`` that the axis starts with; it ends with the next.
+        lowest: where the lowest vertebra is, bool, shape ``(B, n)``.
+        spacing_mm: spacing of the axis.
+    """
+    count = lowest.shape[1]
+    edges_mm = torch.arange(count + 1, dtype=torch.float32, device=lowest.device) * spacing_mm
+    before_mm, past_mm = edges_mm[:-1], edges_mm[1:]
+    kept = lowest & (params.keep_lowest.unsqueeze(1) > 0)
+    unseen = torch.zeros_like(lowest)
+    for end in (side, side + 1):
+        lost_mm = torch.minimum(params.lost_mm[:, end], params.greatest_share * (count * spacing_mm))
+        lost_mm = torch.minimum(lost_mm, torch.where(kept, before_mm, math.inf).amin(1))
+        unseen = unseen | (past_mm <= lost_mm.unsqueeze(1))
+        before_mm, past_mm = before_mm.flip(0), past_mm.flip(0)
+    return unseen.to(torch.uint8) * IGNORE

@@ -1,0 +1,161 @@
+"""Geometry: flip, affine map and deformation of the label maps, composed into one nearest gather.
+
+Where a picture looks is computed at nodes a few millimetres apart and interpolated linearly between
+them. That leaves the affine part exact, and a full-size picture costs one pass per axis and a gather,
+with no table of coordinates.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from synthspine.gen.core.anatomy import IGNORE
+from synthspine.gen.core.counter_rng import SampleRandom
+from synthspine.gen.geometry.affine import AffineConfig, AffineParams
+from synthspine.gen.geometry.deformation import (
+    FINEST_VELOCITY_MM,
+    DeformationConfig,
+    DeformationParams,
+    node_displacement,
+)
+from synthspine.gen.geometry.flip import FlipConfig, FlipParams, mirror
+
+NODE_MM = FINEST_VELOCITY_MM / 2
+"""Nodes lie at most this far apart, or a pixel where that is more."""
+EXACT_FLOAT32 = 1 << 24
+"""Whole numbers up to here are exact in float32."""
+
+
+def draw_map(random: SampleRandom, maps: int) -> Tensor:
+    """Draw which of ``maps`` maps of the bank every sample shows, int64, shape ``(B,)``."""
+    return random.integer("map", maps)
+
+
+def identity_geometry() -> dict[str, Any]:
+    """Configurations ``affine``, ``deformation`` and ``flip`` that leave every pixel where it is."""
+    none = (0.0, 0.0)
+    return {
+        "affine": AffineConfig(
+            scale=(1.0, 1.0), rotation_deg=none, tilt_deg=none, shear=none, translation_mm=none
+        ),
+        "deformation": DeformationConfig(probability=0.0),
+        "flip": FlipConfig(left_right_probability=0.0),
+    }
+
+
+def deform(
+    bank: Tensor,
+    map_index: Tensor,
+    affine: AffineParams,
+    deformation: DeformationParams | None,
+    flip: FlipParams | None,
+    spacing_mm: Sequence[float],
+) -> Tensor:
+    """Move the anatomy of the drawn maps: flip, then affine map, then deformation.
+
+    Args:
+        bank: dense codes, uint8, shape ``(N, *grid)``.
+        map_index: map of the bank, int64, shape ``(B,)``.
+        affine: what was drawn for ``B`` samples; so are the next two.
+        deformation: None for none.
+        flip: None for none.
+        spacing_mm: spacing per grid axis, mm.
+
+    Returns:
+        Dense codes, uint8, shape ``(B, *grid)``; 255 where the map ends.
+    """
+    grid = bank.shape[1:]
+    strides = _strides(spacing_mm)
+    # Whole maps are mirrored: exact, whatever the positions are rounded to afterwards. A border of 255
+    # takes in all that lies outside, so that no mask of the inside is needed.
+    maps = functional.pad(mirror(bank.index_select(0, map_index), flip), (1, 1) * len(grid), value=IGNORE)
+    exact = torch.float32 if maps[0].numel() <= EXACT_FLOAT32 else torch.float64
+    seen = _node_positions(grid, spacing_mm, deformation, bank.device)
+    offset: Tensor | None = None
+    for axis, count in enumerate(grid):
+        # One pixel for the border, and half a pixel so that rounding down is rounding to the nearest.
+        nodes = _map_pixel(affine, axis, seen, spacing_mm) + ((count - 1) / 2 + 1.5)
+        pixel = _between_nodes(nodes, grid, strides).clamp_(0, count + 1).floor_().to(exact)
+        offset = pixel if offset is None else pixel.add_(offset, alpha=count + 2)
+    assert offset is not None
+    return maps.flatten(1).gather(1, offset.flatten(1).long()).reshape(offset.shape)
+
+
+def displacement(params: DeformationParams, grid: Sequence[int], spacing_mm: Sequence[float]) -> Tensor:
+    """Where the tissue seen at a pixel comes from: mm from there, shape ``(B, D, *grid)``."""
+    strides = _strides(spacing_mm)
+    moved = _node_pixels(params, grid, spacing_mm)
+    parts = [_between_nodes(m * s, grid, strides) for m, s in zip(moved, spacing_mm, strict=True)]
+    return torch.stack(parts, dim=1)
+
+
+def _strides(spacing_mm: Sequence[float]) -> list[int]:
+    """Pixels from node to node per axis: powers of two, whose linear weights are exact."""
+    return [1 << max(0, math.floor(math.log2(NODE_MM / spacing))) for spacing in spacing_mm]
+
+
+def _node_counts(grid: Sequence[int], spacing_mm: Sequence[float]) -> list[int]:
+    """Nodes that span a grid, the first at its first pixel, the last behind its last."""
+    return [-(-count // stride) + 1 for count, stride in zip(grid, _strides(spacing_mm), strict=True)]
+
+
+def _node_pixels(params: DeformationParams, grid: Sequence[int], spacing_mm: Sequence[float]) -> list[Tensor]:
+    """Displacement at the nodes in pixels, ``(B, *nodes)`` per axis."""
+    strides = _strides(spacing_mm)
+    step_mm = [stride * spacing for stride, spacing in zip(strides, spacing_mm, strict=True)]
+    moved = node_displacement(params, _node_counts(grid, spacing_mm), step_mm)
+    return [steps * stride for steps, stride in zip(moved, strides, strict=True)]
+
+
+def _node_positions(
+    grid: Sequence[int],
+    spacing_mm: Sequence[float],
+    deformation: DeformationParams | None,
+    device: torch.device,
+) -> list[Tensor]:
+    """Deformed positions of the nodes in pixels about the centre of the grid, per axis.
+
+    Without a deformation each has the length of one axis only, and broadcasts.
+    """
+    strides, counts = _strides(spacing_mm), _node_counts(grid, spacing_mm)
+    positions = []
+    for axis, (nodes, stride, count) in enumerate(zip(counts, strides, grid, strict=True)):
+        pixels = torch.arange(nodes, dtype=torch.float32, device=device) * stride - (count - 1) / 2
+        positions.append(pixels.view(-1, *[1] * (len(grid) - 1 - axis)))
+    if deformation is None:
+        return positions
+    moved = _node_pixels(deformation, grid, spacing_mm)
+    return [position + move for position, move in zip(positions, moved, strict=True)]
+
+
+def _map_pixel(
+    affine: AffineParams, axis: int, seen: Sequence[Tensor], spacing_mm: Sequence[float]
+) -> Tensor:
+    """Pixel of the map along one axis about its centre, for positions ``seen``; ``(B, *nodes)``."""
+    each = (-1, *[1] * len(seen))
+    pixel = (affine.translation_mm[:, axis] / spacing_mm[axis]).view(each)
+    for other, position in enumerate(seen):
+        # In pixels, not mm: with the unit matrix every position stays the whole number that it is.
+        ratio = spacing_mm[other] / spacing_mm[axis]
+        pixel = pixel + (affine.matrix[:, axis, other] * ratio).view(each) * position
+    return pixel
+
+
+def _between_nodes(values: Tensor, grid: Sequence[int], strides: Sequence[int]) -> Tensor:
+    """Interpolate linearly from nodes, ``(B, *nodes)``, to pixels, ``(B, *grid)``."""
+    # The last axis first: of the full-size passes only the last remains.
+    for axis in reversed(range(1, values.dim())):
+        count, stride = grid[axis - 1], strides[axis - 1]
+        if stride > 1:
+            start = values.narrow(axis, 0, values.shape[axis] - 1)
+            slope = (values.narrow(axis, 1, values.shape[axis] - 1) - start) / stride
+            pixels = torch.arange(stride, dtype=values.dtype, device=values.device)
+            pixels = pixels.view(-1, *[1] * (values.dim() - 1 - axis))
+            values = torch.addcmul(start.unsqueeze(axis + 1), slope.unsqueeze(axis + 1), pixels)
+            values = values.flatten(axis, axis + 1)
+        values = values.narrow(axis, 0, count)
+    return values

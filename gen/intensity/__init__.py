@@ -1,0 +1,1 @@
+"""How bright a tissue is: contrast, texture, cortical lines, partial volume, flow."""

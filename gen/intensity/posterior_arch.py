@@ -1,0 +1,165 @@
+"""Arches as a thick slice shows them: soft, mixed with fat and ligament, often without a cortical line.
+
+Spinous processes and laminae are thinner than a slice and oblique to it. On real mid-slices this is the rule:
+networks that had only seen arches as crisp as the bodies found half of their pixels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from synthspine.gen.core.anatomy import MAX_RANK
+from synthspine.gen.core.brush import above, per_sample
+from synthspine.gen.core.byte_masks import at_most, between
+from synthspine.gen.core.counter_rng import SampleRandom
+from synthspine.gen.core.filters import WIDEST, gaussian_blur, smooth_field
+from synthspine.gen.core.record import Batch
+from synthspine.gen.core.settings import Range, check, check_within
+from synthspine.gen.geometry.spine_frame import SpineFrame
+from synthspine.gen.intensity.contrast import ContrastParams, colour
+from synthspine.gen.tissues.palette import VERTEBRAE
+
+BEHIND_MM = (3.0, 8.0)
+"""Behind the canal's middle arches are mixed, beginning and in full: what is before that is a body, and where
+no slice of the canal parts the two, the one goes over into the other."""
+LINES_MM = (8.0, 12.0)
+"""Behind the canal's middle lines are lost, beginning and in full: not those of the canal itself."""
+WIDEST_BLUR_MM = 2.5
+REACH_MM = 6.0
+"""Where the blur's kernel ends."""
+FINEST_PATCH_MM = 3.0
+"""The shares are drawn on a grid this coarse, so no patch finer (nor ``WIDEST`` times as wide) can be asked
+for."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ArchConfig:
+    """Arches seen through a thick slice: soft borders, other tissue showing through, faint lines."""
+
+    probability: float = 0.7
+    """Probability that arches are mixed with what surrounds them."""
+    blur_mm: Range = (0.3, 1.8)
+    """Standard deviation of the blur of their borders, mm."""
+    through: Range = (0.0, 0.8)
+    """Greatest share of the surrounding tissue that shows through."""
+    patch_mm: Range = (3.0, 8.0)
+    """Correlation length of that share, mm."""
+    lines_lost: Range = (0.0, 1.0)
+    """Share of the strength that the lines on their borders lose."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        check_within(
+            self,
+            blur_mm=(0.0, WIDEST_BLUR_MM),
+            through=(0.0, 1.0),
+            patch_mm=(FINEST_PATCH_MM, WIDEST * FINEST_PATCH_MM),
+            lines_lost=(0.0, 1.0),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ArchParams(Batch):
+    """How the arches of a batch are mixed.
+
+    Attributes:
+        key: key of the field of the shares, int32 ``(B, 2)``.
+        blur_mm: blur of their borders, 0 for none, float32 ``(B,)``.
+        through: greatest share of surrounding tissue, 0 for none, float32 ``(B,)``.
+        patch_mm: correlation length of the shares, float32 ``(B,)``.
+        lines_lost: share of the lines' strength that is lost, float32 ``(B,)``.
+    """
+
+    key: Tensor
+    blur_mm: Tensor
+    through: Tensor
+    patch_mm: Tensor
+    lines_lost: Tensor
+
+
+def draw_arches(config: ArchConfig, random: SampleRandom) -> ArchParams | None:
+    """Draw how arches are mixed; None if the configuration never mixes them."""
+    if config.probability == 0:
+        return None
+    on = random.chance("arches", config.probability)
+    return ArchParams(
+        key=random.key("arches_field"),
+        blur_mm=random.uniform("arches_blur", *config.blur_mm) * on,
+        through=random.uniform("arches_through", *config.through) * on,
+        patch_mm=random.uniform("arches_patch", *config.patch_mm),
+        lines_lost=random.uniform("arches_lines", *config.lines_lost) * on,
+    )
+
+
+def mix_arches(
+    image: Tensor,
+    codes: Tensor,
+    around: Tensor,
+    contrast: ContrastParams,
+    frame: SpineFrame,
+    params: ArchParams | None,
+    spacing_mm: Sequence[float],
+) -> Tensor:
+    """Mix the arches with what surrounds them, in the plane alone: a slice's own thickness is what does it.
+
+    Bone gives way to what lies around it as its blurred mask says, and by a random share more. Bodies, discs,
+    canal, what is not annotated and what is farther than ``REACH_MM`` from bone stay bit for bit.
+
+    Args:
+        image: tissue means, float32 ``(B, *grid)``.
+        codes: dense codes, uint8 ``(B, *grid)``.
+        around: painted codes of what lies around and behind the structures, uint8 ``(B, *grid)``.
+        contrast: means of the painted codes.
+        frame: of ``codes``.
+        params: None returns the image as it is.
+        spacing_mm: grid spacing per axis, mm.
+
+    Returns:
+        float32 ``(B, *grid)``, between the image and the means of vertebrae and ``around``.
+    """
+    if params is None:
+        return image
+    bone = between(codes, 1, MAX_RANK).to(image.dtype)
+    sigma_mm = params.blur_mm.unsqueeze(1).expand(-1, 2)
+    share = gaussian_blur(bone, sigma_mm, spacing_mm[-2:], REACH_MM)
+    share *= _bone_left(params, codes, spacing_mm)
+    # Outside of its mask, bone has the mean of all vertebrae.
+    marrow = torch.lerp(per_sample(contrast.mean[:, VERTEBRAE].mean(1), image), image, bone)
+    ground = torch.lerp(image, colour(around, contrast), bone)
+    mixing = per_sample(above(params.blur_mm + params.through, 0.0), codes) * at_most(codes, MAX_RANK)
+    mixed = torch.lerp(ground, marrow, share)
+    return torch.lerp(image, mixed, _ramp(frame.behind_mm, BEHIND_MM).mul_(mixing))
+
+
+def _bone_left(params: ArchParams, codes: Tensor, spacing_mm: Sequence[float]) -> Tensor:
+    """Share of an arch's own signal, from ``1 - params.through`` to 1, float32 ``(B, *grid)``."""
+    size = params.patch_mm.unsqueeze(1).expand(-1, len(spacing_mm))
+    field = smooth_field(params.key, "arches", codes.shape[1:], spacing_mm, size, FINEST_PATCH_MM)
+    half = per_sample(params.through / 2, field)
+    return torch.addcmul(1 - half, field.clamp_(-1, 1), half, value=-1)
+
+
+def _ramp(behind_mm: Tensor, ends_mm: tuple[float, float]) -> Tensor:
+    """0 up to the first distance, 1 from the second on, float32, the shape of ``behind_mm``."""
+    first, full = ends_mm
+    return (behind_mm - first).mul_(1 / (full - first)).clamp_(0, 1)
+
+
+def lose_lines(lined: Tensor, plain: Tensor, frame: SpineFrame, params: ArchParams | None) -> Tensor:
+    """Take back a part of the lines that were drawn on the arches' borders.
+
+    Args:
+        lined: image with lines, float32 ``(B, *grid)``.
+        plain: the same without; the very same where no line was drawn.
+        frame: where the arches lie.
+        params: None returns ``lined`` as it is.
+
+    Returns:
+        float32 ``(B, *grid)``, between the two.
+    """
+    if params is None or lined is plain:
+        return lined
+    lost = _ramp(frame.behind_mm, LINES_MM).mul_(per_sample(params.lines_lost, lined))
+    return torch.lerp(lined, plain, lost)

@@ -1,0 +1,197 @@
+"""Painting the phantom: tissue codes and SPIDER labels at any grid of points in millimetres."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from synthspine.gen.core.anatomy import SPIDER_DISC_OFFSET
+from synthspine.gen.phantom.anatomy import Anatomy, Disc, Vertebra
+from synthspine.gen.phantom.canal import paint_canal
+from synthspine.gen.phantom.course import course_of
+from synthspine.gen.phantom.shapes import (
+    arch_distance,
+    body_distance,
+    bottom_surface,
+    disc_distances,
+    local_coordinates,
+    top_surface,
+)
+from synthspine.gen.phantom.soft import SoftTissue, paint_soft
+from synthspine.gen.phantom.tissues import CHANGE, MARROW, NUCLEUS, code
+
+Array = np.ndarray
+
+# Half of the cortical line lies outside of the annotated bone, as measured on SPIDER.
+CORTEX_MM = 0.5
+SHEATH_MM = 2.1
+END_PLATE_MM = 0.8
+_REACH_MM = 3.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Points:
+    """The axes of a grid of points in mm: x ``(X,)``, y ``(Y,)``, z ``(Z,)``, each ascending."""
+
+    x: Array
+    y: Array
+    z: Array
+
+    def window(self, low: Array, high: Array) -> tuple[slice, slice, slice]:
+        """Index ranges of the points inside the box ``low`` .. ``high`` (``(3,)`` each)."""
+        first, second, third = (
+            slice(int(np.searchsorted(axis, low[i])), int(np.searchsorted(axis, high[i])))
+            for i, axis in enumerate((self.x, self.y, self.z))
+        )
+        return first, second, third
+
+
+def paint(anatomy: Anatomy, soft: SoftTissue | None, points: Points) -> tuple[Array, Array]:
+    """Tissue codes (uint8) and SPIDER labels (int16), both ``(X, Y, Z)``, at the points.
+
+    Without soft tissue the spine lies in fat: the labels are the same, in a fraction of the time.
+
+    The sacrum and levels above the visible ones are painted but not labelled.
+    """
+    course = course_of(anatomy, points.y, points.z)
+    if soft is None:
+        tissue = np.full((len(points.x), len(points.y), len(points.z)), code("fat"), dtype=np.uint8)
+    else:
+        tissue = paint_soft(anatomy, soft, course, points.x, points.y, points.z)
+    label = np.zeros(tissue.shape, dtype=np.int16)
+    for vertebra in (*anatomy.sacrum[:4], *anatomy.vertebrae):
+        _paint_arch(tissue, label, anatomy, vertebra, points)
+    for vertebra in anatomy.vertebrae:
+        _paint_ganglia(tissue, vertebra, points)
+    paint_canal(tissue, label, anatomy, course, points.x)
+    for vertebra in (*reversed(anatomy.sacrum), *anatomy.vertebrae):
+        _paint_body(tissue, label, anatomy, vertebra, points)
+    _paint_sacral_remnant(tissue, anatomy, points)
+    for disc in anatomy.discs:
+        _paint_disc(tissue, label, anatomy, disc, points)
+    return tissue, label
+
+
+def _value(anatomy: Anatomy, rank: int, offset: int = 0) -> int:
+    return offset + rank if 1 <= rank <= anatomy.visible else 0
+
+
+def _box(
+    vertebra: Vertebra, low: tuple[float, float, float], high: tuple[float, float, float]
+) -> tuple[Array, Array]:
+    """The box in x, y, z around a box in local coordinates."""
+    corners = np.array(
+        [(u, v, w) for u in (low[0], high[0]) for v in (low[1], high[1]) for w in (low[2], high[2])]
+    )
+    corners = corners @ vertebra.axes + vertebra.centre
+    return corners.min(axis=0), corners.max(axis=0)
+
+
+def _body_box(vertebra: Vertebra, margin: float) -> tuple[Array, Array]:
+    half = np.array([vertebra.width / 2, vertebra.height / 2, vertebra.depth / 2]) + margin
+    return _box(vertebra, tuple(-half), tuple(half))
+
+
+def _paint_arch(tissue: Array, label: Array, anatomy: Anatomy, vertebra: Vertebra, points: Points) -> None:
+    length, _, slope_deg, _ = vertebra.spinous
+    reach = max(vertebra.transverse_reach, vertebra.pedicle_gap / 2 + vertebra.pedicle_width + 6) + 2
+    drop = vertebra.height / 2 + 14 + length * np.sin(np.deg2rad(max(slope_deg, 0.0)))
+    low = (-reach, -drop, vertebra.depth / 2 - 8)
+    high = (reach, vertebra.height / 2 + 10, vertebra.depth / 2 + vertebra.canal_depth + length + 8)
+    window = points.window(*_box(vertebra, low, high))
+    if 0 in tissue[window].shape:
+        return
+    axes = (points.x[window[0]], points.y[window[1]], points.z[window[2]])
+    distance = arch_distance(vertebra, local_coordinates(vertebra, *axes))
+    part = tissue[window]
+    part[(distance < SHEATH_MM) & (part == code("fat"))] = code("fibrous")
+    part[distance < CORTEX_MM] = code("cortical bone")
+    part[distance < -CORTEX_MM] = MARROW + vertebra.rank
+    label[window][distance < 0] = _value(anatomy, vertebra.rank)
+
+
+def _paint_ganglia(tissue: Array, vertebra: Vertebra, points: Points) -> None:
+    """The nerve roots that leave under both pedicles, dark in the fat of the foramina."""
+    lateral, level, back = vertebra.pedicle_gap / 2 + 4, -0.22 * vertebra.height, vertebra.depth / 2 + 5
+    low, high = (-lateral - 6, level - 5, back - 5), (lateral + 6, level + 5, back + 5)
+    window = points.window(*_box(vertebra, low, high))
+    if 0 in tissue[window].shape:
+        return
+    axes = (points.x[window[0]], points.y[window[1]], points.z[window[2]])
+    u, v, w = local_coordinates(vertebra, *axes)
+    # They run outward and down.
+    drop = level - 0.5 * (np.abs(u) - lateral)
+    inside = ((np.abs(u) - lateral) / 6) ** 2 + ((v - drop) / 3.2) ** 2 + ((w - back) / 2.6) ** 2 < 1
+    part = tissue[window]
+    part[inside & (part == code("fat"))] = code("nerve root")
+
+
+def _paint_body(tissue: Array, label: Array, anatomy: Anatomy, vertebra: Vertebra, points: Points) -> None:
+    window = points.window(*_body_box(vertebra, _REACH_MM + vertebra.lip))
+    if 0 in tissue[window].shape:
+        return
+    axes = (points.x[window[0]], points.y[window[1]], points.z[window[2]])
+    local = local_coordinates(vertebra, *axes)
+    distance = body_distance(vertebra, local)
+    part = tissue[window]
+    # Periosteum and longitudinal ligaments.
+    part[(distance < SHEATH_MM) & (part == code("fat"))] = code("fibrous")
+    # The pedicle's marrow runs on into the body: no cortical line across its root.
+    part[(distance < CORTEX_MM) & (part != MARROW + vertebra.rank)] = code("cortical bone")
+    marrow = distance < -CORTEX_MM
+    part[marrow] = MARROW + vertebra.rank
+    u, v, w = local
+    top, bottom = vertebra.end_plate_change
+    if top:
+        part[marrow & (v > top_surface(vertebra, local) - top * (1 + 0.3 * np.sin(w / 4 + u / 6)))] = (
+            CHANGE + vertebra.rank
+        )
+    if bottom:
+        part[marrow & (v < bottom_surface(vertebra, local) + bottom * (1 + 0.3 * np.sin(w / 5 - u / 7)))] = (
+            CHANGE + vertebra.rank
+        )
+    lesion_u, lesion_v, lesion_w, radius = vertebra.lesion
+    if radius:
+        square = (u - lesion_u) ** 2 + (v - lesion_v) ** 2 + (w - lesion_w) ** 2
+        part[marrow & (square < radius**2)] = CHANGE + vertebra.rank
+    if vertebra.rank > 0:
+        vein = (np.abs(v) < 1.3) & (np.abs(u) < 4) & (w > vertebra.depth / 2 - 8) & (distance < 0)
+        part[vein] = code("slow blood")
+    label[window][distance < 0] = _value(anatomy, vertebra.rank)
+
+
+def _paint_disc(tissue: Array, label: Array, anatomy: Anatomy, disc: Disc, points: Points) -> None:
+    upper = anatomy.vertebrae[disc.rank - 1]
+    lower = anatomy.vertebrae[disc.rank - 2] if disc.rank > 1 else anatomy.sacrum[0]
+    half = (upper.width / 2 + 4, 0.0, upper.depth / 2 + 9)
+    low, high = _box(
+        upper, (-half[0], -upper.height / 2 - 18, -half[2]), (half[0], -upper.height / 2 + 7, half[2])
+    )
+    window = points.window(low, high)
+    if 0 in tissue[window].shape:
+        return
+    axes = (points.x[window[0]], points.y[window[1]], points.z[window[2]])
+    above, below = (local_coordinates(vertebra, *axes) for vertebra in (upper, lower))
+    distance, outline, height = disc_distances(disc, upper, lower, above, below, END_PLATE_MM)
+    part = tissue[window]
+    part[(distance < SHEATH_MM) & (part == code("fat"))] = code("fibrous")
+    part[distance < 0] = code("ligament")
+    part[(distance < -0.3) & (outline < -0.8)] = code("annulus")
+    core = (outline < -0.13 * upper.depth) & (distance < -0.7)
+    part[core] = NUCLEUS + disc.rank
+    if disc.cleft and disc.hydration > 0.35:
+        part[core & (np.abs(height) < 0.7)] = code("annulus")
+    label[window][distance < 0] = _value(anatomy, disc.rank, SPIDER_DISC_OFFSET)
+
+
+def _paint_sacral_remnant(tissue: Array, anatomy: Anatomy, points: Points) -> None:
+    """The rudimentary disc between S1 and S2: a short dark line."""
+    upper = anatomy.sacrum[0]
+    window = points.window(*_box(upper, (-14, -upper.height / 2 - 7, -12), (14, -upper.height / 2 + 2, 13)))
+    if 0 in tissue[window].shape:
+        return
+    axes = (points.x[window[0]], points.y[window[1]], points.z[window[2]])
+    u, v, w = local_coordinates(upper, *axes)
+    distance = np.maximum(np.abs(v + upper.height / 2 + 1.5) - 1.6, np.sqrt(u**2 + (w - 2) ** 2) - 9)
+    part = tissue[window]
+    part[distance < 0.6] = code("cortical bone")
+    part[distance < -0.6] = code("nucleus dry")

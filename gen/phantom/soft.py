@@ -1,0 +1,249 @@
+"""Everything around the spine: muscle, fat, fascia, skin, vessels, bowel, abdominal wall, air."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from synthspine.gen.phantom.anatomy import Anatomy
+from synthspine.gen.phantom.course import Course
+from synthspine.gen.phantom.field import SmoothField, draw_field
+from synthspine.gen.phantom.tissues import FATTY_LIGAMENT, FATTY_MUSCLE, code
+
+Array = np.ndarray
+
+STREAM_SOFT = 2
+# The box in which the random fields live, x y z in mm; every field of view lies inside.
+LOW_MM, HIGH_MM = np.array([-75.0, -340.0, -330.0]), np.array([75.0, 170.0, 160.0])
+
+_STREAK_LAYER_MM, _STREAK_ALONG_MM, _STREAK_BEHIND_MM = 4.0, 2.0, 0.7
+_STREAK_SHAPE = (41, 300, 190)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SoftTissue:
+    """Random structure of one patient's soft tissue, drawn once and evaluated on any plane.
+
+    Attributes:
+        bowel, content, vessels, septa: fields that are cut at thresholds into loops, gas, vessels, fat septa.
+        streaks: fibres of the back muscles over (x, along, behind), deviation 1.
+        fascia_rows, fascia_z, skin_z: y of the rows, z of the lumbar fascia and of the skin there, mm.
+    """
+
+    bowel: SmoothField
+    content: SmoothField
+    vessels: SmoothField
+    septa: SmoothField
+    streaks: Array
+    fascia_rows: Array
+    fascia_z: Array
+    skin_z: Array
+
+
+def draw_soft_tissue(anatomy: Anatomy) -> SoftTissue:
+    """Soft tissue of a patient, a function of the seed and number that the anatomy was drawn from."""
+    rng = np.random.default_rng([anatomy.seed, anatomy.patient, STREAM_SOFT])
+    rows, fascia, skin = _back_surface(rng, anatomy)
+    return SoftTissue(
+        bowel=draw_field(rng, LOW_MM, HIGH_MM, (13.0, 11.0, 11.0)),
+        content=draw_field(rng, LOW_MM, HIGH_MM, (30.0, 28.0, 28.0)),
+        vessels=draw_field(rng, LOW_MM, HIGH_MM, (9.0, 9.0, 9.0)),
+        septa=draw_field(rng, LOW_MM, HIGH_MM, (9.0, 11.0, 4.5)),
+        streaks=_draw_streaks(rng),
+        fascia_rows=rows,
+        fascia_z=fascia,
+        skin_z=skin,
+    )
+
+
+def _draw_streaks(rng: np.random.Generator) -> Array:
+    noise = rng.standard_normal(_STREAK_SHAPE, dtype=np.float32)
+    for axis, steps in ((0, 2), (1, 6), (1, 4), (2, 2), (2, 2)):
+        noise = np.asarray(sum(np.roll(noise, step, axis=axis) for step in range(steps)))
+    return np.asarray(noise / noise.std(), dtype=np.float32)
+
+
+def _back_surface(rng: np.random.Generator, anatomy: Anatomy) -> tuple[Array, Array, Array]:
+    """Fascia and skin of the back over y: the canal's course plus a depth, smoothed."""
+    around = anatomy.surroundings
+    rows = np.arange(LOW_MM[1], HIGH_MM[1] + 1, 2.0)
+    line_y = np.maximum.accumulate(anatomy.canal[:, 1])
+    canal_z = np.interp(rows, line_y, anatomy.canal[:, 2])
+    along = np.interp(rows, line_y, anatomy.canal_arc)
+    depth = np.interp(
+        along,
+        (-300, -40, 10, 45, 80, 120),
+        around.muscle_depth * np.array([0.95, 1.0, 0.86, 0.58, 0.40, 0.33]),
+    )
+    fascia = _smooth(canal_z + depth, 9)
+    waves = sum(
+        rng.normal(0, length / 110) * np.sin(rows * 2 * np.pi / length + rng.uniform(0, 6))
+        for length in (170, 90, 55)
+    )
+    gain = around.fat_gain / (1 + np.exp(-(rows + 5) / 22))
+    skin = _smooth(fascia + around.fat_thickness + gain, 14) + waves
+    return rows, fascia, np.maximum(skin, fascia + 4)
+
+
+def _smooth(values: Array, steps: int) -> Array:
+    kernel = np.exp(-0.5 * (np.arange(-3 * steps, 3 * steps + 1) / steps) ** 2)
+    return np.convolve(np.pad(values, 3 * steps, mode="edge"), kernel / kernel.sum(), mode="valid")
+
+
+def paint_soft(
+    anatomy: Anatomy, soft: SoftTissue, course: Course, x_mm: Array, y_mm: Array, z_mm: Array
+) -> Array:
+    """Tissue codes ``(X, Y, Z)`` uint8 of everything but spine and sacrum, on the axes of a grid in mm."""
+    fields = {
+        name: getattr(soft, name).planes(y_mm, z_mm) for name in ("bowel", "content", "vessels", "septa")
+    }
+    return np.stack(
+        [
+            _paint_plane(
+                anatomy,
+                soft,
+                course,
+                {name: plane(float(x)) for name, plane in fields.items()},
+                float(x),
+                y_mm,
+                z_mm,
+            )
+            for x in x_mm
+        ]
+    )
+
+
+def _paint_plane(
+    anatomy: Anatomy,
+    soft: SoftTissue,
+    course: Course,
+    fields: dict[str, Array],
+    x_mm: float,
+    y_mm: Array,
+    z_mm: Array,
+) -> Array:
+    around = anatomy.surroundings
+    z = z_mm.astype(np.float32)[None, :]
+    side = np.abs(x_mm - course.across)
+    bulge = 5.0 * (1 - np.exp(-((x_mm / 22) ** 2))) - 0.0035 * x_mm**2
+    fascia = (np.interp(y_mm, soft.fascia_rows, soft.fascia_z) + bulge).astype(np.float32)[:, None]
+    skin = (np.interp(y_mm, soft.fascia_rows, soft.skin_z) + 0.7 * bulge).astype(np.float32)[:, None]
+    front = _front(anatomy, x_mm, y_mm)[:, None]
+
+    tissue = np.full(course.along.shape, code("fat"), dtype=np.uint8)
+    _paint_abdomen(tissue, anatomy, fields, course, x_mm, y_mm, z_mm)
+    _paint_back_muscle(tissue, soft, course, side, x_mm, around.muscle_fat)
+    _paint_psoas(tissue, course, side)
+    _paint_vessels(tissue, anatomy, course, x_mm)
+
+    tissue[z > fascia] = code("fat")
+    outside = (z > fascia) | (z < front + around.belly_fat)
+    tissue[(np.abs(fields["septa"]) < 0.05) & outside] = code("fibrous")
+    middle = 0.45 * fascia + 0.55 * skin + 2 * np.sin(y_mm / 23)[:, None]
+    tissue[(np.abs(z - middle) < 0.5) & (skin - fascia > 14)] = code("fibrous")
+    tissue[np.abs(z - fascia) < 0.9] = code("ligament")
+    tissue[(np.abs(z - front - around.belly_fat - 5) < 5)] = code("muscle")
+    tissue[(z > skin - 1.8) | (z < front + 1.8)] = code("skin")
+    tissue[(z > skin) | (z < front)] = code("air")
+    return tissue
+
+
+def skin_behind(soft: SoftTissue, y_mm: Array) -> Array:
+    """Position z of the skin of the back in the midline at rows ``y_mm``."""
+    return np.interp(y_mm, soft.fascia_rows, soft.skin_z)
+
+
+def _front(anatomy: Anatomy, x_mm: float, y_mm: Array) -> Array:
+    """Position z of the abdominal wall's skin."""
+    around = anatomy.surroundings
+    level = -40 - around.belly_depth - around.belly_fat
+    return np.asarray(level - 12 * np.sin((y_mm + 120) / 75) + 0.004 * x_mm**2, dtype=np.float32)
+
+
+def _paint_back_muscle(
+    tissue: Array, soft: SoftTissue, course: Course, side: Array, x_mm: float, muscle_fat: float
+) -> None:
+    """Erector spinae and multifidus beside the spinous processes, ligament and fat between them."""
+    along, behind = course.along, course.behind
+    layers, rows, columns = _STREAK_SHAPE
+    layer = int(np.clip(round(x_mm / _STREAK_LAYER_MM) + layers // 2, 0, layers - 1))
+    row = np.clip((along + 360) / _STREAK_ALONG_MM, 0, rows - 1).astype(np.int32)
+    # Fibres run from the spinous processes down and forward: slanted against the spine.
+    column = ((behind + np.float32(0.28) * along + 150) / _STREAK_BEHIND_MM).astype(np.int32) % columns
+    streak = soft.streaks[layer][row, column]
+    # Infiltration grows downward and close to the bone.
+    share = muscle_fat * np.clip(0.75 + along / 260, 0.2, 1.3) + 0.01 * np.maximum(22 - behind, 0)
+    share = share + 0.35 * np.exp(-((side / 6) ** 2))
+    threshold = np.float32(2.4) - np.float32(2.1) * share
+    back = behind > np.minimum(6, 9 - 0.55 * np.maximum(side - 13, 0))
+    tissue[back] = code("muscle")
+    tissue[back & (streak > threshold - np.float32(0.55))] = FATTY_MUSCLE
+    tissue[back & (streak > threshold)] = code("fat")
+    midline = back & (side < 3 + streak)
+    tissue[midline] = code("fibrous")
+    tissue[midline & (streak > -0.3)] = FATTY_LIGAMENT
+    tissue[midline & (streak > 1.3 - muscle_fat)] = code("fat")
+    tissue[midline & (streak < -1.4)] = code("ligament")
+    # Fat fills the foramina; further out muscle reaches forward to the transverse processes.
+    edge = 9 - 0.55 * np.maximum(side - 13, 0)
+    tissue[(behind > -14) & (behind < edge) & (side < 40) & (along < 20)] = code("fat")
+
+
+def _paint_psoas(tissue: Array, course: Course, side: Array) -> None:
+    radius = np.interp(course.along, (-200, -150, -60, 0, 60), (3, 9, 19, 22, 20)).astype(np.float32)
+    centre = 17 + radius + np.clip(course.along + 80, 0, 120) * np.float32(0.10)
+    inside = ((side - centre) / radius) ** 2 + ((course.behind + 26) / (radius * np.float32(1.15))) ** 2 < 1
+    tissue[inside] = code("muscle")
+
+
+def _paint_vessels(tissue: Array, anatomy: Anatomy, course: Course, x_mm: float) -> None:
+    """Aorta left and vena cava right in front of the bodies, dividing into the iliac vessels."""
+    around = anatomy.surroundings
+    beyond = np.maximum(course.along - np.float32(around.bifurcation), 0)
+    depth = anatomy.vertebrae[0].depth + 9.5
+    for start, radius, sign in ((-7.0, around.vessel_radius, -1), (13.0, around.vessel_radius + 1.5, 1)):
+        narrowed = np.float32(radius) * (1 - np.float32(0.38) * np.clip(beyond / 18, 0, 1))
+        front = -np.float32(depth + around.vessel_radius + 2.5) - np.float32(0.06) * beyond
+        for branch in (-1, 1):
+            x = start + course.across + branch * np.minimum(beyond * np.float32(0.55), 60)
+            if sign == 1 and branch == -1:
+                front = front + 4
+            square = (x_mm - x) ** 2 + (course.behind - front) ** 2
+            inside = square < narrowed**2
+            tissue[square < (narrowed + 1.0) ** 2] = code("fibrous")
+            tissue[inside] = code("flow void")
+
+
+def _paint_abdomen(
+    tissue: Array,
+    anatomy: Anatomy,
+    fields: dict[str, Array],
+    course: Course,
+    x_mm: float,
+    y_mm: Array,
+    z_mm: Array,
+) -> None:
+    """Bowel loops with walls, fluid and gas in mesenteric fat, liver above, bladder below."""
+    around = anatomy.surroundings
+    y, z = y_mm.astype(np.float32)[:, None], z_mm.astype(np.float32)[None, :]
+    depth = anatomy.vertebrae[0].depth
+    abdomen = (course.behind < -(depth + 16)) & (z < 60)
+    bowel, content, vessels = fields["bowel"], fields["content"], fields["vessels"]
+    level = np.float32(0.15 + 0.75 * around.visceral_fat)
+    tissue[abdomen & (bowel > level)] = code("bowel wall")
+    inner = abdomen & (bowel > level + 0.35)
+    tissue[inner] = code("bowel content")
+    tissue[inner & (content > 0.9)] = code("air")
+    tissue[abdomen & (bowel < level) & (np.abs(vessels) < 0.06)] = code("flow void")
+    liver = (
+        abdomen
+        & (y < around.liver_edge + 14 * content + 0.25 * (z + 100))
+        & (course.behind < -(depth + 38) + 12 * content + 4 * bowel)
+    )
+    tissue[liver] = code("liver")
+    tissue[liver & (np.abs(vessels) < 0.05)] = code("flow void")
+    bladder_y, bladder_z, radius = around.bladder
+    if not radius:
+        return
+    square = (y - bladder_y) ** 2 / 1.4 + (z - bladder_z) ** 2 + x_mm**2
+    tissue[square < (radius + 3) ** 2] = code("muscle")
+    tissue[square < radius**2] = code("urine")

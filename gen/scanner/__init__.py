@@ -1,0 +1,1 @@
+"""What the scanner does to an image: coil, artefacts, resolution, noise, display."""

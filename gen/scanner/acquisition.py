@@ -1,0 +1,252 @@
+"""Resolution: blur by the point-spread function, sampling, noise, interpolation back to the grid.
+
+Along every axis the picture is blurred by a Gaussian on the fine grid, read at the acquired points by
+linear interpolation, and brought back by linear interpolation. Noise comes in between, at the acquired
+resolution. The acquired points lie symmetrically about the centre of the grid, so nothing shifts.
+"""
+
+import math
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from synthspine.gen.core.counter_rng import SampleRandom
+from synthspine.gen.core.filters import gaussian_blur
+from synthspine.gen.core.record import Batch
+from synthspine.gen.core.settings import Range, check, check_within
+from synthspine.gen.scanner.noise import NoiseParams, add_noise
+
+FWHM = 2 * math.sqrt(2 * math.log(2))
+"""Full width at half maximum of a Gaussian, in standard deviations."""
+REACH = 4.5
+"""Where the point-spread function ends, in standard deviations of the widest one the configuration allows.
+What lies beyond is 7e-6 of it: that is the greatest error in a picture of values in [0, 1]."""
+
+Scale = Literal["reciprocal", "factor"]
+Thickness = Literal["share_of_spacing", "grid_to_spacing"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResolutionConfig:
+    """At which resolution the picture is taken: the grid's own, coarser along all axes, or along one."""
+
+    native_probability: float = 0.5
+    """Probability of the grid's own spacing along all axes."""
+    isotropic_probability: float = 0.5
+    """Of the others: probability that all axes are coarser by the same factor, instead of one axis alone."""
+    isotropic: Range = (1.0, 4.0)
+    """Acquired spacing over grid spacing where all axes are coarser."""
+    single_axis: Range = (1.0, 4.0)
+    """Acquired spacing over grid spacing where one axis is coarser."""
+    uniform_in: Scale = "reciprocal"
+    """What is uniform within these ranges: the factor, or its reciprocal (more mild losses than strong)."""
+    thickness_from: Thickness = "share_of_spacing"
+    """How the slice (the point-spread function) gets its thickness: a share of the acquired spacing, or
+    anything from the grid's spacing to the acquired one, along every axis by itself (then there are gaps)."""
+    thickness_share: Range = (0.6, 1.2)
+    """Thickness over acquired spacing with ``share_of_spacing``; above 1 slices overlap."""
+    sigma_per_thickness: float = 1 / FWHM
+    """Standard deviation of the point-spread function over the thickness; by default the thickness is the
+    full width at half maximum."""
+    native_sigma: float | None = None
+    """Standard deviation along axes of the grid's own spacing, in grid spacings; none to use the thickness
+    there as everywhere."""
+    sigma_factor: Range = (1.0, 1.0)
+    """Random factor on every standard deviation."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        check_within(self, isotropic=(1.0, 100.0), single_axis=(1.0, 100.0), thickness_share=(0.0, 10.0))
+        check_within(self, sigma_per_thickness=(0.0, 10.0), sigma_factor=(0.0, 10.0))
+        if self.native_sigma is not None:
+            check_within(self, native_sigma=(0.0, 10.0))
+        for name, allowed in (("uniform_in", Scale), ("thickness_from", Thickness)):
+            value, choices = getattr(self, name), typing.get_args(allowed)
+            if value not in choices:
+                raise ValueError(f"ResolutionConfig.{name} is {value!r}; want one of {', '.join(choices)}")
+
+    def widest(self) -> float:
+        """Greatest standard deviation that may be drawn, in grid spacings."""
+        factor = 1.0
+        if self.native_probability < 1:
+            factor = max(
+                self.isotropic[1] if self.isotropic_probability > 0 else 1.0,
+                self.single_axis[1] if self.isotropic_probability < 1 else 1.0,
+            )
+        share = self.thickness_share[1] if self.thickness_from == "share_of_spacing" else 1.0
+        own = share * self.sigma_per_thickness if self.native_sigma is None else self.native_sigma
+        coarse = share * self.sigma_per_thickness * factor if factor > 1 else 0.0
+        return self.sigma_factor[1] * max(own, coarse)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResolutionParams(Batch):
+    """Resolution of the picture, per axis.
+
+    Attributes:
+        spacing_mm: acquired spacing, ``(B, D)``.
+        thickness_mm: thickness of the slice, ``(B, D)``.
+        sigma_mm: standard deviation of the Gaussian point-spread function, ``(B, D)``.
+        reach_mm: where that function ends, common to the batch.
+    """
+
+    spacing_mm: Tensor
+    thickness_mm: Tensor
+    sigma_mm: Tensor
+    reach_mm: tuple[float, ...]
+
+
+def draw_resolution(
+    config: ResolutionConfig, random: SampleRandom, spacing_mm: Sequence[float]
+) -> ResolutionParams | None:
+    """Draw the resolution of every sample; None if all have the grid's own, without blur.
+
+    Args:
+        config: what may be drawn.
+        random: of the batch.
+        spacing_mm: grid spacing per axis.
+
+    Source: Billot et al. 2023 (native, all axes alike, or one axis; thickness apart from spacing).
+    """
+    if config.native_probability == 1 and config.widest() == 0:
+        return None
+    dims = len(spacing_mm)
+    grid_mm = torch.tensor(spacing_mm, device=random.keys.device)
+    native = random.chance("resolution_native", config.native_probability).unsqueeze(1)
+    isotropic = random.chance("resolution_isotropic", config.isotropic_probability).unsqueeze(1)
+    at = random.uniform("resolution_factor", shape=(1,))
+    factor = torch.where(
+        isotropic, _within(config.isotropic, at, config), _within(config.single_axis, at, config)
+    )
+    axis = torch.arange(dims, device=grid_mm.device) == random.integer("resolution_axis", dims).unsqueeze(1)
+    coarser = ~native & (isotropic | axis)
+    spacing = grid_mm * torch.where(coarser, factor, 1.0)
+
+    if config.thickness_from == "share_of_spacing":
+        thickness = spacing * random.uniform("resolution_thickness", *config.thickness_share, shape=(1,))
+    else:
+        thickness = torch.lerp(
+            grid_mm.expand_as(spacing), spacing, random.uniform("resolution_thickness", shape=(dims,))
+        )
+    sigma = config.sigma_per_thickness * thickness
+    if config.native_sigma is not None:
+        sigma = torch.where(coarser, sigma, config.native_sigma * grid_mm)
+    return ResolutionParams(
+        spacing_mm=spacing,
+        thickness_mm=thickness,
+        sigma_mm=sigma * random.uniform("resolution_sigma", *config.sigma_factor, shape=(dims,)),
+        reach_mm=tuple(REACH * config.widest() * step for step in spacing_mm),
+    )
+
+
+def _within(limits: Range, at: Tensor, config: ResolutionConfig) -> Tensor:
+    low, high = limits
+    if config.uniform_in == "factor":
+        return low + (high - low) * at
+    return 1 / (1 / high + (1 / low - 1 / high) * at)
+
+
+def acquire(
+    image: Tensor, resolution: ResolutionParams | None, noise: NoiseParams | None, spacing_mm: Sequence[float]
+) -> Tensor:
+    """Take the picture at the acquired resolution and bring it back to the grid.
+
+    Args:
+        image: ``(B, *grid)``, float32.
+        resolution: acquired resolution; None for the grid's own, without blur.
+        noise: noise of the acquired samples; None for none.
+        spacing_mm: grid spacing per axis.
+
+    Returns:
+        ``(B, *grid)``.
+    """
+    if resolution is None:
+        rows, columns = (_middle_out(count, image.device) for count in image.shape[-2:])
+        return add_noise(image, noise, rows, columns)
+    # In grid spacings, so that one reach holds for all axes.
+    sigma = torch.stack([resolution.sigma_mm[:, axis] / step for axis, step in enumerate(spacing_mm)], dim=1)
+    reach = max(reach / step for reach, step in zip(resolution.reach_mm, spacing_mm, strict=True))
+    samples = gaussian_blur(image, sigma, (1.0,) * len(spacing_mm), reach) if reach > 0 else image
+    axes = [
+        acquired_points(count, step, resolution.spacing_mm[:, axis])
+        for axis, (count, step) in enumerate(zip(image.shape[1:], spacing_mm, strict=True))
+    ]
+    for axis, points in enumerate(axes):
+        samples = _read_along(samples, points.grid_places, image.shape[axis + 1] - 1, axis)
+    samples = add_noise(samples, noise, axes[-2].position, axes[-1].position)
+    for axis, points in enumerate(axes):
+        samples = _read_along(samples, points.places, points.last, axis)
+    return samples
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AcquiredPoints:
+    """Points of an axis where the scanner takes samples, symmetric about the axis' centre.
+
+    Attributes:
+        last: number of the last one, counted from 0, float, ``(B, 1)``.
+        grid_places: place of every acquired point on the grid, in grid points, ``(B, n)``; shapes do not
+            depend on values, so what comes after the last repeats it.
+        places: place of every grid point among the acquired ones, in acquired points, ``(B, n)``.
+        position: of every acquired point from the middle, share of the field of view, ``(B, n)``.
+    """
+
+    last: Tensor
+    grid_places: Tensor
+    places: Tensor
+    position: Tensor
+
+
+def acquired_points(count: int, grid_mm: float, spacing_mm: Tensor) -> AcquiredPoints:
+    """Where an axis of ``count`` points ``grid_mm`` apart is sampled at ``spacing_mm``, ``(B,)``."""
+    # The grid's own spacing must give the factor 1 exactly, however the division rounds.
+    factor = (spacing_mm / grid_mm).unsqueeze(1)
+    factor = torch.where(factor < 1 + 1e-5, 1.0, factor)
+    # The tolerance keeps a point that rounding would put just beyond the border.
+    last = torch.floor((count - 1) / factor + 1e-4)
+    first = ((count - 1) - last * factor) / 2
+    ordinal = torch.arange(count, device=spacing_mm.device, dtype=torch.float32)
+    grid_places = torch.minimum(ordinal, last) * factor + first
+    return AcquiredPoints(
+        last=last,
+        grid_places=grid_places.clamp(0, count - 1),
+        places=torch.minimum(((ordinal - first) / factor).clamp(min=0), last),
+        position=(grid_places - (count - 1) / 2) / count,
+    )
+
+
+def _middle_out(count: int, device: torch.device) -> Tensor:
+    """Position of grid points from the middle of their axis, share of the field of view, ``(count,)``."""
+    return (torch.arange(count, device=device, dtype=torch.float32) - (count - 1) / 2) / count
+
+
+def _read_along(values: Tensor, places: Tensor, last: Tensor | int, axis: int) -> Tensor:
+    """Linear interpolation along a grid axis.
+
+    Args:
+        values: ``(B, *grid)``.
+        places: where to read, in points of that axis, ``(B, n)``.
+        last: the last point that exists, ``(B, 1)`` or one for all; none beyond is read.
+        axis: grid axis.
+    """
+    batch, length = values.shape[0], values.shape[axis + 1]
+    lower = places.floor()
+    weight = (places - lower).view(batch, *[1] * axis, -1, *[1] * (values.dim() - axis - 2))
+    upper = (lower + 1).clamp(max=last)
+    if axis == values.dim() - 2:
+        shape = (batch, *[1] * axis, length)
+        ends = [values.gather(-1, end.long().view(shape).expand(values.shape)) for end in (lower, upper)]
+        return torch.lerp(ends[0], ends[1], weight)
+    # Whole lines are copied: far faster than a gather of single points.
+    lines = values.reshape(-1, values.shape[axis + 2 :].numel())
+    lead = values.shape[1 : axis + 1].numel()
+    start = torch.arange(batch * lead, device=values.device).view(batch, lead, 1) * length
+    ends = [
+        lines.index_select(0, (start + end.long().unsqueeze(1)).flatten()).view(values.shape)
+        for end in (lower, upper)
+    ]
+    return torch.lerp(ends[0], ends[1], weight)

@@ -1,0 +1,101 @@
+"""Chemical shift: fat resonates about 3.5 ppm lower than water and is drawn beside its true place."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from synthspine.gen.core.brush import per_sample
+from synthspine.gen.core.counter_rng import SampleRandom
+from synthspine.gen.core.record import Batch
+from synthspine.gen.core.settings import Range, check, check_within
+from synthspine.gen.scanner.lines import phase_along_rows, take
+from synthspine.gen.tissues.palette import FAT_FRACTION
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChemicalShiftConfig:
+    """Displacement of fat along the readout axis.
+
+    At 1.5 T fat is 220 Hz off; at 150-400 Hz per pixel of 0.8 mm that is 0.4-1.2 mm, twice that at 3 T.
+    """
+
+    probability: float = 0.15
+    """Probability of a visible shift."""
+    displacement_mm: Range = (0.5, 2.5)
+    """How far fat is displaced, either way, mm."""
+    fatness: Range = (0.7, 1.2)
+    """Factor on the usual fat fraction of the tissues (marrow turns fatty with age)."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        check_within(self, displacement_mm=(0.0, 20.0), fatness=(0.0, 5.0))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChemicalShiftParams(Batch):
+    """Where fat is drawn.
+
+    Attributes:
+        displacement_mm: of fat along rows and columns, mm, 0 without a shift, ``(B, 2)``.
+        fat_fraction: share of the signal of every painted code that is fat, ``(B, PAINT_CODES)``.
+    """
+
+    displacement_mm: Tensor
+    fat_fraction: Tensor
+
+
+def draw_chemical_shift(config: ChemicalShiftConfig, random: SampleRandom) -> ChemicalShiftParams | None:
+    """Draw the shift of every sample; None if there is never one."""
+    if config.probability == 0:
+        return None
+    on = random.chance("chemical_shift", config.probability)
+    sign = 1 - 2 * random.integer("chemical_shift_sign", 2)
+    displacement = random.uniform("chemical_shift_mm", *config.displacement_mm) * sign * on
+    rows = phase_along_rows(random)
+    fatness = random.uniform("chemical_shift_fatness", *config.fatness).unsqueeze(1)
+    return ChemicalShiftParams(
+        displacement_mm=torch.stack((displacement * ~rows, displacement * rows), dim=1),
+        fat_fraction=(fatness * _usual_fractions(random.keys.device)).clamp(max=1.0),
+    )
+
+
+@cache
+def _usual_fractions(device: torch.device) -> Tensor:
+    return torch.tensor(FAT_FRACTION, device=device)
+
+
+def shift_fat(
+    image: Tensor, painted: Tensor, params: ChemicalShiftParams | None, spacing_mm: Sequence[float]
+) -> Tensor:
+    """Move the fat part of the picture, ``image * (1 - f) + moved(image * f)``, linearly interpolated.
+
+    Beyond the border lies what lies on it.
+
+    Args:
+        image: ``(B, *grid)``.
+        painted: painted codes below ``PAINT_CODES``, uint8 ``(B, *grid)``.
+        params: what was drawn, or None. One of the two displacements of a sample must be 0.
+        spacing_mm: grid spacing per axis.
+
+    Returns:
+        ``(B, *grid)``.
+    """
+    if params is None:
+        return image
+    fraction = params.fat_fraction.gather(1, painted.flatten(1).long()).view(image.shape)
+    fat = image * fraction
+    near, far, share = [], [], torch.zeros_like(params.displacement_mm[:, 0])
+    for axis in (0, 1):
+        displacement = params.displacement_mm[:, axis] / spacing_mm[axis - 2]
+        whole = torch.floor(displacement)
+        share = share + (displacement - whole)
+        count = image.shape[axis - 2]
+        source = torch.arange(count, device=image.device) - whole.unsqueeze(1)
+        before = source - (displacement != 0).float().unsqueeze(1)
+        near.append(source.clamp(0, count - 1).long())
+        far.append(before.clamp(0, count - 1).long())
+    moved = torch.lerp(take(fat, *near), take(fat, *far), per_sample(share, image))
+    return image + (moved - fat)

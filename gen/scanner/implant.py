@@ -1,0 +1,256 @@
+"""Metal: screws and rods without signal, and the distortion of the picture around them.
+
+Metal shifts the resonance frequency nearby, and the scanner takes frequency along the readout direction for
+position. Signal at ``x`` therefore appears at ``x + u(x)``: where the displacement ``u`` grows the picture is
+stretched and faint, where it falls signal piles up in a bright rim. Here ``u`` falls off with the distance
+from the metal, and the picture is taken from ``x - u(x)`` and weighted with ``1 - du/dx``.
+
+Pieces are straight and lie near each other, so only a window of fixed size about them is computed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from synthspine.gen.core.counter_rng import SampleRandom
+from synthspine.gen.core.filters import centred_positions
+from synthspine.gen.core.record import Batch
+from synthspine.gen.core.settings import Range, check, check_within
+from synthspine.gen.geometry.spine_frame import SpineFrame
+from synthspine.gen.scanner.lines import phase_along_rows
+
+PIECES = 2
+WINDOW_MM = 136.0
+"""Side of the window around an implant."""
+FAR_MM = 1e4
+"""Where a piece lies that is not there."""
+EDGE_MM = 1.0
+"""Width of the passage from tissue to void."""
+WEIGHTS = (0.2, 2.5)
+"""Least and greatest brightness of stretched and piled-up signal, against what it was."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImplantConfig:
+    """One or two pieces of metal, each a screw across the spine or a rod along it."""
+
+    probability: float = 0.03
+    """Probability of an implant."""
+    second_probability: float = 0.6
+    """Probability that it has a second piece."""
+    rod_probability: float = 0.35
+    """Probability that a piece is a rod; otherwise it is a screw."""
+    rise_mm: Range = (-10.0, 110.0)
+    """Height of the first piece above the middle of the lowest vertebra, mm."""
+    second_rise_mm: Range = (15.0, 40.0)
+    """Height of the second piece above the first, mm."""
+    screw_mm: Range = (20.0, 50.0)
+    """Length of a screw, mm."""
+    screw_behind_mm: Range = (-25.0, -5.0)
+    """Middle of a screw behind the middle of the canal, mm; negative is in front."""
+    rod_mm: Range = (30.0, 60.0)
+    """Length of a rod, mm."""
+    rod_behind_mm: Range = (12.0, 25.0)
+    """Middle of a rod behind the middle of the canal, mm."""
+    tilt_deg: Range = (-20.0, 20.0)
+    """Turn of a piece out of the row or column of the picture, degrees."""
+    across_mm: Range = (-20.0, 20.0)
+    """Position of a piece across the slices, from the middle of the volume, mm (3D only)."""
+    radius_mm: Range = (2.5, 6.0)
+    """Radius of the void, mm: greater than that of the metal."""
+    halo_mm: Range = (4.0, 10.0)
+    """Distance over which the distortion falls off, mm."""
+    displacement_mm: Range = (2.0, 8.0)
+    """Displacement of the picture next to the void, mm."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        check_within(
+            self,
+            second_rise_mm=(-WINDOW_MM, WINDOW_MM),
+            screw_mm=(0.0, WINDOW_MM),
+            rod_mm=(0.0, WINDOW_MM),
+            radius_mm=(0.1, WINDOW_MM),
+            halo_mm=(0.1, WINDOW_MM),
+            displacement_mm=(0.0, WINDOW_MM),
+        )
+        behind = (*self.screw_behind_mm, *self.rod_behind_mm)
+        apart = max(max(abs(rise) for rise in self.second_rise_mm) + self.rod_mm[1],
+                    max(behind) - min(behind) + self.screw_mm[1])  # fmt: skip
+        reach = apart / 2 + self.radius_mm[1] + self.halo_mm[1]
+        if reach > WINDOW_MM / 2:
+            raise ValueError(
+                f"ImplantConfig: pieces with their halo reach {reach:g} mm from their middle; want "
+                f"{WINDOW_MM / 2:g} at most (second_rise_mm, rod_mm, screw_behind_mm, rod_behind_mm, "
+                "screw_mm, radius_mm, halo_mm)"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImplantParams(Batch):
+    """Two straight capsules beside the canal.
+
+    Attributes:
+        rise_mm: height of the first above the middle of the lowest vertebra, ``(B,)``.
+        up_mm: height of either above the first, ``(B, 2)``; far away if it is not there.
+        behind_mm: either behind the middle of the canal at the height of the first, ``(B, 2)``.
+        across_mm: position across the slices, ``(B, 2)``.
+        half_mm: half the length of the axis, ``(B, 2)``.
+        axis_deg: direction of the axis, 0 from front to back, 90 from head to foot, ``(B, 2)``.
+        radius_mm: radius of the voids, ``(B,)``.
+        halo_mm: distance over which the distortion falls off, ``(B,)``.
+        displacement_mm: displacement next to the void, ``(B,)``; its sign is the sense of the readout.
+        along_rows: 1 if the readout runs from row to row, 0 from column to column, ``(B,)``.
+    """
+
+    rise_mm: Tensor
+    up_mm: Tensor
+    behind_mm: Tensor
+    across_mm: Tensor
+    half_mm: Tensor
+    axis_deg: Tensor
+    radius_mm: Tensor
+    halo_mm: Tensor
+    displacement_mm: Tensor
+    along_rows: Tensor
+
+
+def draw_implant(config: ImplantConfig, random: SampleRandom) -> ImplantParams | None:
+    """Draw implants; None if there never are any."""
+    if config.probability == 0:
+        return None
+    pieces = (PIECES,)
+    on = random.chance("implant_on", config.probability)
+    second = on & random.chance("implant_second", config.second_probability)
+    up = random.uniform("implant_second_rise", *config.second_rise_mm)
+    rod = random.uniform("implant_rod", shape=pieces) < config.rod_probability
+    kinds = (("screw", config.screw_mm, config.screw_behind_mm), ("rod", config.rod_mm, config.rod_behind_mm))
+    (screw_mm, screw_behind), (rod_mm, rod_behind) = (
+        (
+            random.uniform(f"implant_{kind}_length", *length, shape=pieces),
+            random.uniform(f"implant_{kind}_behind", *behind, shape=pieces),
+        )
+        for kind, length, behind in kinds
+    )
+    sense = torch.where(random.chance("implant_sense", 0.5), 1.0, -1.0)
+    return ImplantParams(
+        rise_mm=random.uniform("implant_rise", *config.rise_mm),
+        up_mm=torch.stack((torch.where(on, 0.0, FAR_MM), torch.where(second, up, FAR_MM)), dim=1),
+        behind_mm=torch.where(rod, rod_behind, screw_behind),
+        across_mm=random.uniform("implant_across", *config.across_mm, shape=pieces),
+        half_mm=torch.where(rod, rod_mm, screw_mm) / 2,
+        axis_deg=random.uniform("implant_tilt", *config.tilt_deg, shape=pieces) + 90.0 * rod,
+        radius_mm=random.uniform("implant_radius", *config.radius_mm),
+        halo_mm=random.uniform("implant_halo", *config.halo_mm),
+        displacement_mm=random.uniform("implant_displacement", *config.displacement_mm) * sense * on,
+        along_rows=(~phase_along_rows(random)).float(),
+    )
+
+
+def add_implant(
+    image: Tensor, frame: SpineFrame, params: ImplantParams | None, spacing_mm: Sequence[float]
+) -> Tensor:
+    """Empty the picture inside the metal and distort it around.
+
+    Args:
+        image: intensity, float32, shape ``(B, *grid)``.
+        frame: where the spine lies.
+        params: the implants; None leaves the image as it is.
+        spacing_mm: grid spacing per axis, mm.
+
+    Returns:
+        float32, shape ``(B, *grid)``; a sample without an implant keeps its values bit for bit.
+    """
+    if params is None:
+        return image
+    columns = image.shape[-1]
+    rows_mm, columns_mm, there = _pieces_mm(frame, params)
+    row, row_mm = _window(frame.rows_mm, rows_mm, there, spacing_mm[-2])
+    column, column_mm = _window(frame.columns_mm, columns_mm, there, spacing_mm[-1])
+    squared = _squared_distance(row_mm, column_mm, rows_mm, columns_mm, params)
+    if image.dim() == 4:
+        squared = torch.stack([squared] * image.shape[1], dim=2)
+        slices = centred_positions(image.shape[1], spacing_mm[0], image.device)
+        across = (slices - params.across_mm.unsqueeze(2)).square()
+        squared = squared + across[:, :, :, None, None]
+    else:
+        squared = squared.unsqueeze(2)
+    nearest = squared.amin(1)  # (B, slices, window rows, window columns)
+
+    radius = _each(params.radius_mm)
+    # Near the surface of the metal the squares differ by 2 r times the distance.
+    tissue = ((nearest - radius.square()) / (2 * EDGE_MM * radius) + 0.5).clamp(0, 1)
+    # 1 at the void and inside, 0 from the halo's end on, smooth there.
+    far = (radius + _each(params.halo_mm)).square()
+    near = ((far - nearest) / (far - radius.square())).clamp(0, 1).square()
+    along = _each(params.along_rows)
+    spacing = along * spacing_mm[-2] + (1 - along) * spacing_mm[-1]
+    source = near * (_each(-params.displacement_mm) / spacing)
+    weight = tissue * _density(source, along).clamp(*WEIGHTS)
+
+    plane = image.reshape(len(image), -1, image.shape[-2] * columns)
+    place = row.unsqueeze(2) * columns + column.unsqueeze(1)
+    stride = (params.along_rows * (columns - 1) + 1).int().view(-1, 1, 1, 1)
+    whole = source.floor()
+    # In the border of the picture, a source beyond the end of a row is in the next row.
+    first = place.int().unsqueeze(1) + whole.int() * stride
+    second = (first + stride).clamp(0, plane.shape[2] - 1)
+    first = first.clamp(0, plane.shape[2] - 1)
+    before, after = (plane.gather(2, tap.flatten(2).long()) for tap in (first, second))
+    shown = torch.lerp(before, after, (source - whole).flatten(2)) * weight.flatten(2)
+    place = place.flatten(1).unsqueeze(1).expand(-1, plane.shape[1], -1)
+    return plane.scatter(2, place, shown).reshape(image.shape)
+
+
+def _each(values: Tensor) -> Tensor:
+    """Per-sample values ``(B,)``, shaped for ``(B, slices, rows, columns)``."""
+    return values.view(-1, 1, 1, 1)
+
+
+def _pieces_mm(frame: SpineFrame, params: ImplantParams) -> tuple[Tensor, Tensor, Tensor]:
+    """Row and column of the middle of either piece, mm, and whether it is there, all ``(B, 2)``."""
+    rows, columns = frame.behind_mm.shape[-2:]
+    row = (frame.body_mm[:, 0] - params.rise_mm).unsqueeze(1)
+    above = (frame.rows_mm < row).sum(1, keepdim=True).clamp(max=rows - 1)
+    # The middle slice; a row's first pixel tells where its canal is.
+    behind = frame.behind_mm.reshape(len(row), -1, rows, columns)
+    first = behind[:, behind.shape[1] // 2, :, 0].gather(1, above)
+    column = frame.columns_mm[0] - first + params.behind_mm
+    return row - params.up_mm, column, params.up_mm < FAR_MM / 2
+
+
+def _window(grid_mm: Tensor, pieces_mm: Tensor, there: Tensor, spacing_mm: float) -> tuple[Tensor, Tensor]:
+    """Indices of the grid points of a window about the pieces, and their positions, both ``(B, n)``."""
+    count = min(int(WINDOW_MM / spacing_mm) + 1, len(grid_mm))
+    first, second = pieces_mm.unbind(1)
+    middle = torch.where(there[:, 1], (first + second) / 2, first)
+    start = ((middle - grid_mm[0]) / spacing_mm - (count - 1) / 2).round()
+    index = start.clamp(0, len(grid_mm) - count).long().unsqueeze(1)
+    index = index + torch.arange(count, device=grid_mm.device)
+    return index, grid_mm[index]
+
+
+def _squared_distance(
+    row_mm: Tensor, column_mm: Tensor, rows_mm: Tensor, columns_mm: Tensor, params: ImplantParams
+) -> Tensor:
+    """Square of the distance from the axis of either piece, mm^2, ``(B, 2, rows, columns)``."""
+    down = row_mm.unsqueeze(1) - rows_mm.unsqueeze(2)
+    back = column_mm.unsqueeze(1) - columns_mm.unsqueeze(2)
+    angle = torch.deg2rad(params.axis_deg).unsqueeze(2)
+    cosine, sine = torch.cos(angle), torch.sin(angle)
+    along = (down * sine).unsqueeze(3) + (back * cosine).unsqueeze(2)
+    across = (down * cosine).unsqueeze(3) - (back * sine).unsqueeze(2)
+    beyond = (along.abs() - params.half_mm[:, :, None, None]).clamp(min=0)
+    return across.square() + beyond.square()
+
+
+def _density(source: Tensor, along: Tensor) -> Tensor:
+    """How densely the picture is packed: 1 plus the derivative of the source along the readout."""
+    weight = torch.ones_like(source)
+    for axis, share in ((-2, along), (-1, 1 - along)):
+        count = source.shape[axis] - 1
+        step = source.narrow(axis, 1, count) - source.narrow(axis, 0, count)
+        weight.narrow(axis, 1, count).addcmul_(step, share)
+    return weight

@@ -1,0 +1,65 @@
+"""The sagittal plane of a scan: its phase-encoding axis, its lines of k-space, pixels moved inside it.
+
+Rows and columns are the last two axes of a grid. Artefacts of one picture agree on the axis that is
+phase-encoded: motion, ghosts and wrap-around run along it, chemical shift across it (along the readout).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from synthspine.gen.core.counter_rng import SampleRandom, uniform_field
+
+ROWS_PROBABILITY = 0.5
+"""Lumbar protocols encode phase head-foot (no ghosts of the belly on the spine) or front-back: both occur."""
+
+
+def phase_along_rows(random: SampleRandom) -> Tensor:
+    """Whether phase is encoded along the rows' axis (head-foot), bool ``(B,)``.
+
+    Every artefact that asks gets the same answer for a sample, which is why the number does not come from
+    a draw of its own.
+    """
+    return uniform_field(random.keys, "phase_axis", 1)[:, 0] < ROWS_PROBABILITY
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """The lines of k-space along one axis, those that the FFT of a real picture has.
+
+    Attributes:
+        number: 0, 1, .., -2, -1 for rows; 0, 1, .., W // 2 for columns, whose other half mirrors them.
+        count: pixels of the axis, N.
+        spacing_mm: of the pixels, mm; line n holds ``n / (N * spacing_mm)`` cycles per mm.
+    """
+
+    number: Tensor
+    count: int
+    spacing_mm: float
+
+
+def lines_of(grid: Sequence[int], spacing_mm: Sequence[float], device: torch.device) -> tuple[Lines, Lines]:
+    """Lines of k-space along the rows' and the columns' axis (the last two of a grid)."""
+    height, width = grid[-2:]
+    rows = torch.arange(height, device=device, dtype=torch.float32)
+    rows = torch.where(rows < (height + 1) // 2, rows, rows - height)
+    columns = torch.arange(width // 2 + 1, device=device, dtype=torch.float32)
+    return Lines(rows, height, spacing_mm[-2]), Lines(columns, width, spacing_mm[-1])
+
+
+def take(image: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """The pixels at other rows and columns: ``result[.., r, c] = image[.., rows[r], columns[c]]``.
+
+    Args:
+        image: ``(B, *grid)``.
+        rows: int64 ``(B, H)``.
+        columns: int64 ``(B, W)``.
+    """
+    width = image.shape[-1]
+    index = ((rows * width).unsqueeze(2) + columns.unsqueeze(1)).flatten(1)
+    if image.dim() == 3:
+        return image.flatten(1).gather(1, index).view(image.shape)
+    index = index.unsqueeze(1).expand(-1, image.shape[1], -1)
+    return image.flatten(2).gather(2, index).view(image.shape)

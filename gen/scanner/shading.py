@@ -1,0 +1,138 @@
+"""Shading: slow changes of brightness across the picture, by a bias field and by a surface coil."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from synthspine.gen.core.brush import per_sample
+from synthspine.gen.core.counter_rng import SampleRandom
+from synthspine.gen.core.filters import smooth_field
+from synthspine.gen.core.record import Batch
+from synthspine.gen.core.settings import Range, check, check_within
+
+FINEST_BIAS_MM = 24.0
+"""The bias field is drawn on a grid this coarse: no shorter correlation can be asked for."""
+_STEEPNESS = 4.0
+"""A logistic step climbs from 12 to 88 % of its height over ``width_mm``."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BiasConfig:
+    """Bias field: the exponential of a smooth Gaussian random field."""
+
+    probability: float = 0.9
+    """Probability of a bias field."""
+    log_std: Range = (0.0, 0.35)
+    """Standard deviation of the logarithm of the field."""
+    correlation_mm: Range = (40.0, 120.0)
+    """Correlation length of the field, mm."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        check_within(self, log_std=(0.0, 3.0), correlation_mm=(FINEST_BIAS_MM, 1e6))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BiasParams(Batch):
+    """Bias field of every sample.
+
+    Attributes:
+        key: key of the field, int32 ``(B, 2)``.
+        log_std: standard deviation of its logarithm, 0 for none, ``(B,)``.
+        correlation_mm: its correlation length, ``(B,)``.
+    """
+
+    key: Tensor
+    log_std: Tensor
+    correlation_mm: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CoilConfig:
+    """Surface coil behind the back, or saturation band in front of the spine: less signal in front."""
+
+    probability: float = 0.7
+    """Probability of a fall-off."""
+    floor: Range = (0.0, 0.6)
+    """What is left of the signal far in front."""
+    half_mm: Range = (45.0, 110.0)
+    """Distance in front of the canal's middle where half of the loss has happened, mm."""
+    width_mm: Range = (3.0, 50.0)
+    """Width of the fall-off, mm; narrow is a saturation band."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        check_within(self, floor=(0.0, 1.0), width_mm=(0.1, 1e6))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CoilParams(Batch):
+    """Fall-off of the signal, all ``(B,)``.
+
+    Attributes:
+        floor: share of the signal left far in front, 1 for no fall-off.
+        half_mm: distance in front of the canal's middle where half of the loss has happened.
+        width_mm: width of the fall-off.
+    """
+
+    floor: Tensor
+    half_mm: Tensor
+    width_mm: Tensor
+
+
+def draw_bias(config: BiasConfig, random: SampleRandom) -> BiasParams | None:
+    """Draw the bias field of every sample; None if the configuration never has one."""
+    if config.probability == 0:
+        return None
+    on = random.chance("bias", config.probability)
+    return BiasParams(
+        key=random.key("bias_field"),
+        log_std=random.uniform("bias_log_std", *config.log_std) * on,
+        correlation_mm=random.uniform("bias_correlation", *config.correlation_mm),
+    )
+
+
+def draw_coil(config: CoilConfig, random: SampleRandom) -> CoilParams | None:
+    """Draw the fall-off of every sample; None if the configuration never has one."""
+    if config.probability == 0:
+        return None
+    on = random.chance("coil", config.probability)
+    return CoilParams(
+        floor=torch.where(on, random.uniform("coil_floor", *config.floor), 1.0),
+        half_mm=random.uniform("coil_half", *config.half_mm),
+        width_mm=random.uniform("coil_width", *config.width_mm),
+    )
+
+
+def add_bias(image: Tensor, bias: BiasParams | None, spacing_mm: Sequence[float]) -> Tensor:
+    """Multiply by ``exp(log_std * field)``, the field having mean 0 and variance 1 at every point.
+
+    Args:
+        image: ``(B, *grid)``.
+        bias: what was drawn; None leaves the picture as it is.
+        spacing_mm: grid spacing per axis.
+    """
+    if bias is None:
+        return image
+    size = bias.correlation_mm.unsqueeze(1).expand(-1, len(spacing_mm))
+    field = smooth_field(bias.key, "bias", image.shape[1:], spacing_mm, size, smallest_mm=FINEST_BIAS_MM)
+    return image * torch.exp(field * per_sample(bias.log_std, image))
+
+
+def add_coil(image: Tensor, coil: CoilParams | None, behind_mm: Tensor) -> Tensor:
+    """Multiply by the sensitivity of a coil: 1 at the spine and behind it, ``floor`` far in front.
+
+    Args:
+        image: ``(B, *grid)``.
+        coil: what was drawn; None leaves the picture as it is.
+        behind_mm: distance behind the middle of the canal, same shape.
+    """
+    if coil is None:
+        return image
+    each = (-1, *[1] * (image.dim() - 1))
+    slope = _STEEPNESS / coil.width_mm
+    near = torch.sigmoid(torch.addcmul((slope * coil.half_mm).view(each), behind_mm, slope.view(each)))
+    floor = coil.floor.view(each)
+    return image * torch.addcmul(floor, near, 1 - floor)

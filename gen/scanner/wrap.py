@@ -1,0 +1,101 @@
+"""Wrap-around (aliasing): anatomy beyond the field of view folds over onto the opposite border."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from synthspine.gen.core.counter_rng import SampleRandom
+from synthspine.gen.core.record import Batch
+from synthspine.gen.core.settings import Range, check, check_within
+from synthspine.gen.scanner.lines import phase_along_rows, take
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WrapConfig:
+    """Wrap-around along the phase-encoding axis.
+
+    What lies beyond the field of view is not known: the band inside the border stands in for it.
+    """
+
+    probability: float = 0.05
+    """Probability of wrap-around."""
+    strength: Range = (0.1, 0.5)
+    """Brightness of what folds over, at the border, share of the original."""
+    width: Range = (0.03, 0.15)
+    """Width of the band that folds over, share of the field of view."""
+    both_probability: float = 0.5
+    """Probability that both borders have it rather than one."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        check_within(self, strength=(0.0, 1.0), width=(0.0, 0.5))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WrapParams(Batch):
+    """The bands that fold over.
+
+    Attributes:
+        strength: brightness at the border, share of the original, 0 without wrap-around, ``(B,)``.
+        width: bands at the first and last row and the first and last column, share of the field of view,
+            ``(B, 4)``.
+    """
+
+    strength: Tensor
+    width: Tensor
+
+
+def draw_wrap(config: WrapConfig, random: SampleRandom) -> WrapParams | None:
+    """Draw the wrap-around of every sample; None if there is never any."""
+    if config.probability == 0:
+        return None
+    on = random.chance("wrap", config.probability)
+    width = random.uniform("wrap_width", *config.width, shape=(2,))
+    both = random.chance("wrap_both", config.both_probability)
+    border = random.integer("wrap_border", 2).unsqueeze(1)
+    has = both.unsqueeze(1) | torch.cat((border == 0, border == 1), dim=1)
+    width = width * has * on.unsqueeze(1)
+    rows = phase_along_rows(random).unsqueeze(1)
+    return WrapParams(
+        strength=random.uniform("wrap_strength", *config.strength) * on,
+        width=torch.cat((width * rows, width * ~rows), dim=1),
+    )
+
+
+def wrap_around(image: Tensor, params: WrapParams | None) -> Tensor:
+    """Add the far border's band, fading inwards as the coil's reach does beyond the field of view.
+
+    A band of ``w`` pixels adds ``strength * fade * numpy.roll(image, w)``; ``fade`` falls from 1 at the
+    border to ``1 / w`` on the band's last pixel.
+
+    Args:
+        image: ``(B, *grid)``.
+        params: what was drawn, or None.
+
+    Returns:
+        ``(B, *grid)``.
+    """
+    if params is None:
+        return image
+    rows, row_fade = _fold(params.width[:, :2], image.shape[-2])
+    columns, column_fade = _fold(params.width[:, 2:], image.shape[-1])
+    strength = params.strength.view(-1, 1, 1)
+    weight = row_fade.unsqueeze(2) * strength + column_fade.unsqueeze(1) * strength
+    return torch.addcmul(
+        image, take(image, rows, columns), weight if image.dim() == 3 else weight.unsqueeze(1)
+    )
+
+
+def _fold(width: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """What folds onto every pixel of an axis, int64 ``(B, count)``, and how bright it is, float32."""
+    pixels = torch.round(width * count)
+    first, last = pixels[:, :1], pixels[:, 1:]
+    here = torch.arange(count, device=width.device, dtype=torch.float32)
+    from_end = count - here
+    at_first, at_last = here < first, from_end <= last
+    source = here + at_first * (count - first) - at_last * (count - last)
+    fade = at_first * (first - here) / first.clamp(min=1) + at_last * (last - from_end + 1) / last.clamp(
+        min=1
+    )
+    return source.long(), fade

@@ -1,0 +1,1 @@
+"""Which tissue a pixel shows: everything that is painted into and around the labelled structures."""

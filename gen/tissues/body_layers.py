@@ -1,0 +1,167 @@
+"""Body layers that follow the spine: muscle, fat and air behind; vessel and air in front.
+
+Distances are measured from the middle of the canal along the rows of the picture, so the layers keep to
+the curve of the back.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from synthspine.gen.core.brush import above, overpaint, per_sample
+from synthspine.gen.core.counter_rng import SampleRandom
+from synthspine.gen.core.filters import WIDEST, smooth_field
+from synthspine.gen.core.record import Batch
+from synthspine.gen.core.settings import Range, check, check_within
+from synthspine.gen.geometry.spine_frame import SpineFrame
+from synthspine.gen.tissues.palette import AIR, FAT, MUSCLE, MUSCLE_FAT, VESSEL
+
+FINEST_WAVE_MM = 12.0
+FINEST_STRAND_MM = 4.0
+"""Random fields are drawn on grids this coarse, so nothing finer than that can be asked for."""
+
+NEVER_MM = 1e4
+"""A distance that no picture reaches: a layer that is not there."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BodyLayersConfig:
+    """Layers of the body behind and in front of the spine."""
+
+    probability: float = 0.85
+    """Probability of body layers."""
+    muscle_start_mm: Range = (6.0, 6.0)
+    """From the canal's centre to the beginning of the posterior muscle, mm."""
+    muscle_mm: Range = (25.0, 60.0)
+    """From the canal's centre to the end of the posterior muscle, mm."""
+    strand_mm: Range = (5.0, 12.0)
+    """Size of the strands of fat in the muscle (standard deviation of their kernel), mm."""
+    strand_share: Range = (0.21, 0.21)
+    """Share of the muscle that is strands of fat."""
+    gap_share: Range = (0.115, 0.115)
+    """Share of the muscle where the random background shows through."""
+    fat_mm: Range = (3.0, 40.0)
+    """Thickness of the fat under the skin behind, mm; air follows."""
+    front_mm: Range = (70.0, 190.0)
+    """From the canal's centre to the skin in front, mm."""
+    uneven_mm: Range = (4.0, 4.0)
+    """Standard deviation of the waves of these borders, mm."""
+    wave_mm: Range = (14.0, 40.0)
+    """Size of these waves (standard deviation of their kernel), mm."""
+    vessel_probability: float = 0.5
+    """Of pictures with layers, share that shows a vessel in front of the vertebral bodies."""
+    vessel_near_mm: Range = (40.0, 58.0)
+    """From the canal's centre to the vessel, mm."""
+    vessel_width_mm: Range = (8.0, 24.0)
+    """Width of the vessel, mm."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        check_within(
+            self,
+            strand_mm=(FINEST_STRAND_MM, WIDEST * FINEST_STRAND_MM),
+            wave_mm=(FINEST_WAVE_MM, WIDEST * FINEST_WAVE_MM),
+            strand_share=(0.0, 1.0),
+            gap_share=(0.0, 1.0),
+            uneven_mm=(0.0, NEVER_MM / 100),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BodyLayersParams(Batch):
+    """Body layers of a batch, ``(B,)`` unless said; distances in mm, ``NEVER_MM`` for what is not there.
+
+    Attributes:
+        key: key of the fields, int32 ``(B, 2)``.
+        muscle_mm: canal centre to the beginning and the end of the posterior muscle, ``(B, 2)``.
+        strand_mm: correlation length of what lies in the muscle.
+        strand_share: share of the muscle that is fat.
+        gap_share: share of the muscle where the background shows.
+        fat_mm: thickness of the fat behind it; air follows.
+        front_mm: canal centre to the skin in front.
+        uneven_mm: standard deviation of the waves of these borders.
+        wave_mm: their correlation length.
+        vessel_mm: nearest and farthest distance of the vessel in front of the canal centre, ``(B, 2)``.
+    """
+
+    key: Tensor
+    muscle_mm: Tensor
+    strand_mm: Tensor
+    strand_share: Tensor
+    gap_share: Tensor
+    fat_mm: Tensor
+    front_mm: Tensor
+    uneven_mm: Tensor
+    wave_mm: Tensor
+    vessel_mm: Tensor
+
+
+def draw_body_layers(config: BodyLayersConfig, random: SampleRandom) -> BodyLayersParams | None:
+    """Draw the layers of every sample; None if the configuration never has them."""
+    if config.probability == 0:
+        return None
+    on = random.chance("layers", config.probability)
+    vessel = random.chance("layers_vessel", config.vessel_probability) & on
+    muscle = torch.stack(
+        (
+            random.uniform("layers_muscle_start", *config.muscle_start_mm),
+            random.uniform("layers_muscle", *config.muscle_mm),
+        ),
+        dim=1,
+    )
+    near = random.uniform("layers_vessel_near", *config.vessel_near_mm)
+    far = near + random.uniform("layers_vessel_width", *config.vessel_width_mm)
+    return BodyLayersParams(
+        key=random.key("layers_key"),
+        muscle_mm=torch.where(on.unsqueeze(1), muscle, NEVER_MM),
+        strand_mm=random.uniform("layers_strand_mm", *config.strand_mm),
+        strand_share=random.uniform("layers_strand", *config.strand_share),
+        gap_share=random.uniform("layers_gap", *config.gap_share),
+        fat_mm=random.uniform("layers_fat", *config.fat_mm),
+        front_mm=torch.where(on, random.uniform("layers_front", *config.front_mm), NEVER_MM),
+        uneven_mm=random.uniform("layers_uneven", *config.uneven_mm),
+        wave_mm=random.uniform("layers_wave_mm", *config.wave_mm),
+        vessel_mm=torch.where(vessel.unsqueeze(1), torch.stack((near, far), dim=1), NEVER_MM),
+    )
+
+
+def paint_body_layers(
+    painted: Tensor, params: BodyLayersParams | None, frame: SpineFrame, spacing_mm: Sequence[float]
+) -> Tensor:
+    """Paint the layers over the background.
+
+    Args:
+        painted: painted codes, uint8 ``(B, *grid)``.
+        params: what was drawn; None leaves ``painted`` as it is.
+        frame: where the spine lies in these maps.
+        spacing_mm: grid spacing per axis, mm.
+
+    Returns:
+        Painted codes, uint8 ``(B, *grid)``.
+    """
+    if params is None:
+        return painted
+
+    def field(name: str, size_mm: Tensor, smallest_mm: float) -> Tensor:
+        size = size_mm.unsqueeze(1).expand(-1, len(spacing_mm))
+        return smooth_field(params.key, name, painted.shape[1:], spacing_mm, size, smallest_mm)
+
+    def each(values: Tensor) -> Tensor:
+        return per_sample(values, painted)
+
+    wave = field("wave", params.wave_mm, FINEST_WAVE_MM) * each(params.uneven_mm)
+    strands = field("strands", params.strand_mm, FINEST_STRAND_MM)
+    behind = frame.behind_mm - wave
+    start, end = params.muscle_mm.unbind(1)
+    near, far = params.vessel_mm.unbind(1)
+
+    flesh = above(frame.behind_mm, each(start))
+    gap, strand = torch.special.ndtri(params.gap_share), -torch.special.ndtri(params.strand_share)
+    painted = overpaint(painted, MUSCLE, flesh * above(strands, each(gap)))
+    painted = overpaint(painted, MUSCLE_FAT, flesh * above(strands, each(strand)))
+    painted = overpaint(painted, FAT, above(behind, each(end)))
+    painted = overpaint(painted, VESSEL, above(each(-near), behind) * above(behind, each(-far)))
+    air = above(behind, each(end + params.fat_mm)) | above(each(-params.front_mm), behind)
+    return overpaint(painted, AIR, air)

@@ -1,0 +1,167 @@
+"""Bowel-like distractors in front of the spine near its ends: loops with a wall, content and gas.
+
+In front of the sacrum and of the uppermost vertebrae real pictures show round structures with dark rims
+and bright or black insides, about as large as vertebrae and discs; none of them is labelled.
+
+A smooth random field, lowered with the distance from the middle of a window, is cut at a level: what
+stays above it are loops. A loop's wall lies along its border. Gas gathers in the part of a loop that faces
+the front, up for a patient who lies on the back: where the field still rises from front to back.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from synthspine.gen.core.brush import above, has_code, overpaint, per_sample
+from synthspine.gen.core.counter_rng import SampleRandom
+from synthspine.gen.core.filters import WIDEST, smooth_field
+from synthspine.gen.core.record import Batch
+from synthspine.gen.core.settings import Range, check, check_within
+from synthspine.gen.geometry.spine_frame import SpineFrame
+from synthspine.gen.tissues.palette import AIR, BOWEL_CONTENT, BOWEL_GAS, BOWEL_WALL
+
+FINEST_LOOP_MM = 4.0
+"""The random field is drawn on a grid this coarse, so no loop finer than that can be asked for."""
+NEVER_MM = 1e4
+"""A distance that no picture reaches: a window that is not there."""
+_FALL = 2.0
+"""By how many standard deviations the field is lowered at the border of a window: few loops reach it."""
+_MEAN_SLOPE = 0.886
+"""Mean length of the gradient of a field of correlation length 1: Rayleigh, sqrt(pi / 2) / sqrt(2)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BowelConfig:
+    """Bowel-like loops in front of the spine near its ends."""
+
+    probability: float = 0.5
+    """Probability of loops at the lower end, in front of the lowest vertebra and the sacrum."""
+    head_probability: float = 0.4
+    """Of these pictures, share that shows loops in front of the upper end as well."""
+    foot_mm: Range = (-40.0, 45.0)
+    """From the lowest labelled row down to the middle of the loops, mm."""
+    head_mm: Range = (-10.0, 50.0)
+    """From the uppermost labelled row down to the middle of the loops there, mm."""
+    front_mm: Range = (55.0, 110.0)
+    """From the canal's centre forward to the middle of the loops, mm."""
+    height_mm: Range = (25.0, 65.0)
+    """Half the height of the window that holds them, mm."""
+    width_mm: Range = (25.0, 55.0)
+    """Half its width, mm."""
+    loop_mm: Range = (5.0, 11.0)
+    """Size of the loops (standard deviation of their kernel; they are about 4 times as thick), mm."""
+    share: Range = (0.6, 0.95)
+    """Share of the middle of the window that loops fill."""
+    wall_mm: Range = (1.0, 3.0)
+    """Mean thickness of their wall, mm."""
+    gas_share: Range = (0.0, 0.35)
+    """Share of their inside that is gas."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        check_within(
+            self,
+            height_mm=(1.0, NEVER_MM / 10),
+            width_mm=(1.0, NEVER_MM / 10),
+            loop_mm=(FINEST_LOOP_MM, WIDEST * FINEST_LOOP_MM),
+            share=(0.0, 0.99),
+            wall_mm=(0.0, NEVER_MM),
+            gas_share=(0.0, 1.0),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BowelParams(Batch):
+    """Loops of a batch, ``(B,)`` unless said.
+
+    Attributes:
+        key: key of the field, int32 ``(B, 2)``.
+        middle_mm: from the uppermost and the lowest labelled row down to the middle of the loops,
+            ``(B, 2)``, ``NEVER_MM`` for none.
+        front_mm: from the canal's centre forward to it.
+        half_mm: half the height and the width of the window, ``(B, 2)``.
+        loop_mm: correlation length of the loops.
+        share: share of the middle of the window that they fill, 0..1.
+        wall_mm: mean thickness of their wall.
+        gas_share: share of their inside that is gas, 0..1.
+    """
+
+    key: Tensor
+    middle_mm: Tensor
+    front_mm: Tensor
+    half_mm: Tensor
+    loop_mm: Tensor
+    share: Tensor
+    wall_mm: Tensor
+    gas_share: Tensor
+
+
+def draw_bowel(config: BowelConfig, random: SampleRandom) -> BowelParams | None:
+    """Draw the loops of every sample; None if the configuration never has them."""
+    if config.probability == 0:
+        return None
+    foot = random.chance("bowel", config.probability)
+    head = random.chance("bowel_head", config.head_probability) & foot
+    middle = (
+        torch.where(head, random.uniform("bowel_head_mm", *config.head_mm), NEVER_MM),
+        torch.where(foot, random.uniform("bowel_foot_mm", *config.foot_mm), NEVER_MM),
+    )
+    half = (
+        random.uniform("bowel_height", *config.height_mm),
+        random.uniform("bowel_width", *config.width_mm),
+    )
+    return BowelParams(
+        key=random.key("bowel_key"),
+        middle_mm=torch.stack(middle, dim=1),
+        front_mm=random.uniform("bowel_front", *config.front_mm),
+        half_mm=torch.stack(half, dim=1),
+        loop_mm=random.uniform("bowel_loop", *config.loop_mm),
+        share=random.uniform("bowel_share", *config.share),
+        wall_mm=random.uniform("bowel_wall", *config.wall_mm),
+        gas_share=random.uniform("bowel_gas", *config.gas_share),
+    )
+
+
+def paint_bowel(
+    painted: Tensor, params: BowelParams | None, frame: SpineFrame, spacing_mm: Sequence[float]
+) -> Tensor:
+    """Paint loops over background and layers, nowhere outside the body.
+
+    Args:
+        painted: painted codes, uint8 ``(B, *grid)``.
+        params: what was drawn; None leaves ``painted`` as it is.
+        frame: where the spine lies in these maps.
+        spacing_mm: grid spacing per axis, mm.
+
+    Returns:
+        Painted codes, uint8 ``(B, *grid)``.
+    """
+    if params is None:
+        return painted
+    size = params.loop_mm.unsqueeze(1).expand(-1, len(spacing_mm))
+    field = smooth_field(params.key, "loops", painted.shape[1:], spacing_mm, size, FINEST_LOOP_MM)
+    # The slope of such a field is normal, of this deviation, and independent of its value at the point.
+    ahead = torch.cat((field[..., :1], field[..., :-1]), dim=-1)
+    slope = (field - ahead) * per_sample(params.loop_mm * (2**0.5 / spacing_mm[-1]), field)
+
+    level = _lower(field, params, frame)
+    least = -torch.special.ndtri(params.share)
+    inner = least + params.wall_mm * _MEAN_SLOPE / params.loop_mm
+    loop = above(level, per_sample(least, field)) * (has_code(painted, AIR) ^ 1)
+    inside = loop * above(level, per_sample(inner, field))
+    gas = inside * above(slope, per_sample(-torch.special.ndtri(params.gas_share), field))
+    painted = overpaint(painted, BOWEL_WALL, loop)
+    painted = overpaint(painted, BOWEL_CONTENT, inside)
+    return overpaint(painted, BOWEL_GAS, gas)
+
+
+def _lower(field: Tensor, params: BowelParams, frame: SpineFrame) -> Tensor:
+    """The field, lowered by the squared distance from the middle of the nearer window."""
+    height, width = params.half_mm.unbind(1)
+    ends = torch.stack((frame.head_mm, frame.foot_mm), dim=1) + params.middle_mm
+    down = (frame.rows_mm - ends.unsqueeze(2)).square().amin(1) / height.square().unsqueeze(1)
+    down = down.view(len(field), *[1] * (field.dim() - 3), -1, 1)
+    forward = (frame.behind_mm + per_sample(params.front_mm, field)) / per_sample(width, field)
+    return torch.addcmul(field - _FALL * down, forward, forward, value=-_FALL)

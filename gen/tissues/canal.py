@@ -1,0 +1,282 @@
+"""What fills the canal and what lies close around it: cord, nerve roots, epidural fat.
+
+Cerebrospinal fluid is the canal's own code. All of this runs along the canal, so it is painted in a narrow
+table of rows and of distances behind the canal's middle, where the pixels look it up.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from synthspine.gen.core.anatomy import CANAL, STRUCTURES
+from synthspine.gen.core.brush import above, has_code, overpaint, per_sample
+from synthspine.gen.core.counter_rng import SampleRandom
+from synthspine.gen.core.filters import WIDEST, centred_positions, smooth_field
+from synthspine.gen.core.record import Batch
+from synthspine.gen.core.settings import Range, check, check_within
+from synthspine.gen.geometry.spine_frame import SpineFrame
+from synthspine.gen.tissues.palette import CORD, EPIDURAL_FAT, ROOTS
+from synthspine.gen.tissues.unannotated import unlabelled
+
+FINEST_ROOT_LENGTH_MM = 12.0
+FINEST_ROOT_WIDTH_MM = 1.0
+FINEST_PATCH_MM = 4.5
+"""Random fields are drawn on grids this coarse, so no kernel finer than that (nor ``WIDEST`` times as wide)
+can be asked for."""
+
+CONE_MM = 30.0
+"""The cord narrows to its end over this length."""
+OVERLAP_MM = 10.0
+"""The uppermost roots run beside the end of the cord for this length."""
+ROOTS_FRONT_MM = -3.0
+"""Roots keep to the back of the canal, where they sink to in a patient lying down; mm behind its middle."""
+REACH_MM = 16.0
+"""Half of the table's width. A canal is 15 to 20 mm wide; what lies beyond looks up the edge."""
+_STEP = 0.5
+"""Step of the table, pixels, up to that much of a millimetre."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CanalConfig:
+    """Cord and nerve roots inside the canal."""
+
+    cord_probability: float = 0.7
+    """Probability of a cord."""
+    cord_mm: Range = (2.0, 5.0)
+    """Half of its width, mm."""
+    cord_offset_mm: Range = (-3.0, 3.0)
+    """Its middle behind the middle of the canal, mm."""
+    conus_mm: Range = (70.0, 170.0)
+    """End of the cord above the middle of the lowest vertebra, mm. The roots follow, cord or not."""
+    roots_probability: float = 0.7
+    """Probability of nerve roots below the cord."""
+    roots_share: Range = (0.0, 0.7)
+    """Share of the back of the canal that roots fill."""
+    root_length_mm: Range = (14.0, 14.0)
+    """Correlation length of the roots along the canal, mm."""
+    root_width_mm: Range = (1.2, 1.2)
+    """Correlation length of the roots across the canal, mm."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        check_within(
+            self,
+            cord_mm=(0.0, REACH_MM),
+            cord_offset_mm=(-REACH_MM, REACH_MM),
+            roots_share=(0.0, 1.0),
+            root_length_mm=(FINEST_ROOT_LENGTH_MM, WIDEST * FINEST_ROOT_LENGTH_MM),
+            root_width_mm=(FINEST_ROOT_WIDTH_MM, WIDEST * FINEST_ROOT_WIDTH_MM),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RootsParams(Batch):
+    """Nerve roots.
+
+    Attributes:
+        key: key of the field that shapes them, int32 ``(B, 2)``.
+        share: share of the back of the canal that they fill, 0 for none, float32 ``(B,)``.
+        length_mm: correlation length along the canal, float32 ``(B,)``.
+        width_mm: the same across, float32 ``(B,)``.
+    """
+
+    key: Tensor
+    share: Tensor
+    length_mm: Tensor
+    width_mm: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CanalParams(Batch):
+    """What the canal holds beside fluid, float32 ``(B,)``.
+
+    Attributes:
+        cord_mm: half width of the cord, 0 for none.
+        cord_offset_mm: its middle behind the middle of the canal.
+        conus_mm: its end above the middle of the lowest vertebra.
+        roots: nerve roots, None if the configuration never has them.
+    """
+
+    cord_mm: Tensor
+    cord_offset_mm: Tensor
+    conus_mm: Tensor
+    roots: RootsParams | None
+
+
+def draw_canal(config: CanalConfig, random: SampleRandom) -> CanalParams | None:
+    """Draw cord and roots; None if the configuration has neither."""
+    if config.cord_probability == 0 and config.roots_probability == 0:
+        return None
+    cord = random.chance("cord", config.cord_probability)
+    return CanalParams(
+        cord_mm=random.uniform("cord_mm", *config.cord_mm) * cord,
+        cord_offset_mm=random.uniform("cord_offset", *config.cord_offset_mm),
+        conus_mm=random.uniform("cord_conus", *config.conus_mm),
+        roots=_draw_roots(config, random),
+    )
+
+
+def _draw_roots(config: CanalConfig, random: SampleRandom) -> RootsParams | None:
+    if config.roots_probability == 0:
+        return None
+    on = random.chance("roots", config.roots_probability)
+    return RootsParams(
+        key=random.key("roots_field"),
+        share=random.uniform("roots_share", *config.roots_share) * on,
+        length_mm=random.uniform("roots_length", *config.root_length_mm),
+        width_mm=random.uniform("roots_width", *config.root_width_mm),
+    )
+
+
+def paint_canal(
+    painted: Tensor, codes: Tensor, frame: SpineFrame, params: CanalParams | None, spacing_mm: Sequence[float]
+) -> Tensor:
+    """Paint cord and nerve roots where the codes say canal; the rest of it stays as it is.
+
+    Args:
+        painted: painted codes, uint8 ``(B, *grid)``.
+        codes: dense codes, uint8 ``(B, *grid)``.
+        frame: of ``codes``.
+        params: None returns ``painted`` as it is.
+        spacing_mm: grid spacing per axis, mm.
+
+    Returns:
+        uint8 ``(B, *grid)``.
+    """
+    if params is None:
+        return painted
+    behind, step_mm = _columns(codes, spacing_mm)
+    conus = frame.body_mm[:, 0] - params.conus_mm
+    height = (conus.unsqueeze(1) - frame.rows_mm).view(len(codes), *[1] * (codes.dim() - 3), -1, 1)
+
+    half_width = per_sample(params.cord_mm, codes) * (height / CONE_MM).clamp(0, 1)
+    cord = above(half_width, (behind - per_sample(params.cord_offset_mm, codes)).abs())
+    table = cord * CORD + (1 - cord) * CANAL
+    if params.roots is not None:
+        below = above(-height, -OVERLAP_MM) * above(behind, ROOTS_FRONT_MM)
+        strands = _strands(params.roots, (*codes.shape[1:-1], len(behind)), (*spacing_mm[:-1], step_mm))
+        table = overpaint(table, ROOTS, strands * below * (1 - cord))
+    return overpaint(painted, _look_up(table, frame, step_mm), has_code(codes, CANAL))
+
+
+def _columns(codes: Tensor, spacing_mm: Sequence[float]) -> tuple[Tensor, float]:
+    """Distance behind the canal's middle of the columns of a table, mm, and their step."""
+    step_mm = _STEP * min(1.0, spacing_mm[-1])
+    return centred_positions(2 * int(REACH_MM / step_mm) + 1, step_mm, codes.device), step_mm
+
+
+def _look_up(table: Tensor, frame: SpineFrame, step_mm: float) -> Tensor:
+    """Entry ``(B, *grid)`` of every pixel in a table of rows and columns behind the canal's middle."""
+    count = table.shape[-1]
+    place = frame.behind_mm * (1 / step_mm)
+    place += count / 2
+    place = place.clamp_(0, count - 1)
+    return table.expand(*place.shape[:-1], count).gather(-1, place.long())
+
+
+def _strands(roots: RootsParams, grid: tuple[int, ...], spacing_mm: tuple[float, ...]) -> Tensor:
+    """1 in a root, else 0, uint8 ``(B, *grid)``, across the canal on the last axis."""
+    # In units of the finest correlations one coarse grid fits both of these very different lengths.
+    units = [FINEST_ROOT_LENGTH_MM] * (len(grid) - 1) + [FINEST_ROOT_WIDTH_MM]
+    lengths = [roots.length_mm] * (len(grid) - 1) + [roots.width_mm]
+    field = smooth_field(
+        roots.key,
+        "roots",
+        grid,
+        [spacing / unit for spacing, unit in zip(spacing_mm, units, strict=True)],
+        torch.stack([length / unit for length, unit in zip(lengths, units, strict=True)], dim=1),
+        smallest_mm=1.0,
+    )
+    return _fills(field, roots.share)
+
+
+def _fills(field: Tensor, share: Tensor) -> Tensor:
+    """1 in that share of a standard normal field, else 0, uint8; ``share`` is ``(B,)``."""
+    return above(per_sample(torch.special.ndtri(share), field), field)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EpiduralFatConfig:
+    """Patches of fat close outside the canal."""
+
+    probability: float = 0.6
+    """Probability of epidural fat."""
+    share: Range = (0.2, 0.8)
+    """Share of the canal's surroundings that it fills."""
+    thickness_mm: Range = (2.5, 2.5)
+    """Thickness of the patches, mm."""
+    patch_mm: Range = (5.0, 12.0)
+    """Correlation length of the patches, mm."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        check_within(
+            self,
+            share=(0.0, 1.0),
+            thickness_mm=(0.0, 4.0),
+            patch_mm=(FINEST_PATCH_MM, WIDEST * FINEST_PATCH_MM),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EpiduralFatParams(Batch):
+    """Patches of fat around the canal.
+
+    Attributes:
+        key: key of the field that shapes them, int32 ``(B, 2)``.
+        share: share of the surroundings that they fill, 0 for none, float32 ``(B,)``.
+        thickness_mm: their thickness, float32 ``(B,)``.
+        patch_mm: their correlation length, float32 ``(B,)``.
+    """
+
+    key: Tensor
+    share: Tensor
+    thickness_mm: Tensor
+    patch_mm: Tensor
+
+
+def draw_epidural_fat(config: EpiduralFatConfig, random: SampleRandom) -> EpiduralFatParams | None:
+    """Draw the patches of fat; None if the configuration never has them."""
+    if config.probability == 0:
+        return None
+    on = random.chance("epidural_fat", config.probability)
+    return EpiduralFatParams(
+        key=random.key("epidural_fat_field"),
+        share=random.uniform("epidural_fat_share", *config.share) * on,
+        thickness_mm=random.uniform("epidural_fat_thickness", *config.thickness_mm),
+        patch_mm=random.uniform("epidural_fat_patch", *config.patch_mm),
+    )
+
+
+def paint_epidural_fat(
+    painted: Tensor,
+    codes: Tensor,
+    depth_mm: Tensor,
+    frame: SpineFrame,
+    params: EpiduralFatParams | None,
+    spacing_mm: Sequence[float],
+) -> Tensor:
+    """Paint fat close outside the canal, over background (the painted sacrum too) but over no structure.
+
+    Args:
+        painted: painted codes, uint8 ``(B, *grid)``; ``OUTSIDE`` stays.
+        codes: dense codes, uint8 ``(B, *grid)``.
+        depth_mm: of ``gen.intensity.cortex.depths``, ``(B, 3, *grid)``.
+        frame: of ``codes``.
+        params: None returns ``painted`` as it is.
+        spacing_mm: grid spacing per axis, mm.
+
+    Returns:
+        uint8 ``(B, *grid)``.
+    """
+    if params is None:
+        return painted
+    behind, step_mm = _columns(codes, spacing_mm)
+    size = params.patch_mm.unsqueeze(1).expand(-1, len(spacing_mm))
+    grid, grid_mm = (*codes.shape[1:-1], len(behind)), (*spacing_mm[:-1], step_mm)
+    field = smooth_field(params.key, "epidural_fat", grid, grid_mm, size, FINEST_PATCH_MM)
+    patches = _look_up(_fills(field, params.share), frame, step_mm)
+    near = above(depth_mm[:, STRUCTURES.index("canal")], -per_sample(params.thickness_mm, codes))
+    return overpaint(painted, EPIDURAL_FAT, patches * near * unlabelled(codes, painted))

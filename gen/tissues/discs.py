@@ -1,0 +1,241 @@
+"""Discs: a nucleus in the middle, a cleft across it, and degenerated discs that are dark and thin.
+
+A disc's own health decides: the least healthy ones have no nucleus to speak of and are degenerated.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from synthspine.gen.core.anatomy import CODES, MAX_RANK, STRUCTURES
+from synthspine.gen.core.brush import per_sample
+from synthspine.gen.core.byte_masks import at_most, between, greatest_above, greatest_below, shifted_rows
+from synthspine.gen.core.counter_rng import SampleRandom
+from synthspine.gen.core.record import Batch
+from synthspine.gen.core.settings import Range, check, check_within
+from synthspine.gen.tissues.palette import DISCS, VERTEBRAE
+
+MOST_LOST_MM = 2.0
+"""Upper bound of the height a disc may lose at either side; sets how many shifts of the map are looked at."""
+END_PLATE_MM = 3.0
+"""Annotators leave up to this much background between a vertebra and its disc; it moves with the border."""
+LEAST_MM = 3.0
+"""What a degenerated disc keeps of its height, mm; where it is thinner, it loses nothing."""
+ANNULUS_MM, TRANSITION_MM = 1.0, 2.5
+"""The nucleus begins this deep inside a disc and is fully there so much deeper."""
+CLEFT_MM = 2.0
+"""Half the height of the intranuclear cleft."""
+_MOST_ROWS = 7
+"""Upper bound of the rows a border moves: two borders in the bits of 16."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DiscConfig:
+    """Nucleus, cleft and degeneration of discs."""
+
+    nucleus_probability: float = 1.0
+    """Probability that discs have a nucleus that differs from their annulus."""
+    nucleus_t1: float = 0.04
+    """What the nucleus of a healthy disc has more than its annulus on T1, share of full scale."""
+    nucleus_t2: float = 0.54
+    """The same on T2; between the two, in between."""
+    random_nucleus: Range = (-0.4, 0.4)
+    """The same where the contrast is fully random, per disc."""
+    health: Range = (0.0, 1.0)
+    """Health of all discs of a spine; each disc has a share of it."""
+    cleft_probability: float = 0.4
+    """Probability of the intranuclear cleft, a darker line in the middle of every nucleus."""
+    cleft: Range = (0.2, 0.9)
+    """Share of the nucleus's brightness that is lost in the cleft."""
+    degenerated_probability: float = 0.2
+    """Probability that a disc is degenerated: thin and dark. The least healthy discs are."""
+    lost_mm: Range = (0.0, 2.0)
+    """Height that a degenerated disc loses to the vertebra above it, and again to the one below, mm."""
+    darkness: Range = (0.0, 0.5)
+    """Share of its mean brightness that a degenerated disc lacks."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        check_within(
+            self,
+            nucleus_t1=(-1.0, 1.0),
+            nucleus_t2=(-1.0, 1.0),
+            random_nucleus=(-1.0, 1.0),
+            health=(0.0, 1.0),
+            cleft=(0.0, 1.0),
+            lost_mm=(0.0, MOST_LOST_MM),
+            darkness=(0.0, 1.0),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DiscParams(Batch):
+    """Every disc of a batch, by rank 1..25.
+
+    Attributes:
+        core: brightness added in the middle, share of full scale, ``(B, 25)``; None if there is no nucleus.
+        cleft: share of it that the cleft takes away, ``(B,)``; None if there is no cleft.
+        lost_mm: height lost at the top and at the bottom, ``(B, 2, 25)``; None if none is degenerated.
+        brightness: factor on the mean, ``(B, 25)``; None if none is degenerated.
+    """
+
+    core: Tensor | None
+    cleft: Tensor | None
+    lost_mm: Tensor | None
+    brightness: Tensor | None
+
+
+def draw_discs(
+    config: DiscConfig, random: SampleRandom, alpha: Tensor, fully_random: Tensor
+) -> DiscParams | None:
+    """Draw the state of every disc.
+
+    Args:
+        config: what may be drawn.
+        random: the samples' random numbers.
+        alpha: position of the contrast between T1 (0) and T2 (1), shape ``(B,)``.
+        fully_random: whether the contrast follows neither, bool, shape ``(B, 1)``.
+
+    Returns:
+        The discs, or None if they are never anything but plain.
+    """
+    with_nucleus, degenerates = config.nucleus_probability > 0, config.degenerated_probability > 0
+    if not with_nucleus and not degenerates:
+        return None
+    own = random.uniform("disc_own_health", shape=(MAX_RANK,))
+    core = cleft = lost_mm = brightness = None
+    if with_nucleus:
+        health = random.uniform("disc_health", *config.health).unsqueeze(1) * own**2
+        weighted = config.nucleus_t1 + (config.nucleus_t2 - config.nucleus_t1) * alpha.unsqueeze(1)
+        free = random.uniform("disc_random_nucleus", *config.random_nucleus, shape=(MAX_RANK,))
+        on = random.chance("disc_nucleus_on", config.nucleus_probability).unsqueeze(1)
+        core = torch.where(fully_random, free, weighted) * health * on
+        if config.cleft_probability > 0:
+            split = random.chance("disc_cleft_on", config.cleft_probability)
+            cleft = random.uniform("disc_cleft", *config.cleft) * split
+    if degenerates:
+        degenerated = own < config.degenerated_probability
+        lost_mm = random.uniform("disc_lost", *config.lost_mm, shape=(2, MAX_RANK)) * degenerated.unsqueeze(1)
+        # Below the lowest disc lies the sacrum, which no label names: nothing would take what is lost there.
+        lost_mm[:, 1, 0] = 0
+        brightness = 1 - random.uniform("disc_darkness", *config.darkness, shape=(MAX_RANK,)) * degenerated
+    return DiscParams(core=core, cleft=cleft, lost_mm=lost_mm, brightness=brightness)
+
+
+def thin_discs(codes: Tensor, params: DiscParams | None, spacing_mm: Sequence[float]) -> Tensor:
+    """Give the upper and lower margin of thin discs to the vertebrae next to them.
+
+    The border of a vertebra, and the background that an annotator left between it and the disc, move into
+    the disc by whole rows. Where no vertebra lies above or below, the disc gives way to background.
+
+    Args:
+        codes: dense codes, uint8, shape ``(B, *grid)``.
+        params: the discs; None leaves the map as it is.
+        spacing_mm: grid spacing per axis, mm.
+
+    Returns:
+        Dense codes, uint8, shape ``(B, *grid)``: of picture and target alike.
+    """
+    most = min(int(MOST_LOST_MM / spacing_mm[-2] + 0.5), _MOST_ROWS)
+    if params is None or params.lost_mm is None or most == 0:
+        return codes
+    # One bit says that a border moves by so many rows, so one look-up answers for both borders.
+    bits = (1 << (params.lost_mm / spacing_mm[-2] + 0.5).int().clamp(max=most)) >> 1
+    table = _by_code((bits[:, 0] | (bits[:, 1] << most)).to(torch.uint8 if most <= 4 else torch.int16))
+    disc = between(codes, DISCS.start, DISCS.stop - 1)
+    discs = codes * disc
+    reach = int(END_PLATE_MM / spacing_mm[-2] + 0.5)
+    nearest = torch.maximum(greatest_above(discs, reach), greatest_below(discs, reach))
+    moves = table.gather(1, nearest.flatten(1).long()).reshape(codes.shape)
+    least = max(int(LEAST_MM / spacing_mm[-2] + 0.5), 1)
+    for first_bit, direction in ((0, 1), (most, -1)):
+        wanted = [((moves >> (first_bit + rows)) & 1).to(torch.uint8) for rows in range(most)]
+        # Only discs and background give way; what is left of a disc must be high enough.
+        opening = disc * shifted_rows(disc, -direction * least, fill=0) + at_most(codes, 0)
+        codes, gone = _move_border(codes, wanted, opening, direction)
+        disc = disc * (1 - gone)
+    return codes
+
+
+def _move_border(
+    codes: Tensor, wanted: list[Tensor], opening: Tensor, direction: int
+) -> tuple[Tensor, Tensor]:
+    """Move the border next to discs by 1, 2, ... rows where ``wanted`` says so, down for 1, up for -1.
+
+    Returns:
+        The codes, and 1 where they come from another row.
+    """
+    most, rows = len(wanted), codes.shape[-2]
+    # Only vertebrae and background move in. A code is raised by 1, so that 0 says that none does.
+    source = at_most(codes, VERTEBRAE.stop - 1) * (codes.clamp(max=CODES - 2) + 1)
+    source = functional.pad(source, (0, 0, most, most))
+    moved = torch.zeros_like(codes)
+    for step, mask in enumerate(wanted, start=1):
+        moved = moved + mask * source.narrow(-2, most - direction * step, rows)
+    moved = moved * opening
+    gone = moved.clamp(max=1)
+    return codes * (1 - gone) + (moved - gone), gone
+
+
+def darken_discs(mean: Tensor, params: DiscParams | None) -> Tensor:
+    """Lower the mean of degenerated discs.
+
+    Args:
+        mean: mean intensity of every painted code, shape ``(B, P)``.
+        params: the discs; None leaves the means as they are.
+
+    Returns:
+        Shape ``(B, P)``.
+    """
+    if params is None or params.brightness is None:
+        return mean
+    around = (DISCS.start, mean.shape[1] - DISCS.stop)
+    return mean * functional.pad(params.brightness, around, value=1.0)
+
+
+def add_nucleus(
+    image: Tensor, painted: Tensor, depth_mm: Tensor, params: DiscParams | None, spacing_mm: Sequence[float]
+) -> Tensor:
+    """Brighten (or darken) the middle of every disc, less in its cleft.
+
+    Args:
+        image: intensity, float32, shape ``(B, *grid)``.
+        painted: painted codes, uint8, the same shape.
+        depth_mm: distance inside the border of ``STRUCTURES``, mm, shape ``(B, 3, *grid)``.
+        params: the discs; None leaves the image as it is.
+        spacing_mm: grid spacing per axis, mm.
+
+    Returns:
+        float32, shape ``(B, *grid)``.
+    """
+    if params is None or params.core is None:
+        return image
+    index = painted.flatten(1).long()
+    core = _by_code(params.core).gather(1, index).reshape(image.shape)
+    depth = depth_mm[:, STRUCTURES.index("disc")]
+    inside = (depth * (1 / TRANSITION_MM)).add_(-ANNULUS_MM / TRANSITION_MM).clamp_(0, 1)
+    if params.cleft is not None:
+        _take_cleft(core, depth, per_sample(params.cleft, image), spacing_mm[-2])
+    return torch.addcmul(image, core, inside)
+
+
+def _take_cleft(core: Tensor, depth: Tensor, share: Tensor, spacing_mm: float) -> None:
+    """Take a share of the core where the distance to the border is greatest along a column, in place.
+
+    Half the second difference of a roof ``-|x|`` over a step ``k`` is ``k - |x|`` up to ``k``, then 0.
+    """
+    step = max(int(CLEFT_MM / spacing_mm + 0.5), 1)
+    rows = depth.shape[-2] - 2 * step
+    if rows < 1:
+        return
+    either = depth.narrow(-2, 0, rows) + depth.narrow(-2, 2 * step, rows)
+    ridge = torch.sub(depth.narrow(-2, step, rows), either, alpha=0.5).clamp_(0, step * spacing_mm)
+    core.narrow(-2, step, rows).mul_(ridge.mul_(share / -(step * spacing_mm)).add_(1))
+
+
+def _by_code(values: Tensor) -> Tensor:
+    """Values of the 25 discs as a table over all codes, 0 elsewhere, ``(B, 256)``."""
+    return functional.pad(values, (DISCS.start, CODES - DISCS.stop))

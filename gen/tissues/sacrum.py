@@ -1,0 +1,254 @@
+"""Sacrum: unlabelled, tapering repeats of the lowest vertebral body, each turned further backwards.
+
+It is what a network takes most easily for a vertebra, and what tells the lowest vertebra from the next. Its
+bones are fused: they meet at rests of discs, which are lenses that seldom reach from front to back. Behind
+them the canal of the lowest vertebra goes on as the sacral canal, unlabelled and full of fat: in the masks of
+SPIDER (2024) the canal ends with the sac, near the first of these rests.
+
+Above the uppermost vertebra nothing of the kind is painted: in 38 of 38 real slices of SPIDER the
+uppermost labelled vertebra is cut by the border of the picture, so all vertebrae in view are labelled.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from synthspine.gen.core.anatomy import CANAL, vertebra_code
+from synthspine.gen.core.brush import above, has_code, overpaint, per_sample
+from synthspine.gen.core.counter_rng import SampleRandom
+from synthspine.gen.core.record import Batch
+from synthspine.gen.core.settings import Range, check, check_within
+from synthspine.gen.geometry.spine_frame import BEFORE_CANAL_MM, SpineFrame
+from synthspine.gen.tissues.palette import EPIDURAL_FAT, SACRAL_DISC, SACRUM
+
+SEGMENTS = 5
+"""Most segments: as many as a sacrum has. With fewer, a real S1 could have as many segments below it as a
+rendered L5 has, and be taken for one."""
+END_PLATE = 0.72
+"""Where a vertebral body ends, as a share of the way from its middle to that of the disc: it is stretched
+until the bones meet."""
+DISC_HALF = 0.28
+"""Half the thickness of a disc, as a share of that way."""
+_LEAST_SCALE = 0.1
+"""A tapering body keeps at least this share of its size."""
+_LEAST_LENS = 0.02
+"""A lens is no thinner and no narrower than this share of the way, so that nothing is divided by 0."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SacrumConfig:
+    """Unlabelled repeats of the lowest vertebra's body, 1 to 5 of them, fused at rests of discs."""
+
+    probability: float = 0.85
+    """Probability of a sacrum."""
+    turn_deg: Range = (5.0, 28.0)
+    """Turn of every segment against the one above, backwards, degrees."""
+    shrink: Range = (0.70, 0.95)
+    """Size of every segment against the one above."""
+    taper: Range = (0.5, 1.0)
+    """Width of a segment at its lower end, against its upper end, which is as wide as what lies above it."""
+    disc_thickness: Range = (0.1, 0.6)
+    """Thickness of the rest of a disc, against a lumbar disc that shrinks as the bone does."""
+    disc_width: Range = (0.25, 1.1)
+    """Width of the rest of a disc, against the bone there."""
+    canal_probability: float = 0.7
+    """Probability that a sacrum has a sacral canal with fat in it."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        check_within(
+            self,
+            turn_deg=(-60.0, 60.0),
+            shrink=(0.5, 1.5),
+            taper=(0.3, 1.5),
+            disc_thickness=(0.0, 1.0),
+            disc_width=(0.0, 2.0),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SacrumParams(Batch):
+    """Sacrum of a batch.
+
+    Attributes:
+        turn_deg: turn from one segment to the next, backwards, degrees, ``(B, 5)``.
+        scale: size of the segments against the lowest vertebra, ``(B, 5)``, 0 for none.
+        taper: width of their lower ends against that of their upper ones, ``(B, 5)``.
+        disc_thickness: thickness of the rests of discs, against discs of that size, ``(B, 5)``.
+        disc_width: their width, against the bone there, ``(B, 5)``.
+        disc_place: their middle, from -1 (in front) to 1 (at the back) of the room left, ``(B, 5)``.
+        canal: 1 with a sacral canal, 0 without, ``(B,)``.
+    """
+
+    turn_deg: Tensor
+    scale: Tensor
+    taper: Tensor
+    disc_thickness: Tensor
+    disc_width: Tensor
+    disc_place: Tensor
+    canal: Tensor
+
+
+def draw_sacrum(config: SacrumConfig, random: SampleRandom) -> SacrumParams | None:
+    """Draw the sacrum of every sample; None if the configuration never has one."""
+    if config.probability == 0:
+        return None
+    each = (SEGMENTS,)
+    on = random.chance("sacrum", config.probability).unsqueeze(1)
+    last = random.integer("sacrum_segments", SEGMENTS).unsqueeze(1)
+    segments = torch.arange(SEGMENTS, device=last.device) <= last
+    scale = random.uniform("sacrum_shrink", *config.shrink, shape=each).cumprod(1)
+    return SacrumParams(
+        turn_deg=random.uniform("sacrum_turn", *config.turn_deg, shape=each),
+        scale=scale * (on & segments),
+        taper=random.uniform("sacrum_taper", *config.taper, shape=each),
+        disc_thickness=random.uniform("sacrum_disc", *config.disc_thickness, shape=each),
+        disc_width=random.uniform("sacrum_disc_width", *config.disc_width, shape=each),
+        disc_place=random.uniform("sacrum_disc_place", -1.0, 1.0, shape=each),
+        canal=random.chance("sacrum_canal", config.canal_probability).float(),
+    )
+
+
+def paint_sacrum(
+    painted: Tensor,
+    params: SacrumParams | None,
+    codes: Tensor,
+    frame: SpineFrame,
+    spacing_mm: Sequence[float],
+) -> Tensor:
+    """Paint the sacrum over background, layers and bowel.
+
+    A segment is one look-up of the lowest vertebra's body and canal, stretched until it meets the next; the
+    rest of the disc is an ellipse at its lower end.
+
+    Args:
+        painted: painted codes, uint8 ``(B, *grid)``.
+        params: what was drawn; None leaves ``painted`` as it is.
+        codes: dense codes, uint8 ``(B, *grid)``; a volume's slices all move alike.
+        frame: where the spine lies in them.
+        spacing_mm: grid spacing per axis, mm.
+
+    Returns:
+        Painted codes, uint8 ``(B, *grid)``.
+    """
+    if params is None:
+        return painted
+    fat = per_sample((params.canal * EPIDURAL_FAT).to(torch.uint8), codes)
+    # A sacrum has no spinous processes like those of the vertebrae above it: of the bone the body alone.
+    body = has_code(codes, vertebra_code(1)) * above(-frame.behind_mm, BEFORE_CANAL_MM)
+    parts = body * SACRUM + has_code(codes, CANAL) * fat
+    # Whatever lies outside the grid is looked up in a margin of nothing.
+    source = functional.pad(parts.reshape(len(codes), -1, *codes.shape[-2:]), (1, 1, 1, 1)).flatten(2)
+    angle = torch.zeros_like(params.canal)
+    width = torch.ones_like(params.canal)
+    middle = frame.body_mm + frame.step_mm
+    plane = (len(codes), *codes.shape[-2:])
+    index = torch.zeros(plane, dtype=torch.int32, device=codes.device)
+    lenses = torch.zeros(plane, dtype=torch.bool, device=codes.device)
+    for segment in range(SEGMENTS):
+        angle = angle + torch.deg2rad(params.turn_deg[:, segment])
+        scale = params.scale[:, segment] * frame.has_lowest
+        step = turn(frame.step_mm, angle) * scale.clamp(min=_LEAST_SCALE).unsqueeze(1)
+        taper = params.taper[:, segment]
+        place = _Segment(frame, middle + step, angle, scale, width)
+        index = torch.where(place.inside, place.look_from(taper, spacing_mm), index)
+        lenses |= place.lens(params, segment)
+        middle, width = middle + 2 * step, width * taper
+    # The slices of a volume all move alike.
+    flat = index.flatten(1).long().unsqueeze(1).expand(-1, source.shape[1], -1)
+    found = source.gather(2, flat).reshape(codes.shape)
+    lens = lenses.to(torch.uint8).reshape(len(codes), *[1] * (codes.dim() - 3), *plane[1:])
+    found = overpaint(found, SACRAL_DISC, lens * has_code(found, SACRUM))
+    return overpaint(painted, found, found.clamp(max=1))
+
+
+def turn(vector: Tensor, angle: Tensor) -> Tensor:
+    """Rotate (row, column) vectors from down towards back; vectors ``(B, 2)``, radians ``(B,)``."""
+    cosine, sine = torch.cos(angle), torch.sin(angle)
+    row, column = vector.unbind(1)
+    return torch.stack((row * cosine - column * sine, row * sine + column * cosine), dim=1)
+
+
+class _Segment:
+    """Coordinates of a segment: along its axis and across, in ways from a body's middle to a disc's.
+
+    Args:
+        frame: where the lowest vertebra lies.
+        middle_mm: where the middle of its body goes, ``(B, 2)``.
+        angle: its turn, radians, ``(B,)``.
+        scale: its size, ``(B,)``, 0 for a segment that is not there.
+        width: width of its upper end against the lowest vertebra, ``(B,)``.
+    """
+
+    def __init__(
+        self, frame: SpineFrame, middle_mm: Tensor, angle: Tensor, scale: Tensor, width: Tensor
+    ) -> None:
+        self._frame = frame
+        self._shown = (scale > 0).unsqueeze(1)
+        size = scale.clamp(min=_LEAST_SCALE).unsqueeze(1)
+        # Of what is not there all coordinates are 0, so that no number is too large.
+        cosine, sine = (
+            torch.where(self._shown, part(angle).unsqueeze(1) / size, 0.0) for part in (torch.cos, torch.sin)
+        )
+        down = frame.rows_mm - middle_mm[:, :1]
+        back = frame.columns_mm - middle_mm[:, 1:]
+        step_row, step_column = frame.step_mm.unsqueeze(2).unbind(1)
+        squared = (step_row.square() + step_column.square()).clamp(min=1e-6)
+        # From the middle of the body, mm of the source: one part for the rows, one for the columns.
+        row = (down * cosine, back * sine)
+        column = (-down * sine, back * cosine)
+        self._along = [(r * step_row + c * step_column) / squared for r, c in zip(row, column, strict=True)]
+        narrow = (size / width.unsqueeze(1)) / squared
+        self._across = [(c * step_row - r * step_column) * narrow for r, c in zip(row, column, strict=True)]
+        self.along = self._along[0].unsqueeze(2) + self._along[1].unsqueeze(1)
+        self.across = self._across[0].unsqueeze(2) + self._across[1].unsqueeze(1)
+        self.inside = (self.along.abs() <= 1) & self._shown.unsqueeze(2)
+
+    def look_from(self, taper: Tensor, spacing_mm: Sequence[float]) -> Tensor:
+        """Index of every pixel's source in the padded plane, int32 ``(B, H, W)``.
+
+        Args:
+            taper: width of the lower end against that of the upper, ``(B,)``.
+            spacing_mm: grid spacing per axis, mm.
+        """
+        frame = self._frame
+        rows, columns = len(frame.rows_mm), len(frame.columns_mm)
+        step_row, step_column = frame.step_mm.unsqueeze(2).unbind(1)
+        # The way across grows from 1 at the upper end to 1 / taper at the lower: half of what it gains is
+        # the same everywhere, the rest goes with the place along the axis.
+        gain = 0.5 * (1 / taper - 1)
+        aside = (self.along * self.across).mul_(gain.view(-1, 1, 1))
+
+        def index(middle: Tensor, along: Tensor, across: Tensor, spacing: float, count: int) -> Tensor:
+            # 1.5: the margin, and half a pixel so that cutting off decimals rounds.
+            first, second = (
+                (END_PLATE * way * along + side * across * (1 + gain.unsqueeze(1))) / spacing
+                for way, side in zip(self._along, self._across, strict=True)
+            )
+            first = first + (middle / spacing + ((count - 1) / 2 + 1.5))
+            place = torch.addcmul(
+                first.unsqueeze(2) + second.unsqueeze(1), aside, (across / spacing).unsqueeze(2)
+            )
+            return place.clamp_(0, count + 1).int()
+
+        row = index(frame.body_mm[:, :1], step_row, -step_column, spacing_mm[-2], rows)
+        column = index(frame.body_mm[:, 1:], step_column, step_row, spacing_mm[-1], columns)
+        return torch.add(column, row, alpha=columns + 2)
+
+    def lens(self, params: SacrumParams, segment: int) -> Tensor:
+        """Where the rest of the disc at the lower end lies, bool ``(B, H, W)``."""
+        bone = params.taper[:, segment]
+        wide = (params.disc_width[:, segment] * bone).clamp(min=_LEAST_LENS)
+        thick = (params.disc_thickness[:, segment] * DISC_HALF).clamp(min=_LEAST_LENS)
+        offset = params.disc_place[:, segment] * (bone - wide).clamp(min=0)
+        parts = []
+        for (first, second), middle, reach in (
+            (self._along, torch.ones_like(thick), thick),
+            (self._across, offset, wide),
+        ):
+            reach, middle = reach.unsqueeze(1), middle.unsqueeze(1)
+            parts.append((((first - middle) / reach).unsqueeze(2) + (second / reach).unsqueeze(1)).square_())
+        return (parts[0].add_(parts[1]) < 1) & self._shown.unsqueeze(2)

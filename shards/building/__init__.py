@@ -1,0 +1,1 @@
+"""Writing a set, alone or on several ranks."""

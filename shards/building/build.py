@@ -1,0 +1,161 @@
+"""Building one set: parts, shards, and last of all the manifest."""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+from tqdm import tqdm
+
+from synthspine.shards.building.staging import (
+    UNFINISHED,
+    Note,
+    check_owner,
+    clear_unfinished,
+    is_owner,
+    lacking,
+    owner_of,
+    start_set,
+    still_whole,
+)
+from synthspine.shards.building.workers import Workers
+from synthspine.shards.building.write import Background, write_shard
+from synthspine.shards.format.manifest import Manifest, ShardEntry, digest_of, label_digest, save_manifest
+from synthspine.shards.format.sample import Sample, ShardError
+from synthspine.shards.storage.place import Place
+
+
+class SampleSource(Protocol):
+    """Where the samples of a set come from."""
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that determines the samples."""
+        ...
+
+    def made_with(self) -> dict[str, str]:
+        """Versions and device, on which the last bits may depend."""
+        ...
+
+    @property
+    def left_out(self) -> Sequence[dict[str, str]]:
+        """Series that could not be read, known after :meth:`prepare`."""
+        ...
+
+    def prepare(self, parts: Place, workers: Workers, title: str) -> None:
+        """Do what has to be done before samples can be asked for; every worker calls it."""
+
+    def __len__(self) -> int:
+        """Number of samples, known after :meth:`prepare`."""
+        ...
+
+    def begin(self, start: int, stop: int) -> Callable[[], Iterable[Sample]]:
+        """Begin with samples ``start`` to ``stop`` (excluded), on the device if there is one to use.
+
+        Returns:
+            What gives the samples; called once, in another thread.
+        """
+        ...
+
+
+def build_set(
+    place: Place,
+    source: SampleSource,
+    identity: dict[str, Any],
+    *,
+    phantom: bool,
+    samples_per_shard: int,
+    workers: Workers,
+) -> None:
+    """Write a set, or go on with one that a killed run left; every worker calls it.
+
+    The bytes depend on the source alone, not on the number of workers or on interruptions.
+
+    Args:
+        place: where the set goes; its name is the set's name.
+        source: the samples.
+        identity: everything that determines them.
+        phantom: whether they come from the phantom.
+        samples_per_shard: samples in all shards but the last.
+        workers: who shares the work.
+
+    Raises:
+        ShardError: another writer has begun another set in this place.
+        OSError: something cannot be written.
+    """
+    if len({digest_of(made) for made in workers.gather(source.made_with())}) > 1:
+        raise ShardError(
+            f"{place}: the processes run on different devices or versions; the bytes would differ"
+        )
+    owner = owner_of(identity, source.made_with())
+    notes = workers.from_first(lambda: start_set(place, owner))
+    if not is_owner(place, owner):
+        raise ShardError(
+            f"{place}: process {workers.rank} does not see what the first one wrote there; "
+            "all of them need the same folder or URL"
+        )
+    notes = still_whole(place, notes, workers)
+    source.prepare(place / UNFINISHED / "parts", workers, f"{place.name}: reading")
+    starts = range(0, len(source), samples_per_shard)
+    if notes:
+        workers.say(f"{place}: going on, {len(notes)} of {len(starts)} shards are there")
+    mine = workers.share([number for number in range(len(starts)) if number not in notes])
+    written: dict[int, Note] = {}
+    with Background() as background:
+        for number in tqdm(
+            mine, desc=f"{place.name}: writing", unit="shard", disable=workers.rank != 0 or not mine
+        ):
+            start = starts[number]
+            samples = source.begin(start, min(start + samples_per_shard, len(source)))
+            background.add(partial(_write, place, owner, number, samples, written))
+    for others in workers.gather(written):
+        notes |= others
+    if workers.rank == 0:
+        _finish(place, owner, source, identity, phantom, [notes[n] for n in range(len(starts))])
+    workers.barrier()
+
+
+def _write(
+    place: Place,
+    owner: str,
+    number: int,
+    samples: Callable[[], Iterable[Sample]],
+    written: dict[int, Note],
+) -> None:
+    name = f"shard-{number:06d}"
+    check_owner(place, owner)
+    try:
+        packed = write_shard(place, f"{name}.tar", samples())
+        entry = ShardEntry(
+            name=f"{name}.tar", samples=len(packed.label_digests), bytes=packed.bytes, sha256=packed.sha256
+        )
+        note = Note(owner=owner, entry=entry, label_digests=list(packed.label_digests))
+        place.write(f"{UNFINISHED}/{name}.json", note.to_json().encode())
+    except OSError:
+        # Another writer clears the place, our temporary files with it: that is what has to be told.
+        check_owner(place, owner)
+        raise
+    written[number] = note
+
+
+def _finish(
+    place: Place,
+    owner: str,
+    source: SampleSource,
+    identity: dict[str, Any],
+    phantom: bool,
+    notes: list[Note],
+) -> None:
+    check_owner(place, owner)
+    manifest = Manifest(
+        name=place.name,
+        samples=len(source),
+        phantom=phantom,
+        identity=identity,
+        made_with=source.made_with(),
+        label_digest=label_digest(digest for note in notes for digest in note.label_digests),
+        left_out=list(source.left_out),
+        shards=tuple(note.entry for note in notes),
+    )
+    if lost := lacking(place, manifest):
+        raise ShardError(f"{place / lost[0]}: is not what was written; is another writer at work?")
+    save_manifest(place, manifest)
+    clear_unfinished(place)

@@ -1,0 +1,95 @@
+"""What can be chosen about the sets."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from synthspine.gen import GeneratorConfig, config_from_text, preset
+from synthspine.shards.readers.slices import SLICE_STEP_MM, Grid
+from synthspine.shards.storage.opening import open_place
+from synthspine.shards.storage.place import Place
+
+DEFAULT_DATA_DIR = Path("data")
+CONFIG_SUFFIXES = (".yaml", ".yml", ".json")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardOptions:
+    """Where slices come from, where shards go, and what is in them."""
+
+    data_dir: Path = DEFAULT_DATA_DIR
+    """Folder in SPIDER layout: images and masks. Where the default holds none, the phantom is used."""
+    labels_dir: Path | None = None
+    """Folder in SPIDER layout with the label maps of Model A (masks suffice); default: the data folder, or
+    the phantom alone where phantom_labels is given."""
+    shards_dir: str = "data/shards"
+    """Folder or URL (http, https, s3, or what else fsspec knows) of the sets, each in a folder of its own."""
+    split: Path | None = None
+    """JSON file with the patients of train, validation and test; default: split.json beside the sets."""
+    use_dummy_data: bool = False
+    """Use the phantom, written to the data folder's subfolder "phantom", whatever else is there."""
+    phantom_labels: int = 0
+    """Learn from label maps of this many patients of the phantom: from these alone (written to the data
+    folder's subfolder "phantom_labels"), or, where labels_dir is given, from those of its training patients
+    and these (written to data/phantom_labels; no split has them, and nothing is validated on them)."""
+    seed: int = 42
+    """Seed of the synthetic samples and of a new split."""
+    grid: Grid = field(default_factory=Grid)
+    slice_step_mm: float = SLICE_STEP_MM
+    """Least distance of two slices of one volume, mm."""
+    least_area_cm2: float = 5.0
+    """Label maps that show less of vertebrae and canal are left out of the sets of label maps, cm2."""
+    samples_per_shard: int = 64
+    """Samples in each shard file (the last one may hold fewer)."""
+    synthetic_samples: int = 512
+    """Size of the set of rendered samples."""
+    render_batch: int = 16
+    """Samples rendered at once; the bytes do not depend on it."""
+    preset: str = "spine"
+    """Configuration of the generator: spine, random, t1, t2, synthseg, or a YAML or JSON file with what
+    changes against spine (python -m synthspine.gen --format yaml prints all of it)."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where samples are rendered."""
+    skip_bad: bool = False
+    """Go on after a series that cannot be read, and list at the end what was left out."""
+    rebuild: bool = False
+    """Replace sets that were made from other data or with other options, and shards that are damaged."""
+
+    def __post_init__(self) -> None:
+        for name in ("samples_per_shard", "synthetic_samples", "render_batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} {getattr(self, name)} must be at least 1")
+        if self.phantom_labels < 0:
+            raise ValueError(f"phantom_labels {self.phantom_labels} must not be negative")
+        self.generator()
+        if not 0 <= self.least_area_cm2 < float("inf"):
+            raise ValueError(f"least_area_cm2 {self.least_area_cm2} must not be negative")
+        if not self.slice_step_mm > 0:
+            raise ValueError(f"slice_step_mm {self.slice_step_mm} must be more than 0")
+
+    def generator(self) -> GeneratorConfig:
+        """The generator's configuration on this grid.
+
+        Raises:
+            OSError: the file cannot be read.
+            TypeError: a value of the wrong kind.
+            ValueError: no such preset, or a file with an unknown setting or a value out of bounds.
+        """
+        if Path(self.preset).suffix not in CONFIG_SUFFIXES:
+            return preset(self.preset, spacing_mm=self.grid.spacing_mm)
+        text = Path(self.preset).read_text(encoding="utf-8")
+        try:
+            config = config_from_text(text, preset("spine"))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{self.preset}: {error}") from error
+        return replace(config, spacing_mm=self.grid.spacing_mm)
+
+    @property
+    def place(self) -> Place:
+        """Where the sets lie."""
+        return open_place(self.shards_dir)
+
+    @property
+    def split_file(self) -> str:
+        """Path or URL of the split file."""
+        return f"{self.place}/split.json" if self.split is None else str(self.split)

@@ -1,0 +1,194 @@
+"""Samples from series: each one is turned into slices once, kept beside the set while it is being made.
+
+How many slices a series gives is known only when its mask has been read, and every shard but the last is to
+hold equally many. So workers first write the slices of their series to one *part* per series, and then cut
+the row of parts into shards. A killed run goes on at the first part that is missing.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from synthspine.shards.building.options import ShardOptions
+from synthspine.shards.building.workers import Workers
+from synthspine.shards.building.write import write_shard
+from synthspine.shards.format.provenance import made_with
+from synthspine.shards.format.sample import Sample, ShardError, sample_key, to_json
+from synthspine.shards.format.tar import unpack
+from synthspine.shards.readers.folder import Series, SpiderError
+from synthspine.shards.readers.slices import annotated, image_slices, label_slices
+from synthspine.shards.readers.spider import check_pair, read_image, read_mask
+from synthspine.shards.storage.cache import WrongContent, checked_content
+from synthspine.shards.storage.opening import open_place
+from synthspine.shards.storage.place import Place
+
+# A compressed file is known by its size and both ends: its checksum lies at its end.
+_ENDS_BYTES = 1 << 16
+
+
+class SeriesSamples:
+    """The slices of some series, one after the other.
+
+    Args:
+        series: in the order of the samples; all have a mask, and an image where ``images`` is true.
+        images: whether samples carry an image.
+        options: grid, slice step, and whether bad series are left out.
+    """
+
+    def __init__(self, series: Sequence[Series], images: bool, options: ShardOptions) -> None:
+        self._series = series
+        self._images = images
+        self._options = options
+        # Images are measured on whatever they show; only maps to learn from may be chosen.
+        self._least_area_cm2 = 0.0 if images else options.least_area_cm2
+        self._parts = open_place(Path())
+        self._first = [0]
+        self._made: dict[str, dict[str, Any]] = {}
+        self._last_read: tuple[int, list[Sample]] = (-1, [])
+        self.left_out: list[dict[str, str]] = []
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that determines the samples."""
+        files = [
+            {
+                "source": series.stem,
+                "mask": fingerprint(series.mask),
+                "image": fingerprint(series.image) if self._images else None,
+            }
+            for series in self._series
+        ]
+        return {
+            "sources": files,
+            "images": self._images,
+            "grid": self._options.grid.to_json(),
+            "slice_step_mm": self._options.slice_step_mm,
+            "least_area_cm2": self._least_area_cm2,
+        }
+
+    def made_with(self) -> dict[str, str]:
+        """Versions that the values of resampled slices depend on."""
+        return made_with()
+
+    def prepare(self, parts: Place, workers: Workers, title: str) -> None:
+        """Write this worker's parts; afterwards the number of samples is known.
+
+        Args:
+            parts: where the parts go.
+            workers: who shares the work.
+            title: what the progress bar says.
+
+        Raises:
+            SpiderError: a series that cannot be read, unless bad ones are to be left out.
+        """
+        self._parts = parts
+        mine = workers.share(self._series)
+        made = {}
+        for series in tqdm(mine, desc=title, unit="series", disable=workers.rank != 0 or not mine):
+            made[series.stem] = self._make_part(series)
+        self._made = {stem: part for others in workers.gather(made) for stem, part in others.items()}
+        for series in self._series:
+            part = self._made[series.stem]
+            self._first.append(self._first[-1] + part["samples"])
+            if part["reason"] is not None:
+                self.left_out.append({"source": series.stem, "reason": part["reason"]})
+
+    def __len__(self) -> int:
+        return self._first[-1]
+
+    def begin(self, start: int, stop: int) -> Callable[[], Iterable[Sample]]:
+        """Samples ``start`` to ``stop`` (excluded) of the whole row."""
+        samples = list(self._row(start, stop))
+        return lambda: samples
+
+    def _row(self, start: int, stop: int) -> Iterator[Sample]:
+        series = int(np.searchsorted(self._first, start, side="right")) - 1
+        for index in range(start, stop):
+            while index >= self._first[series + 1]:
+                series += 1
+            part = self._read_part(series)[index - self._first[series]]
+            yield Sample(sample_key(index), part.image, part.label, part.record)
+
+    def _read_part(self, series: int) -> list[Sample]:
+        if self._last_read[0] != series:
+            name = f"{self._series[series].stem}.tar"
+            made = self._made[self._series[series].stem]
+            try:
+                content = checked_content(self._parts.read(name), made["sha256"], made["bytes"])
+            except (FileNotFoundError, WrongContent) as error:
+                # The summary goes, so that the next run makes the part again.
+                self._parts.remove(f"{self._series[series].stem}.json")
+                raise ShardError(
+                    f"{self._parts / name}: damaged ({error}); run again to make it anew"
+                ) from None
+            self._last_read = (series, list(unpack(content)))
+        return self._last_read[1]
+
+    def _make_part(self, series: Series) -> dict[str, Any]:
+        """Number of samples, and why there are none; what a killed run made is used."""
+        summary = f"{series.stem}.json"
+        if self._parts.size(summary) is not None:
+            made: dict[str, Any] = json.loads(self._parts.read(summary))
+            if made["reason"] is None or self._options.skip_bad:
+                return made
+        made = {"samples": 0, "reason": None}
+        try:
+            packed = write_shard(self._parts, f"{series.stem}.tar", self._slices(series))
+            made |= {
+                "samples": len(packed.label_digests),
+                "bytes": packed.bytes,
+                "sha256": packed.sha256,
+            }
+        except SpiderError as error:
+            if not self._options.skip_bad:
+                raise
+            made["reason"] = f"{error.path.name}: {error.reason}"
+        self._parts.write(summary, to_json(made).encode())
+        return made
+
+    def _slices(self, series: Series) -> Iterator[Sample]:
+        assert series.mask is not None
+        mask = read_mask(series.mask)
+        image = None
+        if self._images and series.image is not None:
+            image = read_image(series.image)
+            check_pair(image, mask, series.mask)
+        indices = annotated(mask.array, mask.spacing_mm, self._options.slice_step_mm, self._least_area_cm2)
+        labels = label_slices(mask, self._options.grid, indices)
+        images = None if image is None else image_slices(image, self._options.grid, indices)
+        for place, index in enumerate(indices):
+            record = {
+                "source": series.stem,
+                "patient": series.patient,
+                "contrast": series.contrast,
+                "slice": index,
+                "slices": len(mask.array),
+                "spacing_mm": [round(value, 6) for value in mask.spacing_mm],
+            }
+            picture = None if images is None else images[place].astype(np.float16)
+            yield Sample(sample_key(place), picture, labels[place], record)
+
+
+def fingerprint(path: Path | None) -> str | None:
+    """SHA-256 that tells one file from another, None for no file.
+
+    It covers the size and both ends of a compressed file, whose end depends on all of it, and all of any
+    other.
+    """
+    if path is None:
+        return None
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        start = file.read(_ENDS_BYTES)
+        digest.update(start)
+        if path.name.endswith(".gz") or re.search(rb"CompressedData *= *True", start):
+            file.seek(max(0, size - _ENDS_BYTES))
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,293 @@
+"""The sets of this project: what each is made of, and building those that are missing."""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from synthspine.shards.building.build import SampleSource, build_set
+from synthspine.shards.building.options import DEFAULT_DATA_DIR, ShardOptions
+from synthspine.shards.building.series_samples import SeriesSamples
+from synthspine.shards.building.staging import clear_set, clear_unfinished, lacking, reopen
+from synthspine.shards.building.synthetic_samples import SyntheticSamples
+from synthspine.shards.building.workers import ALONE, Workers, one_builder
+from synthspine.shards.format.manifest import (
+    VERSION,
+    Manifest,
+    has_manifest,
+    identity_difference,
+    load_manifest,
+)
+from synthspine.shards.format.sample import ShardError
+from synthspine.shards.readers.folder import Series, SpiderError, find_series, has_layout
+from synthspine.shards.readers.phantom import (
+    FIRST_LABELS_PATIENT,
+    PHANTOM_FOLDER,
+    PHANTOM_LABELS_FOLDER,
+    ensure_data,
+    ensure_phantom_labels,
+    is_phantom,
+)
+from synthspine.shards.readers.split import OVERVIEW, PARTS, Split, load_or_make_split
+from synthspine.shards.storage.place import Place
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Kind:
+    """Slices of which patients and contrasts; without images they come from the label maps' folder."""
+
+    part: str
+    contrast: str | None = None
+
+
+BANK, LABELS_VAL, SYNTHETIC = "labels", "labels_val", "synthetic"
+REAL_T1_TRAIN = "real_t1_train"
+VALIDATION_IMAGES = {"t1": "real_t1_val", "t2": "real_t2_val", "t2_SPACE": "real_t2_space_val"}
+"""Sets of the validation patients' images, by the contrast that SPIDER's file names have."""
+LABELS_TEST = "labels_test"
+TEST_IMAGES = {"t1": "real_t1_test", "t2": "real_t2_test", "t2_SPACE": "real_t2_space_test"}
+"""Sets of the test patients' images; like their label maps only made where they are asked for by name."""
+
+_SLICES = {
+    BANK: _Kind(part="train"),
+    LABELS_VAL: _Kind(part="validation"),
+    REAL_T1_TRAIN: _Kind(part="train", contrast="t1"),
+    **{name: _Kind(part="validation", contrast=contrast) for contrast, name in VALIDATION_IMAGES.items()},
+    LABELS_TEST: _Kind(part="test"),
+    **{name: _Kind(part="test", contrast=contrast) for contrast, name in TEST_IMAGES.items()},
+}
+SETS = (BANK, LABELS_VAL, SYNTHETIC, REAL_T1_TRAIN, *VALIDATION_IMAGES.values())
+"""All sets but those of the test patients, in the order in which they are built: what one is made of comes
+before it."""
+TEST_SETS = (LABELS_TEST, *TEST_IMAGES.values())
+
+
+def ensure_sets(names: Iterable[str], options: ShardOptions, workers: Workers = ALONE) -> dict[str, Place]:
+    """Build the sets that are missing and return the folders of all.
+
+    A set that is complete is used, and compared first with what is asked for. Where the default data folder
+    holds no data (the shards came from elsewhere) and nothing has to be built, there is nothing to compare.
+    Several processes may call this at once: one builds, the others wait.
+
+    Args:
+        names: entries of ``SETS`` and ``TEST_SETS``; what they are made of is added.
+        options: where from, where to, and how.
+        workers: processes that call this together and share the work.
+
+    Returns:
+        Place of every set in ``names`` and of those they are made of.
+
+    Raises:
+        SpiderError: a folder or a series cannot be read.
+        ShardError: an unknown name, a broken set, or a complete one made from other data or with other
+            options (``rebuild`` replaces it).
+    """
+    wanted = set(names)
+    every = (*SETS, *TEST_SETS)
+    if unknown := wanted - set(every):
+        raise ShardError(f"no set is called {', '.join(sorted(unknown))}; there are {', '.join(every)}")
+    wanted |= {BANK} if SYNTHETIC in wanted else set()
+    places = {name: options.place / name for name in every if name in wanted}
+    with one_builder(options.place, workers):
+        _Session(options, workers, places).run()
+        workers.barrier()
+    return places
+
+
+def set_identity(name: str, source: SampleSource, options: ShardOptions) -> dict[str, Any]:
+    """Everything that determines a set: what determines its samples, and how they are cut into shards."""
+    return {
+        "version": VERSION,
+        "set": name,
+        "samples_per_shard": options.samples_per_shard,
+        **source.identity(),
+    }
+
+
+class _Session:
+    """One call of :func:`ensure_sets`."""
+
+    def __init__(self, options: ShardOptions, workers: Workers, places: dict[str, Place]) -> None:
+        self._options = options
+        self._workers = workers
+        self._places = places
+        self._errors: dict[str, SpiderError] = {}
+
+    def run(self) -> None:
+        data_dir, labels_dir = self._sources()
+        if data_dir is None and labels_dir is None:
+            for place in self._places.values():
+                self._report_unchecked(place)
+            return
+        alone = self._options.phantom_labels > 0 and self._options.labels_dir is None
+        found = {} if data_dir is None else {data_dir: self._find(data_dir)}
+        if labels_dir is not None and labels_dir not in found:
+            found |= {labels_dir: (self._find_phantom if alone else self._find)(labels_dir)}
+        split = self._split(found)
+        more = self._more_labels(split)
+        for name, place in self._places.items():
+            path = labels_dir if _needs_masks_only(name) else data_dir
+            if path is None:
+                self._report_unchecked(place)
+            else:
+                self._ensure(name, path, found[path], split, more if name == BANK else [])
+        for error in self._errors.values():
+            self._workers.say(f"left out: {error}")
+
+    def _sources(self) -> tuple[Path | None, Path | None]:
+        """The folders of images and of label maps; None where nothing is needed from it."""
+        options = self._options
+        missing = {name for name, place in self._places.items() if not has_manifest(place)}
+        masks_only = {name for name in self._places if _needs_masks_only(name)}
+        own_labels = options.labels_dir is not None or options.phantom_labels > 0
+        from_data = self._places.keys() - masks_only if own_labels else self._places.keys()
+        standard = options.data_dir == DEFAULT_DATA_DIR and not has_layout(options.data_dir)
+        data_dir = None
+        if from_data and not (standard and not options.use_dummy_data and not from_data & missing):
+            use_phantom = options.use_dummy_data or standard
+            if self._workers.rank == 0:
+                ensure_data(options.data_dir, use_phantom)
+            self._workers.barrier()
+            data_dir = options.data_dir / PHANTOM_FOLDER if use_phantom else options.data_dir
+            if use_phantom:
+                self._workers.say(f"using the phantom in {data_dir}")
+        if not own_labels:
+            return data_dir, data_dir
+        return data_dir, self._labels() if masks_only else None
+
+    def _labels(self) -> Path:
+        """The folder of label maps that are not those of the data."""
+        return self._options.labels_dir or self._phantom_labels()
+
+    def _phantom_labels(self) -> Path:
+        # Where the data lie nothing is written if there are label maps, too: others may share that folder.
+        home = self._options.data_dir if self._options.labels_dir is None else DEFAULT_DATA_DIR
+        if self._workers.rank == 0:
+            ensure_phantom_labels(home, self._options.phantom_labels)
+        self._workers.barrier()
+        return home / PHANTOM_LABELS_FOLDER
+
+    def _more_labels(self, split: Split) -> list[Series]:
+        """The phantom's label maps to learn from beside those of ``labels_dir``; no split has them."""
+        labels_dir = self._options.labels_dir
+        if labels_dir is None or not self._options.phantom_labels or BANK not in self._places:
+            return []
+        phantom = self._find_phantom(self._phantom_labels())
+        sides = frozenset().union(*map(split.part, PARTS))
+        if taken := {series.patient for series in phantom} & sides:
+            raise SpiderError(labels_dir, f"patient {min(taken)} has the number of one of the phantom's")
+        return phantom
+
+    def _find(self, path: Path) -> list[Series]:
+        def leave_out(error: SpiderError) -> None:
+            self._errors[str(error)] = error
+
+        return find_series(path, leave_out if self._options.skip_bad else None)
+
+    def _find_phantom(self, path: Path) -> list[Series]:
+        """The label maps that are asked for: more of them may have been written for another set."""
+        first, count = FIRST_LABELS_PATIENT, self._options.phantom_labels
+        asked = {str(number) for number in range(first, first + count)}
+        return [series for series in self._find(path) if series.patient in asked]
+
+    def _split(self, found: dict[Path, list[Series]]) -> Split:
+        patients = {series.patient for group in found.values() for series in group}
+        folders = list(found)
+        if not self._options.use_dummy_data:
+            # Also those that are not read this time: a new split is cut over all patients at once.
+            for path in (self._options.data_dir, self._options.labels_dir):
+                if path is not None and path not in found and has_layout(path):
+                    folders.append(path)
+                    patients |= {series.patient for series in self._find(path)}
+        overview = next((path / OVERVIEW for path in folders if (path / OVERVIEW).is_file()), None)
+        if self._options.split is not None and not self._options.split.is_file():
+            self._workers.say(f"{self._options.split} is not there yet: making it")
+        return self._workers.from_first(
+            lambda: load_or_make_split(self._options.split_file, patients, overview, self._options.seed)
+        )
+
+    def _ensure(self, name: str, path: Path, series: list[Series], split: Split, more: list[Series]) -> None:
+        place = self._places[name]
+        source: SampleSource
+        if name == SYNTHETIC:
+            source = SyntheticSamples(self._places[BANK], self._options)
+        else:
+            kind = _SLICES[name]
+            chosen = [s for s in series if s.patient in split.part(kind.part) and _fits(s, kind)]
+            if more and not chosen:
+                raise SpiderError(path, "no mask of a training patient; see the split file")
+            source = SeriesSamples(chosen + more, kind.contrast is not None, self._options)
+        identity = set_identity(name, source, self._options)
+        if self._workers.from_first(lambda: self._is_complete(place, source, identity)):
+            self._report(place, "complete")
+            return
+        build_set(
+            place,
+            source,
+            identity,
+            phantom=is_phantom(path),
+            samples_per_shard=self._options.samples_per_shard,
+            workers=self._workers,
+        )
+        self._report(place, "wrote")
+
+    def _is_complete(self, place: Place, source: SampleSource, identity: dict[str, Any]) -> bool:
+        """Whether the wanted set is there, whole; what is to be replaced is removed."""
+        if not has_manifest(place):
+            return False
+        manifest = load_manifest(place)
+        difference = identity_difference(identity, manifest.identity)
+        if difference is None and manifest.on_demand:
+            return True
+        if difference is None:
+            lost = lacking(place, manifest)
+            if lost or self._options.rebuild:
+                if lost:
+                    print(f"{place}: {', '.join(lost)} missing or cut: written again", flush=True)
+                reopen(place, manifest, source.made_with())
+                return False
+            # A writer may have been killed between its last two steps; a server that lists nothing has none.
+            with suppress(PermissionError):
+                clear_unfinished(place)
+            return True
+        if manifest.on_demand:
+            raise ShardError(f"{place}: is rendered with other {difference}; give the service's own choices")
+        if not self._options.rebuild:
+            raise ShardError(
+                f"{place}: was made with other {difference}; "
+                "take another --shards-dir, or --rebuild to replace it"
+            )
+        clear_set(place)
+        return False
+
+    def _report_unchecked(self, place: Place) -> None:
+        """A complete set whose sources are not here; that it has the wanted grid can still be seen."""
+        grid = load_manifest(place).identity.get("grid")
+        if grid is not None and grid != self._options.grid.to_json():
+            raise ShardError(f"{place}: was made with another grid; take another --shards-dir")
+        self._report(place, "complete")
+
+    def _report(self, place: Place, what: str) -> None:
+        if self._workers.rank != 0:
+            return
+        manifest = load_manifest(place)
+        print(_summary(place, manifest, what), flush=True)
+        for entry in manifest.left_out:
+            print(f"  left out: {entry['source']} ({entry['reason']})", flush=True)
+
+
+def _needs_masks_only(name: str) -> bool:
+    return name == SYNTHETIC or _SLICES[name].contrast is None
+
+
+def _fits(series: Series, kind: _Kind) -> bool:
+    if series.mask is None:
+        return False
+    return kind.contrast is None or (series.contrast == kind.contrast and series.image is not None)
+
+
+def _summary(place: Place, manifest: Manifest, what: str) -> str:
+    origin = " (phantom)" if manifest.phantom else ""
+    counts = f"{manifest.samples} samples in {len(manifest.shards)} shards, {manifest.size}"
+    return f"{what} {place}{origin}: {counts}"

@@ -1,0 +1,107 @@
+"""Samples from the generator: rendered from the label bank, each with the record it can be rendered from."""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property, partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from synthspine.gen import Params, draw, render
+from synthspine.gen.config_text import config_hash, config_to_json
+from synthspine.gen.core.device import pick_device, start_copy
+from synthspine.shards.building.options import ShardOptions
+from synthspine.shards.building.workers import Workers, local_rank
+from synthspine.shards.format.provenance import made_with
+from synthspine.shards.format.sample import Sample, sample_key
+from synthspine.shards.reading.open import SampleArrays, open_set
+from synthspine.shards.storage.place import Place
+
+
+class SyntheticSamples:
+    """Samples ``0..N-1`` of the generator over a set of label maps.
+
+    Args:
+        labels: where the complete set of label maps lies.
+        options: seed, number of samples, preset, grid and device.
+    """
+
+    left_out: tuple[dict[str, str], ...] = ()
+
+    def __init__(self, labels: Place, options: ShardOptions) -> None:
+        self._labels = open_set(labels)
+        self._options = options
+        self._config = options.generator()
+        self._device = pick_device(options.device, local_rank())
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that determines the samples."""
+        return {
+            "grid": self._options.grid.to_json(),
+            "label_bank": self._labels.manifest.label_digest,
+            "generator": config_to_json(self._config),
+            "generator_hash": config_hash(self._config),
+            "seed": self._options.seed,
+            "synthetic_samples": self._options.synthetic_samples,
+        }
+
+    def prepare(self, parts: Place, workers: Workers, title: str) -> None:
+        """Nothing to prepare: any sample can be rendered alone."""
+
+    def __len__(self) -> int:
+        return self._options.synthetic_samples if len(self._labels) else 0
+
+    def begin(self, start: int, stop: int) -> Callable[[], Iterable[Sample]]:
+        """Render samples ``start`` to ``stop`` (excluded); what a GPU has to do is not waited for."""
+        batches = [
+            self._render(first, min(first + self._options.render_batch, stop))
+            for first in range(start, stop, self._options.render_batch)
+        ]
+        return lambda: (sample for batch in batches for sample in batch())
+
+    def _render(self, start: int, stop: int) -> Callable[[], Iterator[Sample]]:
+        indices = torch.arange(start, stop, device=self._device)
+        with torch.inference_mode():
+            params = draw(
+                self._config, self._options.seed, indices, maps=len(self._labels), device=self._device
+            )
+            image, codes = render(self.bank, params)
+            batch = start_copy(image[:, 0].half()), start_copy(codes), params.map(start_copy)
+        arrived = None
+        if self._device.type == "cuda":
+            arrived = torch.cuda.Event()
+            arrived.record(torch.cuda.current_stream(self._device))
+        return partial(self._samples, start, *batch, arrived)
+
+    def _samples(
+        self, start: int, image: Tensor, codes: Tensor, params: Params, arrived: torch.cuda.Event | None
+    ) -> Iterator[Sample]:
+        if arrived is not None:
+            arrived.synchronize()
+        images, labels, maps = image.numpy(), codes.numpy(), params.map_index.tolist()
+        for place, drawn in enumerate(params.to_records()):
+            origin = self.maps.records[maps[place]]
+            record = {
+                "index": start + place,
+                "seed": self._options.seed,
+                "source": origin["source"],
+                "patient": origin["patient"],
+                "slice": origin["slice"],
+                "params": drawn,
+            }
+            yield Sample(sample_key(start + place), images[place], labels[place], record)
+
+    def made_with(self) -> dict[str, str]:
+        """Versions and device that the last bits of rendered images depend on."""
+        device = torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else "cpu"
+        return made_with() | {"device": device}
+
+    @cached_property
+    def maps(self) -> SampleArrays:
+        """The label maps."""
+        return self._labels.read()
+
+    @cached_property
+    def bank(self) -> torch.Tensor:
+        """The label maps on the device, dense codes, uint8, shape ``(N, H, W)``."""
+        return torch.from_numpy(self.maps.labels).to(self._device)

@@ -1,0 +1,1 @@
+"""Checking a set, its summary and contact sheet."""

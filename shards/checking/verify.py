@@ -1,0 +1,277 @@
+"""Checking whole sets: every byte against the manifest, every sample against what the format promises.
+
+Reading a set stops at the first shard that is not what was written. This goes on, and says of each damaged
+shard which files of which samples are lost.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from synthspine.gen.core.anatomy import CODES, VALID_CODES
+from synthspine.shards.building.sets import BANK, SETS
+from synthspine.shards.building.staging import FIRST_SHARD, OWNER, UNFINISHED
+from synthspine.shards.format.manifest import (
+    MANIFEST,
+    Manifest,
+    ShardEntry,
+    has_manifest,
+    label_digest,
+    load_manifest,
+)
+from synthspine.shards.format.sample import IMAGE, LABEL, RECORD, ShardError, decode, sample_key
+from synthspine.shards.format.schema import problem
+from synthspine.shards.reading.damage import counted, named_samples, shard_damage
+from synthspine.shards.reading.rendered import rendered_content
+from synthspine.shards.storage.atomic import TEMPORARY
+from synthspine.shards.storage.opening import open_place
+from synthspine.shards.storage.place import Place
+
+_VALID = np.isin(np.arange(CODES), VALID_CODES)
+
+
+def verify_places(places: Iterable[str | Path]) -> None:
+    """Check sets, or folders of sets, and print what is wrong and one line per set.
+
+    Raises:
+        ShardError: nothing to check in one of the places, or something is wrong.
+        OSError: a place cannot be read at all.
+    """
+    sets = [found for place in places for found in find_sets(place)]
+    counts = []
+    for place in sets:
+        start = time.perf_counter()
+        problems = verify_set(place, progress=True, note=print)
+        for line in problems:
+            print(line)
+        print(_verdict(place, problems, time.perf_counter() - start), flush=True)
+        counts.append(len(problems))
+    if sum(counts):
+        bad = sum(count > 0 for count in counts)
+        raise ShardError(f"{counted(sum(counts), 'problem')} in {bad} of {counted(len(sets), 'set')}")
+
+
+def find_sets(where: str | Path | Place) -> list[Place]:
+    """The set that lies there, or all sets in the folder; at a URL those that are called as in ``SETS``.
+
+    Raises:
+        ShardError: there is none.
+        OSError: the place cannot be read.
+        ValueError: a URL that cannot be used.
+    """
+    place = open_place(where)
+    if place.path is None:
+        sets = (
+            [place] if has_manifest(place) else [at for at in map(place.__truediv__, SETS) if _has_traces(at)]
+        )
+    elif not place.path.is_dir():
+        raise ShardError(f"{place}: no such folder")
+    elif _looks_like_a_set(place.path):
+        sets = [place]
+    else:
+        sets = [place / path.name for path in sorted(place.path.iterdir()) if _looks_like_a_set(path)]
+    if not sets:
+        raise ShardError(f"{place}: neither a set ({MANIFEST} is missing) nor a folder of sets")
+    return sets
+
+
+def verify_set(
+    where: str | Path | Place, *, progress: bool = False, note: Callable[[str], object] | None = None
+) -> list[str]:
+    """Everything that is wrong with a set, one line each that names the place; nothing if it is whole.
+
+    Damage never raises. One shard is in memory at a time.
+
+    Args:
+        where: folder or URL of the set.
+        progress: show a bar over the shards on a terminal.
+        note: called with a line for every check that could not be made here.
+
+    Raises:
+        ValueError: a URL that cannot be used.
+    """
+    place = open_place(where)
+    try:
+        manifest = load_manifest(place)
+    except ShardError as error:
+        return [str(error), *_strays(place, None, note)]
+    except OSError as error:
+        return [str(error)]
+    except RecursionError:
+        return [f"{place / MANIFEST}: broken manifest (nested too deeply)"]
+    check = _SetCheck(place, manifest)
+    problems = list(_contradictions(place, manifest))
+    first = 0
+    for entry in tqdm(
+        manifest.shards, desc=place.name, unit="shard", leave=False, disable=None if progress else True
+    ):
+        keys = [sample_key(number) for number in range(first, first + entry.samples)]
+        problems += [f"{place / entry.name}: {line}" for line in check.shard(entry, keys)]
+        first += entry.samples
+    if (
+        not manifest.on_demand
+        and check.labels is not None
+        and label_digest(check.labels) != manifest.label_digest
+    ):
+        problems.append(f"{place / MANIFEST}: label_digest is not that of the labels in the shards")
+    return [*problems, *_bank_problems(place, manifest, note), *_strays(place, manifest, note)]
+
+
+class _SetCheck:
+    """Checks the shards of a set one after the other.
+
+    Attributes:
+        labels: SHA-256 of every label so far; None once one of them is not known.
+    """
+
+    def __init__(self, place: Place, manifest: Manifest) -> None:
+        self.labels: list[str] | None = []
+        self._place = place
+        self._identity = manifest.identity
+        self._on_demand = manifest.on_demand
+        grid, images = manifest.identity.get("grid"), manifest.identity.get("images")
+        self._shape: tuple[int, ...] | None = None if grid is None else tuple(grid["shape"])
+        self._images = images if isinstance(images, bool) else None
+
+    def shard(self, entry: ShardEntry, keys: list[str]) -> list[str]:
+        """What is wrong with a shard that has to hold the samples of these keys."""
+        try:
+            if self._on_demand:
+                content = rendered_content(self._place, entry)
+                entry = replace(entry, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+            else:
+                content = self._place.read(entry.name)
+        except ShardError as error:
+            return [str(error)]
+        except FileNotFoundError:
+            self.labels = None
+            return [f"is missing, and with it {named_samples(keys)}"]
+        except OSError as error:
+            self.labels = None
+            return [str(error).removeprefix(f"{self._place / entry.name}: ")]
+        files, broken, problems = shard_damage(content, entry, keys)
+        if self.labels is not None and not broken and files.keys() >= set(keys):
+            self.labels += [hashlib.sha256(files[key][LABEL]).hexdigest() for key in keys]
+        else:
+            self.labels = None
+        if foreign := [key for key in files if key not in keys]:
+            problems.append(f"{named_samples(foreign)}: not of this shard, which holds {named_samples(keys)}")
+        elif list(files) != sorted(files):
+            problems.append("its samples are not in order")
+        for key in files:
+            if key not in broken and key not in foreign:
+                problems += self._content(key, files[key])
+        return problems
+
+    def _content(self, key: str, files: dict[str, memoryview]) -> Iterator[str]:
+        """What is wrong with a sample that is as it was written."""
+        record = json.loads(bytes(files[RECORD]))
+        if wrong := problem(record, "record"):
+            yield f"sample {key}: {RECORD}: {wrong}"
+        if "label_bank" in self._identity and record.get("index") != int(key):
+            yield f"sample {key}: {RECORD}: index is {record.get('index')}"
+        if "seed" in self._identity and record.get("seed") != self._identity["seed"]:
+            yield f"sample {key}: {RECORD}: seed is {record.get('seed')}, the set's {self._identity['seed']}"
+        try:
+            sample = decode(key, files)
+        except ShardError as error:
+            yield str(error)
+            return
+        except Exception as error:  # NumPy's reader of headers does not say what it may raise.
+            yield f"sample {key}: its arrays cannot be read ({error!r})"
+            return
+        label, image = sample.label, sample.image
+        self._shape = self._shape or label.shape
+        self._images = self._images if self._images is not None else image is not None
+        if label.shape != self._shape:
+            yield f"sample {key}: {LABEL}: shape {label.shape} instead of {self._shape}"
+        if not _VALID[label].all():
+            codes = ", ".join(str(code) for code in np.unique(label[~_VALID[label]])[:8])
+            yield f"sample {key}: {LABEL}: codes that mean nothing ({codes})"
+        if (image is not None) != self._images:
+            yield f"sample {key}: {IMAGE}: {'missing' if self._images else 'there'}, unlike in the others"
+        elif image is not None and image.shape != label.shape:
+            yield f"sample {key}: {IMAGE}: shape {image.shape}, the label's {label.shape}"
+        if image is not None and not ((image >= 0) & (image <= 1)).all():
+            yield f"sample {key}: {IMAGE}: values that are not in [0, 1]"
+
+
+def _contradictions(place: Place, manifest: Manifest) -> Iterator[str]:
+    """Where a manifest contradicts itself."""
+    identity, where = manifest.identity, place / MANIFEST
+    full = identity["samples_per_shard"]
+    if identity["set"] != manifest.name:
+        yield f"{where}: its name is {manifest.name}, its identity says {identity['set']}"
+    for entry in manifest.shards[:-1]:
+        if entry.samples != full:
+            yield f"{where}: {entry.name} holds {counted(entry.samples, 'sample')} instead of {full}"
+    if manifest.shards and manifest.shards[-1].samples > full:
+        last = manifest.shards[-1]
+        yield f"{where}: {last.name} holds {counted(last.samples, 'sample')}, more than {full}"
+
+
+def _bank_problems(place: Place, manifest: Manifest, note: Callable[[str], object] | None) -> Iterator[str]:
+    """Whether the set of label maps beside a synthetic set is the one that it was rendered from."""
+    digest = manifest.identity.get("label_bank")
+    if digest is None:
+        return
+    try:
+        above = place.path.absolute().parent if place.path else str(place).rpartition("/")[0]
+        bank = open_place(above) / BANK
+        if has_manifest(bank) and load_manifest(bank).label_digest != digest:
+            yield f"{place}: was rendered from other label maps than those in {bank} (label_bank)"
+    except (ValueError, OSError, RecursionError) as error:
+        if note is not None:
+            note(f"{place}: not compared with the label maps beside it ({error})")
+
+
+def _strays(place: Place, manifest: Manifest | None, note: Callable[[str], object] | None) -> Iterator[str]:
+    """What lies in the place and does not belong to the set."""
+    own = {MANIFEST} if manifest is None else {MANIFEST, *(entry.name for entry in manifest.shards)}
+    try:
+        names = place.names()
+        if place.path is None:
+            folders = [UNFINISHED] if (place / UNFINISHED).names() else []
+        else:
+            folders = [path.name for path in place.path.iterdir() if path.is_dir()]
+    except OSError:
+        names, folders = [], []
+    if manifest is not None and not names and note is not None:
+        note(f"{place}: cannot be listed, so it was not searched for files that do not belong to it")
+    for name in sorted(names):
+        if name.startswith(TEMPORARY):
+            yield f"{place / name}: left by a run that was killed; it can be removed"
+        elif manifest is not None and name not in own:
+            yield f"{place / name}: does not belong to the set"
+    for name in sorted(folders):
+        if name == UNFINISHED:
+            yield f"{place / name}: left by a run that did not finish"
+        elif manifest is not None:
+            yield f"{place / name}: does not belong to the set"
+
+
+def _verdict(place: Place, problems: list[str], seconds: float) -> str:
+    if problems:
+        return f"BAD {place}: {counted(len(problems), 'problem')}"
+    manifest = load_manifest(place)
+    held = f"{counted(manifest.samples, 'sample')} in {counted(len(manifest.shards), 'shard')}"
+    return f"ok {place}: {held}, {manifest.size}, {seconds:.2f} s"
+
+
+def _has_traces(place: Place) -> bool:
+    """Whether a set lies at a URL, or what is left of one."""
+    return any(place.size(name) is not None for name in (MANIFEST, FIRST_SHARD, OWNER))
+
+
+def _looks_like_a_set(path: Path) -> bool:
+    try:
+        return (path / MANIFEST).is_file() or (path / UNFINISHED).is_dir() or any(path.glob("*.tar"))
+    except OSError:
+        # What cannot be looked at is checked, and that tells why.
+        return True

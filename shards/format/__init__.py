@@ -1,0 +1,1 @@
+"""The format of a set: samples, tar files, the manifest, the order of samples."""

@@ -1,0 +1,1 @@
+"""Reading patients' scans: SPIDER folders, DICOM series, the phantom, slices, splits."""

@@ -1,0 +1,106 @@
+"""From SPIDER values to dense codes: which level of the spine a labelled region is.
+
+A *level* is a vertebra together with the disc below it. SPIDER gives both the same number (vertebra 3, disc
+203), but circulating copies count from other ends, so the number only says which disc belongs to which
+vertebra. The rank of a level is its place in the volume, counted from the bottom.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from synthspine.gen.core.anatomy import (
+    CANAL,
+    CODES,
+    MAX_RANK,
+    SPIDER_CANAL,
+    SPIDER_DISC_OFFSET,
+    SPIDER_PARTIAL_OFFSET,
+    disc_code,
+    vertebra_code,
+)
+
+LEGAL_VALUES = (
+    f"0, 1-{MAX_RANK}, {SPIDER_CANAL}, {SPIDER_PARTIAL_OFFSET + 1}-{SPIDER_PARTIAL_OFFSET + MAX_RANK}, "
+    f"{SPIDER_DISC_OFFSET + 1}-{SPIDER_DISC_OFFSET + MAX_RANK}"
+)
+
+
+def dense_codes(values: np.ndarray) -> np.ndarray:
+    """Dense codes (``gen.core.anatomy``) of a whole mask, levels ranked by position from the bottom.
+
+    Args:
+        values: SPIDER values, integers, shape ``(Z, H, W)``, rows superior to inferior. The whole volume, or
+            a slice would count its own lowest vertebra as the first.
+
+    Returns:
+        uint8, the same shape.
+
+    Raises:
+        ValueError: a value that SPIDER does not have, or nothing labelled at all.
+    """
+    if not values.size or not 0 <= int(values.min()) <= int(values.max()) < CODES:
+        odd = int(values.max()) if values.size and int(values.min()) >= 0 else int(values.min(initial=0))
+        raise ValueError(f"label {odd} is not a SPIDER value ({LEGAL_VALUES})")
+    small = np.ascontiguousarray(values, dtype=np.uint8)
+    # One short histogram per row: counts of every value and where it lies, without a pass per value.
+    counts = np.stack(
+        [np.bincount(small[:, row].ravel(), minlength=CODES) for row in range(small.shape[1])], axis=0
+    )
+    totals = counts.sum(axis=0)
+    present = [int(value) for value in np.flatnonzero(totals)]
+    for value in present:
+        if not _is_legal(value):
+            raise ValueError(f"label {value} is not a SPIDER value ({LEGAL_VALUES})")
+    if present in ([], [0]):
+        raise ValueError("nothing is labelled in this mask")
+    rows = np.arange(len(counts)) @ counts / np.maximum(totals, 1)
+    table = np.zeros(CODES, dtype=np.uint8)
+    table[SPIDER_CANAL] = CANAL
+    for rank, level in enumerate(_levels(present, rows), start=1):
+        if level.vertebra is not None:
+            table[level.vertebra] = vertebra_code(rank)
+        if level.disc is not None:
+            table[level.disc] = disc_code(rank)
+    # Several times faster than indexing, which widens every voxel to a 64-bit index first.
+    translated = small.tobytes().translate(table.tobytes())
+    return np.frombuffer(bytearray(translated), dtype=np.uint8).reshape(small.shape)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Level:
+    row: float
+    vertebra: int | None
+    disc: int | None
+
+
+def _levels(present: list[int], rows: np.ndarray) -> list[_Level]:
+    """The levels of a mask from the bottom up.
+
+    Vertebrae are ordered by the centroid of their region. A disc cannot be placed that way: in a lordotic
+    spine the arch pulls the centroid of L5 below that of the disc under it. So a disc goes with its vertebra;
+    only where that one is not labelled, the disc stands for its level.
+    """
+    discs = {_number(value): value for value in present if value > SPIDER_DISC_OFFSET}
+    levels = []
+    for value in filter(_is_vertebra, present):
+        # Values increase, so a whole vertebra takes the disc before a partly visible one of its number.
+        disc = discs.pop(_number(value), None)
+        levels.append(_Level(row=float(rows[value]), vertebra=value, disc=disc))
+    levels += [_Level(row=float(rows[disc]), vertebra=None, disc=disc) for disc in discs.values()]
+    return sorted(levels, key=lambda level: -level.row)
+
+
+def _number(value: int) -> int:
+    """The number that a vertebra and the disc below it share."""
+    if value > SPIDER_DISC_OFFSET:
+        return value - SPIDER_DISC_OFFSET
+    return value - SPIDER_PARTIAL_OFFSET if value > MAX_RANK else value
+
+
+def _is_vertebra(value: int) -> bool:
+    return 1 <= value <= MAX_RANK or 1 <= value - SPIDER_PARTIAL_OFFSET <= MAX_RANK
+
+
+def _is_legal(value: int) -> bool:
+    return value in (0, SPIDER_CANAL) or _is_vertebra(value) or 1 <= value - SPIDER_DISC_OFFSET <= MAX_RANK

@@ -1,0 +1,182 @@
+"""The phantom as a folder in SPIDER layout, which the ordinary reader then reads."""
+
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from pathlib import Path
+
+from tqdm import tqdm
+
+from synthspine.gen.phantom.series import CONTRASTS, Contrast, phantom_mask, phantom_series
+from synthspine.shards.readers.folder import SpiderError, has_layout
+from synthspine.shards.readers.spider import write_mha
+from synthspine.shards.storage.atomic import write_text
+
+PHANTOM_PATIENTS = 24
+PHANTOM_SEED = 0
+PHANTOM_FOLDER = "phantom"
+PHANTOM_LABELS_FOLDER = "phantom_labels"
+
+# SPIDER's own ids end at 257: a split file that has seen both never takes one for the other.
+FIRST_PATIENT = 1001
+# Nobody whose label map is learned from is a patient of the phantom that is scanned.
+FIRST_LABELS_PATIENT = 100_001
+
+Job = tuple[Path, int, int, Contrast]
+
+_MARKER = "phantom.json"
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def ensure_data(data_dir: Path, use_phantom: bool) -> Path:
+    """The folder to read: ``data_dir``, or the phantom inside of it, written if it is not there yet.
+
+    Args:
+        data_dir: folder in SPIDER layout.
+        use_phantom: take ``data_dir/phantom`` instead.
+
+    Raises:
+        SpiderError: ``data_dir`` is missing or not in SPIDER layout, and the phantom is not asked for.
+    """
+    if use_phantom:
+        write_phantom(data_dir / PHANTOM_FOLDER, PHANTOM_PATIENTS)
+        return data_dir / PHANTOM_FOLDER
+    if not data_dir.is_dir():
+        raise SpiderError(data_dir, "no such folder; expected one in SPIDER layout (images/ and masks/)")
+    if not has_layout(data_dir):
+        raise SpiderError(data_dir, "holds neither images/ nor masks/, so it is not in SPIDER layout")
+    return data_dir
+
+
+def ensure_phantom_labels(data_dir: Path, patients: int) -> Path:
+    """The phantom's label maps, one mask of each of ``patients``, in a folder inside ``data_dir``.
+
+    They are other patients than those whose scans :func:`ensure_data` writes.
+
+    Raises:
+        SpiderError: the folder holds something else, or the phantom of another seed.
+    """
+    folder = data_dir / PHANTOM_LABELS_FOLDER
+    write_phantom(folder, patients, images=False)
+    return folder
+
+
+def is_phantom(data_dir: Path) -> bool:
+    """True if the folder was written by :func:`write_phantom`."""
+    return (data_dir / _MARKER).is_file()
+
+
+def write_phantom(
+    data_dir: Path,
+    patients: int = PHANTOM_PATIENTS,
+    seed: int = PHANTOM_SEED,
+    processes: int | None = None,
+    *,
+    images: bool = True,
+) -> None:
+    """Write the phantom's series: T1 and T2 of every patient, image and mask.
+
+    Series that are there already are kept; a folder that is complete is left alone.
+
+    Args:
+        data_dir: the folder to write; ``images/images`` and ``masks/masks`` inside of it.
+        patients: number of patients, ids from 1001 on.
+        seed: seed of the phantom.
+        processes: how many to share the work; the processors of this machine by default.
+        images: False writes the T1 masks alone, of patients with ids from 100001 on, twenty times as fast.
+
+    Raises:
+        SpiderError: the folder holds a phantom of another seed, or something else.
+    """
+    wanted = {"seed": seed, "patients": patients}
+    found = _marker(data_dir)
+    if found.get("seed", seed) != seed:
+        raise SpiderError(data_dir, f"holds the phantom of seed {found['seed']}, not {seed}; remove it first")
+    if not found and has_layout(data_dir):
+        raise SpiderError(data_dir, "holds other data; the phantom needs a folder of its own")
+    if found.get("complete") and found.get("patients", 0) >= patients:
+        return
+    write_text(data_dir / _MARKER, json.dumps(wanted | {"complete": False}) + "\n")
+    first, contrasts = (FIRST_PATIENT, CONTRASTS) if images else (FIRST_LABELS_PATIENT, CONTRASTS[:1])
+    jobs = [
+        (data_dir, seed, patient, contrast)
+        for patient in range(first, first + patients)
+        for contrast in contrasts
+        if not all(path.is_file() for path in _files(data_dir, patient, contrast)[1 - images :])
+    ]
+    count = min(processes or os.cpu_count() or 1, len(jobs))
+    work = _write_series if images else _write_mask
+    for _ in tqdm(_run(work, jobs, count), total=len(jobs), desc="phantom", unit="series"):
+        pass
+    write_text(data_dir / _MARKER, json.dumps(wanted | {"complete": True}) + "\n")
+    what = "in T1 and T2" if images else "as label maps"
+    print(f"wrote the phantom, {patients} patients {what}, to {data_dir}", flush=True)
+
+
+def _run(work: Callable[[Job], int], jobs: list[Job], processes: int) -> Iterator[int]:
+    # With more threads sums of products come out in another order, and now and then a pixel one level higher.
+    if processes <= 1 and all(os.environ.get(name) == "1" for name in _THREADS):
+        yield from map(work, jobs)
+        return
+    # Fresh processes, not forks: torch's threads do not survive a fork.
+    with ProcessPoolExecutor(max(processes, 1), mp_context=multiprocessing.get_context("spawn")) as pool:
+        with _one_thread_each():
+            futures = [pool.submit(work, job) for job in jobs]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BaseException:
+            # Otherwise all that waits would be made before an interrupt ends the command.
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Processes started here compute with one thread: together they fill the machine, more would fight."""
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _write_series(job: Job) -> int:
+    data_dir, seed, patient, contrast = job
+    series = phantom_series(seed, patient, contrast)
+    image, mask = _files(data_dir, patient, contrast)
+    write_mha(series.mask, series.spacing_mm, series.storage, mask)
+    write_mha(series.image, series.spacing_mm, series.storage, image)
+    return patient
+
+
+def _write_mask(job: Job) -> int:
+    data_dir, seed, patient, contrast = job
+    series = phantom_mask(seed, patient, contrast)
+    write_mha(series.mask, series.spacing_mm, series.storage, _files(data_dir, patient, contrast)[1])
+    return patient
+
+
+def _files(data_dir: Path, patient: int, contrast: str) -> tuple[Path, Path]:
+    name = f"{patient}_{contrast}.mha"
+    return data_dir / "images" / "images" / name, data_dir / "masks" / "masks" / name
+
+
+def _marker(data_dir: Path) -> dict[str, int]:
+    try:
+        found = json.loads((data_dir / _MARKER).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise SpiderError(data_dir / _MARKER, "is not the marker of a phantom; remove the folder")
+    return found

@@ -1,0 +1,221 @@
+"""From volumes to slices on the working grid: choose, resample, pad or crop, normalise.
+
+Every resampling here keeps the centre of the field of view where it was: sample positions are computed in
+millimetres from the centre of the grid, so neither a change of spacing nor a crop shifts an image. Outside of
+the scanned field of view an image is 0 and a label 255 (not annotated).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from synthspine.gen.core.anatomy import BACKGROUND, CANAL, IGNORE, MAX_RANK
+from synthspine.shards.readers.spider import Volume
+
+FLOOR_PERCENTILES = (0.5, 99.5)
+SLICE_STEP_MM = 3.0
+
+# Positions that agree to this part of a pixel count as equal, so that rounding noise cannot break ties.
+_TIE = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Grid:
+    """The working grid of 2D slices: rows superior to inferior, columns anterior to posterior."""
+
+    spacing_mm: float = 1.0
+    """Pixel size, mm."""
+    shape: tuple[int, int] = (320, 256)
+    """Rows and columns, multiples of 16."""
+
+    def __post_init__(self) -> None:
+        if not 0.1 <= self.spacing_mm <= 10.0:
+            raise ValueError(f"spacing_mm {self.spacing_mm} is outside 0.1..10")
+        if len(self.shape) != 2 or any(size <= 0 or size % 16 for size in self.shape):
+            raise ValueError(f"shape {self.shape} must be two positive multiples of 16")
+
+    def to_json(self) -> dict[str, Any]:
+        """The grid as a manifest has it."""
+        return {"spacing_mm": self.spacing_mm, "shape": list(self.shape)}
+
+
+def annotated(
+    codes: np.ndarray,
+    spacing_mm: tuple[float, float, float],
+    slice_step_mm: float = SLICE_STEP_MM,
+    least_area_cm2: float = 0.0,
+) -> list[int]:
+    """Indices of the slices worth keeping: a vertebra or the canal is annotated in them.
+
+    Args:
+        codes: dense codes, uint8, shape ``(Z, H, W)``.
+        spacing_mm: spacing along ``Z``, ``H`` and ``W``.
+        slice_step_mm: least distance of two kept slices; thin-slice volumes are thinned to it.
+        least_area_cm2: slices with less of them are left out.
+
+    Returns:
+        Increasing indices along ``Z``.
+    """
+    wanted = ((codes > BACKGROUND) & (codes <= MAX_RANK)) | (codes == CANAL)
+    least_pixels = max(1.0, least_area_cm2 * 100 / (spacing_mm[1] * spacing_mm[2]))
+    indices = np.flatnonzero(wanted.sum(axis=(1, 2)) >= least_pixels)
+    step = max(1, int(np.ceil(slice_step_mm / spacing_mm[0] - _TIE)))
+    return [int(index) for index in indices[::step]]
+
+
+def normalise(array: np.ndarray) -> np.ndarray:
+    """Intensities of a volume (or slice) to [0, 1] by percentiles of the voxels above the floor.
+
+    The floor is the smallest value: SPIDER clips its images, and up to 70 % of a volume can be that constant.
+
+    Args:
+        array: any shape and number type.
+
+    Returns:
+        float32, the same shape; all 0 if the array is constant.
+    """
+    above = array[array > array.min()]
+    if not above.size:
+        return np.zeros(array.shape, dtype=np.float32)
+    low, high = (float(value) for value in np.percentile(above, FLOOR_PERCENTILES))
+    if low == high:
+        low = float(array.min())
+    return np.clip((array.astype(np.float32) - low) / (high - low), 0.0, 1.0).astype(np.float32)
+
+
+def image_slices(volume: Volume, grid: Grid, indices: list[int] | None = None) -> np.ndarray:
+    """Slices of an image volume on the working grid, normalised by the whole volume.
+
+    Args:
+        volume: intensities.
+        grid: the working grid.
+        indices: slices to take, all by default.
+
+    Returns:
+        float32 in [0, 1], shape ``(S, *grid.shape)``.
+    """
+    slices = normalise(volume.array)[_all_or(indices)]
+    return _on_grid(slices, volume, grid, labels=False)
+
+
+def label_slices(volume: Volume, grid: Grid, indices: list[int] | None = None) -> np.ndarray:
+    """Slices of a mask volume on the working grid.
+
+    Args:
+        volume: dense codes.
+        grid: the working grid.
+        indices: slices to take, all by default.
+
+    Returns:
+        uint8 dense codes, shape ``(S, *grid.shape)``; 255 outside of the field of view.
+    """
+    return _on_grid(volume.array[_all_or(indices)], volume, grid, labels=True)
+
+
+def resample_in_plane(
+    array: np.ndarray, spacing_mm: tuple[float, float], target_mm: float, *, labels: bool
+) -> np.ndarray:
+    """The last two axes at another spacing, whole field of view, nothing cropped.
+
+    Args:
+        array: shape ``(..., h, w)``.
+        spacing_mm: spacing of rows and columns.
+        target_mm: the wanted spacing of both.
+        labels: nearest neighbour (dtype kept) if true, else antialiased linear (float32).
+
+    Returns:
+        Shape ``(..., ceil(h * spacing / target), ceil(w * spacing / target))``, same centre.
+    """
+    rows, columns = (
+        max(1, int(np.ceil(size * old / target_mm - _TIE)))
+        for size, old in zip(array.shape[-2:], spacing_mm, strict=True)
+    )
+    return _resample(array, spacing_mm, (rows, columns), (target_mm, target_mm), labels=labels)
+
+
+def resample_back(
+    array: np.ndarray,
+    spacing_mm: float,
+    shape: tuple[int, int],
+    target_mm: tuple[float, float],
+    *,
+    labels: bool,
+) -> np.ndarray:
+    """The inverse of :func:`resample_in_plane`: onto the native rows and columns of a slice.
+
+    Args:
+        array: labels or class probabilities, shape ``(..., h, w)``.
+        spacing_mm: its spacing.
+        shape: native rows and columns.
+        target_mm: native spacing of rows and columns.
+        labels: as for :func:`resample_in_plane`.
+
+    Returns:
+        Shape ``(..., *shape)``, same centre.
+    """
+    return _resample(array, (spacing_mm, spacing_mm), shape, target_mm, labels=labels)
+
+
+def _all_or(indices: list[int] | None) -> slice | list[int]:
+    return slice(None) if indices is None else indices
+
+
+def _on_grid(array: np.ndarray, volume: Volume, grid: Grid, *, labels: bool) -> np.ndarray:
+    spacing = volume.spacing_mm[1:]
+    target = (grid.spacing_mm, grid.spacing_mm)
+    resampled = _resample(array, spacing, grid.shape, target, labels=labels)
+    for axis, size in enumerate(volume.array.shape[1:]):
+        outside = ~_inside(size, spacing[axis], grid.shape[axis], grid.spacing_mm)
+        resampled[(slice(None),) * (axis + 1) + (outside,)] = IGNORE if labels else 0
+    return resampled
+
+
+def _resample(
+    array: np.ndarray,
+    spacing: tuple[float, ...],
+    shape: tuple[int, ...],
+    target: tuple[float, ...],
+    *,
+    labels: bool,
+) -> np.ndarray:
+    rows, columns = (
+        (size, old, new_size, new)
+        for size, old, new_size, new in zip(array.shape[-2:], spacing, shape, target, strict=True)
+    )
+    if labels:
+        return array[..., _nearest(*rows)[:, None], _nearest(*columns)[None, :]]
+    # The wider side first would not matter for the result; rows first keeps both products contiguous.
+    return np.matmul(np.matmul(_linear(*rows), array.astype(np.float32, copy=False)), _linear(*columns).T)
+
+
+def _positions(size: int, spacing: float, new_size: int, new_spacing: float) -> np.ndarray:
+    """Where the centres of the new pixels lie, in indices of the old ones, shape ``(new_size,)``."""
+    offset_mm = (np.arange(new_size) - (new_size - 1) / 2) * new_spacing
+    return (size - 1) / 2 + offset_mm / spacing
+
+
+def _inside(size: int, spacing: float, new_size: int, new_spacing: float) -> np.ndarray:
+    position = _positions(size, spacing, new_size, new_spacing)
+    return (position > -0.5 - _TIE) & (position < size - 0.5 + _TIE)
+
+
+def _nearest(size: int, spacing: float, new_size: int, new_spacing: float) -> np.ndarray:
+    position = _positions(size, spacing, new_size, new_spacing)
+    # A tie goes to the pixel nearer to the centre: always up or always down would shift the whole map.
+    towards_high = np.floor(position + 0.5 + _TIE)
+    towards_low = np.ceil(position - 0.5 - _TIE)
+    index = np.where(position < (size - 1) / 2, towards_high, towards_low)
+    return np.clip(index, 0, size - 1).astype(np.int64)
+
+
+def _linear(size: int, spacing: float, new_size: int, new_spacing: float) -> np.ndarray:
+    """Antialiased linear interpolation as a matrix, float32, shape ``(new_size, size)``, rows sum to 1.
+
+    A triangle as wide as the coarser of the two spacings; beyond the edge the last pixel goes on.
+    """
+    position = np.clip(_positions(size, spacing, new_size, new_spacing), 0, size - 1)
+    width = max(1.0, new_spacing / spacing)
+    distance = np.abs(np.arange(size)[None, :] - position[:, None]) / width
+    weights = np.maximum(0.0, 1.0 - distance)
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)

@@ -1,0 +1,1 @@
+"""Reading a set: checked, ahead of time, in order."""

@@ -1,0 +1,186 @@
+"""Reading a set: every shard is checked against the manifest before its first sample is handed on.
+
+The order is a pure function of (seed, position), see ``shards.format.order``: each sample is seen once per
+epoch by any number of ranks and workers, and a position is all there is to resume from.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from synthspine.shards.format.manifest import Manifest, load_manifest
+from synthspine.shards.format.order import LANES, Order, Places, Reader
+from synthspine.shards.format.sample import Sample, ShardError, sample_key
+from synthspine.shards.format.tar import unpack
+from synthspine.shards.reading.damage import named_samples, shard_damage
+from synthspine.shards.reading.prefetch import read_ahead
+from synthspine.shards.reading.rendered import rendered_content
+from synthspine.shards.storage.cache import ShardCache, WrongContent, checked_content, default_cache
+from synthspine.shards.storage.opening import open_place
+from synthspine.shards.storage.place import Place
+
+_TOLD = 3
+"""Lines about damage in an error; the command verify tells all."""
+_MEND = "shards/main.py --rebuild writes it again"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SampleArrays:
+    """A whole set in memory.
+
+    Attributes:
+        images: float16 in [0, 1], shape ``(N, H, W)``; None in sets of label maps.
+        labels: dense codes, uint8, shape ``(N, H, W)``.
+        records: one record per sample.
+    """
+
+    images: np.ndarray | None
+    labels: np.ndarray
+    records: list[dict[str, Any]]
+
+
+def open_set(where: Path | str | Place, cache: ShardCache | None = None) -> "ShardSet":
+    """Open a complete set.
+
+    Args:
+        where: its folder, or a URL of ``http``, ``https``, ``s3`` or anything else that fsspec knows.
+        cache: local copies of the shards of a URL; by default :func:`shards.storage.cache.default_cache`.
+
+    Raises:
+        ShardError: there is no manifest, or not one of this version.
+        OSError: the place cannot be read.
+        ValueError: a URL that cannot be used.
+    """
+    place = open_place(where)
+    if cache is None and place.path is None:
+        cache = default_cache()
+    return ShardSet(place, load_manifest(place), cache)
+
+
+class ShardSet:
+    """A complete set.
+
+    Attributes:
+        place: where it lies.
+        manifest: what it holds.
+    """
+
+    def __init__(self, place: Place, manifest: Manifest, cache: ShardCache | None = None) -> None:
+        self.place = place
+        self.manifest = manifest
+        self._cache = cache
+        self._first = np.cumsum([0, *(entry.samples for entry in manifest.shards)])
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return self.manifest.samples
+
+    def samples(self) -> Iterator[Sample]:
+        """All samples in stored order.
+
+        Raises:
+            ShardError: a shard is missing or is not the one that was written.
+            OSError: a shard cannot be read.
+        """
+        rows = (np.arange(entry.samples) for entry in self.manifest.shards)
+        yield from self._read(Places(np.full(len(row), shard), row) for shard, row in enumerate(rows))
+
+    def read(self) -> SampleArrays:
+        """All samples at once, in stored order.
+
+        Raises:
+            ShardError: the set is empty, a shard is broken, or its samples differ in shape.
+        """
+        if not len(self):
+            raise ShardError(f"{self.place}: the set is empty; its sources show nothing that could be used")
+        labels = images = None
+        records = []
+        for index, sample in enumerate(self.samples()):
+            if labels is None:
+                labels = np.empty((len(self), *sample.label.shape), dtype=np.uint8)
+                images = None if sample.image is None else np.empty(labels.shape, dtype=np.float16)
+            if sample.label.shape != labels.shape[1:] or (sample.image is None) != (images is None):
+                raise ShardError(f"{self.place}: sample {sample.key} is unlike the first one of the set")
+            labels[index] = sample.label
+            if images is not None:
+                images[index] = sample.image
+            records.append(sample.record)
+        assert labels is not None
+        return SampleArrays(images, labels, records)
+
+    def order(self, seed: int, lanes: int = LANES) -> Order:
+        """The order of the samples for a seed."""
+        return Order([entry.samples for entry in self.manifest.shards], seed, lanes)
+
+    def stream(
+        self,
+        seed: int,
+        start: int = 0,
+        stop: int | None = None,
+        reader: Reader | None = None,
+        lanes: int = LANES,
+    ) -> Iterator[Sample]:
+        """Shuffled samples, epoch after epoch; shards to come are read and checked in the background.
+
+        Args:
+            seed: seed of the order.
+            start: position to go on from, counted over epochs: the samples that all readers have had.
+            stop: position to end before; None to go on for ever.
+            reader: which of the positions; all of them by default.
+            lanes: shards that are mixed with each other; see :mod:`shards.format.order`.
+
+        Raises:
+            ValueError: an endless stream of an empty set, or a position or seed that is negative.
+            ShardError: a shard is missing or is not the one that was written.
+            OSError: a shard cannot be read.
+        """
+        yield from self._read(self.order(seed, lanes).stream(start, stop, reader))
+
+    def epoch(self, seed: int, epoch: int, rank: int = 0, world: int = 1) -> Iterator[Sample]:
+        """The samples of one epoch that fall to one rank; as :meth:`stream`."""
+        first = epoch * len(self)
+        yield from self.stream(seed, first, first + len(self), Reader(rank=rank, world=world))
+
+    def load(self, shard: int) -> list[Sample]:
+        """The samples of one shard, by its number, checked.
+
+        Raises:
+            ShardError: it is missing or is not the one that was written; the text names what is lost.
+            OSError: it cannot be read.
+        """
+        entry = self.manifest.shards[shard]
+        try:
+            samples = list(unpack(self._content(shard)))
+            if len(samples) != entry.samples:
+                raise ShardError(f"{len(samples)} samples instead of {entry.samples}")
+        except ShardError as error:
+            raise ShardError(f"{self.place / entry.name}: {error}") from None
+        return samples
+
+    def keys(self, shard: int) -> list[str]:
+        """Keys of the samples of one shard, by its number."""
+        return [sample_key(index) for index in range(self._first[shard], self._first[shard + 1])]
+
+    def _read(self, windows: Iterator[Places]) -> Iterator[Sample]:
+        for places, shards in read_ahead(windows, self.load):
+            for shard, row in zip(places.shards.tolist(), places.rows.tolist(), strict=True):
+                yield shards(shard)[row].unparsed()
+
+    def _content(self, shard: int) -> bytes:
+        """The bytes of a shard, checked."""
+        entry = self.manifest.shards[shard]
+        if self.manifest.on_demand:
+            return rendered_content(self.place, entry)
+        try:
+            if self._cache is not None:
+                return self._cache.fetch(entry.sha256, entry.bytes, lambda: self.place.read(entry.name))
+            return checked_content(self.place.read(entry.name), entry.sha256, entry.bytes)
+        except FileNotFoundError:
+            raise ShardError(f"is missing, and with it {named_samples(self.keys(shard))}; {_MEND}") from None
+        except WrongContent as error:
+            damage = shard_damage(error.content, entry, self.keys(shard))[2]
+            more = f" and {len(damage) - _TOLD} more" if len(damage) > _TOLD else ""
+            raise ShardError(f"{'; '.join(damage[:_TOLD])}{more}; {_MEND}") from None

@@ -1,0 +1,46 @@
+"""Shards that a service renders on demand: what comes with one, and checking it.
+
+The manifest tells the key of a shard, a digest of all that determines its bytes; the service sends the key as
+the ETag and the SHA-256 of the bytes as a header. No local copies are kept: no disk is filled.
+"""
+
+import hashlib
+
+from synthspine.shards.format.manifest import ShardEntry
+from synthspine.shards.format.sample import ShardError
+from synthspine.shards.storage.place import Place
+
+SHA256_HEADER = "X-Content-SHA256"
+"""Header with the SHA-256 of a whole shard, hexadecimal, whatever part of it is sent."""
+
+
+def etag_of(key: str) -> str:
+    """The strong ETag of a content key."""
+    return f'"{key}"'
+
+
+def rendered_content(place: Place, entry: ShardEntry) -> bytes:
+    """The bytes of a shard, rendered for this manifest and checked.
+
+    Raises:
+        ShardError: the service does not know it, renders something else by now, or what came is not what it
+            sent; the text does not name the shard.
+        OSError: it cannot be read.
+    """
+    try:
+        content, headers = place.read_with_headers(entry.name)
+    except FileNotFoundError:
+        raise ShardError("the service does not render it any more; open the set again") from None
+    if "ETag" not in headers or SHA256_HEADER not in headers:
+        raise ShardError(
+            f"comes without ETag and {SHA256_HEADER}; a set rendered on demand is read from its service, "
+            "by http or https"
+        )
+    if headers["ETag"] != etag_of(entry.key):
+        raise ShardError(
+            "the service renders with another configuration, other label maps or versions, or on another "
+            "device than when the set was opened; open it again"
+        )
+    if hashlib.sha256(content).hexdigest() != headers[SHA256_HEADER]:
+        raise ShardError("SHA-256 differs from that which the service sent")
+    return content

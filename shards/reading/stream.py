@@ -1,0 +1,97 @@
+"""Batches from shards for training: a torch dataset that never ends and can go on anywhere."""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import IterableDataset, get_worker_info
+
+from synthspine.shards.format.order import LANES, Reader
+from synthspine.shards.format.sample import Sample, ShardError
+from synthspine.shards.reading.open import ShardSet
+
+Batch = tuple[Tensor, Tensor, list[dict[str, Any]]] | tuple[Tensor, Tensor]
+
+
+class ShardStream(IterableDataset[Batch]):
+    """Shuffled batches of a set, epoch after epoch.
+
+    The batch of a step is a function of (set, seed, position, ranks): all ranks together take
+    ``batch_size * world`` samples a step, and position ``step * batch_size * world`` is all there is to
+    resume from, with any number of ranks. With a ``DataLoader`` give ``batch_size=None``; its workers share
+    the batches and change nothing about them. Threads read and check shards ahead, so none or one will do;
+    each further one reads all shards of the rank again.
+
+    Args:
+        shards: the set; it must have images.
+        batch_size: samples of this rank in a batch.
+        seed: seed of the order.
+        rank: this process, 0..world-1.
+        world: number of processes.
+        start: position to go on from: samples that all ranks together have had, over all epochs.
+        records: hand on the records, too.
+        lanes: shards that are mixed with each other. With more than 16 ranks, as many as there are spare
+            reading the same shards more than once; a run has to keep it to be resumed.
+
+    Yields images, float16 in [0, 1], ``(B, 1, H, W)``, dense codes, uint8, ``(B, H, W)``, and with
+    ``records`` a list of B records.
+
+    Raises:
+        ValueError: an empty set, or a number out of bounds.
+        ShardError: when iterated: a shard is missing or is not the one that was written, or a sample without
+            an image.
+    """
+
+    def __init__(
+        self,
+        shards: ShardSet,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        start: int = 0,
+        records: bool = False,
+        lanes: int = LANES,
+    ) -> None:
+        super().__init__()
+        if not len(shards):
+            raise ShardError(f"{shards.place}: the set is empty; there is nothing to train on")
+        self.shards = shards
+        self.reader = Reader(rank=rank, world=world, block=batch_size)
+        self.seed = seed
+        self.start = start
+        self.records = records
+        self.lanes = lanes
+
+    def __iter__(self) -> Iterator[Batch]:
+        info = get_worker_info()
+        size = self.reader.block
+        reader = Reader(
+            rank=self.reader.rank,
+            world=self.reader.world,
+            worker=info.id if info else 0,
+            workers=info.num_workers if info else 1,
+            block=size,
+        )
+        samples = self.shards.stream(self.seed, self.start, reader=reader, lanes=self.lanes)
+        while True:
+            yield self._collate(list(islice(samples, size)))
+
+    def position(self, batches: int) -> int:
+        """Position after that many batches of this stream: the ``start`` to go on with."""
+        return self.start + batches * self.reader.block * self.reader.world
+
+    def _collate(self, samples: list[Sample]) -> Batch:
+        images = np.stack([self._image(sample) for sample in samples])
+        codes = np.stack([sample.label for sample in samples])
+        batch = torch.from_numpy(images).unsqueeze(1), torch.from_numpy(codes)
+        return (*batch, [sample.record for sample in samples]) if self.records else batch
+
+    def _image(self, sample: Sample) -> np.ndarray:
+        if sample.image is None:
+            raise ShardError(f"{self.shards.place}: sample {sample.key} has no image to train on")
+        return sample.image

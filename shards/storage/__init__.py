@@ -1,0 +1,1 @@
+"""Where sets lie: folders, URLs, the local cache."""

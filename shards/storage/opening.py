@@ -1,0 +1,94 @@
+"""From a path or URL to the place it names, and why some URLs cannot be used."""
+
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from synthspine.shards.storage.place import LocalPlace, Place
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+_CUT_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/[^/]")
+_SHELL = re.compile(r"\s*(pipe:|\|)|.*\|\s*$", re.DOTALL)
+HTTP = ("http", "https")
+
+
+def open_place(where: str | Path | Place) -> Place:
+    """The place of a path or URL; nothing has to be there yet.
+
+    Credentials and options of a URL come from fsspec's own configuration and environment variables
+    (``FSSPEC_HTTP_...``, ``AWS_...``). ``file://`` is the local folder.
+
+    Raises:
+        ValueError: a URL that cannot be used: of an unknown protocol or one whose package is not installed,
+            chained (``::``), with a query or a fragment, or a shell command (``pipe:``).
+    """
+    if isinstance(where, Place):
+        return where
+    text = str(where)
+    if isinstance(where, str) and _SHELL.match(text):
+        raise ValueError(
+            f"{text}: is a shell command; sets are read from folders and URLs, no command is run"
+        )
+    if _CUT_URL.match(text):
+        raise ValueError(f"{_without_credentials(text)}: is this a URL? It takes two slashes after the colon")
+    url = _URL.match(text)
+    if isinstance(where, Path) or (url is None and "::" not in text):
+        if not text:
+            raise ValueError("the path of a set is empty")
+        return LocalPlace(Path(where))
+    if "::" in text:
+        raise ValueError(f"{_without_credentials(text)}: chained URLs (::) are not supported")
+    assert url is not None
+    if url[1].lower() in ("file", "local"):
+        return LocalPlace(_path_of(text))
+    return _remote_place(text)
+
+
+def _remote_place(url: str) -> Place:
+    # Local work needs neither fsspec nor aiohttp, which take a third of a second to import.
+    import fsspec
+    from fsspec.registry import known_implementations
+
+    from synthspine.shards.storage.http import HttpPlace
+    from synthspine.shards.storage.remote import S3, RemotePlace
+
+    try:
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2]
+        _ = parts.port
+    except ValueError:
+        raise ValueError("a URL is malformed; its server or port cannot be told") from None
+    protocol = parts.scheme.lower()
+    shown = f"{protocol}://{host}{parts.path}".rstrip("/")
+    if parts.query or parts.fragment or url.endswith(("?", "#")):
+        raise ValueError(
+            f"{shown}: a place takes no query (?) and no fragment (#); names are put behind its URL"
+        )
+    if ".." in parts.path.split("/") or ".." in unquote(parts.path).split("/"):
+        raise ValueError(f"{shown}: .. is not allowed in a URL")
+    if not host and protocol in (*HTTP, *S3):
+        raise ValueError(f"{shown}: the {'bucket' if protocol in S3 else 'server'} is missing")
+    if host != parts.netloc and protocol in S3:
+        raise ValueError(f"{shown}: credentials come from the environment (AWS_...), not from the URL")
+    try:
+        fsspec.get_filesystem_class(protocol)
+    except ImportError:
+        if protocol in S3:
+            raise ValueError(f"{shown}: needs s3fs: pip install 'synthspine[s3]'") from None
+        needs = known_implementations.get(protocol, {}).get("err", "a package that is not installed")
+        raise ValueError(f"{shown}: {needs}") from None
+    except ValueError:
+        raise ValueError(f"{shown}: unknown protocol {protocol}://") from None
+    root = url[len(protocol) :].rstrip("/")
+    return (HttpPlace if protocol in HTTP else RemotePlace)(protocol + root, shown)
+
+
+def _path_of(url: str) -> Path:
+    parts = urlsplit(url)
+    if parts.netloc not in ("", "localhost") or parts.query or parts.fragment:
+        raise ValueError(f"{_without_credentials(url)}: is not the URL of a local folder: file:///path/to/it")
+    return Path(unquote(parts.path))
+
+
+def _without_credentials(text: str) -> str:
+    return re.sub(r"(:/+)[^/?#]*@", r"\1", re.sub(r"[?#].*", "", text, flags=re.DOTALL))

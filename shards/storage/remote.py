@@ -1,0 +1,238 @@
+"""Places behind a URL: object stores, and whatever else fsspec knows.
+
+No file system is kept in a place: fsspec caches them per process and knows about forks.
+"""
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
+
+import fsspec
+from fsspec import AbstractFileSystem
+from fsspec.asyn import AsyncFileSystem
+from fsspec.config import conf
+
+from synthspine.shards.storage.atomic import TEMPORARY
+from synthspine.shards.storage.place import Bytes, Place, checked_name
+from synthspine.shards.storage.retries import Retries, Transient
+
+RETRIES = Retries()
+S3 = ("s3", "s3a")
+
+_WHOLE_OR_NOT = {*S3, "gs", "gcs", "az", "abfs", "abfss", "oci", "ocilake", "oss", "memory"}
+"""Protocols under which a file is whole as soon as it has its name; elsewhere it is renamed when whole."""
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, repr=False)
+class RemotePlace(Place):
+    """A folder of an fsspec file system.
+
+    Attributes:
+        url: without a slash at the end, maybe with credentials.
+        shown: the same without credentials.
+    """
+
+    url: str
+    shown: str
+
+    @property
+    def name(self) -> str:
+        """The last component: the folder, or the bucket or server."""
+        return self.shown.rpartition("/")[2]
+
+    @property
+    def path(self) -> None:
+        """None: it is not a local folder."""
+        return None
+
+    def __truediv__(self, name: str) -> "RemotePlace":
+        return type(self)(self._at(name), f"{self.shown}/{name}")
+
+    def __str__(self) -> str:
+        return self.shown
+
+    def read(self, name: str) -> bytes:
+        """The whole content of a file."""
+        at = self._at(name)
+
+        def read() -> bytes:
+            files = self.files()
+            path = files._strip_protocol(at)
+            # With more than one connection s3fs asks for the size first.
+            content = files.cat_file(path, **({"max_concurrency": 1} if self._is_s3() else {}))
+            if not isinstance(files, AsyncFileSystem) and len(content) != files.info(path)["size"]:
+                raise Transient(f"{self.shown}/{name}: only {len(content)} bytes came")
+            return bytes(content)
+
+        return self.attempt(read, name)
+
+    def size(self, name: str) -> int | None:
+        """Bytes that a file holds, None if there is no such file."""
+        at = self._at(name)
+
+        def size() -> int | None:
+            files = self.files()
+            try:
+                info = files.info(files._strip_protocol(at), **self._fresh())
+            except FileNotFoundError:
+                return None
+            return int(info["size"]) if info["type"] == "file" else None
+
+        return self.attempt(size, name)
+
+    def write(self, name: str, *parts: Bytes) -> None:
+        """Write a file of these parts, whole or not at all."""
+        at, content = self._at(name), b"".join(parts)
+
+        def write() -> None:
+            files = self.files()
+            path = files._strip_protocol(at)
+            if self.protocol in _WHOLE_OR_NOT:
+                files.pipe_file(path, content)
+                return
+            if type(files).mv is AbstractFileSystem.mv:
+                # It would copy and remove: a reader could see half of it.
+                raise PermissionError(f"{self.protocol}:// can be read only; nothing can be renamed there")
+            folder, _, last = path.rpartition("/")
+            temporary = f"{folder}/{TEMPORARY}{os.getpid()}-{os.urandom(4).hex()}-{last}"
+            files.makedirs(folder, exist_ok=True)
+            try:
+                files.pipe_file(temporary, content)
+                files.mv(temporary, path)
+            except BaseException:
+                with suppress(Exception):
+                    files.rm_file(temporary)
+                raise
+
+        self.attempt(write, name)
+
+    def remove(self, name: str) -> None:
+        """Remove a file; a missing one is fine."""
+        at = self._at(name)
+
+        def remove() -> None:
+            files = self.files()
+            try:
+                files.rm_file(files._strip_protocol(at))
+            except FileNotFoundError:
+                return
+
+        self.attempt(remove, name)
+
+    def names(self) -> list[str]:
+        """The plain files directly in this folder, sorted; none if the folder is not there."""
+
+        def names() -> list[str]:
+            files = self.files()
+            folder = files._strip_protocol(self.url).rstrip("/")
+            try:
+                found = files.ls(folder, detail=True, **self._fresh())
+            except FileNotFoundError:
+                return []
+            entries = [(*entry["name"].rpartition("/"), entry["type"]) for entry in found]
+            return sorted(last for at, _, last, kind in entries if kind == "file" and last and at == folder)
+
+        return self.attempt(names)
+
+    def remove_tree(self) -> None:
+        """Remove this folder with all in it; a missing one is fine."""
+        self.check_not_the_root()
+
+        def remove_tree() -> None:
+            files = self.files()
+            try:
+                files.rm(files._strip_protocol(self.url), recursive=True)
+            except FileNotFoundError:
+                return
+
+        self.attempt(remove_tree)
+
+    @property
+    def protocol(self) -> str:
+        """The protocol of the URL, in lower case."""
+        return self.url.partition("://")[0]
+
+    def _at(self, name: str) -> str:
+        return f"{self.url}/{checked_name(name)}"
+
+    def _is_s3(self) -> bool:
+        return self.protocol in S3
+
+    def check_not_the_root(self) -> None:
+        """Refuse to remove a whole server or bucket."""
+        if "/" not in self.shown.partition("://")[2]:
+            raise ValueError(f"{self}: a whole server or bucket is not removed")
+
+    def _fresh(self) -> dict[str, bool]:
+        # Listings that s3fs remembers do not know of files that others wrote since.
+        return {"refresh": True} if self._is_s3() else {}
+
+    def files(self) -> Any:
+        """The file system, as configured, with nothing remembered that may have changed."""
+        _used.add(self.protocol)
+        kind = fsspec.get_filesystem_class(self.protocol)
+        options = kind._get_kwargs_from_urls(self.url)
+        if self._is_s3():
+            # RETRIES does it, with its own waits: its attempts times those of s3fs and of botocore are many.
+            config = {"retries": {"total_max_attempts": 1}, **conf.get("s3", {}).get("config_kwargs", {})}
+            options |= {"use_listings_cache": False, "config_kwargs": config}
+        files = fsspec.filesystem(self.protocol, **options)
+        if self._is_s3():
+            files.retries = 1
+        else:
+            files.invalidate_cache()
+        return files
+
+    def attempt(
+        self, work: Callable[[], Result], name: str | None = None, retries: Retries | None = None
+    ) -> Result:
+        """Do something with this folder or a file of it, as often as it takes.
+
+        Raises:
+            OSError: it failed for good; the text names the URL and shows no credentials.
+        """
+        shown = self.shown if name is None else f"{self.shown}/{name}"
+        try:
+            return (retries or RETRIES).call(work, shown)
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{shown}: is not there") from None
+        except Exception as error:
+            raise self._told(error, shown) from None
+
+    def _told(self, error: Exception, shown: str) -> OSError:
+        text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        user, _, password = urlsplit(self.url).netloc.rpartition("@")[0].partition(":")
+        for secret in (f"{user}:{password}@", f"{user}@", password, unquote(password)):
+            text = text.replace(secret, "") if len(secret) > 1 else text
+        text = text if shown in text else f"{shown}: {text}"
+        if type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError"):
+            return PermissionError(text)
+        if not isinstance(error, OSError):
+            return OSError(text)
+        told = type(error)(text) if type(error).__module__ == "builtins" else OSError(text)
+        told.errno = error.errno
+        return told
+
+
+def _hold() -> None:
+    # A forked child drops fsspec's file systems. Were they collected there, they would close their
+    # connections, which unregisters them from the event loop of the parent, too: the two share its epoll
+    # descriptor. The parent's next request then hangs until it times out.
+    for protocol in tuple(_used):
+        _held.extend(tuple(fsspec.get_filesystem_class(protocol)._cache.values()))
+
+
+def _inherit() -> None:
+    _inherited.extend(_held)
+    _held.clear()
+
+
+_used: set[str] = set()
+_held: list[Any] = []
+_inherited: list[Any] = []
+os.register_at_fork(before=_hold, after_in_parent=_held.clear, after_in_child=_inherit)

@@ -1,0 +1,333 @@
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from dicom_files import AXIAL, write_series
+
+from synthspine.eval.prediction import prediction
+from synthspine.eval.prediction.prediction import PredictionError, PredictOptions, predict
+from synthspine.eval.prediction.scans import Scan, ScanError
+from synthspine.eval.results.cache import file_digest
+from synthspine.gen.core.anatomy import label_scheme, spider_values
+from synthspine.shards.readers.spider import write_mha
+from synthspine.train.model.checkpoint import SNAPSHOT_FORMAT, CheckpointError, write_payload
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def checkpoint(tmp_path, save_untrained):
+    return save_untrained(tmp_path / "a.pth")
+
+
+@pytest.fixture
+def image_file(tmp_path):
+    draw = np.random.Generator(np.random.PCG64(0))
+
+    def write(name="7_t1.mha", storage="LPS", slices=3):
+        array = draw.integers(0, 1000, (slices, 90, 70)).astype(np.int16)
+        path = tmp_path / name
+        if name.endswith(".nii.gz"):
+            write_mha(array, (4.0, 0.8, 0.9), storage, tmp_path / "turn.mha")
+            sitk.WriteImage(sitk.ReadImage(str(tmp_path / "turn.mha")), str(path))
+        else:
+            write_mha(array, (4.0, 0.8, 0.9), storage, path)
+        return path
+
+    return write
+
+
+def masks(options):
+    done = list(predict(options))
+    assert [prediction.problem for prediction in done] == [None] * len(done)
+    return [prediction.files[0] for prediction in done]
+
+
+@pytest.mark.parametrize("storage", ["LPS", "PIR", "RAS", "SAL"])
+@pytest.mark.parametrize("name", ["7_t1.mha", "7_t1.nii.gz"])
+def test_mask_lies_on_the_images_own_grid(tmp_path, checkpoint, image_file, name, storage):
+    image = image_file(name, storage)
+    options = PredictOptions(images=(image,), checkpoint=checkpoint, output_dir=tmp_path / "out")
+    (written,) = masks(options)
+    assert written == tmp_path / "out" / name.replace("7_t1", "7_t1_seg")
+    expected, got = sitk.ReadImage(str(image)), sitk.ReadImage(str(written))
+    assert got.GetSize() == expected.GetSize()
+    np.testing.assert_allclose(got.GetSpacing(), expected.GetSpacing(), rtol=1e-6)
+    np.testing.assert_allclose(got.GetDirection(), expected.GetDirection(), atol=1e-6)
+    np.testing.assert_allclose(got.GetOrigin(), expected.GetOrigin(), atol=1e-4)
+
+
+def test_mask_holds_spider_values(tmp_path, checkpoint, image_file):
+    options = PredictOptions(
+        images=(image_file(),), checkpoint=checkpoint, output_dir=tmp_path / "out", min_island_mm2=0
+    )
+    (written,) = masks(options)
+    mask = sitk.ReadImage(str(written))
+    assert mask.GetPixelID() == sitk.sitkInt16
+    assert set(np.unique(sitk.GetArrayFromImage(mask))) <= set(spider_values().tolist())
+
+
+def test_one_slice_is_a_volume(tmp_path, checkpoint, image_file):
+    image = image_file(slices=1)
+    (written,) = masks(PredictOptions(images=(image,), checkpoint=checkpoint, output_dir=tmp_path / "out"))
+    assert sitk.ReadImage(str(written)).GetSize() == sitk.ReadImage(str(image)).GetSize()
+
+
+def test_storage_does_not_change_the_answer(tmp_path, checkpoint):
+    array = np.random.Generator(np.random.PCG64(1)).integers(0, 1000, (3, 96, 80)).astype(np.int16)
+    answers = []
+    for storage in ("LPS", "PIR", "RAS", "SAL"):
+        write_mha(array, (4.0, 1.0, 1.0), storage, tmp_path / f"{storage}.mha")
+        options = PredictOptions(
+            images=(tmp_path / f"{storage}.mha",), checkpoint=checkpoint, output_dir=tmp_path / "out"
+        )
+        (written,) = masks(options)
+        turned = sitk.DICOMOrient(sitk.ReadImage(str(written)), "PIR")
+        answers.append(sitk.GetArrayFromImage(turned))
+    assert answers[0].any()
+    assert all(np.array_equal(answer, answers[0]) for answer in answers[1:])
+
+
+def test_a_volume_that_lies_askew_gets_its_mask_askew(tmp_path, checkpoint, image_file):
+    image = sitk.ReadImage(str(image_file()))
+    turn = sitk.VersorTransform((0.0, 0.0, 1.0), np.radians(12.0))
+    matrix = np.array(turn.GetMatrix()).reshape(3, 3) @ np.array(image.GetDirection()).reshape(3, 3)
+    image.SetDirection(matrix.ravel().tolist())
+    sitk.WriteImage(image, str(tmp_path / "askew.mha"))
+    options = PredictOptions(
+        images=(tmp_path / "askew.mha",), checkpoint=checkpoint, output_dir=tmp_path / "out"
+    )
+    got = sitk.ReadImage(str(masks(options)[0]))
+    assert got.GetSize() == image.GetSize()
+    np.testing.assert_allclose(got.GetDirection(), image.GetDirection(), atol=1e-6)
+    np.testing.assert_allclose(got.GetOrigin(), image.GetOrigin(), atol=1e-4)
+
+
+def values_of(options):
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(masks(options)[0])))
+
+
+def test_removal_of_islands_can_be_switched_off(tmp_path, checkpoint, image_file):
+    shared = {"images": (image_file(),), "checkpoint": checkpoint}
+    kept = values_of(PredictOptions(**shared, output_dir=tmp_path / "kept", min_island_mm2=0))
+    cleaned = values_of(PredictOptions(**shared, output_dir=tmp_path / "cleaned", min_island_mm2=1e5))
+    assert kept.any() and not cleaned.any()
+
+
+def test_ordering_of_ranks_can_be_switched_off(tmp_path, save_untrained, image_file):
+    model = save_untrained(tmp_path / "ranks.pth", num_classes=14)
+    image = image_file()
+    answers = {
+        ranks: values_of(
+            PredictOptions(
+                images=(image,), checkpoint=model, output_dir=tmp_path / ranks, min_island_mm2=0, ranks=ranks
+            )
+        )
+        for ranks in ("model", "auto", "count")
+    }
+    # The same structures in all of them; noise has no order, so what orders changes the ranks.
+    for ranks in ("auto", "count"):
+        assert ((answers[ranks] > 0) == (answers["model"] > 0)).mean() > 0.5
+        assert (answers[ranks] != answers["model"]).any()
+    assert set(np.unique(answers["model"])) <= {0, *map(int, spider_values()[list(label_scheme(14).codes)])}
+
+
+def test_images_of_one_name_do_not_overwrite_each_other(tmp_path, checkpoint):
+    options = PredictOptions(images=(Path("a/7_t1.mha"), Path("b/7_t1.mha")), checkpoint=checkpoint)
+    with pytest.raises(ScanError, match=r"a/7_t1.mha would both be written"):
+        list(predict(options))
+
+
+def test_tables_lie_beside_the_mask(tmp_path, checkpoint, image_file):
+    options = PredictOptions(
+        images=(image_file(),), checkpoint=checkpoint, output_dir=tmp_path, min_island_mm2=0
+    )
+    (done,) = predict(options)
+    assert [path.name for path in done.files] == ["7_t1_seg.mha", "7_t1_seg.csv", "7_t1_seg.json"]
+    values = sitk.GetArrayFromImage(sitk.ReadImage(str(done.files[0])))
+    rows = list(csv.DictReader(done.files[1].open()))
+    report = json.loads(done.files[2].read_text())
+    assert {int(row["spider_value"]): int(row["voxels"]) for row in rows} == {
+        value: int((values == value).sum()) for value in np.unique(values[values > 0]).tolist()
+    }
+    for row, entry in zip(rows, report["structures"], strict=True):
+        assert float(row["volume_ml"]) == pytest.approx(int(row["voxels"]) * 4.0 * 0.8 * 0.9 / 1000, abs=1e-4)
+        assert entry["volume_ml"] == pytest.approx(float(row["volume_ml"]), abs=1e-4)
+    assert [flag["name"] for flag in report["flags"]] == [flag.name for flag in done.flags]
+    assert report["spacing_mm"] == pytest.approx([4.0, 0.8, 0.9])
+    assert 0 < report["entropy"] < np.log(4)
+    assert report["model"]["classes"] == 4
+    assert report["model"]["sha256"] == file_digest(Path(report["model"]["checkpoint"]))
+
+
+def test_overlay_only_on_request_and_tables_can_be_left_out(tmp_path, checkpoint, image_file):
+    image = image_file()
+    options = PredictOptions(
+        images=(image,), checkpoint=checkpoint, output_dir=tmp_path / "out", tables=False, overlay=True
+    )
+    (done,) = predict(options)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["7_t1_seg.mha", "7_t1_seg.png"]
+    assert [path.suffix for path in done.files] == [".mha", ".png"]
+
+
+def test_tta_answers_otherwise(tmp_path, checkpoint, image_file):
+    image = image_file()
+    answers = []
+    for tta in (False, True):
+        options = PredictOptions(
+            images=(image,), checkpoint=checkpoint, output_dir=tmp_path / str(tta), tta=tta, min_island_mm2=0
+        )
+        answers.append(sitk.GetArrayFromImage(sitk.ReadImage(str(masks(options)[0]))))
+    assert (answers[0] != answers[1]).any()
+    assert (answers[0] == answers[1]).mean() > 0.5
+
+
+def test_a_dicom_study_gets_a_mask_for_each_sagittal_series(tmp_path, checkpoint):
+    draw = np.random.Generator(np.random.PCG64(0))
+    array = draw.integers(0, 1000, (4, 60, 50)).astype(np.int16)
+    write_series(tmp_path / "study", array, uid="1.1", number="3", description="T1")
+    write_series(tmp_path / "study", array, uid="1.2", number="4", description="T2")
+    write_series(tmp_path / "study", array, uid="1.3", number="5", description="T2 ax", axes=AXIAL)
+    (tmp_path / "study" / "notes.txt").write_text("text")
+    options = PredictOptions(images=(tmp_path / "study",), checkpoint=checkpoint, output_dir=tmp_path / "out")
+    first, second, axial = predict(options)
+    assert [first.files[0].name, second.files[0].name] == ["study_3-T1_seg.mha", "study_4-T2_seg.mha"]
+    assert sitk.ReadImage(str(first.files[0])).GetSize() == (50, 60, 4)
+    assert not axial.failed
+    assert "no sagittal" in axial.problem
+
+
+def test_a_scan_that_fails_is_told_and_the_others_go_on(tmp_path, checkpoint, image_file):
+    broken = tmp_path / "broken.mha"
+    broken.write_text("text")
+    images = (broken, image_file("1.mha"), tmp_path / "gone.mha", image_file("2.mha"))
+    done = list(predict(PredictOptions(images=images, checkpoint=checkpoint, output_dir=tmp_path / "out")))
+    assert [prediction.failed for prediction in done] == [True, False, True, False]
+    assert all(str(done[number].path) in done[number].problem for number in (0, 2))
+    assert [bool(prediction.files) for prediction in done] == [False, True, False, True]
+
+
+def test_scans_are_read_one_ahead_and_told_one_by_one(tmp_path, checkpoint, image_file, monkeypatch):
+    read, real = [], Scan.read
+
+    def watched(scan):
+        read.append(scan.path.name)
+        return real(scan)
+
+    monkeypatch.setattr(Scan, "read", watched)
+    names = [f"{number}.mha" for number in range(5)]
+    images = tuple(image_file(name) for name in names)
+    coming = predict(PredictOptions(images=images, checkpoint=checkpoint, output_dir=tmp_path / "out"))
+    for number, name in enumerate(names):
+        assert next(coming).path.name == name
+        assert set(read) <= set(names[: number + 2])
+        assert (tmp_path / "out" / f"{number}_seg.mha").is_file()
+    assert read == names
+
+
+def test_a_place_that_cannot_be_written_fails_that_scan(tmp_path, checkpoint, image_file):
+    out = tmp_path / "out"
+    (out / "1_seg.mha").mkdir(parents=True)
+    images = (image_file("1.mha"), image_file("2.mha"))
+    first, second = predict(PredictOptions(images=images, checkpoint=checkpoint, output_dir=out))
+    assert first.failed
+    assert str(images[0]) in first.problem
+    assert not second.failed
+
+
+def test_older_outputs_are_replaced_and_nothing_else_is_left(tmp_path, checkpoint, image_file):
+    out = tmp_path / "out"
+    out.mkdir()
+    for suffix in ("mha", "csv", "json"):
+        (out / f"7_t1_seg.{suffix}").write_text("old")
+    options = PredictOptions(images=(image_file(),), checkpoint=checkpoint, output_dir=out)
+    (written,) = masks(options)
+    assert sitk.ReadImage(str(written)).GetNumberOfPixels() == 70 * 90 * 3
+    assert sorted(path.name for path in out.iterdir()) == ["7_t1_seg.csv", "7_t1_seg.json", "7_t1_seg.mha"]
+    assert all(path.read_bytes() != b"old" for path in out.iterdir())
+
+
+def test_a_model_without_ranks_is_refused_at_once(tmp_path, checkpoint, image_file):
+    options = PredictOptions(
+        images=(image_file(),), checkpoint=checkpoint, ranks="model", output_dir=tmp_path
+    )
+    with pytest.raises(PredictionError, match="4 classes knows no ranks"):
+        next(predict(options))
+
+
+def test_the_projects_model_that_is_not_there_is_told_with_what_to_do(tmp_path, image_file, monkeypatch):
+    missing = tmp_path / "pretrained" / "model.pth"
+    monkeypatch.setattr(prediction, "PRETRAINED", missing)
+    options = PredictOptions(images=(image_file(),), checkpoint=missing, output_dir=tmp_path / "out")
+    with pytest.raises(CheckpointError, match=rf"{missing}: the model .* is not there; name .*--checkpoint"):
+        next(predict(options))
+
+
+def test_options_need_something_to_do(tmp_path):
+    with pytest.raises(ValueError, match="no image given"):
+        PredictOptions(checkpoint=tmp_path / "a.pth")
+    assert PredictOptions(checkpoint=tmp_path / "a.pth", onnx=tmp_path / "a.onnx").images == ()
+    with pytest.raises(ValueError, match="min_island_mm2 -1"):
+        PredictOptions(images=(tmp_path,), checkpoint=tmp_path / "a.pth", min_island_mm2=-1)
+
+
+def run(*arguments):
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "eval/predict.py", *map(str, arguments)]
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", check=False
+    )
+
+
+def test_command_writes_and_says_where(tmp_path, checkpoint, image_file):
+    image = image_file()
+    result = run(image, "--checkpoint", checkpoint, "--output-dir", tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    assert f"wrote {tmp_path / 'out' / '7_t1_seg.mha'}" in result.stdout
+    assert "predict: 100%" in result.stderr and "1/1" in result.stderr
+
+
+def test_command_names_the_checkpoint_of_a_training_snapshot(tmp_path, image_file):
+    snapshot = tmp_path / "model_a_synthetic_last-00000120.pth"
+    write_payload(snapshot, {"format": SNAPSHOT_FORMAT})
+    result = run(image_file(), "--checkpoint", snapshot, "--output-dir", tmp_path / "out")
+    assert result.returncode == 1
+    (line,) = [line for line in result.stderr.splitlines() if "error" in line]
+    assert f"{snapshot}: a training snapshot" in line and "model_a_synthetic_best.pth" in line
+    assert "Traceback" not in result.stderr
+
+
+def test_command_tells_failed_scans_at_the_end(tmp_path, checkpoint, image_file):
+    wrong = tmp_path / "text.mha"
+    wrong.write_text("this is text")
+    result = run(wrong, image_file(), "--checkpoint", checkpoint, "--output-dir", tmp_path / "out")
+    assert result.returncode == 1
+    assert f"wrote {tmp_path / 'out' / '7_t1_seg.mha'}" in result.stdout
+    *_, failed, error = result.stderr.splitlines()
+    assert failed.startswith(f"failed: {wrong}: cannot be read")
+    assert error == "error: 1 of 2 scans could not be predicted"
+    assert "Traceback" not in result.stderr
+
+
+def test_command_says_in_one_line_what_is_wrong_with_the_checkpoint(tmp_path, image_file):
+    wrong = tmp_path / "text.pth"
+    wrong.write_text("this is text")
+    result = run(image_file(), "--checkpoint", wrong, "--output-dir", tmp_path / "out")
+    assert result.returncode == 1
+    (line,) = [line for line in result.stderr.splitlines() if "error" in line]
+    assert str(wrong) in line
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.slow
+def test_command_exports_without_a_scan(tmp_path, checkpoint):
+    result = run("--checkpoint", checkpoint, "--onnx", tmp_path / "net.onnx")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == f"wrote {tmp_path / 'net.onnx'}\n"
+    assert (tmp_path / "net.onnx").stat().st_size > 10_000

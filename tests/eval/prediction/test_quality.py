@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+
+from synthspine.eval.prediction.quality import Evidence, quality_flags
+from synthspine.gen.core.anatomy import CANAL, disc_code, vertebra_code
+
+SPACING = (4.0, 1.0, 1.0)
+
+
+def names(codes, **facts):
+    facts = {"spacing_mm": SPACING, "entropy": 0.1} | facts
+    return [flag.name for flag in quality_flags(Evidence(codes=codes, **facts))]
+
+
+@pytest.fixture
+def sound(spine):
+    """A spine inside five slices: the canal in the middle three, nothing in the outermost."""
+    codes = np.zeros((5, 320, 256), dtype=np.uint8)
+    codes[1:4] = spine(levels=6, slices=3, bottom=280)
+    return codes
+
+
+def test_a_sound_mask_raises_no_flag(sound):
+    assert names(sound) == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "flag"),
+    [
+        ({"entropy": 0.5}, "uncertain"),
+        ({"removed": 0.2}, "scattered"),
+        ({"spacing_mm": (8.0, 1.0, 1.0)}, "thick_slices"),
+        ({"spacing_mm": (4.0, 1.0, 1.6)}, "coarse_pixels"),
+        ({"tilt_degrees": 30.0}, "oblique"),
+    ],
+)
+def test_facts_about_the_scan_are_flagged(sound, facts, flag):
+    assert names(sound, **facts) == [flag]
+
+
+def test_an_unknown_entropy_is_no_flag(sound):
+    assert names(sound, entropy=float("nan")) == []
+
+
+def test_one_slice_is_told(spine):
+    assert names(spine(levels=6, bottom=280)) == ["one_slice"]
+
+
+def test_nothing_found(sound):
+    assert names(np.zeros_like(sound)) == ["no_vertebra", "no_disc", "no_canal"]
+
+
+def drop(*codes):
+    def change(mask):
+        mask[np.isin(mask, codes)] = 0
+
+    return change
+
+
+def shrink_third(mask):
+    rows = np.flatnonzero((mask == vertebra_code(3)).any(axis=(0, 2)))
+    mask[:, rows[0] + 6 :][mask[:, rows[0] + 6 :] == vertebra_code(3)] = 0
+
+
+def swap_ranks(mask):
+    second, fourth = mask == vertebra_code(2), mask == vertebra_code(4)
+    mask[second], mask[fourth] = vertebra_code(4), vertebra_code(2)
+
+
+def cut_canal(mask):
+    mask[:, 150:180][mask[:, 150:180] == CANAL] = 0
+
+
+def keep_three(mask):
+    drop(*(code(rank) for rank in range(4, 8) for code in (vertebra_code, disc_code)))(mask)
+
+
+@pytest.mark.parametrize(
+    ("change", "flag"),
+    [
+        (keep_three, "few_vertebrae"),
+        (drop(vertebra_code(3)), "missing_vertebra"),
+        (drop(disc_code(3)), "missing_disc"),
+        (drop(disc_code(1)), "missing_disc"),
+        (drop(CANAL), "no_canal"),
+        (shrink_third, "small_vertebra"),
+        (swap_ranks, "order_vertebra"),
+        (cut_canal, "canal_interrupted"),
+    ],
+)
+def test_faults_of_the_mask_are_flagged(sound, change, flag):
+    change(sound)
+    assert names(sound) == [flag]
+
+
+def test_reasons_name_what_is_wrong(sound):
+    drop(disc_code(1), disc_code(4))(sound)
+    (flag,) = quality_flags(Evidence(codes=sound, spacing_mm=SPACING))
+    assert "L5/S1, L2/L3" in flag.reason
+    assert "sacrum" in flag.reason
+
+
+def test_canal_in_the_last_slice(sound):
+    sound[4, 100:200, 130] = CANAL
+    assert names(sound) == ["canal_cut"]
+
+
+@pytest.mark.parametrize(
+    ("place", "side"),
+    [(np.s_[2, -1, 100], "lower"), (np.s_[2, 100, 0], "front"), (np.s_[2, 100, -1], "back")],
+)
+def test_structures_at_the_border(sound, place, side):
+    sound[place] = vertebra_code(2)
+    (flag,) = quality_flags(Evidence(codes=sound, spacing_mm=SPACING))
+    assert flag.name == "touches_border"
+    assert side in flag.reason

@@ -1,0 +1,116 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dicom_files import AXIAL, write_series
+
+from synthspine.eval.prediction.scans import ScanError, find_scans
+from synthspine.shards.readers.spider import UnsuitableError, write_mha
+
+SPACING = (4.0, 1.0, 1.0)
+
+
+def volume(path):
+    write_mha(np.arange(2 * 20 * 20, dtype=np.int16).reshape(2, 20, 20), SPACING, "LPS", path)
+    return path
+
+
+def series(folder, **more):
+    array = np.random.Generator(np.random.PCG64(0)).integers(0, 100, (3, 20, 20)).astype(np.int16)
+    return write_series(folder, array, **more)
+
+
+def masks(found, out):
+    return [str(scan.mask.relative_to(out)) for scan in found.scans]
+
+
+def test_a_file_is_itself(tmp_path):
+    out = tmp_path / "out"
+    (scan,) = find_scans([volume(tmp_path / "a.mha")], out).scans
+    assert scan.named
+    assert scan.mask == out / "a_seg.mha"
+    assert scan.beside(".csv") == out / "a_seg.csv"
+    assert scan.read().array.shape == (2, 20, 20)
+
+
+def test_masks_keep_their_place_in_a_folder(tmp_path):
+    for name in ("a.mha", "p1/s.mha", "p2/s.mha"):
+        volume(tmp_path / "in" / name)
+    found = find_scans([tmp_path / "in"], tmp_path / "out")
+    assert masks(found, tmp_path / "out") == ["a_seg.mha", "p1/s_seg.mha", "p2/s_seg.mha"]
+    assert not any(scan.named for scan in found.scans)
+
+
+def test_own_masks_hidden_files_and_the_output_folder_are_passed_over(tmp_path):
+    for name in ("a.mha", "b_seg.mha", ".tmp-1-c.mha", ".hidden/d.mha", "out/e.mha"):
+        volume(tmp_path / name)
+    assert masks(find_scans([tmp_path], tmp_path / "out"), tmp_path / "out") == ["a_seg.mha"]
+
+
+@pytest.mark.parametrize("nested", ["images", "images/images"])
+def test_of_a_spider_folder_only_images_are_predicted(tmp_path, nested):
+    volume(tmp_path / nested / "1_t1.mha")
+    volume(tmp_path / nested.replace("images", "masks") / "1_t1.mha")
+    found = find_scans([tmp_path], tmp_path / "out")
+    assert masks(found, tmp_path / "out") == ["1_t1_seg.mha"]
+
+
+def test_a_spider_folder_without_images_is_told(tmp_path):
+    volume(tmp_path / "masks" / "1_t1.mha")
+    (error,) = find_scans([tmp_path], tmp_path / "out").broken
+    assert "no images/" in str(error)
+
+
+def test_series_of_a_dicom_folder_are_named_by_folder_number_and_description(tmp_path):
+    series(tmp_path / "study", uid="1.1", number="3", description="T1/sag fs")
+    series(tmp_path / "study", uid="1.2", number="4", description="T2")
+    found = find_scans([tmp_path / "study"], tmp_path / "out")
+    assert masks(found, tmp_path / "out") == ["study_3-T1-sag-fs_seg.mha", "study_4-T2_seg.mha"]
+    assert found.scans[0].read().array.shape == (3, 20, 20)
+
+
+def test_series_of_one_name_get_two_masks(tmp_path):
+    for uid in ("1.1", "1.2"):
+        series(tmp_path / "study", uid=uid)
+    found = find_scans([tmp_path / "study"], tmp_path / "out")
+    assert masks(found, tmp_path / "out") == ["study_3-T2-TSE-sag_seg.mha", "study_3-T2-TSE-sag-2_seg.mha"]
+
+
+def test_a_dicom_file_is_its_series(tmp_path):
+    path = series(tmp_path / "study")[0]
+    (scan,) = find_scans([path], tmp_path / "out").scans
+    assert scan.named
+    assert scan.series.files == (path,)
+
+
+def test_axial_series_are_unsuitable_when_read(tmp_path):
+    series(tmp_path / "study", axes=AXIAL)
+    (scan,) = find_scans([tmp_path / "study"], tmp_path / "out").scans
+    with pytest.raises(UnsuitableError):
+        scan.read()
+
+
+def test_other_modalities_are_unsuitable_in_a_folder_and_broken_when_named(tmp_path):
+    paths = series(tmp_path / "study", tag_0008_0060="CT")
+    found = find_scans([tmp_path / "study"], tmp_path / "out")
+    assert (len(found.broken), len(found.unsuitable)) == (0, 3)
+    found = find_scans([paths[0]], tmp_path / "out")
+    assert (len(found.broken), len(found.unsuitable)) == (1, 0)
+
+
+def test_what_is_no_scan_is_told(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.png").write_text("text")
+    broken = find_scans([tmp_path / "empty", tmp_path / "text.png"], tmp_path / "out").broken
+    assert [error.path.name for error in broken] == ["empty", "text.png"]
+    assert all(".mha or .nii.gz" in error.reason for error in broken)
+
+
+def test_masks_of_one_name_are_refused():
+    with pytest.raises(ScanError, match=r"b/7_t1\.mha and a/7_t1\.mha would both be written to"):
+        find_scans([Path("a/7_t1.mha"), Path("b/7_t1.mha")], Path("out"))
+
+
+def test_tables_of_one_name_are_refused():
+    with pytest.raises(ScanError, match="would both be written"):
+        find_scans([Path("a.mha"), Path("a.nii.gz")], Path("out"))

@@ -1,0 +1,139 @@
+import math
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from synthspine.eval.metrics.statistics import Interval
+from synthspine.eval.report.tables import (
+    Cell,
+    Table,
+    difference_cell,
+    mm_cell,
+    probability,
+    score,
+    score_cell,
+    share_cell,
+    signed,
+    to_html,
+    to_markdown,
+)
+
+
+def interval(mean, low, high, n=6):
+    return Interval(mean=mean, low=low, high=high, n=n)
+
+
+def table(**changes):
+    rows = (
+        ("T1", "disc", Cell(".850", "[.8, .9]")),
+        ("T1", "canal", Cell(".912", strong=True)),
+        ("T2", "disc", "–"),
+    )
+    return Table(
+        **{"name": "t", "title": "A < B", "head": ("Set", "x", "Dice"), "rows": rows, "keys": 2, **changes}
+    )
+
+
+class Cells(HTMLParser):
+    """Texts of the cells of a table, with their rowspans."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.cells, self._open = [], None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        if tag in ("td", "th"):
+            self._open = [tag, int(dict(attrs).get("rowspan", 1)), ""]
+
+    def handle_data(self, data):
+        if self._open:
+            self._open[2] += data
+
+    def handle_endtag(self, tag):
+        if tag in ("td", "th"):
+            self.cells.append(tuple(self._open))
+            self._open = None
+
+
+def test_markdown_holds_every_cell_with_its_detail():
+    assert to_markdown(table(note="How.")).splitlines() == [
+        "| Set | x | Dice |",
+        "| --- | --- | ---: |",
+        "| T1 | disc | .850 [.8, .9] |",
+        "| T1 | canal | **.912** |",
+        "| T2 | disc | – |",
+        "",
+        "How.",
+    ]
+
+
+def test_html_says_the_same_and_joins_rows_of_one_group():
+    cells = Cells(to_html(table())).cells
+    assert [text for _, _, text in cells] == [
+        *("Set", "x", "Dice"),
+        *("T1", "disc", ".850 [.8, .9]", "canal", ".912"),
+        *("T2", "disc", "–"),
+    ]
+    assert [span for _, span, text in cells if text in ("T1", "T2")] == [2, 1]
+
+
+def test_html_escapes_what_it_shows():
+    shown = to_html(table(rows=(("<script>", "a&b", Cell("<i>", "<u>")),), note="<b>"))
+    assert not re.search(r"<(script|i|u)>", shown)
+    assert "A &lt; B" in shown
+
+
+def test_pipes_do_not_break_markdown():
+    assert "a\\|b" in to_markdown(table(rows=(("a|b", "x", "y"),)))
+
+
+def test_folded_table_starts_closed():
+    assert to_html(table(folded=True)).startswith("<details")
+    assert "<details" not in to_html(table())
+
+
+def test_row_of_another_length_is_refused():
+    with pytest.raises(ValueError, match="table t: 2 cells under 3 titles"):
+        table(rows=(("T1", "disc"),))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.8684, ".868"), (0.0, ".000"), (1.0, "1.00"), (0.9996, "1.00"), (math.nan, "–")]
+)
+def test_scores_have_three_decimals_and_no_leading_zero(value, text):
+    assert score(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(-0.0371, "−.037"), (0.45, "+.450"), (-0.0001, ".000"), (-1.0, "−1.000"), (math.nan, "–")],
+)
+def test_differences_show_their_sign_but_zero_has_none(value, text):
+    assert signed(value) == text
+
+
+def test_small_p_is_a_bound():
+    assert [probability(p) for p in (0.0004, 0.03125, 1.0, math.nan)] == ["< .001", ".031", "1.00", "–"]
+
+
+def test_estimate_shows_interval_and_another_n():
+    assert score_cell(interval(0.85, 0.8, 0.9), n=6) == Cell(".850", "[.800, .900]")
+    assert score_cell(interval(0.85, 0.8, 0.9), n=7) == Cell(".850", "[.800, .900] n 6")
+    assert mm_cell(interval(2.04, 1.5, 3.0)) == Cell("2.0", "[1.5, 3.0]")
+    assert score_cell(None) == mm_cell(None) == difference_cell(None) == Cell("–")
+
+
+def test_one_patient_has_no_interval():
+    assert score_cell(interval(0.85, math.nan, math.nan, n=1)) == Cell(".850")
+
+
+def test_difference_is_strong_where_it_is_said_to_be():
+    assert difference_cell(interval(0.1, 0.01, 0.2)) == Cell("+.100", "[+.010, +.200]")
+    assert difference_cell(interval(0.1, 0.01, 0.2), strong=True).strong
+
+
+def test_share_of_nobody_is_not_zero():
+    assert share_cell(1, 6) == Cell("17%", "(1/6)")
+    assert share_cell(0, 0) == Cell("–", "(0/0)")

@@ -1,0 +1,113 @@
+import json
+
+import pytest
+
+from synthspine.eval.results.cache import Cache, code_version, file_digest, modules_behind
+
+KEY = {"checkpoint": "ab", "input": {"slices": [1, 2]}, "code": "1"}
+VALUE = {"3": {"dice": 0.5, "hd95_mm": None}}
+
+
+@pytest.fixture
+def kept(tmp_path):
+    cache = Cache(tmp_path / "cache")
+    cache.keep(KEY, VALUE)
+    (file,) = (tmp_path / "cache").iterdir()
+    return cache, file
+
+
+def test_what_was_kept_is_found_by_an_equal_key(kept, tmp_path):
+    assert Cache(tmp_path / "cache").find(dict(reversed(KEY.items()))) == VALUE
+
+
+@pytest.mark.parametrize(
+    "change", [{"checkpoint": "cd"}, {"input": {"slices": [1, 3]}}, {"code": "2"}, {"more": 1}]
+)
+def test_another_key_finds_nothing(kept, change):
+    assert kept[0].find(KEY | change) is None
+
+
+def test_fresh_finds_nothing_and_writes(kept, tmp_path):
+    fresh = Cache(tmp_path / "cache", fresh=True)
+    assert fresh.find(KEY) is None
+    fresh.keep(KEY, {"other": 1})
+    assert kept[0].find(KEY) == {"other": 1}
+
+
+def spoil_value(text):
+    return text.replace("0.5", "0.6")
+
+
+def spoil_key(text):
+    return text.replace('"ab"', '"cd"')
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        spoil_value,
+        spoil_key,
+        lambda text: text[: len(text) // 2],
+        lambda text: "",
+        lambda text: "[]",
+        lambda text: "{}",
+        lambda text: json.dumps({"key": KEY, "value": None}),
+        lambda text: "\x00" * 20,
+    ],
+)
+def test_a_spoilt_entry_is_not_used_and_can_be_replaced(kept, spoil):
+    cache, file = kept
+    file.write_text(spoil(file.read_text()))
+    assert cache.find(KEY) is None
+    cache.keep(KEY, VALUE)
+    assert cache.find(KEY) == VALUE
+
+
+def test_bytes_that_are_no_text_are_not_used(kept):
+    cache, file = kept
+    file.write_bytes(b"\xff\xfe\x00")
+    assert cache.find(KEY) is None
+
+
+def test_nan_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(ValueError):
+        Cache(tmp_path / "cache").keep(KEY, {"dice": float("nan")})
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_modules_behind_follow_imports_and_stay_in_the_project():
+    behind = modules_behind(("synthspine.eval.studies.measure",))
+    assert {
+        "synthspine.eval.studies.measure",
+        "synthspine.eval.metrics.overlap",
+        "synthspine.gen.core.anatomy",
+        "synthspine.train.overlap",
+    } <= behind
+    assert not {
+        name
+        for name in behind
+        if name.startswith(("torch", "synthspine.eval.report.report", "synthspine.eval.evaluation"))
+    }
+
+
+def test_code_version_follows_the_source(tmp_path, monkeypatch):
+    package = tmp_path / "eval"
+    package.mkdir()
+    (package / "one.py").write_text("from eval.two import x\n")
+    (package / "two.py").write_text("x = 1\n")
+    monkeypatch.setattr("synthspine.eval.results.cache.ROOT", tmp_path)
+
+    def version():
+        code_version.cache_clear()
+        return code_version("eval.one")
+
+    first = version()
+    assert version() == first
+    (package / "two.py").write_text("x = 2\n")
+    assert version() != first
+    code_version.cache_clear()
+
+
+def test_digest_of_a_file(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert file_digest(tmp_path / "a").startswith("ba7816bf8f01cfea414140de5dae2223")

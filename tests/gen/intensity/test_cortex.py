@@ -1,0 +1,251 @@
+"""Distances to borders, and the lines that are drawn on them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import distance_transform_edt
+from scipy.special import ndtr
+
+from synthspine.gen.core.anatomy import BACKGROUND, CANAL, IGNORE, MAX_RANK, disc_code, vertebra_code
+from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
+from synthspine.gen.intensity.cortex import (
+    BLUR_MM,
+    CortexConfig,
+    CortexParams,
+    add_cortex,
+    depths,
+    draw_cortex,
+)
+from synthspine.gen.tissues.palette import FIRST_COARSE, MODIC, SACRAL_DISC, SACRUM
+
+COUNT = 3000
+VERTEBRA, DISC, CANAL_AXIS = range(3)
+ALWAYS = CortexConfig(probability=1.0, end_plate_probability=1.0)
+
+
+def _random(count=COUNT, seed=3):
+    return SampleRandom(sample_keys(seed, torch.arange(count)))
+
+
+def _depths(codes, spacing_mm=(1.0, 1.0), painted=None):
+    codes = torch.as_tensor(codes, dtype=torch.uint8)
+    return depths(codes, codes if painted is None else painted, spacing_mm)
+
+
+def _edt(mask, spacing_mm):
+    """Signed distance to the border, which lies half a pixel from the pixels on either side, mm."""
+    half = sum(spacing_mm) / len(spacing_mm) / 2
+    inside = distance_transform_edt(mask, sampling=spacing_mm) - half
+    return np.where(mask, inside, half - distance_transform_edt(~mask, sampling=spacing_mm))
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+@pytest.mark.parametrize(("spacing", "error"), [(1.0, 0.05), (0.5, 0.3), (0.7, 0.2), (2.0, 0.1), (0.3, 0.35)])
+def test_depth_is_the_distance_to_a_straight_border(axis, spacing, error):
+    codes = torch.zeros(1, 80, 80, dtype=torch.uint8)
+    codes.narrow(axis, 40, 40).fill_(vertebra_code(1))
+    depth = _depths(codes, (spacing, spacing))[0, VERTEBRA].select(2 - axis, 7)
+    expected = (torch.arange(80) - 39.5) * spacing
+    near = expected.abs() < 3.6
+    assert (depth - expected)[near].abs().max() < error
+    assert torch.allclose(depth, -depth.flip(0), atol=1e-5)
+
+
+def test_depth_rises_towards_the_inside_and_ends_within_three_standard_deviations_of_the_blur():
+    codes = torch.zeros(1, 64, 64, dtype=torch.uint8)
+    codes[:, :, 32:] = CANAL
+    row = _depths(codes)[0, CANAL_AXIS, 5]
+    assert (row.diff() >= 0).all() and (row.diff()[27:35] > 0.5).all()
+    assert 5.5 <= float(row.max()) <= 3 * BLUR_MM and float(row.min()) == -float(row.max())
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0), (0.6, 0.6), (1.0, 0.8)])
+def test_depth_agrees_with_the_distance_transform_on_smooth_shapes(spacing):
+    fine = 7
+    rows, columns = ((np.arange(128 * fine) - (128 * fine - 1) / 2) * step / fine for step in spacing)
+    mask = np.hypot(rows[:, None] / 1.4, columns[None]) < 24
+    expected = _edt(mask, [step / fine for step in spacing])[fine // 2 :: fine, fine // 2 :: fine]
+    coarse = mask[fine // 2 :: fine, fine // 2 :: fine]
+    depth = _depths((coarse * disc_code(2))[None], spacing)[0, DISC].numpy()
+    error = (depth - expected)[np.abs(expected) < 3]
+    assert abs(error.mean()) < 0.1 and error.std() < 0.16
+    # What is left is the coarse mask's own: the blur cannot know where in a pixel the border ran.
+    assert np.quantile(np.abs(error), 0.95) < 0.3
+
+
+def test_the_inverse_agrees_with_the_normal_distribution():
+    from synthspine.gen.intensity.cortex import _distance
+
+    exact = torch.linspace(-2, 2, 401)
+    excess = torch.from_numpy(ndtr(exact.numpy()) - 0.5).float() * 1024
+    assert (_distance(excess, 512, 1.0) - exact).abs().max() < 0.06
+
+
+def test_each_structure_has_its_own_depth_and_every_rank_counts():
+    for code, axis in [(vertebra_code(1), 0), (vertebra_code(MAX_RANK), 0), (disc_code(1), 1),
+                       (disc_code(MAX_RANK), 1), (CANAL, 2)]:  # fmt: skip
+        depth = _depths(torch.full((1, 9, 9), code, dtype=torch.uint8))[0, :, 4, 4]
+        assert [float(d) > 0 for d in depth] == [i == axis for i in range(3)]
+    for code in (BACKGROUND, IGNORE, FIRST_COARSE, MAX_RANK + 1):
+        assert (_depths(torch.full((1, 9, 9), code, dtype=torch.uint8)) < -5).all()
+
+
+def test_painted_sacrum_counts_as_bone_only_where_nothing_is_labelled():
+    codes = torch.zeros(1, 40, 40, dtype=torch.uint8)
+    codes[:, :, 20:] = CANAL
+    painted = torch.full_like(codes, SACRUM)
+    painted[:, 20:] = SACRAL_DISC
+    depth = _depths(codes, painted=painted)[0]
+    assert depth[VERTEBRA, 5, 5] > 5 and depth[DISC, 35, 5] > 5
+    assert depth[VERTEBRA, 5, 35] < -5 and depth[CANAL_AXIS, 5, 35] > 5
+    lesion = torch.full_like(codes, MODIC)
+    whole = torch.full_like(codes, vertebra_code(2))
+    assert torch.equal(_depths(whole, painted=lesion), _depths(whole))
+
+
+def test_the_edge_of_the_picture_is_no_border():
+    codes = torch.full((1, 1, 2), vertebra_code(3), dtype=torch.uint8)
+    assert (_depths(codes)[:, VERTEBRA] > 5).all()
+    codes[..., 1] = BACKGROUND
+    assert torch.allclose(_depths(codes)[0, VERTEBRA, 0], torch.tensor([0.5, -0.5]), atol=0.05)
+
+
+def test_depth_in_3d_is_that_of_each_slice(bank):
+    assert torch.equal(_depths(bank[None], (4.0, 1.0, 1.0))[0], _depths(bank).transpose(0, 1))
+
+
+def _image(bank):
+    return torch.rand(bank.shape, generator=torch.Generator().manual_seed(1)), _depths(bank)
+
+
+def _params(count=3, **changes):
+    return replace(draw_cortex(ALWAYS, _random(count)), **changes)
+
+
+def test_lines_follow_their_formula(bank):
+    image, depth = _image(bank)
+    params = _params(end_plates=None)
+    numbers = {n: getattr(params, n).double().numpy() for n in ("strength", "level", "width_mm", "offset_mm")}
+    distance = (depth.double().numpy() - numbers["offset_mm"][:, :, None, None]) / numbers["width_mm"][
+        :, None, None, None
+    ]
+    profile = np.clip(1 - distance**2 / 9, 0, None) ** 4
+    assert np.abs(profile - np.exp(-(distance**2) / 2)).max() < 0.045
+    strength = (profile * numbers["strength"][:, :, None, None]).max(1)
+    before = image.double().numpy()
+    expected = before - strength * np.clip(before - numbers["level"][:, None, None], 0, None)
+    assert np.abs(add_cortex(image, depth, params).numpy() - expected).max() < 1e-5
+
+
+def test_lines_darken_the_border_alone_and_never_brighten(bank):
+    image, depth = _image(bank)
+    params = _params(end_plates=None, strength=torch.ones(3, 3), level=torch.zeros(3))
+    lined = add_cortex(image, depth, params)
+    assert (lined <= image).all()
+    far = (depth.abs() > 5.5).all(1)
+    assert far.any() and torch.equal(lined[far], image[far])
+    on_line = (depth[:, CANAL_AXIS] - params.offset_mm[:, CANAL_AXIS, None, None]).abs() < 0.2
+    assert (lined[on_line] < 0.15 * image[on_line]).all()
+
+
+def test_an_end_plate_lies_between_vertebra_and_disc_and_may_be_bright(bank):
+    depth = _depths(bank)
+    plates = replace(_params().end_plates, strength=torch.ones(3), level=torch.full((3,), 0.6))
+    plates = replace(plates, offset_mm=torch.full((3,), -0.5), width_mm=torch.full((3,), 0.8))
+    dark, bright = torch.zeros(bank.shape), torch.ones(bank.shape)
+    params = _params(strength=torch.zeros(3, 3), end_plates=plates)
+    lit = add_cortex(dark, depth, params)
+    rows, columns = np.nonzero(bank[0].numpy() == disc_code(1))
+    middle = int(columns.mean())
+    # The lower border of the vertebra above the disc, and its front border halfway up.
+    assert lit[0, rows.min(), middle] > 0.5 and add_cortex(bright, depth, params)[0, rows.min(), middle] < 0.7
+    assert (lit[0, rows.min() - 9, :] == 0).all()
+    assert lit.max() <= 0.6 + 1e-6
+
+
+def test_without_lines_the_image_stays_as_it_is(bank):
+    image, depth = _image(bank)
+    assert add_cortex(image, depth, None) is image
+    off = draw_cortex(CortexConfig(probability=1e-9, end_plate_probability=1e-9), _random(3))
+    assert torch.equal(add_cortex(image, depth, off), image)
+    one = _params(strength=torch.tensor([[0.0] * 3, [1.0] * 3, [0.0] * 3]), end_plates=None)
+    changed = (add_cortex(image, depth, one) != image).flatten(1).any(1)
+    assert changed.tolist() == [False, True, False]
+
+
+def test_a_configuration_without_lines_draws_nothing():
+    assert draw_cortex(CortexConfig(probability=0, end_plate_probability=0), _random()) is None
+    assert draw_cortex(CortexConfig(end_plate_probability=0), _random()).end_plates is None
+
+
+def test_drawn_lines_keep_to_their_ranges_and_probabilities():
+    config = CortexConfig()
+    params = draw_cortex(config, _random())
+    plates = params.end_plates
+    for part, prefix in ((params, ""), (plates, "end_plate_")):
+        for name in ("strength", "level", "width_mm"):
+            low, high = getattr(config, prefix + name)
+            values = getattr(part, name)
+            values = values[values != 0] if name == "strength" else values
+            assert low <= values.min() < low + 0.05 * (high - low)
+            assert high - 0.05 * (high - low) < values.max() <= high
+    for values, (low, high) in zip(
+        (*params.offset_mm.unbind(1), plates.offset_mm),
+        (*config.offsets_mm, config.end_plate_offset_mm),
+        strict=True,
+    ):
+        assert low <= values.min() < low + 0.05 * (high - low)
+        assert high - 0.05 * (high - low) < values.max() <= high
+    assert abs(float((params.strength[:, 0] > 0).float().mean()) - 0.9) < 0.03
+    assert abs(float((plates.strength > 0).float().mean()) - 0.3) < 0.04
+
+
+def test_drawn_lines_survive_json():
+    records = _params().to_records()
+    again = CortexParams.from_records(records)
+    assert again.to_records() == records
+    assert torch.equal(again.end_plates.level, _params().end_plates.level)
+    assert CortexParams.from_records(_params(end_plates=None).to_records()).end_plates is None
+
+
+def test_a_sample_alone_is_the_same_as_in_a_batch(bank):
+    image, depth = _image(bank)
+    whole = add_cortex(image, depth, _params())
+    for i in range(3):
+        one = slice(i, i + 1)
+        assert torch.equal(_depths(bank[one]), depth[one])
+        assert torch.equal(add_cortex(image[one], depth[one], _params()[one]), whole[one])
+
+
+@pytest.mark.parametrize("grid", [(1, 2), (7, 1), (3, 5, 9), (1, 33, 31)])
+def test_any_grid_will_do_and_nothing_waits_for_the_device(grid):
+    spacing = (4.0, 1.0, 1.0)[-len(grid) :]
+    codes = torch.zeros(3, *grid, dtype=torch.uint8)
+    lined = add_cortex(torch.ones(3, *grid), _depths(codes, spacing), _params())
+    assert lined.shape == (3, *grid) and torch.isfinite(lined).all()
+    on_meta = depths(codes.to("meta"), codes.to("meta"), spacing)
+    assert on_meta.shape == (3, 3, *grid)
+    assert (
+        add_cortex(torch.ones(3, *grid, device="meta"), on_meta, _params().to("meta")).device.type == "meta"
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"width_mm": (0.0, 1.0)},
+        {"width_mm": (0.6, 1.9)},
+        {"vertebra_offset_mm": (-3.0, 0.6)},
+        {"disc_offset_mm": (-3.0, 0.6)},
+        {"canal_offset_mm": (-3.0, 0.6)},
+        {"end_plate_offset_mm": (-3.0, 0.6)},
+        {"strength": (0.3, 1.1)},
+        {"end_plate_level": (-0.1, 0.5)},
+        {"probability": 1.5},
+    ],
+)
+def test_lines_that_cannot_be_drawn_are_refused_by_name(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        CortexConfig(**wrong)

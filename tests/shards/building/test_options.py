@@ -1,0 +1,32 @@
+"""What can be chosen about the sets."""
+
+import pytest
+
+from synthspine.gen import preset
+from synthspine.shards.building.options import ShardOptions
+from synthspine.shards.readers.slices import Grid
+
+
+def test_a_preset_is_set_to_the_grid():
+    options = ShardOptions(preset="t2", grid=Grid(spacing_mm=2.0))
+    assert options.generator() == preset("t2", spacing_mm=2.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("own.yaml", "noise:\n  level: [0.0, 0.2]\n"), ("own.json", '{"noise": {"level": [0.0, 0.2]}}')],
+)
+def test_a_file_says_what_changes_against_spine(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    config = ShardOptions(preset=str(tmp_path / name)).generator()
+    assert config.noise.level == (0.0, 0.2) and config.contrast == preset("spine").contrast
+
+
+def test_a_file_that_cannot_be_is_refused_by_name(tmp_path):
+    (tmp_path / "own.yaml").write_text("nose: {level: [0, 0.1]}\n")
+    with pytest.raises(ValueError, match=r"own\.yaml.*'noise'"):
+        ShardOptions(preset=str(tmp_path / "own.yaml"))
+    with pytest.raises(FileNotFoundError, match="none"):
+        ShardOptions(preset=str(tmp_path / "none.yaml"))
+    with pytest.raises(ValueError, match="flair"):
+        ShardOptions(preset="flair")

@@ -1,0 +1,128 @@
+import hashlib
+import os
+import tarfile
+import threading
+
+import numpy as np
+import pytest
+import webdataset
+
+from synthspine.shards.building.write import Background, write_shard
+from synthspine.shards.format.sample import Sample, encode, file_digests, sample_key
+from synthspine.shards.format.tar import members, unpack
+from synthspine.shards.storage.atomic import atomic_path
+from synthspine.shards.storage.opening import open_place
+
+
+def samples(count, images=True):
+    for index in range(count):
+        random = np.random.default_rng(index)
+        image = random.random((32, 16)).astype(np.float16) if images else None
+        label = random.integers(0, 60, (32, 16)).astype(np.uint8)
+        yield Sample(sample_key(index), image, label, {"source": f"{index}_t1", "slice": index})
+
+
+def test_equal_samples_give_equal_bytes(tmp_path):
+    packed = write_shard(open_place(tmp_path), "a.tar", samples(3))
+    assert len(packed.label_digests) == 3
+    os.utime(tmp_path / "a.tar", (1, 1))
+    write_shard(open_place(tmp_path), "b.tar", samples(3))
+    content = (tmp_path / "a.tar").read_bytes()
+    assert packed.bytes == len(content) and packed.sha256 == hashlib.sha256(content).hexdigest()
+    assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
+
+
+def test_entries_carry_no_owner_and_no_time(tmp_path):
+    write_shard(open_place(tmp_path), "a.tar", samples(2))
+    with tarfile.open(tmp_path / "a.tar") as tar:
+        entries = tar.getmembers()
+    assert [entry.name for entry in entries[:3]] == [
+        "00000000.image.npy",
+        "00000000.label.npy",
+        "00000000.json",
+    ]
+    assert {(e.mtime, e.uid, e.gid, e.uname, e.gname, e.mode) for e in entries} == {(0, 0, 0, "", "", 0o644)}
+
+
+def test_plain_webdataset_reads_a_shard(tmp_path):
+    write_shard(open_place(tmp_path), "shard-000000.tar", samples(3))
+    read = list(webdataset.WebDataset(str(tmp_path / "shard-000000.tar"), shardshuffle=False).decode())
+    assert len(read) == 3
+    for found, sample in zip(read, samples(3), strict=True):
+        assert found["__key__"] == sample.key
+        assert (found["image.npy"] == sample.image).all() and found["image.npy"].dtype == np.float16
+        assert (found["label.npy"] == sample.label).all() and found["label.npy"].dtype == np.uint8
+        assert found["json"] == sample.record | {"sha256": file_digests(encode(sample))}
+
+
+def test_a_shard_that_fails_half_way_is_not_there(tmp_path):
+    def failing():
+        yield from samples(2)
+        raise RuntimeError("disk on fire")
+
+    (tmp_path / "a.tar").write_bytes(b"the one before")
+    with pytest.raises(RuntimeError):
+        write_shard(open_place(tmp_path), "a.tar", failing())
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tar"]
+    assert (tmp_path / "a.tar").read_bytes() == b"the one before"
+
+
+def test_a_file_is_flushed_before_it_takes_its_name(tmp_path, monkeypatch):
+    done = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: done.append((tmp_path / "a.txt").exists()))
+    with atomic_path(tmp_path / "a.txt") as temporary:
+        temporary.write_text("text")
+        assert temporary.suffix == ".txt"
+    assert done == [False, True]
+
+
+def test_pythons_own_reader_finds_what_ours_finds(tmp_path):
+    write_shard(open_place(tmp_path), "a.tar", samples(3))
+    content = (tmp_path / "a.tar").read_bytes()
+    with tarfile.open(tmp_path / "a.tar", "r:") as tar:
+        theirs = [(entry.name, tar.extractfile(entry).read()) for entry in tar]
+    assert [(name, bytes(body)) for name, body in members(content)] == theirs
+    for found, sample in zip(unpack(content), samples(3), strict=True):
+        assert (found.image == sample.image).all() and (found.label == sample.label).all()
+
+
+def test_background_work_is_bounded_and_done_at_the_end():
+    begun, go_on, done = [], threading.Event(), []
+
+    def job(number):
+        begun.append(number)
+        assert go_on.wait(10)
+        done.append(number)
+
+    with Background(threads=2) as background:
+        for number in range(4):
+            background.add(lambda number=number: job(number))
+        adding = threading.Thread(target=background.add, args=(lambda: job(4),))
+        adding.start()
+        adding.join(0.2)
+        assert adding.is_alive() and len(begun) <= 2
+        go_on.set()
+        adding.join()
+    assert sorted(done) == [0, 1, 2, 3, 4]
+
+
+def test_an_error_in_the_background_is_not_lost():
+    def fail():
+        raise OSError("disk on fire")
+
+    with pytest.raises(OSError, match="disk on fire"), Background() as background:
+        background.add(fail)
+    with pytest.raises(OSError, match="disk on fire"), Background(threads=1) as background:
+        for _ in range(100):
+            background.add(fail)
+
+
+def test_work_that_has_not_begun_is_dropped_after_an_error():
+    done = []
+    with pytest.raises(KeyboardInterrupt), Background(threads=1) as background:
+        started = threading.Event()
+        background.add(lambda: started.set() or threading.Event().wait(0.2) or done.append(0))
+        background.add(lambda: done.append(1))
+        assert started.wait(10)
+        raise KeyboardInterrupt
+    assert done == [0]

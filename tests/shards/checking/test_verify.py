@@ -1,0 +1,190 @@
+import json
+
+import numpy as np
+import pytest
+from handmade import BANK, NAMES, SHAPE, edit_manifest, rendered_record, sample_of, series_record, write
+
+from synthspine.shards.checking.verify import find_sets, verify_places, verify_set
+from synthspine.shards.format.manifest import MANIFEST
+from synthspine.shards.format.sample import Sample, ShardError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write(tmp_path / "real_t1_val", [sample_of(index) for index in range(10)])
+
+
+def test_a_whole_set_has_no_problem(folder):
+    notes = []
+    assert verify_set(folder, note=notes.append) == [] and notes == []
+
+
+def test_sets_of_label_maps_and_empty_sets_are_fine(tmp_path):
+    assert verify_set(write(tmp_path / "labels", [sample_of(i, images=False) for i in range(5)])) == []
+    assert verify_set(write(tmp_path / "empty", [])) == []
+
+
+def test_a_shard_of_another_set_is_found(folder, tmp_path):
+    other = write(tmp_path / "other", [sample_of(index + 4) for index in range(4)])
+    (folder / NAMES[0]).write_bytes((other / NAMES[0]).read_bytes())
+    text = "\n".join(verify_set(folder))
+    assert "samples 00000000 to 00000003: not there" in text
+    assert "samples 00000004 to 00000007: not of this shard" in text
+
+
+def test_a_changed_manifest_is_found(folder):
+    edit_manifest(folder, label_digest="0" * 64)
+    assert verify_set(folder) == [
+        f"{folder / MANIFEST}: label_digest is not that of the labels in the shards"
+    ]
+    edit_manifest(folder, samples=11)
+    (line,) = verify_set(folder)
+    assert "its shards do not hold 11 samples" in line
+    edit_manifest(folder, version=3)
+    assert "version 3" in verify_set(folder)[0]
+    (folder / MANIFEST).write_text("[" * 100_000)
+    assert MANIFEST in verify_set(folder)[0]
+
+
+def test_shards_of_unequal_size_are_told(tmp_path):
+    folder = write(tmp_path / "x", [sample_of(index) for index in range(10)], per_shard=5)
+    lines = verify_set(folder)
+    assert lines[0] == f"{folder / MANIFEST}: {NAMES[0]} holds 5 samples instead of 4" and len(lines) == 2
+
+
+def with_image(values):
+    return Sample("00000001", np.full(SHAPE, values, np.float16), sample_of(1).label, series_record(1))
+
+
+def with_label(label):
+    image = np.zeros(label.shape, np.float16)
+    return Sample("00000001", image, label, series_record(1))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (with_image(np.nan), "image.npy: values that are not in [0, 1]"),
+        (with_image(1.5), "image.npy: values that are not in [0, 1]"),
+        (with_image(-0.1), "image.npy: values that are not in [0, 1]"),
+        (with_label(np.full(SHAPE, 99, np.uint8)), "label.npy: codes that mean nothing (99)"),
+        (with_label(np.zeros((16, 16), np.uint8)), "label.npy: shape (16, 16) instead of (32, 16)"),
+        (sample_of(1, images=False), "image.npy: missing, unlike in the others"),
+        (Sample("00000001", sample_of(1).image, sample_of(1).label, {}), "'source' is a required property"),
+        (
+            Sample("00000001", np.zeros((8, 8), np.float16), sample_of(1).label, series_record(1)),
+            "image.npy: shape (8, 8), the label's (32, 16)",
+        ),
+        (sample_of(7), "sample 00000001: not there"),
+    ],
+)
+def test_what_a_writer_did_wrong_is_found(tmp_path, wrong, told):
+    samples = [sample_of(0), wrong, sample_of(2)]
+    lines = verify_set(write(tmp_path / "x", samples))
+    assert lines and all(NAMES[0] in line for line in lines) and any(told in line for line in lines)
+
+
+def test_the_shape_is_that_of_the_grid(tmp_path):
+    grid = {"spacing_mm": 1.0, "shape": [64, 64]}
+    lines = verify_set(write(tmp_path / "x", [sample_of(0)], grid=grid))
+    assert [line.split(": ", 1)[1] for line in lines] == [
+        "sample 00000000: label.npy: shape (32, 16) instead of (64, 64)"
+    ]
+
+
+def test_rendered_samples_have_the_number_of_their_key_and_the_seed_of_the_set(tmp_path):
+    samples = [sample_of(index, record=rendered_record) for index in range(3)]
+    assert verify_set(write(tmp_path / "synthetic", samples, label_bank=BANK, seed=7)) == []
+    assert "seed is 7, the set's 8" in verify_set(write(tmp_path / "x", samples, label_bank=BANK, seed=8))[0]
+    samples[1].record["index"] = 5
+    assert "index is 5" in verify_set(write(tmp_path / "y", samples, label_bank=BANK, seed=7))[0]
+
+
+def test_a_synthetic_set_is_compared_with_the_label_maps_beside_it(tmp_path):
+    labels = write(tmp_path / "labels", [sample_of(0, images=False)])
+    bank = json.loads((labels / MANIFEST).read_text())["label_digest"]
+    rendered = [sample_of(0, record=rendered_record)]
+    assert verify_set(write(tmp_path / "synthetic", rendered, label_bank=bank, seed=7)) == []
+    (line,) = verify_set(write(tmp_path / "synthetic", rendered, label_bank=BANK, seed=7))
+    assert "other label maps" in line and str(labels) in line
+
+
+def test_what_does_not_belong_is_told(folder):
+    for name in ("notes.txt", ".tmp-12-shard-000000.tar"):
+        (folder / name).write_text("x")
+    (folder / "unfinished").mkdir()
+    lines = verify_set(folder)
+    assert [line.split(": ")[0] for line in lines] == [
+        str(folder / name) for name in (".tmp-12-shard-000000.tar", "notes.txt", "unfinished")
+    ]
+
+
+def test_an_unfinished_set_is_told(folder):
+    (folder / MANIFEST).unlink()
+    (folder / "unfinished").mkdir()
+    text = "\n".join(verify_set(folder))
+    assert "no complete set here" in text and "left by a run that did not finish" in text
+
+
+class Remote:
+    """A place that cannot be listed, and of which one shard cannot be read."""
+
+    path = None
+
+    def __init__(self, folder, broken=None, url="http://host/set"):
+        self.folder, self.broken, self.url, self.name = folder, broken, url, folder.name
+
+    def __truediv__(self, name):
+        return Remote(self.folder / name, url=f"{self.url}/{name}")
+
+    def __str__(self):
+        return self.url
+
+    def read(self, name):
+        if name == self.broken:
+            raise OSError(f"{self}/{name}: cannot be read (timed out)")
+        return (self.folder / name).read_bytes()
+
+    def size(self, name):
+        return (self.folder / name).stat().st_size if (self.folder / name).is_file() else None
+
+    def names(self):
+        raise PermissionError("no listing")
+
+
+def test_a_place_that_cannot_be_listed_is_noted(folder, monkeypatch):
+    monkeypatch.setattr("synthspine.shards.checking.verify.open_place", lambda where: where)
+    notes = []
+    assert verify_set(Remote(folder), note=notes.append) == []
+    assert "cannot be listed" in notes[0]
+
+
+def test_a_shard_that_cannot_be_reached_is_a_problem_and_no_error(folder, monkeypatch):
+    monkeypatch.setattr("synthspine.shards.checking.verify.open_place", lambda where: where)
+    lines = verify_set(Remote(folder, broken=NAMES[1]))
+    assert lines == [f"http://host/set/{NAMES[1]}: cannot be read (timed out)"]
+
+
+def test_sets_are_found(folder, tmp_path):
+    write(tmp_path / "labels", [sample_of(0)])
+    (tmp_path / "killed" / "unfinished").mkdir(parents=True)
+    (tmp_path / "other").mkdir()
+    assert [place.name for place in find_sets(tmp_path)] == ["killed", "labels", "real_t1_val"]
+    assert [place.name for place in find_sets(folder)] == ["real_t1_val"]
+
+
+def test_no_set_is_a_clear_error(tmp_path):
+    with pytest.raises(ShardError, match="neither a set"):
+        find_sets(tmp_path)
+    with pytest.raises(ShardError, match="no such folder"):
+        find_sets(tmp_path / "nowhere")
+
+
+def test_every_set_gets_a_line(folder, tmp_path, capsys):
+    broken = write(tmp_path / "labels", [sample_of(0), sample_of(1)])
+    (broken / NAMES[0]).unlink()
+    with pytest.raises(ShardError, match="1 problem in 1 of 2 sets"):
+        verify_places([tmp_path])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == f"BAD {broken}: 1 problem" and lines[0].startswith(f"{broken / NAMES[0]}: is missing")
+    assert lines[2].startswith(f"ok {folder}: 10 samples in 3 shards, 0.1 MB, ")

@@ -1,0 +1,73 @@
+"""Files that are bad: named and refused, or left out where that is allowed."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from synthspine.shards.building import build
+from synthspine.shards.building.sets import ensure_sets
+from synthspine.shards.readers.folder import SpiderError
+from synthspine.shards.readers.spider import write_mha
+from synthspine.shards.reading.open import open_set
+
+
+@pytest.fixture
+def spoil(spider_folder):
+    """A folder in which one file of every patient but the first is bad in its own way."""
+
+    def make() -> Path:
+        folder = spider_folder(6)
+        masks, images = folder / "masks" / "masks", folder / "images" / "images"
+        write_mha(np.eye(50, dtype=np.int16)[None], (4.0, 2.0, 1.5), "LPS", images / "2_t1.mha")
+        (masks / "3_t1.mha").write_bytes((masks / "3_t1.mha").read_bytes()[:-20])
+        write_mha(np.full((5, 60, 48), 300, np.int16), (4.0, 2.0, 1.5), "LPS", masks / "4_t1.mha")
+        write_mha(np.zeros((5, 60, 48), np.int16), (4.0, 2.0, 1.5), "LPS", masks / "5_t1.mha")
+        (images / "6_t1.mha").write_text("no image")
+        return folder
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("patient", "name", "message"),
+    [
+        (2, "real_t1_train", r"2_t1\.mha: shape 5 x 60 x 48 differs from its image's 1 x 50 x 50"),
+        (3, "labels", r"3_t1\.mha: is truncated"),
+        (4, "labels", r"4_t1\.mha: label 300 is not a SPIDER value"),
+        (5, "labels", r"5_t1\.mha: nothing is labelled"),
+        (6, "real_t1_train", r"6_t1\.mha: cannot be read as an image"),
+    ],
+)
+def test_bad_input_stops_with_the_name_of_the_file(spoil, options, tmp_path, patient, name, message):
+    path = tmp_path / "split.json"
+    others = [str(other) for other in range(1, 7) if other != patient]
+    path.write_text(f'{{"train": ["{patient}"], "validation": {others}}}'.replace("'", '"'))
+    with pytest.raises(SpiderError, match=message):
+        ensure_sets([name], options(spoil(), split=path))
+
+
+def test_bad_input_can_be_left_out_and_is_listed(spoil, options, tmp_path, capsys):
+    path = tmp_path / "split.json"
+    path.write_text('{"train": ["1", "2", "3", "4", "5", "6"]}')
+    chosen = options(spoil(), split=path, skip_bad=True)
+    paths = ensure_sets(["labels", "real_t1_train"], chosen)
+    assert {sample.record["patient"] for sample in open_set(paths["real_t1_train"]).samples()} == {"1"}
+    left_out = open_set(paths["real_t1_train"]).manifest.left_out
+    assert [entry["source"] for entry in left_out] == [f"{n}_t1" for n in range(2, 7)]
+    assert "left out: 4_t1 (4_t1.mha: label 300" in capsys.readouterr().out
+
+
+def test_a_run_that_goes_on_does_not_inherit_the_permission_to_leave_out(spoil, options, monkeypatch):
+    chosen = options(spoil(), skip_bad=True)
+
+    def killed(place, name, samples):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "write_shard", killed)
+        with pytest.raises(KeyboardInterrupt):
+            ensure_sets(["labels"], chosen)
+    with pytest.raises(SpiderError):
+        ensure_sets(["labels"], replace(chosen, skip_bad=False))

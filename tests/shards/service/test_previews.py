@@ -1,0 +1,239 @@
+"""Previews: any parameter, the picture that the generator makes, and the configuration to take away."""
+
+import io
+import json
+import re
+from urllib.parse import urlencode
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("fastapi", reason="the service needs the extra serve")
+
+from service_thread import running, serve_options
+
+from synthspine.gen import config_from_text, preset
+from synthspine.shards.checking.contact_sheet import coloured
+from synthspine.shards.reading.open import open_set
+from synthspine.shards.service.settings import SLIDERS, changes_as_yaml, dotted_settings, look_of
+
+BASE = preset("spine", spacing_mm=2.0)
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    with running(serve_options(tmp_path_factory.mktemp("service"))) as service:
+        yield service
+
+
+def picture(service, **query):
+    status, headers, body = service.ask(f"/v1/preview.png?{urlencode(query)}")
+    assert status == 200 and headers["Content-Type"] == "image/png", body
+    return np.asarray(Image.open(io.BytesIO(body)).convert("RGB"))
+
+
+def look(**query):
+    return look_of({name.replace("__", "."): value for name, value in query.items()}, BASE, seed=5, maps=3)
+
+
+def test_a_preview_is_the_sample_that_the_set_holds(service):
+    sample = open_set(f"{service.sets}/synthetic").load(1)[2]
+    number = sample.record["params"]["map_index"]
+    shown = picture(service, index=7, map=number)
+    assert shown.shape == (64, 96, 3)
+    assert (shown[:, :48] == coloured(sample.label)).all()
+    # The set holds float16, so a grey value may round to its neighbour.
+    assert np.abs(shown[:, 48:, 0] - 255 * sample.image.astype(np.float32)).max() < 1
+
+
+def test_what_is_shown_can_be_chosen(service):
+    both = picture(service, seed=3)
+    assert (picture(service, seed=3, show="label") == both[:, :48]).all()
+    image = picture(service, seed=3, show="image")
+    assert (image == both[:, 48:]).all() and (image[..., 0] == image[..., 2]).all()
+    overlay = picture(service, seed=3, show="overlay")
+    assert overlay.shape == (64, 48, 3) and (overlay[..., 0] != overlay[..., 2]).any()
+
+
+@pytest.mark.parametrize("name", SLIDERS)
+def test_every_slider_changes_the_picture_from_end_to_end(service, name):
+    _, least, greatest = SLIDERS[name]
+    low, high = (picture(service, features="none", **{name: value}) for value in (least, greatest))
+    assert (low != high).any()
+    assert (picture(service, features="none", **{name: greatest}) == high).all()
+
+
+def test_seed_index_map_preset_and_features_change_the_picture(service):
+    shown = [
+        picture(service, **query).tobytes()
+        for query in ({}, {"seed": 1}, {"index": 1}, {"map": 0}, {"preset": "synthseg"}, {"features": "none"})
+    ]
+    assert len(set(shown)) == len(shown)
+
+
+def test_sliders_set_what_they_say():
+    assert look(alpha="0.25").config.contrast.weights == (0, 1, 0)
+    assert look(alpha="0.25").config.contrast.alpha == (0.25, 0.25)
+    noisy, quiet = look(noise="0.1").config.noise, look(noise="0").config.noise
+    assert (noisy.probability, noisy.level, quiet.probability) == (1, (0.1, 0.1), 0)
+    flat = look(bias="0").config
+    assert flat.bias.probability == flat.coil.probability == 0
+    assert look(bias="0.5").config.bias.log_std == (0.5, 0.5)
+    coarse = look(spacing="3").config.resolution
+    assert (coarse.native_probability, coarse.isotropic_probability, coarse.isotropic) == (0, 1, (3, 3))
+    assert look(spacing="1").config.resolution.native_probability == 1
+    assert look(blur="2").config.resolution.sigma_factor == (2, 2)
+    bent = look(deformation="10").config.deformation
+    assert bent.velocity_mm == (10, 10) and bent.velocity_correlation_mm == (20, 48)
+    still = look(deformation="0").config
+    assert still.deformation.probability == still.view.probability == 0 and still.affine.scale == (1, 1)
+
+
+def test_any_setting_can_be_named_and_goes_before_sliders():
+    config = look(noise="0.1", noise__level="0.2..0.3", gibbs__probability="1", view__crop_foot="true").config
+    assert config.noise.level == (0.2, 0.3) and config.gibbs.probability == 1 and config.view.crop_foot
+    assert look(noise__level="[0, 1e-5]").config.noise.level == (0, 1e-5)
+    assert look(resolution__uniform_in="factor").config.resolution.uniform_in == "factor"
+    assert look(contrast__physical__stir_probability="0.5").config.contrast.physical.stir_probability == 0.5
+    assert look(resolution__native_sigma="null").config.resolution.native_sigma is None
+
+
+def test_every_setting_can_be_named_with_its_own_value():
+    for name, value in dotted_settings().items():
+        assert look_of({name: json.dumps(value)}, preset("spine"), seed=0, maps=1).config == preset("spine")
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ({"nosie": "1"}, "nosie: no such parameter; there are alpha, bias"),
+        ({"noise": "9"}, "noise is 9; want 0 to 0.3"),
+        ({"noise": "nan"}, "noise is nan"),
+        ({"noise": "much"}, "noise is 'much'; want a number"),
+        ({"map": "3"}, "map is '3'; want a whole number from 0 to 2"),
+        ({"map": "-1"}, "want a whole number"),
+        ({"seed": "1.5"}, "want a whole number"),
+        ({"seed": "9" * 30}, "want a whole number"),
+        ({"show": "all"}, "show is 'all'; want one of both, image, label, overlay"),
+        ({"preset": "t3"}, "no preset is called 't3'"),
+        ({"preset": "/etc/passwd"}, "no preset is called"),
+        ({"noise__levle": "1"}, "there is no setting 'noise.levle'; did you mean 'level'"),
+        ({"noise__probability": "2"}, "a probability lies in 0..1"),
+        ({"noise__level": "[1"}, "level"),
+        ({"noise__level__low": "1"}, "level"),
+        ({"noise__level": "0", "noise__level__low": "1"}, "a part of it is set by another parameter"),
+        ({"spacing_mm": "0"}, "spacing_mm"),
+        ({"noise__level": "1" * 300}, "300 characters; at most 200"),
+        ({"__class__": "1"}, "no such parameter"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_named(query, text):
+    with pytest.raises((ValueError, TypeError), match=re.escape(text)):
+        look(**query)
+
+
+def test_refusals_are_400_with_the_reason(service):
+    for path in ("/v1/preview.png", "/v1/config"):
+        status, _, body = service.ask(f"{path}?noise=9")
+        assert status == 400 and "want 0 to 0.3" in json.loads(body)["error"]
+        status, _, body = service.ask(f"{path}?seed=1&seed=2")
+        assert status == 400 and "twice" in json.loads(body)["error"]
+    assert service.ask("/healthz")[0] == 200
+
+
+def test_a_preview_is_rendered_once_and_kept(service):
+    before = service.count("render_seconds_count", kind="preview")
+    first = service.ask("/v1/preview.png?seed=777")
+    assert service.ask("/v1/preview.png?seed=777")[2] == first[2]
+    assert service.ask("/v1/preview.png?seed=777", If_None_Match=first[1]["ETag"])[0] == 304
+    assert service.ask("/v1/preview.png?seed=778")[1]["ETag"] != first[1]["ETag"]
+    assert service.count("render_seconds_count", kind="preview") == before + 2
+
+
+QUERIES = (
+    {},
+    {"alpha": "0.5", "noise": "0.05", "spacing": "2"},
+    {"preset": "synthseg", "gibbs.probability": "1"},
+)
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_the_yaml_gives_the_configuration_back(query):
+    wanted = look_of(query, BASE, seed=0, maps=1).config
+    assert config_from_text(changes_as_yaml(wanted), preset("spine")) == wanted
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_the_python_call_makes_the_same_picture_and_labels(service, query):
+    query = query | {"seed": "11", "map": "1", "index": "4"}
+    told = json.loads(service.ask(f"/v1/config?{urlencode(query)}")[2])
+    names: dict[str, np.ndarray] = {}
+    exec(told["python"], names)
+    shown = picture(service, **query)
+    assert (coloured(names["label"][0]) == shown[:, :48]).all()
+    assert ((255 * names["image"][0, 0]).round().astype(np.uint8) == shown[:, 48:, 0]).all()
+
+
+def test_the_configuration_says_what_is_served(service):
+    told = json.loads(service.ask("/v1/config?alpha=1")[2])
+    assert told["maps"] == 9 and told["presets"][0] == "spine" and "slice" in told["source"]
+    assert told["set"]["identity"]["seed"] == 42 and told["made_with"]["device"] == "cpu"
+    assert "contrast.alpha: 0..1 -> 1..1" in told["changes"]
+    assert told["config"]["contrast"]["alpha"] == [1.0, 1.0]
+
+
+def test_the_description_names_every_route_and_parameter(service):
+    told = json.loads(service.ask("/openapi.json")[2])
+    assert told["openapi"].startswith("3.")
+    wanted = {"/v1/sets/{name}/manifest.json", "/v1/sets/{name}/{shard}.tar", "/v1/preview.png", "/v1/config"}
+    assert wanted | {"/healthz", "/readyz", "/metrics"} <= set(told["paths"])
+    parameters = {p["name"] for p in told["paths"]["/v1/preview.png"]["get"]["parameters"]}
+    assert set(SLIDERS) | set(dotted_settings()) | {"seed", "map", "show"} <= parameters
+    assert {"206", "304", "416", "503"} <= set(
+        told["paths"]["/v1/sets/{name}/{shard}.tar"]["get"]["responses"]
+    )
+
+
+def test_the_description_tells_no_answer_that_is_never_given(service):
+    for path, methods in json.loads(service.ask("/openapi.json")[2])["paths"].items():
+        for operation in methods.values():
+            assert "422" not in operation["responses"], path
+
+
+READABLE = (
+    *("/", "/docs", "/page/page.js", "/healthz", "/readyz", "/metrics", "/openapi.json"),
+    *("/v1/sets", "/v1/sets/split.json", "/v1/sets/synthetic/manifest.json"),
+    *("/v1/config?alpha=1", "/v1/preview.png?seed=3"),
+)
+
+
+@pytest.mark.parametrize("path", READABLE)
+def test_whatever_can_be_read_can_be_asked_for_its_head(service, path):
+    status, headers, body = service.ask(path, "HEAD")
+    assert (status, body) == (200, b"")
+    whole = service.ask(path)
+    assert headers["Content-Type"] == whole[1]["Content-Type"]
+    # Counters go on between two requests.
+    assert path == "/metrics" or int(headers["Content-Length"]) == len(whole[2])
+
+
+def test_the_pages_load_nothing_from_elsewhere(service):
+    for path in ("/", "/docs", "/page/page.js", "/page/docs.js", "/page/page.css"):
+        text = service.ask(path)[2].decode()
+        assert not re.search(r"(?:https?:)?//[\w-]+\.[a-z]{2,}", text)
+        for file in re.findall(r'(?:src|href)="(/[^"]*)"', text):
+            assert service.ask(file)[0] == 200
+
+
+def test_counters_tell_renders_queue_bytes_hits_and_errors(service):
+    service.ask("/v1/sets/synthetic/shard-000004.tar")
+    service.ask("/v1/sets/synthetic/shard-000004.tar")
+    status, headers, body = service.ask("/metrics")
+    text = body.decode()
+    assert status == 200 and headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    for name in ("render_seconds_count", "queue", "spool_bytes", "spool_hits_total", "sent_bytes_total"):
+        assert re.search(rf"^synthspine_{name}(\{{[^}}]*\}})? [\d.e+]+$", text, re.MULTILINE), name
+    assert service.count("spool_hits_total") >= 1 and service.count("spool_misses_total") >= 1
+    assert service.count("sent_bytes_total") > 10_000
+    assert service.count("requests_total", route="/v1/sets/{name}/{shard}.tar", status="200") >= 2

@@ -1,0 +1,311 @@
+"""Shards over HTTP: the bytes that are written, made once, with all that HTTP promises about them."""
+
+import hashlib
+import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+pytest.importorskip("fastapi", reason="the service needs the extra serve")
+
+from service_thread import running, serve_options
+
+from synthspine.shards.building.sets import ensure_sets
+from synthspine.shards.service.running import check_spool, make_delivery
+from synthspine.shards.storage.opening import open_place
+
+SHARD = "/v1/sets/synthetic/shard-000001.tar"
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    with running(serve_options(tmp_path_factory.mktemp("service"))) as service:
+        yield service
+
+
+@pytest.fixture
+def slow(service, monkeypatch, tmp_path):
+    """A fresh service whose renders wait until they are let go."""
+    with running(serve_options(tmp_path, waiting=3, patience_s=10)) as fresh:
+        gate, begun = threading.Event(), []
+        begin = fresh.delivery.rendered.samples.begin
+
+        def held(start, stop):
+            begun.append(start)
+            assert gate.wait(30)
+            return begin(start, stop)
+
+        monkeypatch.setattr(fresh.delivery.rendered.samples, "begin", held)
+        fresh.gate, fresh.begun = gate, begun
+        yield fresh
+        gate.set()
+
+
+def wait_until(true, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_every_served_shard_is_byte_for_byte_the_written_one(service, tmp_path):
+    written = replace(service.options.shards, shards_dir=str(tmp_path / "written"), render_batch=3)
+    place = ensure_sets(["synthetic"], written)["synthetic"]
+    names = [name for name in place.names() if name.endswith(".tar")]
+    assert len(names) == 5
+    for name in names:
+        status, headers, body = service.ask(f"/v1/sets/synthetic/{name}")
+        assert status == 200 and body == place.read(name)
+        assert headers["X-Content-SHA256"] == hashlib.sha256(body).hexdigest()
+
+
+def test_the_manifest_has_counts_and_keys_but_no_digests(service):
+    status, headers, body = service.ask("/v1/sets/synthetic/manifest.json")
+    manifest = json.loads(body)
+    assert status == 200 and manifest["on_demand"] is True and manifest["samples"] == 23
+    assert [entry["samples"] for entry in manifest["shards"]] == [5, 5, 5, 5, 3]
+    assert {name for entry in manifest["shards"] for name in entry} == {"name", "samples", "key"}
+    assert "label_digest" not in manifest
+    assert service.ask("/v1/sets/synthetic/manifest.json", If_None_Match=headers["ETag"])[0] == 304
+
+
+def test_a_shard_has_a_strong_etag_which_is_its_key_and_always_a_length(service):
+    key = json.loads(service.ask("/v1/sets/synthetic/manifest.json")[2])["shards"][1]["key"]
+    for method in ("HEAD", "GET"):
+        status, headers, body = service.ask(SHARD, method)
+        assert status == 200 and headers["ETag"] == f'"{key}"'
+        assert "Transfer-Encoding" not in headers and headers["Accept-Ranges"] == "bytes"
+        assert len(body) == (int(headers["Content-Length"]) if method == "GET" else 0)
+    assert int(headers["Content-Length"]) == len(body) > 10_000
+
+
+def test_a_head_request_of_a_shard_that_nobody_made_tells_its_length(tmp_path):
+    with running(serve_options(tmp_path)) as fresh:
+        _, told, _ = fresh.ask(SHARD, "HEAD")
+        assert int(told["Content-Length"]) == len(fresh.ask(SHARD)[2])
+        assert fresh.count("render_seconds_count", kind="shard") == 1
+
+
+@pytest.mark.parametrize(
+    ("wish", "first", "stop"),
+    [
+        ("bytes=0-0", 0, 1),
+        ("bytes=100-299", 100, 300),
+        ("bytes=512-", 512, None),
+        ("bytes=-700", -700, None),
+        ("bytes=-99999999", 0, None),
+        ("bytes=5-99999999", 5, None),
+        ("Bytes = 7 - 9", 7, 10),
+    ],
+)
+def test_a_range_is_answered_with_that_part(service, wish, first, stop):
+    whole = service.ask(SHARD)[2]
+    status, headers, body = service.ask(SHARD, Range=wish)
+    assert status == 206 and body == whole[first:stop]
+    begin = first % len(whole)
+    assert headers["Content-Range"] == f"bytes {begin}-{begin + len(body) - 1}/{len(whole)}"
+    assert int(headers["Content-Length"]) == len(body)
+    assert headers["X-Content-SHA256"] == hashlib.sha256(whole).hexdigest()
+
+
+@pytest.mark.parametrize("wish", ["bytes=99999999-", "bytes=-0", "bytes=99999998-99999999"])
+def test_a_range_behind_the_end_is_refused_with_the_length(service, wish):
+    whole = service.ask(SHARD)[2]
+    status, headers, body = service.ask(SHARD, Range=wish)
+    assert status == 416 and headers["Content-Range"] == f"bytes */{len(whole)}"
+    assert str(len(whole)) in json.loads(body)["error"]
+
+
+@pytest.mark.parametrize(
+    "wish", ["lines=1-2", "bytes=", "bytes=-", "bytes=9-3", "bytes=0-1,5-6", "bytes=x-y"]
+)
+def test_a_range_that_cannot_be_read_is_ignored(service, wish):
+    status, _, body = service.ask(SHARD, Range=wish)
+    assert status == 200 and body == service.ask(SHARD)[2]
+
+
+def test_if_range_gives_a_part_of_the_same_shard_only(service):
+    etag = service.ask(SHARD)[1]["ETag"]
+    assert service.ask(SHARD, Range="bytes=0-9", If_Range=etag)[0] == 206
+    for other in ('"another"', f"W/{etag}", "Mon, 23 Nov 2026 01:38:53 GMT"):
+        assert service.ask(SHARD, Range="bytes=0-9", If_Range=other)[0] == 200
+
+
+def test_conditions_are_answered_without_rendering(tmp_path):
+    with running(serve_options(tmp_path)) as fresh:
+        key = fresh.delivery.rendered.manifest.shards[2].key
+        path = "/v1/sets/synthetic/shard-000002.tar"
+        for tags in (f'"{key}"', f'"x", W/"{key}"', "*"):
+            status, headers, body = fresh.ask(path, If_None_Match=tags)
+            assert (status, body, headers["ETag"]) == (304, b"", f'"{key}"')
+        assert fresh.ask(path, If_Match='"another"')[0] == 412
+        assert fresh.count("render_seconds_count", kind="shard") == 0
+        assert fresh.ask(path, If_Match=f'"{key}"', If_None_Match='"another"')[0] == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "synthetic/shard-000005.tar",
+        "synthetic/shard-1.tar",
+        "synthetic/shard--00001.tar",
+        "synthetic/shard-99999999999999999999.tar",
+        "synthetic/..%2f..%2fsplit.tar",
+        "nothing/shard-000000.tar",
+        "nothing/manifest.json",
+        "real_t1_val/manifest.json",
+    ],
+)
+def test_what_is_not_there_is_404_and_nothing_is_rendered(service, path):
+    before = service.count("spool_misses_total")
+    status, _, body = service.ask(f"/v1/sets/{path}")
+    assert status == 404 and json.loads(body)["error"]
+    assert service.count("spool_misses_total") == before
+
+
+def test_a_split_that_cannot_be_read_is_told(service, monkeypatch):
+    def broken(place, name):
+        raise PermissionError(f"{name}: cannot be read")
+
+    monkeypatch.setattr(type(service.options.shards.place), "read", broken)
+    status, _, body = service.ask("/v1/sets/split.json")
+    assert status == 500 and "split.json: cannot be read" in json.loads(body)["error"]
+
+
+def test_other_methods_are_refused(service):
+    for method in ("POST", "PUT", "DELETE"):
+        assert service.ask(SHARD, method)[0] == 405
+
+
+def test_stored_sets_and_the_split_are_served_as_they_lie_there(service):
+    sets = open_place(service.options.shards.shards_dir)
+    for name in ("labels", "labels_val"):
+        assert json.loads(service.ask(f"/v1/sets/{name}/manifest.json")[2]) == json.loads(
+            (sets / name).read("manifest.json")
+        )
+        _, headers, body = service.ask(f"/v1/sets/{name}/shard-000000.tar")
+        assert body == (sets / name).read("shard-000000.tar")
+        assert headers["ETag"] == f'"{hashlib.sha256(body).hexdigest()}"'
+    assert service.ask("/v1/sets/split.json")[2] == sets.read("split.json")
+    assert json.loads(service.ask("/v1/sets")[2])["labels"]["on_demand"] is False
+
+
+def test_a_damaged_stored_shard_is_500_and_not_sent(tmp_path):
+    options = serve_options(tmp_path)
+    with running(options) as fresh:
+        path = tmp_path / "sets" / "labels" / "shard-000000.tar"
+        content = bytearray(path.read_bytes())
+        content[700] ^= 1
+        path.write_bytes(content)
+        status, _, body = fresh.ask("/v1/sets/labels/shard-000000.tar")
+        assert status == 500 and "SHA-256 differs" in json.loads(body)["error"]
+
+
+def test_a_shard_is_rendered_once_however_many_ask(slow):
+    with ThreadPoolExecutor(12) as pool:
+        answers = [pool.submit(slow.ask, SHARD) for _ in range(12)]
+        wait_until(lambda: slow.count("spool_misses_total") == 12)
+        slow.gate.set()
+        bodies = {answer.result()[2] for answer in answers}
+    assert len(bodies) == 1 and slow.begun == [5]
+
+
+def test_what_does_not_fit_the_queue_is_503_with_retry_after_and_can_come_again(slow):
+    paths = [f"/v1/sets/synthetic/shard-{number:06d}.tar" for number in range(5)]
+    with ThreadPoolExecutor(5) as pool:
+        first = pool.submit(slow.ask, paths[0])
+        wait_until(lambda: slow.begun == [0])
+        others = [pool.submit(slow.ask, path) for path in paths[1:4]]
+        wait_until(lambda: slow.count("queue") == 3)
+        status, headers, body = slow.ask(paths[4])
+        assert status == 503 and int(headers["Retry-After"]) >= 1 and "waiting" in json.loads(body)["error"]
+        slow.gate.set()
+        assert [answer.result()[0] for answer in (first, *others)] == [200] * 4
+    assert slow.ask(paths[4])[0] == 200
+
+
+def test_who_waits_too_long_is_told_and_finds_it_made_later(slow, monkeypatch):
+    monkeypatch.setattr(slow.delivery, "_patience_s", 0.05)
+    status, headers, _ = slow.ask(SHARD)
+    assert status == 503 and int(headers["Retry-After"]) >= 1
+    monkeypatch.setattr(slow.delivery, "_patience_s", 30)
+    slow.gate.set()
+    assert slow.ask(SHARD)[0] == 200
+    assert slow.begun == [5]
+
+
+def test_a_failed_render_is_500_before_the_first_byte_and_is_tried_anew(slow, monkeypatch):
+    slow.gate.set()
+    good = slow.delivery.rendered.samples.begin
+
+    def broken(start, stop):
+        raise RuntimeError("the device is gone")
+
+    monkeypatch.setattr(slow.delivery.rendered.samples, "begin", broken)
+    for _ in range(3):
+        status, headers, body = slow.ask(SHARD)
+        assert status == 500 and "the device is gone" in json.loads(body)["error"]
+        assert "ETag" not in headers
+    assert slow.count("errors_total", kind="shard") == 3
+    assert slow.ask("/readyz")[0] == 503 and slow.ask("/healthz")[0] == 200
+    monkeypatch.setattr(slow.delivery.rendered.samples, "begin", lambda start, stop: lambda: 1 / 0)
+    assert "ZeroDivisionError" in json.loads(slow.ask(SHARD)[2])["error"]
+    monkeypatch.setattr(slow.delivery.rendered.samples, "begin", good)
+    assert slow.ask(SHARD)[0] == 200 and slow.ask("/readyz")[0] == 200
+
+
+def test_previews_do_not_wait_behind_shards(slow, monkeypatch):
+    begin = slow.delivery.previews.begin
+    monkeypatch.setattr(
+        slow.delivery.previews, "begin", lambda look: slow.begun.append("preview") or begin(look)
+    )
+    paths = [f"/v1/sets/synthetic/shard-{number:06d}.tar" for number in range(3)]
+    with ThreadPoolExecutor(4) as pool:
+        answers = [pool.submit(slow.ask, paths[0])]
+        wait_until(lambda: slow.begun == [0])
+        answers += [pool.submit(slow.ask, path) for path in paths[1:]]
+        wait_until(lambda: slow.count("queue") == 2)
+        answers.append(pool.submit(slow.ask, "/v1/preview.png?seed=99"))
+        wait_until(lambda: slow.count("queue") == 3)
+        slow.gate.set()
+        assert [answer.result()[0] for answer in answers] == [200] * 4
+    assert slow.begun[:2] == [0, "preview"] and len(slow.begun) == 4
+
+
+def test_keys_follow_from_everything_that_determines_the_bytes(service, tmp_path):
+    def keys(**changes):
+        folder = tmp_path / "-".join(map(str, changes.values()))
+        delivery = make_delivery(serve_options(folder, **changes))
+        try:
+            return [entry.key for entry in delivery.rendered.manifest.shards]
+        finally:
+            delivery.close()
+
+    ours = [entry.key for entry in service.delivery.rendered.manifest.shards]
+    assert len(set(ours)) == len(ours)
+    assert keys(render_batch=7) == ours
+    # How many samples there are changes the last shard alone.
+    assert keys(synthetic_samples=20) == ours[:4]
+    for changes in ({"seed": 1}, {"preset": "t2"}, {"samples_per_shard": 4}):
+        assert not set(keys(**changes)) & set(ours)
+
+
+def test_a_spool_that_holds_next_to_nothing_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="spool_gb 1e-06 holds less than 8 shards"):
+        check_spool(serve_options(tmp_path, spool_gb=1e-6))
+
+
+def test_shards_that_the_spool_lost_are_made_again(tmp_path):
+    with running(serve_options(tmp_path)) as fresh:
+        paths = [f"/v1/sets/synthetic/shard-{number:06d}.tar" for number in range(5)]
+        size = len(fresh.ask(paths[0])[2])
+        fresh.delivery._spool.max_bytes = 2 * size
+        bodies = {path: fresh.ask(path)[2] for path in paths}
+        assert fresh.count("render_seconds_count", kind="shard") == 5
+        assert {path: fresh.ask(path)[2] for path in paths} == bodies
+        assert fresh.count("render_seconds_count", kind="shard") > 5
+        files = list((tmp_path / "spool").glob("*.tar"))
+        assert sum(path.stat().st_size for path in files) == fresh.count("spool_bytes") <= 2 * size

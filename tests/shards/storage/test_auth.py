@@ -1,0 +1,169 @@
+"""The token goes to the server that a set's URL names, on a way that others cannot read, and nowhere else."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import servers
+
+from synthspine.shards.storage import auth as bearer
+from synthspine.shards.storage.auth import (
+    CHALLENGE,
+    SERVERS_VARIABLE,
+    TOKEN_VARIABLE,
+    authorization,
+    begins_to_ask,
+)
+from synthspine.shards.storage.opening import open_place
+
+TOKEN = "a-token-of-many-letters"
+ASKED = {"WWW-Authenticate": CHALLENGE}
+
+
+@pytest.fixture(autouse=True)
+def token(monkeypatch):
+    monkeypatch.setenv(TOKEN_VARIABLE, TOKEN)
+    monkeypatch.delenv(SERVERS_VARIABLE, raising=False)
+    monkeypatch.setattr(bearer, "_asking", set())
+
+
+def answers(code, **headers):
+    """Answers with this status and these headers; underscores in their names stand for hyphens."""
+
+    def way(handler):
+        handler.send_response(code)
+        for name, value in ({"Content-Length": "0"} | headers).items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers()
+
+    return way
+
+
+challenge = answers(401, WWW_Authenticate=CHALLENGE)
+
+
+def asks(url, answered=None):
+    return begins_to_ask(url, answered or url, 401, ASKED)
+
+
+def tokens(server):
+    return [headers.get("Authorization") for headers in server.headers]
+
+
+def test_who_asks_gets_it_once_and_from_then_on():
+    with servers.bad(challenge, servers.good(b"content")) as server:
+        place = open_place(server.url)
+        assert place.read("one") == place.read("two") == b"content"
+        assert tokens(server) == [None, f"Bearer {TOKEN}", f"Bearer {TOKEN}"]
+
+
+def test_threads_that_ask_at_the_same_time_all_get_in():
+    both = threading.Barrier(2, timeout=20)
+
+    def challenge_both(handler):
+        both.wait()
+        challenge(handler)
+
+    with servers.bad(challenge_both, challenge_both, servers.good(b"content")) as server:
+        with ThreadPoolExecutor(2) as pool:
+            assert list(pool.map(open_place(server.url).read, ["one", "two"])) == [b"content"] * 2
+        assert tokens(server) == [None, None, f"Bearer {TOKEN}", f"Bearer {TOKEN}"]
+
+
+def test_a_wrong_token_is_not_sent_again_and_again():
+    with servers.bad(challenge) as server:
+        with pytest.raises(PermissionError, match="401") as told:
+            open_place(server.url).read("file")
+        assert tokens(server) == [None, f"Bearer {TOKEN}"] and TOKEN not in str(told.value)
+
+
+@pytest.mark.parametrize("code", [301, 302, 307, 308])
+def test_it_is_not_carried_to_where_a_server_redirects_to(code):
+    with servers.bad(servers.good(b"content")) as other:
+        to_it = answers(code, Location=f"{other.url}/file")
+        with servers.bad(challenge, to_it) as server:
+            assert open_place(server.url).read("file") == b"content"
+        assert tokens(server) == [None, f"Bearer {TOKEN}"] and tokens(other) == [None]
+
+
+def test_who_is_redirected_to_may_ask_and_gets_nothing():
+    with servers.bad(challenge) as other, servers.bad(answers(302, Location=f"{other.url}/file")) as server:
+        with pytest.raises(PermissionError, match="401"):
+            open_place(server.url).read("file")
+        assert tokens(server) + tokens(other) == [None, None]
+
+
+def test_plain_http_to_another_machine_is_refused_unless_that_server_is_named(monkeypatch):
+    with servers.bad(challenge, challenge, servers.good(b"content")) as server:
+        # Reaches this machine, and is no address of this machine alone.
+        url = server.url.replace("127.0.0.1", "0.0.0.0")
+        with pytest.raises(
+            PermissionError, match=rf"over plain http.* set {SERVERS_VARIABLE}={url}$"
+        ) as told:
+            open_place(url).read("file")
+        assert tokens(server) == [None] and TOKEN not in str(told.value)
+        monkeypatch.setenv(SERVERS_VARIABLE, f"https://elsewhere {url}")
+        assert open_place(url).read("file") == b"content"
+        assert tokens(server) == [None, None, f"Bearer {TOKEN}"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://box/sets", "http://127.0.0.1:8080/sets", "http://localhost/sets", "http://[::1]:8080/sets"],
+)
+def test_https_and_this_machine_are_good_enough(url):
+    assert asks(url) and authorization(url) == {"Authorization": f"Bearer {TOKEN}"}
+
+
+def test_where_servers_are_named_no_others_get_it(monkeypatch):
+    monkeypatch.setenv(SERVERS_VARIABLE, "http://gpu-box:8080/v1/sets https://other")
+    for url in (
+        "https://box/sets",
+        "http://127.0.0.1:8080/sets",
+        "http://gpu-box/sets",
+        "https://gpu-box:8080/",
+    ):
+        with pytest.raises(
+            PermissionError, match=f"{SERVERS_VARIABLE} keeps that of {TOKEN_VARIABLE} for others"
+        ):
+            asks(url)
+        assert authorization(url) == {}
+    assert asks("http://gpu-box:8080/v1/sets/synthetic") and asks("https://other:443/sets")
+
+
+def test_an_origin_is_scheme_host_and_port_however_it_is_written():
+    assert asks("https://Box:443/sets", "https://box/sets")
+    assert authorization("HTTPS://BOX/other") and authorization("https://box:443/")
+    for other in (
+        "https://box:8443/sets",
+        "http://box/sets",
+        "https://box.example/sets",
+        "https://user@evil/box",
+    ):
+        assert authorization(other) == {}
+
+
+@pytest.mark.parametrize(
+    ("url", "status", "headers"),
+    [
+        ("https://box/", 403, ASKED),
+        ("https://box/", 401, {}),
+        ("https://box/", 401, {"WWW-Authenticate": 'Bearer realm="other"'}),
+        ("https://user:password@box/", 401, ASKED),
+        ("ftp://box/", 401, ASKED),
+    ],
+)
+def test_other_refusals_get_nothing(url, status, headers):
+    assert not begins_to_ask(url, url, status, headers) and authorization(url) == {}
+
+
+@pytest.mark.parametrize("named", ["gpu-box:8080", "ftp://gpu-box", "http://", "http://gpu-box:port"])
+def test_what_names_no_server_is_told(monkeypatch, named):
+    monkeypatch.setenv(SERVERS_VARIABLE, named)
+    with pytest.raises(ValueError, match=r"is no server like http://gpu-box:8080"):
+        asks("https://box/")
+
+
+def test_without_a_token_nobody_is_answered(monkeypatch):
+    monkeypatch.setenv(TOKEN_VARIABLE, " ")
+    assert not asks("https://box/") and authorization("https://box/") == {}

@@ -1,0 +1,272 @@
+import errno
+import gc
+import multiprocessing
+import os
+import pickle
+import socket
+import time
+from pathlib import Path
+
+import aiohttp
+import fsspec
+import pytest
+import servers
+
+from synthspine.shards.storage import http as web
+from synthspine.shards.storage import remote
+from synthspine.shards.storage.opening import open_place
+from synthspine.shards.storage.place import LocalPlace
+from synthspine.shards.storage.retries import Retries
+
+FORK = multiprocessing.get_context("fork")
+SECRET = "sesame"
+
+
+@pytest.fixture(params=["local", "file", "memory", "http", "s3"])
+def place(request, tmp_path):
+    """An empty place of every kind."""
+    if request.param == "local":
+        return open_place(tmp_path / "set")
+    if request.param == "file":
+        return open_place((tmp_path / "a set").as_uri())
+    if request.param == "memory":
+        return open_place(f"memory://{tmp_path.name}/set")
+    base = request.getfixturevalue({"http": "web_url", "s3": "bucket_url"}[request.param])
+    return open_place(f"{base}/{tmp_path.name}/set")
+
+
+@pytest.fixture
+def waits(monkeypatch):
+    """Retries without waiting; the waits there would have been."""
+    found = []
+    monkeypatch.setattr(remote, "RETRIES", Retries(sleep=found.append))
+    return found
+
+
+def test_what_is_written_is_read(place):
+    content = bytes(range(256)) * 500
+    place.write("shard-000000.tar", b"head", bytearray(content), memoryview(content))
+    assert place.read("shard-000000.tar") == b"head" + content * 2
+    assert place.size("shard-000000.tar") == 4 + 2 * len(content)
+    place.write("shard-000000.tar", b"other")
+    assert place.read("shard-000000.tar") == b"other"
+    place.write("empty")
+    assert place.read("empty") == b"" and place.size("empty") == 0
+
+
+def test_a_shard_of_sixteen_megabytes_comes_back(place):
+    content = os.urandom(1 << 20) * 16
+    place.write("shard.tar", content)
+    assert place.read("shard.tar") == content
+
+
+def test_what_is_not_there(place):
+    assert place.names() == [] and place.size("a.tar") is None
+    with pytest.raises(FileNotFoundError, match=r"set/a\.tar: "):
+        place.read("a.tar")
+    place.remove("a.tar")
+    place.remove("no/folder/a.tar")
+    place.remove_tree()
+    assert place.names() == []
+
+
+def test_names_are_those_of_plain_files_in_this_folder(place):
+    for name in ("b.tar", "a b%20+ü.json", "unfinished/shard-000000.json", ".tmp-1-a.tar"):
+        place.write(name, b"x")
+    hidden = [] if str(place).startswith("http") else [".tmp-1-a.tar"]  # nginx lists no dot files
+    assert place.names() == [*hidden, "a b%20+ü.json", "b.tar"]
+    assert (place / "unfinished").names() == ["shard-000000.json"]
+    assert place.read("a b%20+ü.json") == b"x"
+    assert place.read("unfinished/shard-000000.json") == (place / "unfinished").read("shard-000000.json")
+    place.remove("unfinished/shard-000000.json")
+    assert (place / "unfinished").names() == []
+
+
+def test_a_folder_is_not_a_file(place):
+    place.write("unfinished/a.json", b"x")
+    assert place.size("unfinished") is None
+    with pytest.raises(OSError, match="set/unfinished"):
+        place.read("unfinished")
+
+
+def test_removing_a_tree_leaves_what_lies_beside_it(place):
+    for name in ("a.tar", "unfinished/a.json", "unfinished/deep/b.json", "unfinished-not/c.json"):
+        place.write(name, b"x")
+    (place / "unfinished").remove_tree()
+    assert place.names() == ["a.tar"] and place.size("unfinished/deep/b.json") is None
+    assert place.size("unfinished-not/c.json") == 1
+    (place / "unfinished").remove_tree()
+
+
+def test_places_are_values(place):
+    place.write("a.tar", b"x")
+    copy = pickle.loads(pickle.dumps(place))
+    assert copy == place and hash(copy) == hash(place) and copy.read("a.tar") == b"x"
+    assert place / "b" == copy / "b" != place
+    assert open_place(place) is place
+    assert (place / "b").name == "b" and str(place / "b") == f"{place}/b"
+
+
+@pytest.mark.parametrize("name", ["", "/etc/passwd", "../a", "a/../../b", "a//b", "./a", "a/"])
+def test_names_do_not_lead_out_of_a_place(tmp_path, name):
+    for place in (open_place(tmp_path), open_place("memory://a"), open_place("http://localhost/a")):
+        for act in (place.read, place.size, place.write, place.remove, place.__truediv__):
+            with pytest.raises(ValueError, match="is not the plain name"):
+                act(name)
+
+
+def test_names_and_paths_of_places(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert open_place(".").name == tmp_path.name
+    assert open_place("a/b/").path == Path("a/b") and str(open_place("a/b/")) == "a/b"
+    url = open_place("HTTP://localhost:8000/a%20b/")
+    assert (str(url), url.name, url.path) == ("http://localhost:8000/a%20b", "a b", None)
+    assert open_place("http://localhost/a/") == open_place("http://localhost/a")
+    assert open_place((tmp_path / "a b").as_uri()) == LocalPlace(tmp_path / "a b")
+
+
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [
+        ("", "empty"),
+        ("pipe:curl http://host/a.tar", "no command is run"),
+        ("|cat a.tar", "no command is run"),
+        ("http://host/a.tar |", "no command is run"),
+        ("what://host/a", "unknown protocol what://"),
+        ("simplecache::http://host/a", "chained"),
+        ("zip://a.tar::http://host/b.zip", "chained"),
+        ("http://host/a?token=sesame", r"http://host/a: a place takes no query"),
+        ("http://host/a#sesame", "no query"),
+        ("http://host/a?", "no query"),
+        ("http:///a", "server is missing"),
+        ("http://host:port/a", "malformed"),
+        ("http://host/a/../b", r"\.\. is not allowed"),
+        ("http://host/a/%2e%2e/b", r"\.\. is not allowed"),
+        ("s3://", "bucket is missing"),
+        ("s3://key:sesame@bucket/a", "come from the environment"),
+        (Path("http://host/a"), "two slashes"),
+        ("http:/user:sesame@host/a", "two slashes"),
+        ("file://host/a", "file:///path"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_in_words(where, told):
+    with pytest.raises(ValueError, match=told) as raised:
+        open_place(where)
+    assert SECRET not in str(raised.value)
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    def missing(protocol):
+        raise ImportError("Install it")
+
+    monkeypatch.setattr(fsspec, "get_filesystem_class", missing)
+    with pytest.raises(ValueError, match=r"s3://bucket/a: needs s3fs: pip install 'synthspine\[s3\]'"):
+        open_place("s3://bucket/a")
+    with pytest.raises(ValueError, match="gcsfs"):
+        open_place("gs://bucket/a")
+
+
+@pytest.mark.parametrize("url", ["http://localhost", "s3://bucket", "memory://bucket", "file:///"])
+def test_a_whole_server_bucket_or_disk_is_not_removed(url):
+    with pytest.raises(ValueError, match="whole"):
+        open_place(url).remove_tree()
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.EROFS])
+def test_a_failed_local_write_names_the_file_and_the_reason(tmp_path, monkeypatch, code):
+    place = open_place(tmp_path / "x")
+    place.write("shard-000003.tar", b"the one before")
+
+    def fail(descriptor):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError) as raised:
+        place.write("shard-000003.tar", b"content")
+    reason = f"x/shard-000003.tar: cannot be written ({os.strerror(code)})"
+    assert str(raised.value).endswith(reason) and raised.value.errno == code
+    assert type(raised.value) is type(OSError(code, ""))
+    assert place.read("shard-000003.tar") == b"the one before" and place.names() == ["shard-000003.tar"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_told(tmp_path, monkeypatch):
+    real = Path.open
+    monkeypatch.setattr(Path, "open", lambda path, mode="r": real(Path("/dev/full"), mode))
+    with pytest.raises(OSError, match=r"a\.tar: cannot be written \(No space left on device\)"):
+        open_place(tmp_path).write("a.tar", bytes(100_000))
+
+
+def test_a_file_where_a_folder_should_be_is_told(tmp_path):
+    (tmp_path / "file").write_text("x")
+    place = open_place(tmp_path / "file")
+    for act in (
+        lambda: place.read("a"),
+        lambda: place.write("a", b""),
+        place.names,
+        lambda: place.remove("a"),
+    ):
+        with pytest.raises(OSError, match=r"file.*: cannot be "):
+            act()
+    assert place.size("a") is None
+
+
+def test_an_interrupted_put_is_not_visible(web_url, web_folder):
+    place = open_place(f"{web_url}/interrupted")
+    place.write("old.tar", b"old")
+    for name in ("old.tar", "new.tar"):
+        with socket.create_connection(("127.0.0.1", int(web_url.rpartition(":")[2]))) as client:
+            head = f"PUT /interrupted/{name} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
+            client.sendall(head.encode() + b"x" * 50_000)
+            time.sleep(0.1)
+    assert place.names() == ["old.tar"] and place.read("old.tar") == b"old" and place.size("new.tar") is None
+    assert [path.name for path in (web_folder / "interrupted").iterdir()] == ["old.tar"]
+
+
+def test_what_others_write_to_a_bucket_is_seen(bucket_url):
+    import s3fs
+
+    place, other = open_place(f"{bucket_url}/shared"), s3fs.S3FileSystem(skip_instance_cache=True)
+    at = f"{servers.BUCKET}/shared"
+    place.write("a.tar", b"1")
+    assert place.names() == ["a.tar"] and place.size("b.tar") is None
+    other.pipe_file(f"{at}/b.tar", b"22")
+    other.pipe_file(f"{at}/a.tar", b"333")
+    assert place.names() == ["a.tar", "b.tar"] and place.size("b.tar") == 2 and place.size("a.tar") == 3
+    other.rm_file(f"{at}/a.tar")
+    assert place.names() == ["b.tar"] and place.size("a.tar") is None
+
+
+def test_a_bucket_that_is_not_there(bucket_url, waits):
+    place = open_place("s3://no-such-bucket/a")
+    assert place.names() == [] and place.size("a.tar") is None
+    with pytest.raises(FileNotFoundError, match=r"s3://no-such-bucket/a/a\.tar"):
+        place.write("a.tar", b"x")
+    assert waits == []
+
+
+def _fork_works(place):
+    gc.collect()  # the file systems of the parent, if nothing holds them
+    place.write("child.tar", place.read("parent.tar"))
+    os._exit(0 if place.names() == ["child.tar", "parent.tar"] else 1)
+
+
+@pytest.mark.parametrize("kind", ["web_url", "bucket_url"])
+def test_a_place_works_before_in_and_after_a_forked_child(kind, request, monkeypatch, tmp_path):
+    # One attempt, and little patience: else a connection that the child broke is only slow.
+    monkeypatch.setattr(remote, "RETRIES", Retries(attempts=1))
+    monkeypatch.setattr(web, "TIMEOUT", aiohttp.ClientTimeout(total=5, sock_read=5))
+    place = open_place(f"{request.getfixturevalue(kind)}/{tmp_path.name}")
+    fsspec.get_filesystem_class(place.protocol).clear_instance_cache()
+    gc.freeze()  # the child collects only what is new
+    try:
+        place.write("parent.tar", b"content")
+        for _ in range(2):
+            child = FORK.Process(target=_fork_works, args=(place,))
+            child.start()
+            child.join(30)
+            assert child.exitcode == 0
+            assert place.read("child.tar") == b"content"
+            place.remove("child.tar")
+    finally:
+        gc.unfreeze()

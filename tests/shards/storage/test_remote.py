@@ -1,0 +1,207 @@
+import errno
+import socket
+import time
+from itertools import cycle, islice
+
+import aiohttp
+import fsspec
+import pytest
+import servers
+from fsspec.implementations.memory import MemoryFileSystem
+
+from synthspine.shards.storage import http as web
+from synthspine.shards.storage import remote
+from synthspine.shards.storage.opening import open_place
+from synthspine.shards.storage.retries import Retries
+
+SECRET = "sesame"
+CONTENT = b"content" * 1000
+
+
+@pytest.fixture
+def waits(monkeypatch):
+    """Retries without waiting; the waits there would have been."""
+    found = []
+    monkeypatch.setattr(remote, "RETRIES", Retries(sleep=found.append))
+    return found
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        servers.cut(CONTENT[:-1], len(CONTENT)),
+        servers.cut(b"", len(CONTENT)),
+        servers.cut_chunks(CONTENT),
+        servers.no_length(CONTENT),
+        servers.status(500),
+        servers.status(503),
+        servers.status(429),
+    ],
+)
+def test_what_fails_twice_is_tried_again(way, waits):
+    with servers.bad(way, way, servers.good(CONTENT)) as server:
+        assert open_place(server.url).read("a.tar") == CONTENT
+    assert server.requests == ["GET /a.tar"] * 3 and len(waits) == 2
+
+
+@pytest.mark.parametrize(
+    ("way", "told"),
+    [
+        (servers.cut(b"x", 2), "cut short"),
+        (servers.cut_chunks(b"x"), "cut short"),
+        (servers.no_length(b"x"), "no length"),
+        (servers.status(502), "502 Bad Gateway"),
+    ],
+)
+def test_what_always_fails_is_told_with_url_and_attempts(way, told, waits):
+    with servers.bad(way) as server:
+        place = open_place(server.url.replace("//", f"//user:{SECRET}@") + "/set")
+        with pytest.raises(OSError, match=told) as raised:
+            place.read("a.tar")
+    assert str(raised.value).startswith(f"{server.url}/set/a.tar: ")
+    assert str(raised.value).endswith("gave up after 5 attempts")
+    assert len(server.requests) == 5 and len(waits) == 4
+
+
+@pytest.mark.parametrize(("code", "kind"), [(401, PermissionError), (403, PermissionError), (400, OSError)])
+def test_what_is_forbidden_is_not_tried_again(code, kind, waits):
+    with servers.bad(servers.status(code)) as server:
+        place = open_place(f"{server.url}/set")
+        acts = [lambda: place.read("a"), lambda: place.write("a", b"x"), lambda: place.remove("a")]
+        for act in (*acts, place.names, place.remove_tree, lambda: place.size("a")):
+            with pytest.raises(kind, match=f"{server.url}/set.*: the server answers [A-Z]* with {code}"):
+                act()
+    assert len(server.requests) == 6 and waits == []
+
+
+def test_a_write_is_tried_again_with_its_whole_content(waits):
+    with servers.bad(servers.status(503), servers.good(b"")) as server:
+        open_place(server.url).write("a.tar", b"one", b"two")
+    assert server.requests == ["PUT /a.tar"] * 2
+    assert [headers["Content-Length"] for headers in server.headers] == ["6", "6"]
+
+
+def test_a_redirected_write_is_not_taken_for_written(waits):
+    ways = servers.redirect("/login"), servers.good(b"log in")
+    with servers.bad(*ways) as server, pytest.raises(OSError, match="answers PUT with 303"):
+        open_place(server.url).write("a.tar", b"x")
+    assert server.requests == ["PUT /a.tar"]
+
+
+def test_a_server_that_allows_no_writing_is_told(waits):
+    with servers.bad(servers.status(405)) as server, pytest.raises(OSError, match="must allow PUT here"):
+        open_place(server.url).write("a.tar", b"x")
+
+
+def test_a_stalled_server_is_given_up(waits, monkeypatch):
+    monkeypatch.setattr(web, "TIMEOUT", aiohttp.ClientTimeout(total=5, sock_read=0.2))
+    monkeypatch.setattr(remote, "RETRIES", Retries(attempts=2, sleep=waits.append))
+    start = time.perf_counter()
+    with servers.bad(servers.stall(1.5)) as server, pytest.raises(OSError, match=r"timed out.* 2 attempts"):
+        open_place(server.url).read("a.tar")
+    assert time.perf_counter() - start < 3 and len(waits) == 1
+
+
+def test_requests_do_not_wait_for_ever():
+    timeout = web.TIMEOUT
+    assert 0 < timeout.sock_connect <= 10 and 0 < timeout.sock_read <= 60 and 0 < timeout.total <= 3600
+
+
+def test_no_server_at_all(waits):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        place = open_place(f"http://user:{SECRET}@127.0.0.1:{taken.getsockname()[1]}/set")
+        with pytest.raises(OSError, match="gave up after 5 attempts") as raised:
+            place.read("a.tar")
+    assert SECRET not in str(raised.value) and "user" not in str(raised.value)
+
+
+def test_credentials_are_sent_but_not_shown():
+    with servers.bad(servers.good(b"x"), servers.status(403)) as server:
+        place = open_place(server.url.replace("//", f"//user:{SECRET}@") + "/set")
+        assert place.read("a.tar") == b"x"
+        assert server.headers[0]["Authorization"].startswith("Basic ")
+        with pytest.raises(PermissionError) as raised:
+            place.read("a.tar")
+    for text in (str(place), repr(place), str(place / "b"), str(raised.value), place.name, f"{[place]}"):
+        assert SECRET not in text and "user" not in text
+
+
+def test_headers_come_from_fsspec_configuration(monkeypatch):
+    monkeypatch.setitem(fsspec.config.conf, "http", {"headers": {"X-Token": "t"}})
+    with servers.bad(servers.good(b"x")) as server:
+        assert open_place(server.url).read("a.tar") == b"x"
+    assert server.headers[0]["X-Token"] == "t" and server.headers[0]["Accept-Encoding"] == "identity"
+
+
+@pytest.mark.parametrize("way", [servers.cut(CONTENT[:-1], len(CONTENT)), servers.status(503)])
+def test_a_bucket_that_fails_twice_is_asked_again(way, waits):
+    pytest.importorskip("s3fs", reason="s3fs is not installed")
+    with servers.bad(way, way, servers.good(CONTENT)) as server, servers.s3_environment(server.url):
+        assert open_place("s3://bucket/set").read("a.tar") == CONTENT
+    assert server.requests == ["GET /bucket/set/a.tar"] * 3 and len(waits) == 2
+
+
+def test_a_bucket_that_always_fails_is_asked_five_times(waits):
+    pytest.importorskip("s3fs", reason="s3fs is not installed")
+    told = pytest.raises(OSError, match=r"s3://bucket/set/a\.tar: .*gave up after 5 attempts")
+    with servers.bad(servers.cut(b"x", 2)) as server, servers.s3_environment(server.url), told:
+        open_place("s3://bucket/set").read("a.tar")
+    assert len(server.requests) == 5
+
+
+def test_a_forbidden_bucket_is_not_asked_again(waits):
+    pytest.importorskip("s3fs", reason="s3fs is not installed")
+    told = pytest.raises(PermissionError, match=r"s3://bucket/set/a\.tar")
+    with servers.bad(servers.status(403)) as server, servers.s3_environment(server.url), told:
+        open_place("s3://bucket/set").read("a.tar")
+    assert len(server.requests) == 1
+
+
+class Slow(MemoryFileSystem):
+    """A file system in which a file has its name before it is whole, as over SFTP."""
+
+    protocol = "slow"
+    cachable = True
+    fails = cycle([False])
+
+    def pipe_file(self, path, value, mode="overwrite", **kwargs):
+        if next(Slow.fails):
+            super().pipe_file(path, value[: len(value) // 2])
+            raise OSError(errno.EIO, "the line broke")
+        super().pipe_file(path, value)
+
+    def cat_file(self, path, start=None, end=None, **kwargs):
+        content = super().cat_file(path, start, end, **kwargs)
+        return content[:-1] if next(Slow.fails) else content
+
+    def mv(self, path1, path2, **kwargs):
+        self.store[self._strip_protocol(path2)] = self.store.pop(self._strip_protocol(path1))
+
+
+def test_where_nothing_can_be_renamed_nothing_is_written(tmp_path):
+    class Copying(MemoryFileSystem):
+        protocol = "copying"
+
+    fsspec.register_implementation("copying", Copying, clobber=True)
+    place = open_place(f"copying://{tmp_path.name}/set")
+    with pytest.raises(PermissionError, match="copying:// can be read only; nothing can be renamed there"):
+        place.write("a.tar", b"content")
+    assert place.names() == []
+
+
+def test_elsewhere_a_file_takes_its_name_when_it_is_whole(waits, monkeypatch, tmp_path):
+    fsspec.register_implementation("slow", Slow, clobber=True)
+    place = open_place(f"slow://{tmp_path.name}/set")
+    place.write("a.tar", b"old")
+    monkeypatch.setattr(Slow, "fails", cycle([True]))
+    with pytest.raises(OSError, match="the line broke; gave up after 5 attempts"):
+        place.write("a.tar", b"content")
+    with pytest.raises(OSError, match="only 2 bytes came; gave up"):
+        place.read("a.tar")
+    monkeypatch.setattr(Slow, "fails", islice(cycle([True, False]), 100))
+    assert place.read("a.tar") == b"old"
+    place.write("a.tar", b"content")
+    monkeypatch.setattr(Slow, "fails", cycle([False]))
+    # What was begun and failed is gone.
+    assert place.read("a.tar") == b"content" and place.names() == ["a.tar"]

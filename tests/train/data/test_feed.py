@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+import torch
+
+from synthspine.gen import preset
+from synthspine.shards.building.sets import ensure_sets
+from synthspine.shards.reading.open import SampleArrays, open_set
+from synthspine.train.data.augment import AugmentConfig
+from synthspine.train.data.feed import RealFeed, RenderFeed, ShardFeed
+from synthspine.train.runtime.distributed import Ranks
+
+CPU = torch.device("cpu")
+ALONE = Ranks(rank=0, world_size=1, device=CPU)
+BATCH = 4
+
+
+@pytest.fixture
+def bank():
+    labels = np.zeros((3, 32, 32), dtype=np.uint8)
+    labels[:, 4:12, 8:16], labels[:, 12:15, 8:16], labels[:, 15:24, 8:16] = 2, 32, 1
+    labels[:, 2:30, 18:22] = 60
+    return labels
+
+
+@pytest.fixture(params=["render", "real", "shards"])
+def make_feed(request, bank, options):
+    images = np.linspace(0, 1, 5 * 32 * 32).reshape(5, 32, 32).astype(np.float16)
+    arrays = SampleArrays(images, np.repeat(bank[:1], 5, axis=0), [{}] * 5)
+    shard_set = None
+    if request.param == "shards":
+        shard_set = open_set(ensure_sets(["synthetic"], options().shards)["synthetic"])
+
+    def make(ranks=ALONE):
+        shared = {"seed": 7, "batch_size": BATCH, "ranks": ranks}
+        if request.param == "render":
+            return RenderFeed(bank, preset("spine", spacing_mm=4.0), **shared)
+        if request.param == "real":
+            return RealFeed(arrays, AugmentConfig(), **shared)
+        return ShardFeed(shard_set, **shared)
+
+    return make
+
+
+def assert_same(found, wanted):
+    torch.testing.assert_close(found[0], wanted[0], atol=1e-5, rtol=0)
+    assert torch.equal(found[1], wanted[1])
+
+
+def test_a_batch_has_the_types_that_the_trainer_takes(make_feed):
+    images, codes = make_feed().batch(0)
+    assert (images.shape, images.dtype) == ((BATCH, 1, 32, 32), torch.float32)
+    assert (codes.shape, codes.dtype) == ((BATCH, 32, 32), torch.uint8)
+
+
+def test_a_batch_is_a_function_of_the_step(make_feed):
+    feed = make_feed()
+    earlier = [feed.batch(step) for step in range(4)]
+    assert_same(make_feed().batch(3), earlier[3])
+    assert_same(feed.batch(1), earlier[1])
+    assert not torch.equal(earlier[0][0], earlier[1][0])
+
+
+def test_two_ranks_share_the_batch_of_one(make_feed):
+    whole = make_feed().batch(2)
+    for rank in (0, 1):
+        part = make_feed(Ranks(rank=rank, world_size=2, device=CPU)).batch(2)
+        assert_same(part, (whole[0][rank::2], whole[1][rank::2]))
+
+
+def test_an_epoch_of_real_slices_takes_every_slice_once():
+    images = np.arange(6, dtype=np.float16)[:, None, None] * np.ones((1, 16, 16), dtype=np.float16) / 8
+    arrays = SampleArrays(images, np.zeros((6, 16, 16), dtype=np.uint8), [{}] * 6)
+    feed = RealFeed(arrays, None, seed=1, batch_size=4, ranks=ALONE)
+    seen = torch.cat([feed.batch(step)[0][:, 0, 0, 0] for step in range(3)]) * 8
+    orders = [seen[:6].tolist(), seen[6:].tolist()]
+    assert [sorted(order) for order in orders] == [list(range(6))] * 2
+    assert orders[0] != orders[1]
+
+
+def test_real_feed_refuses_label_maps(bank):
+    with pytest.raises(ValueError, match="no images"):
+        RealFeed(SampleArrays(None, bank, [{}] * 3), None, seed=1, batch_size=2, ranks=ALONE)

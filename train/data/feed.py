@@ -1,0 +1,155 @@
+"""Feeds: where the batches of training come from.
+
+A batch is a function of (feed, step, place of the rank): nothing has to be saved to go on after a stop, and
+all ranks together see what one rank alone would see. A feed gives dense codes; the trainer turns them into
+classes.
+"""
+
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from synthspine.gen import GeneratorConfig, draw, render
+from synthspine.shards.reading.open import SampleArrays, ShardSet
+from synthspine.shards.reading.stream import ShardStream
+from synthspine.train.data.augment import AugmentConfig, augment
+from synthspine.train.runtime.distributed import Ranks
+
+
+class Feed(Protocol):
+    """Something that gives the batch of a step."""
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """This rank's part of the batch of a step, on its device.
+
+        Returns:
+            Images, float32 in [0, 1], shape ``(B, 1, H, W)``, and dense codes, uint8, shape ``(B, H, W)``.
+        """
+        ...
+
+
+class RenderFeed:
+    """Renders label maps on the device, inside the step; place ``i`` of the stream is generator sample ``i``.
+
+    Args:
+        bank: label maps, dense codes, uint8, shape ``(N, H, W)``.
+        config: what the generator may draw.
+        seed: seed of the run.
+        batch_size: samples of all ranks together.
+        ranks: place of this process.
+    """
+
+    def __init__(
+        self, bank: np.ndarray, config: GeneratorConfig, *, seed: int, batch_size: int, ranks: Ranks
+    ) -> None:
+        self.bank = torch.from_numpy(bank).to(ranks.device)
+        self.config = config
+        self.seed = seed
+        self.batch_size = batch_size
+        self.ranks = ranks
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """See :class:`Feed`."""
+        indices = torch.tensor(self.ranks.positions(step, self.batch_size))
+        return render_samples(self.bank, self.config, self.seed, indices)
+
+
+def render_samples(
+    bank: Tensor, config: GeneratorConfig, seed: int, indices: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Images and dense codes of generator samples, on the device of the bank."""
+    with torch.no_grad():
+        return render(bank, draw(config, seed, indices, maps=len(bank), device=bank.device))
+
+
+class RealFeed:
+    """Augments real slices that lie on the device; an epoch takes every slice once, in its own order.
+
+    Args:
+        arrays: the slices.
+        config: ranges of the augmentation; None for none.
+        seed: seed of the run.
+        batch_size: samples of all ranks together.
+        ranks: place of this process.
+
+    Raises:
+        ValueError: the set has no images.
+    """
+
+    def __init__(
+        self,
+        arrays: SampleArrays,
+        config: AugmentConfig | None,
+        *,
+        seed: int,
+        batch_size: int,
+        ranks: Ranks,
+    ) -> None:
+        if arrays.images is None:
+            raise ValueError("a set of label maps has no images to train on")
+        self.images = torch.from_numpy(arrays.images).to(ranks.device)
+        self.labels = torch.from_numpy(arrays.labels).to(ranks.device)
+        self.config = config
+        self.seed = seed
+        self.batch_size = batch_size
+        self.ranks = ranks
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """See :class:`Feed`."""
+        positions = self.ranks.positions(step, self.batch_size)
+        size = len(self.labels)
+        orders = {epoch: self._order(epoch) for epoch in {position // size for position in positions}}
+        places = torch.tensor([int(orders[position // size][position % size]) for position in positions])
+        places = places.to(self.labels.device)
+        images, labels = self.images[places].float().unsqueeze(1), self.labels[places]
+        if self.config is None:
+            return images, labels
+        stream = torch.tensor(positions, device=images.device)
+        with torch.no_grad():
+            return augment(images, labels, self.seed, stream, self.config)
+
+    def _order(self, epoch: int) -> np.ndarray:
+        # Raw bits, not Generator.permutation: the bit stream is fixed for ever, the method is not.
+        bits = np.random.PCG64(np.random.SeedSequence([self.seed, epoch]))
+        return np.argsort(bits.random_raw(len(self.labels)), kind="stable")
+
+
+class ShardFeed:
+    """Reads rendered samples from shards, in the order of :class:`shards.reading.stream.ShardStream`.
+
+    Args:
+        samples: the set.
+        seed: seed of the run.
+        batch_size: samples of all ranks together, a multiple of the number of ranks.
+        ranks: place of this process.
+
+    Raises:
+        ValueError: the ranks cannot share a batch evenly, or the set is empty.
+    """
+
+    def __init__(self, samples: ShardSet, *, seed: int, batch_size: int, ranks: Ranks) -> None:
+        if batch_size % ranks.world_size:
+            raise ValueError(f"batch size {batch_size} is not a multiple of the {ranks.world_size} ranks")
+        self._new_stream = partial(
+            ShardStream,
+            samples,
+            batch_size // ranks.world_size,
+            seed=seed,
+            rank=ranks.rank,
+            world=ranks.world_size,
+        )
+        self._batch_size = batch_size
+        self._device = ranks.device
+        self._next_step = 0
+        self._stream = iter(self._new_stream())
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """See :class:`Feed`. Steps in order stream; a jump opens the stream again."""
+        if step != self._next_step:
+            self._stream = iter(self._new_stream(start=step * self._batch_size))
+        self._next_step = step + 1
+        images, codes = next(self._stream)[:2]
+        return images.to(self._device).float(), codes.to(self._device)

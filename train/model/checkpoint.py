@@ -1,0 +1,185 @@
+"""Checkpoints: the weights of a model with what is needed to use it, in one file that is never unpickled.
+
+A file is written beside its place, flushed to the disk and renamed, so that a run that is killed while saving
+leaves the older file whole. Files are read with ``weights_only=True``: tensors, numbers and text, no code.
+"""
+
+import io
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from synthspine.shards.storage.atomic import atomic_path
+from synthspine.train.model.unet import UNet
+
+CHECKPOINT_FORMAT = 1
+SNAPSHOT_FORMAT = 3
+WRAPPER_PREFIXES = ("_orig_mod.", "module.")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint file is missing, damaged or of another kind; the message is one line with its name."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checkpoint:
+    """What a checkpoint file holds.
+
+    Attributes:
+        state_dict: weights, on the CPU, float32, under the names of a bare ``UNet``.
+        architecture: arguments of ``UNet``.
+        model: ``"A"`` (trained on synthetic images) or ``"B"`` (on real ones).
+        config: the training configuration, JSON.
+        step: optimiser steps behind the weights.
+        validation_dice: mean structure Dice on the validation set that chose the weights; nan where none did.
+        spacing_mm: in-plane pixel size of the images that it was trained on.
+    """
+
+    state_dict: dict[str, Tensor]
+    architecture: dict[str, int]
+    model: str
+    config: str
+    step: int
+    validation_dice: float
+    spacing_mm: float
+
+    def to_payload(self) -> dict[str, Any]:
+        """The dictionary that is written: the fields and the number of the format."""
+        payload = {name: getattr(self, name) for name in self.__slots__}
+        return {"format": CHECKPOINT_FORMAT, **payload, "state_dict": bare_state(self.state_dict)}
+
+
+class TrainedUNet(UNet):
+    """A U-Net with the weights of a checkpoint, and in ``checkpoint`` what its file says about it."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        super().__init__(**checkpoint.architecture)
+        self.load_state_dict(checkpoint.state_dict)
+        self.checkpoint = checkpoint
+
+
+def bare_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dictionary without the prefixes that wrappers put before names; detached, on the CPU."""
+    bare: dict[str, Tensor] = {}
+    for name, value in state.items():
+        for prefix in WRAPPER_PREFIXES:
+            name = name.replace(prefix, "")
+        bare[name] = value.detach().to("cpu", copy=True).contiguous()
+    return bare
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint, whole or not at all; the folder is made where it is missing."""
+    write_payload(path, checkpoint.to_payload())
+
+
+def load_checkpoint(path: Path | str) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, not a checkpoint (but a training snapshot, say), or of
+            another format.
+    """
+    path = Path(path)
+    payload = read_payload(path)
+    missing = [name for name in Checkpoint.__slots__ if name not in payload]
+    if missing:
+        raise CheckpointError(f"{path}: not a checkpoint of a model, it lacks {', '.join(missing)}")
+    return Checkpoint(**{name: payload[name] for name in Checkpoint.__slots__})
+
+
+def load_model(path: Path | str, device: torch.device | str = "cpu") -> TrainedUNet:
+    """The network of a checkpoint, with its weights, on ``device`` and in evaluation mode.
+
+    Raises:
+        CheckpointError: as ``load_checkpoint``, or the weights do not fit the architecture.
+    """
+    checkpoint = load_checkpoint(path)
+    try:
+        model = TrainedUNet(checkpoint)
+    except (RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{path}: weights and architecture do not fit: {reason}") from error
+    return model.to(device).eval()
+
+
+def write_payload(path: Path, payload: Mapping[str, Any]) -> None:
+    """Write tensors, numbers and text: temporary file, flush to the disk, rename.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written; an older file stays as it was.
+    """
+    data = pack_payload(payload)
+    write_whole(path, data)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written; the error names the file, also where the disk is full.
+    """
+    try:
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(data)
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def read_payload(path: Path) -> dict[str, Any]:
+    """Read what ``write_payload`` wrote, onto the CPU.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or not of format 1.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint")
+    return unpack_payload(path.read_bytes(), path, CHECKPOINT_FORMAT)
+
+
+def pack_payload(payload: Mapping[str, Any]) -> bytes:
+    """Tensors, numbers and text as the bytes of a file of ``torch.save``."""
+    room = io.BytesIO()
+    torch.save(dict(payload), room)
+    return room.getvalue()
+
+
+def unpack_payload(data: bytes, name: object, version: int) -> dict[str, Any]:
+    """What :func:`pack_payload` packed, on the CPU.
+
+    Args:
+        data: bytes of the file; every one is checked against the sums in the archive, which torch leaves out.
+        name: the file, for messages.
+        version: number of the format that is wanted.
+
+    Raises:
+        CheckpointError: damaged, or of another format.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if (record := archive.testzip()) is not None:
+                raise ValueError(record)
+        payload = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds: zip, unpickling, runtime, EOF, key
+        raise CheckpointError(f"{name}: damaged, or not a checkpoint ({type(error).__name__})") from error
+    if not isinstance(payload, dict) or payload.get("format") != version:
+        found = payload.get("format") if isinstance(payload, dict) else type(payload).__name__
+        raise CheckpointError(f"{name}: {_other_format(name, found, version)}")
+    return payload
+
+
+def _other_format(name: object, found: object, wanted: int) -> str:
+    if (found, wanted) == (SNAPSHOT_FORMAT, CHECKPOINT_FORMAT):
+        stem, last, _ = Path(str(name)).name.rpartition("_last-")
+        best = f"{stem}_best.pth" if last else "the file *_best.pth"
+        return f"a training snapshot, not a checkpoint; the checkpoint of that training is {best} beside it"
+    if (found, wanted) == (CHECKPOINT_FORMAT, SNAPSHOT_FORMAT):
+        return "a checkpoint, not a training snapshot"
+    return f"checkpoint format {found}, this version reads {wanted}"

@@ -1,0 +1,188 @@
+"""Ranks of a run: who am I, sums over all, and gradients that are sums over all.
+
+Works under ``torchrun`` (gloo on CPU, nccl on CUDA) and alone, where every sum is the number itself.
+
+One rank and two ranks give the same weights, to rounding, because nothing in a step depends on how the batch
+is split: samples are functions of their place in the stream, cross-entropy weighs pixels by the classes of
+the global batch, Dice is taken per sample (``train.losses``), and the network normalises every sample by
+itself. Instance normalisation was chosen by measurement: it needs no sums over ranks inside the network, as
+SyncBatchNorm does (ten a pass here, each a wait for the slowest rank), its training and evaluation are the
+same function, and on synthetic images of many contrasts, where the statistics of a batch say nothing about
+the next image, it learned soonest of what was tried (``train.model.unet`` has the numbers).
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from synthspine.gen.core.device import pick_device
+
+# All processes start at about the same time; this is also for slow file systems.
+MEETING_PATIENCE = timedelta(minutes=10)
+# Ranks that build missing sets of real data together wait for the slowest one.
+BUILDING_PATIENCE = timedelta(hours=6)
+# In a step they wait for a validation or a snapshot of rank 0 at most; a rank that hangs is found out.
+STEP_PATIENCE = timedelta(minutes=30)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ranks:
+    """The place of this process among the processes of a run.
+
+    Attributes:
+        rank: number of this process, 0..world_size-1.
+        world_size: number of processes.
+        device: device of this process.
+        restarted: torchrun started the processes again after one of them had failed.
+        group: process group of the steps, whose time limit is short; None where this process is alone.
+    """
+
+    rank: int
+    world_size: int
+    device: torch.device
+    restarted: bool = False
+    group: dist.ProcessGroup | None = None
+
+    @property
+    def is_main(self) -> bool:
+        """True on the one rank that writes and prints."""
+        return self.rank == 0
+
+    def sum_(self, values: Tensor) -> Tensor:
+        """Replace ``values`` by their sum over all ranks, and return them."""
+        if self.world_size > 1:
+            dist.all_reduce(values, group=self.group)
+        return values
+
+    def send_state(self, tensors: Iterable[Tensor]) -> None:
+        """Replace tensors by those of rank 0."""
+        if self.world_size > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, src=0, group=self.group)
+
+    def from_main(self, data: bytes | None) -> bytes | None:
+        """What rank 0 holds, on all ranks: bytes, or None."""
+        if self.world_size == 1:
+            return data
+        size = torch.tensor(-1 if data is None else len(data), device=self.device)
+        self.send_state([size])
+        if size.item() < 0:
+            return None
+        room = torch.empty(int(size.item()), dtype=torch.uint8)
+        if self.is_main:
+            room = torch.frombuffer(bytearray(data or b""), dtype=torch.uint8)
+        room = room.to(self.device)
+        self.send_state([room])
+        return room.cpu().numpy().tobytes()
+
+    def wait(self) -> None:
+        """Wait until all ranks have come here."""
+        if self.world_size > 1:
+            dist.barrier(group=self.group)
+
+    def positions(self, step: int, batch_size: int) -> list[int]:
+        """Positions in the stream of samples that this rank takes at a step; all ranks share a batch."""
+        first = step * batch_size
+        return list(range(first + self.rank, first + batch_size, self.world_size))
+
+
+@contextmanager
+def join_ranks(device: str) -> Iterator[Ranks]:
+    """Join the processes that torchrun started, if it did, and leave them at the end.
+
+    Args:
+        device: ``"auto"`` (CUDA where there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
+
+    Raises:
+        ValueError: the device is unknown or not there.
+    """
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    place = pick_device(device, local_rank if world_size > 1 else None)
+    if world_size == 1:
+        yield Ranks(rank=0, world_size=1, device=place, restarted=_restarts() > 0)
+        return
+    if place.type == "cuda":
+        torch.cuda.set_device(place)
+    store, rank, world_size = next(iter(dist.rendezvous("env://", timeout=MEETING_PATIENCE)))
+    dist.init_process_group(
+        "nccl" if place.type == "cuda" else "gloo",
+        store=_fresh(store, world_size),
+        rank=rank,
+        world_size=world_size,
+        timeout=BUILDING_PATIENCE,
+    )
+    try:
+        yield Ranks(
+            rank=dist.get_rank(),
+            world_size=dist.get_world_size(),
+            device=place,
+            restarted=_restarts() > 0,
+            group=dist.new_group(timeout=STEP_PATIENCE),
+        )
+    finally:
+        dist.destroy_process_group()
+
+
+def _restarts() -> int:
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+
+
+def _fresh(store: dist.Store, world_size: int) -> dist.Store:
+    """A part of torchrun's store that no earlier attempt has written to.
+
+    torchrun keeps one store over its restarts, and a rank that reads before the others have written finds
+    the addresses of processes that are gone (torch issue 135712). Several machines count their restarts
+    apart, so they can not name a part by that number; there TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in the
+    environment of torchrun makes it open a new store for every attempt.
+    """
+    if int(os.environ.get("LOCAL_WORLD_SIZE", "0")) != world_size:
+        return store
+    return dist.PrefixStore(f"attempt {_restarts()}", store)
+
+
+class SharedGradients:
+    """The gradients of a model, and its loss, in one flat buffer that one call sums over ranks.
+
+    The model here is small, so one sum after the backward pass costs less than the buckets of
+    ``DistributedDataParallel``, and its order of additions is the same at every step, before and after a
+    resume. The loss rides along, so that all ranks know whether it is finite without another sum.
+
+    Args:
+        model: its parameters get views into the buffer as gradients. Move it to its device before.
+
+    Attributes:
+        buffer: all gradients, shape ``(parameters,)``.
+        loss: loss of this rank, after :meth:`sum_` of all ranks, a scalar.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        total = sum(parameter.numel() for parameter in parameters)
+        self._shared = torch.zeros(total + 1, dtype=parameters[0].dtype, device=parameters[0].device)
+        self.buffer, self.loss = self._shared[:total], self._shared[total]
+        start = 0
+        for parameter in parameters:
+            # The strides of the parameter, so that autograd adds into the view and the optimiser stays fused.
+            parameter.grad = self.buffer.as_strided(parameter.shape, parameter.stride(), start)
+            start += parameter.numel()
+
+    def clear(self) -> None:
+        """Set gradients and loss to zero."""
+        self._shared.zero_()
+
+    def sum_(self, ranks: Ranks) -> None:
+        """Replace gradients and loss by their sums over all ranks."""
+        ranks.sum_(self._shared)
+
+    def clip_(self, largest_norm: float) -> Tensor:
+        """Scale the gradients down to ``largest_norm`` where they are longer; returns the norm before."""
+        norm = torch.linalg.vector_norm(self.buffer)
+        self.buffer.mul_((largest_norm / norm.clamp(min=1e-12)).clamp(max=1))
+        return norm
