@@ -165,7 +165,7 @@ def facts(found: Survey) -> Iterator[tuple[str, str]]:
     yield "pixels", ", ".join(f"{name} {share:.1%}" for name, share in shares(found.codes).items())
     for structure, code in (("vertebrae", vertebra_code), ("discs", disc_code)):
         ranks = [rank for rank in range(1, MAX_RANK + 1) if found.codes[code(rank)]]
-        yield structure, f"rank {_runs(ranks)}" if ranks else "none"
+        yield structure, f"rank {', '.join(map(str, ranks))}" if ranks else "none"
     if found.values is not None:
         mean = float((found.values * _VALUES).sum() / found.values.sum())
         marks = zip(PERCENTILES, percentiles(found.values, PERCENTILES), strict=True)
@@ -211,14 +211,3 @@ def _preset_name(identity: dict[str, Any]) -> str:
         if config_hash(preset(name, spacing_mm=spacing_mm)) == identity["generator_hash"]:
             return f"preset {name}"
     return "no preset of this version"
-
-
-def _runs(numbers: list[int]) -> str:
-    """``1-6, 9``: increasing numbers, neighbours taken together."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)

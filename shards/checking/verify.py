@@ -1,15 +1,13 @@
 """Checking whole sets: every byte against the manifest, every sample against what the format promises.
 
-Reading a set stops at the first shard that is not what was written. This goes on, and says of each damaged
-shard which files of which samples are lost.
+Reading a set stops at the first shard that is not what was written; this reports all of them.
 """
 
 import hashlib
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -20,15 +18,14 @@ from synthspine.shards.building.staging import FIRST_SHARD, OWNER, UNFINISHED
 from synthspine.shards.format.manifest import (
     MANIFEST,
     Manifest,
-    ShardEntry,
     has_manifest,
     label_digest,
     load_manifest,
 )
-from synthspine.shards.format.sample import IMAGE, LABEL, RECORD, ShardError, decode, sample_key
+from synthspine.shards.format.sample import IMAGE, LABEL, RECORD, Sample, ShardError, named_samples
 from synthspine.shards.format.schema import problem
-from synthspine.shards.reading.damage import counted, named_samples, shard_damage
-from synthspine.shards.reading.rendered import rendered_content
+from synthspine.shards.format.tar import members, unpack
+from synthspine.shards.reading.open import ShardSet
 from synthspine.shards.storage.atomic import TEMPORARY
 from synthspine.shards.storage.opening import open_place
 from synthspine.shards.storage.place import Place
@@ -105,19 +102,18 @@ def verify_set(
         return [str(error)]
     except RecursionError:
         return [f"{place / MANIFEST}: broken manifest (nested too deeply)"]
-    check = _SetCheck(place, manifest)
+    check = _SetCheck(ShardSet(place, manifest))
     problems = list(_contradictions(place, manifest))
-    first = 0
-    for entry in tqdm(
-        manifest.shards, desc=place.name, unit="shard", leave=False, disable=None if progress else True
+    for number in tqdm(
+        range(len(manifest.shards)),
+        desc=place.name,
+        unit="shard",
+        leave=False,
+        disable=None if progress else True,
     ):
-        keys = [sample_key(number) for number in range(first, first + entry.samples)]
-        problems += [f"{place / entry.name}: {line}" for line in check.shard(entry, keys)]
-        first += entry.samples
-    if (
-        not manifest.on_demand
-        and check.labels is not None
-        and label_digest(check.labels) != manifest.label_digest
+        problems += check.shard(number)
+    if not manifest.on_demand and (
+        check.labels is not None and label_digest(check.labels) != manifest.label_digest
     ):
         problems.append(f"{place / MANIFEST}: label_digest is not that of the labels in the shards")
     return [*problems, *_bank_problems(place, manifest, note), *_strays(place, manifest, note)]
@@ -130,76 +126,61 @@ class _SetCheck:
         labels: SHA-256 of every label so far; None once one of them is not known.
     """
 
-    def __init__(self, place: Place, manifest: Manifest) -> None:
+    def __init__(self, shards: ShardSet) -> None:
         self.labels: list[str] | None = []
-        self._place = place
-        self._identity = manifest.identity
-        self._on_demand = manifest.on_demand
-        grid, images = manifest.identity.get("grid"), manifest.identity.get("images")
+        self._shards = shards
+        self._identity = identity = shards.manifest.identity
+        grid, images = identity.get("grid"), identity.get("images")
         self._shape: tuple[int, ...] | None = None if grid is None else tuple(grid["shape"])
         self._images = images if isinstance(images, bool) else None
 
-    def shard(self, entry: ShardEntry, keys: list[str]) -> list[str]:
-        """What is wrong with a shard that has to hold the samples of these keys."""
+    def shard(self, number: int) -> Iterator[str]:
+        """What is wrong with a shard, a line each that names it."""
+        where = self._shards.place / self._shards.manifest.shards[number].name
+        labels, self.labels = self.labels, None
         try:
-            if self._on_demand:
-                content = rendered_content(self._place, entry)
-                entry = replace(entry, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
-            else:
-                content = self._place.read(entry.name)
-        except ShardError as error:
-            return [str(error)]
-        except FileNotFoundError:
-            self.labels = None
-            return [f"is missing, and with it {named_samples(keys)}"]
-        except OSError as error:
-            self.labels = None
-            return [str(error).removeprefix(f"{self._place / entry.name}: ")]
-        files, broken, problems = shard_damage(content, entry, keys)
-        if self.labels is not None and not broken and files.keys() >= set(keys):
-            self.labels += [hashlib.sha256(files[key][LABEL]).hexdigest() for key in keys]
-        else:
-            self.labels = None
-        if foreign := [key for key in files if key not in keys]:
-            problems.append(f"{named_samples(foreign)}: not of this shard, which holds {named_samples(keys)}")
-        elif list(files) != sorted(files):
-            problems.append("its samples are not in order")
-        for key in files:
-            if key not in broken and key not in foreign:
-                problems += self._content(key, files[key])
-        return problems
+            content = self._shards.content(number)
+            samples = list(unpack(content))
+            records = [sample.record for sample in samples]
+        except (ShardError, OSError) as error:
+            text = str(error)
+            yield text if text.startswith(str(where)) else f"{where}: {text}"
+            return
+        keys = self._shards.keys(number)
+        if [sample.key for sample in samples] != keys:
+            found = (
+                f"{counted(len(samples), 'sample')} ({', '.join(sample.key for sample in samples[:3])}, ...)"
+            )
+            yield f"{where}: holds {found} instead of {named_samples(keys)}"
+            return
+        if labels is not None:
+            files = (body for name, body in members(content) if name.endswith(f".{LABEL}"))
+            self.labels = labels + [hashlib.sha256(body).hexdigest() for body in files]
+        for sample, record in zip(samples, records, strict=True):
+            yield from (f"{where}: sample {sample.key}: {line}" for line in self._problems(sample, record))
 
-    def _content(self, key: str, files: dict[str, memoryview]) -> Iterator[str]:
-        """What is wrong with a sample that is as it was written."""
-        record = json.loads(bytes(files[RECORD]))
+    def _problems(self, sample: Sample, record: dict[str, Any]) -> Iterator[str]:
+        """What is wrong with a sample of a shard that is as it was written."""
         if wrong := problem(record, "record"):
-            yield f"sample {key}: {RECORD}: {wrong}"
-        if "label_bank" in self._identity and record.get("index") != int(key):
-            yield f"sample {key}: {RECORD}: index is {record.get('index')}"
+            yield f"{RECORD}: {wrong}"
+        if "label_bank" in self._identity and record.get("index") != int(sample.key):
+            yield f"{RECORD}: index is {record.get('index')}"
         if "seed" in self._identity and record.get("seed") != self._identity["seed"]:
-            yield f"sample {key}: {RECORD}: seed is {record.get('seed')}, the set's {self._identity['seed']}"
-        try:
-            sample = decode(key, files)
-        except ShardError as error:
-            yield str(error)
-            return
-        except Exception as error:  # NumPy's reader of headers does not say what it may raise.
-            yield f"sample {key}: its arrays cannot be read ({error!r})"
-            return
+            yield f"{RECORD}: seed is {record.get('seed')}, the set's {self._identity['seed']}"
         label, image = sample.label, sample.image
         self._shape = self._shape or label.shape
         self._images = self._images if self._images is not None else image is not None
         if label.shape != self._shape:
-            yield f"sample {key}: {LABEL}: shape {label.shape} instead of {self._shape}"
+            yield f"{LABEL}: shape {label.shape} instead of {self._shape}"
         if not _VALID[label].all():
             codes = ", ".join(str(code) for code in np.unique(label[~_VALID[label]])[:8])
-            yield f"sample {key}: {LABEL}: codes that mean nothing ({codes})"
+            yield f"{LABEL}: codes that mean nothing ({codes})"
         if (image is not None) != self._images:
-            yield f"sample {key}: {IMAGE}: {'missing' if self._images else 'there'}, unlike in the others"
+            yield f"{IMAGE}: {'missing' if self._images else 'there'}, unlike in the others"
         elif image is not None and image.shape != label.shape:
-            yield f"sample {key}: {IMAGE}: shape {image.shape}, the label's {label.shape}"
+            yield f"{IMAGE}: shape {image.shape}, the label's {label.shape}"
         if image is not None and not ((image >= 0) & (image <= 1)).all():
-            yield f"sample {key}: {IMAGE}: values that are not in [0, 1]"
+            yield f"{IMAGE}: values that are not in [0, 1]"
 
 
 def _contradictions(place: Place, manifest: Manifest) -> Iterator[str]:
@@ -262,6 +243,11 @@ def _verdict(place: Place, problems: list[str], seconds: float) -> str:
     manifest = load_manifest(place)
     held = f"{counted(manifest.samples, 'sample')} in {counted(len(manifest.shards), 'shard')}"
     return f"ok {place}: {held}, {manifest.size}, {seconds:.2f} s"
+
+
+def counted(number: int, what: str) -> str:
+    """``1 sample``, ``2 samples``."""
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _has_traces(place: Place) -> bool:

@@ -4,7 +4,7 @@ import functools
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,6 @@ IMAGE, LABEL, RECORD = "image.npy", "label.npy", "json"
 KEY_DIGITS = 8
 DIGESTS = "sha256"
 """Last entry of a stored record: SHA-256 by extension, of ``json`` that of the record without this entry."""
-
-_SEAL = f'"{DIGESTS}": {{'.encode()
 
 _MAGIC = np.lib.format.magic(1, 0)
 _PREFIX = len(_MAGIC) + 2
@@ -72,10 +70,15 @@ def sample_key(index: int) -> str:
     return f"{index:0{KEY_DIGITS}d}"
 
 
+def named_samples(keys: Sequence[str]) -> str:
+    """``samples 00000000 to 00000003``: successive keys, for messages."""
+    return f"sample {keys[0]}" if len(keys) == 1 else f"samples {keys[0]} to {keys[-1]}"
+
+
 def encode(sample: Sample) -> dict[str, bytes]:
     """The files of a sample, extension to content; equal samples give equal bytes.
 
-    The record gains the entry ``DIGESTS``, so that damage can be told sample by sample.
+    The record gains the entry ``DIGESTS``.
     """
     files = {} if sample.image is None else {IMAGE: _npy(sample.image.astype(np.float16, copy=False))}
     files[LABEL] = _npy(sample.label.astype(np.uint8, copy=False))
@@ -83,19 +86,9 @@ def encode(sample: Sample) -> dict[str, bytes]:
     digests = {
         name: hashlib.sha256(content).hexdigest() for name, content in (files | {RECORD: facts}).items()
     }
-    seal = _SEAL + to_json(digests)[1:].encode()
-    files[RECORD] = facts[:-1] + (b", " if len(facts) > 2 else b"") + seal + b"}"
+    seal = f'"{DIGESTS}": {to_json(digests)}}}'.encode()
+    files[RECORD] = facts[:-1] + (b", " if len(facts) > 2 else b"") + seal
     return files
-
-
-def file_digests(files: Mapping[str, memoryview]) -> dict[str, str]:
-    """SHA-256 of the files of a sample as its record lists them."""
-    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    if RECORD in files:
-        content = bytes(files[RECORD])
-        facts = content[: max(0, content.rfind(_SEAL))].removesuffix(b", ") + b"}"
-        digests[RECORD] = hashlib.sha256(facts).hexdigest()
-    return digests
 
 
 def decode(key: str, files: Mapping[str, memoryview]) -> Sample:

@@ -6,6 +6,7 @@ epoch by any number of ranks and workers, and a position is all there is to resu
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,15 @@ import numpy as np
 
 from synthspine.shards.format.manifest import Manifest, load_manifest
 from synthspine.shards.format.order import LANES, Order, Places, Reader
-from synthspine.shards.format.sample import Sample, ShardError, sample_key
+from synthspine.shards.format.sample import Sample, ShardError, named_samples, sample_key
 from synthspine.shards.format.tar import unpack
-from synthspine.shards.reading.damage import named_samples, shard_damage
 from synthspine.shards.reading.prefetch import read_ahead
 from synthspine.shards.reading.rendered import rendered_content
 from synthspine.shards.storage.cache import ShardCache, WrongContent, checked_content, default_cache
 from synthspine.shards.storage.opening import open_place
 from synthspine.shards.storage.place import Place
 
-_TOLD = 3
-"""Lines about damage in an error; the command verify tells all."""
-_MEND = "shards/main.py --rebuild writes it again"
+_REPAIR = "shards/main.py --rebuild writes it again"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,14 +149,36 @@ class ShardSet:
             ShardError: it is missing or is not the one that was written; the text names what is lost.
             OSError: it cannot be read.
         """
-        entry = self.manifest.shards[shard]
+        content, entry = self.content(shard), self.manifest.shards[shard]
         try:
-            samples = list(unpack(self._content(shard)))
+            samples = list(unpack(content))
             if len(samples) != entry.samples:
                 raise ShardError(f"{len(samples)} samples instead of {entry.samples}")
         except ShardError as error:
             raise ShardError(f"{self.place / entry.name}: {error}") from None
         return samples
+
+    def content(self, shard: int) -> bytes:
+        """The bytes of one shard, by its number; their length and SHA-256 are those of the manifest.
+
+        Raises:
+            ShardError: as :meth:`load`.
+            OSError: it cannot be read.
+        """
+        entry = self.manifest.shards[shard]
+        if self.manifest.on_demand:
+            return rendered_content(self.place, entry)
+        read = partial(self.place.read, entry.name)
+        try:
+            if self._cache is not None:
+                return self._cache.fetch(entry.sha256, entry.bytes, read)
+            return checked_content(read(), entry.sha256, entry.bytes)
+        except FileNotFoundError:
+            reason = "is missing"
+        except WrongContent as error:
+            reason = f"is damaged ({error})"
+        lost = named_samples(self.keys(shard))
+        raise ShardError(f"{self.place / entry.name}: {reason}, and with it {lost}; {_REPAIR}")
 
     def keys(self, shard: int) -> list[str]:
         """Keys of the samples of one shard, by its number."""
@@ -168,19 +188,3 @@ class ShardSet:
         for places, shards in read_ahead(windows, self.load):
             for shard, row in zip(places.shards.tolist(), places.rows.tolist(), strict=True):
                 yield shards(shard)[row].unparsed()
-
-    def _content(self, shard: int) -> bytes:
-        """The bytes of a shard, checked."""
-        entry = self.manifest.shards[shard]
-        if self.manifest.on_demand:
-            return rendered_content(self.place, entry)
-        try:
-            if self._cache is not None:
-                return self._cache.fetch(entry.sha256, entry.bytes, lambda: self.place.read(entry.name))
-            return checked_content(self.place.read(entry.name), entry.sha256, entry.bytes)
-        except FileNotFoundError:
-            raise ShardError(f"is missing, and with it {named_samples(self.keys(shard))}; {_MEND}") from None
-        except WrongContent as error:
-            damage = shard_damage(error.content, entry, self.keys(shard))[2]
-            more = f" and {len(damage) - _TOLD} more" if len(damage) > _TOLD else ""
-            raise ShardError(f"{'; '.join(damage[:_TOLD])}{more}; {_MEND}") from None

@@ -23,24 +23,25 @@ def rendered_content(place: Place, entry: ShardEntry) -> bytes:
     """The bytes of a shard, rendered for this manifest and checked.
 
     Raises:
-        ShardError: the service does not know it, renders something else by now, or what came is not what it
-            sent; the text does not name the shard.
+        ShardError: the service does not know the shard, renders something else by now, or what came is not
+            what it sent.
         OSError: it cannot be read.
     """
+    where = place / entry.name
     try:
         content, headers = place.read_with_headers(entry.name)
     except FileNotFoundError:
-        raise ShardError("the service does not render it any more; open the set again") from None
+        raise ShardError(f"{where}: the service does not render it any more; open the set again") from None
     if "ETag" not in headers or SHA256_HEADER not in headers:
         raise ShardError(
-            f"comes without ETag and {SHA256_HEADER}; a set rendered on demand is read from its service, "
-            "by http or https"
+            f"{where}: comes without ETag and {SHA256_HEADER}; a set rendered on demand is read from its "
+            "service, by http or https"
         )
     if headers["ETag"] != etag_of(entry.key):
         raise ShardError(
-            "the service renders with another configuration, other label maps or versions, or on another "
-            "device than when the set was opened; open it again"
+            f"{where}: the service renders with another configuration, other label maps or versions, or on "
+            "another device than when the set was opened; open it again"
         )
     if hashlib.sha256(content).hexdigest() != headers[SHA256_HEADER]:
-        raise ShardError("SHA-256 differs from that which the service sent")
+        raise ShardError(f"{where}: SHA-256 differs from that which the service sent")
     return content

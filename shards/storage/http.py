@@ -1,14 +1,10 @@
-"""Places on HTTP servers: read by GET, written by PUT, removed by DELETE as WebDAV servers do."""
+"""Places on HTTP servers. They are read only: write to the folder or bucket that a server serves."""
 
-import io
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
-from html.parser import HTMLParser
 from http import HTTPStatus
-from typing import Any
-from urllib.parse import quote, unquote, urljoin, urlsplit
+from typing import Any, NoReturn
+from urllib.parse import quote, unquote, urlsplit
 
 import aiohttp
 from fsspec.asyn import sync
@@ -24,17 +20,10 @@ TIMEOUT = aiohttp.ClientTimeout(total=900, sock_connect=10, sock_read=60)
 PATIENCE = Retries(attempts=30, longest_s=15.0)
 """Of what a server makes when it is asked: it may be busy for minutes, or be started again."""
 
-_HINTS = {
-    401: f"; it wants the token that {TOKEN_VARIABLE} should hold",
-    405: "; the server must allow {method} here (nginx: dav_methods PUT DELETE)",
-    409: "; the folder must be there (nginx: create_full_put_path on)",
-    413: "; the server must take larger files (nginx: client_max_body_size)",
-}
-
 
 @dataclass(frozen=True, repr=False)
 class HttpPlace(RemotePlace):
-    """A folder of an HTTP server: read by GET, written by PUT, removed by DELETE as WebDAV servers do."""
+    """A folder of an HTTP server: its files can be read; they cannot be listed, written or removed."""
 
     @property
     def name(self) -> str:
@@ -71,53 +60,37 @@ class HttpPlace(RemotePlace):
         return self.attempt(size, name)
 
     def write(self, name: str, *parts: Bytes) -> None:
-        """Write a file of these parts by PUT."""
-        at, content = self._at(name), b"".join(parts)
-        self.attempt(lambda: self._ask("PUT", at, content), name)
+        """Raises PermissionError."""
+        self._refuse(name)
 
     def remove(self, name: str) -> None:
-        """Remove a file by DELETE; a missing one is fine."""
-        self.attempt(partial(self._delete, self._at(name)), name)
+        """Raises PermissionError."""
+        self._refuse(name)
 
     def names(self) -> list[str]:
-        """The plain files that the server's listing of this folder links to, sorted.
-
-        Raises:
-            PermissionError: the server does not list folders (nginx: autoindex on).
-        """
-
-        def names() -> list[str]:
-            try:
-                answer = self._ask("GET", f"{self.url}/", folder=True)
-            except FileNotFoundError:
-                return []
-            if not answer.headers.get("Content-Type", "").startswith("text/html"):
-                raise OSError(f"{self}: the server does not list this folder")
-            return _linked_files(answer)
-
-        return self.attempt(names)
+        """Raises PermissionError."""
+        raise PermissionError(f"{self}: folders of a web server cannot be listed")
 
     def remove_tree(self) -> None:
-        """Remove this folder with all in it by DELETE; a missing one is fine."""
-        self.check_not_the_root()
-        self.attempt(partial(self._delete, f"{self.url}/"))
+        """Raises PermissionError."""
+        self._refuse()
+
+    def _refuse(self, name: str | None = None) -> NoReturn:
+        where = self.shown if name is None else f"{self.shown}/{checked_name(name)}"
+        raise PermissionError(
+            f"{where}: web servers are read only; write to a folder or a bucket (s3://...) that one serves"
+        )
 
     def _at(self, name: str) -> str:
         return f"{self.url}/{quote(checked_name(name))}"
 
-    def _delete(self, url: str) -> None:
-        try:
-            self._ask("DELETE", url)
-        except FileNotFoundError:
-            return
-
-    def _ask(self, method: str, url: str, body: bytes | None = None, folder: bool = False) -> "_Answer":
+    def _ask(self, method: str, url: str) -> "_Answer":
         files = self.files()
-        answer: _Answer = sync(files.loop, _request, files, method, url, body)
+        answer: _Answer = sync(files.loop, _request, files, method, url)
         if begins_to_ask(url, answer.url, answer.status, answer.headers):
-            answer = sync(files.loop, _request, files, method, url, body)
+            answer = sync(files.loop, _request, files, method, url)
         _check(method, answer)
-        if method in ("GET", "HEAD") and urlsplit(answer.url).path.endswith("/") and not folder:
+        if urlsplit(answer.url).path.endswith("/"):
             raise FileNotFoundError("is a folder")
         return answer
 
@@ -130,18 +103,12 @@ class _Answer:
     url: str
 
 
-async def _request(files: Any, method: str, url: str, body: bytes | None) -> _Answer:
+async def _request(files: Any, method: str, url: str) -> _Answer:
     """One HTTP request in the session that fsspec configured; the body of the answer is whole or raises."""
     options: dict[str, Any] = {} if "timeout" in files.client_kwargs else {"timeout": TIMEOUT}
     options |= files.kwargs
     # Compressed answers have no length to check against.
     options["headers"] = {**authorization(url), **options.get("headers", {}), "Accept-Encoding": "identity"}
-    if method == "DELETE" and url.endswith("/"):
-        options["headers"]["Depth"] = "infinity"
-    if body is not None:
-        options["data"] = io.BytesIO(body)
-    # A write that follows a redirect may end as a GET that wrote nothing.
-    options["allow_redirects"] = method in ("GET", "HEAD")
     session = await files.set_session()
     try:
         async with session.request(method, files.encode_url(url), **options) as answer:
@@ -158,39 +125,18 @@ async def _request(files: Any, method: str, url: str, body: bytes | None) -> _An
 
 def _check(method: str, answer: _Answer) -> None:
     status = answer.status
-    if status == HTTPStatus.OK or (200 <= status < 300 and method in ("PUT", "DELETE")):
+    if status == HTTPStatus.OK:
         return
     phrase = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else ""
     text = f"the server answers {method} with {status} {phrase}".rstrip()
     if status in (404, 410):
         raise FileNotFoundError(text)
     if status in (401, 403, 407):
-        raise PermissionError(text + _HINTS.get(status, ""))
+        wanted = f"; it wants the token that {TOKEN_VARIABLE} should hold" if status == 401 else ""
+        raise PermissionError(text + wanted)
     if status_may_pass(status):
         failure = Transient(text)
         wish = answer.headers.get("Retry-After", "")
         failure.after_s = float(wish) if wish.isascii() and wish.isdigit() else 0.0
         raise failure
-    raise OSError(text + _HINTS.get(status, "").format(method=method))
-
-
-class _Links(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found += [value for name, value in attrs if tag == "a" and name == "href" and value]
-
-
-def _linked_files(listing: _Answer) -> list[str]:
-    links = _Links()
-    links.feed(listing.content.decode("utf-8", errors="replace"))
-    folder = unquote(urlsplit(listing.url).path)
-    names = set()
-    for link in links.found:
-        parts = urlsplit(urljoin(listing.url, link))
-        at, _, name = unquote(parts.path).rpartition("/")
-        if at + "/" == folder and name and not parts.query and re.match(r"https?", parts.scheme):
-            names.add(name)
-    return sorted(names)
+    raise OSError(text)

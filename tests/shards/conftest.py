@@ -85,7 +85,7 @@ def web_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def web_url(web_folder: Path) -> Iterator[str]:
-    """URL of a real nginx that takes PUT and DELETE."""
+    """URL of a real nginx."""
     with servers.nginx(web_folder) as url:
         yield url
 

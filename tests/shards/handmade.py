@@ -64,18 +64,6 @@ def write(folder, samples, per_shard=PER_SHARD, **identity):
     return folder
 
 
-def change(path, place, old, new):
-    """Replace bytes that are known to be at a place; the length stays or changes with them."""
-    content = path.read_bytes()
-    assert content[place : place + len(old)] == old
-    path.write_bytes(content[:place] + new + content[place + len(old) :])
-
-
-def member(path, name):
-    """Where the header of a file lies."""
-    return path.read_bytes().index(name.encode() + b"\0")
-
-
 def edit_manifest(folder, **changes):
     path = folder / MANIFEST
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))

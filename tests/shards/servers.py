@@ -32,15 +32,10 @@ http {{
     fastcgi_temp_path {own}/fastcgi;
     uwsgi_temp_path {own}/uwsgi;
     scgi_temp_path {own}/scgi;
-    client_max_body_size 64m;
     server {{
         listen 127.0.0.1:{port};
         root "{folder}";
-        location / {{
-            autoindex on;
-            dav_methods PUT DELETE;
-            create_full_put_path on;
-        }}
+        autoindex on;
     }}
 }}
 """
@@ -48,7 +43,7 @@ http {{
 
 @contextmanager
 def nginx(folder: Path) -> Iterator[str]:
-    """Serves a folder for reading, listing, PUT and DELETE; gives its URL, without a slash at the end."""
+    """Serves a folder; gives its URL, without a slash at the end."""
     if NGINX is None:
         pytest.skip("nginx is not installed (Debian package nginx-light)")
     with TemporaryDirectory(prefix="nginx-") as own:
@@ -155,7 +150,7 @@ def bad(*ways: Behaviour) -> Iterator[BadServer]:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             way(self)
 
-        do_GET = do_PUT = do_HEAD = do_DELETE = answer
+        do_GET = do_HEAD = answer
 
         def log_message(self, *_):
             pass
@@ -246,17 +241,5 @@ def stall(seconds: float) -> Behaviour:
         handler.wfile.flush()
         time.sleep(seconds)
         handler.close_connection = True
-
-    return way
-
-
-def redirect(to: str) -> Behaviour:
-    """Sends the client elsewhere, to be asked for by GET."""
-
-    def way(handler):
-        handler.send_response(303)
-        handler.send_header("Location", to)
-        handler.send_header("Content-Length", "0")
-        handler.end_headers()
 
     return way

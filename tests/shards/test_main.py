@@ -86,7 +86,7 @@ def test_damage_is_told_with_status_1(spider_folder, tmp_path, monkeypatch, caps
     capsys.readouterr()
     assert run(monkeypatch, "verify", str(shards)) == 1
     told = capsys.readouterr()
-    assert f"{path}: sample 00000000: label.npy is not what was written" in told.out
+    assert f"{path}: is damaged (SHA-256 differs), and with it samples 00000000 to 0" in told.out
     assert f"BAD {shards / 'labels'}: 1 problem" in told.out and f"ok {shards / 'labels_val'}" in told.out
     assert told.err == "error: 1 problem in 1 of 2 sets\n"
 

@@ -19,14 +19,18 @@ from synthspine.shards.storage.opening import open_place
 from synthspine.shards.storage.place import Place
 
 
-@pytest.fixture(params=["http", "s3", "memory"])
+@pytest.fixture(params=["s3", "memory"])
 def url(request, tmp_path):
-    """An empty place of every kind."""
+    """An empty place of every kind that can be written."""
     if request.param == "memory":
         return f"memory://{tmp_path.name}"
-    return (
-        f"{request.getfixturevalue({'http': 'web_url', 's3': 'bucket_url'}[request.param])}/{tmp_path.name}"
-    )
+    return f"{request.getfixturevalue('bucket_url')}/{tmp_path.name}"
+
+
+@pytest.fixture
+def served(web_url, web_folder, tmp_path):
+    """A folder, and the URL under which a web server hands it on."""
+    return web_folder / tmp_path.name, f"{web_url}/{tmp_path.name}"
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +94,7 @@ def test_damage_behind_a_url_is_told_and_not_kept(url, cache):
     place = build(f"{url}/set", Counted(37))
     content = place.read("shard-000001.tar")
     place.write("shard-000001.tar", content.replace(b"\x05\x05\x05", b"\x05\x05\x04", 1))
-    with pytest.raises(ShardError, match=r"shard-000001\.tar: sample 00000005: label\.npy is not what"):
+    with pytest.raises(ShardError, match=r"shard-000001\.tar: is damaged \(SHA-256 differs\)"):
         open_set(place).read()
     place.write("shard-000001.tar", content[:-512])
     with pytest.raises(ShardError, match=rf"{len(content) - 512} bytes instead of {len(content)}"):
@@ -131,6 +135,29 @@ def test_sets_are_used_where_only_they_are(url, spider_folder, options, tmp_path
     assert f"complete {url}/sets/synthetic" in capsys.readouterr().out
     assert len(open_set(places["synthetic"])) == 7
     assert not (elsewhere / "data").exists()
+
+
+def test_a_set_behind_a_web_server_is_read_through_the_cache(served, cache):
+    folder, url = served
+    build(folder / "set", Counted(37))
+    shards = open_set(f"{url}/set")
+    assert shards.read().labels[:, 0, 0].tolist() == list(range(37))
+    assert {path.stem for path in cache.rglob("*.tar")} == {entry.sha256 for entry in shards.manifest.shards}
+    (folder / "set" / "shard-000001.tar").write_bytes(b"x")
+    # All of it comes from the cache now, checked again.
+    assert len(open_set(f"{url}/set").read().records) == 37
+
+
+def test_sets_behind_a_web_server_are_used_and_none_is_written_there(served, spider_folder, options, capsys):
+    folder, url = served
+    data = spider_folder()
+    ensure_sets(["labels"], options(data, shards_dir=str(folder / "sets")))
+    remote = options(data, shards_dir=f"{url}/sets")
+    capsys.readouterr()
+    ensure_sets(["labels"], remote)
+    assert capsys.readouterr().out.startswith(f"complete {url}/sets/labels")
+    with pytest.raises(PermissionError, match=rf"^{url}/sets/labels_val.*: web servers are read only"):
+        ensure_sets(["labels_val"], remote)
 
 
 def test_a_folder_that_cannot_be_written_is_read_and_trained_from(spider_folder, options):

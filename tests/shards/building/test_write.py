@@ -1,4 +1,5 @@
 import hashlib
+import json
 import os
 import tarfile
 import threading
@@ -8,7 +9,7 @@ import pytest
 import webdataset
 
 from synthspine.shards.building.write import Background, write_shard
-from synthspine.shards.format.sample import Sample, encode, file_digests, sample_key
+from synthspine.shards.format.sample import Sample, encode, sample_key
 from synthspine.shards.format.tar import members, unpack
 from synthspine.shards.storage.atomic import atomic_path
 from synthspine.shards.storage.opening import open_place
@@ -52,7 +53,10 @@ def test_plain_webdataset_reads_a_shard(tmp_path):
         assert found["__key__"] == sample.key
         assert (found["image.npy"] == sample.image).all() and found["image.npy"].dtype == np.float16
         assert (found["label.npy"] == sample.label).all() and found["label.npy"].dtype == np.uint8
-        assert found["json"] == sample.record | {"sha256": file_digests(encode(sample))}
+        files = {name: content for name, content in encode(sample).items() if name != "json"}
+        files["json"] = json.dumps(sample.record, sort_keys=True).encode()
+        digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+        assert found["json"] == sample.record | {"sha256": digests}
 
 
 def test_a_shard_that_fails_half_way_is_not_there(tmp_path):

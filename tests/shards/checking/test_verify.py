@@ -1,12 +1,24 @@
+import hashlib
 import json
 
 import numpy as np
 import pytest
-from handmade import BANK, NAMES, SHAPE, edit_manifest, rendered_record, sample_of, series_record, write
+from handmade import (
+    BANK,
+    NAMES,
+    PER_SHARD,
+    SHAPE,
+    edit_manifest,
+    rendered_record,
+    sample_of,
+    series_record,
+    write,
+)
 
 from synthspine.shards.checking.verify import find_sets, verify_places, verify_set
 from synthspine.shards.format.manifest import MANIFEST
 from synthspine.shards.format.sample import Sample, ShardError
+from synthspine.shards.format.tar import pack
 
 
 @pytest.fixture
@@ -27,9 +39,47 @@ def test_sets_of_label_maps_and_empty_sets_are_fine(tmp_path):
 def test_a_shard_of_another_set_is_found(folder, tmp_path):
     other = write(tmp_path / "other", [sample_of(index + 4) for index in range(4)])
     (folder / NAMES[0]).write_bytes((other / NAMES[0]).read_bytes())
-    text = "\n".join(verify_set(folder))
-    assert "samples 00000000 to 00000003: not there" in text
-    assert "samples 00000004 to 00000007: not of this shard" in text
+    (line,) = verify_set(folder)
+    lost = "and with it samples 00000000 to 00000003"
+    assert line.startswith(f"{folder / NAMES[0]}: is damaged (SHA-256 differs), {lost}; ")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda content: content[:-512], "bytes instead of"),
+        (lambda content: content[:700] + bytes([content[700] ^ 1]) + content[701:], "SHA-256 differs"),
+        (None, "is missing"),
+    ],
+)
+def test_every_damaged_shard_is_told_and_how_to_repair_it(folder, change, told):
+    for name in NAMES[:2]:
+        path = folder / name
+        if change is None:
+            path.unlink()
+        else:
+            path.write_bytes(change(path.read_bytes()))
+    lines = verify_set(folder)
+    assert [line.split(": ")[0] for line in lines] == [str(folder / name) for name in NAMES[:2]]
+    assert all(told in line and line.endswith("--rebuild writes it again") for line in lines)
+
+
+def write_raw(folder, *parts):
+    """A set of one shard whose manifest agrees with its bytes, whatever they are."""
+    write(folder, [sample_of(index) for index in range(PER_SHARD)])
+    content = b"".join(parts)
+    (folder / NAMES[0]).write_bytes(content)
+    entry = {"name": NAMES[0], "samples": PER_SHARD, "bytes": len(content)}
+    edit_manifest(folder, shards=[entry | {"sha256": hashlib.sha256(content).hexdigest()}])
+    return folder
+
+
+def test_a_shard_that_another_program_wrote_wrongly_is_told(tmp_path):
+    assert "not a tar" in verify_set(write_raw(tmp_path / "x", b"no"))[0]
+    samples = [sample_of(index) for index in range(PER_SHARD)]
+    content = b"".join(pack(samples).parts).replace(b'{"contrast"', b'["contrast"')
+    (line,) = verify_set(write_raw(tmp_path / "y", content))
+    assert line.startswith(f"{tmp_path / 'y' / NAMES[0]}: sample 00000000: json: ")
 
 
 def test_a_changed_manifest_is_found(folder):
@@ -75,7 +125,10 @@ def with_label(label):
             Sample("00000001", np.zeros((8, 8), np.float16), sample_of(1).label, series_record(1)),
             "image.npy: shape (8, 8), the label's (32, 16)",
         ),
-        (sample_of(7), "sample 00000001: not there"),
+        (
+            sample_of(7),
+            "holds 3 samples (00000000, 00000007, 00000002, ...) instead of samples 00000000 to 00000002",
+        ),
     ],
 )
 def test_what_a_writer_did_wrong_is_found(tmp_path, wrong, told):

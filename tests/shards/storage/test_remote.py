@@ -67,30 +67,23 @@ def test_what_always_fails_is_told_with_url_and_attempts(way, told, waits):
 def test_what_is_forbidden_is_not_tried_again(code, kind, waits):
     with servers.bad(servers.status(code)) as server:
         place = open_place(f"{server.url}/set")
-        acts = [lambda: place.read("a"), lambda: place.write("a", b"x"), lambda: place.remove("a")]
-        for act in (*acts, place.names, place.remove_tree, lambda: place.size("a")):
+        for act in (place.read, place.size):
             with pytest.raises(kind, match=f"{server.url}/set.*: the server answers [A-Z]* with {code}"):
+                act("a")
+    assert server.requests == ["GET /set/a", "HEAD /set/a"] and waits == []
+
+
+def test_web_servers_are_not_written_to(waits):
+    with servers.bad(servers.good(b"")) as server:
+        place = open_place(f"{server.url}/set")
+        for act in (lambda: place.write("a.tar", b"x"), lambda: place.remove("a.tar"), place.remove_tree):
+            with pytest.raises(
+                PermissionError, match=rf"^{server.url}/set.*: web servers are read only; write to a folder"
+            ):
                 act()
-    assert len(server.requests) == 6 and waits == []
-
-
-def test_a_write_is_tried_again_with_its_whole_content(waits):
-    with servers.bad(servers.status(503), servers.good(b"")) as server:
-        open_place(server.url).write("a.tar", b"one", b"two")
-    assert server.requests == ["PUT /a.tar"] * 2
-    assert [headers["Content-Length"] for headers in server.headers] == ["6", "6"]
-
-
-def test_a_redirected_write_is_not_taken_for_written(waits):
-    ways = servers.redirect("/login"), servers.good(b"log in")
-    with servers.bad(*ways) as server, pytest.raises(OSError, match="answers PUT with 303"):
-        open_place(server.url).write("a.tar", b"x")
-    assert server.requests == ["PUT /a.tar"]
-
-
-def test_a_server_that_allows_no_writing_is_told(waits):
-    with servers.bad(servers.status(405)) as server, pytest.raises(OSError, match="must allow PUT here"):
-        open_place(server.url).write("a.tar", b"x")
+        with pytest.raises(PermissionError, match="cannot be listed"):
+            place.names()
+    assert server.requests == []
 
 
 def test_a_stalled_server_is_given_up(waits, monkeypatch):
