@@ -1,19 +1,15 @@
 """Processes that build sets together: who does what, who waits for whom, and who may start."""
 
-import errno
-import fcntl
-import hashlib
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch.distributed
 
+from synthspine.shards.storage.lock import locked
 from synthspine.shards.storage.place import Place
 
 Item = TypeVar("Item")
@@ -95,41 +91,8 @@ def _gather(value: Any) -> list[Any]:
 def one_builder(place: Place, workers: Workers) -> Iterator[None]:
     """Hold ``place`` for one group of workers: another group on this machine waits here until it is done.
 
-    So several processes may ask for the same sets at once; the first builds them, the others find them. A
-    folder that machines share is held for all of them, as far as its file system knows locks.
+    So several processes may ask for the same sets at once; the first builds them, the others find them.
     """
-    file = _opened_lock(place) if workers.rank == 0 else None
-    with file or nullcontext():
-        if file is not None:
-            _lock(file, place)
+    with locked(place) if workers.rank == 0 else nullcontext():
         workers.barrier()
         yield
-
-
-def _opened_lock(place: Place) -> IO[str] | None:
-    """The file to lock; None where nothing can be written, and complete sets can be used all the same."""
-    try:
-        return _lock_file(place).open("w")
-    except OSError as error:
-        if error.errno not in (errno.EACCES, errno.EROFS):
-            raise
-        return None
-
-
-def _lock(file: IO[str], place: Place) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        print(f"{place}: another process is writing here; waiting until it is done", flush=True)
-        fcntl.flock(file, fcntl.LOCK_EX)
-    except OSError as error:
-        print(f"{place}: cannot be locked ({error.strerror}); see that nobody else writes here", flush=True)
-
-
-def _lock_file(place: Place) -> Path:
-    if place.path is not None:
-        place.path.mkdir(parents=True, exist_ok=True)
-        return place.path / ".lock"
-    # A URL cannot be locked: only the processes of this machine exclude each other.
-    digest = hashlib.sha256(str(place).encode()).hexdigest()
-    return Path(tempfile.gettempdir()) / f"synthspine-{os.getuid()}-{digest[:16]}.lock"
