@@ -1,9 +1,11 @@
-"""Shards as bytes: packing samples into a plain tar, and finding them in one without copying."""
+"""Shards as bytes: packing samples into a plain tar with webdataset, and finding them without copying."""
 
 import hashlib
 import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+
+from webdataset import TarWriter
 
 from synthspine.shards.format.sample import LABEL, RECORD, Sample, ShardError, decode, encode
 
@@ -31,22 +33,31 @@ class Packed:
 
 def pack(samples: Iterable[Sample]) -> Packed:
     """Samples as a tar that any WebDataset reader reads; equal samples give equal bytes."""
-    parts: list[bytes] = []
+    file = _Parts()
     labels: list[str] = []
-    for sample in samples:
-        for extension, content in encode(sample).items():
-            # A fresh TarInfo carries no owner and time 0, so the bytes depend on the samples alone.
-            entry = tarfile.TarInfo(f"{sample.key}.{extension}")
-            entry.size = len(content)
-            parts += [entry.tobuf(tarfile.USTAR_FORMAT), content, bytes(-len(content) % _BLOCK)]
-            if extension == LABEL:
-                labels.append(hashlib.sha256(content).hexdigest())
-    size = sum(map(len, parts)) + 2 * _BLOCK
-    parts.append(bytes(2 * _BLOCK + -size % tarfile.RECORDSIZE))
+    # No owner, a fixed mode and time 0: the bytes depend on the samples alone.
+    with TarWriter(file, user="", group="", mode=0o644, mtime=0, compress=False, encoder=False) as tar:
+        for sample in samples:
+            # One call for each file: the writer would sort them, and the record comes last.
+            for extension, content in encode(sample).items():
+                tar.write({"__key__": sample.key, extension: content})
+                if extension == LABEL:
+                    labels.append(hashlib.sha256(content).hexdigest())
     whole = hashlib.sha256()
-    for part in parts:
+    for part in file.written:
         whole.update(part)
-    return Packed(tuple(parts), sum(map(len, parts)), whole.hexdigest(), tuple(labels))
+    return Packed(tuple(file.written), sum(map(len, file.written)), whole.hexdigest(), tuple(labels))
+
+
+class _Parts:
+    """A file that keeps what is written to it, part by part."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+
+    def write(self, part: bytes) -> int:
+        self.written.append(part)
+        return len(part)
 
 
 def unpack(content: bytes) -> Iterator[Sample]:
