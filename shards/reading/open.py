@@ -16,6 +16,7 @@ from synthspine.shards.format.manifest import Manifest, load_manifest
 from synthspine.shards.format.order import LANES, Order, Places, Reader
 from synthspine.shards.format.sample import Sample, ShardError, named_samples, sample_key
 from synthspine.shards.format.tar import unpack
+from synthspine.shards.reading.pipeline import SetPipeline, WebSample, web_sample
 from synthspine.shards.reading.prefetch import read_ahead
 from synthspine.shards.reading.rendered import rendered_content
 from synthspine.shards.storage.cache import ShardCache, WrongContent, checked_content, default_cache
@@ -141,6 +142,46 @@ class ShardSet:
         """The samples of one epoch that fall to one rank; as :meth:`stream`."""
         first = epoch * len(self)
         yield from self.stream(seed, first, first + len(self), Reader(rank=rank, world=world))
+
+    def pipeline(
+        self,
+        seed: int,
+        start: int = 0,
+        epochs: int | None = 1,
+        *,
+        rank: int = 0,
+        world: int = 1,
+        block: int = 1,
+        lanes: int = LANES,
+    ) -> SetPipeline:
+        """A ``webdataset.DataPipeline`` of decoded, verified samples in the order of :meth:`stream`.
+
+        Args:
+            seed: seed of the order.
+            start: position to go on from, counted over epochs; ``epoch * len(self)`` begins an epoch.
+            epochs: ends with that many epochs, the one that holds ``start`` included; None goes on for ever.
+            rank: this process, 0..world-1.
+            world: number of processes.
+            block: samples that a worker takes in one go: the batch size where batches are made in workers.
+            lanes: as for :meth:`stream`.
+
+        Raises:
+            ValueError: a number out of bounds.
+            ShardError: when iterated: a shard is missing or is not the one that was written.
+            OSError: when iterated: a shard cannot be read.
+        """
+        if start < 0 or (epochs is not None and epochs < 1):
+            raise ValueError(f"start {start} must not be negative, epochs {epochs} at least 1")
+        stop = None if epochs is None else (start // max(1, len(self)) + epochs) * len(self)
+        stream = partial(self._web_samples, seed, start, stop, lanes)
+        return SetPipeline(stream, start, stop, Reader(rank=rank, world=world, block=block))
+
+    def _web_samples(
+        self, seed: int, start: int, stop: int | None, lanes: int, reader: Reader
+    ) -> Iterator[WebSample]:
+        for sample in self.stream(seed, start, stop, reader, lanes):
+            shard = int(np.searchsorted(self._first, int(sample.key), side="right")) - 1
+            yield web_sample(sample, str(self.place / self.manifest.shards[shard].name))
 
     def load(self, shard: int) -> list[Sample]:
         """The samples of one shard, by its number, checked.
