@@ -1,4 +1,4 @@
-"""The token of a service: sent to the server that a set's URL names, if it asks for it, and to no others."""
+"""The token of a service: it goes to the server that the user named, if that asks for it, and to no other."""
 
 import ipaddress
 import os
@@ -7,18 +7,20 @@ from urllib.parse import urlsplit
 
 TOKEN_VARIABLE = "SYNTHSPINE_TOKEN"
 SERVERS_VARIABLE = "SYNTHSPINE_TOKEN_FOR"
-"""Servers that the token is for, like ``http://gpu-box:8080``, with spaces between; no others get it then.
+"""Servers that the token is for, like ``http://gpu-box:8080``, separated by spaces.
 
-Where it is not set, https and this machine's own addresses are good enough. Plain http to another machine has
-to be named: everybody on the way can read the token.
+Where it is not set, the token is for one server, the first that a process opens, and only over https or on
+this machine. Plain http to another machine has to be listed: everybody on the way can read the token.
 """
 CHALLENGE = 'Bearer realm="synthspine"'
-"""What a service answers, with status 401, as ``WWW-Authenticate``."""
+"""``WWW-Authenticate`` of a service that asks for the token, with status 401."""
 
 _PORTS = {"http": 80, "https": 443}
 
+_named: dict[str, str] = {}
+"""Under "first" the origin (scheme, host and port) that was opened first in this process."""
 _asking: set[str] = set()
-"""Origins (scheme, host and port) that have asked this process for the token."""
+"""Origins that have asked this process for the token and may have it."""
 
 
 def token_from_environment() -> str | None:
@@ -26,27 +28,34 @@ def token_from_environment() -> str | None:
     return os.environ.get(TOKEN_VARIABLE, "").strip() or None
 
 
+def name_server(url: str) -> None:
+    """Record that the user opened this URL; the first one names the server that the token is for."""
+    if origin := _origin(url):
+        _named.setdefault("first", origin)
+
+
 def authorization(url: str) -> dict[str, str]:
-    """The header to send there: the token, if that origin has asked for it, else nothing."""
+    """The header to send with a request: the token, if that origin has asked for it, else nothing."""
     token = token_from_environment()
     return {"Authorization": f"Bearer {token}"} if token and _origin(url) in _asking else {}
 
 
-def begins_to_ask(url: str, answered: str, status: int, headers: Mapping[str, str]) -> bool:
-    """Whether a server asks for the token that we have, so that it is worth to ask once more, with it.
+def accept_challenge(url: str, answered: str, status: int, headers: Mapping[str, str]) -> bool:
+    """Whether an answer asks for the token and the request is to be repeated with it.
 
-    From now on it is sent there. Threads that asked at the same time without it all come again with it. It is
-    not carried to where a server redirects to, nor sent beside a user's name in the URL.
+    From then on the token is sent to that origin. Threads that received the challenge at the same time all
+    repeat their requests. The token does not follow redirects to other origins, and is not sent beside a
+    user's name in the URL.
 
     Args:
-        url: what was asked for: the URL of a set that a user named, or of a file below it.
-        answered: URL of the answer, behind redirects.
+        url: URL of the request: that of a set that the user named, or of a file below it.
+        answered: URL of the answer, after redirects.
         status: of the answer.
         headers: of the answer.
 
     Raises:
-        PermissionError: it asks for a token that is not for it, or that others could read on the way.
-        ValueError: ``SYNTHSPINE_TOKEN_FOR`` names no servers.
+        PermissionError: the token is for another server, or others could read it on the way.
+        ValueError: ``SYNTHSPINE_TOKEN_FOR`` holds something else than servers.
     """
     if status != 401 or CHALLENGE not in headers.get("WWW-Authenticate", ""):
         return False
@@ -55,7 +64,7 @@ def begins_to_ask(url: str, answered: str, status: int, headers: Mapping[str, st
         return False
     if token_from_environment() is None:
         return False
-    _check_may_have_it(origin)
+    _check_receiver(origin)
     _asking.add(origin)
     return True
 
@@ -68,32 +77,39 @@ def is_this_machine(host: str) -> bool:
         return host == "localhost"
 
 
-def _check_may_have_it(origin: str) -> None:
-    named = os.environ.get(SERVERS_VARIABLE, "").split()
-    if named:
-        if origin not in {_named_origin(server) for server in named}:
+def _check_receiver(origin: str) -> None:
+    if listed := os.environ.get(SERVERS_VARIABLE, "").split():
+        if origin not in {_listed_origin(server) for server in listed}:
             raise PermissionError(
-                f"asks for a token; {SERVERS_VARIABLE} keeps that of {TOKEN_VARIABLE} for others"
+                f"asks for a token; {SERVERS_VARIABLE} reserves that of {TOKEN_VARIABLE} for other servers"
             )
-    elif origin.startswith("http:") and not is_this_machine(urlsplit(origin).hostname or ""):
+        return
+    # A worker process may not have opened the place itself.
+    first = _named.setdefault("first", origin)
+    if origin != first:
+        raise PermissionError(
+            f"asks for a token; that of {TOKEN_VARIABLE} is for {first}, which was opened first: list all "
+            f"servers that it is for in {SERVERS_VARIABLE}"
+        )
+    if origin.startswith("http:") and not is_this_machine(urlsplit(origin).hostname or ""):
         raise PermissionError(
             f"asks for the token over plain http, where others can read it: use https, or, in a network that "
             f"you trust, set {SERVERS_VARIABLE}={origin}"
         )
 
 
-def _named_origin(server: str) -> str:
+def _listed_origin(server: str) -> str:
     try:
         origin = _origin(server)
     except ValueError:
         origin = ""
     if not origin:
-        raise ValueError(f"{SERVERS_VARIABLE}: {server!r} is no server like http://gpu-box:8080")
+        raise ValueError(f"{SERVERS_VARIABLE}: {server!r} is not a server like http://gpu-box:8080")
     return origin
 
 
 def _origin(url: str) -> str:
-    """Scheme, host and port, written in one way only; empty for what is not the URL of a web server."""
+    """Scheme, host and port in normal form; empty for what is not the URL of a web server."""
     parts = urlsplit(url)
     if parts.scheme not in _PORTS or not parts.hostname:
         return ""

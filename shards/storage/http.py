@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote, urlsplit
 import aiohttp
 from fsspec.asyn import sync
 
-from synthspine.shards.storage.auth import TOKEN_VARIABLE, authorization, begins_to_ask
+from synthspine.shards.storage.auth import TOKEN_VARIABLE, accept_challenge, authorization
 from synthspine.shards.storage.place import Bytes, checked_name
 from synthspine.shards.storage.remote import RemotePlace
 from synthspine.shards.storage.retries import Retries, Transient, status_may_pass
@@ -87,7 +87,7 @@ class HttpPlace(RemotePlace):
     def _ask(self, method: str, url: str) -> "_Answer":
         files = self.files()
         answer: _Answer = sync(files.loop, _request, files, method, url)
-        if begins_to_ask(url, answer.url, answer.status, answer.headers):
+        if accept_challenge(url, answer.url, answer.status, answer.headers):
             answer = sync(files.loop, _request, files, method, url)
         _check(method, answer)
         if urlsplit(answer.url).path.endswith("/"):

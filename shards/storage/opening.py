@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from synthspine.shards.storage.auth import name_server
 from synthspine.shards.storage.place import LocalPlace, Place
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
@@ -80,7 +81,10 @@ def _remote_place(url: str) -> Place:
     except ValueError:
         raise ValueError(f"{shown}: unknown protocol {protocol}://") from None
     root = url[len(protocol) :].rstrip("/")
-    return (HttpPlace if protocol in HTTP else RemotePlace)(protocol + root, shown)
+    if protocol not in HTTP:
+        return RemotePlace(protocol + root, shown)
+    name_server(protocol + root)
+    return HttpPlace(protocol + root, shown)
 
 
 def _path_of(url: str) -> Path:

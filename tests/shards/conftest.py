@@ -9,9 +9,17 @@ import servers
 from synthspine.shards.building.options import ShardOptions
 from synthspine.shards.readers.slices import Grid
 from synthspine.shards.readers.spider import write_mha
+from synthspine.shards.storage import auth
 
 SPACING_MM = (4.0, 2.0, 1.5)
 SHAPE = (5, 60, 48)
+
+
+@pytest.fixture(autouse=True)
+def no_server_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No server was opened and none has asked for the token."""
+    monkeypatch.setattr(auth, "_named", {})
+    monkeypatch.setattr(auth, "_asking", set())
 
 
 @pytest.fixture

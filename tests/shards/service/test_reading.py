@@ -22,7 +22,6 @@ from synthspine.shards.format.manifest import load_manifest, manifest_text
 from synthspine.shards.format.sample import ShardError
 from synthspine.shards.reading.open import open_set
 from synthspine.shards.reading.stream import ShardStream
-from synthspine.shards.storage import auth as bearer
 from synthspine.shards.storage import http as web
 from synthspine.shards.storage.auth import TOKEN_VARIABLE
 from synthspine.shards.storage.opening import open_place
@@ -45,7 +44,6 @@ def guarded(tmp_path_factory):
 def alone(monkeypatch, tmp_path):
     monkeypatch.setenv("SYNTHSPINE_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
-    monkeypatch.setattr(bearer, "_asking", set())
 
 
 @pytest.fixture

@@ -6,13 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import servers
 
-from synthspine.shards.storage import auth as bearer
 from synthspine.shards.storage.auth import (
     CHALLENGE,
     SERVERS_VARIABLE,
     TOKEN_VARIABLE,
+    accept_challenge,
     authorization,
-    begins_to_ask,
 )
 from synthspine.shards.storage.opening import open_place
 
@@ -24,7 +23,6 @@ ASKED = {"WWW-Authenticate": CHALLENGE}
 def token(monkeypatch):
     monkeypatch.setenv(TOKEN_VARIABLE, TOKEN)
     monkeypatch.delenv(SERVERS_VARIABLE, raising=False)
-    monkeypatch.setattr(bearer, "_asking", set())
 
 
 def answers(code, **headers):
@@ -43,7 +41,7 @@ challenge = answers(401, WWW_Authenticate=CHALLENGE)
 
 
 def asks(url, answered=None):
-    return begins_to_ask(url, answered or url, 401, ASKED)
+    return accept_challenge(url, answered or url, 401, ASKED)
 
 
 def tokens(server):
@@ -75,6 +73,26 @@ def test_a_wrong_token_is_not_sent_again_and_again():
         with pytest.raises(PermissionError, match="401") as told:
             open_place(server.url).read("file")
         assert tokens(server) == [None, f"Bearer {TOKEN}"] and TOKEN not in str(told.value)
+
+
+def test_without_a_list_only_the_server_that_was_opened_first_gets_it(monkeypatch):
+    good = servers.good(b"content")
+    with servers.bad(challenge, good) as server, servers.bad(challenge, challenge, good) as other:
+        place, elsewhere = open_place(server.url), open_place(other.url)
+        told = f"is for {server.url}, which was opened first: list all servers .* in {SERVERS_VARIABLE}"
+        with pytest.raises(PermissionError, match=told):
+            elsewhere.read("file")
+        assert place.read("file") == b"content"
+        assert tokens(server) == [None, f"Bearer {TOKEN}"] and tokens(other) == [None]
+        monkeypatch.setenv(SERVERS_VARIABLE, f"{server.url} {other.url}")
+        assert elsewhere.read("file") == b"content"
+
+
+def test_an_https_server_that_the_user_did_not_name_first_gets_nothing():
+    open_place("https://mine/sets")
+    with pytest.raises(PermissionError, match="is for https://mine:443, which was opened first"):
+        asks("https://evil/sets")
+    assert authorization("https://evil/sets") == {} and asks("https://mine/sets")
 
 
 @pytest.mark.parametrize("code", [301, 302, 307, 308])
@@ -124,7 +142,7 @@ def test_where_servers_are_named_no_others_get_it(monkeypatch):
         "https://gpu-box:8080/",
     ):
         with pytest.raises(
-            PermissionError, match=f"{SERVERS_VARIABLE} keeps that of {TOKEN_VARIABLE} for others"
+            PermissionError, match=f"{SERVERS_VARIABLE} reserves that of {TOKEN_VARIABLE} for other servers"
         ):
             asks(url)
         assert authorization(url) == {}
@@ -154,13 +172,13 @@ def test_an_origin_is_scheme_host_and_port_however_it_is_written():
     ],
 )
 def test_other_refusals_get_nothing(url, status, headers):
-    assert not begins_to_ask(url, url, status, headers) and authorization(url) == {}
+    assert not accept_challenge(url, url, status, headers) and authorization(url) == {}
 
 
 @pytest.mark.parametrize("named", ["gpu-box:8080", "ftp://gpu-box", "http://", "http://gpu-box:port"])
 def test_what_names_no_server_is_told(monkeypatch, named):
     monkeypatch.setenv(SERVERS_VARIABLE, named)
-    with pytest.raises(ValueError, match=r"is no server like http://gpu-box:8080"):
+    with pytest.raises(ValueError, match=r"is not a server like http://gpu-box:8080"):
         asks("https://box/")
 
 
