@@ -5,8 +5,9 @@ All of ``gen`` and ``train`` counts, but no comment. Scoring does not: the check
 
 from pathlib import Path
 
-from benchmarks.reality_arms import HASH_DIGITS
 from synthspine.train.code_version import ROOT, code_version
+
+from benchmarks.reality_arms import HASH_DIGITS
 
 
 def code_hash(root: Path = ROOT) -> str:

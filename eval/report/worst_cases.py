@@ -19,7 +19,7 @@ from synthspine.eval.report.samples import (
     slice_dices,
     structures_of,
 )
-from synthspine.eval.results.cache import Cache, code_version, file_digest, is_file_of
+from synthspine.eval.results.cache import Cache, file_digest, is_file_of
 from synthspine.eval.results.findings import CONTRAST, model_name, set_name
 from synthspine.eval.studies.batches import SliceBatches
 from synthspine.eval.studies.models import Candidate
@@ -65,7 +65,6 @@ def draw_cases(
             "input": condition.recipe,
             "count": count,
             "set": condition.place,
-            "code": code_version(__name__),
         }
         drawn = cache.find(key)
         if drawn is None or not all(is_file_of(folder / each["file"], each["sha256"]) for each in drawn):

@@ -4,9 +4,9 @@ import ast
 from pathlib import Path
 
 import pytest
+from synthspine.train.code_version import ROOT, code_version
 
 from benchmarks.reality_code import code_hash
-from synthspine.train.code_version import ROOT, code_version
 
 OF_THE_STEP = sorted(
     f"{node.module.replace('.', '/')}.py"
