@@ -40,7 +40,6 @@ from synthspine.eval.metrics.overlap import (
     mean_over_patients,
 )
 from synthspine.eval.report.tables import NOT_DEFINED, Cell, Row, Table, score, to_markdown
-from synthspine.eval.results.cache import file_digest
 from synthspine.eval.results.outcome import ModelFacts
 from synthspine.eval.studies.batches import SliceBatches
 from synthspine.eval.studies.models import Candidate
@@ -48,7 +47,7 @@ from synthspine.gen.core.anatomy import IGNORE, label_scheme
 from synthspine.gen.core.device import pick_device
 from synthspine.shards.building.sets import VALIDATION_IMAGES
 from synthspine.shards.command import run_command
-from synthspine.shards.storage.atomic import write_text
+from synthspine.shards.storage.atomic import file_digest, write_text
 from synthspine.train.decoding import likeliest_classes
 from synthspine.train.model.checkpoint import TrainedUNet, load_model
 from synthspine.train.options import ModelName
