@@ -115,7 +115,7 @@ def ways(options: TrainOptions, ranks: Ranks, steps: int) -> Iterator[list[Way]]
         ema_decay=options.ema_decay,
         bf16=use_bf16(options.precision, ranks.device),
         compiled=options.compile,
-        decisive={},
+        run_identity={},
         stem=Path("benchmark"),
     )
     with ExitStack() as stack:
