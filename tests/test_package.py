@@ -51,8 +51,10 @@ def own_files(tmp_path):
     return tmp_path
 
 
-def test_public_names_are_found_beside_the_users_own_files(own_files):
-    result = run(PUBLIC_NAMES, own_files, PYTHONPATH=str(ROOT))
+@pytest.mark.parametrize("environment", [{"PYTHONPATH": str(ROOT)}, {}], ids=["path", "installed"])
+def test_public_names_are_found_beside_the_users_own_files(own_files, environment):
+    """From a checkout on the path, and from the editable install of ``make setup``."""
+    result = run(PUBLIC_NAMES, own_files, **environment)
     assert result.returncode == 0, result.stderr
 
 
