@@ -1,4 +1,4 @@
-"""Building one set: parts, shards, and last of all the manifest."""
+"""Building one set: parts, then shards, and finally the manifest."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -7,12 +7,12 @@ from typing import Any, Protocol
 from tqdm import tqdm
 
 from synthspine.shards.building.staging import (
-    UNFINISHED,
-    Note,
+    STAGING,
+    StagedShard,
     check_owner,
-    clear_unfinished,
+    clear_staging,
     is_owner,
-    lacking,
+    missing_shards,
     owner_of,
     start_set,
     still_whole,
@@ -26,14 +26,14 @@ from synthspine.shards.storage.place import Place
 
 
 class SampleSource(Protocol):
-    """Where the samples of a set come from."""
+    """The source of the samples of a set."""
 
     def identity(self) -> dict[str, Any]:
         """Everything that determines the samples."""
         ...
 
     def made_with(self) -> dict[str, str]:
-        """Versions and device, on which the last bits may depend."""
+        """Versions and device, on which the last bits of images depend."""
         ...
 
     @property
@@ -42,17 +42,17 @@ class SampleSource(Protocol):
         ...
 
     def prepare(self, parts: Place, workers: Workers, title: str) -> None:
-        """Do what has to be done before samples can be asked for; every worker calls it."""
+        """Prepare for :meth:`begin`; every worker calls it."""
 
     def __len__(self) -> int:
         """Number of samples, known after :meth:`prepare`."""
         ...
 
     def begin(self, start: int, stop: int) -> Callable[[], Iterable[Sample]]:
-        """Begin with samples ``start`` to ``stop`` (excluded), on the device if there is one to use.
+        """Start to make samples ``start`` to ``stop`` (excluded), asynchronously if on a GPU.
 
         Returns:
-            What gives the samples; called once, in another thread.
+            A function that returns the samples; it is called once, in another thread.
         """
         ...
 
@@ -66,7 +66,7 @@ def build_set(
     samples_per_shard: int,
     workers: Workers,
 ) -> None:
-    """Write a set, or go on with one that a killed run left; every worker calls it.
+    """Write a set, or continue one that a killed run left; every worker calls it.
 
     The bytes depend on the source alone, not on the number of workers or on interruptions.
 
@@ -76,11 +76,11 @@ def build_set(
         identity: everything that determines them.
         phantom: whether they come from the phantom.
         samples_per_shard: samples in all shards but the last.
-        workers: who shares the work.
+        workers: the processes that share the work.
 
     Raises:
         ShardError: another writer has begun another set in this place.
-        OSError: something cannot be written.
+        OSError: a file cannot be written.
     """
     if len({digest_of(made) for made in workers.gather(source.made_with())}) > 1:
         raise ShardError(
@@ -90,16 +90,16 @@ def build_set(
     notes = workers.from_first(lambda: start_set(place, owner))
     if not is_owner(place, owner):
         raise ShardError(
-            f"{place}: process {workers.rank} does not see what the first one wrote there; "
-            "all of them need the same folder or URL"
+            f"{place}: process {workers.rank} does not find the files of the first process; "
+            "all processes need the same folder or URL"
         )
     notes = still_whole(place, notes, workers)
-    source.prepare(place / UNFINISHED / "parts", workers, f"{place.name}: reading")
+    source.prepare(place / STAGING / "parts", workers, f"{place.name}: reading")
     starts = range(0, len(source), samples_per_shard)
     if notes:
-        workers.say(f"{place}: going on, {len(notes)} of {len(starts)} shards are there")
+        workers.log(f"{place}: continuing, {len(notes)} of {len(starts)} shards are complete")
     mine = workers.share([number for number in range(len(starts)) if number not in notes])
-    written: dict[int, Note] = {}
+    written: dict[int, StagedShard] = {}
     with Background() as background:
         for number in tqdm(
             mine, desc=f"{place.name}: writing", unit="shard", disable=workers.rank != 0 or not mine
@@ -119,7 +119,7 @@ def _write(
     owner: str,
     number: int,
     samples: Callable[[], Iterable[Sample]],
-    written: dict[int, Note],
+    written: dict[int, StagedShard],
 ) -> None:
     name = f"shard-{number:06d}"
     check_owner(place, owner)
@@ -128,10 +128,10 @@ def _write(
         entry = ShardEntry(
             name=f"{name}.tar", samples=len(packed.label_digests), bytes=packed.bytes, sha256=packed.sha256
         )
-        note = Note(owner=owner, entry=entry, label_digests=list(packed.label_digests))
-        place.write(f"{UNFINISHED}/{name}.json", note.to_json().encode())
+        note = StagedShard(owner=owner, entry=entry, label_digests=list(packed.label_digests))
+        place.write(f"{STAGING}/{name}.json", note.to_json().encode())
     except OSError:
-        # Another writer clears the place, our temporary files with it: that is what has to be told.
+        # Another writer may have cleared the place, including our temporary files: report that instead.
         check_owner(place, owner)
         raise
     written[number] = note
@@ -143,7 +143,7 @@ def _finish(
     source: SampleSource,
     identity: dict[str, Any],
     phantom: bool,
-    notes: list[Note],
+    notes: list[StagedShard],
 ) -> None:
     check_owner(place, owner)
     manifest = Manifest(
@@ -156,7 +156,9 @@ def _finish(
         left_out=list(source.left_out),
         shards=tuple(note.entry for note in notes),
     )
-    if lost := lacking(place, manifest):
-        raise ShardError(f"{place / lost[0]}: is not what was written; is another writer at work?")
+    if missing := missing_shards(place, manifest):
+        raise ShardError(
+            f"{place / missing[0]}: was changed after it was written; is another writer at work?"
+        )
     save_manifest(place, manifest)
-    clear_unfinished(place)
+    clear_staging(place)

@@ -1,4 +1,4 @@
-"""What can be chosen about the sets."""
+"""Options of the sets."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,45 +15,45 @@ CONFIG_SUFFIXES = (".yaml", ".yml", ".json")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardOptions:
-    """Where slices come from, where shards go, and what is in them."""
+    """Sources, destination and content of the sets."""
 
     data_dir: Path = DEFAULT_DATA_DIR
-    """Folder in SPIDER layout: images and masks. Where the default holds none, the phantom is used."""
+    """Folder in SPIDER layout: images and masks. If the default folder holds none, the phantom is used."""
     labels_dir: Path | None = None
     """Folder in SPIDER layout with the label maps of Model A (masks suffice); default: the data folder, or
-    the phantom alone where phantom_labels is given."""
+    the phantom alone if phantom_labels is given."""
     shards_dir: str = "data/shards"
-    """Folder or URL (http, https, s3, or what else fsspec knows) of the sets, each in a folder of its own."""
+    """Folder or URL of the folder of all sets: s3, other protocols of fsspec, http and https to read only."""
     split: Path | None = None
-    """JSON file with the patients of train, validation and test; default: split.json beside the sets."""
+    """JSON file with the patients of train, validation and test; default: split.json in the shards folder."""
     use_dummy_data: bool = False
-    """Use the phantom, written to the data folder's subfolder "phantom", whatever else is there."""
+    """Use the phantom, which is written to the subfolder "phantom" of the data folder."""
     phantom_labels: int = 0
-    """Learn from label maps of this many patients of the phantom: from these alone (written to the data
-    folder's subfolder "phantom_labels"), or, where labels_dir is given, from those of its training patients
-    and these (written to data/phantom_labels; no split has them, and nothing is validated on them)."""
+    """Learn from label maps of this many patients of the phantom: from these alone (written to the subfolder
+    "phantom_labels" of the data folder), or, if labels_dir is given, from these (written to
+    data/phantom_labels, in no split) and those of its training patients."""
     seed: int = 42
     """Seed of the synthetic samples and of a new split."""
     grid: Grid = field(default_factory=Grid)
     slice_step_mm: float = SLICE_STEP_MM
-    """Least distance of two slices of one volume, mm."""
+    """Least distance of two slices of a volume, mm."""
     least_area_cm2: float = 5.0
-    """Label maps that show less of vertebrae and canal are left out of the sets of label maps, cm2."""
+    """Least area of vertebrae and canal of a label map in the sets of label maps, cm2."""
     samples_per_shard: int = 64
-    """Samples in each shard file (the last one may hold fewer)."""
+    """Samples in each shard file; the last one may hold fewer."""
     synthetic_samples: int = 512
-    """Size of the set of rendered samples."""
+    """Number of rendered samples."""
     render_batch: int = 16
     """Samples rendered at once; the bytes do not depend on it."""
     preset: str = "spine"
-    """Configuration of the generator: spine, random, t1, t2, synthseg, or a YAML or JSON file with what
-    changes against spine (python -m synthspine.gen --format yaml prints all of it)."""
+    """Configuration of the generator: spine, random, t1, t2, synthseg, or a YAML or JSON file with changes to
+    spine (python -m synthspine.gen --format yaml prints all settings)."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where samples are rendered."""
     skip_bad: bool = False
-    """Go on after a series that cannot be read, and list at the end what was left out."""
+    """Leave out series that cannot be read, and list them at the end."""
     rebuild: bool = False
-    """Replace sets that were made from other data or with other options, and shards that are damaged."""
+    """Replace sets that were made from other data or with other options, and damaged shards."""
 
     def __post_init__(self) -> None:
         for name in ("samples_per_shard", "synthetic_samples", "render_batch"):
@@ -86,7 +86,7 @@ class ShardOptions:
 
     @property
     def place(self) -> Place:
-        """Where the sets lie."""
+        """Place of the folder of all sets."""
         return open_place(self.shards_dir)
 
     @property

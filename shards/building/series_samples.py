@@ -1,8 +1,7 @@
-"""Samples from series: each one is turned into slices once, kept beside the set while it is being made.
+"""Samples from series: slices are first written to one *part* per series, and then cut into shards.
 
-How many slices a series gives is known only when its mask has been read, and every shard but the last is to
-hold equally many. So workers first write the slices of their series to one *part* per series, and then cut
-the row of parts into shards. A killed run goes on at the first part that is missing.
+The number of slices of a series is known only after its mask is read, and all shards but the last hold
+equally many. The parts are kept in the staging folder, so a killed run continues at the first missing part.
 """
 
 import hashlib
@@ -28,7 +27,7 @@ from synthspine.shards.storage.cache import WrongContent, checked_content
 from synthspine.shards.storage.opening import open_place
 from synthspine.shards.storage.place import Place
 
-# A compressed file is known by its size and both ends: its checksum lies at its end.
+# Size and both ends identify a compressed file, because its checksum is at its end.
 _ENDS_BYTES = 1 << 16
 
 
@@ -36,16 +35,16 @@ class SeriesSamples:
     """The slices of some series, one after the other.
 
     Args:
-        series: in the order of the samples; all have a mask, and an image where ``images`` is true.
-        images: whether samples carry an image.
-        options: grid, slice step, and whether bad series are left out.
+        series: in the order of the samples; all have a mask, and an image if ``images`` is true.
+        images: whether samples hold an image.
+        options: grid, slice step, and whether unreadable series are left out.
     """
 
     def __init__(self, series: Sequence[Series], images: bool, options: ShardOptions) -> None:
         self._series = series
         self._images = images
         self._options = options
-        # Images are measured on whatever they show; only maps to learn from may be chosen.
+        # Evaluation uses all slices with images; only label maps to learn from are selected by area.
         self._least_area_cm2 = 0.0 if images else options.least_area_cm2
         self._parts = open_place(Path())
         self._first = [0]
@@ -72,7 +71,7 @@ class SeriesSamples:
         }
 
     def made_with(self) -> dict[str, str]:
-        """Versions that the values of resampled slices depend on."""
+        """Versions on which the values of resampled slices depend."""
         return made_with()
 
     def prepare(self, parts: Place, workers: Workers, title: str) -> None:
@@ -80,11 +79,11 @@ class SeriesSamples:
 
         Args:
             parts: where the parts go.
-            workers: who shares the work.
-            title: what the progress bar says.
+            workers: the processes that share the work.
+            title: of the progress bar.
 
         Raises:
-            SpiderError: a series that cannot be read, unless bad ones are to be left out.
+            SpiderError: a series cannot be read, unless unreadable ones are left out.
         """
         self._parts = parts
         mine = workers.share(self._series)
@@ -102,11 +101,11 @@ class SeriesSamples:
         return self._first[-1]
 
     def begin(self, start: int, stop: int) -> Callable[[], Iterable[Sample]]:
-        """Samples ``start`` to ``stop`` (excluded) of the whole row."""
-        samples = list(self._row(start, stop))
+        """Samples ``start`` to ``stop`` (excluded) of all parts together."""
+        samples = list(self._samples(start, stop))
         return lambda: samples
 
-    def _row(self, start: int, stop: int) -> Iterator[Sample]:
+    def _samples(self, start: int, stop: int) -> Iterator[Sample]:
         series = int(np.searchsorted(self._first, start, side="right")) - 1
         for index in range(start, stop):
             while index >= self._first[series + 1]:
@@ -121,16 +120,16 @@ class SeriesSamples:
             try:
                 content = checked_content(self._parts.read(name), made["sha256"], made["bytes"])
             except (FileNotFoundError, WrongContent) as error:
-                # The summary goes, so that the next run makes the part again.
+                # Without its summary, the next run writes the part again.
                 self._parts.remove(f"{self._series[series].stem}.json")
                 raise ShardError(
-                    f"{self._parts / name}: damaged ({error}); run again to make it anew"
+                    f"{self._parts / name}: damaged ({error}); run again to write it anew"
                 ) from None
             self._last_read = (series, list(unpack(content)))
         return self._last_read[1]
 
     def _make_part(self, series: Series) -> dict[str, Any]:
-        """Number of samples, and why there are none; what a killed run made is used."""
+        """Summary of the part of a series; the part is written unless a killed run wrote it."""
         summary = f"{series.stem}.json"
         if self._parts.size(summary) is not None:
             made: dict[str, Any] = json.loads(self._parts.read(summary))
@@ -175,10 +174,9 @@ class SeriesSamples:
 
 
 def fingerprint(path: Path | None) -> str | None:
-    """SHA-256 that tells one file from another, None for no file.
+    """SHA-256 that identifies the content of a file, None for no file.
 
-    It covers the size and both ends of a compressed file, whose end depends on all of it, and all of any
-    other.
+    It covers the size and both ends of a compressed file, and the whole of any other file.
     """
     if path is None:
         return None

@@ -1,4 +1,4 @@
-"""The sets of this project: what each is made of, and building those that are missing."""
+"""The sets of this project: their sources, and building those that are missing."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -9,7 +9,7 @@ from typing import Any
 from synthspine.shards.building.build import SampleSource, build_set
 from synthspine.shards.building.options import DEFAULT_DATA_DIR, ShardOptions
 from synthspine.shards.building.series_samples import SeriesSamples
-from synthspine.shards.building.staging import clear_set, clear_unfinished, lacking, reopen
+from synthspine.shards.building.staging import clear_set, clear_staging, missing_shards, reopen
 from synthspine.shards.building.synthetic_samples import SyntheticSamples
 from synthspine.shards.building.workers import ALONE, Workers, one_builder
 from synthspine.shards.format.manifest import VERSION, Manifest, has_manifest, load_manifest
@@ -30,7 +30,7 @@ from synthspine.shards.storage.place import Place
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Kind:
-    """Slices of which patients and contrasts; without images they come from the label maps' folder."""
+    """Patients and contrast of a set of slices; without a contrast it holds label maps only."""
 
     part: str
     contrast: str | None = None
@@ -39,10 +39,10 @@ class _Kind:
 BANK, LABELS_VAL, SYNTHETIC = "labels", "labels_val", "synthetic"
 REAL_T1_TRAIN = "real_t1_train"
 VALIDATION_IMAGES = {"t1": "real_t1_val", "t2": "real_t2_val", "t2_SPACE": "real_t2_space_val"}
-"""Sets of the validation patients' images, by the contrast that SPIDER's file names have."""
+"""Sets of the validation patients' images, by the contrast in SPIDER's file names."""
 LABELS_TEST = "labels_test"
 TEST_IMAGES = {"t1": "real_t1_test", "t2": "real_t2_test", "t2_SPACE": "real_t2_space_test"}
-"""Sets of the test patients' images; like their label maps only made where they are asked for by name."""
+"""Sets of the test patients' images; like their label maps, only built when requested by name."""
 
 _SLICES = {
     BANK: _Kind(part="train"),
@@ -53,29 +53,28 @@ _SLICES = {
     **{name: _Kind(part="test", contrast=contrast) for contrast, name in TEST_IMAGES.items()},
 }
 SETS = (BANK, LABELS_VAL, SYNTHETIC, REAL_T1_TRAIN, *VALIDATION_IMAGES.values())
-"""All sets but those of the test patients, in the order in which they are built: what one is made of comes
-before it."""
+"""All sets but those of the test patients, in the order in which they are built."""
 TEST_SETS = (LABELS_TEST, *TEST_IMAGES.values())
 
 
 def ensure_sets(names: Iterable[str], options: ShardOptions, workers: Workers = ALONE) -> dict[str, Place]:
-    """Build the sets that are missing and return the folders of all.
+    """Build the missing sets and return the places of all.
 
-    A set that is complete is used, and compared first with what is asked for. Where the default data folder
-    holds no data (the shards came from elsewhere) and nothing has to be built, there is nothing to compare.
-    Several processes may call this at once: one builds, the others wait.
+    A complete set is compared with the options and then used. If the default data folder holds no data (the
+    shards came from elsewhere) and nothing has to be built, there is nothing to compare. Several processes
+    may call this at once: one builds, the others wait.
 
     Args:
-        names: entries of ``SETS`` and ``TEST_SETS``; what they are made of is added.
-        options: where from, where to, and how.
+        names: entries of ``SETS`` and ``TEST_SETS``; the sets that they are made from are added.
+        options: sources, destination and settings.
         workers: processes that call this together and share the work.
 
     Returns:
-        Place of every set in ``names`` and of those they are made of.
+        Place of every set in ``names`` and of those they are made from.
 
     Raises:
         SpiderError: a folder or a series cannot be read.
-        ShardError: an unknown name, a broken set, or a complete one made from other data or with other
+        ShardError: an unknown name, a damaged set, or a complete one made from other data or with other
             options (``rebuild`` replaces it).
     """
     wanted = set(names)
@@ -91,7 +90,7 @@ def ensure_sets(names: Iterable[str], options: ShardOptions, workers: Workers = 
 
 
 def set_identity(name: str, source: SampleSource, options: ShardOptions) -> dict[str, Any]:
-    """Everything that determines a set: what determines its samples, and how they are cut into shards."""
+    """Everything that determines a set: its samples, and how they are cut into shards."""
     return {
         "version": VERSION,
         "set": name,
@@ -128,10 +127,10 @@ class _Session:
             else:
                 self._ensure(name, path, found[path], split, more if name == BANK else [])
         for error in self._errors.values():
-            self._workers.say(f"left out: {error}")
+            self._workers.log(f"left out: {error}")
 
     def _sources(self) -> tuple[Path | None, Path | None]:
-        """The folders of images and of label maps; None where nothing is needed from it."""
+        """The folders of images and of label maps; None where nothing is needed from one."""
         options = self._options
         missing = {name for name, place in self._places.items() if not has_manifest(place)}
         masks_only = {name for name in self._places if _needs_masks_only(name)}
@@ -146,17 +145,17 @@ class _Session:
             self._workers.barrier()
             data_dir = options.data_dir / PHANTOM_FOLDER if use_phantom else options.data_dir
             if use_phantom:
-                self._workers.say(f"using the phantom in {data_dir}")
+                self._workers.log(f"using the phantom in {data_dir}")
         if not own_labels:
             return data_dir, data_dir
         return data_dir, self._labels() if masks_only else None
 
     def _labels(self) -> Path:
-        """The folder of label maps that are not those of the data."""
+        """The folder of label maps that are separate from the data."""
         return self._options.labels_dir or self._phantom_labels()
 
     def _phantom_labels(self) -> Path:
-        # Where the data lie nothing is written if there are label maps, too: others may share that folder.
+        # Nothing is written to the data folder if label maps are given, because others may share it.
         home = self._options.data_dir if self._options.labels_dir is None else DEFAULT_DATA_DIR
         if self._workers.rank == 0:
             ensure_phantom_labels(home, self._options.phantom_labels)
@@ -164,14 +163,14 @@ class _Session:
         return home / PHANTOM_LABELS_FOLDER
 
     def _more_labels(self, split: Split) -> list[Series]:
-        """The phantom's label maps to learn from beside those of ``labels_dir``; no split has them."""
+        """The phantom's label maps that are added to those of ``labels_dir``; no split holds them."""
         labels_dir = self._options.labels_dir
         if labels_dir is None or not self._options.phantom_labels or BANK not in self._places:
             return []
         phantom = self._find_phantom(self._phantom_labels())
         sides = frozenset().union(*map(split.part, PARTS))
         if taken := {series.patient for series in phantom} & sides:
-            raise SpiderError(labels_dir, f"patient {min(taken)} has the number of one of the phantom's")
+            raise SpiderError(labels_dir, f"patient {min(taken)} has the id of a patient of the phantom")
         return phantom
 
     def _find(self, path: Path) -> list[Series]:
@@ -181,7 +180,7 @@ class _Session:
         return find_series(path, leave_out if self._options.skip_bad else None)
 
     def _find_phantom(self, path: Path) -> list[Series]:
-        """The label maps that are asked for: more of them may have been written for another set."""
+        """The requested label maps; the folder may hold more of them, for another set."""
         first, count = FIRST_LABELS_PATIENT, self._options.phantom_labels
         asked = {str(number) for number in range(first, first + count)}
         return [series for series in self._find(path) if series.patient in asked]
@@ -190,14 +189,14 @@ class _Session:
         patients = {series.patient for group in found.values() for series in group}
         folders = list(found)
         if not self._options.use_dummy_data:
-            # Also those that are not read this time: a new split is cut over all patients at once.
+            # A new split covers all patients, also those of folders that are not read this time.
             for path in (self._options.data_dir, self._options.labels_dir):
                 if path is not None and path not in found and has_layout(path):
                     folders.append(path)
                     patients |= {series.patient for series in self._find(path)}
         overview = next((path / OVERVIEW for path in folders if (path / OVERVIEW).is_file()), None)
         if self._options.split is not None and not self._options.split.is_file():
-            self._workers.say(f"{self._options.split} is not there yet: making it")
+            self._workers.log(f"{self._options.split} does not exist: writing it")
         return self._workers.from_first(
             lambda: load_or_make_split(self._options.split_file, patients, overview, self._options.seed)
         )
@@ -228,7 +227,7 @@ class _Session:
         self._report(place, "wrote")
 
     def _is_complete(self, place: Place, source: SampleSource, identity: dict[str, Any]) -> bool:
-        """Whether the wanted set is there, whole; what is to be replaced is removed."""
+        """Whether the requested set is complete; a set that is to be replaced is removed."""
         if not has_manifest(place):
             return False
         manifest = load_manifest(place)
@@ -236,31 +235,31 @@ class _Session:
         if not difference and manifest.on_demand:
             return True
         if not difference:
-            lost = lacking(place, manifest)
-            if lost or self._options.rebuild:
-                if lost:
-                    print(f"{place}: {', '.join(lost)} missing or cut: written again", flush=True)
+            missing = missing_shards(place, manifest)
+            if missing or self._options.rebuild:
+                if missing:
+                    print(f"{place}: {', '.join(missing)} missing or cut: written again", flush=True)
                 reopen(place, manifest, source.made_with())
                 return False
-            # A writer may have been killed between its last two steps; a server that lists nothing has none.
+            # A writer may have been killed before it cleared them; web servers cannot be listed.
             with suppress(PermissionError):
-                clear_unfinished(place)
+                clear_staging(place)
             return True
         if manifest.on_demand:
             raise ShardError(f"{place}: is rendered with other {difference}; give the service's own choices")
         if not self._options.rebuild:
             raise ShardError(
                 f"{place}: was made with other {difference}; "
-                "take another --shards-dir, or --rebuild to replace it"
+                "use another --shards-dir, or --rebuild to replace it"
             )
         clear_set(place)
         return False
 
     def _report_unchecked(self, place: Place) -> None:
-        """A complete set whose sources are not here; that it has the wanted grid can still be seen."""
+        """Report a complete set without its sources; only its grid can be compared."""
         grid = load_manifest(place).identity.get("grid")
         if grid is not None and grid != self._options.grid.to_json():
-            raise ShardError(f"{place}: was made with another grid; take another --shards-dir")
+            raise ShardError(f"{place}: was made with another grid; use another --shards-dir")
         self._report(place, "complete")
 
     def _report(self, place: Place, what: str) -> None:

@@ -1,4 +1,4 @@
-"""Samples from the generator: rendered from the label bank, each with the record it can be rendered from."""
+"""Samples of the generator, rendered from the label bank; their records hold all drawn parameters."""
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property, partial
@@ -22,7 +22,7 @@ class SyntheticSamples:
     """Samples ``0..N-1`` of the generator over a set of label maps.
 
     Args:
-        labels: where the complete set of label maps lies.
+        labels: place of the complete set of label maps.
         options: seed, number of samples, preset, grid and device.
     """
 
@@ -46,13 +46,13 @@ class SyntheticSamples:
         }
 
     def prepare(self, parts: Place, workers: Workers, title: str) -> None:
-        """Nothing to prepare: any sample can be rendered alone."""
+        """Nothing to prepare, because every sample is rendered independently."""
 
     def __len__(self) -> int:
         return self._options.synthetic_samples if len(self._labels) else 0
 
     def begin(self, start: int, stop: int) -> Callable[[], Iterable[Sample]]:
-        """Render samples ``start`` to ``stop`` (excluded); what a GPU has to do is not waited for."""
+        """Start to render samples ``start`` to ``stop`` (excluded), asynchronously on a GPU."""
         batches = [
             self._render(first, min(first + self._options.render_batch, stop))
             for first in range(start, stop, self._options.render_batch)
@@ -92,7 +92,7 @@ class SyntheticSamples:
             yield Sample(sample_key(start + place), images[place], labels[place], record)
 
     def made_with(self) -> dict[str, str]:
-        """Versions and device that the last bits of rendered images depend on."""
+        """Versions and device, on which the last bits of rendered images depend."""
         device = torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else "cpu"
         return made_with() | {"device": device}
 

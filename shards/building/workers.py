@@ -1,4 +1,4 @@
-"""Processes that build sets together: who does what, who waits for whom, and who may start."""
+"""Processes that build sets together: shared work, barriers, and one group of writers at a time."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -23,9 +23,9 @@ class Workers:
     """This process among those that share the work.
 
     Attributes:
-        rank: number of this process, 0 is the one that prints and finishes.
+        rank: number of this process; rank 0 prints and completes the set.
         world: number of processes.
-        gather: the values that all processes give, in the order of their ranks; it returns when all have.
+        gather: the values of all processes in the order of their ranks; blocks until all have called it.
     """
 
     rank: int = 0
@@ -33,20 +33,20 @@ class Workers:
     gather: Callable[[Any], list[Any]] = lambda value: [value]
 
     def barrier(self) -> None:
-        """Wait until all processes have come here."""
+        """Wait for all processes."""
         self.gather(None)
 
     def from_first(self, make: Callable[[], Item]) -> Item:
-        """What the first process makes, in all of them."""
+        """The value that the first process makes, in all processes."""
         return self.gather(make() if self.rank == 0 else None)[0]
 
     def share(self, items: Sequence[Item]) -> Sequence[Item]:
-        """This process' part: neighbours stay together, so that they can share what they read."""
+        """The part of this process; neighbouring items stay together and can share what is read."""
         size, start = len(items), self.rank
         return items[start * size // self.world : (start + 1) * size // self.world]
 
-    def say(self, text: str) -> None:
-        """Print once, however many processes there are."""
+    def log(self, text: str) -> None:
+        """Print from the first process only."""
         if self.rank == 0:
             print(text, flush=True)
 
@@ -55,7 +55,7 @@ ALONE = Workers()
 
 
 def local_rank() -> int:
-    """Number of this process on its machine, as ``torchrun`` counts."""
+    """Number of this process on its machine (``LOCAL_RANK`` of ``torchrun``)."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
@@ -73,7 +73,7 @@ def torchrun_workers() -> Iterator[Workers]:
 
 
 def joined_workers() -> Workers:
-    """The processes of the group that this one has joined, or this one alone."""
+    """The processes of the default process group, or this one alone."""
     if not torch.distributed.is_initialized():
         return ALONE
     return Workers(
@@ -89,9 +89,9 @@ def _gather(value: Any) -> list[Any]:
 
 @contextmanager
 def one_builder(place: Place, workers: Workers) -> Iterator[None]:
-    """Hold ``place`` for one group of workers: another group on this machine waits here until it is done.
+    """Hold ``place`` for one group of workers; another group on this machine waits until it is done.
 
-    So several processes may ask for the same sets at once; the first builds them, the others find them.
+    So several processes may request the same sets at once: the first builds them, the others use them.
     """
     with locked(place) if workers.rank == 0 else nullcontext():
         workers.barrier()

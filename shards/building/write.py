@@ -1,4 +1,4 @@
-"""Writing shards in the background: the device renders on while a shard is packed, hashed and written."""
+"""Writing shards in background threads, while the device renders the next ones."""
 
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -11,19 +11,11 @@ from synthspine.shards.format.tar import Packed, pack
 from synthspine.shards.storage.place import Place
 
 WRITERS = 2
-"""Threads that pack and write: one packs while one waits for the disk."""
+"""Threads that pack and write: one packs while the other waits for the disk."""
 
 
 def write_shard(place: Place, name: str, samples: Iterable[Sample]) -> Packed:
-    """Write samples as one WebDataset tar: whole or not there.
-
-    Args:
-        place: where to.
-        name: its file name.
-        samples: in the order in which they are to be read.
-
-    Returns:
-        What was written.
+    """Write samples as one WebDataset tar, whole or not at all.
 
     Raises:
         OSError: it cannot be written.
@@ -34,14 +26,13 @@ def write_shard(place: Place, name: str, samples: Iterable[Sample]) -> Packed:
 
 
 class Background:
-    """Does jobs in threads, a bounded number at a time.
+    """A bounded pool of threads for jobs.
 
-    A context manager: at its end all jobs are done. The first error of a job is raised by a later
-    :meth:`add` or at the end. After an error in its block, jobs that have not begun are dropped; the others
-    are waited for.
+    As a context manager, it waits for all jobs at the end. The first error of a job is raised by a later
+    :meth:`add` or at the end. After an error in the block, jobs that have not begun are dropped.
 
     Args:
-        threads: jobs done at a time. As many again may wait; :meth:`add` then waits, too.
+        threads: jobs at a time. As many again may be queued; then :meth:`add` blocks.
     """
 
     def __init__(self, threads: int = WRITERS) -> None:
@@ -50,7 +41,7 @@ class Background:
         self._jobs: deque[Future[None]] = deque()
 
     def add(self, job: Callable[[], None]) -> None:
-        """Do a job soon."""
+        """Queue a job."""
         while len(self._jobs) >= self._most or (self._jobs and self._jobs[0].done()):
             self._jobs.popleft().result()
         self._jobs.append(self._pool.submit(job))

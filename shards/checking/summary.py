@@ -1,8 +1,8 @@
-"""What a set holds, for people: facts of its manifest, and what its samples show."""
+"""Summary of a set: the entries of its manifest, statistics of its samples, and a contact sheet."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,56 +21,59 @@ from synthspine.gen.core.anatomy import (
 from synthspine.gen.presets import PRESETS, preset
 from synthspine.shards.checking.contact_sheet import write_contact_sheet
 from synthspine.shards.checking.verify import find_sets
-from synthspine.shards.format.manifest import FORMAT, VERSION, Manifest, has_manifest
+from synthspine.shards.format.manifest import FORMAT, VERSION, has_manifest
 from synthspine.shards.format.sample import Sample, ShardError, sample_key
 from synthspine.shards.reading.open import ShardSet, open_set
 from synthspine.shards.storage.opening import open_place
 from synthspine.shards.storage.place import Place
 
 DEFAULT_SHEETS = Path("results/shards")
-PERCENTILES = (1, 25, 50, 75, 99)
 NOT_ANNOTATED = "not annotated"
 
-_ONE = int(np.array(1, np.float16).view(np.uint16))
-_VALUES = np.arange(_ONE + 1, dtype=np.uint16).view(np.float16).astype(np.float64)
-"""Every float16 in [0, 1]: their bits count upward."""
 
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+@dataclass(kw_only=True, slots=True, eq=False)
 class Survey:
-    """Samples of a set, and what was counted over the shards that they lie in.
+    """Samples of a set, and statistics of the shards that hold them.
 
     Attributes:
-        place: where the set lies.
-        manifest: what it holds.
+        shards: the set.
         chosen: samples spread evenly over the set.
         seen: number of samples in the shards that were read.
-        patients: samples seen of each patient.
-        contrasts: samples seen of each contrast; of rendered samples "rendered".
-        codes: pixels of every dense code, int64 ``(256,)``.
-        values: pixels of every float16 value in [0, 1], int64 ``(15361,)``; None in sets without images.
+        patients: number of samples by patient.
+        contrasts: number of samples by contrast, which is "rendered" for rendered samples.
+        codes: number of pixels by dense code, int64 ``(256,)``.
+        values: number, sum and sum of squares of the pixels of images, float64 ``(3,)``.
     """
 
-    place: Place
-    manifest: Manifest
-    chosen: list[Sample]
-    seen: int
-    patients: Counter[str]
-    contrasts: Counter[str]
-    codes: np.ndarray
-    values: np.ndarray | None
+    shards: ShardSet
+    chosen: list[Sample] = field(default_factory=list)
+    seen: int = 0
+    patients: Counter[str] = field(default_factory=Counter)
+    contrasts: Counter[str] = field(default_factory=Counter)
+    codes: np.ndarray = field(default_factory=lambda: np.zeros(CODES, dtype=np.int64))
+    values: np.ndarray = field(default_factory=lambda: np.zeros(3))
+
+    def add(self, sample: Sample) -> None:
+        """Include a sample in the statistics."""
+        self.seen += 1
+        self.patients[str(sample.record.get("patient"))] += 1
+        self.contrasts[str(sample.record.get("contrast", "rendered"))] += 1
+        self.codes += np.bincount(sample.label.ravel(), minlength=CODES)
+        if sample.image is not None:
+            image = sample.image.astype(np.float64)
+            self.values += image.size, image.sum(), np.square(image).sum()
 
 
 def inspect_set(where: str | Path, output: Path | None = None, samples: int = 16) -> None:
-    """Print what a set holds, and write a contact sheet of it; an empty set has none.
+    """Print a summary of a set, and write a contact sheet unless the set is empty.
 
     Args:
         where: folder or URL of the set.
-        output: where the PNG goes; by default ``results/shards``, under the name of the set.
-        samples: tiles of the sheet, and the most shards that are read.
+        output: PNG file to write; by default in ``results/shards``, under the name of the set.
+        samples: number of tiles of the sheet; only the shards that hold them are read.
 
     Raises:
-        ShardError: no set, or a broken one.
+        ShardError: no set, or a damaged one.
         OSError: it cannot be read, or the sheet cannot be written.
         ValueError: less than one sample, or a sheet that is not a PNG.
     """
@@ -78,18 +81,18 @@ def inspect_set(where: str | Path, output: Path | None = None, samples: int = 16
     for name, text in facts(found):
         print(f"{name:<15} {text}")
     if found.chosen:
-        manifest = found.manifest
+        manifest = found.shards.manifest
         output = output or DEFAULT_SHEETS / f"{manifest.name}.png"
         title = f"{manifest.name}{' (phantom)' if manifest.phantom else ''}"
-        of = f"{len(found.chosen)} of {manifest.samples} samples"
-        print(f"{'sheet':<15} {write_contact_sheet(found.chosen, output, f'{title}: {of}')}")
+        number = f"{len(found.chosen)} of {manifest.samples} samples"
+        print(f"{'sheet':<15} {write_contact_sheet(found.chosen, output, f'{title}: {number}')}")
 
 
 def survey(where: str | Path | Place, samples: int = 16) -> Survey:
-    """Read as many samples, spread evenly over the set, and count over the shards that hold them.
+    """Read that many samples, spread evenly over the set, and the statistics of the shards that hold them.
 
     Raises:
-        ShardError: no set, or a broken one.
+        ShardError: no set, or a damaged one.
         OSError: it cannot be read.
         ValueError: less than one sample.
     """
@@ -101,45 +104,27 @@ def survey(where: str | Path | Place, samples: int = 16) -> Survey:
     ):
         raise ShardError(f"{place}: a folder of sets; choose one of them: {', '.join(sets)}")
     shards = open_set(place)
-    manifest = shards.manifest
-    count = min(samples, manifest.samples)
-    # The middles of as many equal stretches: the ends of a volume show little.
-    wanted = {sample_key((2 * i + 1) * manifest.samples // (2 * count)) for i in range(count)}
-    chosen: list[Sample] = []
-    seen = 0
-    patients: Counter[str] = Counter()
-    contrasts: Counter[str] = Counter()
-    codes = np.zeros(CODES, dtype=np.int64)
-    values = None
-    for sample in _samples(shards, wanted):
-        seen += 1
-        patients[str(sample.record.get("patient"))] += 1
-        contrasts[str(sample.record.get("contrast", "rendered"))] += 1
-        codes += np.bincount(sample.label.ravel(), minlength=CODES)
-        if sample.image is not None:
-            bits = np.bincount(sample.image.view(np.uint16).ravel(), minlength=_ONE + 1)[: _ONE + 1]
-            values = bits if values is None else values + bits
-        if sample.key in wanted:
-            # Copies: arrays that were read keep their whole shard in memory.
-            image = None if sample.image is None else sample.image.copy()
-            chosen.append(Sample(sample.key, image, sample.label.copy(), sample.record))
-    return Survey(
-        place=place,
-        manifest=manifest,
-        chosen=chosen,
-        seen=seen,
-        patients=patients,
-        contrasts=contrasts,
-        codes=codes,
-        values=values,
-    )
+    count = min(samples, len(shards))
+    # The centres of equal parts, because the outer slices of a volume show little.
+    wanted = {sample_key((2 * i + 1) * len(shards) // (2 * count)) for i in range(count)}
+    found = Survey(shards=shards)
+    for number in range(len(shards.manifest.shards)):
+        if wanted.isdisjoint(shards.keys(number)):
+            continue
+        for sample in shards.load(number):
+            found.add(sample)
+            if sample.key in wanted:
+                # Copies, because views would keep the whole shard in memory.
+                image = None if sample.image is None else sample.image.copy()
+                found.chosen.append(Sample(sample.key, image, sample.label.copy(), sample.record))
+    return found
 
 
 def facts(found: Survey) -> Iterator[tuple[str, str]]:
-    """Name and text of everything that is told of a set."""
-    manifest, identity = found.manifest, found.manifest.identity
+    """Name and text of every line of the summary."""
+    manifest, identity = found.shards.manifest, found.shards.manifest.identity
     yield "set", f"{manifest.name}{', made from the phantom' if manifest.phantom else ''}"
-    yield "place", str(found.place)
+    yield "place", str(found.shards.place)
     yield "format", f"{FORMAT}, version {VERSION}"
     shards = f"{manifest.samples} in {len(manifest.shards)} shards of {identity['samples_per_shard']}"
     yield "samples", f"{shards}, {manifest.size}"
@@ -164,45 +149,24 @@ def facts(found: Survey) -> Iterator[tuple[str, str]]:
     yield "contrasts", ", ".join(f"{name} {number}" for name, number in sorted(found.contrasts.items()))
     yield "pixels", ", ".join(f"{name} {share:.1%}" for name, share in shares(found.codes).items())
     for structure, code in (("vertebrae", vertebra_code), ("discs", disc_code)):
-        ranks = [rank for rank in range(1, MAX_RANK + 1) if found.codes[code(rank)]]
-        yield structure, f"rank {', '.join(map(str, ranks))}" if ranks else "none"
-    if found.values is not None:
-        mean = float((found.values * _VALUES).sum() / found.values.sum())
-        marks = zip(PERCENTILES, percentiles(found.values, PERCENTILES), strict=True)
-        yield (
-            "image values",
-            f"mean {mean:.3f}; " + ", ".join(f"{p} % below {value:.3f}" for p, value in marks),
-        )
+        ranks = [str(rank) for rank in range(1, MAX_RANK + 1) if found.codes[code(rank)]]
+        yield structure, f"rank {', '.join(ranks)}" if ranks else "none"
+    if found.values[0]:
+        mean, mean_square = found.values[1:] / found.values[0]
+        deviation = max(0.0, mean_square - mean**2) ** 0.5
+        yield "image values", f"mean {mean:.3f}, standard deviation {deviation:.3f}"
 
 
 def shares(codes: np.ndarray) -> dict[str, float]:
-    """Share of the pixels of each structure, background and what is not annotated first and last.
+    """Share of the pixels of each structure, of the background, and of what is not annotated.
 
     Args:
-        codes: pixels of every dense code, ``(256,)``.
+        codes: number of pixels by dense code, ``(256,)``.
     """
     counts = dict.fromkeys(("background", *STRUCTURES, NOT_ANNOTATED), 0)
     for code, number in enumerate(codes.tolist()):
         counts[NOT_ANNOTATED if code == IGNORE else structure_of(code) or "background"] += number
     return {name: number / max(1, int(codes.sum())) for name, number in counts.items()}
-
-
-def percentiles(values: np.ndarray, ranks: Iterable[float]) -> list[float]:
-    """The values that these per cents of the pixels do not exceed.
-
-    Args:
-        values: pixels of every float16 value in [0, 1], ``(15361,)``.
-        ranks: per cents, 0..100.
-    """
-    counted = np.cumsum(values)
-    return [float(_VALUES[np.searchsorted(counted, rank / 100 * counted[-1])]) for rank in ranks]
-
-
-def _samples(shards: ShardSet, wanted: set[str]) -> Iterator[Sample]:
-    """All samples of the shards that hold one of these keys, one shard in memory at a time."""
-    for shard in range(len(shards.manifest.shards)):
-        if wanted.intersection(shards.keys(shard)):
-            yield from shards.load(shard)
 
 
 def _preset_name(identity: dict[str, Any]) -> str:

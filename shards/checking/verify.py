@@ -1,6 +1,6 @@
-"""Checking whole sets: every byte against the manifest, every sample against what the format promises.
+"""Checking whole sets: every byte against the manifest, every sample against the format.
 
-Reading a set stops at the first shard that is not what was written; this reports all of them.
+Reading a set stops at the first damaged shard; this reports all of them.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from synthspine.gen.core.anatomy import CODES, VALID_CODES
 from synthspine.shards.building.sets import BANK, SETS
-from synthspine.shards.building.staging import FIRST_SHARD, OWNER, UNFINISHED
+from synthspine.shards.building.staging import FIRST_SHARD, OWNER, STAGING
 from synthspine.shards.format.manifest import (
     MANIFEST,
     Manifest,
@@ -34,17 +34,17 @@ _VALID = np.isin(np.arange(CODES), VALID_CODES)
 
 
 def verify_places(places: Iterable[str | Path]) -> None:
-    """Check sets, or folders of sets, and print what is wrong and one line per set.
+    """Check sets, or folders of sets, and print all problems and one line per set.
 
     Raises:
-        ShardError: nothing to check in one of the places, or something is wrong.
-        OSError: a place cannot be read at all.
+        ShardError: a place holds no set, or there are problems.
+        OSError: a place cannot be read.
     """
     sets = [found for place in places for found in find_sets(place)]
     counts = []
     for place in sets:
         start = time.perf_counter()
-        problems = verify_set(place, progress=True, note=print)
+        problems = verify_set(place, progress=True, log=print)
         for line in problems:
             print(line)
         print(_verdict(place, problems, time.perf_counter() - start), flush=True)
@@ -55,7 +55,7 @@ def verify_places(places: Iterable[str | Path]) -> None:
 
 
 def find_sets(where: str | Path | Place) -> list[Place]:
-    """The set that lies there, or all sets in the folder; at a URL those that are called as in ``SETS``.
+    """The set of a place, or all sets in the folder; at a URL those with a name of ``SETS``.
 
     Raises:
         ShardError: there is none.
@@ -79,16 +79,14 @@ def find_sets(where: str | Path | Place) -> list[Place]:
 
 
 def verify_set(
-    where: str | Path | Place, *, progress: bool = False, note: Callable[[str], object] | None = None
+    where: str | Path | Place, *, progress: bool = False, log: Callable[[str], object] | None = None
 ) -> list[str]:
-    """Everything that is wrong with a set, one line each that names the place; nothing if it is whole.
-
-    Damage never raises. One shard is in memory at a time.
+    """All problems of a set, a line each that names the place; damage does not raise.
 
     Args:
         where: folder or URL of the set.
-        progress: show a bar over the shards on a terminal.
-        note: called with a line for every check that could not be made here.
+        progress: whether to show a bar over the shards on a terminal.
+        log: called with a line for every check that cannot be made.
 
     Raises:
         ValueError: a URL that cannot be used.
@@ -97,26 +95,19 @@ def verify_set(
     try:
         manifest = load_manifest(place)
     except ShardError as error:
-        return [str(error), *_strays(place, None, note)]
+        return [str(error), *_strays(place, None, log)]
     except OSError as error:
         return [str(error)]
-    except RecursionError:
-        return [f"{place / MANIFEST}: broken manifest (nested too deeply)"]
-    check = _SetCheck(ShardSet(place, manifest))
-    problems = list(_contradictions(place, manifest))
+    check, problems = _SetCheck(ShardSet(place, manifest)), list(_contradictions(place, manifest))
+    numbers = range(len(manifest.shards))
     for number in tqdm(
-        range(len(manifest.shards)),
-        desc=place.name,
-        unit="shard",
-        leave=False,
-        disable=None if progress else True,
+        numbers, desc=place.name, unit="shard", leave=False, disable=None if progress else True
     ):
         problems += check.shard(number)
-    if not manifest.on_demand and (
-        check.labels is not None and label_digest(check.labels) != manifest.label_digest
-    ):
+    known = not manifest.on_demand and check.labels is not None
+    if known and label_digest(check.labels or []) != manifest.label_digest:
         problems.append(f"{place / MANIFEST}: label_digest is not that of the labels in the shards")
-    return [*problems, *_bank_problems(place, manifest, note), *_strays(place, manifest, note)]
+    return [*problems, *_bank_problems(place, manifest, log), *_strays(place, manifest, log)]
 
 
 class _SetCheck:
@@ -135,7 +126,7 @@ class _SetCheck:
         self._images = images if isinstance(images, bool) else None
 
     def shard(self, number: int) -> Iterator[str]:
-        """What is wrong with a shard, a line each that names it."""
+        """The problems of a shard, a line each that names it."""
         where = self._shards.place / self._shards.manifest.shards[number].name
         labels, self.labels = self.labels, None
         try:
@@ -160,7 +151,7 @@ class _SetCheck:
             yield from (f"{where}: sample {sample.key}: {line}" for line in self._problems(sample, record))
 
     def _problems(self, sample: Sample, record: dict[str, Any]) -> Iterator[str]:
-        """What is wrong with a sample of a shard that is as it was written."""
+        """The problems of a sample in an undamaged shard."""
         if wrong := problem(record, "record"):
             yield f"{RECORD}: {wrong}"
         if "label_bank" in self._identity and record.get("index") != int(sample.key):
@@ -174,7 +165,7 @@ class _SetCheck:
             yield f"{LABEL}: shape {label.shape} instead of {self._shape}"
         if not _VALID[label].all():
             codes = ", ".join(str(code) for code in np.unique(label[~_VALID[label]])[:8])
-            yield f"{LABEL}: codes that mean nothing ({codes})"
+            yield f"{LABEL}: codes without a meaning ({codes})"
         if (image is not None) != self._images:
             yield f"{IMAGE}: {'missing' if self._images else 'there'}, unlike in the others"
         elif image is not None and image.shape != label.shape:
@@ -184,7 +175,7 @@ class _SetCheck:
 
 
 def _contradictions(place: Place, manifest: Manifest) -> Iterator[str]:
-    """Where a manifest contradicts itself."""
+    """Contradictions within a manifest."""
     identity, where = manifest.identity, place / MANIFEST
     full = identity["samples_per_shard"]
     if identity["set"] != manifest.name:
@@ -197,8 +188,8 @@ def _contradictions(place: Place, manifest: Manifest) -> Iterator[str]:
         yield f"{where}: {last.name} holds {counted(last.samples, 'sample')}, more than {full}"
 
 
-def _bank_problems(place: Place, manifest: Manifest, note: Callable[[str], object] | None) -> Iterator[str]:
-    """Whether the set of label maps beside a synthetic set is the one that it was rendered from."""
+def _bank_problems(place: Place, manifest: Manifest, log: Callable[[str], object] | None) -> Iterator[str]:
+    """Whether a synthetic set was rendered from the set of label maps in the same folder."""
     digest = manifest.identity.get("label_bank")
     if digest is None:
         return
@@ -208,30 +199,30 @@ def _bank_problems(place: Place, manifest: Manifest, note: Callable[[str], objec
         if has_manifest(bank) and load_manifest(bank).label_digest != digest:
             yield f"{place}: was rendered from other label maps than those in {bank} (label_bank)"
     except (ValueError, OSError, RecursionError) as error:
-        if note is not None:
-            note(f"{place}: not compared with the label maps beside it ({error})")
+        if log is not None:
+            log(f"{place}: not compared with the label maps in the same folder ({error})")
 
 
-def _strays(place: Place, manifest: Manifest | None, note: Callable[[str], object] | None) -> Iterator[str]:
-    """What lies in the place and does not belong to the set."""
+def _strays(place: Place, manifest: Manifest | None, log: Callable[[str], object] | None) -> Iterator[str]:
+    """Files and folders that do not belong to the set."""
     own = {MANIFEST} if manifest is None else {MANIFEST, *(entry.name for entry in manifest.shards)}
     try:
         names = place.names()
         if place.path is None:
-            folders = [UNFINISHED] if (place / UNFINISHED).names() else []
+            folders = [STAGING] if (place / STAGING).names() else []
         else:
             folders = [path.name for path in place.path.iterdir() if path.is_dir()]
     except OSError:
         names, folders = [], []
-    if manifest is not None and not names and note is not None:
-        note(f"{place}: cannot be listed, so it was not searched for files that do not belong to it")
+    if manifest is not None and not names and log is not None:
+        log(f"{place}: cannot be listed, so files that do not belong to it are not found")
     for name in sorted(names):
         if name.startswith(TEMPORARY):
             yield f"{place / name}: left by a run that was killed; it can be removed"
         elif manifest is not None and name not in own:
             yield f"{place / name}: does not belong to the set"
     for name in sorted(folders):
-        if name == UNFINISHED:
+        if name == STAGING:
             yield f"{place / name}: left by a run that did not finish"
         elif manifest is not None:
             yield f"{place / name}: does not belong to the set"
@@ -251,13 +242,13 @@ def counted(number: int, what: str) -> str:
 
 
 def _has_traces(place: Place) -> bool:
-    """Whether a set lies at a URL, or what is left of one."""
+    """Whether there is a set at a URL, or a part of one."""
     return any(place.size(name) is not None for name in (MANIFEST, FIRST_SHARD, OWNER))
 
 
 def _looks_like_a_set(path: Path) -> bool:
     try:
-        return (path / MANIFEST).is_file() or (path / UNFINISHED).is_dir() or any(path.glob("*.tar"))
+        return (path / MANIFEST).is_file() or (path / STAGING).is_dir() or any(path.glob("*.tar"))
     except OSError:
-        # What cannot be looked at is checked, and that tells why.
+        # The check of this folder reports why it cannot be read.
         return True

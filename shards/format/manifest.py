@@ -1,8 +1,8 @@
-"""The manifest of a set: what it holds, what it was made from, and a checksum of every shard.
+"""The manifest of a set: its content, its sources, and a checksum of every shard.
 
 It is written last: a place without ``manifest.json`` is an unfinished set. docs/shards.md describes the
-format, ``shards/schemas/manifest.json`` is its JSON schema. A set that a service renders on demand
-(docs/service.md) has a manifest of counts and keys; length and checksum come with each shard.
+format, ``schemas/manifest.json`` is its JSON schema. The manifest of a set that a service renders on demand
+(docs/service.md) holds counts and keys; length and checksum come with each shard.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ class ShardEntry:
         samples: number of samples.
         bytes: length of the file; 0 if it is rendered on demand.
         sha256: SHA-256 of the file, hexadecimal; empty if it is rendered on demand.
-        key: digest of all that determines its bytes, hexadecimal, if it is rendered on demand; else empty.
+        key: digest of everything that determines its bytes, if it is rendered on demand; else empty.
     """
 
     name: str
@@ -41,20 +41,19 @@ class ShardEntry:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
-    """What a set holds.
+    """Content and origin of a set.
 
     Attributes:
         name: the set, an entry of ``shards.building.sets.SETS``.
         samples: number of samples of all shards together.
-        phantom: made from the phantom, so figures measured on it are smoke figures.
+        phantom: whether it was made from the phantom.
         identity: everything that determines the samples: sources, grid, seed, generator configuration,
             digest of the label bank.
-        made_with: versions and device that made them: what the last bits of rendered images depend on.
-        label_digest: SHA-256 of all labels in order (:func:`label_digest`); empty if they are rendered on
-            demand.
-        left_out: series that were asked for and could not be read, each ``{"source", "reason"}``.
+        made_with: versions and device, on which the last bits of rendered images depend.
+        label_digest: digest of all labels (:func:`label_digest`); empty if rendered on demand.
+        left_out: series that could not be read, each ``{"source", "reason"}``.
         shards: the files in order; all but the last hold equally many samples.
-        on_demand: whether a service renders the shards when they are asked for.
+        on_demand: whether a service renders the shards on request.
     """
 
     name: str
@@ -69,7 +68,7 @@ class Manifest:
 
     @property
     def size(self) -> str:
-        """How much it is, in words."""
+        """Size of the set as text."""
         if self.on_demand:
             return "rendered on demand"
         return f"{sum(entry.bytes for entry in self.shards) / 1e6:.1f} MB"
@@ -82,7 +81,7 @@ class Manifest:
 
 def manifest_json(manifest: Manifest) -> dict[str, Any]:
     """A manifest as it is stored."""
-    # Through text, because what it is compared with later comes from text: tuples become lists.
+    # Converted through text, as a manifest that was read: tuples become lists.
     fields: dict[str, Any] = json.loads(json.dumps(asdict(manifest)))
     left_out = ("bytes", "sha256") if manifest.on_demand else ("key",)
     fields["shards"] = [
@@ -93,7 +92,7 @@ def manifest_json(manifest: Manifest) -> dict[str, Any]:
 
 
 def save_manifest(place: Place, manifest: Manifest) -> None:
-    """Write ``manifest.json``: from now on the set is complete."""
+    """Write ``manifest.json``, which makes the set complete."""
     place.write(MANIFEST, manifest_text(manifest).encode())
 
 
@@ -103,7 +102,7 @@ def manifest_text(manifest: Manifest) -> str:
 
 
 def has_manifest(place: Place) -> bool:
-    """Whether a complete set lies there."""
+    """Whether the place holds a complete set."""
     return place.size(MANIFEST) is not None
 
 
@@ -111,8 +110,7 @@ def load_manifest(place: Place) -> Manifest:
     """Read ``manifest.json``.
 
     Raises:
-        ShardError: missing, not a manifest, of a version that this reader does not know, or at odds with
-            its schema or itself; the text says what.
+        ShardError: missing, not a manifest, of another version, or in conflict with its schema or itself.
         OSError: it cannot be read.
     """
     where = place / MANIFEST
@@ -122,7 +120,7 @@ def load_manifest(place: Place) -> Manifest:
         raise ShardError(f"{place}: no complete set here ({MANIFEST} is missing); run make shards") from None
     try:
         fields = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ShardError(f"{where}: broken manifest ({error})") from None
     if not isinstance(fields, dict):
         raise ShardError(f"{where}: not a manifest; an object is expected")
@@ -151,10 +149,7 @@ def load_manifest(place: Place) -> Manifest:
 
 
 def label_digest(digests: Iterable[str]) -> str:
-    """Digest of a row of label maps: SHA-256 over the hexadecimal SHA-256 of each ``label.npy`` in order.
-
-    It does not depend on how the row is cut into shards.
-    """
+    """SHA-256 over the hexadecimal SHA-256 of each ``label.npy`` in order, whatever the shards."""
     whole = hashlib.sha256()
     for digest in digests:
         whole.update(digest.encode())

@@ -1,12 +1,12 @@
 """The order of samples: a pure function of (seed, position), for any number of readers.
 
-Shards are shuffled, and taken in *windows* of ``lanes`` shards, or some more where their number leaves a
-remainder. The samples of a window, shard after shard, each shard's shuffled, are cut into as many lanes of
-equal length: position ``p`` of a window is sample ``p // lanes`` of lane ``p % lanes``. So a batch is mixed
-from all lanes, and readers that take every ``C``-th position need different lanes wherever ``C`` divides
-``lanes``: different shards, but for those that a cut goes through.
+Shards are shuffled and grouped into *windows* of ``lanes`` shards (or a few more, if their number leaves a
+remainder). The samples of a window, shard after shard and shuffled within each shard, are cut into ``lanes``
+lanes of equal length: position ``p`` of a window is sample ``p // lanes`` of lane ``p % lanes``. So a batch
+mixes all lanes. Readers that take every ``C``-th position need different lanes if ``C`` divides ``lanes``,
+and thus different shards, except for shards that lie in two lanes.
 
-Positions go on over epochs: ``position = epoch * samples + position within the epoch``.
+Positions continue over epochs: ``position = epoch * samples + position within the epoch``.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,18 +19,17 @@ LANES = 16
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reader:
-    """Which positions a reader takes, counted from the position at which all readers start.
+    """The positions of one reader, counted from the position at which all readers start.
 
-    All ranks together take the positions one after the other: rank ``r`` takes ``r, r + world, ...``. The
-    workers of a rank take these in turn, ``block`` at a time (a batch), so that batches are the same with
-    any number of workers.
+    Rank ``r`` takes the positions ``r, r + world, ...``. The workers of a rank take these in turn, ``block``
+    at a time (a batch), so that batches do not depend on the number of workers.
 
     Attributes:
         rank: this process, 0..world-1.
         world: number of processes.
         worker: this worker of the process, 0..workers-1.
         workers: number of workers of each process.
-        block: positions that a worker takes in one go.
+        block: positions that a worker takes at a time.
     """
 
     rank: int = 0
@@ -48,7 +47,7 @@ class Reader:
             raise ValueError(f"block {self.block} must be at least 1")
 
     def takes(self, offsets: np.ndarray) -> np.ndarray:
-        """Which of these offsets from the start fall to this reader: bool, of the shape of ``offsets``."""
+        """Whether this reader takes these offsets from the start: bool, of the shape of ``offsets``."""
         block = offsets // self.world // self.block
         return (offsets >= 0) & (offsets % self.world == self.rank) & (block % self.workers == self.worker)
 
@@ -58,8 +57,8 @@ class Places:
     """Samples in the order in which they are read.
 
     Attributes:
-        shards: number of the shard of every sample, int64 ``(n,)``.
-        rows: its place in the shard, int64 ``(n,)``.
+        shards: number of the shard of each sample, int64 ``(n,)``.
+        rows: index of each sample in its shard, int64 ``(n,)``.
     """
 
     shards: np.ndarray
@@ -75,7 +74,7 @@ class Order:
     Args:
         counts: number of samples of every shard.
         seed: seed of the order, not negative.
-        lanes: shards that are mixed with each other, at least; a run has to keep it to be resumed.
+        lanes: least number of shards that are mixed; a run has to keep it to be resumed.
 
     Raises:
         ValueError: a shard without samples, a negative seed, or no lane.
@@ -103,11 +102,11 @@ class Order:
     def stream(
         self, start: int = 0, stop: int | None = None, reader: Reader | None = None
     ) -> Iterator[Places]:
-        """What a reader takes from a position on, window by window.
+        """The samples of a reader from a position on, window by window.
 
         Args:
             start: position, counted over epochs, at which all readers start.
-            stop: position before which they end; None to go on for ever.
+            stop: position after the last one; None for an endless stream.
             reader: which positions; all of them by default.
 
         Raises:
@@ -133,7 +132,7 @@ class Order:
             epoch += 1
 
     def _windows(self, epoch: int) -> list[np.ndarray]:
-        """The shards of an epoch, window by window: ``lanes`` of them or some more in each."""
+        """The shards of an epoch in windows of ``lanes`` shards or a few more."""
         bits = self._bits(epoch, 0).random_raw(len(self._counts))
         shuffled = np.argsort(bits, kind="stable")
         return np.array_split(shuffled, max(1, len(shuffled) // self._lanes))
@@ -153,5 +152,5 @@ class Order:
         return Places(np.repeat(window, counts)[turn], np.concatenate(rows)[turn])
 
     def _bits(self, epoch: int, part: int) -> np.random.PCG64:
-        # Raw bits, not Generator.permutation: the bit stream is fixed for ever, the method is not.
+        # Raw bits, because NumPy guarantees the bit stream and not the result of Generator.permutation.
         return np.random.PCG64(np.random.SeedSequence(self._seed, spawn_key=(epoch, part)))

@@ -13,7 +13,7 @@ import orjson
 IMAGE, LABEL, RECORD = "image.npy", "label.npy", "json"
 KEY_DIGITS = 8
 DIGESTS = "sha256"
-"""Last entry of a stored record: SHA-256 by extension, of ``json`` that of the record without this entry."""
+"""Last entry of a stored record: SHA-256 of each file; that of ``json`` excludes this entry."""
 
 _MAGIC = np.lib.format.magic(1, 0)
 _PREFIX = len(_MAGIC) + 2
@@ -24,13 +24,13 @@ class ShardError(ValueError):
 
 
 class Sample:
-    """A slice with its label and where it comes from.
+    """A slice, its label map and its record.
 
     Attributes:
-        key: its name in the shard, digits only: WebDataset cuts names at the first dot.
-        image: float16 in [0, 1], shape ``(H, W)``; None in sets of label maps. Read-only if it was read.
-        label: dense codes, uint8, shape ``(H, W)``. Read-only if it was read.
-        record: JSON-able facts (``shards/schemas/record.json``); parsed when it is first asked for.
+        key: name in the shard, digits only: WebDataset splits names at the first dot.
+        image: float16 in [0, 1], shape ``(H, W)``; None in sets of label maps. Read-only if read from a set.
+        label: dense codes, uint8, shape ``(H, W)``. Read-only if read from a set.
+        record: source of the sample (``schemas/record.json``); parsed at the first access.
     """
 
     __slots__ = ("_record", "image", "key", "label")
@@ -52,7 +52,6 @@ class Sample:
         """
         if not isinstance(self._record, dict):
             try:
-                # Several times as fast as the standard library, and as exact.
                 self._record = orjson.loads(self._record)
             except ValueError as error:
                 raise ShardError(f"sample {self.key}: {RECORD}: {error}") from None
@@ -61,12 +60,12 @@ class Sample:
         return self._record
 
     def unparsed(self) -> "Sample":
-        """The same sample; a record that is parsed from it lives only as long as it does."""
+        """A copy whose parsed record is freed with the copy."""
         return Sample(self.key, self.image, self.label, self._record)
 
 
 def sample_key(index: int) -> str:
-    """Key of the sample at that place of a set."""
+    """Key of the sample with that number in a set."""
     return f"{index:0{KEY_DIGITS}d}"
 
 
@@ -95,7 +94,7 @@ def decode(key: str, files: Mapping[str, memoryview]) -> Sample:
     """The sample of these files, without copying them.
 
     Raises:
-        ShardError: a file is missing or is not what it should be. Nothing is ever unpickled.
+        ShardError: a file is missing or malformed. Nothing is unpickled.
     """
     label, record = files.get(LABEL), files.get(RECORD)
     if label is None or record is None or len(files) > 2 + (IMAGE in files):
@@ -129,14 +128,14 @@ def _array(key: str, extension: str, content: memoryview, dtype: type) -> np.nda
 
 @functools.lru_cache(maxsize=64)
 def _header(content: bytes) -> tuple[np.dtype, tuple[int, ...]]:
-    """Kind and shape of an array in NumPy's format, version 1.0; the samples of a set share a few headers."""
+    """Type and shape of an array in NumPy's format 1.0; cached, because samples share a few headers."""
     if not content.startswith(_MAGIC):
         raise ValueError("not an array in NumPy's format 1.0")
     try:
         shape, by_columns, dtype = np.lib.format.read_array_header_1_0(io.BytesIO(content[len(_MAGIC) :]))
     except Exception as error:
-        # NumPy does not say what its reader may raise: a tokenizer's errors are among it.
+        # NumPy does not document what its reader raises; it includes errors of the tokenizer.
         raise ValueError(f"its header cannot be read ({error})") from None
     if by_columns or min(shape, default=1) < 1:
-        raise ValueError("stored by columns where rows are expected, or without any")
+        raise ValueError("stored by columns where rows are expected, or empty")
     return dtype, shape

@@ -1,4 +1,4 @@
-"""JSON schemas of what sets hold, and what is wrong with a value that does not follow one."""
+"""JSON schemas of manifests and records."""
 
 import functools
 import json

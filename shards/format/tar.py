@@ -1,4 +1,4 @@
-"""Shards as bytes: packing samples into a plain tar with webdataset, and finding them without copying."""
+"""Shards as bytes: samples are packed into a plain tar by webdataset, and read without copying."""
 
 import hashlib
 import tarfile
@@ -16,12 +16,12 @@ _FILE = ord(tarfile.REGTYPE)
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A shard that is ready to be written.
+    """A shard in memory.
 
     Attributes:
-        parts: its bytes, one after the other.
+        parts: its bytes, in parts.
         bytes: their number.
-        sha256: SHA-256 of all of them.
+        sha256: SHA-256 of all parts together.
         label_digests: SHA-256 of every ``label.npy``, one per sample.
     """
 
@@ -74,7 +74,7 @@ def unpack(content: bytes) -> Iterator[Sample]:
             break
         key, files[extension] = entry_key, body
         if extension == RECORD:
-            # It is the last one of every sample.
+            # The record is the last file of every sample.
             yield decode(key, files)
             files = {}
     if files:
@@ -84,7 +84,7 @@ def unpack(content: bytes) -> Iterator[Sample]:
 def members(content: bytes) -> Iterator[tuple[str, memoryview]]:
     """Name and content of every file of a tar as :func:`pack` writes it.
 
-    Python's own reader spends longer on the headers than is needed to read and hash the whole shard.
+    ``tarfile`` would spend more time on the headers than reading and hashing the whole shard takes.
 
     Raises:
         ShardError: not such a tar.

@@ -1,1 +1,1 @@
-"""Reading a set: checked, ahead of time, in order."""
+"""Reading a set: verified, prefetched, in a reproducible order."""

@@ -1,7 +1,7 @@
-"""Reading a set: every shard is checked against the manifest before its first sample is handed on.
+"""Reading a set: every shard is checked against the manifest before its first sample is used.
 
-The order is a pure function of (seed, position), see ``shards.format.order``: each sample is seen once per
-epoch by any number of ranks and workers, and a position is all there is to resume from.
+The order is a pure function of (seed, position), see ``shards.format.order``: any number of ranks and workers
+read each sample once per epoch, and one position is enough to resume.
 """
 
 from collections.abc import Iterator
@@ -45,11 +45,11 @@ def open_set(where: Path | str | Place, cache: ShardCache | None = None) -> "Sha
     """Open a complete set.
 
     Args:
-        where: its folder, or a URL of ``http``, ``https``, ``s3`` or anything else that fsspec knows.
+        where: its folder, or a URL of ``http``, ``https``, ``s3`` or another protocol of fsspec.
         cache: local copies of the shards of a URL; by default :func:`shards.storage.cache.default_cache`.
 
     Raises:
-        ShardError: there is no manifest, or not one of this version.
+        ShardError: no manifest, or one that cannot be used.
         OSError: the place cannot be read.
         ValueError: a URL that cannot be used.
     """
@@ -63,8 +63,8 @@ class ShardSet:
     """A complete set.
 
     Attributes:
-        place: where it lies.
-        manifest: what it holds.
+        place: its folder or URL.
+        manifest: its manifest.
     """
 
     def __init__(self, place: Place, manifest: Manifest, cache: ShardCache | None = None) -> None:
@@ -81,7 +81,7 @@ class ShardSet:
         """All samples in stored order.
 
         Raises:
-            ShardError: a shard is missing or is not the one that was written.
+            ShardError: a shard is missing or damaged.
             OSError: a shard cannot be read.
         """
         rows = (np.arange(entry.samples) for entry in self.manifest.shards)
@@ -91,10 +91,10 @@ class ShardSet:
         """All samples at once, in stored order.
 
         Raises:
-            ShardError: the set is empty, a shard is broken, or its samples differ in shape.
+            ShardError: the set is empty, a shard is missing or damaged, or samples differ in shape.
         """
         if not len(self):
-            raise ShardError(f"{self.place}: the set is empty; its sources show nothing that could be used")
+            raise ShardError(f"{self.place}: the set is empty; its sources hold no usable slice")
         labels = images = None
         records = []
         for index, sample in enumerate(self.samples()):
@@ -102,7 +102,7 @@ class ShardSet:
                 labels = np.empty((len(self), *sample.label.shape), dtype=np.uint8)
                 images = None if sample.image is None else np.empty(labels.shape, dtype=np.float16)
             if sample.label.shape != labels.shape[1:] or (sample.image is None) != (images is None):
-                raise ShardError(f"{self.place}: sample {sample.key} is unlike the first one of the set")
+                raise ShardError(f"{self.place}: sample {sample.key} differs in shape from the first one")
             labels[index] = sample.label
             if images is not None:
                 images[index] = sample.image
@@ -122,24 +122,24 @@ class ShardSet:
         reader: Reader | None = None,
         lanes: int = LANES,
     ) -> Iterator[Sample]:
-        """Shuffled samples, epoch after epoch; shards to come are read and checked in the background.
+        """Shuffled samples, epoch after epoch; the next shards are read and checked in the background.
 
         Args:
             seed: seed of the order.
-            start: position to go on from, counted over epochs: the samples that all readers have had.
-            stop: position to end before; None to go on for ever.
+            start: first position, counted over epochs: the number of samples that all readers have read.
+            stop: position after the last one; None for an endless stream.
             reader: which of the positions; all of them by default.
-            lanes: shards that are mixed with each other; see :mod:`shards.format.order`.
+            lanes: shards that are mixed; see :mod:`shards.format.order`.
 
         Raises:
-            ValueError: an endless stream of an empty set, or a position or seed that is negative.
-            ShardError: a shard is missing or is not the one that was written.
+            ValueError: an endless stream of an empty set, or a negative position or seed.
+            ShardError: a shard is missing or damaged.
             OSError: a shard cannot be read.
         """
         yield from self._read(self.order(seed, lanes).stream(start, stop, reader))
 
     def epoch(self, seed: int, epoch: int, rank: int = 0, world: int = 1) -> Iterator[Sample]:
-        """The samples of one epoch that fall to one rank; as :meth:`stream`."""
+        """The samples of one epoch for one rank; as :meth:`stream`."""
         first = epoch * len(self)
         yield from self.stream(seed, first, first + len(self), Reader(rank=rank, world=world))
 
@@ -158,17 +158,17 @@ class ShardSet:
 
         Args:
             seed: seed of the order.
-            start: position to go on from, counted over epochs; ``epoch * len(self)`` begins an epoch.
-            epochs: ends with that many epochs, the one that holds ``start`` included; None goes on for ever.
+            start: first position, counted over epochs; ``epoch * len(self)`` begins an epoch.
+            epochs: number of epochs, including the one that holds ``start``; None for an endless pipeline.
             rank: this process, 0..world-1.
             world: number of processes.
-            block: samples that a worker takes in one go: the batch size where batches are made in workers.
+            block: samples that a worker takes at a time: the batch size, if workers make the batches.
             lanes: as for :meth:`stream`.
 
         Raises:
             ValueError: a number out of bounds.
-            ShardError: when iterated: a shard is missing or is not the one that was written.
-            OSError: when iterated: a shard cannot be read.
+            ShardError: during iteration: a shard is missing or damaged.
+            OSError: during iteration: a shard cannot be read.
         """
         if start < 0 or (epochs is not None and epochs < 1):
             raise ValueError(f"start {start} must not be negative, epochs {epochs} at least 1")
@@ -187,7 +187,7 @@ class ShardSet:
         """The samples of one shard, by its number, checked.
 
         Raises:
-            ShardError: it is missing or is not the one that was written; the text names what is lost.
+            ShardError: it is missing or damaged; the text names the samples that are lost.
             OSError: it cannot be read.
         """
         content, entry = self.content(shard), self.manifest.shards[shard]

@@ -1,7 +1,7 @@
-"""Shards that a service renders on demand: what comes with one, and checking it.
+"""Checking shards that a service renders on demand.
 
-The manifest tells the key of a shard, a digest of all that determines its bytes; the service sends the key as
-the ETag and the SHA-256 of the bytes as a header. No local copies are kept: no disk is filled.
+The manifest holds the key of a shard, a digest of everything that determines its bytes. The service sends the
+key as the ETag and the SHA-256 of the bytes as a header. No local copies are kept.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from synthspine.shards.format.sample import ShardError
 from synthspine.shards.storage.place import Place
 
 SHA256_HEADER = "X-Content-SHA256"
-"""Header with the SHA-256 of a whole shard, hexadecimal, whatever part of it is sent."""
+"""Header with the SHA-256 of the whole shard, hexadecimal, also where only a part is sent."""
 
 
 def etag_of(key: str) -> str:
@@ -23,8 +23,7 @@ def rendered_content(place: Place, entry: ShardEntry) -> bytes:
     """The bytes of a shard, rendered for this manifest and checked.
 
     Raises:
-        ShardError: the service does not know the shard, renders something else by now, or what came is not
-            what it sent.
+        ShardError: the service does not render this shard, or the bytes are damaged.
         OSError: it cannot be read.
     """
     where = place / entry.name

@@ -1,4 +1,4 @@
-"""Batches from shards for training: a torch dataset that never ends and can go on anywhere."""
+"""Batches from shards for training: an endless torch dataset that resumes at any position."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -20,10 +20,10 @@ class ShardStream(IterableDataset[Batch]):
     """Shuffled batches of a set, epoch after epoch.
 
     The batch of a step is a function of (set, seed, position, ranks): all ranks together take
-    ``batch_size * world`` samples a step, and position ``step * batch_size * world`` is all there is to
-    resume from, with any number of ranks. With a ``DataLoader`` give ``batch_size=None``; its workers share
-    the batches and change nothing about them. Threads read and check shards ahead, so none or one will do;
-    each further one reads all shards of the rank again.
+    ``batch_size * world`` samples a step, and position ``step * batch_size * world`` is enough to resume with
+    any number of ranks. Use it in a ``DataLoader`` with ``batch_size=None``; workers share the batches and do
+    not change them. Threads prefetch and check shards, so no or one worker suffices; each further worker
+    reads all shards of the rank again.
 
     Args:
         shards: the set; it must have images.
@@ -31,18 +31,17 @@ class ShardStream(IterableDataset[Batch]):
         seed: seed of the order.
         rank: this process, 0..world-1.
         world: number of processes.
-        start: position to go on from: samples that all ranks together have had, over all epochs.
-        records: hand on the records, too.
-        lanes: shards that are mixed with each other. With more than 16 ranks, as many as there are spare
-            reading the same shards more than once; a run has to keep it to be resumed.
+        start: first position: the number of samples that all ranks together have read, over all epochs.
+        records: whether batches include the records.
+        lanes: shards that are mixed. With more than 16 ranks, as many lanes as ranks avoid that several ranks
+            read the same shards; a run has to keep it to be resumed.
 
     Yields images, float16 in [0, 1], ``(B, 1, H, W)``, dense codes, uint8, ``(B, H, W)``, and with
     ``records`` a list of B records.
 
     Raises:
         ValueError: an empty set, or a number out of bounds.
-        ShardError: when iterated: a shard is missing or is not the one that was written, or a sample without
-            an image.
+        ShardError: during iteration: a shard is missing or damaged, or a sample has no image.
     """
 
     def __init__(
@@ -82,7 +81,7 @@ class ShardStream(IterableDataset[Batch]):
             yield self._collate(list(islice(samples, size)))
 
     def position(self, batches: int) -> int:
-        """Position after that many batches of this stream: the ``start`` to go on with."""
+        """Position after that many batches of this stream: the ``start`` to resume with."""
         return self.start + batches * self.reader.block * self.reader.world
 
     def _collate(self, samples: list[Sample]) -> Batch:

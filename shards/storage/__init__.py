@@ -1,1 +1,1 @@
-"""Where sets lie: folders, URLs, the local cache."""
+"""Places where sets are stored: folders, URLs, the local cache, locks."""

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: written beside their place, flushed to disk, renamed."""
+"""Atomic writing of files: under a temporary name, flushed to disk, renamed."""
 
 import hashlib
 import os
@@ -7,15 +7,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 TEMPORARY = ".tmp-"
-"""What names of files begin with while they are being written."""
+"""Prefix of the names of files that are being written."""
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place when the block ends well.
+    """A temporary path in the same folder that replaces ``path`` at the end of the block.
 
     The temporary name keeps the suffix, because image writers choose the format by it. If the block raises,
-    the temporary file is removed and ``path`` stays as it was; a killed process leaves only the temporary.
+    the temporary file is removed and ``path`` stays as it was; a killed process leaves the temporary file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Two machines that share a folder may have equal process numbers.
@@ -37,7 +37,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    # A rename is on disk only when the folder that holds the name is.
+    # A rename is on disk only after its folder is flushed.
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

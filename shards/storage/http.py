@@ -12,13 +12,13 @@ from fsspec.asyn import sync
 from synthspine.shards.storage.auth import TOKEN_VARIABLE, accept_challenge, authorization
 from synthspine.shards.storage.place import Bytes, checked_name
 from synthspine.shards.storage.remote import RemotePlace
-from synthspine.shards.storage.retries import Retries, Transient, status_may_pass
+from synthspine.shards.storage.retries import Retries, Transient, is_transient_status
 
 TIMEOUT = aiohttp.ClientTimeout(total=900, sock_connect=10, sock_read=60)
 """Seconds for one attempt of a request, for connecting, and without a byte arriving."""
 
 PATIENCE = Retries(attempts=30, longest_s=15.0)
-"""Of what a server makes when it is asked: it may be busy for minutes, or be started again."""
+"""For shards that are rendered on demand: the server may be busy for minutes, or be restarted."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -36,12 +36,12 @@ class HttpPlace(RemotePlace):
     def read(self, name: str) -> bytes:
         """The whole content of a file."""
         at = self._at(name)
-        return self.attempt(lambda: self._ask("GET", at).content, name)
+        return self.attempt(lambda: self._request("GET", at).content, name)
 
     def read_with_headers(self, name: str) -> tuple[bytes, Mapping[str, str]]:
-        """The whole content of a file and the headers with it; waits minutes for a server that is busy."""
+        """The whole content of a file and its headers; waits minutes for a busy server."""
         at = self._at(name)
-        answer = self.attempt(lambda: self._ask("GET", at), name, PATIENCE)
+        answer = self.attempt(lambda: self._request("GET", at), name, PATIENCE)
         return answer.content, answer.headers
 
     def size(self, name: str) -> int | None:
@@ -50,11 +50,11 @@ class HttpPlace(RemotePlace):
 
         def size() -> int | None:
             try:
-                length = self._ask("HEAD", at).headers.get("Content-Length")
+                length = self._request("HEAD", at).headers.get("Content-Length")
             except FileNotFoundError:
                 return None
             if length is None:
-                raise OSError(f"{self.shown}/{name}: the server does not tell its size")
+                raise OSError(f"{self.shown}/{name}: the server does not send its size")
             return int(length)
 
         return self.attempt(size, name)
@@ -84,11 +84,11 @@ class HttpPlace(RemotePlace):
     def _at(self, name: str) -> str:
         return f"{self.url}/{quote(checked_name(name))}"
 
-    def _ask(self, method: str, url: str) -> "_Answer":
+    def _request(self, method: str, url: str) -> "_Answer":
         files = self.files()
-        answer: _Answer = sync(files.loop, _request, files, method, url)
+        answer: _Answer = sync(files.loop, _send, files, method, url)
         if accept_challenge(url, answer.url, answer.status, answer.headers):
-            answer = sync(files.loop, _request, files, method, url)
+            answer = sync(files.loop, _send, files, method, url)
         _check(method, answer)
         if urlsplit(answer.url).path.endswith("/"):
             raise FileNotFoundError("is a folder")
@@ -103,8 +103,8 @@ class _Answer:
     url: str
 
 
-async def _request(files: Any, method: str, url: str) -> _Answer:
-    """One HTTP request in the session that fsspec configured; the body of the answer is whole or raises."""
+async def _send(files: Any, method: str, url: str) -> _Answer:
+    """One HTTP request in the session that fsspec configured; an incomplete body is an error."""
     options: dict[str, Any] = {} if "timeout" in files.client_kwargs else {"timeout": TIMEOUT}
     options |= files.kwargs
     # Compressed answers have no length to check against.
@@ -132,11 +132,11 @@ def _check(method: str, answer: _Answer) -> None:
     if status in (404, 410):
         raise FileNotFoundError(text)
     if status in (401, 403, 407):
-        wanted = f"; it wants the token that {TOKEN_VARIABLE} should hold" if status == 401 else ""
-        raise PermissionError(text + wanted)
-    if status_may_pass(status):
+        hint = f"; it requires the token that {TOKEN_VARIABLE} should hold" if status == 401 else ""
+        raise PermissionError(text + hint)
+    if is_transient_status(status):
         failure = Transient(text)
-        wish = answer.headers.get("Retry-After", "")
-        failure.after_s = float(wish) if wish.isascii() and wish.isdigit() else 0.0
+        wait = answer.headers.get("Retry-After", "")
+        failure.after_s = float(wait) if wait.isascii() and wait.isdigit() else 0.0
         raise failure
     raise OSError(text)

@@ -1,4 +1,4 @@
-"""From a path or URL to the place it names, and why some URLs cannot be used."""
+"""Opening the place of a path or URL, and refusing URLs that cannot be used."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ HTTP = ("http", "https")
 
 
 def open_place(where: str | Path | Place) -> Place:
-    """The place of a path or URL; nothing has to be there yet.
+    """The place of a path or URL; it does not have to exist yet.
 
     Credentials and options of a URL come from fsspec's own configuration and environment variables
     (``FSSPEC_HTTP_...``, ``AWS_...``). ``file://`` is the local folder.
@@ -31,7 +31,7 @@ def open_place(where: str | Path | Place) -> Place:
             f"{text}: is a shell command; sets are read from folders and URLs, no command is run"
         )
     if _CUT_URL.match(text):
-        raise ValueError(f"{_without_credentials(text)}: is this a URL? It takes two slashes after the colon")
+        raise ValueError(f"{_without_credentials(text)}: a URL has two slashes after the colon")
     url = _URL.match(text)
     if isinstance(where, Path) or (url is None and "::" not in text):
         if not text:
@@ -46,7 +46,7 @@ def open_place(where: str | Path | Place) -> Place:
 
 
 def _remote_place(url: str) -> Place:
-    # Local work needs neither fsspec nor aiohttp, which take a third of a second to import.
+    # Local places need neither fsspec nor aiohttp, which are slow to import.
     import fsspec
     from fsspec.registry import known_implementations
 
@@ -58,13 +58,11 @@ def _remote_place(url: str) -> Place:
         host = parts.netloc.rpartition("@")[2]
         _ = parts.port
     except ValueError:
-        raise ValueError("a URL is malformed; its server or port cannot be told") from None
+        raise ValueError("malformed URL: its server or port cannot be parsed") from None
     protocol = parts.scheme.lower()
     shown = f"{protocol}://{host}{parts.path}".rstrip("/")
     if parts.query or parts.fragment or url.endswith(("?", "#")):
-        raise ValueError(
-            f"{shown}: a place takes no query (?) and no fragment (#); names are put behind its URL"
-        )
+        raise ValueError(f"{shown}: the URL of a place has no query (?) and no fragment (#)")
     if ".." in parts.path.split("/") or ".." in unquote(parts.path).split("/"):
         raise ValueError(f"{shown}: .. is not allowed in a URL")
     if not host and protocol in (*HTTP, *S3):

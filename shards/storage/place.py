@@ -1,4 +1,4 @@
-"""Places where sets of shards lie: local folders, and URLs of whatever fsspec knows."""
+"""Places where sets of shards are stored: the interface, and local folders."""
 
 import errno
 import shutil
@@ -15,19 +15,19 @@ Bytes = bytes | bytearray | memoryview
 
 
 class Place(ABC):
-    """A folder of files, somewhere.
+    """A folder of files, local or remote.
 
-    Places compare by value, can be hashed and pickled, and hold no connection. A name may go through folders
-    below (``unfinished/shard-000000.json``). Texts and errors never show the credentials of a URL.
+    Places compare by value, can be hashed and pickled, and hold no connection. A name may lead through
+    folders (``unfinished/shard-000000.json``). Texts and errors do not show the credentials of a URL.
 
-    All methods raise OSError, of a kind that tells what happened, with a text that names the file. Failures
-    that may pass, of a network or a server, are tried again first: :mod:`shards.storage.retries`.
+    All methods raise an OSError of the fitting kind whose text names the file. Transient failures of a
+    network or a server are tried again first: :mod:`shards.storage.retries`.
     """
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """The last component: what the folder is called."""
+        """The last component of the path."""
 
     @property
     @abstractmethod
@@ -36,7 +36,7 @@ class Place(ABC):
 
     @abstractmethod
     def __truediv__(self, name: str) -> "Place":
-        """The folder, or file, of that name in this one."""
+        """The folder or file of that name in this one."""
 
     @abstractmethod
     def __str__(self) -> str:
@@ -50,12 +50,12 @@ class Place(ABC):
         """The whole content of a file.
 
         Raises:
-            FileNotFoundError: it is not there.
-            OSError: it cannot be read, or only a part of it came.
+            FileNotFoundError: it does not exist.
+            OSError: it cannot be read completely.
         """
 
     def read_with_headers(self, name: str) -> tuple[bytes, Mapping[str, str]]:
-        """The whole content of a file, and the headers that a web server sends with it; as :meth:`read`."""
+        """The whole content of a file, and the headers of a web server; as :meth:`read`."""
         return self.read(name), {}
 
     @abstractmethod
@@ -64,19 +64,19 @@ class Place(ABC):
 
     @abstractmethod
     def write(self, name: str, *parts: Bytes) -> None:
-        """Write a file of these parts, one after the other: durably, and whole or not at all."""
+        """Write a file of these parts: flushed to disk, whole or not at all."""
 
     @abstractmethod
     def remove(self, name: str) -> None:
-        """Remove a file; a missing one is fine."""
+        """Remove a file, if it exists."""
 
     @abstractmethod
     def names(self) -> list[str]:
-        """The plain files directly in this folder, sorted; none if the folder is not there."""
+        """Sorted names of the files directly in this folder; none if the folder does not exist."""
 
     @abstractmethod
     def remove_tree(self) -> None:
-        """Remove this folder with all in it; a missing one is fine.
+        """Remove this folder with its content, if it exists.
 
         Raises:
             ValueError: it is the root of a disk, a server or a bucket.
@@ -91,7 +91,7 @@ class LocalPlace(Place):
 
     @property
     def name(self) -> str:
-        """The last component: what the folder is called."""
+        """The last component of the path."""
         return self.folder.name or self.folder.absolute().name
 
     @property
@@ -108,13 +108,13 @@ class LocalPlace(Place):
     def read(self, name: str) -> bytes:
         """The whole content of a file."""
         path = self._at(name)
-        with _told(path, "be read"):
+        with _clear_errors(path, "be read"):
             return path.read_bytes()
 
     def size(self, name: str) -> int | None:
         """Bytes that a file holds, None if there is no such file."""
         path = self._at(name)
-        with _told(path, "be looked at"):
+        with _clear_errors(path, "be read"):
             try:
                 status = path.stat()
             except (FileNotFoundError, NotADirectoryError):
@@ -122,33 +122,37 @@ class LocalPlace(Place):
         return status.st_size if stat.S_ISREG(status.st_mode) else None
 
     def write(self, name: str, *parts: Bytes) -> None:
-        """Write a file beside its place, flush it to disk and rename it."""
+        """Write a file under a temporary name, flush it to disk and rename it."""
         path = self._at(name)
-        with _told(path, "be written"), atomic_path(path) as temporary, temporary.open("wb") as file:
+        with (
+            _clear_errors(path, "be written"),
+            atomic_path(path) as temporary,
+            temporary.open("wb") as file,
+        ):
             for part in parts:
                 file.write(part)
 
     def remove(self, name: str) -> None:
-        """Remove a file; a missing one is fine."""
+        """Remove a file, if it exists."""
         path = self._at(name)
-        with _told(path, "be removed"):
+        with _clear_errors(path, "be removed"):
             path.unlink(missing_ok=True)
 
     def names(self) -> list[str]:
-        """The plain files directly in this folder, sorted; none if the folder is not there."""
-        with _told(self.folder, "be listed"):
+        """Sorted names of the files directly in this folder; none if the folder does not exist."""
+        with _clear_errors(self.folder, "be listed"):
             try:
                 return sorted(path.name for path in self.folder.iterdir() if path.is_file())
             except FileNotFoundError:
                 return []
 
     def remove_tree(self) -> None:
-        """Remove this folder with all in it; a missing one is fine."""
+        """Remove this folder with its content, if it exists."""
         if self.folder.absolute() == Path(self.folder.absolute().anchor):
             raise ValueError(f"{self}: a whole disk is not removed")
-        with _told(self.folder, "be removed"):
+        with _clear_errors(self.folder, "be removed"):
             while self.folder.exists():
-                # Another process may be removing the same tree: then a file is gone, and the others are not.
+                # Another process may be removing the same tree.
                 try:
                     shutil.rmtree(self.folder)
                 except OSError as error:
@@ -172,11 +176,11 @@ def checked_name(name: str) -> str:
 
 
 @contextmanager
-def _told(path: Path, what: str) -> Iterator[None]:
-    # The same kind of error with a text that a user can act on: the file, and what happened to it.
+def _clear_errors(path: Path, what: str) -> Iterator[None]:
+    # The same kind of error with a text for the user: the file, and what failed.
     try:
         yield
     except OSError as error:
-        told = type(error)(f"{path}: cannot {what} ({error.strerror or error})")
-        told.errno = error.errno
-        raise told from None
+        readable = type(error)(f"{path}: cannot {what} ({error.strerror or error})")
+        readable.errno = error.errno
+        raise readable from None

@@ -1,6 +1,6 @@
-"""Places behind a URL: object stores, and whatever else fsspec knows.
+"""Places behind a URL: object stores, and any other file system of fsspec.
 
-No file system is kept in a place: fsspec caches them per process and knows about forks.
+A place holds no file system: fsspec caches them per process and handles forks.
 """
 
 import os
@@ -23,7 +23,7 @@ RETRIES = Retries()
 S3 = ("s3", "s3a")
 
 _WHOLE_OR_NOT = {*S3, "gs", "gcs", "az", "abfs", "abfss", "oci", "ocilake", "oss", "memory"}
-"""Protocols under which a file is whole as soon as it has its name; elsewhere it is renamed when whole."""
+"""Protocols that show a file only when it is complete; with others it is written and then renamed."""
 
 Result = TypeVar("Result")
 
@@ -33,7 +33,7 @@ class RemotePlace(Place):
     """A folder of an fsspec file system.
 
     Attributes:
-        url: without a slash at the end, maybe with credentials.
+        url: without a slash at the end; it may hold credentials.
         shown: the same without credentials.
     """
 
@@ -58,46 +58,35 @@ class RemotePlace(Place):
 
     def read(self, name: str) -> bytes:
         """The whole content of a file."""
-        at = self._at(name)
 
-        def read() -> bytes:
-            files = self.files()
-            path = files._strip_protocol(at)
-            # With more than one connection s3fs asks for the size first.
+        def read(files: Any, path: str) -> bytes:
+            # With more than one connection s3fs requests the size first.
             content = files.cat_file(path, **({"max_concurrency": 1} if self._is_s3() else {}))
             if not isinstance(files, AsyncFileSystem) and len(content) != files.info(path)["size"]:
                 raise Transient(f"{self.shown}/{name}: only {len(content)} bytes came")
             return bytes(content)
 
-        return self.attempt(read, name)
+        return self._do(read, name)
 
     def size(self, name: str) -> int | None:
         """Bytes that a file holds, None if there is no such file."""
-        at = self._at(name)
-
-        def size() -> int | None:
-            files = self.files()
-            try:
-                info = files.info(files._strip_protocol(at), **self._fresh())
-            except FileNotFoundError:
-                return None
-            return int(info["size"]) if info["type"] == "file" else None
-
-        return self.attempt(size, name)
+        try:
+            info = self._do(lambda files, path: files.info(path, **self._fresh()), name)
+        except FileNotFoundError:
+            return None
+        return int(info["size"]) if info["type"] == "file" else None
 
     def write(self, name: str, *parts: Bytes) -> None:
         """Write a file of these parts, whole or not at all."""
-        at, content = self._at(name), b"".join(parts)
+        content = b"".join(parts)
 
-        def write() -> None:
-            files = self.files()
-            path = files._strip_protocol(at)
+        def write(files: Any, path: str) -> None:
             if self.protocol in _WHOLE_OR_NOT:
                 files.pipe_file(path, content)
                 return
             if type(files).mv is AbstractFileSystem.mv:
-                # It would copy and remove: a reader could see half of it.
-                raise PermissionError(f"{self.protocol}:// can be read only; nothing can be renamed there")
+                # It would copy and remove: a reader could see half of the file.
+                raise PermissionError(f"{self.protocol}:// is read only, because it cannot rename files")
             folder, _, last = path.rpartition("/")
             temporary = f"{folder}/{TEMPORARY}{os.getpid()}-{os.urandom(4).hex()}-{last}"
             files.makedirs(folder, exist_ok=True)
@@ -109,48 +98,32 @@ class RemotePlace(Place):
                     files.rm_file(temporary)
                 raise
 
-        self.attempt(write, name)
+        self._do(write, name)
 
     def remove(self, name: str) -> None:
-        """Remove a file; a missing one is fine."""
-        at = self._at(name)
-
-        def remove() -> None:
-            files = self.files()
-            try:
-                files.rm_file(files._strip_protocol(at))
-            except FileNotFoundError:
-                return
-
-        self.attempt(remove, name)
+        """Remove a file, if it exists."""
+        with suppress(FileNotFoundError):
+            self._do(lambda files, path: files.rm_file(path), name)
 
     def names(self) -> list[str]:
-        """The plain files directly in this folder, sorted; none if the folder is not there."""
+        """Sorted names of the files directly in this folder; none if the folder does not exist."""
 
-        def names() -> list[str]:
-            files = self.files()
-            folder = files._strip_protocol(self.url).rstrip("/")
-            try:
-                found = files.ls(folder, detail=True, **self._fresh())
-            except FileNotFoundError:
-                return []
+        def names(files: Any, folder: str) -> list[str]:
+            found = files.ls(folder, detail=True, **self._fresh())
             entries = [(*entry["name"].rpartition("/"), entry["type"]) for entry in found]
             return sorted(last for at, _, last, kind in entries if kind == "file" and last and at == folder)
 
-        return self.attempt(names)
+        try:
+            return self._do(names)
+        except FileNotFoundError:
+            return []
 
     def remove_tree(self) -> None:
-        """Remove this folder with all in it; a missing one is fine."""
-        self.check_not_the_root()
-
-        def remove_tree() -> None:
-            files = self.files()
-            try:
-                files.rm(files._strip_protocol(self.url), recursive=True)
-            except FileNotFoundError:
-                return
-
-        self.attempt(remove_tree)
+        """Remove this folder with its content, if it exists."""
+        if "/" not in self.shown.partition("://")[2]:
+            raise ValueError(f"{self}: a whole server or bucket is not removed")
+        with suppress(FileNotFoundError):
+            self._do(lambda files, path: files.rm(path, recursive=True))
 
     @property
     def protocol(self) -> str:
@@ -163,22 +136,17 @@ class RemotePlace(Place):
     def _is_s3(self) -> bool:
         return self.protocol in S3
 
-    def check_not_the_root(self) -> None:
-        """Refuse to remove a whole server or bucket."""
-        if "/" not in self.shown.partition("://")[2]:
-            raise ValueError(f"{self}: a whole server or bucket is not removed")
-
     def _fresh(self) -> dict[str, bool]:
-        # Listings that s3fs remembers do not know of files that others wrote since.
+        # Cached listings of s3fs lack the files that others wrote since.
         return {"refresh": True} if self._is_s3() else {}
 
     def files(self) -> Any:
-        """The file system, as configured, with nothing remembered that may have changed."""
+        """The file system, as configured, without cached listings."""
         _used.add(self.protocol)
         kind = fsspec.get_filesystem_class(self.protocol)
         options = kind._get_kwargs_from_urls(self.url)
         if self._is_s3():
-            # RETRIES does it, with its own waits: its attempts times those of s3fs and of botocore are many.
+            # Only RETRIES tries again: its attempts would multiply with those of s3fs and botocore.
             config = {"retries": {"total_max_attempts": 1}, **conf.get("s3", {}).get("config_kwargs", {})}
             options |= {"use_listings_cache": False, "config_kwargs": config}
         files = fsspec.filesystem(self.protocol, **options)
@@ -191,10 +159,10 @@ class RemotePlace(Place):
     def attempt(
         self, work: Callable[[], Result], name: str | None = None, retries: Retries | None = None
     ) -> Result:
-        """Do something with this folder or a file of it, as often as it takes.
+        """The result of some work on this folder, or on a file in it; transient failures are tried again.
 
         Raises:
-            OSError: it failed for good; the text names the URL and shows no credentials.
+            OSError: it failed; the text names the URL and shows no credentials.
         """
         shown = self.shown if name is None else f"{self.shown}/{name}"
         try:
@@ -202,9 +170,19 @@ class RemotePlace(Place):
         except FileNotFoundError:
             raise FileNotFoundError(f"{shown}: is not there") from None
         except Exception as error:
-            raise self._told(error, shown) from None
+            raise self._readable(error, shown) from None
 
-    def _told(self, error: Exception, shown: str) -> OSError:
+    def _do(self, work: Callable[[Any, str], Result], name: str | None = None) -> Result:
+        """The result of ``work(file system, path in it)`` for this folder or a file in it."""
+        at = self.url if name is None else self._at(name)
+
+        def attempt() -> Result:
+            files = self.files()
+            return work(files, files._strip_protocol(at).rstrip("/"))
+
+        return self.attempt(attempt, name)
+
+    def _readable(self, error: Exception, shown: str) -> OSError:
         text = getattr(error, "strerror", None) or str(error) or type(error).__name__
         user, _, password = urlsplit(self.url).netloc.rpartition("@")[0].partition(":")
         for secret in (f"{user}:{password}@", f"{user}@", password, unquote(password)):
@@ -214,15 +192,15 @@ class RemotePlace(Place):
             return PermissionError(text)
         if not isinstance(error, OSError):
             return OSError(text)
-        told = type(error)(text) if type(error).__module__ == "builtins" else OSError(text)
-        told.errno = error.errno
-        return told
+        readable = type(error)(text) if type(error).__module__ == "builtins" else OSError(text)
+        readable.errno = error.errno
+        return readable
 
 
 def _hold() -> None:
-    # A forked child drops fsspec's file systems. Were they collected there, they would close their
-    # connections, which unregisters them from the event loop of the parent, too: the two share its epoll
-    # descriptor. The parent's next request then hangs until it times out.
+    # A forked child drops fsspec's file systems. Collecting them there would close their connections, which
+    # unregisters them from the event loop of the parent, too, because both share its epoll descriptor: the
+    # parent's next request would hang until it times out.
     for protocol in tuple(_used):
         _held.extend(tuple(fsspec.get_filesystem_class(protocol)._cache.values()))
 

@@ -50,7 +50,7 @@ def test_a_damaged_part_is_told_and_made_again(spider_folder, options, tmp_path,
 
     with monkeypatch.context() as patch:
         patch.setattr(series_samples.SeriesSamples, "begin", damaging)
-        with pytest.raises(ShardError, match=r"parts/.*_t.\.tar: damaged \(.*run again to make it anew"):
+        with pytest.raises(ShardError, match=r"parts/.*_t.\.tar: damaged \(.*run again to write it anew"):
             ensure_sets(["labels"], chosen)
     # One damaged part is found at a time.
     for _ in range(20):
@@ -58,7 +58,7 @@ def test_a_damaged_part_is_told_and_made_again(spider_folder, options, tmp_path,
             ensure_sets(["labels"], chosen)
             break
         except ShardError as error:
-            assert "run again to make it anew" in str(error)
+            assert "run again to write it anew" in str(error)
     whole = options(data, shards_dir=str(tmp_path / "whole"))
     ensure_sets(["labels"], whole)
     assert files_of(chosen.place.path / "labels") == files_of(whole.place.path / "labels")
@@ -83,7 +83,7 @@ def test_damaged_shards_of_a_complete_set_are_written_again(spider_folder, optio
     after = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.tar")}
     assert {name for name in times if times[name] != after[name]} == {path.name}
     said = capsys.readouterr().out
-    assert f"going on, {len(times) - 1} of {len(times)} shards are there" in said
+    assert f"continuing, {len(times) - 1} of {len(times)} shards are complete" in said
     assert ("shard-000001.tar missing or cut: written again" in said) == (damage != "flipped")
 
 

@@ -10,7 +10,7 @@ from nobody import as_nobody
 
 from synthspine.shards.building import build as building
 from synthspine.shards.building.sets import ensure_sets
-from synthspine.shards.building.staging import UNFINISHED
+from synthspine.shards.building.staging import STAGING
 from synthspine.shards.building.workers import ALONE
 from synthspine.shards.format.manifest import has_manifest
 from synthspine.shards.format.sample import ShardError
@@ -47,7 +47,7 @@ def content_of(place: Place) -> dict[str, bytes]:
 def test_a_set_behind_a_url_has_the_bytes_of_a_local_one(url, tmp_path):
     place = build(f"{url}/set", Counted(37))
     assert content_of(place) == content_of(build(tmp_path / "local" / "set", Counted(37)))
-    assert (place / UNFINISHED).names() == []
+    assert (place / STAGING).names() == []
     assert open_set(place).read().labels[:, 0, 0].tolist() == list(range(37))
 
 
@@ -65,7 +65,7 @@ def test_a_killed_writer_is_gone_on_with_behind_a_url(url, tmp_path, monkeypatch
     )
     build(f"{url}/set", Counted(37))
     assert len(written) > 0 and not set(written) & set(again)
-    assert f"going on, {len(written)} of 10" in capsys.readouterr().out
+    assert f"continuing, {len(written)} of 10" in capsys.readouterr().out
     assert content_of(place) == content_of(build(tmp_path / "local" / "set", Counted(37)))
 
 

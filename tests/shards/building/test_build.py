@@ -86,7 +86,7 @@ def test_what_is_there_is_not_written_again(tmp_path, monkeypatch, world, capsys
     assert 3 <= len(times) <= 5
     errors = joined(world, lambda workers: build(tmp_path / "set", Counted(37), workers))
     assert not errors
-    assert f"going on, {len(times)} of 10 shards are there" in capsys.readouterr().out
+    assert f"continuing, {len(times)} of 10 shards are complete" in capsys.readouterr().out
     assert times.items() <= {p.name: p.stat().st_mtime_ns for p in (tmp_path / "set").iterdir()}.items()
     build(tmp_path / "whole" / "set", Counted(37))
     assert files_of(tmp_path / "set") == files_of(tmp_path / "whole" / "set")
@@ -126,7 +126,7 @@ def test_a_run_of_other_versions_begins_anew(tmp_path, capsys):
     other = Counted(37)
     other.made_with = lambda: {"test": "2"}
     build(tmp_path / "set", other)
-    assert "going on" not in capsys.readouterr().out
+    assert "continuing" not in capsys.readouterr().out
     assert load_manifest(open_place(tmp_path / "set")).made_with == {"test": "2"}
 
 

@@ -28,7 +28,7 @@ def folder(tmp_path):
 
 def test_a_whole_set_has_no_problem(folder):
     notes = []
-    assert verify_set(folder, note=notes.append) == [] and notes == []
+    assert verify_set(folder, log=notes.append) == [] and notes == []
 
 
 def test_sets_of_label_maps_and_empty_sets_are_fine(tmp_path):
@@ -117,7 +117,7 @@ def with_label(label):
         (with_image(np.nan), "image.npy: values that are not in [0, 1]"),
         (with_image(1.5), "image.npy: values that are not in [0, 1]"),
         (with_image(-0.1), "image.npy: values that are not in [0, 1]"),
-        (with_label(np.full(SHAPE, 99, np.uint8)), "label.npy: codes that mean nothing (99)"),
+        (with_label(np.full(SHAPE, 99, np.uint8)), "label.npy: codes without a meaning (99)"),
         (with_label(np.zeros((16, 16), np.uint8)), "label.npy: shape (16, 16) instead of (32, 16)"),
         (sample_of(1, images=False), "image.npy: missing, unlike in the others"),
         (Sample("00000001", sample_of(1).image, sample_of(1).label, {}), "'source' is a required property"),
@@ -208,7 +208,7 @@ class Remote:
 def test_a_place_that_cannot_be_listed_is_noted(folder, monkeypatch):
     monkeypatch.setattr("synthspine.shards.checking.verify.open_place", lambda where: where)
     notes = []
-    assert verify_set(Remote(folder), note=notes.append) == []
+    assert verify_set(Remote(folder), log=notes.append) == []
     assert "cannot be listed" in notes[0]
 
 

@@ -4,7 +4,7 @@ import random
 import aiohttp
 import pytest
 
-from synthspine.shards.storage.retries import Retries, Transient, may_pass
+from synthspine.shards.storage.retries import Retries, Transient, is_transient
 
 
 class Failing:
@@ -25,7 +25,7 @@ def retries(waits=None, **kwargs):
     return Retries(sleep=[].append if waits is None else waits.append, **kwargs)
 
 
-def test_what_may_pass_is_tried_again():
+def test_what_is_transient_is_tried_again():
     waits, work = [], Failing(Transient("503"), TimeoutError(), ConnectionResetError())
     assert retries(waits).call(work, "url") == "done"
     assert work.calls == 4 and len(waits) == 3
@@ -84,5 +84,5 @@ def test_jitter_neither_uses_nor_moves_the_global_state():
         (TypeError(), False),
     ],
 )
-def test_which_errors_may_pass(error, passes):
-    assert may_pass(error) is passes
+def test_which_errors_is_transient(error, passes):
+    assert is_transient(error) is passes
