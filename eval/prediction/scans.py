@@ -6,8 +6,8 @@ from itertools import count
 from pathlib import Path
 
 from synthspine.shards.readers.dicom import DicomSeries, find_dicom, read_dicom
-from synthspine.shards.readers.folder import SUFFIXES, SpiderError, has_layout
-from synthspine.shards.readers.spider import UnsuitableError, Volume, image_stem, read_image
+from synthspine.shards.readers.folder import SUFFIXES, SpiderError, has_layout, image_stem
+from synthspine.shards.readers.spider import UnsuitableError, Volume, read_image
 
 MASK_STEM = "_seg"
 DICOM_MASK_SUFFIX = ".mha"

@@ -1,9 +1,8 @@
-"""DICOM series: what lies in a folder, and each series as one volume.
+"""DICOM series: finding the series of a folder, and reading each as one volume.
 
-The files of a study are sorted by what their headers say and not by where they lie: one series may be spread
-over folders, one folder may hold many, and a series may hold several orientations (a localiser) or several
-images at each position (echoes). Files that are no images (DICOMDIR, reports, anything else) are passed over.
-Nothing of the headers that names the patient is read.
+Files are sorted by their headers, not by their folders: a series may be spread over folders, and may hold
+several orientations (a localiser) or several images at each position (echoes). Files that are not images
+(DICOMDIR, reports and others) are skipped. No header entry that identifies the patient is read.
 """
 
 import re
@@ -19,16 +18,16 @@ from synthspine.shards.readers.folder import SpiderError
 from synthspine.shards.readers.spider import UnsuitableError, Volume, image_volume
 
 SPACING_TOLERANCE = 0.1
-"""Part of the usual distance of slices by which two neighbours may lie nearer or farther apart."""
+"""Largest relative deviation of the distance of two neighbouring slices from the median."""
 
 _MAGIC_AT, _MAGIC = 128, b"DICM"
 _SUFFIXES = (".dcm", ".ima")
 _HEAD_BYTES = 4096
-# MR, enhanced MR and their kin: a file of such a class is an image, even if it cannot be read.
+# MR and enhanced MR storage: a file of such a class is an image, even if it cannot be read.
 _MR_CLASS = b"1.2.840.10008.5.1.4.1.1.4"
 _SERIES, _INSTANCE, _NUMBER, _DESCRIPTION = "0020|000e", "0008|0018", "0020|0011", "0008|103e"
 _POSITION, _MODALITY, _SPACING_BETWEEN = "0020|0032", "0008|0060", "0018|0088"
-# What tells images at one position apart: echo time, image type, acquisition, temporal position, b-value.
+# Tags that separate images at one position: echo time, image type, acquisition, temporal position, b-value.
 _PARTS = ("0018|0081", "0008|0008", "0020|0012", "0020|0100", "0018|9087")
 _SAME_PLACE_MM = 0.01
 _SAME_DIRECTION = 1e-3
@@ -40,9 +39,9 @@ class DicomSeries:
     """One stack of parallel slices.
 
     Attributes:
-        name: number and description of the series, fit for a file name.
-        folder: the nearest folder that holds all of its files.
-        files: its files, in the order of the slices; a single file may hold all slices.
+        name: number and description of the series, usable as a file name.
+        folder: the common folder of its files.
+        files: its files in the order of the slices; a single file may hold all slices.
     """
 
     name: str
@@ -76,12 +75,12 @@ class _Header:
 
 
 def find_dicom(files: Iterable[Path], on_error: Callable[[SpiderError], None]) -> list[DicomSeries]:
-    """The series that files belong to, in the order of their folders and names.
+    """The series of some files, sorted by folder and name.
 
     Args:
-        files: any files; those that are no DICOM images are passed over.
-        on_error: called with each image or series that cannot be used; ``UnsuitableError`` where it is sound,
-            but no MRI with a place in the patient.
+        files: any files; those that are not DICOM images are skipped.
+        on_error: called with each image or series that cannot be used; with ``UnsuitableError`` if it is
+            valid, but not MRI with a position in the patient.
     """
     by_series: dict[str, dict[str, _Header]] = {}
     for path in sorted(files):
@@ -92,7 +91,7 @@ def find_dicom(files: Iterable[Path], on_error: Callable[[SpiderError], None]) -
             continue
         if header is not None:
             instances = by_series.setdefault(header.tags.get(_SERIES, str(path)), {})
-            # A study that was copied twice into one folder holds every image twice.
+            # A folder may hold two copies of a study.
             instances.setdefault(header.tags.get(_INSTANCE, str(path)), header)
     found = []
     for instances in by_series.values():
@@ -106,11 +105,11 @@ def find_dicom(files: Iterable[Path], on_error: Callable[[SpiderError], None]) -
 
 
 def read_dicom(series: DicomSeries) -> Volume:
-    """The volume of a series: float32, its intensities after the scanner's rescaling.
+    """The volume of a series: float32 intensities after the scanner's rescaling.
 
     Raises:
-        SpiderError: unreadable, slices that are missing or not evenly spaced, not sagittal, not finite, or
-            without any contrast.
+        SpiderError: unreadable, missing or unevenly spaced slices, not sagittal, not finite, or without
+            contrast.
     """
     place = series.folder / series.name
     if len(series.files) == 1:
@@ -131,7 +130,7 @@ def read_dicom(series: DicomSeries) -> Volume:
 
 
 def _header(path: Path) -> _Header | None:
-    """The header of a DICOM image; None where the file is something else."""
+    """The header of a DICOM image; None for other files."""
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
@@ -185,7 +184,7 @@ def _reader(path: Path) -> sitk.ImageFileReader:
 
 
 def _stacks(headers: list[_Header]) -> list[list[_Header]]:
-    """Images of one series, parted by orientation, grid, and what tells images at one position apart."""
+    """Images of one series, separated by orientation, grid, and the tags of ``_PARTS``."""
     stacks: list[list[_Header]] = []
     for header in headers:
         known = next((stack for stack in stacks if header.of_one_stack(stack[0])), None)
@@ -218,7 +217,7 @@ def _series(stack: list[_Header], number: int) -> DicomSeries:
     name = re.sub(r"[^A-Za-z0-9]+", "-", " ".join(words)).strip("-")
     folder = Path(commonpath([header.path.parent for header in stack]))
     if _doubled(stack):
-        raise SpiderError(folder / name, "holds several images at one position, and nothing tells them apart")
+        raise SpiderError(folder / name, "holds several images at one position, and no tag separates them")
     return DicomSeries(name=name or "series", folder=folder, files=tuple(header.path for header in stack))
 
 

@@ -1,4 +1,4 @@
-"""What lies in a folder in SPIDER layout: series, found by name and paired by stem."""
+"""The series of a folder in SPIDER layout: files found by name and paired by stem."""
 
 import re
 from collections.abc import Callable
@@ -12,11 +12,11 @@ _STEM = re.compile(rf"(?P<patient>[^_]+)_(?P<contrast>{'|'.join(CONTRASTS)})")
 
 
 class SpiderError(ValueError):
-    """A file or folder that cannot be used, with the reason; its text is one line that names the path.
+    """A file or folder that cannot be used; the text is one line that names the path.
 
     Attributes:
         path: the file or folder.
-        reason: what is wrong with it and what would be right, without the path.
+        reason: what is wrong and what would be right, without the path.
     """
 
     def __init__(self, path: Path | str, reason: str) -> None:
@@ -33,8 +33,8 @@ class Series:
         stem: the file name without its suffix, ``{patient}_{contrast}``.
         patient: patient id.
         contrast: ``"t1"``, ``"t2"`` or ``"t2_SPACE"``.
-        image: image file, None where there is only a mask.
-        mask: mask file, None where there is only an image.
+        image: image file, None if there is only a mask.
+        mask: mask file, None if there is only an image.
     """
 
     stem: str
@@ -47,16 +47,16 @@ class Series:
 def find_series(data_dir: Path, on_error: Callable[[SpiderError], None] | None = None) -> list[Series]:
     """All series of a folder in SPIDER layout, sorted by patient (numbers by value) and stem.
 
-    Images lie in ``images/images/`` or ``images/``, masks in ``masks/masks/`` or ``masks/``; either may be
-    missing. Files with another suffix than ``.mha`` and ``.nii.gz`` are not looked at.
+    Images are in ``images/images/`` or ``images/``, masks in ``masks/masks/`` or ``masks/``; either may be
+    missing. Files with other suffixes than ``.mha`` and ``.nii.gz`` are ignored.
 
     Args:
         data_dir: the folder.
-        on_error: called with each file whose name is not a SPIDER stem; by default it is raised.
+        on_error: called with each file whose name is not a SPIDER stem; by default the error is raised.
 
     Raises:
-        SpiderError: no such folder, neither images nor masks in it, a name that does not tell patient and
-            contrast, or one stem twice.
+        SpiderError: no such folder, neither images nor masks in it, a name without patient and contrast, or
+            two files with one stem.
     """
     data_dir = Path(data_dir)
     if not data_dir.is_dir():
@@ -127,6 +127,6 @@ def _name_error(path: Path, files: dict[str, Path]) -> SpiderError | None:
     stem = image_stem(path)
     if not _STEM.fullmatch(stem):
         return SpiderError(
-            path, f"the name does not tell the series; expected {{id}}_{{{'|'.join(CONTRASTS)}}}"
+            path, f"the name is not that of a series; expected {{id}}_{{{'|'.join(CONTRASTS)}}}"
         )
     return SpiderError(path, f"the same series as {files[stem]}") if stem in files else None

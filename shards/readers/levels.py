@@ -1,8 +1,8 @@
-"""From SPIDER values to dense codes: which level of the spine a labelled region is.
+"""From SPIDER values to dense codes: the level of the spine of each labelled region.
 
 A *level* is a vertebra together with the disc below it. SPIDER gives both the same number (vertebra 3, disc
-203), but circulating copies count from other ends, so the number only says which disc belongs to which
-vertebra. The rank of a level is its place in the volume, counted from the bottom.
+203). Copies of the data number the levels from different ends, so a number only relates a disc to its
+vertebra. The rank of a level is its position in the volume, counted from the bottom.
 """
 
 from dataclasses import dataclass
@@ -30,20 +30,19 @@ def dense_codes(values: np.ndarray) -> np.ndarray:
     """Dense codes (``gen.core.anatomy``) of a whole mask, levels ranked by position from the bottom.
 
     Args:
-        values: SPIDER values, integers, shape ``(Z, H, W)``, rows superior to inferior. The whole volume, or
-            a slice would count its own lowest vertebra as the first.
+        values: SPIDER values of the whole volume, integers, shape ``(Z, H, W)``, rows superior to inferior.
 
     Returns:
         uint8, the same shape.
 
     Raises:
-        ValueError: a value that SPIDER does not have, or nothing labelled at all.
+        ValueError: a value that is not a SPIDER value, or nothing is labelled.
     """
     if not values.size or not 0 <= int(values.min()) <= int(values.max()) < CODES:
         odd = int(values.max()) if values.size and int(values.min()) >= 0 else int(values.min(initial=0))
         raise ValueError(f"label {odd} is not a SPIDER value ({LEGAL_VALUES})")
     small = np.ascontiguousarray(values, dtype=np.uint8)
-    # One short histogram per row: counts of every value and where it lies, without a pass per value.
+    # One histogram per row gives counts and centroids of all values in a single pass.
     counts = np.stack(
         [np.bincount(small[:, row].ravel(), minlength=CODES) for row in range(small.shape[1])], axis=0
     )
@@ -62,7 +61,7 @@ def dense_codes(values: np.ndarray) -> np.ndarray:
             table[level.vertebra] = vertebra_code(rank)
         if level.disc is not None:
             table[level.disc] = disc_code(rank)
-    # Several times faster than indexing, which widens every voxel to a 64-bit index first.
+    # Faster than indexing, which converts every voxel to a 64-bit index.
     translated = small.tobytes().translate(table.tobytes())
     return np.frombuffer(bytearray(translated), dtype=np.uint8).reshape(small.shape)
 
@@ -77,14 +76,14 @@ class _Level:
 def _levels(present: list[int], rows: np.ndarray) -> list[_Level]:
     """The levels of a mask from the bottom up.
 
-    Vertebrae are ordered by the centroid of their region. A disc cannot be placed that way: in a lordotic
-    spine the arch pulls the centroid of L5 below that of the disc under it. So a disc goes with its vertebra;
-    only where that one is not labelled, the disc stands for its level.
+    Vertebrae are ordered by the centroids of their regions. Centroids do not order discs: in a lordotic spine
+    the arch moves the centroid of L5 below that of the disc under it. So a disc belongs to the level of its
+    vertebra, and defines a level only if that vertebra is not labelled.
     """
     discs = {_number(value): value for value in present if value > SPIDER_DISC_OFFSET}
     levels = []
     for value in filter(_is_vertebra, present):
-        # Values increase, so a whole vertebra takes the disc before a partly visible one of its number.
+        # Values increase, so a whole vertebra gets the disc before a partly visible one of the same number.
         disc = discs.pop(_number(value), None)
         levels.append(_Level(row=float(rows[value]), vertebra=value, disc=disc))
     levels += [_Level(row=float(rows[disc]), vertebra=None, disc=disc) for disc in discs.values()]

@@ -1,4 +1,4 @@
-"""The phantom as a folder in SPIDER layout, which the ordinary reader then reads."""
+"""Writing the phantom as a folder in SPIDER layout."""
 
 import json
 import multiprocessing
@@ -20,9 +20,9 @@ PHANTOM_SEED = 0
 PHANTOM_FOLDER = "phantom"
 PHANTOM_LABELS_FOLDER = "phantom_labels"
 
-# SPIDER's own ids end at 257: a split file that has seen both never takes one for the other.
+# Larger than the ids of SPIDER, which end at 257, so that one split file can hold both.
 FIRST_PATIENT = 1001
-# Nobody whose label map is learned from is a patient of the phantom that is scanned.
+# Patients whose label maps are learned from differ from those with images.
 FIRST_LABELS_PATIENT = 100_001
 
 Job = tuple[Path, int, int, Contrast]
@@ -32,14 +32,14 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def ensure_data(data_dir: Path, use_phantom: bool) -> Path:
-    """The folder to read: ``data_dir``, or the phantom inside of it, written if it is not there yet.
+    """The folder to read: ``data_dir``, or the phantom in it, which is written if it does not exist.
 
     Args:
         data_dir: folder in SPIDER layout.
-        use_phantom: take ``data_dir/phantom`` instead.
+        use_phantom: whether to use ``data_dir/phantom`` instead.
 
     Raises:
-        SpiderError: ``data_dir`` is missing or not in SPIDER layout, and the phantom is not asked for.
+        SpiderError: ``data_dir`` is missing or not in SPIDER layout, and the phantom is not requested.
     """
     if use_phantom:
         write_phantom(data_dir / PHANTOM_FOLDER, PHANTOM_PATIENTS)
@@ -52,9 +52,9 @@ def ensure_data(data_dir: Path, use_phantom: bool) -> Path:
 
 
 def ensure_phantom_labels(data_dir: Path, patients: int) -> Path:
-    """The phantom's label maps, one mask of each of ``patients``, in a folder inside ``data_dir``.
+    """A folder in ``data_dir`` with one label map of each of ``patients`` patients of the phantom.
 
-    They are other patients than those whose scans :func:`ensure_data` writes.
+    These patients differ from those of :func:`ensure_data`.
 
     Raises:
         SpiderError: the folder holds something else, or the phantom of another seed.
@@ -79,14 +79,14 @@ def write_phantom(
 ) -> None:
     """Write the phantom's series: T1 and T2 of every patient, image and mask.
 
-    Series that are there already are kept; a folder that is complete is left alone.
+    Existing series are kept.
 
     Args:
-        data_dir: the folder to write; ``images/images`` and ``masks/masks`` inside of it.
+        data_dir: the folder to write, with ``images/images`` and ``masks/masks``.
         patients: number of patients, ids from 1001 on.
         seed: seed of the phantom.
-        processes: how many to share the work; the processors of this machine by default.
-        images: False writes the T1 masks alone, of patients with ids from 100001 on, twenty times as fast.
+        processes: number of processes; by default that of the processors.
+        images: False writes the T1 masks alone, of patients with ids from 100001 on.
 
     Raises:
         SpiderError: the folder holds a phantom of another seed, or something else.
@@ -117,11 +117,11 @@ def write_phantom(
 
 
 def _run(work: Callable[[Job], int], jobs: list[Job], processes: int) -> Iterator[int]:
-    # With more threads sums of products come out in another order, and now and then a pixel one level higher.
+    # More threads change the order of sums, and thus the last bits.
     if processes <= 1 and all(os.environ.get(name) == "1" for name in _THREADS):
         yield from map(work, jobs)
         return
-    # Fresh processes, not forks: torch's threads do not survive a fork.
+    # Spawned, because the threads of torch do not survive a fork.
     with ProcessPoolExecutor(max(processes, 1), mp_context=multiprocessing.get_context("spawn")) as pool:
         with _one_thread_each():
             futures = [pool.submit(work, job) for job in jobs]
@@ -129,14 +129,14 @@ def _run(work: Callable[[Job], int], jobs: list[Job], processes: int) -> Iterato
             for future in as_completed(futures):
                 yield future.result()
         except BaseException:
-            # Otherwise all that waits would be made before an interrupt ends the command.
+            # Otherwise an interrupt would end the command only after all queued jobs.
             pool.shutdown(wait=True, cancel_futures=True)
             raise
 
 
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """Processes started here compute with one thread: together they fill the machine, more would fight."""
+    """Processes that are started in this block compute with one thread each."""
     before = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, "1"))
     try:

@@ -1,8 +1,7 @@
-"""From volumes to slices on the working grid: choose, resample, pad or crop, normalise.
+"""From volumes to slices on the working grid: selection, resampling, padding or cropping, normalisation.
 
-Every resampling here keeps the centre of the field of view where it was: sample positions are computed in
-millimetres from the centre of the grid, so neither a change of spacing nor a crop shifts an image. Outside of
-the scanned field of view an image is 0 and a label 255 (not annotated).
+Resampling keeps the centre of the field of view: sample positions are computed in millimetres from the centre
+of the grid. Outside of the scanned field of view images are 0 and labels 255 (not annotated).
 """
 
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from synthspine.shards.readers.spider import Volume
 FLOOR_PERCENTILES = (0.5, 99.5)
 SLICE_STEP_MM = 3.0
 
-# Positions that agree to this part of a pixel count as equal, so that rounding noise cannot break ties.
+# Positions that differ by less than this part of a pixel are equal, so that rounding does not break ties.
 _TIE = 1e-6
 
 
@@ -36,7 +35,7 @@ class Grid:
             raise ValueError(f"shape {self.shape} must be two positive multiples of 16")
 
     def to_json(self) -> dict[str, Any]:
-        """The grid as a manifest has it."""
+        """The grid as stored in a manifest."""
         return {"spacing_mm": self.spacing_mm, "shape": list(self.shape)}
 
 
@@ -46,13 +45,13 @@ def annotated(
     slice_step_mm: float = SLICE_STEP_MM,
     least_area_cm2: float = 0.0,
 ) -> list[int]:
-    """Indices of the slices worth keeping: a vertebra or the canal is annotated in them.
+    """Indices of the slices to keep: those in which a vertebra or the canal is annotated.
 
     Args:
         codes: dense codes, uint8, shape ``(Z, H, W)``.
         spacing_mm: spacing along ``Z``, ``H`` and ``W``.
-        slice_step_mm: least distance of two kept slices; thin-slice volumes are thinned to it.
-        least_area_cm2: slices with less of them are left out.
+        slice_step_mm: least distance of two kept slices.
+        least_area_cm2: least area of vertebrae and canal in a slice.
 
     Returns:
         Increasing indices along ``Z``.
@@ -65,9 +64,9 @@ def annotated(
 
 
 def normalise(array: np.ndarray) -> np.ndarray:
-    """Intensities of a volume (or slice) to [0, 1] by percentiles of the voxels above the floor.
+    """Scale intensities of a volume (or slice) to [0, 1] by percentiles of the voxels above the minimum.
 
-    The floor is the smallest value: SPIDER clips its images, and up to 70 % of a volume can be that constant.
+    SPIDER clips its images: up to 70 % of a volume can have the minimum as value.
 
     Args:
         array: any shape and number type.
@@ -116,13 +115,14 @@ def label_slices(volume: Volume, grid: Grid, indices: list[int] | None = None) -
 def resample_in_plane(
     array: np.ndarray, spacing_mm: tuple[float, float], target_mm: float, *, labels: bool
 ) -> np.ndarray:
-    """The last two axes at another spacing, whole field of view, nothing cropped.
+    """Resample the last two axes to another spacing, over the whole field of view.
 
     Args:
         array: shape ``(..., h, w)``.
         spacing_mm: spacing of rows and columns.
-        target_mm: the wanted spacing of both.
-        labels: nearest neighbour (dtype kept) if true, else antialiased linear (float32).
+        target_mm: new spacing of both.
+        labels: whether to take the nearest neighbour (dtype kept) or to interpolate linearly with
+            antialiasing (float32).
 
     Returns:
         Shape ``(..., ceil(h * spacing / target), ceil(w * spacing / target))``, same centre.
@@ -142,7 +142,7 @@ def resample_back(
     *,
     labels: bool,
 ) -> np.ndarray:
-    """The inverse of :func:`resample_in_plane`: onto the native rows and columns of a slice.
+    """Resample onto the native rows and columns of a slice: the inverse of :func:`resample_in_plane`.
 
     Args:
         array: labels or class probabilities, shape ``(..., h, w)``.
@@ -185,12 +185,12 @@ def _resample(
     )
     if labels:
         return array[..., _nearest(*rows)[:, None], _nearest(*columns)[None, :]]
-    # The wider side first would not matter for the result; rows first keeps both products contiguous.
+    # Rows first, because both products are then contiguous.
     return np.matmul(np.matmul(_linear(*rows), array.astype(np.float32, copy=False)), _linear(*columns).T)
 
 
 def _positions(size: int, spacing: float, new_size: int, new_spacing: float) -> np.ndarray:
-    """Where the centres of the new pixels lie, in indices of the old ones, shape ``(new_size,)``."""
+    """Centres of the new pixels as indices of the old ones, shape ``(new_size,)``."""
     offset_mm = (np.arange(new_size) - (new_size - 1) / 2) * new_spacing
     return (size - 1) / 2 + offset_mm / spacing
 
@@ -202,7 +202,7 @@ def _inside(size: int, spacing: float, new_size: int, new_spacing: float) -> np.
 
 def _nearest(size: int, spacing: float, new_size: int, new_spacing: float) -> np.ndarray:
     position = _positions(size, spacing, new_size, new_spacing)
-    # A tie goes to the pixel nearer to the centre: always up or always down would shift the whole map.
+    # A tie goes to the pixel nearer to the centre, because rounding one way would shift the whole map.
     towards_high = np.floor(position + 0.5 + _TIE)
     towards_low = np.ceil(position - 0.5 - _TIE)
     index = np.where(position < (size - 1) / 2, towards_high, towards_low)
@@ -212,7 +212,7 @@ def _nearest(size: int, spacing: float, new_size: int, new_spacing: float) -> np
 def _linear(size: int, spacing: float, new_size: int, new_spacing: float) -> np.ndarray:
     """Antialiased linear interpolation as a matrix, float32, shape ``(new_size, size)``, rows sum to 1.
 
-    A triangle as wide as the coarser of the two spacings; beyond the edge the last pixel goes on.
+    The kernel is a triangle of the width of the coarser spacing; edge pixels are repeated.
     """
     position = np.clip(_positions(size, spacing, new_size, new_spacing), 0, size - 1)
     width = max(1.0, new_spacing / spacing)

@@ -1,8 +1,7 @@
-"""Reading and writing SPIDER volumes: any storage layout in, sagittal slices in one orientation out.
+"""Reading and writing SPIDER volumes, in any storage layout, as sagittal slices in one orientation.
 
-A volume here is ``(Z, H, W)``: ``Z`` sagittal slices from the patient's left to right, rows superior to
-inferior, columns anterior to posterior. The file name does not tell how a file is stored; its direction
-matrix does.
+A volume is ``(Z, H, W)``: ``Z`` sagittal slices from the patient's left to right, rows superior to inferior,
+columns anterior to posterior. The direction matrix of a file, not its name, defines its storage layout.
 
 Source of the layout and the values: van der Graaf et al., Scientific Data 2024 (Zenodo 10159290).
 """
@@ -16,33 +15,16 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from synthspine.shards.readers.folder import CONTRASTS, Series, SpiderError, find_series, image_stem
+from synthspine.shards.readers.folder import SpiderError, image_stem
 from synthspine.shards.readers.levels import dense_codes
 from synthspine.shards.storage.atomic import atomic_path
 
-__all__ = [
-    "CONTRASTS",
-    "STORAGES",
-    "Series",
-    "SpiderError",
-    "UnsuitableError",
-    "Volume",
-    "check_pair",
-    "find_series",
-    "image_stem",
-    "image_volume",
-    "read_image",
-    "read_mask",
-    "write_like",
-    "write_mha",
-]
-
 STORAGES = ("LPS", "PIR")
 
-# Where the axes of an array of this project point: slices to the right, rows down, columns to the back.
+# Directions of the axes of arrays: slices to the right, rows inferior, columns posterior.
 _TOWARDS = "RIP"
 _COS_45 = 0.7071
-# A sagittal series is fine in-plane and coarse across; turned the other way, its "slices" would be blurred.
+# Sagittal series have a fine in-plane spacing; the slices of other series would be blurred.
 _MAX_IN_PLANE_RATIO = 2.0
 _MIN_PIXELS = 16
 _SPACING_TOLERANCE = 0.01
@@ -55,7 +37,7 @@ _VOXEL_BYTES = {
 
 
 class UnsuitableError(SpiderError):
-    """A sound image, but not one of sagittal slices."""
+    """A valid image that does not consist of sagittal slices."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +47,7 @@ class Volume:
     Attributes:
         array: shape ``(Z, H, W)``; float32 intensities or uint8 dense codes.
         spacing_mm: spacing along ``Z``, ``H``, ``W``.
-        reference: the image as it was read, for :func:`write_like`.
+        reference: the image that was read, for :func:`write_like`.
     """
 
     array: np.ndarray
@@ -74,7 +56,7 @@ class Volume:
 
 
 def read_image(path: Path) -> Volume:
-    """An image volume: float32, the file's own intensities.
+    """An image volume: float32, unscaled intensities.
 
     Raises:
         SpiderError: unreadable, truncated, not a sagittal 3D volume, not finite, or without any contrast.
@@ -83,28 +65,28 @@ def read_image(path: Path) -> Volume:
 
 
 def image_volume(stored: sitk.Image, path: Path) -> Volume:
-    """The image volume of an image that was read, as :func:`read_image` gives it.
+    """The volume of an image in memory; as :func:`read_image`.
 
     Args:
         stored: intensities in any storage layout.
-        path: where they come from, for messages.
+        path: their source, for messages.
 
     Raises:
         SpiderError: not a sagittal 3D volume, not finite, or without any contrast.
     """
     volume = _oriented(stored, path)
-    # A copy always: a view would not keep the image's memory alive.
+    # Always a copy, because a view does not keep the memory of the image alive.
     array = np.array(volume.array, dtype=np.float32, order="C")
     low, high = float(array.min()), float(array.max())
     if not np.isfinite([low, high]).all():
         raise SpiderError(path, "holds values that are not finite numbers")
     if low == high:
-        raise SpiderError(path, f"every voxel is {low:g}; an image with some contrast is needed")
+        raise SpiderError(path, f"every voxel is {low:g}; an image with contrast is needed")
     return replace(volume, array=array)
 
 
 def read_mask(path: Path) -> Volume:
-    """A mask volume: uint8 dense codes, ranked by position from the bottom on the whole volume.
+    """A mask volume: uint8 dense codes, levels ranked from the bottom of the whole volume.
 
     Raises:
         SpiderError: unreadable, truncated, not a sagittal 3D volume, a value that SPIDER does not have, or
@@ -124,16 +106,16 @@ def read_mask(path: Path) -> Volume:
 
 
 def check_pair(image: Volume, mask: Volume, path: Path) -> None:
-    """Make sure that a mask lies on its image's grid.
+    """Check that a mask has the grid of its image.
 
     Args:
         image: the image volume.
         mask: the mask volume.
-        path: the mask's file, for the message.
+        path: file of the mask, for the message.
 
     Raises:
-        SpiderError: another shape or spacing. The origin may differ: a mask may come from another scan of
-            the same session.
+        SpiderError: another shape or spacing. Origins may differ, because some masks were drawn on another
+            scan of the same session.
     """
     if image.array.shape != mask.array.shape:
         raise SpiderError(
@@ -146,32 +128,32 @@ def check_pair(image: Volume, mask: Volume, path: Path) -> None:
 
 
 def write_like(array: np.ndarray, reference: sitk.Image, path: Path) -> None:
-    """Write an array of this project's orientation on the grid of the file it came from.
+    """Write an array on the grid of the file from which its volume was read.
 
     Args:
         array: shape ``(Z, H, W)``, any integer or float type; int16 for SPIDER values.
-        reference: :attr:`Volume.reference` of the volume that was read.
-        path: the file to write, ``.mha`` or ``.nii.gz``; written atomically, compressed.
+        reference: :attr:`Volume.reference` of the volume.
+        path: the file to write, ``.mha`` or ``.nii.gz``, atomically and compressed.
 
     Raises:
         SpiderError: another suffix.
         ValueError: the array's shape is not that of the reference.
     """
     image_stem(path)
-    turn = _Turn.of(reference)
-    expected = tuple(reference.GetSize()[::-1][axis] for axis in turn.order)
+    axes = _Axes.of(reference)
+    expected = tuple(reference.GetSize()[::-1][axis] for axis in axes.order)
     if array.shape != expected:
         raise ValueError(
             f"an array of shape {_times(array.shape)} does not fit a reference of {_times(expected)}"
         )
-    stored = sitk.GetImageFromArray(np.ascontiguousarray(turn.back(array)))
+    stored = sitk.GetImageFromArray(np.ascontiguousarray(axes.back(array)))
     stored.CopyInformation(reference)
     with atomic_path(path) as temporary:
         sitk.WriteImage(stored, str(temporary), True)
 
 
 def write_mha(array: np.ndarray, spacing_mm: tuple[float, float, float], storage: str, path: Path) -> None:
-    """Write a volume of this project's orientation as a SPIDER file.
+    """Write a volume as a SPIDER file.
 
     Args:
         array: shape ``(Z, H, W)``.
@@ -188,24 +170,21 @@ def write_mha(array: np.ndarray, spacing_mm: tuple[float, float, float], storage
 
 
 @dataclass(frozen=True, slots=True)
-class _Turn:
-    """How the axes of a file's array become those of this project: their order, and which run backwards.
-
-    Turning views of the array is some ten times faster than ITK's filter on a volume of SPIDER's size.
-    """
+class _Axes:
+    """Conversion between the stored axes of a file and ``(Z, H, W)``: axis order and flips, as views."""
 
     order: tuple[int, int, int]
     flipped: tuple[bool, bool, bool]
 
     @classmethod
-    def of(cls, image: sitk.Image) -> "_Turn":
+    def of(cls, image: sitk.Image) -> "_Axes":
         direction = image.GetDirection()
         stored = str(sitk.DICOMOrientImageFilter_GetOrientationFromDirectionCosines(direction))[::-1]
         order = [next(i for i, axis in enumerate(stored) if axis in pair) for pair in ("LR", "IS", "AP")]
         flipped = [stored[axis] != towards for axis, towards in zip(order, _TOWARDS, strict=True)]
         return cls((order[0], order[1], order[2]), (flipped[0], flipped[1], flipped[2]))
 
-    def forth(self, array: np.ndarray) -> np.ndarray:
+    def forward(self, array: np.ndarray) -> np.ndarray:
         """A view of the stored array as ``(Z, H, W)``."""
         return array.transpose(self.order)[self._steps()]
 
@@ -218,7 +197,7 @@ class _Turn:
 
 
 def _oriented(stored: sitk.Image, path: Path) -> Volume:
-    """The volume with its stored values, as a view in this project's orientation."""
+    """The volume with its stored values, as a view in the orientation of :class:`Volume`."""
     dimensions, channels = stored.GetDimension(), stored.GetNumberOfComponentsPerPixel()
     if dimensions != 3 or channels != 1:
         raise SpiderError(
@@ -226,11 +205,11 @@ def _oriented(stored: sitk.Image, path: Path) -> Volume:
             f"has {dimensions} dimensions and {channels} channel(s), so no sagittal axis; "
             "a 3D volume with one channel is needed",
         )
-    turn = _Turn.of(stored)
-    across, rows, columns = (float(stored.GetSpacing()[::-1][axis]) for axis in turn.order)
-    array = turn.forth(sitk.GetArrayViewFromImage(stored))
+    axes = _Axes.of(stored)
+    across, rows, columns = (float(stored.GetSpacing()[::-1][axis]) for axis in axes.order)
+    array = axes.forward(sitk.GetArrayViewFromImage(stored))
     volume = Volume(array, (across, rows, columns), stored)
-    left_right = np.array(stored.GetDirection()).reshape(3, 3)[0, 2 - turn.order[0]]
+    left_right = np.array(stored.GetDirection()).reshape(3, 3)[0, 2 - axes.order[0]]
     _check_sagittal(path, volume, abs(float(left_right)))
     return volume
 
@@ -267,7 +246,7 @@ def _read(path: Path) -> sitk.Image:
 
 
 def _check_whole(path: Path) -> None:
-    """Find a truncated file before ITK does: of .mha it tells the terminal, of .nii.gz nobody."""
+    """Raise SpiderError for a truncated file, which ITK does not report as an error."""
     try:
         if path.name.endswith(".nii.gz"):
             with gzip.open(path) as file:
@@ -284,7 +263,7 @@ def _check_whole(path: Path) -> None:
 
 
 def _missing_bytes(path: Path) -> int:
-    """How many bytes a MetaImage file lacks, by its own header; raises SpiderError if there is no header."""
+    """Number of missing bytes of a MetaImage file; raises SpiderError if it has no header."""
     header: dict[str, str] = {}
     with path.open("rb") as file:
         for _ in range(200):

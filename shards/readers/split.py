@@ -1,4 +1,4 @@
-"""Which patient is on which side: one file for images and label maps, written once and used again."""
+"""The split of patients into train, validation and test: one file for images and label maps."""
 
 import csv
 import hashlib
@@ -14,7 +14,7 @@ from synthspine.shards.storage.place import Place
 PARTS = ("train", "validation", "test")
 OVERVIEW = "overview.csv"
 
-# Shares of the patients that are not trained on, when nothing else decides.
+# Shares of the patients without another assignment.
 VALIDATION_SHARE = 0.2
 TEST_SHARE = 0.1
 
@@ -29,7 +29,7 @@ _SUBSETS = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Split:
-    """Patient ids of the three sides; no patient is on two."""
+    """Patient ids of the three parts; no patient is in two."""
 
     train: frozenset[str]
     validation: frozenset[str]
@@ -39,7 +39,7 @@ class Split:
         total = self.train | self.validation | self.test
         if len(total) != len(self.train) + len(self.validation) + len(self.test):
             twice = sorted(p for p in total if sum(p in self.part(name) for name in PARTS) > 1)
-            raise ValueError(f"patient {', '.join(twice)} is on two sides")
+            raise ValueError(f"patient {', '.join(twice)} is in two parts")
 
     def part(self, name: str) -> frozenset[str]:
         """Patients of ``"train"``, ``"validation"`` or ``"test"``."""
@@ -49,46 +49,41 @@ class Split:
 def load_or_make_split(
     file: Path | str, patients: Iterable[str], overview: Path | None = None, seed: int = 0
 ) -> Split:
-    """The split of that file; made and written if it is not there.
+    """The split of a file, which is written if it does not exist.
 
-    A new split follows the ``subset`` column of SPIDER's ``overview.csv`` where there is one. Other patients
-    are ordered by a hash of their id and cut 70 / 20 / 10, every side non-empty from three patients on. A
-    patient that an existing file does not know follows the overview or the hash, and is added to the file:
-    nobody who is in it ever moves.
+    A new split follows the ``subset`` column of SPIDER's ``overview.csv``, if there is one. Other patients
+    are ordered by a hash of their id and cut 70 / 20 / 10, without empty parts from three patients on.
+    Patients that an existing file lacks are assigned by the overview or the hash and added to the file.
 
     Args:
         file: path or URL of a JSON file ``{"train": [...], "validation": [...], "test": [...]}``.
-        patients: the patients that need a side.
+        patients: the patients to assign.
         overview: SPIDER's ``overview.csv``; ignored if it does not exist.
         seed: changes the hash.
 
     Raises:
-        SpiderError: the file or the overview is not what it should be.
+        SpiderError: the file or the overview is malformed.
     """
     needed = sorted(set(patients), key=patient_key)
-    folder, name = _parted(file)
+    folder, name = _folder_and_name(file)
     exists = folder.size(name) is not None
     if exists:
         known = _load(folder, name)
-        sides = {patient: name for name in PARTS for patient in known.part(name)}
+        assigned = {patient: name for name in PARTS for patient in known.part(name)}
     else:
-        sides = _subsets(overview, needed)
-        sides |= _cut([patient for patient in needed if patient not in sides], seed)
-    unknown = [patient for patient in needed if patient not in sides]
-    sides |= {patient: _side_of(patient, seed) for patient in unknown} | _subsets(overview, unknown)
-    split = Split(
-        train=frozenset(p for p, side in sides.items() if side == "train"),
-        validation=frozenset(p for p, side in sides.items() if side == "validation"),
-        test=frozenset(p for p, side in sides.items() if side == "test"),
-    )
+        assigned = _subsets(overview, needed)
+        assigned |= _cut([patient for patient in needed if patient not in assigned], seed)
+    unknown = [patient for patient in needed if patient not in assigned]
+    assigned |= {patient: _part_of(patient, seed) for patient in unknown} | _subsets(overview, unknown)
+    split = Split(**{name: frozenset(p for p in assigned if assigned[p] == name) for name in PARTS})
     if unknown or not exists:
         lists = {name: sorted(split.part(name), key=patient_key) for name in PARTS}
         folder.write(name, (json.dumps(lists, indent=1) + "\n").encode())
     return split
 
 
-def _parted(file: Path | str) -> tuple[Place, str]:
-    """Where a file lies, and its name."""
+def _folder_and_name(file: Path | str) -> tuple[Place, str]:
+    """The folder and the name of a file."""
     text = str(file)
     if "://" in text:
         folder, _, name = text.rpartition("/")
@@ -123,7 +118,7 @@ def _subsets(overview: Path | None, patients: list[str]) -> dict[str, str]:
         )
     if not rows or "subset" not in rows[0]:
         return {}
-    sides: dict[str, str] = {}
+    assigned: dict[str, str] = {}
     for row in rows:
         # The first column names the series, "7_t1"; its heading differs between releases.
         patient = next(iter(row.values())).partition("_")[0].strip()
@@ -132,13 +127,13 @@ def _subsets(overview: Path | None, patients: list[str]) -> dict[str, str]:
             continue
         if subset not in _SUBSETS:
             raise SpiderError(overview, f"subset {subset!r} is not one of {', '.join(_SUBSETS)}")
-        if sides.setdefault(patient, _SUBSETS[subset]) != _SUBSETS[subset]:
+        if assigned.setdefault(patient, _SUBSETS[subset]) != _SUBSETS[subset]:
             raise SpiderError(overview, f"patient {patient} is in two subsets")
-    return sides
+    return assigned
 
 
 def _cut(patients: list[str], seed: int) -> dict[str, str]:
-    """Sides by exact shares, in the order of the hash."""
+    """Parts by exact shares, in the order of the hash."""
     ordered = sorted(patients, key=lambda patient: _fraction(patient, seed))
     count = len(ordered)
     few = 1 if count >= 3 else 0
@@ -148,7 +143,7 @@ def _cut(patients: list[str], seed: int) -> dict[str, str]:
     return dict(zip(ordered, names, strict=True))
 
 
-def _side_of(patient: str, seed: int) -> str:
+def _part_of(patient: str, seed: int) -> str:
     fraction = _fraction(patient, seed)
     if fraction < TEST_SHARE:
         return "test"

@@ -5,7 +5,8 @@ import pytest
 from dicom_files import AXIAL, ORIGIN, SPACING, write_enhanced, write_series
 
 from synthspine.shards.readers.dicom import find_dicom, read_dicom
-from synthspine.shards.readers.spider import SpiderError, UnsuitableError, read_image, write_like
+from synthspine.shards.readers.folder import SpiderError
+from synthspine.shards.readers.spider import UnsuitableError, read_image, write_like
 
 
 def scan(slices=5, seed=0):

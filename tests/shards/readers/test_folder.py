@@ -46,7 +46,7 @@ def test_a_name_that_tells_no_contrast_is_named_or_left_out(spider_folder):
     folder = spider_folder(1)
     odd = folder / "masks" / "masks" / "7_flair.mha"
     odd.touch()
-    with pytest.raises(SpiderError, match=r"7_flair\.mha: the name does not tell the series"):
+    with pytest.raises(SpiderError, match=r"7_flair\.mha: the name is not that of a series"):
         find_series(folder)
     errors = []
     assert len(find_series(folder, errors.append)) == 2

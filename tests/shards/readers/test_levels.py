@@ -3,8 +3,9 @@ import pytest
 import SimpleITK as sitk
 
 from synthspine.gen.core.anatomy import CANAL, disc_code, spider_values, vertebra_code
+from synthspine.shards.readers.folder import find_series
 from synthspine.shards.readers.levels import dense_codes
-from synthspine.shards.readers.spider import find_series, read_mask
+from synthspine.shards.readers.spider import read_mask
 
 
 def test_levels_are_counted_from_the_bottom(spine_mask):

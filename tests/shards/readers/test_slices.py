@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synthspine.gen.core.anatomy import CANAL, IGNORE, disc_code, vertebra_code
+from synthspine.shards.readers.folder import find_series
 from synthspine.shards.readers.slices import (
     Grid,
     annotated,
@@ -14,7 +15,7 @@ from synthspine.shards.readers.slices import (
     resample_back,
     resample_in_plane,
 )
-from synthspine.shards.readers.spider import Volume, find_series, read_mask
+from synthspine.shards.readers.spider import Volume, read_mask
 
 
 def blob(shape, spacing_mm, centre_mm, sigma_mm=9.0):

@@ -6,11 +6,10 @@ import pytest
 import SimpleITK as sitk
 
 from synthspine.gen.core.anatomy import spider_values
+from synthspine.shards.readers.folder import SpiderError, find_series
 from synthspine.shards.readers.spider import (
     STORAGES,
-    SpiderError,
     check_pair,
-    find_series,
     read_image,
     read_mask,
     write_like,

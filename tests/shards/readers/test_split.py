@@ -99,7 +99,7 @@ def test_an_overview_that_contradicts_itself_is_named(tmp_path):
 def test_a_patient_on_two_sides_is_named(tmp_path):
     path = tmp_path / "split.json"
     path.write_text('{"train": ["1", "2"], "validation": [2], "test": []}')
-    with pytest.raises(SpiderError, match=r"split\.json: not a split file: patient 2 is on two sides"):
+    with pytest.raises(SpiderError, match=r"split\.json: not a split file: patient 2 is in two parts"):
         load_or_make_split(path, ["1"])
 
 
@@ -112,5 +112,5 @@ def test_another_file_is_named(tmp_path, text):
 
 
 def test_the_sides_of_a_split_are_disjoint():
-    with pytest.raises(ValueError, match="two sides"):
+    with pytest.raises(ValueError, match="two parts"):
         Split(train=frozenset({"1"}), validation=frozenset(), test=frozenset({"1"}))
