@@ -20,9 +20,8 @@ from synthspine.shards.readers.phantom import (
     FIRST_LABELS_PATIENT,
     PHANTOM_FOLDER,
     PHANTOM_LABELS_FOLDER,
-    ensure_data,
-    ensure_phantom_labels,
     is_phantom,
+    write_phantom,
 )
 from synthspine.shards.readers.split import OVERVIEW, PARTS, Split, load_or_make_split
 from synthspine.shards.storage.place import Place
@@ -139,28 +138,22 @@ class _Session:
         standard = options.data_dir == DEFAULT_DATA_DIR and not has_layout(options.data_dir)
         data_dir = None
         if from_data and not (standard and not options.use_dummy_data and not from_data & missing):
-            use_phantom = options.use_dummy_data or standard
-            if self._workers.rank == 0:
-                ensure_data(options.data_dir, use_phantom)
-            self._workers.barrier()
-            data_dir = options.data_dir / PHANTOM_FOLDER if use_phantom else options.data_dir
-            if use_phantom:
+            data_dir = options.data_dir
+            if options.use_dummy_data or standard:
+                data_dir /= PHANTOM_FOLDER
+                self._workers.from_first(lambda: write_phantom(options.data_dir / PHANTOM_FOLDER))
                 self._workers.log(f"using the phantom in {data_dir}")
         if not own_labels:
             return data_dir, data_dir
-        return data_dir, self._labels() if masks_only else None
-
-    def _labels(self) -> Path:
-        """The folder of label maps that are separate from the data."""
-        return self._options.labels_dir or self._phantom_labels()
+        return data_dir, (options.labels_dir or self._phantom_labels()) if masks_only else None
 
     def _phantom_labels(self) -> Path:
+        """The folder of the phantom's label maps, whose patients differ from those with images."""
         # Nothing is written to the data folder if label maps are given, because others may share it.
         home = self._options.data_dir if self._options.labels_dir is None else DEFAULT_DATA_DIR
-        if self._workers.rank == 0:
-            ensure_phantom_labels(home, self._options.phantom_labels)
-        self._workers.barrier()
-        return home / PHANTOM_LABELS_FOLDER
+        folder, patients = home / PHANTOM_LABELS_FOLDER, self._options.phantom_labels
+        self._workers.from_first(lambda: write_phantom(folder, patients, images=False))
+        return folder
 
     def _more_labels(self, split: Split) -> list[Series]:
         """The phantom's label maps that are added to those of ``labels_dir``; no split holds them."""

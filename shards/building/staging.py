@@ -99,12 +99,19 @@ def reopen(place: Place, manifest: Manifest, made_with: dict[str, str]) -> None:
 
 def _note_of(place: Place, owner: str, entry: ShardEntry) -> StagedShard | None:
     """The note on a shard; None if the shard is missing or damaged."""
-    try:
-        content = checked_content(place.read(entry.name), entry.sha256, entry.bytes)
-    except (FileNotFoundError, WrongContent):
+    content = _content(place, entry)
+    if content is None:
         return None
     digests = [sample.record[DIGESTS][LABEL] for sample in unpack(content)]
     return StagedShard(owner=owner, entry=entry, label_digests=digests)
+
+
+def _content(place: Place, entry: ShardEntry) -> bytes | None:
+    """The bytes of a shard; None if the shard is missing or damaged."""
+    try:
+        return checked_content(place.read(entry.name), entry.sha256, entry.bytes)
+    except (FileNotFoundError, WrongContent):
+        return None
 
 
 def owner_of(identity: dict[str, Any], made_with: dict[str, str]) -> str:
@@ -115,8 +122,7 @@ def owner_of(identity: dict[str, Any], made_with: dict[str, str]) -> str:
 def start_set(place: Place, owner: str) -> dict[int, StagedShard]:
     """Notes on the shards that a killed run of the same set left; any other staged set is removed."""
     if _owner(place) != owner:
-        if has_manifest(place):
-            raise ShardError(f"{place}: another process has finished a set here; run again to use it")
+        _refuse_complete(place)
         clear_set(place)
         place.write(OWNER, to_json({"owner": owner}).encode())
         return {}
@@ -141,10 +147,7 @@ def still_whole(place: Place, notes: dict[int, StagedShard], workers: Workers) -
         entry = notes[number].entry
         if place.path is None:
             return place.size(entry.name) == entry.bytes
-        try:
-            return bool(checked_content(place.read(entry.name), entry.sha256, entry.bytes))
-        except (FileNotFoundError, WrongContent):
-            return False
+        return _content(place, entry) is not None
 
     mine = workers.share(sorted(notes))
     with ThreadPoolExecutor(_READERS if place.path else _LOOKUPS) as pool:
@@ -166,10 +169,13 @@ def is_owner(place: Place, owner: str) -> bool:
 
 def check_owner(place: Place, owner: str) -> None:
     """Raise ShardError if another writer has taken over the place: its files must not be mixed with ours."""
-    if _owner(place) == owner:
-        return
+    if _owner(place) != owner:
+        _refuse_complete(place)
+        raise ShardError(
+            f"{place}: another writer has begun another set here; give each its own place, and run again"
+        )
+
+
+def _refuse_complete(place: Place) -> None:
     if has_manifest(place):
         raise ShardError(f"{place}: another process has finished a set here; run again to use it")
-    raise ShardError(
-        f"{place}: another writer has begun another set here; give each its own place, and run again"
-    )

@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from synthspine.gen.core.anatomy import CODES, VALID_CODES
-from synthspine.shards.building.sets import BANK, SETS
+from synthspine.shards.building.sets import SETS
 from synthspine.shards.building.staging import FIRST_SHARD, OWNER, STAGING
 from synthspine.shards.format.manifest import (
     MANIFEST,
@@ -98,7 +98,8 @@ def verify_set(
         return [str(error), *_strays(place, None, log)]
     except OSError as error:
         return [str(error)]
-    check, problems = _SetCheck(ShardSet(place, manifest)), list(_contradictions(place, manifest))
+    check = _SetCheck(ShardSet(place, manifest))
+    problems: list[str] = []
     numbers = range(len(manifest.shards))
     for number in tqdm(
         numbers, desc=place.name, unit="shard", leave=False, disable=None if progress else True
@@ -107,7 +108,7 @@ def verify_set(
     known = not manifest.on_demand and check.labels is not None
     if known and label_digest(check.labels or []) != manifest.label_digest:
         problems.append(f"{place / MANIFEST}: label_digest is not that of the labels in the shards")
-    return [*problems, *_bank_problems(place, manifest, log), *_strays(place, manifest, log)]
+    return [*problems, *_strays(place, manifest, log)]
 
 
 class _SetCheck:
@@ -172,35 +173,6 @@ class _SetCheck:
             yield f"{IMAGE}: shape {image.shape}, the label's {label.shape}"
         if image is not None and not ((image >= 0) & (image <= 1)).all():
             yield f"{IMAGE}: values that are not in [0, 1]"
-
-
-def _contradictions(place: Place, manifest: Manifest) -> Iterator[str]:
-    """Contradictions within a manifest."""
-    identity, where = manifest.identity, place / MANIFEST
-    full = identity["samples_per_shard"]
-    if identity["set"] != manifest.name:
-        yield f"{where}: its name is {manifest.name}, its identity says {identity['set']}"
-    for entry in manifest.shards[:-1]:
-        if entry.samples != full:
-            yield f"{where}: {entry.name} holds {counted(entry.samples, 'sample')} instead of {full}"
-    if manifest.shards and manifest.shards[-1].samples > full:
-        last = manifest.shards[-1]
-        yield f"{where}: {last.name} holds {counted(last.samples, 'sample')}, more than {full}"
-
-
-def _bank_problems(place: Place, manifest: Manifest, log: Callable[[str], object] | None) -> Iterator[str]:
-    """Whether a synthetic set was rendered from the set of label maps in the same folder."""
-    digest = manifest.identity.get("label_bank")
-    if digest is None:
-        return
-    try:
-        above = place.path.absolute().parent if place.path else str(place).rpartition("/")[0]
-        bank = open_place(above) / BANK
-        if has_manifest(bank) and load_manifest(bank).label_digest != digest:
-            yield f"{place}: was rendered from other label maps than those in {bank} (label_bank)"
-    except (ValueError, OSError, RecursionError) as error:
-        if log is not None:
-            log(f"{place}: not compared with the label maps in the same folder ({error})")
 
 
 def _strays(place: Place, manifest: Manifest | None, log: Callable[[str], object] | None) -> Iterator[str]:

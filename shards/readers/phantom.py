@@ -31,39 +31,6 @@ _MARKER = "phantom.json"
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-def ensure_data(data_dir: Path, use_phantom: bool) -> Path:
-    """The folder to read: ``data_dir``, or the phantom in it, which is written if it does not exist.
-
-    Args:
-        data_dir: folder in SPIDER layout.
-        use_phantom: whether to use ``data_dir/phantom`` instead.
-
-    Raises:
-        SpiderError: ``data_dir`` is missing or not in SPIDER layout, and the phantom is not requested.
-    """
-    if use_phantom:
-        write_phantom(data_dir / PHANTOM_FOLDER, PHANTOM_PATIENTS)
-        return data_dir / PHANTOM_FOLDER
-    if not data_dir.is_dir():
-        raise SpiderError(data_dir, "no such folder; expected one in SPIDER layout (images/ and masks/)")
-    if not has_layout(data_dir):
-        raise SpiderError(data_dir, "holds neither images/ nor masks/, so it is not in SPIDER layout")
-    return data_dir
-
-
-def ensure_phantom_labels(data_dir: Path, patients: int) -> Path:
-    """A folder in ``data_dir`` with one label map of each of ``patients`` patients of the phantom.
-
-    These patients differ from those of :func:`ensure_data`.
-
-    Raises:
-        SpiderError: the folder holds something else, or the phantom of another seed.
-    """
-    folder = data_dir / PHANTOM_LABELS_FOLDER
-    write_phantom(folder, patients, images=False)
-    return folder
-
-
 def is_phantom(data_dir: Path) -> bool:
     """True if the folder was written by :func:`write_phantom`."""
     return (data_dir / _MARKER).is_file()

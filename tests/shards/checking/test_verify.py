@@ -1,5 +1,4 @@
 import hashlib
-import json
 
 import numpy as np
 import pytest
@@ -96,12 +95,6 @@ def test_a_changed_manifest_is_found(folder):
     assert MANIFEST in verify_set(folder)[0]
 
 
-def test_shards_of_unequal_size_are_told(tmp_path):
-    folder = write(tmp_path / "x", [sample_of(index) for index in range(10)], per_shard=5)
-    lines = verify_set(folder)
-    assert lines[0] == f"{folder / MANIFEST}: {NAMES[0]} holds 5 samples instead of 4" and len(lines) == 2
-
-
 def with_image(values):
     return Sample("00000001", np.full(SHAPE, values, np.float16), sample_of(1).label, series_record(1))
 
@@ -151,15 +144,6 @@ def test_rendered_samples_have_the_number_of_their_key_and_the_seed_of_the_set(t
     assert "seed is 7, the set's 8" in verify_set(write(tmp_path / "x", samples, label_bank=BANK, seed=8))[0]
     samples[1].record["index"] = 5
     assert "index is 5" in verify_set(write(tmp_path / "y", samples, label_bank=BANK, seed=7))[0]
-
-
-def test_a_synthetic_set_is_compared_with_the_label_maps_beside_it(tmp_path):
-    labels = write(tmp_path / "labels", [sample_of(0, images=False)])
-    bank = json.loads((labels / MANIFEST).read_text())["label_digest"]
-    rendered = [sample_of(0, record=rendered_record)]
-    assert verify_set(write(tmp_path / "synthetic", rendered, label_bank=bank, seed=7)) == []
-    (line,) = verify_set(write(tmp_path / "synthetic", rendered, label_bank=BANK, seed=7))
-    assert "other label maps" in line and str(labels) in line
 
 
 def test_what_does_not_belong_is_told(folder):

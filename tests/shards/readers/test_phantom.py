@@ -11,7 +11,7 @@ from synthspine.shards.building.sets import ensure_sets
 from synthspine.shards.format.manifest import load_manifest
 from synthspine.shards.readers import phantom as phantom_folder
 from synthspine.shards.readers.folder import SpiderError, find_series
-from synthspine.shards.readers.phantom import FIRST_PATIENT, ensure_data, is_phantom, write_phantom
+from synthspine.shards.readers.phantom import FIRST_PATIENT, is_phantom, write_phantom
 from synthspine.shards.readers.spider import check_pair, read_image, read_mask
 from synthspine.shards.reading.open import open_set
 
@@ -94,11 +94,15 @@ def test_another_seed_or_other_data_are_refused(tmp_path, fake_phantom, spider_f
         write_phantom(spider_folder(1), patients=1)
 
 
-def test_real_data_are_used_as_they_are(spider_folder, tmp_path):
-    folder = spider_folder(1)
-    assert ensure_data(folder, use_phantom=False) == folder
+def test_real_data_are_used_as_they_are(spider_folder, options, tmp_path, capsys):
+    folder = spider_folder(3)
+    ensure_sets(["labels"], options(folder))
+    assert not (folder / "phantom").exists() and "phantom" not in capsys.readouterr().out
+    (tmp_path / "empty").mkdir()
     with pytest.raises(SpiderError, match="not in SPIDER layout"):
-        ensure_data(tmp_path, use_phantom=False)
+        ensure_sets(["labels"], options(tmp_path / "empty", shards_dir=str(tmp_path / "other")))
+    with pytest.raises(SpiderError, match="no such folder"):
+        ensure_sets(["labels"], options(tmp_path / "none", shards_dir=str(tmp_path / "other")))
 
 
 def test_dummy_data_are_made_anywhere_and_marked_in_the_manifest(tmp_path, fake_phantom, options, capsys):
@@ -235,5 +239,5 @@ def test_a_patient_with_a_number_of_the_phantom_is_named(
     other = tmp_path / "other"
     write_phantom(other, patients=2, images=False)
     (other / "phantom.json").unlink()
-    with pytest.raises(SpiderError, match="100001 has the number"):
+    with pytest.raises(SpiderError, match="100001 has the id of"):
         ensure_sets({"labels"}, options(tmp_path, labels_dir=other, phantom_labels=2))
