@@ -79,22 +79,24 @@ class Tab:
         number = next(self._numbers)
         await self._socket.send_json({"id": number, "method": method, "params": parameters})
         while True:
-            told = json.loads((await self._socket.receive()).data)
-            if told.get("id") == number:
-                assert "error" not in told, (method, told)
-                return told["result"]
-            if told.get("method") == "Network.requestWillBeSent":
-                self.requested.append(told["params"]["request"]["url"])
-            elif told.get("method") == "Runtime.exceptionThrown":
-                self.complaints.append(told["params"]["exceptionDetails"])
-            elif told.get("method") == "Log.entryAdded" and told["params"]["entry"]["level"] == "error":
-                self.complaints.append(told["params"]["entry"])
+            reported = json.loads((await self._socket.receive()).data)
+            if reported.get("id") == number:
+                assert "error" not in reported, (method, reported)
+                return reported["result"]
+            if reported.get("method") == "Network.requestWillBeSent":
+                self.requested.append(reported["params"]["request"]["url"])
+            elif reported.get("method") == "Runtime.exceptionThrown":
+                self.complaints.append(reported["params"]["exceptionDetails"])
+            elif (
+                reported.get("method") == "Log.entryAdded" and reported["params"]["entry"]["level"] == "error"
+            ):
+                self.complaints.append(reported["params"]["entry"])
 
     def run(self, script):
         """Value of a script in the page, as JSON."""
-        told = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
-        assert "exceptionDetails" not in told, told
-        return told["result"].get("value")
+        reported = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in reported, reported
+        return reported["result"].get("value")
 
     def wait(self, script, seconds=20):
         """Wait until a script gives true."""

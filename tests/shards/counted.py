@@ -1,4 +1,4 @@
-"""A source of small samples that can be told apart (the label of a sample is its number), and its writers."""
+"""A source of small samples (the label of each is its number), and its writers."""
 
 import threading
 import time

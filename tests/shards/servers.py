@@ -136,7 +136,7 @@ class BadServer:
 
 @contextmanager
 def bad(*ways: Behaviour) -> Iterator[BadServer]:
-    """Starts a server that behaves as told."""
+    """Starts a server that behaves as record."""
     at = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
@@ -144,9 +144,9 @@ def bad(*ways: Behaviour) -> Iterator[BadServer]:
 
         def answer(self):
             with at:
-                way = ways[min(len(told.requests), len(ways) - 1)]
-                told.requests.append(f"{self.command} {self.path}")
-                told.headers.append(dict(self.headers))
+                way = ways[min(len(record.requests), len(ways) - 1)]
+                record.requests.append(f"{self.command} {self.path}")
+                record.headers.append(dict(self.headers))
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             way(self)
 
@@ -157,11 +157,11 @@ def bad(*ways: Behaviour) -> Iterator[BadServer]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    told = BadServer(f"http://127.0.0.1:{server.server_port}")
+    record = BadServer(f"http://127.0.0.1:{server.server_port}")
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
-        yield told
+        yield record
     finally:
         server.shutdown()
         server.server_close()

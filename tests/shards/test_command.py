@@ -24,38 +24,38 @@ def last_line(capsys):
     return line
 
 
-def test_work_that_ends_well_is_0_and_silent(capsys):
+def test_successful_work_has_status_0_and_is_silent(capsys):
     assert run_command(lambda: None) == 0
     assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("error", [ValueError("a.mha: wrong"), OSError("a.mha: wrong")])
-def test_what_the_user_can_mend_is_one_line(capsys, error):
+def test_errors_of_the_user_are_one_line(capsys, error):
     assert run_command(raising(error)) == 1
     assert last_line(capsys) == "error: a.mha: wrong"
 
 
-def test_an_interrupt_has_its_status():
+def test_an_interrupt_has_status_130():
     assert run_command(raising(KeyboardInterrupt())) == 130
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         (OF_A_GPU, "the memory of GPU 1 ran out, 22.00 MiB more wanted, 11.06 MiB of 23.65 GiB free"),
         (OF_A_GPU.replace("11.06 MiB is", "0 bytes is"), "0 bytes of 23.65 GiB free"),
         ("CUDA error: out of memory\nmore", "the memory of GPU ran out; what"),
     ],
 )
-def test_memory_of_a_gpu_that_runs_out_is_one_line_with_what_helps(capsys, text, told):
+def test_out_of_memory_on_a_gpu_is_one_line_with_advice(capsys, text, reported):
     assert run_command(raising(torch.OutOfMemoryError(text)), less_memory="--render-batch lower") == 1
     line = last_line(capsys)
-    assert line.startswith("error: ") and told in line
+    assert line.startswith("error: ") and reported in line
     assert line.endswith("; what needs less: --render-batch lower")
 
 
 @pytest.mark.parametrize("allocate", [torch.empty, np.empty], ids=["torch", "numpy"])
-def test_memory_of_the_machine_that_runs_out_is_told_too(capsys, allocate):
+def test_out_of_memory_on_the_machine_is_one_line(capsys, allocate):
     assert run_command(lambda: allocate(2**58), less_memory="fewer") == 1
     line = last_line(capsys)
     assert line.startswith("error: the memory of this machine ran out (") and "llocate" in line

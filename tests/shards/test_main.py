@@ -33,7 +33,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def test_the_command_writes_sets_and_says_where(spider_folder, tmp_path, monkeypatch, capsys):
+def test_the_command_writes_sets_and_prints_their_places(spider_folder, tmp_path, monkeypatch, capsys):
     command = arguments_for(spider_folder(), tmp_path / "shards", "--sets", "labels", "real_t1_val")
     monkeypatch.setattr(sys, "argv", ["shards/main.py", *command])
     assert main() == 0
@@ -72,11 +72,11 @@ def test_sets_are_written_verified_and_inspected(spider_folder, tmp_path, monkey
     assert (
         run(monkeypatch, "inspect", str(shards / "synthetic"), "--output", str(sheet), "--samples", "4") == 0
     )
-    told = capsys.readouterr().out
-    assert "preset spine, " in told and f"{sheet}\n" in told and sheet.stat().st_size > 10_000
+    reported = capsys.readouterr().out
+    assert "preset spine, " in reported and f"{sheet}\n" in reported and sheet.stat().st_size > 10_000
 
 
-def test_damage_is_told_with_status_1(spider_folder, tmp_path, monkeypatch, capsys):
+def test_damage_is_reported_with_status_1(spider_folder, tmp_path, monkeypatch, capsys):
     shards = tmp_path / "shards"
     assert run(monkeypatch, *arguments_for(spider_folder(), shards, "--sets", "labels", "labels_val")) == 0
     path = shards / "labels" / "shard-000000.tar"
@@ -85,10 +85,13 @@ def test_damage_is_told_with_status_1(spider_folder, tmp_path, monkeypatch, caps
     path.write_bytes(content)
     capsys.readouterr()
     assert run(monkeypatch, "verify", str(shards)) == 1
-    told = capsys.readouterr()
-    assert f"{path}: is damaged (SHA-256 differs), and with it samples 00000000 to 0" in told.out
-    assert f"BAD {shards / 'labels'}: 1 problem" in told.out and f"ok {shards / 'labels_val'}" in told.out
-    assert told.err == "error: 1 problem in 1 of 2 sets\n"
+    reported = capsys.readouterr()
+    assert f"{path}: is damaged (SHA-256 differs), and with it samples 00000000 to 0" in reported.out
+    assert (
+        f"BAD {shards / 'labels'}: 1 problem" in reported.out
+        and f"ok {shards / 'labels_val'}" in reported.out
+    )
+    assert reported.err == "error: 1 problem in 1 of 2 sets\n"
 
 
 @pytest.mark.parametrize(("word", "meant"), [("verfy", "verify"), ("insepct", "inspect"), ("rite", "write")])
@@ -103,14 +106,14 @@ def test_an_unknown_command_is_one_line_with_all_of_them(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("command", ["verify", "inspect"])
-def test_nothing_to_look_at_is_one_line(tmp_path, monkeypatch, capsys, command):
+def test_a_place_without_a_set_is_one_line(tmp_path, monkeypatch, capsys, command):
     assert run(monkeypatch, command, str(tmp_path)) == 1
     error = capsys.readouterr().err
     assert error.startswith(f"error: {tmp_path}: neither a set") and error.count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "reported"),
     [
         (["--help"], ["[write]", "verify PLACE", "inspect PLACE", "--skip-bad"]),
         (["write", "--help"], ["main.py write", "--samples-per-shard"]),
@@ -118,11 +121,11 @@ def test_nothing_to_look_at_is_one_line(tmp_path, monkeypatch, capsys, command):
         (["inspect", "--help"], ["main.py inspect [-h] PLACE", "--output", "--samples"]),
     ],
 )
-def test_every_command_explains_itself(monkeypatch, capsys, words, told):
+def test_every_command_has_a_help_text(monkeypatch, capsys, words, reported):
     with pytest.raises(SystemExit, match="0"):
         run(monkeypatch, *words)
     text = capsys.readouterr().out
-    assert all(part in text for part in told)
+    assert all(part in text for part in reported)
 
 
 @pytest.mark.slow
@@ -139,7 +142,7 @@ def test_torchrun_writes_the_same_bytes(spider_folder, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on(spider_folder, tmp_path):
+def test_a_killed_run_continues(spider_folder, tmp_path):
     data = spider_folder(60)
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     command = [sys.executable, "shards/main.py"]
@@ -161,10 +164,10 @@ def test_a_killed_run_goes_on(spider_folder, tmp_path):
 
 
 @pytest.mark.slow
-def test_processes_that_ask_at_once_do_not_disturb_each_other(spider_folder, tmp_path):
+def test_concurrent_processes_build_a_set_once(spider_folder, tmp_path):
     data, shards = spider_folder(), tmp_path / "shards"
     command = [sys.executable, "shards/main.py", *arguments_for(data, shards, "--sets", "labels")]
     running = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    said = [process.communicate()[0] for process in running]
+    printed = [process.communicate()[0] for process in running]
     assert [process.returncode for process in running] == [0, 0, 0]
-    assert sorted(text.splitlines()[-1].split()[0] for text in said) == ["complete", "complete", "wrote"]
+    assert sorted(text.splitlines()[-1].split()[0] for text in printed) == ["complete", "complete", "wrote"]

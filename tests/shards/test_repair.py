@@ -1,4 +1,4 @@
-"""Damage that a writer finds: it is told or mended, and never given a digest of its own."""
+"""Damage that a writer finds: it is reported or repaired, and does not get a new digest."""
 
 import signal
 import subprocess
@@ -35,7 +35,7 @@ def flip(path: Path, place: int) -> None:
 
 
 @pytest.mark.parametrize("damage", ["flip", "remove"])
-def test_a_damaged_part_is_told_and_made_again(spider_folder, options, tmp_path, monkeypatch, damage):
+def test_a_damaged_part_is_reported_and_written_again(spider_folder, options, tmp_path, monkeypatch, damage):
     data = spider_folder()
     chosen = options(data)
     real = series_samples.SeriesSamples.begin
@@ -82,9 +82,9 @@ def test_damaged_shards_of_a_complete_set_are_written_again(spider_folder, optio
     assert files_of(folder) == before and verify_set(folder) == []
     after = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.tar")}
     assert {name for name in times if times[name] != after[name]} == {path.name}
-    said = capsys.readouterr().out
-    assert f"continuing, {len(times) - 1} of {len(times)} shards are complete" in said
-    assert ("shard-000001.tar missing or cut: written again" in said) == (damage != "flipped")
+    printed = capsys.readouterr().out
+    assert f"continuing, {len(times) - 1} of {len(times)} shards are complete" in printed
+    assert ("shard-000001.tar missing or cut: written again" in printed) == (damage != "flipped")
 
 
 def test_a_rebuild_with_other_versions_writes_all_shards(spider_folder, options, monkeypatch):
@@ -117,7 +117,7 @@ def test_a_change_in_the_middle_of_a_file_is_noticed(tmp_path):
     assert fingerprint(path) != before
 
 
-def test_a_set_behind_a_url_that_lost_its_manifest_is_not_passed_over(web_url, web_folder):
+def test_a_set_at_a_url_without_its_manifest_is_found(web_url, web_folder):
     for name in ("labels", "labels_val"):
         build(web_folder / "lost" / name, Counted(5))
     (web_folder / "lost" / "labels" / MANIFEST).unlink()
@@ -126,7 +126,7 @@ def test_a_set_behind_a_url_that_lost_its_manifest_is_not_passed_over(web_url, w
     assert any("manifest.json is missing" in line for line in verify_set(found[0]))
 
 
-def test_what_a_killed_writer_left_behind_a_url_is_cleared(bucket_url, spider_folder, options):
+def test_staging_left_by_a_killed_writer_at_a_url_is_cleared(bucket_url, spider_folder, options):
     chosen = options(spider_folder(), shards_dir=f"{bucket_url}/cleared")
     place = ensure_sets(["labels"], chosen)["labels"]
     place.write("unfinished/owner.json", b"{}")

@@ -44,14 +44,14 @@ def content_of(place: Place) -> dict[str, bytes]:
     return {name: place.read(name) for name in place.names()}
 
 
-def test_a_set_behind_a_url_has_the_bytes_of_a_local_one(url, tmp_path):
+def test_a_set_at_a_url_has_the_bytes_of_a_local_one(url, tmp_path):
     place = build(f"{url}/set", Counted(37))
     assert content_of(place) == content_of(build(tmp_path / "local" / "set", Counted(37)))
     assert (place / STAGING).names() == []
     assert open_set(place).read().labels[:, 0, 0].tolist() == list(range(37))
 
 
-def test_a_killed_writer_is_gone_on_with_behind_a_url(url, tmp_path, monkeypatch, capsys):
+def test_a_killed_writer_is_continued_at_a_url(url, tmp_path, monkeypatch, capsys):
     with pytest.raises(KeyboardInterrupt):
         build(f"{url}/set", stopping(Counted(37), at=20))
     place = open_place(f"{url}/set")
@@ -76,7 +76,7 @@ def test_another_machine_that_begins_another_set_is_noticed(url, monkeypatch):
     assert not has_manifest(open_place(f"{url}/set"))
 
 
-def test_shards_of_a_url_are_kept_by_what_they_hold(url, cache):
+def test_shards_of_a_url_are_cached_by_content(url, cache):
     place = build(f"{url}/set", Counted(37))
     first = [sample.record["index"] for sample in open_set(place).samples()]
     entries = open_set(place).manifest.shards
@@ -90,7 +90,7 @@ def test_shards_of_a_url_are_kept_by_what_they_hold(url, cache):
         next(open_set(place).samples())
 
 
-def test_damage_behind_a_url_is_told_and_not_kept(url, cache):
+def test_damage_at_a_url_is_reported_and_not_cached(url, cache):
     place = build(f"{url}/set", Counted(37))
     content = place.read("shard-000001.tar")
     place.write("shard-000001.tar", content.replace(b"\x05\x05\x05", b"\x05\x05\x04", 1))
@@ -118,13 +118,13 @@ def test_all_sets_are_written_to_a_url_and_the_second_run_writes_nothing(
     assert remote.place.read("split.json") == local.place.read("split.json")
     capsys.readouterr()
     ensure_sets(["synthetic", "real_t1_val"], remote)
-    said = capsys.readouterr().out
-    assert "wrote" not in said and said.count("complete") == 3
+    printed = capsys.readouterr().out
+    assert "wrote" not in printed and printed.count("complete") == 3
     with pytest.raises(ShardError, match="was made with other seed"):
         ensure_sets(["synthetic"], replace(remote, seed=1))
 
 
-def test_sets_are_used_where_only_they_are(url, spider_folder, options, tmp_path, monkeypatch, capsys):
+def test_sets_are_used_without_their_sources(url, spider_folder, options, tmp_path, monkeypatch, capsys):
     remote = options(spider_folder(), shards_dir=f"{url}/sets")
     ensure_sets(["synthetic"], remote)
     elsewhere = tmp_path / "elsewhere"

@@ -78,7 +78,7 @@ def test_any_number_of_workers_write_the_same_bytes(tmp_path, world):
 
 
 @pytest.mark.parametrize("world", [1, 2])
-def test_what_is_there_is_not_written_again(tmp_path, monkeypatch, world, capsys):
+def test_complete_shards_are_not_written_again(tmp_path, monkeypatch, world, capsys):
     with pytest.raises(KeyboardInterrupt):
         build(tmp_path / "set", stopping(Counted(37), at=20))
     times = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "set").glob("shard-*.tar")}
@@ -92,7 +92,7 @@ def test_what_is_there_is_not_written_again(tmp_path, monkeypatch, world, capsys
     assert files_of(tmp_path / "set") == files_of(tmp_path / "whole" / "set")
 
 
-def test_a_note_of_another_set_is_not_believed(tmp_path):
+def test_a_note_of_another_set_is_ignored(tmp_path):
     folder = tmp_path / "set"
     with pytest.raises(KeyboardInterrupt):
         build(folder, stopping(Counted(37), at=20))
@@ -108,7 +108,7 @@ def test_a_note_of_another_set_is_not_believed(tmp_path):
 
 
 @pytest.mark.parametrize("spoil", [b"", b"{}", b"nonsense"])
-def test_a_note_that_cannot_be_used_costs_a_shard_not_a_set(tmp_path, spoil):
+def test_a_malformed_note_costs_one_shard(tmp_path, spoil):
     folder = tmp_path / "set"
     with pytest.raises(KeyboardInterrupt):
         build(folder, stopping(Counted(37), at=20))
@@ -120,7 +120,7 @@ def test_a_note_that_cannot_be_used_costs_a_shard_not_a_set(tmp_path, spoil):
     assert files_of(folder) == files_of(tmp_path / "whole" / "set")
 
 
-def test_a_run_of_other_versions_begins_anew(tmp_path, capsys):
+def test_a_run_of_other_versions_starts_anew(tmp_path, capsys):
     with pytest.raises(KeyboardInterrupt):
         build(tmp_path / "set", stopping(Counted(37), at=20))
     other = Counted(37)
@@ -160,7 +160,7 @@ def test_rendering_goes_on_while_a_shard_is_written(tmp_path, monkeypatch):
     assert len(begun) == 10
 
 
-def test_a_file_size_limit_is_told_and_the_next_run_completes(tmp_path):
+def test_a_file_size_limit_is_reported_and_the_next_run_completes(tmp_path):
     folder = tmp_path / "set"
     failed = limited(folder, resource.RLIMIT_FSIZE, 15_000)
     assert failed.returncode == 1
@@ -172,7 +172,7 @@ def test_a_file_size_limit_is_told_and_the_next_run_completes(tmp_path):
     assert open_set(folder).read().labels[:, 0, 0].tolist() == list(range(40))
 
 
-def test_a_full_disk_is_told_and_the_next_run_completes(tmp_path):
+def test_a_full_disk_is_reported_and_the_next_run_completes(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
@@ -194,7 +194,7 @@ def test_a_full_disk_is_told_and_the_next_run_completes(tmp_path):
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path):
     folder = tmp_path / "closed"
     folder.mkdir()
 
@@ -205,14 +205,14 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path):
     as_nobody(folder, work)
 
 
-def test_a_writer_stops_where_another_one_has_begun_another_set(tmp_path, monkeypatch):
+def test_a_writer_stops_if_another_one_begins_another_set(tmp_path, monkeypatch):
     let_another_writer_in(monkeypatch)
     with pytest.raises(ShardError, match="another writer has begun another set here"):
         build(tmp_path / "set", Counted(400))
     assert not (tmp_path / "set" / MANIFEST).exists()
 
 
-def test_two_writers_of_one_set_that_cannot_lock_leave_nothing_wrong(tmp_path):
+def test_two_writers_without_a_lock_leave_no_wrong_file(tmp_path):
     # Each believes that it is alone, as on an object store.
     errors = joined(2, lambda workers: build(tmp_path / "set", Counted(37)))
     build(tmp_path / "whole" / "set", Counted(37))
@@ -229,7 +229,7 @@ def files_of_plain(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
-def test_a_second_writer_waits_and_says_so(tmp_path, capsys):
+def test_a_second_writer_reports_that_it_waits(tmp_path, capsys):
     place, entered = open_place(tmp_path / "sets"), []
     with one_builder(place, ALONE):
 
@@ -246,7 +246,7 @@ def test_a_second_writer_waits_and_says_so(tmp_path, capsys):
     assert "another process is writing here; waiting" in capsys.readouterr().out
 
 
-def test_a_complete_set_is_cleared_of_what_a_killed_writer_left(spider_folder, options):
+def test_staging_left_by_a_killed_writer_is_cleared(spider_folder, options):
     chosen = options(spider_folder())
     place = ensure_sets(["labels"], chosen)["labels"]
     place.write("unfinished/owner.json", b"{}")
@@ -263,7 +263,7 @@ def test_the_bytes_of_rendered_samples_do_not_depend_on_the_batch(spider_folder,
     assert files_of(other.place.path / "synthetic") == files_of(options(data).place.path / "synthetic")
 
 
-def test_the_manifest_says_what_a_set_was_made_with(spider_folder, options):
+def test_the_manifest_holds_versions_and_device(spider_folder, options):
     places = ensure_sets(["synthetic"], options(spider_folder()))
     manifest = load_manifest(places["synthetic"])
     assert manifest.made_with["device"] == "cpu" and manifest.made_with["torch"] == torch.__version__
@@ -281,7 +281,7 @@ def test_a_gpu_writes_the_same_samples_in_any_batch(spider_folder, options, tmp_
     assert files_of(tmp_path / "1" / "synthetic") == files_of(tmp_path / "16" / "synthetic")
 
 
-def test_sigterm_leaves_nothing_under_a_final_name_that_is_not_whole(tmp_path):
+def test_sigterm_leaves_no_partial_file_under_a_final_name(tmp_path):
     program = "import sys; from counted import Counted, build; build(sys.argv[1], Counted(400, seconds=0.01))"
     process = subprocess.Popen(
         [sys.executable, "-c", program, str(tmp_path / "set")],

@@ -16,13 +16,13 @@ def test_a_preset_is_set_to_the_grid():
     ("name", "text"),
     [("own.yaml", "noise:\n  level: [0.0, 0.2]\n"), ("own.json", '{"noise": {"level": [0.0, 0.2]}}')],
 )
-def test_a_file_says_what_changes_against_spine(tmp_path, name, text):
+def test_a_preset_file_holds_changes_to_spine(tmp_path, name, text):
     (tmp_path / name).write_text(text)
     config = ShardOptions(preset=str(tmp_path / name)).generator()
     assert config.noise.level == (0.0, 0.2) and config.contrast == preset("spine").contrast
 
 
-def test_a_file_that_cannot_be_is_refused_by_name(tmp_path):
+def test_a_malformed_preset_file_is_named(tmp_path):
     (tmp_path / "own.yaml").write_text("nose: {level: [0, 0.1]}\n")
     with pytest.raises(ValueError, match=r"own\.yaml.*'noise'"):
         ShardOptions(preset=str(tmp_path / "own.yaml"))

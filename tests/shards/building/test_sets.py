@@ -35,7 +35,7 @@ def patients_of(place) -> set[str]:
     return {sample.record["patient"] for sample in open_set(place).samples()}
 
 
-def test_all_sets_are_written_with_their_sides_and_contrasts(spider_folder, options):
+def test_all_sets_are_written_with_their_parts_and_contrasts(spider_folder, options):
     chosen = options(spider_folder(8))
     paths = ensure_sets(SETS, chosen)
     assert list(paths) == list(SETS)
@@ -62,7 +62,7 @@ def test_all_sets_are_written_with_their_sides_and_contrasts(spider_folder, opti
     assert patients_of(paths["real_t1_val"]) == patients_of(paths["real_t2_val"]) == val
 
 
-def test_a_sample_says_where_it_comes_from(spider_folder, options):
+def test_a_record_holds_the_source_of_a_sample(spider_folder, options):
     sample = next(open_set(ensure_sets(["real_t1_val"], options(spider_folder()))["real_t1_val"]).samples())
     assert sample.record["source"] == f"{sample.record['patient']}_t1"
     assert sample.record["spacing_mm"] == [4.0, 2.0, 1.5]
@@ -95,7 +95,7 @@ def test_two_ranks_write_the_same_bytes_as_one(spider_folder, options, tmp_path)
 
 @pytest.mark.parametrize("module", [series_samples, build])
 @pytest.mark.parametrize("survivors", [0, 1, 2])
-def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(
+def test_an_interrupted_run_is_continued_with_the_same_bytes(
     spider_folder, options, tmp_path, monkeypatch, module, survivors
 ):
     data = spider_folder()
@@ -131,7 +131,7 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(
     assert files_of(cut.place.path) == files_of(whole.place.path)
 
 
-def test_what_another_unfinished_set_left_is_not_used(spider_folder, options, monkeypatch):
+def test_shards_of_another_staged_set_are_not_used(spider_folder, options, monkeypatch):
     data = spider_folder()
     chosen = options(data)
     folder = chosen.place.path / "labels"
@@ -184,7 +184,7 @@ def test_a_new_split_is_cut_over_all_patients_even_those_not_read_yet(spider_fol
     assert sum(len(ids) for ids in json.loads(Path(chosen.split_file).read_text()).values()) == 12
 
 
-def test_a_split_file_decides(spider_folder, options, tmp_path):
+def test_an_existing_split_file_is_used(spider_folder, options, tmp_path):
     path = tmp_path / "mine.json"
     path.write_text('{"train": ["1"], "validation": ["2", "3"], "test": ["4", "5", "6"]}')
     paths = ensure_sets(FROM_FILES, options(spider_folder(6), split=path))

@@ -59,7 +59,7 @@ def test_plain_webdataset_reads_a_shard(tmp_path):
         assert found["json"] == sample.record | {"sha256": digests}
 
 
-def test_a_shard_that_fails_half_way_is_not_there(tmp_path):
+def test_a_failed_shard_leaves_the_previous_file(tmp_path):
     def failing():
         yield from samples(2)
         raise RuntimeError("disk on fire")
@@ -71,7 +71,7 @@ def test_a_shard_that_fails_half_way_is_not_there(tmp_path):
     assert (tmp_path / "a.tar").read_bytes() == b"the one before"
 
 
-def test_a_file_is_flushed_before_it_takes_its_name(tmp_path, monkeypatch):
+def test_a_file_is_flushed_before_it_is_renamed(tmp_path, monkeypatch):
     done = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: done.append((tmp_path / "a.txt").exists()))
     with atomic_path(tmp_path / "a.txt") as temporary:
@@ -80,7 +80,7 @@ def test_a_file_is_flushed_before_it_takes_its_name(tmp_path, monkeypatch):
     assert done == [False, True]
 
 
-def test_pythons_own_reader_finds_what_ours_finds(tmp_path):
+def test_tarfile_finds_the_same_files(tmp_path):
     write_shard(open_place(tmp_path), "a.tar", samples(3))
     content = (tmp_path / "a.tar").read_bytes()
     with tarfile.open(tmp_path / "a.tar", "r:") as tar:
@@ -90,7 +90,7 @@ def test_pythons_own_reader_finds_what_ours_finds(tmp_path):
         assert (found.image == sample.image).all() and (found.label == sample.label).all()
 
 
-def test_background_work_is_bounded_and_done_at_the_end():
+def test_background_jobs_are_bounded_and_complete_at_the_end():
     begun, go_on, done = [], threading.Event(), []
 
     def job(number):

@@ -73,28 +73,32 @@ def printed(capsys):
     return {line[:15].strip(): line[15:].strip() for line in lines}
 
 
-def test_the_summary_tells_what_a_set_holds(build, capsys):
+def test_the_summary_lists_the_content_of_a_set(build, capsys):
     inspect_set(build(grid={"spacing_mm": 1.0, "shape": list(SHAPE)}))
-    told = printed(capsys)
-    assert told["set"] == "real_t1_val, made from the phantom"
-    assert told["samples"].startswith("12 in 6 shards of 2, ") and told["format"].endswith("version 2")
-    assert told["grid"] == "48 x 32 pixels of 1 mm" and told["label digest"] == "a" * 64
-    assert told["sheet"] == "results/shards/real_t1_val.png" and Path(told["sheet"]).is_file()
-    assert told["made with"] == "device cpu, torch 2.13" and told["left out"] == "9_t1: no mask"
-    assert told["counted over"] == "all samples"
-    assert told["patients"] == "3" and told["contrasts"] == "t1 8, t2 4"
-    assert told["pixels"] == "background 25.0%, vertebra 25.0%, disc 12.5%, canal 12.5%, not annotated 25.0%"
-    assert told["vertebrae"] == "rank 1, 2" and told["discs"] == "rank 1"
-    assert told["image values"] == "mean 0.344, standard deviation 0.216"
+    reported = printed(capsys)
+    assert reported["set"] == "real_t1_val, made from the phantom"
+    assert reported["samples"].startswith("12 in 6 shards of 2, ") and reported["format"].endswith(
+        "version 2"
+    )
+    assert reported["grid"] == "48 x 32 pixels of 1 mm" and reported["label digest"] == "a" * 64
+    assert reported["sheet"] == "results/shards/real_t1_val.png" and Path(reported["sheet"]).is_file()
+    assert reported["made with"] == "device cpu, torch 2.13" and reported["left out"] == "9_t1: no mask"
+    assert reported["counted over"] == "all samples"
+    assert reported["patients"] == "3" and reported["contrasts"] == "t1 8, t2 4"
+    assert (
+        reported["pixels"] == "background 25.0%, vertebra 25.0%, disc 12.5%, canal 12.5%, not annotated 25.0%"
+    )
+    assert reported["vertebrae"] == "rank 1, 2" and reported["discs"] == "rank 1"
+    assert reported["image values"] == "mean 0.344, standard deviation 0.216"
 
 
 def test_the_preset_of_a_rendered_set_is_named(build, capsys):
     grid = {"spacing_mm": 2.0, "shape": list(SHAPE)}
     generator = config_hash(preset("t2", spacing_mm=2.0))
     inspect_set(build(grid=grid, seed=3, label_bank="b" * 64, generator_hash=generator))
-    told = printed(capsys)
-    assert told["generator"] == f"preset t2, {generator}"
-    assert told["label bank"] == "b" * 64 and told["seed"] == "3"
+    reported = printed(capsys)
+    assert reported["generator"] == f"preset t2, {generator}"
+    assert reported["label bank"] == "b" * 64 and reported["seed"] == "3"
     inspect_set(build(generator_hash="c" * 64))
     assert printed(capsys)["generator"].startswith("no preset of this version")
 
@@ -117,7 +121,7 @@ def test_samples_are_spread_over_the_set(build, samples):
     assert gaps.max() - gaps.min() <= 2
 
 
-def test_a_broken_shard_is_named(build):
+def test_a_damaged_shard_is_named(build):
     folder = build()
     path = folder / "shard-000001.tar"
     content = bytearray(path.read_bytes())
@@ -180,7 +184,7 @@ def test_a_sheet_is_a_png(tmp_path):
         write_contact_sheet([sample_of(0)], tmp_path / "sheet.jpg", "")
 
 
-def test_a_summary_does_not_depend_on_what_records_leave_out(build, tmp_path):
+def test_a_summary_needs_no_entry_of_a_record(build, tmp_path):
     folder = build(2)
     packed = pack([Sample(sample_key(i), None, np.zeros(SHAPE, np.uint8), {}) for i in range(2)])
     open_place(folder).write("shard-000000.tar", *packed.parts)

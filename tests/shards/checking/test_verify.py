@@ -25,7 +25,7 @@ def folder(tmp_path):
     return write(tmp_path / "real_t1_val", [sample_of(index) for index in range(10)])
 
 
-def test_a_whole_set_has_no_problem(folder):
+def test_an_undamaged_set_has_no_problem(folder):
     notes = []
     assert verify_set(folder, log=notes.append) == [] and notes == []
 
@@ -44,14 +44,14 @@ def test_a_shard_of_another_set_is_found(folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "reported"),
     [
         (lambda content: content[:-512], "bytes instead of"),
         (lambda content: content[:700] + bytes([content[700] ^ 1]) + content[701:], "SHA-256 differs"),
         (None, "is missing"),
     ],
 )
-def test_every_damaged_shard_is_told_and_how_to_repair_it(folder, change, told):
+def test_every_damaged_shard_is_reported_with_its_repair(folder, change, reported):
     for name in NAMES[:2]:
         path = folder / name
         if change is None:
@@ -60,7 +60,7 @@ def test_every_damaged_shard_is_told_and_how_to_repair_it(folder, change, told):
             path.write_bytes(change(path.read_bytes()))
     lines = verify_set(folder)
     assert [line.split(": ")[0] for line in lines] == [str(folder / name) for name in NAMES[:2]]
-    assert all(told in line and line.endswith("--rebuild writes it again") for line in lines)
+    assert all(reported in line and line.endswith("--rebuild writes it again") for line in lines)
 
 
 def write_raw(folder, *parts):
@@ -73,7 +73,7 @@ def write_raw(folder, *parts):
     return folder
 
 
-def test_a_shard_that_another_program_wrote_wrongly_is_told(tmp_path):
+def test_a_malformed_shard_with_a_correct_digest_is_reported(tmp_path):
     assert "not a tar" in verify_set(write_raw(tmp_path / "x", b"no"))[0]
     samples = [sample_of(index) for index in range(PER_SHARD)]
     content = b"".join(pack(samples).parts).replace(b'{"contrast"', b'["contrast"')
@@ -105,7 +105,7 @@ def with_label(label):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "reported"),
     [
         (with_image(np.nan), "image.npy: values that are not in [0, 1]"),
         (with_image(1.5), "image.npy: values that are not in [0, 1]"),
@@ -124,10 +124,10 @@ def with_label(label):
         ),
     ],
 )
-def test_what_a_writer_did_wrong_is_found(tmp_path, wrong, told):
+def test_errors_of_a_writer_are_found(tmp_path, wrong, reported):
     samples = [sample_of(0), wrong, sample_of(2)]
     lines = verify_set(write(tmp_path / "x", samples))
-    assert lines and all(NAMES[0] in line for line in lines) and any(told in line for line in lines)
+    assert lines and all(NAMES[0] in line for line in lines) and any(reported in line for line in lines)
 
 
 def test_the_shape_is_that_of_the_grid(tmp_path):
@@ -138,7 +138,7 @@ def test_the_shape_is_that_of_the_grid(tmp_path):
     ]
 
 
-def test_rendered_samples_have_the_number_of_their_key_and_the_seed_of_the_set(tmp_path):
+def test_rendered_samples_have_their_index_and_the_seed_of_the_set(tmp_path):
     samples = [sample_of(index, record=rendered_record) for index in range(3)]
     assert verify_set(write(tmp_path / "synthetic", samples, label_bank=BANK, seed=7)) == []
     assert "seed is 7, the set's 8" in verify_set(write(tmp_path / "x", samples, label_bank=BANK, seed=8))[0]
@@ -146,7 +146,7 @@ def test_rendered_samples_have_the_number_of_their_key_and_the_seed_of_the_set(t
     assert "index is 5" in verify_set(write(tmp_path / "y", samples, label_bank=BANK, seed=7))[0]
 
 
-def test_what_does_not_belong_is_told(folder):
+def test_stray_files_are_reported(folder):
     for name in ("notes.txt", ".tmp-12-shard-000000.tar"):
         (folder / name).write_text("x")
     (folder / "unfinished").mkdir()
@@ -156,7 +156,7 @@ def test_what_does_not_belong_is_told(folder):
     ]
 
 
-def test_an_unfinished_set_is_told(folder):
+def test_an_unfinished_set_is_reported(folder):
     (folder / MANIFEST).unlink()
     (folder / "unfinished").mkdir()
     text = "\n".join(verify_set(folder))
@@ -196,7 +196,7 @@ def test_a_place_that_cannot_be_listed_is_noted(folder, monkeypatch):
     assert "cannot be listed" in notes[0]
 
 
-def test_a_shard_that_cannot_be_reached_is_a_problem_and_no_error(folder, monkeypatch):
+def test_a_shard_that_cannot_be_read_is_reported_as_a_problem(folder, monkeypatch):
     monkeypatch.setattr("synthspine.shards.checking.verify.open_place", lambda where: where)
     lines = verify_set(Remote(folder, broken=NAMES[1]))
     assert lines == [f"http://host/set/{NAMES[1]}: cannot be read (timed out)"]

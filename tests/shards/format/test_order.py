@@ -30,7 +30,7 @@ def test_an_epoch_is_every_sample_once(counts, seed, epoch, lanes):
 
 @settings(max_examples=200, deadline=None)
 @given(data=st.data(), counts=COUNTS, seed=st.integers(0, 99), lanes=st.sampled_from([1, 3, LANES]))
-def test_any_ranks_and_workers_share_the_positions_and_go_on_from_one_integer(data, counts, seed, lanes):
+def test_any_ranks_and_workers_share_the_positions_and_resume(data, counts, seed, lanes):
     order, size = Order(counts, seed, lanes), sum(counts)
     alone = numbers(counts, order.stream(0, 3 * size))
     start, seen = 0, []
@@ -69,7 +69,7 @@ def test_epochs_and_seeds_have_their_own_order(seeds):
     assert one != other and one != list(range(37))
 
 
-def test_the_order_is_what_it_was():
+def test_the_order_does_not_change_between_versions():
     # Golden. A change breaks the resuming of trainings from shards: name it in CHANGELOG.md.
     counts = [3] * 4 + [2]
     expected = [1, 7, 0, 4, 2, 3, 8, 5, 6, 13, 11, 12, 10, 9]
@@ -116,7 +116,7 @@ def test_neighbours_of_the_set_are_as_far_apart_as_in_a_full_shuffle():
     assert np.abs(np.diff(shard_place)).mean() / 256 == pytest.approx(1 / 3, abs=0.08)
 
 
-def test_going_on_late_costs_no_more_than_starting():
+def test_resuming_late_takes_no_longer_than_starting():
     order = Order([64] * 100_000, 0)
     part = next(order.stream(10**12))
     assert isinstance(part, Places) and len(part) <= 64 * LANES
@@ -134,7 +134,7 @@ def test_going_on_late_costs_no_more_than_starting():
         (lambda: next(Order([], 0).stream()), "cannot start at position 0 of 0 samples"),
     ],
 )
-def test_what_makes_no_sense_is_refused(make, message):
+def test_numbers_out_of_bounds_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 

@@ -59,7 +59,7 @@ def test_bad_input_can_be_left_out_and_is_listed(spoil, options, tmp_path, capsy
     assert "left out: 4_t1 (4_t1.mha: label 300" in capsys.readouterr().out
 
 
-def test_a_run_that_goes_on_does_not_inherit_the_permission_to_leave_out(spoil, options, monkeypatch):
+def test_a_continued_run_does_not_leave_out_series_without_the_option(spoil, options, monkeypatch):
     chosen = options(spoil(), skip_bad=True)
 
     def killed(place, name, samples):

@@ -36,7 +36,7 @@ def test_a_series_is_one_volume_in_this_projects_orientation(tmp_path):
     np.testing.assert_allclose(volume.spacing_mm, SPACING, rtol=1e-4)
 
 
-def test_the_grid_is_where_the_patient_lay(tmp_path):
+def test_the_grid_has_the_position_of_the_patient(tmp_path):
     write_series(tmp_path, scan())
     reference = read_dicom(only(tmp_path)).reference
     np.testing.assert_allclose(reference.TransformIndexToPhysicalPoint((0, 0, 0)), ORIGIN, atol=1e-3)
@@ -45,7 +45,7 @@ def test_the_grid_is_where_the_patient_lay(tmp_path):
     np.testing.assert_allclose(last, expected, atol=1e-3)
 
 
-def test_order_comes_from_the_positions_and_not_from_names(tmp_path):
+def test_slices_are_ordered_by_position_not_by_name(tmp_path):
     positions = [8.8, 0.0, 17.6, 4.4, 13.2]
     write_series(tmp_path, scan(), positions=positions)
     volume = read_dicom(only(tmp_path))
@@ -59,7 +59,7 @@ def test_a_mask_is_written_on_the_grid_of_the_series(tmp_path):
     assert np.array_equal(read_image(tmp_path / "out.mha").array, volume.array)
 
 
-def test_several_series_of_a_folder_are_told_apart(tmp_path):
+def test_several_series_of_a_folder_are_separated(tmp_path):
     write_series(tmp_path, scan(seed=1), uid="1.1", number="3", description="T1")
     write_series(tmp_path, scan(seed=2), uid="1.2", number="4", description="T2")
     series, errors = found(tmp_path)
@@ -79,7 +79,7 @@ def test_a_series_spread_over_folders_is_one(tmp_path):
     assert np.array_equal(read_dicom(series).array, scan())
 
 
-def test_other_files_are_passed_over(tmp_path):
+def test_other_files_are_skipped(tmp_path):
     write_series(tmp_path, scan())
     (tmp_path / "notes.txt").write_text("not an image")
     (tmp_path / "report.pdf").write_bytes(b"%PDF-1.4")
@@ -95,7 +95,7 @@ def test_a_copy_of_the_files_changes_nothing(tmp_path):
     assert len(only(tmp_path).files) == 5
 
 
-def test_orientations_of_a_localiser_are_parted(tmp_path):
+def test_orientations_of_a_localiser_are_separated(tmp_path):
     write_series(tmp_path, scan(3), uid="1.7", prefix="1.7.1")
     write_series(tmp_path, scan(2), uid="1.7", prefix="1.7.2", axes=AXIAL)
     series, errors = found(tmp_path)
@@ -105,7 +105,7 @@ def test_orientations_of_a_localiser_are_parted(tmp_path):
     assert {entry.folder for entry in series} == {tmp_path}
 
 
-def test_echoes_at_one_position_are_parted(tmp_path):
+def test_echoes_at_one_position_are_separated(tmp_path):
     for echo, seed in (("20", 1), ("80", 2)):
         write_series(tmp_path, scan(seed=seed), uid="1.8", prefix=f"1.8.{echo}", tag_0018_0081=echo)
     series, errors = found(tmp_path)
@@ -115,7 +115,7 @@ def test_echoes_at_one_position_are_parted(tmp_path):
     assert np.array_equal(volumes[1], scan(seed=2))
 
 
-def test_images_at_one_position_that_nothing_tells_apart(tmp_path):
+def test_images_at_one_position_that_no_tag_separates_are_refused(tmp_path):
     for part in ("1.8.1", "1.8.22"):
         write_series(tmp_path, scan(), uid="1.8", prefix=part)
     series, (error,) = found(tmp_path)
@@ -130,7 +130,7 @@ def test_many_frames_in_one_file(tmp_path):
     np.testing.assert_allclose(volume.spacing_mm, SPACING, rtol=1e-4)
 
 
-def test_axial_series_are_no_sagittal_ones(tmp_path):
+def test_axial_series_are_refused(tmp_path):
     write_series(tmp_path, scan(20), axes=AXIAL)
     with pytest.raises(UnsuitableError, match="no sagittal slices"):
         read_dicom(only(tmp_path))
@@ -148,7 +148,7 @@ def test_a_sheared_stack_is_noticed(tmp_path):
         read_dicom(only(tmp_path))
 
 
-def test_a_truncated_image_is_told(tmp_path):
+def test_a_truncated_image_is_reported(tmp_path):
     paths = write_series(tmp_path, scan())
     paths[0].write_bytes(paths[0].read_bytes()[:1500])
     series, (error,) = found(tmp_path)

@@ -42,7 +42,7 @@ def test_a_folder_without_series_is_named(tmp_path):
         find_series(tmp_path)
 
 
-def test_a_name_that_tells_no_contrast_is_named_or_left_out(spider_folder):
+def test_a_file_name_without_contrast_is_reported_or_left_out(spider_folder):
     folder = spider_folder(1)
     odd = folder / "masks" / "masks" / "7_flair.mha"
     odd.touch()

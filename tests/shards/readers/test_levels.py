@@ -53,7 +53,7 @@ def test_a_disc_without_its_vertebra_keeps_its_level(spine_mask):
     assert (codes[mask == 3] == vertebra_code(3)).all()
 
 
-def test_an_arch_that_hangs_below_the_disc_does_not_move_the_level(spine_mask):
+def test_an_arch_below_the_disc_does_not_change_the_level(spine_mask):
     mask = spine_mask(3)
     expected = dense_codes(mask)
     # In a lordotic spine the centroid of L5 with its arch lies lower than the L5/S1 disc.

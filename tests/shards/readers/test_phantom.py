@@ -43,7 +43,7 @@ def fake_phantom(monkeypatch, spine_mask):
     return calls
 
 
-def test_the_phantom_is_a_folder_in_spider_layout(tmp_path, fake_phantom):
+def test_the_phantom_has_the_layout_of_spider(tmp_path, fake_phantom):
     write_phantom(tmp_path / "phantom", patients=3)
     series = find_series(tmp_path / "phantom")
     assert [s.stem for s in series] == [f"{FIRST_PATIENT + i}_{c}" for i in range(3) for c in ("t1", "t2")]
@@ -60,7 +60,7 @@ def test_a_complete_phantom_is_left_alone(tmp_path, fake_phantom):
     assert fake_phantom == []
 
 
-def test_an_interrupted_phantom_goes_on(tmp_path, fake_phantom, monkeypatch):
+def test_an_interrupted_phantom_is_continued(tmp_path, fake_phantom, monkeypatch):
     real = phantom_folder.write_mha
     written = []
 
@@ -94,7 +94,7 @@ def test_another_seed_or_other_data_are_refused(tmp_path, fake_phantom, spider_f
         write_phantom(spider_folder(1), patients=1)
 
 
-def test_real_data_are_used_as_they_are(spider_folder, options, tmp_path, capsys):
+def test_real_data_are_used_without_the_phantom(spider_folder, options, tmp_path, capsys):
     folder = spider_folder(3)
     ensure_sets(["labels"], options(folder))
     assert not (folder / "phantom").exists() and "phantom" not in capsys.readouterr().out
@@ -105,7 +105,7 @@ def test_real_data_are_used_as_they_are(spider_folder, options, tmp_path, capsys
         ensure_sets(["labels"], options(tmp_path / "none", shards_dir=str(tmp_path / "other")))
 
 
-def test_dummy_data_are_made_anywhere_and_marked_in_the_manifest(tmp_path, fake_phantom, options, capsys):
+def test_dummy_data_are_written_anywhere_and_marked_in_the_manifest(tmp_path, fake_phantom, options, capsys):
     chosen = options(tmp_path / "empty", use_dummy_data=True)
     paths = ensure_sets(["labels"], chosen)
     assert load_manifest(paths["labels"]).phantom
@@ -134,9 +134,7 @@ def test_real_data_are_not_phantom(spider_folder, options):
     assert not load_manifest(ensure_sets(["labels"], options(spider_folder()))["labels"]).phantom
 
 
-def test_sets_made_elsewhere_are_used_where_there_is_no_data(
-    default_data, fake_phantom, spider_folder, options
-):
+def test_sets_written_elsewhere_are_used_without_data(default_data, fake_phantom, spider_folder, options):
     chosen = options(spider_folder())
     ensure_sets(["labels", "real_t1_val"], chosen)
     here = replace(chosen, data_dir=default_data)
@@ -153,7 +151,7 @@ def test_phantom_and_real_slices_are_not_mixed(default_data, fake_phantom, spide
         ensure_sets(["labels", "real_t1_val"], replace(chosen, data_dir=default_data))
 
 
-def test_the_real_phantom_is_read_by_the_ordinary_reader(tmp_path):
+def test_the_phantom_is_read_by_the_reader_of_spider(tmp_path):
     write_phantom(tmp_path, patients=1)
     for entry in find_series(tmp_path):
         image, mask = read_image(entry.image), read_mask(entry.mask)
@@ -167,7 +165,7 @@ def test_the_real_phantom_is_read_by_the_ordinary_reader(tmp_path):
 
 
 @pytest.mark.slow
-def test_several_processes_write_what_one_does(tmp_path):
+def test_several_processes_write_the_bytes_of_one(tmp_path):
     for name, processes in (("one", 1), ("two", 2)):
         write_phantom(tmp_path / name, patients=2, processes=processes)
     one, two = (
@@ -177,9 +175,7 @@ def test_several_processes_write_what_one_does(tmp_path):
     assert len(one) == 4 and one == two
 
 
-def test_label_maps_alone_are_masks_of_other_patients_and_what_a_model_learns_from(
-    tmp_path, fake_phantom, options, monkeypatch
-):
+def test_label_maps_of_the_phantom_are_those_of_other_patients(tmp_path, fake_phantom, options, monkeypatch):
     monkeypatch.setattr(phantom_folder, "phantom_mask", phantom_folder.phantom_series)
     chosen = options(tmp_path, phantom_labels=5)
     places = ensure_sets({"labels"}, chosen)
@@ -192,9 +188,7 @@ def test_label_maps_alone_are_masks_of_other_patients_and_what_a_model_learns_fr
     assert manifest.phantom and learned <= {s.patient for s in series} and len(learned) >= 3
 
 
-def test_fewer_label_maps_than_were_written_once_are_as_many_as_asked_for(
-    tmp_path, fake_phantom, options, monkeypatch
-):
+def test_only_the_requested_number_of_label_maps_is_used(tmp_path, fake_phantom, options, monkeypatch):
     monkeypatch.setattr(phantom_folder, "phantom_mask", phantom_folder.phantom_series)
     ensure_sets({"labels"}, options(tmp_path, phantom_labels=9, shards_dir=str(tmp_path / "nine")))
     places = ensure_sets({"labels", "labels_val"}, options(tmp_path, phantom_labels=5))
@@ -232,7 +226,7 @@ def test_label_maps_of_patients_and_of_the_phantom_are_learned_from_together(
         ensure_sets({"labels"}, replace(chosen, split=nobody, shards_dir=str(tmp_path / "others")))
 
 
-def test_a_patient_with_a_number_of_the_phantom_is_named(
+def test_a_patient_with_an_id_of_the_phantom_is_named(
     tmp_path, fake_phantom, options, monkeypatch, default_data
 ):
     monkeypatch.setattr(phantom_folder, "phantom_mask", phantom_folder.phantom_series)

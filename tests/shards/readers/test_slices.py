@@ -43,7 +43,7 @@ def volume_of(array, spacing_mm):
     spacing=st.tuples(st.floats(0.6, 1.3), st.floats(0.6, 1.3)),
     target=st.floats(0.5, 3.0),
 )
-def test_resampling_moves_no_centroid(shape, spacing, target):
+def test_resampling_keeps_centroids(shape, spacing, target):
     picture = blob(shape, spacing, (8.0, -6.0))
     for labels in (False, True):
         resampled = resample_in_plane(picture.astype(np.float32), spacing, target, labels=labels)
@@ -60,14 +60,14 @@ def test_labels_at_half_the_resolution_are_not_shifted(size):
     assert (found == found[::-1]).all() and (found == found[:, ::-1]).all()
 
 
-def test_the_working_grid_keeps_the_centre_whatever_the_parity():
+def test_the_working_grid_keeps_the_centre_for_any_parity():
     for shape in ((151, 160), (160, 151), (333, 345)):
         image = blob(shape, (0.9, 0.8), (11.0, 7.0)).astype(np.float32) * 1000
         volume = volume_of(image[None], (4.0, 0.9, 0.8))
         assert centroid_mm(image_slices(volume, Grid())[0], (1.0, 1.0)) == pytest.approx((11.0, 7.0), abs=0.3)
 
 
-def test_images_and_labels_stay_on_each_other():
+def test_images_and_labels_stay_aligned():
     mask = (blob((200, 180), (0.7, 1.1), (20.0, -15.0)) > 0.5).astype(np.uint8)
     spacing = (4.0, 0.7, 1.1)
     label = label_slices(volume_of(mask[None], spacing), Grid())[0] == 1
@@ -88,7 +88,7 @@ def test_resampling_keeps_a_constant():
     )
 
 
-def test_labels_and_probabilities_come_back_to_the_native_grid():
+def test_labels_and_probabilities_are_resampled_to_the_native_grid():
     mask = (blob((231, 190), (0.6, 0.8), (10.0, 5.0), 15.0) > 0.5).astype(np.uint8)
     there = resample_in_plane(mask, (0.6, 0.8), 1.0, labels=True)
     back = resample_back(there, 1.0, (231, 190), (0.6, 0.8), labels=True)
@@ -155,7 +155,7 @@ def test_thin_slices_are_thinned(spacing_mm, step):
     assert annotated(np.ones((30, 2, 2), np.uint8), (spacing_mm, 1.0, 1.0)) == list(range(0, 30, step))
 
 
-def test_slices_that_show_less_than_the_least_area_are_left_out():
+def test_slices_below_the_least_area_are_left_out():
     codes = np.zeros((3, 40, 40), np.uint8)
     codes[1, :20, :20] = CANAL
     codes[2, :20, :21] = 1

@@ -64,7 +64,7 @@ def test_a_slightly_oblique_volume_is_read(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".mha", ".nii.gz"])
 @pytest.mark.parametrize("storage", STORAGES)
-def test_writing_goes_back_to_the_same_grid(tmp_path, suffix, storage):
+def test_writing_restores_the_grid(tmp_path, suffix, storage):
     write_mha(ramps(), SPACING_MM, storage, tmp_path / "1_t1.mha")
     image = sitk.ReadImage(str(tmp_path / "1_t1.mha"))
     image.SetOrigin((-12.5, 30.25, 7.0))

@@ -34,7 +34,7 @@ def test_the_split_does_not_depend_on_the_order_but_on_the_seed(tmp_path):
 
 
 @pytest.mark.parametrize("count", [3, 4, 5, 7])
-def test_every_side_has_a_patient_from_three_on(tmp_path, count):
+def test_no_part_is_empty_from_three_patients_on(tmp_path, count):
     split = load_or_make_split(tmp_path / "split.json", PATIENTS[:count])
     assert all(split.part(name) for name in PARTS)
 
@@ -49,7 +49,7 @@ def test_new_patients_are_added_without_moving_others(tmp_path):
     assert sides(load_or_make_split(path, PATIENTS)) == after
 
 
-def test_the_side_of_a_new_patient_does_not_depend_on_who_else_is_new(tmp_path):
+def test_the_part_of_a_new_patient_does_not_depend_on_other_new_patients(tmp_path):
     for name in ("a.json", "b.json"):
         load_or_make_split(tmp_path / name, PATIENTS[:20])
     together = sides(load_or_make_split(tmp_path / "a.json", PATIENTS))
@@ -58,7 +58,7 @@ def test_the_side_of_a_new_patient_does_not_depend_on_who_else_is_new(tmp_path):
     assert sides(load_or_make_split(tmp_path / "b.json", PATIENTS)) == together
 
 
-def test_spiders_subset_column_decides(tmp_path):
+def test_the_subset_column_of_spider_is_used(tmp_path):
     overview = tmp_path / "overview.csv"
     rows = [
         f"{p}_{c},F,{'validation' if int(p) % 4 == 0 else 'training'}" for p in PATIENTS for c in ("t1", "t2")
@@ -96,7 +96,7 @@ def test_an_overview_that_contradicts_itself_is_named(tmp_path):
         load_or_make_split(tmp_path / "split.json", ["1"], overview)
 
 
-def test_a_patient_on_two_sides_is_named(tmp_path):
+def test_a_patient_in_two_parts_is_named(tmp_path):
     path = tmp_path / "split.json"
     path.write_text('{"train": ["1", "2"], "validation": [2], "test": []}')
     with pytest.raises(SpiderError, match=r"split\.json: not a split file: patient 2 is in two parts"):
@@ -104,13 +104,13 @@ def test_a_patient_on_two_sides_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", "not json", '{"train": 3}', '{"training": []}'])
-def test_another_file_is_named(tmp_path, text):
+def test_a_file_that_is_not_a_split_is_named(tmp_path, text):
     path = tmp_path / "split.json"
     path.write_text(text)
     with pytest.raises(SpiderError, match=r"split\.json: not a split file"):
         load_or_make_split(path, ["1"])
 
 
-def test_the_sides_of_a_split_are_disjoint():
+def test_the_parts_of_a_split_are_disjoint():
     with pytest.raises(ValueError, match="two parts"):
         Split(train=frozenset({"1"}), validation=frozenset(), test=frozenset({"1"}))

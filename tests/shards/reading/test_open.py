@@ -64,18 +64,18 @@ def test_ranks_together_see_every_sample_once(built, world):
 
 
 @pytest.mark.parametrize("start", [0, 1, 17, 36, 37, 60])
-def test_a_stream_goes_on_where_it_stopped(built, start):
+def test_a_stream_resumes_at_a_position(built, start):
     shards = built()
     assert numbers(shards.stream(0, start, 74)) == numbers(shards.stream(0, 0, 74))[start:]
 
 
-def test_a_stream_passes_from_epoch_to_epoch(built):
+def test_a_stream_continues_with_the_next_epoch(built):
     shards = built()
     both = numbers(shards.epoch(2, 0)) + numbers(shards.epoch(2, 1))
     assert numbers(itertools.islice(shards.stream(2), 74)) == both
 
 
-def test_shards_are_read_ahead_of_their_use(built, monkeypatch):
+def test_shards_are_prefetched(built, monkeypatch):
     shards, loaded = built(), []
     real = ShardSet.load
     monkeypatch.setattr(ShardSet, "load", lambda self, shard: loaded.append(shard) or real(self, shard))
@@ -130,17 +130,17 @@ def flip(place):
         (lambda content: b"", "0 bytes instead of"),
     ],
 )
-def test_damage_is_told_before_a_sample_of_the_shard_is_handed_on(built, change, message):
+def test_damage_is_reported_before_the_first_sample_of_the_shard(built, change, message):
     shards = built()
     spoil(shards, 0, change)
-    with pytest.raises(ShardError, match=message) as told:
+    with pytest.raises(ShardError, match=message) as reported:
         next(shards.samples())
-    assert str(told.value).startswith(f"{shards.place.path / 'shard-000000.tar'}: ")
+    assert str(reported.value).startswith(f"{shards.place.path / 'shard-000000.tar'}: ")
     with pytest.raises(ShardError, match=message):
         list(shards.epoch(0, 0))
 
 
-def test_a_shard_of_another_set_is_no_shard_of_this_one(built):
+def test_a_shard_of_another_set_is_an_error(built):
     shards = built()
     spoil(shards, 1, lambda content: (shards.place.path / "shard-000002.tar").read_bytes())
     with pytest.raises(ShardError, match=r"shard-000001\.tar: is damaged \(SHA-256 differs\)"):
@@ -164,7 +164,7 @@ def test_a_manifest_that_counts_wrongly_is_noticed(built):
         list(ShardSet(shards.place, wrong).samples())
 
 
-def test_a_folder_without_manifest_is_no_set(tmp_path):
+def test_a_folder_without_manifest_is_not_a_set(tmp_path):
     with pytest.raises(ShardError, match="no complete set here"):
         open_set(tmp_path)
 
@@ -187,9 +187,9 @@ def test_a_folder_without_manifest_is_no_set(tmp_path):
 def test_a_manifest_that_cannot_be_used_is_named(built, text, message):
     shards = built()
     (shards.place.path / MANIFEST).write_text(text)
-    with pytest.raises(ShardError, match=message) as told:
+    with pytest.raises(ShardError, match=message) as reported:
         load_manifest(shards.place)
-    assert str(told.value).startswith(str(shards.place.path / MANIFEST))
+    assert str(reported.value).startswith(str(shards.place.path / MANIFEST))
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def taken(batches, count):
     return [batch[1][:, 0, 0].tolist() for batch in itertools.islice(batches, count)]
 
 
-def test_a_batch_is_what_a_network_takes(shards):
+def test_a_batch_has_the_shapes_and_types_of_training(shards):
     images, codes, records = next(iter(ShardStream(shards, 5, records=True)))
     assert images.shape == (5, 1, 16, 16) and images.dtype == torch.float16
     assert codes.shape == (5, 16, 16) and codes.dtype == torch.uint8
@@ -30,7 +30,7 @@ def test_a_batch_is_what_a_network_takes(shards):
     assert len(next(iter(ShardStream(shards, 5)))) == 2
 
 
-def test_batches_go_on_over_epochs_and_none_is_ragged(shards):
+def test_batches_continue_over_epochs_and_are_full(shards):
     batches = taken(ShardStream(shards, 5), 15)
     assert {len(batch) for batch in batches} == {5}
     flat = list(itertools.chain(*batches))
@@ -38,13 +38,13 @@ def test_batches_go_on_over_epochs_and_none_is_ragged(shards):
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
-def test_workers_change_nothing(shards, workers):
+def test_workers_do_not_change_batches(shards, workers):
     stream = ShardStream(shards, 4, seed=3, rank=1, world=2, start=11)
     loader = DataLoader(stream, batch_size=None, num_workers=workers)
     assert taken(loader, 12) == taken(stream, 12)
 
 
-def test_a_run_goes_on_from_one_integer_with_another_number_of_ranks(shards):
+def test_a_position_resumes_a_run_with_another_number_of_ranks(shards):
     whole = list(itertools.chain(*taken(ShardStream(shards, 12, seed=5), 9)))
     seen, start = [], 0
     for world, steps in ((1, 2), (3, 4), (2, 3)):
@@ -71,7 +71,7 @@ def test_damage_ends_the_stream_with_its_name(tmp_path, workers):
         taken(loader, 20)
 
 
-def test_what_cannot_be_streamed_is_refused(shards, tmp_path):
+def test_empty_sets_and_sets_without_images_are_not_streamed(shards, tmp_path):
     with pytest.raises(ShardError, match="the set is empty"):
         ShardStream(open_set(build(tmp_path / "empty", Counted(0))), 4)
     with pytest.raises(ShardError, match=r"sample 000000.. has no image to train on"):

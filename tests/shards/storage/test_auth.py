@@ -48,14 +48,14 @@ def tokens(server):
     return [headers.get("Authorization") for headers in server.headers]
 
 
-def test_who_asks_gets_it_once_and_from_then_on():
+def test_a_server_that_asks_receives_the_token_from_then_on():
     with servers.bad(challenge, servers.good(b"content")) as server:
         place = open_place(server.url)
         assert place.read("one") == place.read("two") == b"content"
         assert tokens(server) == [None, f"Bearer {TOKEN}", f"Bearer {TOKEN}"]
 
 
-def test_threads_that_ask_at_the_same_time_all_get_in():
+def test_concurrent_threads_all_send_the_token():
     both = threading.Barrier(2, timeout=20)
 
     def challenge_both(handler):
@@ -68,19 +68,19 @@ def test_threads_that_ask_at_the_same_time_all_get_in():
         assert tokens(server) == [None, None, f"Bearer {TOKEN}", f"Bearer {TOKEN}"]
 
 
-def test_a_wrong_token_is_not_sent_again_and_again():
+def test_a_wrong_token_is_sent_once():
     with servers.bad(challenge) as server:
-        with pytest.raises(PermissionError, match="401") as told:
+        with pytest.raises(PermissionError, match="401") as reported:
             open_place(server.url).read("file")
-        assert tokens(server) == [None, f"Bearer {TOKEN}"] and TOKEN not in str(told.value)
+        assert tokens(server) == [None, f"Bearer {TOKEN}"] and TOKEN not in str(reported.value)
 
 
-def test_without_a_list_only_the_server_that_was_opened_first_gets_it(monkeypatch):
+def test_without_a_list_only_the_first_server_receives_the_token(monkeypatch):
     good = servers.good(b"content")
     with servers.bad(challenge, good) as server, servers.bad(challenge, challenge, good) as other:
         place, elsewhere = open_place(server.url), open_place(other.url)
-        told = f"is for {server.url}, which was opened first: list all servers .* in {SERVERS_VARIABLE}"
-        with pytest.raises(PermissionError, match=told):
+        reported = f"is for {server.url}, which was opened first: list all servers .* in {SERVERS_VARIABLE}"
+        with pytest.raises(PermissionError, match=reported):
             elsewhere.read("file")
         assert place.read("file") == b"content"
         assert tokens(server) == [None, f"Bearer {TOKEN}"] and tokens(other) == [None]
@@ -88,7 +88,7 @@ def test_without_a_list_only_the_server_that_was_opened_first_gets_it(monkeypatc
         assert elsewhere.read("file") == b"content"
 
 
-def test_an_https_server_that_the_user_did_not_name_first_gets_nothing():
+def test_another_https_server_does_not_receive_the_token():
     open_place("https://mine/sets")
     with pytest.raises(PermissionError, match="is for https://mine:443, which was opened first"):
         asks("https://evil/sets")
@@ -96,7 +96,7 @@ def test_an_https_server_that_the_user_did_not_name_first_gets_nothing():
 
 
 @pytest.mark.parametrize("code", [301, 302, 307, 308])
-def test_it_is_not_carried_to_where_a_server_redirects_to(code):
+def test_the_token_does_not_follow_redirects(code):
     with servers.bad(servers.good(b"content")) as other:
         to_it = answers(code, Location=f"{other.url}/file")
         with servers.bad(challenge, to_it) as server:
@@ -104,7 +104,7 @@ def test_it_is_not_carried_to_where_a_server_redirects_to(code):
         assert tokens(server) == [None, f"Bearer {TOKEN}"] and tokens(other) == [None]
 
 
-def test_who_is_redirected_to_may_ask_and_gets_nothing():
+def test_the_target_of_a_redirect_does_not_receive_the_token():
     with servers.bad(challenge) as other, servers.bad(answers(302, Location=f"{other.url}/file")) as server:
         with pytest.raises(PermissionError, match="401"):
             open_place(server.url).read("file")
@@ -117,9 +117,9 @@ def test_plain_http_to_another_machine_is_refused_unless_that_server_is_named(mo
         url = server.url.replace("127.0.0.1", "0.0.0.0")
         with pytest.raises(
             PermissionError, match=rf"over plain http.* set {SERVERS_VARIABLE}={url}$"
-        ) as told:
+        ) as reported:
             open_place(url).read("file")
-        assert tokens(server) == [None] and TOKEN not in str(told.value)
+        assert tokens(server) == [None] and TOKEN not in str(reported.value)
         monkeypatch.setenv(SERVERS_VARIABLE, f"https://elsewhere {url}")
         assert open_place(url).read("file") == b"content"
         assert tokens(server) == [None, None, f"Bearer {TOKEN}"]
@@ -129,11 +129,11 @@ def test_plain_http_to_another_machine_is_refused_unless_that_server_is_named(mo
     "url",
     ["https://box/sets", "http://127.0.0.1:8080/sets", "http://localhost/sets", "http://[::1]:8080/sets"],
 )
-def test_https_and_this_machine_are_good_enough(url):
+def test_https_and_this_machine_receive_the_token(url):
     assert asks(url) and authorization(url) == {"Authorization": f"Bearer {TOKEN}"}
 
 
-def test_where_servers_are_named_no_others_get_it(monkeypatch):
+def test_only_listed_servers_receive_the_token(monkeypatch):
     monkeypatch.setenv(SERVERS_VARIABLE, "http://gpu-box:8080/v1/sets https://other")
     for url in (
         "https://box/sets",
@@ -149,7 +149,7 @@ def test_where_servers_are_named_no_others_get_it(monkeypatch):
     assert asks("http://gpu-box:8080/v1/sets/synthetic") and asks("https://other:443/sets")
 
 
-def test_an_origin_is_scheme_host_and_port_however_it_is_written():
+def test_an_origin_is_scheme_host_and_port_in_any_spelling():
     assert asks("https://Box:443/sets", "https://box/sets")
     assert authorization("HTTPS://BOX/other") and authorization("https://box:443/")
     for other in (
@@ -171,17 +171,17 @@ def test_an_origin_is_scheme_host_and_port_however_it_is_written():
         ("ftp://box/", 401, ASKED),
     ],
 )
-def test_other_refusals_get_nothing(url, status, headers):
+def test_other_refusals_do_not_receive_the_token(url, status, headers):
     assert not accept_challenge(url, url, status, headers) and authorization(url) == {}
 
 
 @pytest.mark.parametrize("named", ["gpu-box:8080", "ftp://gpu-box", "http://", "http://gpu-box:port"])
-def test_what_names_no_server_is_told(monkeypatch, named):
+def test_a_list_of_servers_with_another_entry_is_refused(monkeypatch, named):
     monkeypatch.setenv(SERVERS_VARIABLE, named)
     with pytest.raises(ValueError, match=r"is not a server like http://gpu-box:8080"):
         asks("https://box/")
 
 
-def test_without_a_token_nobody_is_answered(monkeypatch):
+def test_without_a_token_nothing_is_sent(monkeypatch):
     monkeypatch.setenv(TOKEN_VARIABLE, " ")
     assert not asks("https://box/") and authorization("https://box/") == {}

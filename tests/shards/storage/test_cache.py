@@ -38,7 +38,7 @@ def test_a_shard_is_loaded_once_and_then_read_from_the_cache(tmp_path):
     assert path.read_bytes() == b"content"
 
 
-def test_shards_of_one_name_in_two_sets_do_not_meet(tmp_path):
+def test_shards_of_one_name_in_two_sets_do_not_collide(tmp_path):
     cache = ShardCache(tmp_path / "cache", 1000)
     for name in ("train", "val"):
         open_place(tmp_path / name).write("shard-000000.tar", name.encode())
@@ -58,7 +58,7 @@ def test_a_damaged_copy_is_replaced(tmp_path, damaged):
     assert path.read_bytes() == b"content"
 
 
-def test_a_damaged_copy_goes_even_if_loading_fails(tmp_path):
+def test_a_damaged_copy_is_removed_even_if_loading_fails(tmp_path):
     cache = ShardCache(tmp_path, 100)
     fetch(cache, b"content")
     next(tmp_path.glob("??/*.tar")).write_bytes(b"CONTENT")
@@ -78,7 +78,7 @@ def test_wrong_content_is_not_kept(tmp_path, loaded, reason, max_bytes):
     assert kept(tmp_path) == []
 
 
-def test_what_was_used_longest_ago_goes_first(tmp_path):
+def test_the_least_recently_used_is_removed_first(tmp_path):
     cache = ShardCache(tmp_path, 30)
     contents = [bytes([number]) * 10 for number in range(4)]
     for number, content in enumerate(contents[:3]):
@@ -89,14 +89,14 @@ def test_what_was_used_longest_ago_goes_first(tmp_path):
     assert kept(tmp_path) == sorted(map(digest, [contents[0], contents[2], contents[3]]))
 
 
-def test_a_shard_larger_than_the_cache_is_handed_on(tmp_path):
+def test_a_shard_larger_than_the_cache_is_returned(tmp_path):
     cache = ShardCache(tmp_path, 10)
     fetch(cache, b"small")
     assert fetch(cache, b"x" * 11) == b"x" * 11
     assert kept(tmp_path) == [digest(b"small")]
 
 
-def test_old_temporary_files_of_killed_processes_go(tmp_path):
+def test_old_temporary_files_of_killed_processes_are_removed(tmp_path):
     cache = ShardCache(tmp_path, 100)
     (tmp_path / "ab").mkdir(parents=True)
     old, new = tmp_path / "ab" / ".tmp-1-2-x.tar", tmp_path / "ab" / ".tmp-3-4-x.tar"
@@ -189,10 +189,10 @@ def test_a_disk_that_cannot_be_written_warns_once(tmp_path):
     cache = ShardCache(tmp_path / "file" / "cache", 100)
     with pytest.warns(
         UserWarning, match=r"file/cache: shards cannot be kept here \(Not a directory\)"
-    ) as told:
+    ) as reported:
         assert fetch(cache, b"content") == b"content"
         assert fetch(cache, b"other") == b"other"
-    assert len(told) == 1
+    assert len(reported) == 1
 
 
 def test_a_full_disk_does_not_stop_the_reading(tmp_path, monkeypatch):

@@ -60,7 +60,7 @@ def test_a_symbolic_link_in_place_of_the_lock_is_an_error(tmp_path, cache, where
     assert victim.read_text() == "precious"
 
 
-def test_a_second_process_waits_and_says_so(tmp_path, capsys):
+def test_a_second_process_reports_that_it_waits(tmp_path, capsys):
     place, entered = open_place(tmp_path), threading.Event()
 
     def second():
@@ -76,12 +76,12 @@ def test_a_second_process_waits_and_says_so(tmp_path, capsys):
     assert f"{tmp_path}: another process is writing here; waiting" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("code", "told"), [(errno.EACCES, ""), (errno.ENOLCK, "cannot be locked")])
-def test_where_nothing_can_be_locked_the_work_goes_on(tmp_path, monkeypatch, capsys, code, told):
+@pytest.mark.parametrize(("code", "reported"), [(errno.EACCES, ""), (errno.ENOLCK, "cannot be locked")])
+def test_without_a_lock_the_work_continues(tmp_path, monkeypatch, capsys, code, reported):
     def fail(lock, **_):
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(FileLock, "acquire", fail)
     with locked(open_place(tmp_path)):
         pass
-    assert told in capsys.readouterr().out
+    assert reported in capsys.readouterr().out

@@ -40,7 +40,7 @@ def waits(monkeypatch):
     return found
 
 
-def test_what_is_written_is_read(place):
+def test_files_are_read_as_written(place):
     content = bytes(range(256)) * 500
     place.write("shard-000000.tar", b"head", bytearray(content), memoryview(content))
     assert place.read("shard-000000.tar") == b"head" + content * 2
@@ -51,13 +51,13 @@ def test_what_is_written_is_read(place):
     assert place.read("empty") == b"" and place.size("empty") == 0
 
 
-def test_a_shard_of_sixteen_megabytes_comes_back(place):
+def test_a_shard_of_sixteen_megabytes_is_read(place):
     content = os.urandom(1 << 20) * 16
     place.write("shard.tar", content)
     assert place.read("shard.tar") == content
 
 
-def test_what_is_not_there(place):
+def test_missing_files_and_folders(place):
     assert place.names() == [] and place.size("a.tar") is None
     with pytest.raises(FileNotFoundError, match=r"set/a\.tar: "):
         place.read("a.tar")
@@ -67,7 +67,7 @@ def test_what_is_not_there(place):
     assert place.names() == []
 
 
-def test_names_are_those_of_plain_files_in_this_folder(place):
+def test_names_lists_the_files_of_a_folder(place):
     for name in ("b.tar", "a b%20+ü.json", "unfinished/shard-000000.json", ".tmp-1-a.tar"):
         place.write(name, b"x")
     assert place.names() == [".tmp-1-a.tar", "a b%20+ü.json", "b.tar"]
@@ -85,7 +85,7 @@ def test_a_folder_is_not_a_file(place):
         place.read("unfinished")
 
 
-def test_removing_a_tree_leaves_what_lies_beside_it(place):
+def test_removing_a_tree_keeps_other_files(place):
     for name in ("a.tar", "unfinished/a.json", "unfinished/deep/b.json", "unfinished-not/c.json"):
         place.write(name, b"x")
     (place / "unfinished").remove_tree()
@@ -104,7 +104,7 @@ def test_places_are_values(place):
 
 
 @pytest.mark.parametrize("name", ["", "/etc/passwd", "../a", "a/../../b", "a//b", "./a", "a/"])
-def test_names_do_not_lead_out_of_a_place(tmp_path, name):
+def test_names_that_lead_out_of_a_place_are_refused(tmp_path, name):
     for place in (open_place(tmp_path), open_place("memory://a"), open_place("http://localhost/a")):
         for act in (place.read, place.size, place.write, place.remove, place.__truediv__):
             with pytest.raises(ValueError, match="is not the plain name"):
@@ -122,7 +122,7 @@ def test_names_and_paths_of_places(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("where", "told"),
+    ("where", "reported"),
     [
         ("", "empty"),
         ("pipe:curl http://host/a.tar", "no command is run"),
@@ -145,8 +145,8 @@ def test_names_and_paths_of_places(tmp_path, monkeypatch):
         ("file://host/a", "file:///path"),
     ],
 )
-def test_what_cannot_be_used_is_refused_in_words(where, told):
-    with pytest.raises(ValueError, match=told) as raised:
+def test_unusable_urls_are_refused_with_the_reason(where, reported):
+    with pytest.raises(ValueError, match=reported) as raised:
         open_place(where)
     assert SECRET not in str(raised.value)
 
@@ -186,14 +186,14 @@ def test_a_failed_local_write_names_the_file_and_the_reason(tmp_path, monkeypatc
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk_is_told(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported(tmp_path, monkeypatch):
     real = Path.open
     monkeypatch.setattr(Path, "open", lambda path, mode="r": real(Path("/dev/full"), mode))
     with pytest.raises(OSError, match=r"a\.tar: cannot be written \(No space left on device\)"):
         open_place(tmp_path).write("a.tar", bytes(100_000))
 
 
-def test_a_file_where_a_folder_should_be_is_told(tmp_path):
+def test_a_file_in_place_of_a_folder_is_reported(tmp_path):
     (tmp_path / "file").write_text("x")
     place = open_place(tmp_path / "file")
     for act in (
@@ -207,7 +207,7 @@ def test_a_file_where_a_folder_should_be_is_told(tmp_path):
     assert place.size("a") is None
 
 
-def test_a_web_server_hands_on_what_lies_in_its_folder(web_url, web_folder):
+def test_a_web_server_is_read(web_url, web_folder):
     local, place = open_place(web_folder / "served"), open_place(f"{web_url}/served")
     content = os.urandom(1 << 20) * 16
     for name, text in (("shard.tar", content), ("empty", b""), ("a b%20+ü/c.json", b"x")):
@@ -224,7 +224,7 @@ def test_a_web_server_hands_on_what_lies_in_its_folder(web_url, web_folder):
         place.read("a b%20+ü")
 
 
-def test_what_others_write_to_a_bucket_is_seen(bucket_url):
+def test_files_that_others_write_to_a_bucket_are_seen(bucket_url):
     import s3fs
 
     place, other = open_place(f"{bucket_url}/shared"), s3fs.S3FileSystem(skip_instance_cache=True)
@@ -238,7 +238,7 @@ def test_what_others_write_to_a_bucket_is_seen(bucket_url):
     assert place.names() == ["b.tar"] and place.size("a.tar") is None
 
 
-def test_a_bucket_that_is_not_there(bucket_url, waits):
+def test_a_bucket_that_does_not_exist(bucket_url, waits):
     place = open_place("s3://no-such-bucket/a")
     assert place.names() == [] and place.size("a.tar") is None
     with pytest.raises(FileNotFoundError, match=r"s3://no-such-bucket/a/a\.tar"):

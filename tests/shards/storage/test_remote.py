@@ -38,14 +38,14 @@ def waits(monkeypatch):
         servers.status(429),
     ],
 )
-def test_what_fails_twice_is_tried_again(way, waits):
+def test_a_request_that_fails_twice_is_tried_again(way, waits):
     with servers.bad(way, way, servers.good(CONTENT)) as server:
         assert open_place(server.url).read("a.tar") == CONTENT
     assert server.requests == ["GET /a.tar"] * 3 and len(waits) == 2
 
 
 @pytest.mark.parametrize(
-    ("way", "told"),
+    ("way", "reported"),
     [
         (servers.cut(b"x", 2), "cut short"),
         (servers.cut_chunks(b"x"), "cut short"),
@@ -53,10 +53,10 @@ def test_what_fails_twice_is_tried_again(way, waits):
         (servers.status(502), "502 Bad Gateway"),
     ],
 )
-def test_what_always_fails_is_told_with_url_and_attempts(way, told, waits):
+def test_a_permanent_failure_is_reported_with_url_and_attempts(way, reported, waits):
     with servers.bad(way) as server:
         place = open_place(server.url.replace("//", f"//user:{SECRET}@") + "/set")
-        with pytest.raises(OSError, match=told) as raised:
+        with pytest.raises(OSError, match=reported) as raised:
             place.read("a.tar")
     assert str(raised.value).startswith(f"{server.url}/set/a.tar: ")
     assert str(raised.value).endswith("gave up after 5 attempts")
@@ -64,7 +64,7 @@ def test_what_always_fails_is_told_with_url_and_attempts(way, told, waits):
 
 
 @pytest.mark.parametrize(("code", "kind"), [(401, PermissionError), (403, PermissionError), (400, OSError)])
-def test_what_is_forbidden_is_not_tried_again(code, kind, waits):
+def test_a_forbidden_request_is_not_tried_again(code, kind, waits):
     with servers.bad(servers.status(code)) as server:
         place = open_place(f"{server.url}/set")
         for act in (place.read, place.size):
@@ -86,7 +86,7 @@ def test_web_servers_are_not_written_to(waits):
     assert server.requests == []
 
 
-def test_a_stalled_server_is_given_up(waits, monkeypatch):
+def test_reading_from_a_stalled_server_fails(waits, monkeypatch):
     monkeypatch.setattr(web, "TIMEOUT", aiohttp.ClientTimeout(total=5, sock_read=0.2))
     monkeypatch.setattr(remote, "RETRIES", Retries(attempts=2, sleep=waits.append))
     start = time.perf_counter()
@@ -95,12 +95,12 @@ def test_a_stalled_server_is_given_up(waits, monkeypatch):
     assert time.perf_counter() - start < 3 and len(waits) == 1
 
 
-def test_requests_do_not_wait_for_ever():
+def test_requests_have_time_outs():
     timeout = web.TIMEOUT
     assert 0 < timeout.sock_connect <= 10 and 0 < timeout.sock_read <= 60 and 0 < timeout.total <= 3600
 
 
-def test_no_server_at_all(waits):
+def test_a_missing_server_is_reported_without_credentials(waits):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         place = open_place(f"http://user:{SECRET}@127.0.0.1:{taken.getsockname()[1]}/set")
@@ -137,16 +137,16 @@ def test_a_bucket_that_fails_twice_is_asked_again(way, waits):
 
 def test_a_bucket_that_always_fails_is_asked_five_times(waits):
     pytest.importorskip("s3fs", reason="s3fs is not installed")
-    told = pytest.raises(OSError, match=r"s3://bucket/set/a\.tar: .*gave up after 5 attempts")
-    with servers.bad(servers.cut(b"x", 2)) as server, servers.s3_environment(server.url), told:
+    reported = pytest.raises(OSError, match=r"s3://bucket/set/a\.tar: .*gave up after 5 attempts")
+    with servers.bad(servers.cut(b"x", 2)) as server, servers.s3_environment(server.url), reported:
         open_place("s3://bucket/set").read("a.tar")
     assert len(server.requests) == 5
 
 
 def test_a_forbidden_bucket_is_not_asked_again(waits):
     pytest.importorskip("s3fs", reason="s3fs is not installed")
-    told = pytest.raises(PermissionError, match=r"s3://bucket/set/a\.tar")
-    with servers.bad(servers.status(403)) as server, servers.s3_environment(server.url), told:
+    reported = pytest.raises(PermissionError, match=r"s3://bucket/set/a\.tar")
+    with servers.bad(servers.status(403)) as server, servers.s3_environment(server.url), reported:
         open_place("s3://bucket/set").read("a.tar")
     assert len(server.requests) == 1
 
@@ -172,7 +172,7 @@ class Slow(MemoryFileSystem):
         self.store[self._strip_protocol(path2)] = self.store.pop(self._strip_protocol(path1))
 
 
-def test_where_nothing_can_be_renamed_nothing_is_written(tmp_path):
+def test_protocols_without_rename_are_read_only(tmp_path):
     class Copying(MemoryFileSystem):
         protocol = "copying"
 
@@ -183,7 +183,7 @@ def test_where_nothing_can_be_renamed_nothing_is_written(tmp_path):
     assert place.names() == []
 
 
-def test_elsewhere_a_file_takes_its_name_when_it_is_whole(waits, monkeypatch, tmp_path):
+def test_other_protocols_rename_a_file_when_it_is_complete(waits, monkeypatch, tmp_path):
     fsspec.register_implementation("slow", Slow, clobber=True)
     place = open_place(f"slow://{tmp_path.name}/set")
     place.write("a.tar", b"old")

@@ -25,7 +25,7 @@ def retries(waits=None, **kwargs):
     return Retries(sleep=[].append if waits is None else waits.append, **kwargs)
 
 
-def test_what_is_transient_is_tried_again():
+def test_transient_failures_are_tried_again():
     waits, work = [], Failing(Transient("503"), TimeoutError(), ConnectionResetError())
     assert retries(waits).call(work, "url") == "done"
     assert work.calls == 4 and len(waits) == 3
@@ -34,7 +34,7 @@ def test_what_is_transient_is_tried_again():
 @pytest.mark.parametrize(
     "error", [FileNotFoundError, PermissionError, NotADirectoryError, ValueError, KeyError]
 )
-def test_what_will_not_pass_is_raised_at_once(error):
+def test_permanent_failures_are_raised_at_once(error):
     waits, work = [], Failing(error("no"))
     with pytest.raises(error, match="no"):
         retries(waits).call(work, "url")
@@ -84,5 +84,5 @@ def test_jitter_neither_uses_nor_moves_the_global_state():
         (TypeError(), False),
     ],
 )
-def test_which_errors_is_transient(error, passes):
+def test_transient_errors(error, passes):
     assert is_transient(error) is passes
