@@ -21,9 +21,9 @@ from synthspine.shards.format.manifest import (
     has_manifest,
     label_digest,
     load_manifest,
+    schema_error,
 )
 from synthspine.shards.format.sample import IMAGE, LABEL, RECORD, Sample, ShardError, named_samples
-from synthspine.shards.format.schema import problem
 from synthspine.shards.format.tar import members, unpack
 from synthspine.shards.reading.open import ShardSet
 from synthspine.shards.storage.atomic import TEMPORARY
@@ -153,7 +153,7 @@ class _SetCheck:
 
     def _problems(self, sample: Sample, record: dict[str, Any]) -> Iterator[str]:
         """The problems of a sample in an undamaged shard."""
-        if wrong := problem(record, "record"):
+        if wrong := schema_error(record, "record"):
             yield f"{RECORD}: {wrong}"
         if "label_bank" in self._identity and record.get("index") != int(sample.key):
             yield f"{RECORD}: index is {record.get('index')}"

@@ -5,19 +5,23 @@ format, ``schemas/manifest.json`` is its JSON schema. The manifest of a set that
 (docs/service.md) holds counts and keys; length and checksum come with each shard.
 """
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
+
+import jsonschema
 
 from synthspine.shards.format.provenance import digest_of
 from synthspine.shards.format.sample import ShardError
-from synthspine.shards.format.schema import problem
 from synthspine.shards.storage.place import Place
 
 FORMAT, VERSION = "synthspine-shards", 2
 MANIFEST = "manifest.json"
+_SCHEMAS = Path(__file__).with_name("schemas")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,7 +135,7 @@ def load_manifest(place: Place) -> Manifest:
             f"{where}: {found}; this reader knows {FORMAT}, version {VERSION}; make the set again, or read "
             "it with the release that wrote it"
         )
-    if wrong := problem(fields, "manifest"):
+    if wrong := schema_error(fields, "manifest"):
         raise ShardError(f"{where}: broken manifest ({wrong})")
     entries = tuple(ShardEntry(**entry) for entry in fields["shards"])
     names = ("name", "samples", "phantom", "identity", "made_with", "left_out")
@@ -154,3 +158,19 @@ def label_digest(digests: Iterable[str]) -> str:
     for digest in digests:
         whole.update(digest.encode())
     return whole.hexdigest()
+
+
+def schema_error(value: Any, schema: Literal["manifest", "record"]) -> str | None:
+    """The most relevant error of parsed JSON under a schema, in one line; None if it is valid."""
+    error = jsonschema.exceptions.best_match(_validator(schema).iter_errors(value))
+    if error is None:
+        return None
+    where = "/".join(str(part) for part in error.absolute_path)
+    text = error.message if len(error.message) <= 200 else f"{error.message[:200]}..."
+    return f"{where}: {text}" if where else text
+
+
+@functools.cache
+def _validator(schema: str) -> Any:
+    rules = json.loads((_SCHEMAS / f"{schema}.json").read_text(encoding="utf-8"))
+    return jsonschema.validators.validator_for(rules)(rules)

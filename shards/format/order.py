@@ -10,9 +10,10 @@ Positions continue over epochs: ``position = epoch * samples + position within t
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from torch.utils.data import get_worker_info
 
 LANES = 16
 
@@ -45,6 +46,11 @@ class Reader:
             raise ValueError(f"worker {self.worker} is outside 0..{self.workers - 1}")
         if self.block < 1:
             raise ValueError(f"block {self.block} must be at least 1")
+
+    def in_worker(self) -> "Reader":
+        """The part of this worker, inside a worker process of a ``DataLoader``; elsewhere this reader."""
+        info = get_worker_info()
+        return self if info is None else replace(self, worker=info.id, workers=info.num_workers)
 
     def takes(self, offsets: np.ndarray) -> np.ndarray:
         """Whether this reader takes these offsets from the start: bool, of the shape of ``offsets``."""

@@ -86,13 +86,8 @@ def normalise(array: np.ndarray) -> np.ndarray:
 def image_slices(volume: Volume, grid: Grid, indices: list[int] | None = None) -> np.ndarray:
     """Slices of an image volume on the working grid, normalised by the whole volume.
 
-    Args:
-        volume: intensities.
-        grid: the working grid.
-        indices: slices to take, all by default.
-
     Returns:
-        float32 in [0, 1], shape ``(S, *grid.shape)``.
+        float32 in [0, 1], shape ``(S, *grid.shape)``, of the slices at ``indices`` (by default all).
     """
     slices = normalise(volume.array)[_all_or(indices)]
     return _on_grid(slices, volume, grid, labels=False)
@@ -101,13 +96,9 @@ def image_slices(volume: Volume, grid: Grid, indices: list[int] | None = None) -
 def label_slices(volume: Volume, grid: Grid, indices: list[int] | None = None) -> np.ndarray:
     """Slices of a mask volume on the working grid.
 
-    Args:
-        volume: dense codes.
-        grid: the working grid.
-        indices: slices to take, all by default.
-
     Returns:
-        uint8 dense codes, shape ``(S, *grid.shape)``; 255 outside of the field of view.
+        uint8 dense codes, shape ``(S, *grid.shape)``, of the slices at ``indices`` (by default all); 255
+        outside of the field of view.
     """
     return _on_grid(volume.array[_all_or(indices)], volume, grid, labels=True)
 

@@ -1,10 +1,9 @@
 """A verified set as a source for webdataset: stages and loaders of webdataset work behind it."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
-from torch.utils.data import IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset
 from webdataset import DataPipeline
 from webdataset.compat import FluidInterface
 
@@ -56,10 +55,7 @@ class _Source(IterableDataset[WebSample]):
         self._reader = reader
 
     def __iter__(self) -> Iterator[WebSample]:
-        info = get_worker_info()
-        if info is None:
-            return self._stream(self._reader)
-        return self._stream(replace(self._reader, worker=info.id, workers=info.num_workers))
+        return self._stream(self._reader.in_worker())
 
 
 def web_sample(sample: Sample, url: str) -> WebSample:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset
 
 from synthspine.shards.format.order import LANES, Reader
 from synthspine.shards.format.sample import Sample, ShardError
@@ -67,18 +67,9 @@ class ShardStream(IterableDataset[Batch]):
         self.lanes = lanes
 
     def __iter__(self) -> Iterator[Batch]:
-        info = get_worker_info()
-        size = self.reader.block
-        reader = Reader(
-            rank=self.reader.rank,
-            world=self.reader.world,
-            worker=info.id if info else 0,
-            workers=info.num_workers if info else 1,
-            block=size,
-        )
-        samples = self.shards.stream(self.seed, self.start, reader=reader, lanes=self.lanes)
+        samples = self.shards.stream(self.seed, self.start, reader=self.reader.in_worker(), lanes=self.lanes)
         while True:
-            yield self._collate(list(islice(samples, size)))
+            yield self._collate(list(islice(samples, self.reader.block)))
 
     def position(self, batches: int) -> int:
         """Position after that many batches of this stream: the ``start`` to resume with."""

@@ -61,19 +61,18 @@ class Retries:
     longest_s: float = 8.0
     sleep: Callable[[float], object] = time.sleep
 
-    def call(self, work: Callable[[], Result], what: str, jitter: random.Random | None = None) -> Result:
+    def call(self, work: Callable[[], Result], what: str) -> Result:
         """The result of the first successful attempt.
 
         Args:
             work: the function to call; it is called again after a transient failure.
             what: the file or URL, without credentials, for the text of an error.
-            jitter: draws the waits; by default a generator with a seed of the system's.
 
         Raises:
             OSError: every attempt failed; names ``what`` and the number of attempts.
             Exception: any other error of ``work``, unchanged, at once.
         """
-        jitter = jitter or random.Random()
+        jitter = random.Random()
         for attempt in range(1, self.attempts + 1):
             try:
                 return work()

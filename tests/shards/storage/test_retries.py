@@ -51,7 +51,7 @@ def test_the_last_error_names_the_url_and_the_attempts():
 def test_waits_double_up_to_a_bound_and_vary():
     waits = []
     with pytest.raises(OSError):
-        retries(waits, attempts=8).call(Failing(*[Transient("x")] * 8), "url", random.Random(0))
+        retries(waits, attempts=8).call(Failing(*[Transient("x")] * 8), "url")
     longest = [0.5, 1, 2, 4, 8, 8, 8]
     assert len(waits) == len(longest)
     assert all(most / 2 <= wait <= most for wait, most in zip(waits, longest, strict=True))
