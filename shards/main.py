@@ -1,10 +1,10 @@
-"""Write, check and look at the sets of slices and synthetic samples that training and evaluation read.
+"""Write, verify and inspect the sets of slices and synthetic samples for training and evaluation.
 
     python shards/main.py [write] [--data-dir DATA] [--shards-dir data/shards] [--sets all] ...
     python shards/main.py verify PLACE [PLACE ...]      # every byte again; a set or a folder of sets
     python shards/main.py inspect PLACE [--output sheet.png] [--samples 16]
     torchrun --nproc-per-node 2 shards/main.py          # shares the work, writes the same bytes
-Without a command it writes, without data the phantom. A second run writes nothing, a killed one goes on.
+The default command is write, the default data are the phantom. Complete sets are kept, killed runs continued.
 """
 
 import difflib
@@ -28,7 +28,7 @@ SetNames = Annotated[tuple[str, ...], tyro.conf.arg(help=f"Which to write: all, 
 
 
 def main() -> int:
-    """Parse the command line and do what it says; the exit status."""
+    """Parse the command line and run the command; the exit status."""
     return run_command(_run, less_memory="a lower --render-batch, or --device cpu")
 
 
@@ -44,18 +44,18 @@ def _run() -> None:
 
 
 def _write(*, sets: SetNames = ("all",), options: tyro.conf.OmitArgPrefixes[ShardOptions]) -> None:
-    """Write the sets of slices and synthetic samples that training and evaluation read.
+    """Write the sets of slices and synthetic samples for training and evaluation.
 
     Args:
         sets: Which to write.
-        options: What they are made of.
+        options: Their sources and content.
     """
     with torchrun_workers() as workers:
         ensure_sets(SETS if "all" in sets else sets, options, workers)
 
 
 def _verify(place: Place, more: Places = ()) -> None:
-    """Check every byte and every sample of sets. The exit status is 1 if anything is wrong.
+    """Check every byte and every sample of sets. The exit status is 1 if there are problems.
 
     Args:
         place: A set or a folder of sets, as a path or URL.
@@ -65,7 +65,7 @@ def _verify(place: Place, more: Places = ()) -> None:
 
 
 def _inspect(place: Place, output: Path | None = None, samples: int = 16) -> None:
-    """Print what a set holds, and draw a contact sheet of it.
+    """Print a summary of a set, and draw a contact sheet of it.
 
     Args:
         place: The set, as a path or URL.

@@ -161,8 +161,8 @@ class _Session:
         if labels_dir is None or not self._options.phantom_labels or BANK not in self._places:
             return []
         phantom = self._find_phantom(self._phantom_labels())
-        sides = frozenset().union(*map(split.part, PARTS))
-        if taken := {series.patient for series in phantom} & sides:
+        patients = frozenset().union(*map(split.part, PARTS))
+        if taken := {series.patient for series in phantom} & patients:
             raise SpiderError(labels_dir, f"patient {min(taken)} has the id of a patient of the phantom")
         return phantom
 
@@ -175,8 +175,8 @@ class _Session:
     def _find_phantom(self, path: Path) -> list[Series]:
         """The requested label maps; the folder may hold more of them, for another set."""
         first, count = FIRST_LABELS_PATIENT, self._options.phantom_labels
-        asked = {str(number) for number in range(first, first + count)}
-        return [series for series in self._find(path) if series.patient in asked]
+        requested = {str(number) for number in range(first, first + count)}
+        return [series for series in self._find(path) if series.patient in requested]
 
     def _split(self, found: dict[Path, list[Series]]) -> Split:
         patients = {series.patient for group in found.values() for series in group}

@@ -22,7 +22,7 @@ def user_cache_folder() -> Path:
 
 @contextmanager
 def locked(place: Place) -> Iterator[None]:
-    """Hold a place; another process that asks for it waits until the block ends.
+    """Hold a place; another process that locks it waits until the block ends.
 
     A local folder is held by a file in it: also for other machines, as far as its file system supports locks.
     A URL is held by a file in the user's cache folder, for the processes of this user. Where nothing can be
