@@ -1,4 +1,4 @@
-"""From a name to a shard that can be sent: out of the spool, or made, once however many ask."""
+"""From a name to a shard that can be sent: out of the disk cache, or made, once however many ask."""
 
 import asyncio
 import hashlib
@@ -7,17 +7,17 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from synthspine.shards.format.manifest import ShardEntry
-from synthspine.shards.service.disk_cache import Spool, SpooledShard
 from synthspine.shards.service.measures import Measures
 from synthspine.shards.service.previews import Previews
 from synthspine.shards.service.renderer import DeviceQueue
 from synthspine.shards.service.sets import RenderedSet, ServedSet, manifest_bytes
 from synthspine.shards.service.settings import Look
+from synthspine.shards.storage.cache import CachedShard, ShardCache
 
 Result = TypeVar("Result")
 
 _TRIES = 3
-"""How often a shard is made for a request: a small spool may lose it to others before it is opened."""
+"""How often a shard is made for a request: a small cache may lose it to others before it is opened."""
 _SICK = 3
 """Renders in a row that failed, from which on the service is not ready."""
 
@@ -32,7 +32,7 @@ class Delivery:
     Args:
         rendered: the set that is rendered on demand.
         stored: other sets, by name.
-        spool: where shards are kept.
+        cache: where shards are kept.
         waiting: renders that may wait.
         patience_s: longest wait of a request, seconds.
     """
@@ -41,7 +41,7 @@ class Delivery:
         self,
         rendered: RenderedSet,
         stored: Mapping[str, ServedSet],
-        spool: Spool,
+        cache: ShardCache,
         *,
         waiting: int,
         patience_s: float,
@@ -56,13 +56,13 @@ class Delivery:
         }
         self.previews = Previews(rendered.samples)
         self.measures = Measures()
-        self._spool = spool
+        self._cache = cache
         self._patience_s = patience_s
         self._queue = DeviceQueue(waiting, self.measures.landed)
         self._warm: Future[Any] | None = None
         self.measures.watch("queue", "Renders that wait", lambda: self._queue.waiting)
-        self.measures.watch("spool_bytes", "Bytes in the spool", lambda: spool.held)
-        self.measures.watch("spool_shards", "Shards in the spool", lambda: len(spool))
+        self.measures.watch("cache_bytes", "Bytes in the disk cache", lambda: cache.bytes)
+        self.measures.watch("cache_shards", "Shards in the disk cache", lambda: cache.shards)
 
     def warm_up(self, look: Look) -> None:
         """Begin with a render, so that the first one who asks does not wait for the device to be set up."""
@@ -83,7 +83,7 @@ class Delivery:
         entry = self._entries.get((set_name, shard))
         return None if entry is None else (self.sets[set_name], entry)
 
-    async def shard(self, served: ServedSet, entry: ShardEntry) -> SpooledShard:
+    async def shard(self, served: ServedSet, entry: ShardEntry) -> CachedShard:
         """A shard, open to be sent.
 
         Raises:
@@ -94,7 +94,7 @@ class Delivery:
         """
         key = served.key(entry)
         for _ in range(_TRIES):
-            found = await asyncio.to_thread(self._spool.open, key)
+            found = await asyncio.to_thread(self._cache.open, key)
             if found is not None:
                 self.measures.hits.inc()
                 return found
@@ -103,9 +103,11 @@ class Delivery:
                 await self._wait_for(self._queue.submit(key, lambda: served.begin(entry)))
             else:
                 await asyncio.to_thread(lambda: served.begin(entry)())
-        found = await asyncio.to_thread(self._spool.open, key)
+        found = await asyncio.to_thread(self._cache.open, key)
         if found is None:
-            raise TookTooLong(f"{entry.name}: the spool is too small for what is asked for at a time")
+            raise TookTooLong(
+                f"{entry.name}: the disk cache is too small for the shards that are requested at a time"
+            )
         return found
 
     async def preview(self, look: Look) -> bytes:
@@ -119,9 +121,8 @@ class Delivery:
         return png
 
     def close(self) -> None:
-        """End what was begun, drop what waits, leave the spool to the next process."""
+        """End what was begun, drop what waits."""
         self._queue.close()
-        self._spool.close()
 
     async def _wait_for(self, future: "Future[Any]") -> Any:
         # Who gives up must not stop the render: others may wait for it, and who comes again finds it made.

@@ -33,8 +33,8 @@ class Measures:
         self.refused = Counter(
             "synthspine_refused", "Requests that were refused", ["reason"], registry=self.registry
         )
-        self.hits = Counter("synthspine_spool_hits", "Shards found in the spool", registry=self.registry)
-        self.misses = Counter("synthspine_spool_misses", "Shards that had to be made", registry=self.registry)
+        self.hits = Counter("synthspine_cache_hits", "Shards found in the disk cache", registry=self.registry)
+        self.misses = Counter("synthspine_cache_misses", "Shards that had to be made", registry=self.registry)
         self.sent = Counter("synthspine_sent_bytes", "Bytes of shards sent", registry=self.registry)
 
     def landed(self, quick: bool, seconds: float, error: Exception | None) -> None:

@@ -1,14 +1,15 @@
 """What can be chosen about the service, and who may reach it."""
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
 from synthspine.shards.building.options import ShardOptions
 from synthspine.shards.building.sets import BANK, LABELS_VAL, SETS, SYNTHETIC
 from synthspine.shards.storage.auth import TOKEN_VARIABLE, is_this_machine, token_from_environment
+from synthspine.shards.storage.cache import user_cache_folder
 
 SHORTEST_TOKEN = 16
 """Characters of a token, at least."""
@@ -26,10 +27,10 @@ class ServeOptions:
     """Port to listen on; 0 for any that is free."""
     token_file: Path | None = None
     """File with the token that requests have to carry; by default that of SYNTHSPINE_TOKEN, if it is set."""
-    spool_dir: Path | None = None
-    """Folder for rendered shards; by default synthspine/spool in the user's cache folder."""
-    spool_gb: float = 10.0
-    """Size of the spool, 10^9 bytes; what was used longest ago goes first."""
+    cache_dir: Annotated[Path | None, tyro.conf.arg(aliases=["--spool-dir"])] = None
+    """Folder for rendered shards; by default synthspine/rendered in the user's cache folder."""
+    cache_gb: Annotated[float, tyro.conf.arg(aliases=["--spool-gb"])] = 10.0
+    """Size of that folder, 10^9 bytes; the least recently used shards are removed first."""
     waiting: int = 64
     """Shards that may wait to be rendered; who asks for more is told to come again."""
     patience_s: float = 45.0
@@ -50,7 +51,7 @@ class ServeOptions:
         for name in ("waiting", "requests"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} must be at least 1")
-        for name in ("patience_s", "stall_s", "drain_s", "spool_gb"):
+        for name in ("patience_s", "stall_s", "drain_s", "cache_gb"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} {getattr(self, name)} must be more than 0")
         for name in self.also:
@@ -65,10 +66,9 @@ class ServeOptions:
             )
 
     @property
-    def spool_folder(self) -> Path:
+    def cache_folder(self) -> Path:
         """Folder for rendered shards."""
-        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        return self.spool_dir or caches / "synthspine" / "spool"
+        return self.cache_dir or user_cache_folder() / "rendered"
 
     def token(self) -> str | None:
         """The token that requests have to carry; None if anybody on this machine may ask.

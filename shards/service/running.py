@@ -1,5 +1,6 @@
 """Running the service: from choices to a port that answers, and back after SIGTERM."""
 
+import os
 import signal
 import socket
 
@@ -10,16 +11,16 @@ from synthspine.shards.building.synthetic_samples import SyntheticSamples
 from synthspine.shards.reading.open import open_set
 from synthspine.shards.service.app import make_application
 from synthspine.shards.service.delivery import Delivery
-from synthspine.shards.service.disk_cache import Spool
 from synthspine.shards.service.memory import keep_freed_memory
 from synthspine.shards.service.middleware import LONGEST_HEADERS, LONGEST_TARGET
 from synthspine.shards.service.options import ServeOptions
 from synthspine.shards.service.sets import RenderedSet, StoredSet
+from synthspine.shards.storage.cache import ShardCache
 
 _BYTES_PER_PIXEL = 3
 """Of a sample: float16 and uint8."""
-_LEAST_SPOOLED = 8
-"""Shards that the spool has to hold."""
+_FEWEST_CACHED = 8
+"""Shards that the disk cache has to hold, at least."""
 
 
 def serve(options: ServeOptions) -> None:
@@ -32,7 +33,7 @@ def serve(options: ServeOptions) -> None:
         OSError: the address cannot be listened on, or a file cannot be read or written.
     """
     token = options.token()
-    check_spool(options)
+    check_cache(options)
     keep_freed_memory()
     with listening(options) as listener:
         delivery = make_delivery(options)
@@ -43,7 +44,8 @@ def serve(options: ServeOptions) -> None:
         print(f"sets: {url}/v1/sets ({', '.join(delivery.sets)})", flush=True)
         counts = f"{manifest.samples:,} samples in {len(manifest.shards):,} shards"
         print(
-            f"rendered on {manifest.made_with['device']}: {counts}; spool {options.spool_folder}", flush=True
+            f"rendered on {manifest.made_with['device']}: {counts}; disk cache {options.cache_folder}",
+            flush=True,
         )
         print("data needs the token" if token else "no token: for this machine alone", flush=True)
         # After a drain uvicorn raises the signal once more; the command then has ended well.
@@ -58,17 +60,21 @@ def make_delivery(options: ServeOptions) -> Delivery:
     """What the service serves, ready to be asked.
 
     Raises:
-        ValueError: a set is missing or broken, or another service uses the spool.
+        ValueError: a set is missing or broken, or the folder of the disk cache cannot be written.
         OSError: a file cannot be read or written.
     """
     shards = options.shards
     places = ensure_sets({BANK, *options.also}, shards)
-    spool = Spool(options.spool_folder, int(options.spool_gb * 1e9))
+    cache = ShardCache(options.cache_folder, int(options.cache_gb * 1e9))
+    cache.folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(cache.folder, os.W_OK):
+        raise ValueError(f"{cache.folder}: cannot be written; choose another --cache-dir")
+    cache.make_room()
     bank = open_set(places[BANK])
     samples = SyntheticSamples(places[BANK], shards)
-    rendered = RenderedSet(samples, shards, bank.manifest.phantom, spool)
-    stored = {name: StoredSet(open_set(places[name]), spool) for name in options.also}
-    return Delivery(rendered, stored, spool, waiting=options.waiting, patience_s=options.patience_s)
+    rendered = RenderedSet(samples, shards, bank.manifest.phantom, cache)
+    stored = {name: StoredSet(open_set(places[name]), cache) for name in options.also}
+    return Delivery(rendered, stored, cache, waiting=options.waiting, patience_s=options.patience_s)
 
 
 def make_server(delivery: Delivery, options: ServeOptions, token: str | None) -> uvicorn.Server:
@@ -86,18 +92,18 @@ def make_server(delivery: Delivery, options: ServeOptions, token: str | None) ->
     return uvicorn.Server(config)
 
 
-def check_spool(options: ServeOptions) -> None:
-    """Refuse a spool that cannot hold a handful of shards.
+def check_cache(options: ServeOptions) -> None:
+    """Refuse a disk cache that cannot hold a few shards.
 
     Raises:
         ValueError: it is too small; the text says how large it has to be.
     """
     rows, columns = options.shards.grid.shape
     shard = rows * columns * _BYTES_PER_PIXEL * options.shards.samples_per_shard
-    if options.spool_gb * 1e9 < _LEAST_SPOOLED * shard:
+    if options.cache_gb * 1e9 < _FEWEST_CACHED * shard:
         raise ValueError(
-            f"spool_gb {options.spool_gb:g} holds less than {_LEAST_SPOOLED} shards of {shard / 1e6:.1f} MB; "
-            f"take {_LEAST_SPOOLED * shard / 1e9:.3g} or more"
+            f"cache_gb {options.cache_gb:g} holds less than {_FEWEST_CACHED} shards of {shard / 1e6:.1f} MB; "
+            f"take {_FEWEST_CACHED * shard / 1e9:.3g} or more"
         )
 
 

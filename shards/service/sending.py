@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from synthspine.shards.service.disk_cache import SpooledShard
+from synthspine.shards.storage.cache import CachedShard
 
 _PIECE = 2**20
 """Bytes that are read and sent at a time: to hand over between threads costs more than to read. An answer
@@ -32,7 +32,7 @@ class ShardResponse(Response):
 
     def __init__(
         self,
-        shard: SpooledShard,
+        shard: CachedShard,
         status: int,
         headers: Mapping[str, str],
         start: int,

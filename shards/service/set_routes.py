@@ -10,11 +10,11 @@ from synthspine.shards.reading.rendered import SHA256_HEADER, etag_of
 from synthspine.shards.service.conditional import Unsatisfiable, asked_range, names_tag
 from synthspine.shards.service.delivery import Delivery
 from synthspine.shards.service.description import MANIFEST_ANSWERS, REFUSED, SHARD_ANSWERS
-from synthspine.shards.service.disk_cache import SpooledShard
 from synthspine.shards.service.options import ServeOptions
 from synthspine.shards.service.responses import made
 from synthspine.shards.service.sending import ShardResponse
 from synthspine.shards.service.sets import facts_of
+from synthspine.shards.storage.cache import CachedShard
 from synthspine.shards.storage.place import Place
 
 _SPLIT = "split.json"
@@ -75,7 +75,7 @@ def _split_beside(place: Place) -> bytes | None:
 
 
 def _answer(
-    request: Request, shard: SpooledShard, headers: dict[str, str], delivery: Delivery, stall_s: float
+    request: Request, shard: CachedShard, headers: dict[str, str], delivery: Delivery, stall_s: float
 ) -> Response:
     """A shard or the part of it that a request asks for."""
     wish = request.headers.get("Range") if request.method == "GET" else None

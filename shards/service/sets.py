@@ -10,8 +10,7 @@ from synthspine.shards.format.manifest import Manifest, ShardEntry, digest_of, m
 from synthspine.shards.format.sample import ShardError
 from synthspine.shards.format.tar import pack
 from synthspine.shards.reading.open import ShardSet
-from synthspine.shards.service.disk_cache import Spool
-from synthspine.shards.storage.cache import checked_content
+from synthspine.shards.storage.cache import ShardCache, checked_content
 
 _SET_WIDE = ("synthetic_samples",)
 """Entries of an identity that say how much there is, and not what a shard holds."""
@@ -32,7 +31,7 @@ class ServedSet(Protocol):
         ...
 
     def begin(self, entry: ShardEntry) -> Callable[[], None]:
-        """Begin to make a shard; what is returned puts it into the spool."""
+        """Begin to make a shard; what is returned puts it into the disk cache."""
         ...
 
 
@@ -47,7 +46,7 @@ class RenderedSet:
         samples: the generator over the label maps.
         options: how they are cut into shards.
         phantom: whether the label maps come from the phantom.
-        spool: where shards go.
+        cache: where shards go.
 
     Raises:
         ShardError: there are no label maps.
@@ -55,11 +54,13 @@ class RenderedSet:
 
     on_device = True
 
-    def __init__(self, samples: SyntheticSamples, options: ShardOptions, phantom: bool, spool: Spool) -> None:
+    def __init__(
+        self, samples: SyntheticSamples, options: ShardOptions, phantom: bool, cache: ShardCache
+    ) -> None:
         if not len(samples):
             raise ShardError("there are no label maps to render from: the set of label maps is empty")
         self.samples = samples
-        self._spool = spool
+        self._cache = cache
         identity = set_identity(SYNTHETIC, samples, options)
         made_with = samples.made_with()
         content = {name: value for name, value in identity.items() if name not in _SET_WIDE}
@@ -93,7 +94,7 @@ class RenderedSet:
 
         def finish() -> None:
             packed = pack(samples())
-            self._spool.put(entry.key, packed.parts, packed.bytes, packed.sha256)
+            self._cache.put(entry.key, packed.sha256, packed.parts)
 
         return finish
 
@@ -103,15 +104,15 @@ class StoredSet:
 
     Args:
         shards: the set.
-        spool: where checked shards go.
+        cache: where checked shards go.
     """
 
     on_device = False
 
-    def __init__(self, shards: ShardSet, spool: Spool) -> None:
+    def __init__(self, shards: ShardSet, cache: ShardCache) -> None:
         self.manifest = shards.manifest
         self._place = shards.place
-        self._spool = spool
+        self._cache = cache
 
     def key(self, entry: ShardEntry) -> str:
         """SHA-256 of a shard: the same bytes, the same key."""
@@ -123,7 +124,7 @@ class StoredSet:
 
         def finish() -> None:
             whole = checked_content(content, entry.sha256, entry.bytes)
-            self._spool.put(entry.sha256, [whole], entry.bytes, entry.sha256)
+            self._cache.put(entry.sha256, entry.sha256, [whole])
 
         return finish
 

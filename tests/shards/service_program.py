@@ -30,7 +30,7 @@ class Program:
             *("--spacing-mm", shards.grid.spacing_mm, "--shape", rows, columns),
             *("--samples-per-shard", shards.samples_per_shard),
             *("--synthetic-samples", shards.synthetic_samples),
-            *("--spool-dir", options.spool_folder, *more),
+            *("--cache-dir", options.cache_folder, *more),
         ]
         self.process = subprocess.Popen(
             list(map(str, command)),

@@ -232,8 +232,8 @@ def test_counters_tell_renders_queue_bytes_hits_and_errors(service):
     status, headers, body = service.ask("/metrics")
     text = body.decode()
     assert status == 200 and headers["Content-Type"].startswith("text/plain; version=0.0.4")
-    for name in ("render_seconds_count", "queue", "spool_bytes", "spool_hits_total", "sent_bytes_total"):
+    for name in ("render_seconds_count", "queue", "cache_bytes", "cache_hits_total", "sent_bytes_total"):
         assert re.search(rf"^synthspine_{name}(\{{[^}}]*\}})? [\d.e+]+$", text, re.MULTILINE), name
-    assert service.count("spool_hits_total") >= 1 and service.count("spool_misses_total") >= 1
+    assert service.count("cache_hits_total") >= 1 and service.count("cache_misses_total") >= 1
     assert service.count("sent_bytes_total") > 10_000
     assert service.count("requests_total", route="/v1/sets/{name}/{shard}.tar", status="200") >= 2

@@ -7,9 +7,9 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the service needs the extra serve")
 
-from synthspine.shards.service.disk_cache import SpooledShard
 from synthspine.shards.service.renderer import Busy, DeviceQueue, Stopped
 from synthspine.shards.service.sending import ShardResponse
+from synthspine.shards.storage.cache import CachedShard
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_at_the_end_what_waits_is_dropped_and_what_was_begun_is_finished():
 
 
 def response(path, size, stall_s, sent):
-    shard = SpooledShard(path.open("rb"), size, "0" * 64)
+    shard = CachedShard(path.open("rb"), size, "0" * 64)
     return ShardResponse(shard, 200, {}, 0, size, stall_s=stall_s, sent=sent.append)
 
 

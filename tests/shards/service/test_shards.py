@@ -14,7 +14,7 @@ pytest.importorskip("fastapi", reason="the service needs the extra serve")
 from service_thread import running, serve_options
 
 from synthspine.shards.building.sets import ensure_sets
-from synthspine.shards.service.running import check_spool, make_delivery
+from synthspine.shards.service.running import check_cache, make_delivery
 from synthspine.shards.storage.opening import open_place
 
 SHARD = "/v1/sets/synthetic/shard-000001.tar"
@@ -160,10 +160,10 @@ def test_conditions_are_answered_without_rendering(tmp_path):
     ],
 )
 def test_what_is_not_there_is_404_and_nothing_is_rendered(service, path):
-    before = service.count("spool_misses_total")
+    before = service.count("cache_misses_total")
     status, _, body = service.ask(f"/v1/sets/{path}")
     assert status == 404 and json.loads(body)["error"]
-    assert service.count("spool_misses_total") == before
+    assert service.count("cache_misses_total") == before
 
 
 def test_a_split_that_cannot_be_read_is_told(service, monkeypatch):
@@ -207,7 +207,7 @@ def test_a_damaged_stored_shard_is_500_and_not_sent(tmp_path):
 def test_a_shard_is_rendered_once_however_many_ask(slow):
     with ThreadPoolExecutor(12) as pool:
         answers = [pool.submit(slow.ask, SHARD) for _ in range(12)]
-        wait_until(lambda: slow.count("spool_misses_total") == 12)
+        wait_until(lambda: slow.count("cache_misses_total") == 12)
         slow.gate.set()
         bodies = {answer.result()[2] for answer in answers}
     assert len(bodies) == 1 and slow.begun == [5]
@@ -293,19 +293,19 @@ def test_keys_follow_from_everything_that_determines_the_bytes(service, tmp_path
         assert not set(keys(**changes)) & set(ours)
 
 
-def test_a_spool_that_holds_next_to_nothing_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="spool_gb 1e-06 holds less than 8 shards"):
-        check_spool(serve_options(tmp_path, spool_gb=1e-6))
+def test_a_disk_cache_that_holds_next_to_nothing_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="cache_gb 1e-06 holds less than 8 shards"):
+        check_cache(serve_options(tmp_path, cache_gb=1e-6))
 
 
-def test_shards_that_the_spool_lost_are_made_again(tmp_path):
+def test_shards_that_the_disk_cache_lost_are_made_again(tmp_path):
     with running(serve_options(tmp_path)) as fresh:
         paths = [f"/v1/sets/synthetic/shard-{number:06d}.tar" for number in range(5)]
         size = len(fresh.ask(paths[0])[2])
-        fresh.delivery._spool.max_bytes = 2 * size
+        fresh.delivery._cache.max_bytes = 2 * size
         bodies = {path: fresh.ask(path)[2] for path in paths}
         assert fresh.count("render_seconds_count", kind="shard") == 5
         assert {path: fresh.ask(path)[2] for path in paths} == bodies
         assert fresh.count("render_seconds_count", kind="shard") > 5
-        files = list((tmp_path / "spool").glob("*.tar"))
-        assert sum(path.stat().st_size for path in files) == fresh.count("spool_bytes") <= 2 * size
+        files = list((tmp_path / "rendered").glob("??/*.tar"))
+        assert sum(path.stat().st_size for path in files) == fresh.count("cache_bytes") <= 2 * size
