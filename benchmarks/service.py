@@ -25,13 +25,13 @@ import webdataset
 
 from benchmarks.service_process import Client, Service
 from benchmarks.service_report import PER_SHARD, SMALL, Kill, Load, Measured, Work, report
+from synthspine.gen.core.device import keep_freed_memory
 from synthspine.shards import ShardOptions, open_place, open_set
 from synthspine.shards.building.build import build_set
 from synthspine.shards.building.synthetic_samples import SyntheticSamples
 from synthspine.shards.building.workers import ALONE
 from synthspine.shards.command import run_command
 from synthspine.shards.format.sample import Sample
-from synthspine.shards.service.memory import keep_freed_memory
 
 CLIENTS = 32
 

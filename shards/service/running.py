@@ -11,7 +11,6 @@ from synthspine.shards.building.synthetic_samples import SyntheticSamples
 from synthspine.shards.reading.open import open_set
 from synthspine.shards.service.app import make_application
 from synthspine.shards.service.delivery import Delivery
-from synthspine.shards.service.memory import keep_freed_memory
 from synthspine.shards.service.middleware import LONGEST_HEADERS, LONGEST_TARGET
 from synthspine.shards.service.options import ServeOptions
 from synthspine.shards.service.sets import RenderedSet, StoredSet
@@ -34,7 +33,6 @@ def serve(options: ServeOptions) -> None:
     """
     token = options.token()
     check_cache(options)
-    keep_freed_memory()
     with listening(options) as listener:
         delivery = make_delivery(options)
         host, port = listener.getsockname()[:2]
