@@ -1,159 +1,122 @@
-"""One owner of the device: a thread that renders what is asked for, one after the other."""
+"""The queue of the device: requested shards and previews are rendered one after the other."""
 
+import asyncio
 import math
-import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any
 
 from synthspine.shards.building.write import WRITERS
 
-_LONGEST_WAIT_S = 30
-_LAST_S = 30.0
-"""Longest time to wait for a render at the end, seconds."""
+_LONGEST_RETRY_S = 30
+_LAST_RENDERS_S = 30.0
+"""Longest time that a shutdown waits for unfinished renders, seconds."""
 _WEIGHT = 0.2
-"""Of the newest render in the running mean of their seconds."""
+"""Weight of the newest render in the running mean of their durations."""
 
 Begin = Callable[[], Callable[[], Any]]
 
 
 class Busy(Exception):
-    """Too much is waiting already.
+    """Too many jobs wait already.
 
     Attributes:
-        retry_after_s: when it may be worth to come again, whole seconds.
+        retry_after_s: estimated time until there is room, whole seconds.
     """
 
     def __init__(self, retry_after_s: int) -> None:
-        super().__init__(f"too many renders are waiting; come again in {retry_after_s} s")
+        super().__init__(f"too many renders are waiting; try again in {retry_after_s} s")
         self.retry_after_s = retry_after_s
 
 
 class Stopped(Exception):
-    """The service ends."""
-
-
-@dataclass(slots=True)
-class _Job:
-    key: str
-    begin: Begin
-    quick: bool
-    done: Future[Any] = field(default_factory=Future)
+    """The service is shutting down."""
 
 
 class DeviceQueue:
-    """Renders one thing at a time, and each once however many ask for it.
+    """Runs one job at a time on the device, and each only once however often it is submitted.
 
-    A job begins in the thread that owns the device; what it returns finishes it in another thread, while the
-    device goes on: packing, hashing, writing. So many finish at a time, and as many again are begun, that
-    memory is bounded.
+    A job begins in the thread that owns the device. The function it returns packs, hashes and stores the
+    result in another thread while the device continues. The number of unfinished jobs is bounded, and so is
+    the memory they need. All methods are called in the event loop.
 
     Args:
-        most: jobs that may wait; quick ones are counted for themselves and go first.
-        landed: called with the seconds a job took and its error, None if it ended well.
+        most: number of jobs that may wait; quick jobs are counted separately and run first.
+        count: called after each job with whether it was quick, its seconds, and its error or None.
+
+    Attributes:
+        failures: number of jobs, quick ones excluded, that failed since the last one succeeded.
     """
 
-    def __init__(self, most: int, landed: Callable[[bool, float, Exception | None], None]) -> None:
+    def __init__(self, most: int, count: Callable[[bool, float, Exception | None], None]) -> None:
+        self.failures = 0
         self._most = most
-        self._landed = landed
-        self._waiting: dict[bool, deque[_Job]] = {True: deque(), False: deque()}
-        self._flights: dict[str, _Job] = {}
-        self._changed = threading.Condition()
+        self._count = count
+        self._waiting = {True: 0, False: 0}
+        self._unfinished: dict[str, asyncio.Task[Any]] = {}
         self._stopped = False
-        self._room = threading.BoundedSemaphore(2 * WRITERS)
-        self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="pack")
         self._mean_s = 1.0
-        self._failures = 0
-        self._owner = threading.Thread(target=self._own, name="device", daemon=True)
-        self._owner.start()
+        self._owner = ThreadPoolExecutor(1, thread_name_prefix="device")
+        self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="pack")
+        self._room = asyncio.Semaphore(2 * WRITERS)
+        self._device = asyncio.Lock()
+        # Only one shard at a time waits for the device: a quick job is at most second in line.
+        self._shard_turn = asyncio.Lock()
 
     @property
     def waiting(self) -> int:
-        """Jobs that wait for the device."""
-        return sum(map(len, self._waiting.values()))
+        """Number of jobs that wait for the device."""
+        return sum(self._waiting.values())
 
-    @property
-    def failures(self) -> int:
-        """Jobs, but for quick ones, that failed since one of them ended well."""
-        return self._failures
-
-    def submit(self, key: str, begin: Begin, *, quick: bool = False) -> Future[Any]:
-        """Result of a job; of the one with that key that waits or runs already, if there is one.
+    def submit(self, key: str, begin: Begin, *, quick: bool = False) -> "asyncio.Task[Any]":
+        """The unfinished job of this key; a new one if there is none.
 
         Args:
-            key: what is rendered.
-            begin: begins it, and returns what finishes it.
-            quick: whether it goes before the others.
+            key: identifies the result.
+            begin: begins the job, and returns the function that finishes it.
+            quick: whether it runs before the others.
 
         Raises:
-            Busy: too much is waiting.
-            Stopped: the service ends.
+            Busy: too many jobs wait.
         """
-        with self._changed:
-            if self._stopped:
-                raise Stopped("the service ends")
-            if (flight := self._flights.get(key)) is not None:
-                return flight.done
-            if len(self._waiting[quick]) >= self._most:
+        if key not in self._unfinished:
+            if self._waiting[quick] >= self._most:
                 wait = math.ceil(self._mean_s * (1 + self.waiting))
-                raise Busy(min(max(wait, 1), _LONGEST_WAIT_S))
-            job = _Job(key, begin, quick)
-            self._flights[key] = job
-            self._waiting[quick].append(job)
-            self._changed.notify()
-        return job.done
+                raise Busy(min(max(wait, 1), _LONGEST_RETRY_S))
+            self._waiting[quick] += 1
+            self._unfinished[key] = asyncio.create_task(self._run(key, begin, quick))
+        return self._unfinished[key]
 
-    def close(self) -> None:
-        """End: what waits is dropped, what was begun is finished."""
-        with self._changed:
-            self._stopped = True
-            dropped = [*self._waiting[True], *self._waiting[False]]
-            for jobs in self._waiting.values():
-                jobs.clear()
-            self._changed.notify_all()
-        for job in dropped:
-            job.done.set_exception(Stopped("the service ends"))
-        # A device that hangs must not keep the process from ending.
-        self._owner.join(_LAST_S)
-        self._writers.shutdown(wait=True)
+    async def close(self) -> None:
+        """Finish the jobs that have begun; those that wait end with ``Stopped``."""
+        self._stopped = True
+        if self._unfinished:
+            await asyncio.wait(self._unfinished.values(), timeout=_LAST_RENDERS_S)
+        self._owner.shutdown(wait=False)
+        self._writers.shutdown(wait=False)
 
-    def _own(self) -> None:
-        while True:
-            self._room.acquire()
-            with self._changed:
-                while not self._stopped and not self.waiting:
-                    self._changed.wait()
-                if self._stopped:
-                    return
-                job = (self._waiting[True] or self._waiting[False]).popleft()
-            start = time.perf_counter()
-            try:
-                finish = job.begin()
-                self._writers.submit(self._finish, job, finish, start)
-            except Exception as error:
-                self._land(job, start, None, error)
-
-    def _finish(self, job: _Job, finish: Callable[[], Any], start: float) -> None:
+    async def _run(self, key: str, begin: Begin, quick: bool) -> Any:
+        loop = asyncio.get_running_loop()
+        start = time.perf_counter()
+        error = None
         try:
-            result = finish()
-        except Exception as error:
-            self._land(job, start, None, error)
-        else:
-            self._land(job, start, result, None)
-
-    def _land(self, job: _Job, start: float, result: Any, error: Exception | None) -> None:
-        seconds = time.perf_counter() - start
-        with self._changed:
-            del self._flights[job.key]
-            if not job.quick:
+            async with nullcontext() if quick else self._room:
+                async with nullcontext() if quick else self._shard_turn, self._device:
+                    self._waiting[quick] -= 1
+                    if self._stopped:
+                        raise Stopped("the service is shutting down")
+                    start = time.perf_counter()
+                    finish = await loop.run_in_executor(self._owner, begin)
+                return await loop.run_in_executor(self._writers, finish)
+        except Exception as raised:
+            error = raised
+            raise
+        finally:
+            del self._unfinished[key]
+            seconds = time.perf_counter() - start
+            if not quick:
                 self._mean_s += _WEIGHT * (seconds - self._mean_s)
-                self._failures = 0 if error is None else self._failures + 1
-        self._room.release()
-        self._landed(job.quick, seconds, error)
-        if error is None:
-            job.done.set_result(result)
-        else:
-            job.done.set_exception(error)
+                self.failures = 0 if error is None else self.failures + 1
+            self._count(quick, seconds, error)

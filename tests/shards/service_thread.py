@@ -68,7 +68,7 @@ class Running:
 
     def count(self, name, **labels):
         """Value of a counter."""
-        return self.delivery.measures.registry.get_sample_value(f"synthspine_{name}", labels) or 0
+        return self.delivery.metrics.registry.get_sample_value(f"synthspine_{name}", labels) or 0
 
 
 def ask(url, method="GET", **headers):

@@ -114,7 +114,7 @@ function showText() {
 }
 
 function slider([name, title, unit, step, digits]) {
-  const { meaning, least, greatest } = config.sliders[name];
+  const { description: meaning, anyOf: [{ minimum: least, maximum: greatest }] } = config.parameters[name];
   const row = document.createElement("div");
   row.className = "row";
   row.innerHTML = `<label></label><output></output><input type="range">

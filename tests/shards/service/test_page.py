@@ -191,7 +191,9 @@ def test_a_refusal_is_told_on_the_page(page):
     page.run("document.getElementById('seed').value = '-5'; document.getElementById('seed').focus()")
     page.run("document.getElementById('seed').dispatchEvent(new Event('input'))")
     page.wait("document.body.dataset.state === 'bad'")
-    assert "seed is '-5'; want a whole number" in page.run("document.getElementById('status').textContent")
+    assert "seed is '-5': input should be greater than or equal to 0" in page.run(
+        "document.getElementById('status').textContent"
+    )
 
 
 def test_the_token_is_asked_for_and_kept_for_the_tab(browser, tmp_path):

@@ -30,7 +30,7 @@ LONG = {"synthetic_samples": 320, "samples_per_shard": 4}
 def test_a_port_that_is_taken_is_named(tmp_path):
     with running(serve_options(tmp_path / "one")) as service:
         port = int(service.url.rpartition(":")[2])
-        with pytest.raises(OSError, match=rf"127\.0\.0\.1, port {port}: cannot be listened on"):
+        with pytest.raises(OSError, match=rf"127\.0\.0\.1, port {port}: cannot listen there"):
             serve(replace(serve_options(tmp_path / "two"), port=port))
 
 
@@ -79,7 +79,9 @@ def test_the_command_does_not_open_itself_to_the_world(tmp_path):
     with Program(options, "--host", "0.0.0.0", environment=without) as program:
         assert program.process.wait(200) == 1
         program._reader.join(10)
-        assert "error: host 0.0.0.0: others can reach it, so a token is needed" in "".join(program.said)
+        assert "error: host 0.0.0.0: other machines can reach it, so a token is needed" in "".join(
+            program.said
+        )
     with Program(options, "--host", "0.0.0.0", environment=without | {TOKEN_VARIABLE: TOKEN}) as program:
         program.wait()
         assert ask(f"{program.url}/v1/sets")[0] == 401
