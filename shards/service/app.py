@@ -92,4 +92,6 @@ def make_application(delivery: Delivery, options: ServeOptions, token: str | Non
         return FileResponse(_PAGE / "docs.html", headers=_PAGE_HEADERS)
 
     app.mount("/page", StaticFiles(directory=_PAGE))
-    return RequestChecks(app, delivery.metrics, options.requests, token)
+    return RequestChecks(
+        app, delivery.metrics, requests=options.requests, stall_s=options.stall_s, token=token
+    )

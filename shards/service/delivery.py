@@ -13,8 +13,8 @@ from synthspine.shards.service.renderer import DeviceQueue
 from synthspine.shards.service.sets import RenderedSet, ServedSet, content_key
 from synthspine.shards.storage.cache import CachedShard, ShardCache
 
-_ATTEMPTS = 3
-"""How often a shard is made for one request: a small cache may remove it before it is opened."""
+_ATTEMPTS = 4
+"""How often a request looks for its shard: a small cache may remove it before it is opened."""
 _UNHEALTHY_FAILURES = 3
 """Failed renders in a row after which the service is not ready."""
 
@@ -25,6 +25,11 @@ class NotReadyYet(Exception):
 
 class Delivery:
     """The sets, the disk cache, the device and the metrics of one service.
+
+    Attributes:
+        sets: by name.
+        manifests: content and SHA-256 of each ``manifest.json``, by name of the set.
+        entries: set and entry of each shard, by names of the set and the file.
 
     Args:
         rendered: the set that is rendered on demand.
@@ -47,8 +52,8 @@ class Delivery:
         self.sets: dict[str, ServedSet] = {rendered.manifest.name: rendered, **stored}
         texts = {name: manifest_text(served.manifest).encode() for name, served in self.sets.items()}
         self.manifests = {name: (text, hashlib.sha256(text).hexdigest()) for name, text in texts.items()}
-        self._entries = {
-            (name, entry.name): entry
+        self.entries = {
+            (name, entry.name): (served, entry)
             for name, served in self.sets.items()
             for entry in served.manifest.shards
         }
@@ -75,11 +80,6 @@ class Delivery:
         if self._queue.failures >= _UNHEALTHY_FAILURES:
             return f"the last {self._queue.failures} renders failed"
         return None
-
-    def entry(self, set_name: str, shard: str) -> tuple[ServedSet, ShardEntry] | None:
-        """A shard by the names of its set and file; None if there is none."""
-        entry = self._entries.get((set_name, shard))
-        return None if entry is None else (self.sets[set_name], entry)
 
     async def facts(self, served: ServedSet, entry: ShardEntry) -> tuple[int, str] | None:
         """Size in bytes and SHA-256 of a shard; None if it has to be rendered to know them."""
@@ -111,12 +111,7 @@ class Delivery:
                 await self._wait_for(self._queue.submit(key, lambda: served.begin(entry)))
             else:
                 await asyncio.to_thread(lambda: served.begin(entry)())
-        found = await asyncio.to_thread(self._cache.open, key)
-        if found is None:
-            raise NotReadyYet(
-                f"{entry.name}: the disk cache is too small for the shards that are requested at a time"
-            )
-        return found
+        raise NotReadyYet(f"{entry.name}: the disk cache is too small for all the requested shards")
 
     async def preview(self, preview: Preview) -> bytes:
         """A PNG; raises the same errors as :meth:`shard`."""

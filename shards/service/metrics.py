@@ -24,7 +24,7 @@ class Metrics:
         self.refused = Counter("refused", "Refused requests", ["reason"], **common)
         self.hits = Counter("cache_hits", "Shards found in the disk cache", **common)
         self.misses = Counter("cache_misses", "Shards that had to be made", **common)
-        self.sent = Counter("sent_bytes", "Bytes of shards sent", **common)
+        self.sent = Counter("sent_bytes", "Bytes of all responses", **common)
 
     def count_render(self, quick: bool, seconds: float, error: Exception | None) -> None:
         """Count a render: quick for a preview, otherwise of a shard."""

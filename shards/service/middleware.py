@@ -1,5 +1,6 @@
 """Checks that every request has to pass: size, number of requests, token."""
 
+import asyncio
 import secrets
 import time
 from collections.abc import Mapping
@@ -27,13 +28,17 @@ class RequestChecks:
         app: the application.
         metrics: its counters.
         requests: largest number of requests at a time; health checks are always answered.
+        stall_s: longest time for a client to accept a piece of a response, seconds; then it is disconnected.
         token: token that requests for data must carry; None if they need none.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, requests: int, token: str | None) -> None:
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, *, requests: int, stall_s: float, token: str | None
+    ) -> None:
         self._app = app
         self._metrics = metrics
         self._limit = requests
+        self._stall_s = stall_s
         self._token = None if token is None else token.encode()
         self._open = 0
         metrics.add_gauge("requests_open", "Requests in progress", lambda: self._open)
@@ -49,7 +54,10 @@ class RequestChecks:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-            await send(message)
+            # The client of a response that is cut off can tell by the announced length.
+            async with asyncio.timeout(self._stall_s):
+                await send(message)
+            self._metrics.sent.inc(len(message.get("body", b"")))
 
         refusal = self._refusal(scope)
         self._open += 1

@@ -105,10 +105,8 @@ def resolve(
     if query.deformation == 0:
         config = without_geometry(config)
     values = _slider_settings(query, config) | {name: _value(text) for name, text in settings.items()}
-    if values:
-        config = config_from_text(yaml.safe_dump(_nested(values)), config)
     return Preview(
-        config=config,
+        config=config_from_text(yaml.safe_dump(_nested(values)), config),
         seed=seed if query.seed is None else query.seed,
         index=query.index,
         map=number,
@@ -125,20 +123,16 @@ def changes_as_yaml(config: GeneratorConfig) -> str:
 
 def python_call(preview: Preview, labels: str) -> str:
     """Python code that makes the same image and label map from the set of label maps at ``labels``."""
-    return "\n".join(
-        [
-            "from synthspine import SpineSynthGenerator, preset",
-            "from synthspine.gen import config_from_text",
-            "from synthspine.shards import open_set",
-            "",
-            'config = config_from_text("""',
-            f'{changes_as_yaml(preview.config)}""", preset("spine"))',
-            f'generator = SpineSynthGenerator(config=config, labels="dense", seed={preview.seed})',
-            f"label_maps = open_set({labels!r}).read().labels[:, None]",
-            f"image, label = generator.sample(label_maps, indices=[{preview.index}], maps=[{preview.map}])",
-            "",
-        ]
-    )
+    return f'''from synthspine import SpineSynthGenerator, preset
+from synthspine.gen import config_from_text
+from synthspine.shards import open_set
+
+config = config_from_text("""
+{changes_as_yaml(preview.config)}""", preset("spine"))
+generator = SpineSynthGenerator(config=config, labels="dense", seed={preview.seed})
+label_maps = open_set({labels!r}).read().labels[:, None]
+image, label = generator.sample(label_maps, indices=[{preview.index}], maps=[{preview.map}])
+'''
 
 
 def dotted_settings(config: GeneratorConfig | None = None) -> dict[str, Any]:

@@ -54,16 +54,10 @@ def clearest_map(labels: np.ndarray) -> int:
 
 
 def _to_png(image: np.ndarray, codes: np.ndarray, show: str) -> bytes:
-    """A PNG of the image (``(H, W)``, values in [0, 1]), its dense label codes, or both."""
+    """A PNG of an image with values in [0, 1] and its dense label codes, both of shape ``(H, W)``."""
     grey = (255 * np.clip(image, 0, 1)).round().astype(np.uint8)[..., None].repeat(3, axis=-1)
-    if show == "image":
-        picture = grey
-    elif show == "label":
-        picture = coloured(codes)
-    elif show == "overlay":
-        picture = coloured(codes, image)
-    else:
-        picture = np.concatenate([coloured(codes), grey], axis=1)
+    labels, overlay = coloured(codes), coloured(codes, image)
+    parts = {"image": [grey], "label": [labels], "overlay": [overlay], "both": [labels, grey]}[show]
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="png", compress_level=_COMPRESS_LEVEL)
+    Image.fromarray(np.concatenate(parts, axis=1)).save(buffer, format="png", compress_level=_COMPRESS_LEVEL)
     return buffer.getvalue()

@@ -1,17 +1,16 @@
 """HTTP responses: shards from the disk cache, conditional requests, and errors as JSON."""
 
-import asyncio
 import logging
 import os
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from typing import TypeVar
 
 from fastapi import HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.datastructures import Headers
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from synthspine.shards.service.delivery import NotReadyYet
 from synthspine.shards.service.renderer import Busy, Stopped
@@ -30,51 +29,33 @@ Result = TypeVar("Result")
 class ShardResponse(FileResponse):
     """A shard of the disk cache, or the ranges of it that the request names.
 
-    The connection of a client that accepts nothing for ``stall_s`` seconds is closed; the client can tell by
-    the announced length that the rest is missing.
-
     Args:
         shard: the open shard; closed at the end.
         headers: with the ETag.
-        stall_s: longest time for one piece, seconds.
-        sent: called with the size of every piece.
     """
 
     chunk_size = 2**20
     """Bytes that are read at a time: changing threads takes longer than reading."""
 
-    def __init__(
-        self, shard: CachedShard, headers: Mapping[str, str], *, stall_s: float, sent: Callable[[int], None]
-    ) -> None:
-        descriptor = shard.file.fileno()
+    def __init__(self, shard: CachedShard, headers: Mapping[str, str]) -> None:
+        self._file = shard.file
         # By its descriptor the file can be read even after the cache has removed its name.
-        super().__init__(
-            f"/dev/fd/{descriptor}", headers=headers, media_type=TAR, stat_result=os.fstat(descriptor)
-        )
+        path, status = f"/dev/fd/{shard.file.fileno()}", os.fstat(shard.file.fileno())
+        super().__init__(path, headers=headers, media_type=TAR, stat_result=status)
         # It would be the time of the last use.
         del self.headers["Last-Modified"]
-        self._shard, self._stall_s, self._sent = shard, stall_s, sent
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
-
-        async def send_in_time(message: Message) -> None:
-            async with asyncio.timeout(self._stall_s):
-                await send(message)
-            self._sent(len(message.get("body", b"")))
-
-        try:
-            await super().__call__(self._with_valid_range(scope), receive, send_in_time)
-        finally:
-            self._shard.file.close()
-
-    def _with_valid_range(self, scope: Scope) -> Scope:
-        """The request without a range of another unit or of another version (RFC 9110, 14.2 and 13.1.5)."""
+        """Send it; a range of another unit or of another version is ignored (RFC 9110, 14.2, 13.1.5)."""
         headers, etag = Headers(scope=scope), self.headers["ETag"]
         unit = headers.get("Range", "").partition("=")[0].strip().lower()
         valid = unit == "bytes" and headers.get("If-Range", etag).strip() == etag
         ignored = (b"if-range",) if valid else (b"if-range", b"range")
-        return {**scope, "headers": [pair for pair in scope["headers"] if pair[0] not in ignored]}
+        kept = [pair for pair in scope["headers"] if pair[0] not in ignored]
+        try:
+            await super().__call__({**scope, "headers": kept}, receive, send)
+        finally:
+            self._file.close()
 
 
 def names_etag(header: str | None, etag: str) -> bool:

@@ -105,7 +105,7 @@ def set_routes(delivery: Delivery, options: ServeOptions) -> APIRouter:
     )
     @router.head("/{name}/{shard}.tar", include_in_schema=False)
     async def shard_tar(name: str, shard: str, request: Request) -> Response:
-        found = delivery.entry(name, f"{shard}.tar")
+        found = delivery.entries.get((name, f"{shard}.tar"))
         if found is None:
             raise HTTPException(404, f"{name}/{shard}.tar: no such shard; the manifest lists all shards")
         etag = etag_of(content_key(found[1]))
@@ -119,7 +119,7 @@ def set_routes(delivery: Delivery, options: ServeOptions) -> APIRouter:
             return _head(await completed(delivery.facts(*found)), headers)
         ready = await completed(delivery.shard(*found))
         headers[SHA256_HEADER] = ready.sha256
-        return ShardResponse(ready, headers, stall_s=options.stall_s, sent=delivery.metrics.sent.inc)
+        return ShardResponse(ready, headers)
 
     return router
 

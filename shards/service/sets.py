@@ -1,7 +1,6 @@
 """The sets that are served: one that is rendered on demand, and stored ones."""
 
 from collections.abc import Callable
-from typing import Protocol
 
 from synthspine.shards.building.options import ShardOptions
 from synthspine.shards.building.sets import SYNTHETIC, set_identity
@@ -14,20 +13,6 @@ from synthspine.shards.storage.cache import ShardCache, checked_content
 
 _SET_WIDE = ("synthetic_samples",)
 """Entries of an identity that determine the length of the set, and not the content of a shard."""
-
-
-class ServedSet(Protocol):
-    """A set whose shards can be put into the disk cache.
-
-    Attributes:
-        manifest: its manifest.
-    """
-
-    manifest: Manifest
-
-    def begin(self, entry: ShardEntry) -> Callable[[], None]:
-        """Begin to make a shard; the returned function stores it under its :func:`content_key`."""
-        ...
 
 
 def content_key(entry: ShardEntry) -> str:
@@ -115,3 +100,6 @@ class StoredSet:
             self._cache.put(entry.sha256, entry.sha256, [whole])
 
         return finish
+
+
+ServedSet = RenderedSet | StoredSet

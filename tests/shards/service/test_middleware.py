@@ -1,5 +1,6 @@
 """Who may ask, and how much: the token, the address, the bounds."""
 
+import asyncio
 import http.client
 import json
 import logging
@@ -13,8 +14,11 @@ from service_thread import TOKEN, running, serve_options
 
 from synthspine.shards.building.options import ShardOptions
 from synthspine.shards.service import middleware
+from synthspine.shards.service.metrics import Metrics
 from synthspine.shards.service.options import ServeOptions
+from synthspine.shards.service.responses import ShardResponse
 from synthspine.shards.storage.auth import TOKEN_VARIABLE
+from synthspine.shards.storage.cache import CachedShard
 
 PROTECTED = (
     "/v1/sets",
@@ -104,6 +108,8 @@ def test_more_requests_than_allowed_are_told_to_come_again(tmp_path, monkeypatch
         gate.set()
         for thread in threads:
             thread.join(30)
+        while fresh.count("requests_open") > 0:
+            pass
         assert fresh.ask(path)[0] == 200
 
 
@@ -165,3 +171,23 @@ def test_the_token_is_in_no_log(service, caplog):
         service.ask("/v1/sets", Authorization=f"Bearer {TOKEN}")
         service.ask("/v1/preview.png?map=x", Authorization=f"Bearer {TOKEN}")
     assert TOKEN not in caplog.text
+
+
+def test_a_client_that_accepts_nothing_is_disconnected(tmp_path):
+    path, sent = tmp_path / "shard", []
+    path.write_bytes(b"x" * 3_000_000)
+    shard = CachedShard(path.open("rb"), 3_000_000, "0" * 64)
+    path.unlink()
+    response, metrics = ShardResponse(shard, {"ETag": '"a"'}), Metrics()
+    app = middleware.RequestChecks(response, metrics, requests=1, stall_s=0.05, token=None)
+    scope = {"type": "http", "method": "GET", "path": "/v1/x", "query_string": b"", "headers": []}
+
+    async def send(message):
+        if len(sent) == 3:
+            await asyncio.sleep(20)
+        sent.append(message)
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(app(scope, asyncio.Event().wait, send))
+    assert shard.file.closed and sent[0]["type"] == "http.response.start"
+    assert metrics.registry.get_sample_value("synthspine_sent_bytes_total") == 2 * 2**20

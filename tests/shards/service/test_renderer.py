@@ -9,8 +9,6 @@ pytest.importorskip("fastapi", reason="the service needs the extra serve")
 
 from synthspine.shards.building.write import WRITERS
 from synthspine.shards.service.renderer import Busy, DeviceQueue, Stopped
-from synthspine.shards.service.responses import ShardResponse
-from synthspine.shards.storage.cache import CachedShard
 
 
 @pytest.fixture
@@ -156,19 +154,3 @@ def test_at_the_end_what_waits_is_dropped_and_what_was_begun_is_finished():
         return await held
 
     assert in_a_loop(work) == "through"
-
-
-def test_a_client_that_takes_nothing_is_left(tmp_path):
-    path, sent = tmp_path / "shard", []
-    path.write_bytes(b"x" * 3_000_000)
-    shard = CachedShard(path.open("rb"), 3_000_000, "0" * 64)
-    path.unlink()
-    response = ShardResponse(shard, {"ETag": '"a"'}, stall_s=0.05, sent=sent.append)
-
-    async def send(message):
-        if message["type"] == "http.response.body" and sum(map(bool, sent)) == 2:
-            await asyncio.sleep(20)
-
-    with pytest.raises(TimeoutError):
-        asyncio.run(response({"type": "http", "method": "GET", "headers": []}, asyncio.Event().wait, send))
-    assert shard.file.closed and sum(map(bool, sent)) == 2 and sum(sent) == 2 * 2**20
