@@ -12,7 +12,6 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp
 
-from synthspine.shards.reading.rendered import SHA256_HEADER
 from synthspine.shards.service.delivery import Delivery
 from synthspine.shards.service.middleware import RequestChecks
 from synthspine.shards.service.options import ServeOptions
@@ -22,9 +21,7 @@ from synthspine.shards.service.routes import preview_routes, set_routes
 
 _PAGE = Path(__file__).with_name("page")
 _ABOUT = (
-    "Synthetic lumbar-spine MRI, rendered on demand. The bytes of a shard depend only on configuration, "
-    "label maps, seed and number, and on the versions and the kind of device. Its ETag is a digest of all "
-    f"these, and `{SHA256_HEADER}` is the SHA-256 of the whole shard."
+    "Synthetic lumbar-spine MRI, rendered on demand. The ETag of a shard is a digest of all it depends on."
 )
 _PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'",

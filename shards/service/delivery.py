@@ -7,6 +7,7 @@ from typing import Any
 
 from synthspine.shards.format.manifest import ShardEntry, manifest_text
 from synthspine.shards.service.metrics import Metrics
+from synthspine.shards.service.options import ServeOptions
 from synthspine.shards.service.preview_query import Preview
 from synthspine.shards.service.previews import Previews
 from synthspine.shards.service.renderer import DeviceQueue
@@ -26,27 +27,20 @@ class NotReadyYet(Exception):
 class Delivery:
     """The sets, the disk cache, the device and the metrics of one service.
 
-    Attributes:
-        sets: by name.
-        manifests: content and SHA-256 of each ``manifest.json``, by name of the set.
-        entries: set and entry of each shard, by names of the set and the file.
-
     Args:
         rendered: the set that is rendered on demand.
         stored: other sets, by name.
         cache: where shards are kept.
-        waiting: number of renders that may wait.
-        patience_s: longest time that a request waits, seconds.
+        options: how many renders may wait, and how long a request waits for one.
+
+    Attributes:
+        sets: by name.
+        manifests: content and SHA-256 of each ``manifest.json``, by name of the set.
+        entries: set and entry of each shard, by names of the set and the file.
     """
 
     def __init__(
-        self,
-        rendered: RenderedSet,
-        stored: Mapping[str, ServedSet],
-        cache: ShardCache,
-        *,
-        waiting: int,
-        patience_s: float,
+        self, rendered: RenderedSet, stored: Mapping[str, ServedSet], cache: ShardCache, options: ServeOptions
     ) -> None:
         self.rendered = rendered
         self.sets: dict[str, ServedSet] = {rendered.manifest.name: rendered, **stored}
@@ -60,8 +54,8 @@ class Delivery:
         self.previews = Previews(rendered.samples)
         self.metrics = Metrics()
         self._cache = cache
-        self._patience_s = patience_s
-        self._queue = DeviceQueue(waiting, self.metrics.count_render)
+        self._patience_s = options.patience_s
+        self._queue = DeviceQueue(options.waiting, self.metrics.count_render)
         self._warm_up: asyncio.Task[Any] | None = None
         self.metrics.add_gauge("queue", "Renders that wait", lambda: self._queue.waiting)
         self.metrics.add_gauge("cache_bytes", "Bytes in the disk cache", lambda: cache.bytes)

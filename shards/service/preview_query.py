@@ -16,7 +16,6 @@ from synthspine.gen.geometry.deformation import STRONGEST_VELOCITY
 from synthspine.gen.intensity.contrast import measured_contrast
 from synthspine.gen.presets import PRESETS
 
-_GREATEST_INTEGER = 2**31 - 1
 _RANGE = re.compile(r"\s*(-?[\d.eE+-]+?)\.\.(-?[\d.eE+-]+)\s*")
 """A range in the form that the page shows: ``0..0.08``."""
 
@@ -28,7 +27,7 @@ def _slider(meaning: str, least: float, greatest: float) -> Any:
 
 
 def _integer(default: int | None, meaning: str) -> Any:
-    return Field(default, ge=0, le=_GREATEST_INTEGER, description=meaning)
+    return Field(default, ge=0, le=2**31 - 1, description=meaning)
 
 
 class PreviewQuery(BaseModel, extra="allow"):
@@ -47,15 +46,11 @@ class PreviewQuery(BaseModel, extra="allow"):
     bias: float | None = _slider("Standard deviation of the logarithm of the bias field", 0, 1.5)
     spacing: float | None = _slider("Acquired spacing divided by that of the grid", 1, 8)
     blur: float | None = _slider("Factor on the width of the point-spread function", 0, 4)
-    deformation: float | None = _slider(
-        "Standard deviation of the velocity of the deformation, mm; 0 turns all geometry off", 0, 10
-    )
+    deformation: float | None = _slider("Standard deviation of the velocity, mm; 0: geometry is off", 0, 10)
     seed: int | None = _integer(None, "Seed of the sample; default: that of the service")
     index: int = _integer(0, "Number of the sample")
     map: int | None = _integer(None, "Number of the label map; default: the one that shows most of the canal")
-    show: Show = Field(
-        "both", description="Label map and image side by side, or one of them, or both overlaid"
-    )
+    show: Show = Field("both", description="Label map and image side by side, one of them, or both overlaid")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -73,7 +73,7 @@ async def completed(work: Awaitable[Result]) -> Result:
     """The result of some work; its errors become HTTP errors, before the first byte of a response.
 
     Raises:
-        HTTPException: 503 with ``Retry-After`` if a later request may succeed, otherwise 500.
+        HTTPException: 503 with ``Retry-After`` if a later request may succeed, 404 without the file, or 500.
     """
     try:
         return await work
@@ -81,6 +81,8 @@ async def completed(work: Awaitable[Result]) -> Result:
         raise HTTPException(503, str(error), {"Retry-After": str(error.retry_after_s)}) from None
     except (NotReadyYet, Stopped) as error:
         raise HTTPException(503, str(error), {"Retry-After": str(RETRY_S)}) from None
+    except FileNotFoundError as error:
+        raise HTTPException(404, str(error)) from None
     except WrongContent as error:
         _log.error("a stored shard is damaged: %s", error.reason)
         raise HTTPException(500, f"the stored shard is damaged: {error.reason}") from None
@@ -99,5 +101,5 @@ async def invalid_query(_: Request, error: Exception) -> JSONResponse:
     """400 for a parameter of the wrong kind or out of bounds."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    reason = f"{first['msg'][:1].lower()}{first['msg'][1:]}"
+    reason = first["msg"].replace("Input should", "should")
     return JSONResponse({"error": f"{first['loc'][-1]} is {first['input']!r}: {reason}"}, 400)

@@ -25,7 +25,7 @@ from synthspine.shards.service.preview_query import (
 from synthspine.shards.service.previews import clearest_map
 from synthspine.shards.service.responses import TAR, ShardResponse, completed, names_etag, not_modified
 from synthspine.shards.service.sets import content_key
-from synthspine.shards.storage.place import Place
+from synthspine.shards.storage.place import LocalPlace
 
 _SPLIT = "split.json"
 Responses = dict[int | str, dict[str, Any]]
@@ -37,7 +37,10 @@ _UNAVAILABLE: Responses = {503: {"description": "Too many requests wait; Retry-A
 _NOT_MODIFIED: Responses = {304: {"description": "Unchanged (If-None-Match)"}}
 _MANIFEST: Responses = {200: {"description": "The manifest", "content": {"application/json": {}}}}
 _SHARD: Responses = {
-    200: {"description": "The shard, with its length", "content": {TAR: {}}},
+    200: {
+        "description": f"The shard; {SHA256_HEADER} is its SHA-256, also beside a part",
+        "content": {TAR: {}},
+    },
     206: {"description": "The requested ranges (Range, If-Range)"},
     404: {"description": "No such set or shard"},
     412: {"description": "The ETag is not that of If-Match"},
@@ -51,12 +54,7 @@ _PICTURE: Responses = {
 _PARAMETERS = PreviewQuery.model_json_schema()["properties"]
 _SETTINGS = {
     "parameters": [
-        {
-            "name": name,
-            "in": "query",
-            "description": "A setting of the generator (docs/generator.md)",
-            "schema": {"type": "string", "default": json.dumps(value)},
-        }
+        {"name": name, "in": "query", "schema": {"type": "string", "default": json.dumps(value)}}
         for name, value in dotted_settings().items()
     ]
 }
@@ -84,9 +82,7 @@ def set_routes(delivery: Delivery, options: ServeOptions) -> APIRouter:
     @router.get(f"/{_SPLIT}", summary="Which patients are in which part")
     @router.head(f"/{_SPLIT}", include_in_schema=False)
     async def split() -> Response:
-        content = await completed(asyncio.to_thread(_split_beside, options.shards.place))
-        if content is None:
-            raise HTTPException(404, f"there is no {_SPLIT} beside the sets")
+        content = await completed(asyncio.to_thread(options.shards.place.read, _SPLIT))
         return Response(content, media_type="application/json")
 
     @router.get("/{name}/manifest.json", summary="The content of a set", responses=_MANIFEST | _NOT_MODIFIED)
@@ -130,6 +126,8 @@ def preview_routes(delivery: Delivery, options: ServeOptions) -> APIRouter:
     base = options.shards.generator()
     bank = delivery.rendered.samples.maps
     clearest, maps = clearest_map(bank.labels), len(bank.labels)
+    place = options.shards.place / BANK
+    labels = str(place.folder.resolve() if isinstance(place, LocalPlace) else place)
 
     def requested(request: Request, query: Annotated[PreviewQuery, Query()]) -> Preview:
         try:
@@ -160,7 +158,7 @@ def preview_routes(delivery: Delivery, options: ServeOptions) -> APIRouter:
         manifest, record = delivery.rendered.manifest, bank.records[preview.map]
         return {
             "yaml": changes_as_yaml(preview.config),
-            "python": python_call(preview, str(options.shards.place / BANK)),
+            "python": python_call(preview, labels),
             "changes": config_diff(preview.config, preset("spine")),
             "config": dataclasses.asdict(preview.config),
             "seed": preview.seed,
@@ -176,13 +174,6 @@ def preview_routes(delivery: Delivery, options: ServeOptions) -> APIRouter:
         }
 
     return router
-
-
-def _split_beside(place: Place) -> bytes | None:
-    try:
-        return place.read(_SPLIT)
-    except FileNotFoundError:
-        return None
 
 
 def _head(facts: tuple[int, str] | None, headers: dict[str, str]) -> Response:

@@ -66,7 +66,7 @@ def make_delivery(options: ServeOptions) -> Delivery:
     samples = SyntheticSamples(places[BANK], shards)
     rendered = RenderedSet(samples, shards, bank.manifest.phantom, cache)
     stored = {name: StoredSet(open_set(places[name]), cache) for name in options.also}
-    return Delivery(rendered, stored, cache, waiting=options.waiting, patience_s=options.patience_s)
+    return Delivery(rendered, stored, cache, options)
 
 
 def make_server(delivery: Delivery, options: ServeOptions, token: str | None) -> uvicorn.Server:

@@ -3,6 +3,8 @@
 import io
 import json
 import re
+import subprocess
+import sys
 from urllib.parse import urlencode
 
 import numpy as np
@@ -133,13 +135,13 @@ def test_what_cannot_be_is_refused_and_named(query, text):
 @pytest.mark.parametrize(
     ("query", "text"),
     [
-        ("noise=9", "noise is '9': input should be less than or equal to 0.3"),
-        ("noise=nan", "noise is 'nan': input should be"),
-        ("noise=much", "noise is 'much': input should be a valid number"),
-        ("map=-1", "map is '-1': input should be greater than or equal to 0"),
-        ("seed=1.5", "seed is '1.5': input should be a valid integer"),
-        ("seed=" + "9" * 30, "input should be less than or equal to 2147483647"),
-        ("show=all", "show is 'all': input should be 'both', 'image', 'label' or 'overlay'"),
+        ("noise=9", "noise is '9': should be less than or equal to 0.3"),
+        ("noise=nan", "noise is 'nan': should be"),
+        ("noise=much", "noise is 'much': should be a valid number"),
+        ("map=-1", "map is '-1': should be greater than or equal to 0"),
+        ("seed=1.5", "seed is '1.5': should be a valid integer"),
+        ("seed=" + "9" * 30, "should be less than or equal to 2147483647"),
+        ("show=all", "show is 'all': should be 'both', 'image', 'label' or 'overlay'"),
         ("nosie=1", "nosie: no such parameter; there are alpha, bias"),
         ("noise.levle=1", "there is no setting 'noise.levle'; did you mean 'level'"),
         ("noise.level=" + "1" * 300, "level"),
@@ -189,6 +191,18 @@ def test_the_python_call_makes_the_same_picture_and_labels(service, query):
     shown = picture(service, **query)
     assert (coloured(names["label"][0]) == shown[:, :48]).all()
     assert ((255 * names["image"][0, 0]).round().astype(np.uint8) == shown[:, 48:, 0]).all()
+
+
+def test_the_python_call_runs_in_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with running(serve_options(tmp_path, shards_dir="sets")) as fresh:
+        code = json.loads(fresh.ask("/v1/config?seed=3")[2])["python"]
+    (tmp_path / "elsewhere").mkdir()
+    shown = "print(image.shape, label.shape)"
+    done = subprocess.run(
+        [sys.executable, "-c", code + shown], cwd=tmp_path / "elsewhere", capture_output=True, text=True
+    )
+    assert done.stdout == "(1, 1, 64, 48) (1, 64, 48)\n", done.stderr
 
 
 def test_the_configuration_says_what_is_served(service):
