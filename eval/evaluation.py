@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from synthspine.eval.metrics.overlap import AGGREGATION, DISTANCE_AGGREGATION
 from synthspine.eval.report.analysis_tables import refresh
 from synthspine.eval.report.report import write_report
 from synthspine.eval.report.worst_cases import draw_cases
-from synthspine.eval.results.cache import SOFTWARE, Cache, code_version
+from synthspine.eval.results.cache import Cache, versions
 from synthspine.eval.results.findings import SYNTHETIC, set_name
 from synthspine.eval.results.outcome import Measurement, Outcome, SetFacts, write_outcome
 from synthspine.eval.studies.batches import SliceBatches
@@ -28,15 +27,8 @@ from synthspine.eval.studies.models import Candidate, EvaluationError, load_cand
 from synthspine.eval.studies.options import EvaluationOptions
 from synthspine.eval.studies.study import Condition, conditions
 from synthspine.gen.core.device import pick_device
-from synthspine.shards.format.manifest import digest_of
-from synthspine.shards.format.provenance import made_with
+from synthspine.shards.format.provenance import digest_of
 
-MEASURING = (
-    "synthspine.eval.studies.measure",
-    "synthspine.eval.studies.study",
-    "synthspine.train.model.checkpoint",
-)
-"""Modules that make the numbers."""
 Say = Callable[[str], None]
 
 
@@ -92,7 +84,7 @@ def evaluate(options: EvaluationOptions, say: Say = print) -> list[Path]:
     outcome = Outcome(
         command=shlex.join(sys.argv),
         options={name: _text(value) for name, value in _chosen(options).items()},
-        versions=made_with() | {name: metadata.version(name) for name in SOFTWARE},
+        versions=versions(),
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - began, 1),
         cached=cached,
@@ -164,13 +156,15 @@ def _measure(
 
 
 def _key(candidate: Candidate, condition: Condition, part: str, device: torch.device) -> dict[str, Any]:
-    """Everything that a measurement depends on; equal inputs of two studies have the same key."""
+    """The identity of a measurement, to which the cache adds code and versions.
+
+    Equal inputs of two studies have the same key.
+    """
     return {
         "what": "measurement",
         "part": part,
         "checkpoint": candidate.facts.sha256,
         "input": condition.recipe,
-        "code": code_version(*MEASURING),
         # The last bits of convolutions differ between the two.
         "device": device.type,
     }

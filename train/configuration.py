@@ -22,12 +22,12 @@ def configuration(options: TrainOptions, plan: Plan, sources: Sources, model: Mo
     """All that makes a model what it is, JSON-ready: choices, generator, digests of its sets, patients.
 
     ``config_hash`` is that of the generator's configuration, ``label_maps`` the digest of the label bank,
-    ``samples`` that of the set it learned from, ``validated_on`` that of what chose it, ``code`` that of the
-    code that trained it, ``made_with`` the versions and the kind of machine.
+    ``samples`` that of the set it learned from, ``validated_on`` that of what chose it, ``code`` version
+    and commit of the code that trained it, ``made_with`` the versions and the kind of machine.
     """
     return (
-        options.to_dict()
-        | plan.decisive
+        plan.run_identity
+        | options.to_dict()
         | {
             "config_hash": config_hash(sources.generator),
             "code": plan.code,

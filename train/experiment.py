@@ -3,17 +3,17 @@
 import hashlib
 import json
 import math
+import time
 from contextlib import nullcontext
 
 from synthspine.gen import label_scheme
 from synthspine.gen.config_text import config_hash
-from synthspine.train.code_version import code_version
+from synthspine.shards.format.provenance import code_state
 from synthspine.train.configuration import compact, configuration, write_configuration
 from synthspine.train.model.checkpoint import Checkpoint, bare_state, load_model, save_checkpoint
 from synthspine.train.model.unet import UNet, seeded_unet
 from synthspine.train.options import ModelName, TrainOptions
 from synthspine.train.plan import Plan, TrainingError
-from synthspine.train.rehearsal import rehearse
 from synthspine.train.runtime.distributed import Ranks
 from synthspine.train.runtime.precision import use_bf16
 from synthspine.train.runtime.stop import StopRequest, watch_for_stop
@@ -22,6 +22,7 @@ from synthspine.train.snapshot_folder import SnapshotFolder
 from synthspine.train.sources import Sources
 from synthspine.train.trainer import Trainer
 
+DRY_RUN_STEPS = 2
 STOPPED_EARLY = (
     "stopped before the training began: nothing is trained, and the same command goes on with sets that are "
     "half-made"
@@ -118,7 +119,7 @@ def _train(model: ModelName, sources: Sources, stop: StopRequest) -> None:
     with sources.feed(model) as feed:
         trainer = Trainer(network, feed, validation, scheme, plan, ranks, save_best)
         if options.dry_run:
-            _rehearse(trainer)
+            _dry_run(trainer)
             return
         if ranks.is_main:
             write_configuration(plan.file("config.json"), chosen, ranks, plan)
@@ -143,7 +144,7 @@ def _plan(model: ModelName, sources: Sources) -> Plan:
         balanced=options.start_from is None,
         bf16=use_bf16(options.precision, sources.ranks.device),
         compiled=options.compile,
-        decisive=options.decisive()
+        run_identity=options.run_identity()
         | {
             "trained": model,
             "generator": config_hash(sources.generator),
@@ -151,7 +152,7 @@ def _plan(model: ModelName, sources: Sources) -> Plan:
             "samples": sources.samples(model).manifest.identity_hash,
         }
         | _start(options),
-        code=code_version(),
+        code=code_state(),
         validated_on=sources.validated_on(model),
         stem=options.stem(model),
         snapshot_minutes=options.snapshot_minutes,
@@ -160,7 +161,7 @@ def _plan(model: ModelName, sources: Sources) -> Plan:
 
 
 def _start(options: TrainOptions) -> dict[str, str]:
-    """What the weights begin as decides about a run, if it is not the seed."""
+    """Digest of the checkpoint to start from, a part of the run identity."""
     if options.start_from is None:
         return {}
     return {"started_from": hashlib.sha256(options.start_from.read_bytes()).hexdigest()}
@@ -191,19 +192,37 @@ def _new_network(options: TrainOptions) -> UNet:
     return network
 
 
-def _rehearse(trainer: Trainer) -> None:
-    plan = trainer.plan
-    found = rehearse(trainer)
+def _dry_run(trainer: Trainer) -> None:
+    """Take some steps and a validation, log the expected time of the whole run, and save nothing.
+
+    The first step warms up and compiles, so the last one is timed. All ranks call it together.
+
+    Raises:
+        TrainingError: loss or gradient of a step is not finite.
+    """
+    plan, tally = trainer.plan, trainer.stepper.tally
+    for step in range(DRY_RUN_STEPS):
+        started = time.monotonic()
+        trainer.stepper.take(step, *trainer.feed.batch(step))
+        counts = tally.read()
+        step_seconds = time.monotonic() - started
+        if counts.skipped:
+            raise TrainingError(
+                f"{plan.title}: dry run: loss or gradient of step {step + 1} is not finite; "
+                "try --precision fp32 or another --preset, and python shards/main.py verify on the sets"
+            )
+    started = time.monotonic()
+    trainer.validate()
+    validation_seconds = time.monotonic() - started
     if not trainer.ranks.is_main:
         return
+    minutes = (plan.steps * step_seconds + plan.validations * validation_seconds) / 60
     snapshots = trainer.snapshots.files()
-    waiting = (
-        f"{len(snapshots)} snapshot(s) there, the newest {snapshots[0].name}" if snapshots else "none yet"
-    )
+    found = f"{len(snapshots)} snapshot(s) there, the newest {snapshots[0].name}" if snapshots else "none yet"
     print(
-        f"{plan.title}: dry run: loss {found.loss:.3f}, {found.step_seconds:.2f} s a step, "
-        f"{found.validation_seconds:.1f} s a validation; {plan.steps} steps and {plan.validations} "
-        f"validations would take about {found.minutes:.1f} min\n"
-        f"{plan.title}: dry run: would write {plan.stem}_* (snapshots: {waiting}); nothing written there",
+        f"{plan.title}: dry run: loss {counts.loss:.3f}, {step_seconds:.2f} s a step, "
+        f"{validation_seconds:.1f} s a validation; {plan.steps} steps and {plan.validations} "
+        f"validations would take about {minutes:.1f} min\n"
+        f"{plan.title}: dry run: would write {plan.stem}_* (snapshots: {found}); nothing written there",
         flush=True,
     )

@@ -34,8 +34,6 @@ _FREE = (
     "tensorboard",
     "dry_run",
 )
-# Choices that older snapshots do not know; at these values nothing is other than it was.
-_LATER: dict[str, Any] = {"levels": LEVELS, "augmentation": "ordinary", "structure_loss": 0.0}
 _SHARED_FREE = ("rebuild", "skip_bad", "device", "use_dummy_data", "samples_per_shard")
 
 
@@ -144,15 +142,14 @@ class TrainOptions:
         values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self), default=str))
         return values
 
-    def decisive(self) -> dict[str, Any]:
-        """The choices that determine samples and steps, JSON-ready; paths are judged by what lies there."""
+    def run_identity(self) -> dict[str, Any]:
+        """The options that determine samples and steps, JSON-ready, without paths.
+
+        The plan of a run adds digests of the data.
+        """
         values = self.to_dict() | {"structure_loss": self.structure_weight}
         shared = {name: value for name, value in values.pop("shards").items() if name not in _SHARED_FREE}
-        own = {
-            name: value
-            for name, value in values.items()
-            if name not in _FREE and not (name in _LATER and value == _LATER[name])
-        }
+        own = {name: value for name, value in values.items() if name not in _FREE}
         return own | {name: value for name, value in shared.items() if not _is_place(name)}
 
 

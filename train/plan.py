@@ -1,7 +1,7 @@
 """What a run does: how many steps, of what, and where its files lie."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,8 @@ class Plan:
         coarse_levels: levels that answer too in training, at most; 0 for the finest alone.
         bf16: whether the network runs under bf16 autocast.
         compiled: whether the network is compiled.
-        decisive: choices that a run must share to go on from its snapshot, JSON-ready.
-        code: digest of the code that trains; a run may go on under other code, and is warned.
+        run_identity: configuration and digests of inputs, JSON-ready; a snapshot with another is refused.
+        code: ``shards.format.provenance.code_state``; a resume under other code logs a warning.
         validated_on: digest of what the validation samples are made of; scores on others cannot be compared.
         stem: beginning of the paths of all files, such as ``models/saved/model_a_synthetic``.
         snapshot_minutes: a snapshot is due when the last one is as old as this.
@@ -54,8 +54,8 @@ class Plan:
     coarse_levels: int = COARSE_LEVELS
     bf16: bool
     compiled: bool = False
-    decisive: dict[str, Any]
-    code: str = ""
+    run_identity: dict[str, Any]
+    code: dict[str, str] = field(default_factory=dict)
     validated_on: str = ""
     stem: Path
     snapshot_minutes: float = 5.0

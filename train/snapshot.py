@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from synthspine.shards.format.provenance import identity_difference
 from synthspine.train.model.checkpoint import (
     SNAPSHOT_FORMAT,
     CheckpointError,
@@ -19,7 +20,6 @@ from synthspine.train.model.checkpoint import (
     pack_payload,
     unpack_payload,
 )
-from synthspine.train.plan import Plan
 from synthspine.train.step import Stepper
 from synthspine.train.step_statistics import Counts
 
@@ -44,11 +44,11 @@ class Progress:
 
 
 class OtherRunError(CheckpointError):
-    """The snapshot belongs to a run with other choices."""
+    """The snapshot belongs to a run with another configuration or other data."""
 
 
 def pack_snapshot(stepper: Stepper, progress: Progress) -> bytes:
-    """The state of a run: weights, average, optimiser, progress, the choices that it must share, the code."""
+    """The state of a run: weights, average, optimiser, progress, run identity, code."""
     return pack_payload(
         {
             "format": SNAPSHOT_FORMAT,
@@ -57,47 +57,38 @@ def pack_snapshot(stepper: Stepper, progress: Progress) -> bytes:
             "coarse_heads": bare_state(stepper.supervised.heads.state_dict()),
             "average": bare_state(stepper.average.network.state_dict()),
             "optimizer": stepper.optimizer.state_dict(),
-            "decisive": json.dumps(stepper.plan.decisive, sort_keys=True),
+            "run_identity": json.dumps(stepper.plan.run_identity, sort_keys=True),
             "code": stepper.plan.code,
             "validated_on": stepper.plan.validated_on,
         }
     )
 
 
-def unpack_snapshot(data: bytes, name: object, decisive: dict[str, Any]) -> dict[str, Any]:
+def unpack_snapshot(data: bytes, name: object, run_identity: dict[str, Any]) -> dict[str, Any]:
     """What :func:`pack_snapshot` packed.
 
     Args:
         data: the bytes of the file; every one is checked.
         name: the file, for messages.
-        decisive: choices of the run that wants to go on.
+        run_identity: of the run that resumes.
 
     Raises:
         CheckpointError: damaged, or no snapshot.
-        OtherRunError: of a run with other choices.
+        OtherRunError: its run identity differs.
     """
     payload = unpack_payload(data, name, SNAPSHOT_FORMAT)
-    missing = [entry for entry in ("progress", *_STATES, "decisive") if entry not in payload]
+    missing = [
+        entry
+        for entry in ("progress", *_STATES, "run_identity", "code", "validated_on")
+        if entry not in payload
+    ]
     if missing:
         raise CheckpointError(f"{name}: not a snapshot of a training, it lacks {', '.join(missing)}")
-    theirs = json.loads(payload["decisive"])
-    different = sorted(
-        choice for choice in theirs.keys() | decisive.keys() if theirs.get(choice) != decisive.get(choice)
-    )
-    if different:
-        told = ", ".join(f"{choice} {_short(theirs.get(choice))}" for choice in different)
+    found = json.loads(payload["run_identity"])
+    if different := identity_difference(run_identity, found):
+        told = ", ".join(f"{choice} {_short(found.get(choice))}" for choice in different)
         raise OtherRunError(f"{name}: belongs to a run with {told}")
     return payload
-
-
-def differences(payload: dict[str, Any], plan: Plan) -> tuple[bool, bool]:
-    """Whether an unpacked snapshot is of other code than a plan, and of other validation samples.
-
-    A snapshot that says nothing of its code is of other code; one that says nothing of its validation samples
-    is taken to have the same.
-    """
-    other_code = payload.get("code") != plan.code
-    return other_code, payload.get("validated_on", plan.validated_on) != plan.validated_on
 
 
 def restore(payload: dict[str, Any], name: object, stepper: Stepper) -> Progress:
@@ -115,7 +106,7 @@ def restore(payload: dict[str, Any], name: object, stepper: Stepper) -> Progress
         stepper.optimizer.load_state_dict(_on_device_of(payload["optimizer"], stepper.supervised))
         values = dict(payload["progress"])
         progress = Progress(counts=Counts(**values.pop("counts")), **values)
-        if differences(payload, stepper.plan)[1]:
+        if payload["validated_on"] != stepper.plan.validated_on:
             progress.best = Progress().best
     except (RuntimeError, ValueError, TypeError, LookupError) as error:
         reason = " ".join(str(error).split())

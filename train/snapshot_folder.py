@@ -90,8 +90,8 @@ class SnapshotFolder:
             if path not in kept:
                 path.unlink(missing_ok=True)
 
-    def newest_good(self, decisive: dict[str, Any]) -> tuple[Path, bytes] | None:
-        """The newest snapshot that is whole and of a run with the same choices; None if there is none.
+    def newest_good(self, run_identity: dict[str, Any]) -> tuple[Path, bytes] | None:
+        """The newest snapshot that is whole and has the run identity; None if there is none.
 
         Others that are newer are set aside under another name, with a message.
         """
@@ -104,7 +104,7 @@ class SnapshotFolder:
                 self._say(f"{path}: cannot be read ({error.strerror}); the one before is looked at")
                 continue
             try:
-                unpack_snapshot(data, path, decisive)
+                unpack_snapshot(data, path, run_identity)
             except CheckpointError as error:
                 mark = PREVIOUS if isinstance(error, OtherRunError) else DAMAGED
                 path.replace(_aside(path, mark))

@@ -16,7 +16,7 @@ from synthspine.shards.building.sets import (
     ensure_sets,
 )
 from synthspine.shards.building.workers import joined_workers
-from synthspine.shards.format.manifest import digest_of
+from synthspine.shards.format.provenance import digest_of
 from synthspine.shards.reading.open import ShardSet, open_set
 from synthspine.train.data.augment import AUGMENTATIONS
 from synthspine.train.data.feed import Feed, RealFeed, RenderFeed, ShardFeed

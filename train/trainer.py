@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor
 
@@ -16,7 +17,7 @@ from synthspine.train.reporter import Reporter
 from synthspine.train.runtime.distributed import Ranks
 from synthspine.train.runtime.stop import Stopped, StopRequest
 from synthspine.train.schedule import learning_rate
-from synthspine.train.snapshot import Progress, differences, pack_snapshot, restore, unpack_snapshot
+from synthspine.train.snapshot import Progress, pack_snapshot, restore, unpack_snapshot
 from synthspine.train.snapshot_folder import SnapshotFolder
 from synthspine.train.step import Stepper
 from synthspine.train.step_statistics import MOST_SKIPS_IN_A_ROW, Counts
@@ -92,28 +93,29 @@ class Trainer:
 
     def _resume(self) -> None:
         """Take up the newest good snapshot of rank 0; the folder need not be there on other machines."""
-        found = self.snapshots.newest_good(self.plan.decisive) if self.ranks.is_main else None
+        found = self.snapshots.newest_good(self.plan.run_identity) if self.ranks.is_main else None
         data = self.ranks.from_main(found[1] if found else None)
         if data is None:
             if self.ranks.is_main:
                 self.snapshots.set_aside()
             return
         name = found[0] if found else "the snapshot of rank 0"
-        payload = unpack_snapshot(data, name, self.plan.decisive)
+        payload = unpack_snapshot(data, name, self.plan.run_identity)
         self.progress = restore(payload, name, self.stepper)
         if self.ranks.is_main:
-            self._tell_resumed(name, *differences(payload, self.plan))
+            self._log_resumed(name, payload)
 
-    def _tell_resumed(self, name: object, other_code: bool, other_validation: bool) -> None:
+    def _log_resumed(self, name: object, payload: dict[str, Any]) -> None:
         title, step = self.plan.title, self.progress.step
         print(f"{title}: going on from step {step} ({name})", flush=True)
-        if other_code:
+        if (code := payload["code"]) != self.plan.code:
+            made_by = ", ".join(f"{name} {text}" for name, text in code.items() if name != "changes")
             print(
-                f"warning: {title}: its {step} steps were made by other code (gen or train has changed); to "
-                f"train anew: --resume never (with make, first remove {self.plan.file('last-*.pth')})",
+                f"warning: {title}: its {step} steps were made by other code ({made_by}); to train anew: "
+                f"--resume never (with make, first remove {self.plan.file('last-*.pth')})",
                 flush=True,
             )
-        if other_validation:
+        if payload["validated_on"] != self.plan.validated_on:
             print(
                 f"{title}: the validation samples are others than before, so the best score starts anew: "
                 f"the next one replaces {self.plan.file('best.pth')}",

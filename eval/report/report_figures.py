@@ -8,7 +8,7 @@ from typing import Any
 
 from synthspine.eval.metrics.statistics import narrowness
 from synthspine.eval.report.sections import Picture
-from synthspine.eval.results.cache import Cache, code_version, file_digest, is_file_of
+from synthspine.eval.results.cache import Cache, is_file_of
 from synthspine.eval.results.findings import (
     CONTINUUM,
     CONTRAST,
@@ -20,7 +20,8 @@ from synthspine.eval.results.findings import (
     set_name,
 )
 from synthspine.eval.results.reliability import calibration_places, entropy_places
-from synthspine.shards.format.manifest import digest_of
+from synthspine.shards.format.provenance import digest_of
+from synthspine.shards.storage.atomic import file_digest
 
 BAND = "Bands and bars: 95 % bootstrap intervals over patients."
 CALIBRATION, CURVES, LEVELS = (
@@ -29,7 +30,6 @@ CALIBRATION, CURVES, LEVELS = (
     "synthspine.eval.report.level_figures",
 )
 """Modules that draw; they are loaded, and Matplotlib with them, when there is something to draw."""
-DRAWING = (CALIBRATION, CURVES, LEVELS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +39,7 @@ class Figure:
     Attributes:
         name: of its file, without ending.
         studies: what it shows; it is left out where none of them was measured.
-        module: of ``DRAWING``.
+        module: the module that draws it.
         function: of the module, called with the findings, ``path`` and ``arguments``.
         arguments: by name.
         caption: what stands under it, before the numbers of patients.
@@ -89,7 +89,7 @@ def draw_figures(findings: Findings, folder: Path, cache: Cache | None) -> dict[
 
 
 def _key(findings: Findings, figure: Figure) -> dict[str, Any]:
-    """Everything that a figure depends on."""
+    """Everything that a figure depends on; the cache adds code and versions."""
     outcome = findings.outcome
     shown = [entry for entry in outcome["measurements"] if entry["study"] in figure.studies]
     return {
@@ -100,7 +100,6 @@ def _key(findings: Findings, figure: Figure) -> dict[str, Any]:
         "phantom": findings.phantom,
         "part": findings.part,
         "physical": outcome.get("physical", {}),
-        "code": code_version(__name__, *DRAWING),
         "matplotlib": metadata.version("matplotlib"),
     }
 

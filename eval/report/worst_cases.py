@@ -19,12 +19,13 @@ from synthspine.eval.report.samples import (
     slice_dices,
     structures_of,
 )
-from synthspine.eval.results.cache import Cache, code_version, file_digest, is_file_of
+from synthspine.eval.results.cache import Cache, is_file_of
 from synthspine.eval.results.findings import CONTRAST, model_name, set_name
 from synthspine.eval.studies.batches import SliceBatches
 from synthspine.eval.studies.models import Candidate
 from synthspine.eval.studies.study import Condition
 from synthspine.gen.core.anatomy import IGNORE, STRUCTURES
+from synthspine.shards.storage.atomic import file_digest
 
 FOLDER = "overlays"
 CASE_FILE = re.compile(rf"[AB]_\w+_({WORST}_\d\d|{MEDIAN})\.png")
@@ -65,7 +66,6 @@ def draw_cases(
             "input": condition.recipe,
             "count": count,
             "set": condition.place,
-            "code": code_version(__name__),
         }
         drawn = cache.find(key)
         if drawn is None or not all(is_file_of(folder / each["file"], each["sha256"]) for each in drawn):

@@ -87,7 +87,7 @@ class EvaluationOptions:
     quick: bool = False
     """One slice of each patient, and the ends of every list alone: to see that it runs."""
     fresh: bool = False
-    """Measure again what is in the cache."""
+    """Measure again what is in the cache (known by checkpoint, set, input, code and versions)."""
     refresh_analysis: Path | None = None
     """Text, such as ANALYSIS_REPORT.md, whose marked tables are written anew from what was measured."""
     batch_size: int = 8

@@ -19,7 +19,8 @@ from synthspine.shards.building.staging import (
 )
 from synthspine.shards.building.workers import Workers
 from synthspine.shards.building.write import Background, write_shard
-from synthspine.shards.format.manifest import Manifest, ShardEntry, digest_of, label_digest, save_manifest
+from synthspine.shards.format.manifest import Manifest, ShardEntry, label_digest, save_manifest
+from synthspine.shards.format.provenance import digest_of
 from synthspine.shards.format.sample import Sample, ShardError
 from synthspine.shards.storage.place import Place
 

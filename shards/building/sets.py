@@ -12,13 +12,8 @@ from synthspine.shards.building.series_samples import SeriesSamples
 from synthspine.shards.building.staging import clear_set, clear_unfinished, lacking, reopen
 from synthspine.shards.building.synthetic_samples import SyntheticSamples
 from synthspine.shards.building.workers import ALONE, Workers, one_builder
-from synthspine.shards.format.manifest import (
-    VERSION,
-    Manifest,
-    has_manifest,
-    identity_difference,
-    load_manifest,
-)
+from synthspine.shards.format.manifest import VERSION, Manifest, has_manifest, load_manifest
+from synthspine.shards.format.provenance import identity_difference
 from synthspine.shards.format.sample import ShardError
 from synthspine.shards.readers.folder import Series, SpiderError, find_series, has_layout
 from synthspine.shards.readers.phantom import (
@@ -237,10 +232,10 @@ class _Session:
         if not has_manifest(place):
             return False
         manifest = load_manifest(place)
-        difference = identity_difference(identity, manifest.identity)
-        if difference is None and manifest.on_demand:
+        difference = ", ".join(identity_difference(identity, manifest.identity))
+        if not difference and manifest.on_demand:
             return True
-        if difference is None:
+        if not difference:
             lost = lacking(place, manifest)
             if lost or self._options.rebuild:
                 if lost:

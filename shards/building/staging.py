@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from synthspine.shards.building.workers import Workers
-from synthspine.shards.format.manifest import MANIFEST, Manifest, ShardEntry, digest_of, has_manifest
+from synthspine.shards.format.manifest import MANIFEST, Manifest, ShardEntry, has_manifest
+from synthspine.shards.format.provenance import digest_of
 from synthspine.shards.format.sample import DIGESTS, LABEL, ShardError, to_json
 from synthspine.shards.format.tar import unpack
 from synthspine.shards.storage.atomic import TEMPORARY

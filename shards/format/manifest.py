@@ -7,10 +7,11 @@ format, ``shards/schemas/manifest.json`` is its JSON schema. A set that a servic
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from synthspine.shards.format.provenance import digest_of
 from synthspine.shards.format.sample import ShardError
 from synthspine.shards.format.schema import problem
 from synthspine.shards.storage.place import Place
@@ -149,11 +150,6 @@ def load_manifest(place: Place) -> Manifest:
     return manifest
 
 
-def digest_of(value: Any) -> str:
-    """SHA-256 of a JSON-able value, whatever the order of its keys."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
 def label_digest(digests: Iterable[str]) -> str:
     """Digest of a row of label maps: SHA-256 over the hexadecimal SHA-256 of each ``label.npy`` in order.
 
@@ -163,9 +159,3 @@ def label_digest(digests: Iterable[str]) -> str:
     for digest in digests:
         whole.update(digest.encode())
     return whole.hexdigest()
-
-
-def identity_difference(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> str | None:
-    """Names of the entries in which two identities differ, None if they are equal."""
-    names = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
-    return ", ".join(names) or None

@@ -13,7 +13,7 @@ from synthspine.gen.config_text import config_hash
 from synthspine.gen.core.anatomy import CANAL
 from synthspine.shards.building.synthetic_samples import SyntheticSamples
 from synthspine.shards.checking.contact_sheet import coloured
-from synthspine.shards.format.manifest import digest_of
+from synthspine.shards.format.provenance import digest_of
 from synthspine.shards.service.preview_query import Preview
 
 _COMPRESS_LEVEL = 1

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from synthspine.shards.building.options import ShardOptions
 from synthspine.shards.building.sets import SYNTHETIC, set_identity
 from synthspine.shards.building.synthetic_samples import SyntheticSamples
-from synthspine.shards.format.manifest import Manifest, ShardEntry, digest_of
+from synthspine.shards.format.manifest import Manifest, ShardEntry
+from synthspine.shards.format.provenance import digest_of
 from synthspine.shards.format.sample import ShardError
 from synthspine.shards.format.tar import pack
 from synthspine.shards.reading.open import ShardSet

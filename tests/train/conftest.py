@@ -109,7 +109,7 @@ def make_stepper(tmp_path: Path, alone: Ranks) -> Callable[..., Stepper]:
             "weight_decay": 0.1,
             "ema_decay": 0.9,
             "bf16": False,
-            "decisive": {},
+            "run_identity": {},
             "stem": tmp_path / "run",
         }
         network = UNet(num_classes=num_classes, base_features=4)

@@ -62,7 +62,7 @@ def train(ranks: Ranks, options: argparse.Namespace) -> Trainer:
             weight_decay=0.01,
             ema_decay=0.9,
             bf16=False,
-            decisive={},
+            run_identity={},
             stem=options.output / "run",
         ),
         ranks,

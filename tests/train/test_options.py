@@ -32,7 +32,7 @@ def test_the_loss_on_structures_is_for_classes_with_ranks():
 
 
 def test_a_choice_without_effect_does_not_decide_about_a_resume():
-    four = [TrainOptions(num_classes=4, structure_loss=weight).decisive() for weight in (0.0, 1.0)]
+    four = [TrainOptions(num_classes=4, structure_loss=weight).run_identity() for weight in (0.0, 1.0)]
     assert four[0] == four[1]
 
 
@@ -65,4 +65,4 @@ def test_files_have_the_names_that_evaluation_looks_for():
     ],
 )
 def test_only_what_changes_the_steps_decides_about_a_resume(change, decides):
-    assert (TrainOptions(**change).decisive() != TrainOptions().decisive()) == decides
+    assert (TrainOptions(**change).run_identity() != TrainOptions().run_identity()) == decides

@@ -32,7 +32,7 @@ def plan(tmp_path):
         weight_decay=0.0,
         ema_decay=0.9,
         bf16=False,
-        decisive={},
+        run_identity={},
         stem=tmp_path / "run",
         board=True,
     )

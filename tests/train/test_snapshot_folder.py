@@ -21,7 +21,7 @@ from synthspine.train.step_statistics import Counts
 CHOICES = {"lr": 0.1}
 
 
-def make_plan(folder, **decisive):
+def make_plan(folder, **run_identity):
     return Plan(
         title="test",
         steps=10,
@@ -31,7 +31,7 @@ def make_plan(folder, **decisive):
         weight_decay=0.0,
         ema_decay=0.9,
         bf16=False,
-        decisive=CHOICES | decisive,
+        run_identity=CHOICES | run_identity,
         stem=folder / "run",
     )
 
@@ -50,9 +50,9 @@ def folder(tmp_path, told):
 def make(tmp_path, alone):
     """Bytes of a snapshot with so many steps done."""
 
-    def make(step, features=4, **decisive):
+    def make(step, features=4, **run_identity):
         network = UNet(num_classes=4, base_features=features)
-        stepper = Stepper(network, label_scheme(4), make_plan(tmp_path, **decisive), alone)
+        stepper = Stepper(network, label_scheme(4), make_plan(tmp_path, **run_identity), alone)
         stepper.take(0, torch.rand(2, 1, 32, 32), torch.ones(2, 32, 32, dtype=torch.uint8))
         progress = Progress(step=step, best=0.5, seconds=3.0, counts=Counts(loss_sum=2.0, steps=4.0))
         return pack_snapshot(stepper, progress)

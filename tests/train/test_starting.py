@@ -7,8 +7,8 @@ import signal
 
 import pytest
 
+from synthspine.shards.format.provenance import code_state
 from synthspine.train import experiment, plan, sources, trainer
-from synthspine.train.code_version import code_version
 from synthspine.train.data import feed
 from synthspine.train.experiment import train_models
 from synthspine.train.model.checkpoint import load_checkpoint
@@ -45,15 +45,16 @@ def test_a_restart_during_the_first_model_does_not_take_the_second_ones_old_snap
 def test_a_run_of_other_code_goes_on_with_a_warning_that_says_what_to_do(options, alone, monkeypatch, capsys):
     train_models(options(model="A"), alone)
     chosen = options(model="A", resume="auto")
-    assert json.loads(load_checkpoint(chosen.file("A", "best.pth")).config)["code"] == code_version()
+    assert json.loads(load_checkpoint(chosen.file("A", "best.pth")).config)["code"] == code_state()
     capsys.readouterr()
     train_models(chosen, alone)
     assert "warning" not in capsys.readouterr().out
-    monkeypatch.setattr(experiment, "code_version", lambda: "other")
+    monkeypatch.setattr(experiment, "code_state", lambda: {"version": "2", "commit": "ab"})
     monkeypatch.setattr(feed.RenderFeed, "batch", None)
     train_models(chosen, alone)
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning")]
-    assert "its 6 steps were made by other code" in line and "--resume never" in line
+    made_by = ", ".join(f"{name} {text}" for name, text in code_state().items() if name != "changes")
+    assert f"its 6 steps were made by other code ({made_by}); to train anew: --resume never" in line
     assert str(chosen.save_dir / "model_a_synthetic_last-*.pth") in line
 
 

@@ -18,7 +18,7 @@ from synthspine.shards.storage.atomic import atomic_path
 from synthspine.train.model.unet import UNet
 
 CHECKPOINT_FORMAT = 1
-SNAPSHOT_FORMAT = 3
+SNAPSHOT_FORMAT = 4
 WRAPPER_PREFIXES = ("_orig_mod.", "module.")
 
 

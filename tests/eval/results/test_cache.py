@@ -2,9 +2,10 @@ import json
 
 import pytest
 
-from synthspine.eval.results.cache import Cache, code_version, file_digest, modules_behind
+from synthspine.eval.results.cache import Cache
+from synthspine.shards.storage.atomic import file_digest
 
-KEY = {"checkpoint": "ab", "input": {"slices": [1, 2]}, "code": "1"}
+KEY = {"checkpoint": "ab", "input": {"slices": [1, 2]}, "device": "cpu"}
 VALUE = {"3": {"dice": 0.5, "hd95_mm": None}}
 
 
@@ -21,7 +22,7 @@ def test_what_was_kept_is_found_by_an_equal_key(kept, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [{"checkpoint": "cd"}, {"input": {"slices": [1, 3]}}, {"code": "2"}, {"more": 1}]
+    "change", [{"checkpoint": "cd"}, {"input": {"slices": [1, 3]}}, {"device": "cuda"}, {"more": 1}]
 )
 def test_another_key_finds_nothing(kept, change):
     assert kept[0].find(KEY | change) is None
@@ -75,37 +76,12 @@ def test_nan_is_refused_before_anything_is_written(tmp_path):
     assert not list(tmp_path.rglob("*.json"))
 
 
-def test_modules_behind_follow_imports_and_stay_in_the_project():
-    behind = modules_behind(("synthspine.eval.studies.measure",))
-    assert {
-        "synthspine.eval.studies.measure",
-        "synthspine.eval.metrics.overlap",
-        "synthspine.gen.core.anatomy",
-        "synthspine.train.overlap",
-    } <= behind
-    assert not {
-        name
-        for name in behind
-        if name.startswith(("torch", "synthspine.eval.report.report", "synthspine.eval.evaluation"))
-    }
-
-
-def test_code_version_follows_the_source(tmp_path, monkeypatch):
-    package = tmp_path / "eval"
-    package.mkdir()
-    (package / "one.py").write_text("from eval.two import x\n")
-    (package / "two.py").write_text("x = 1\n")
-    monkeypatch.setattr("synthspine.eval.results.cache.ROOT", tmp_path)
-
-    def version():
-        code_version.cache_clear()
-        return code_version("eval.one")
-
-    first = version()
-    assert version() == first
-    (package / "two.py").write_text("x = 2\n")
-    assert version() != first
-    code_version.cache_clear()
+@pytest.mark.parametrize("part", ["code_state", "versions"])
+def test_other_code_and_other_software_find_nothing(kept, tmp_path, monkeypatch, part):
+    with monkeypatch.context() as patch:
+        patch.setattr(f"synthspine.eval.results.cache.{part}", lambda: {"version": "other"})
+        assert Cache(tmp_path / "cache").find(KEY) is None
+    assert Cache(tmp_path / "cache").find(KEY) == VALUE
 
 
 def test_digest_of_a_file(tmp_path):
