@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from synthspine.shards.format.manifest import ShardEntry, manifest_text
+from synthspine.shards.service.device_queue import DeviceQueue
 from synthspine.shards.service.metrics import Metrics
 from synthspine.shards.service.options import ServeOptions
 from synthspine.shards.service.preview_query import Preview
 from synthspine.shards.service.previews import Previews
-from synthspine.shards.service.renderer import DeviceQueue
 from synthspine.shards.service.sets import RenderedSet, ServedSet, content_key
 from synthspine.shards.storage.cache import CachedShard, ShardCache
 

@@ -13,7 +13,7 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from synthspine.shards.service.delivery import NotReadyYet
-from synthspine.shards.service.renderer import Busy, Stopped
+from synthspine.shards.service.device_queue import Busy, Stopped
 from synthspine.shards.storage.cache import CachedShard, WrongContent
 
 TAR = "application/x-tar"

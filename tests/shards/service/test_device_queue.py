@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("fastapi", reason="the service needs the extra serve")
 
 from synthspine.shards.building.write import WRITERS
-from synthspine.shards.service.renderer import Busy, DeviceQueue, Stopped
+from synthspine.shards.service.device_queue import Busy, DeviceQueue, Stopped
 
 
 @pytest.fixture
