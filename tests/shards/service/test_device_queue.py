@@ -1,4 +1,4 @@
-"""The owner of the device: one at a time, bounded, and an end that leaves nobody waiting."""
+"""The queue of the device: one job at a time, bounded, and a shutdown that leaves no request waiting."""
 
 import asyncio
 import threading

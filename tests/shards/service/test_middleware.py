@@ -1,4 +1,4 @@
-"""Who may ask, and how much: the token, the address, the bounds."""
+"""Who may send requests, and how many: the token, the address, the limits."""
 
 import asyncio
 import http.client

@@ -1,4 +1,4 @@
-"""The page in a real browser: pictures side by side, everything by keyboard, nothing from elsewhere."""
+"""The page in a real browser: images side by side, everything by keyboard, nothing from other servers."""
 
 import io
 from urllib.parse import urlsplit

@@ -1,4 +1,4 @@
-"""Previews: any parameter, the picture that the generator makes, and the configuration to take away."""
+"""Previews: every parameter, the image of the generator, and the configuration in all its forms."""
 
 import io
 import json

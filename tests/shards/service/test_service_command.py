@@ -1,4 +1,4 @@
-"""The command: how it starts, how it ends, and what a reader notices of a kill."""
+"""The command: start, stop, and what a reader notices of a kill."""
 
 import os
 import signal

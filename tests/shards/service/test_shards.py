@@ -1,4 +1,4 @@
-"""Shards over HTTP: the bytes that are written, made once, with all that HTTP promises about them."""
+"""Shards over HTTP: their bytes, their conditions and ranges, and that each is rendered once."""
 
 import hashlib
 import json
