@@ -18,7 +18,6 @@ from synthspine.shards.building.staging import FIRST_SHARD, OWNER, STAGING
 from synthspine.shards.format.manifest import (
     MANIFEST,
     Manifest,
-    has_manifest,
     label_digest,
     load_manifest,
     schema_error,
@@ -63,16 +62,13 @@ def find_sets(where: str | Path | Place) -> list[Place]:
         ValueError: a URL that cannot be used.
     """
     place = open_place(where)
-    if place.path is None:
-        sets = (
-            [place] if has_manifest(place) else [at for at in map(place.__truediv__, SETS) if _has_traces(at)]
-        )
-    elif not place.path.is_dir():
+    if place.path is not None and not place.path.is_dir():
         raise ShardError(f"{place}: no such folder")
-    elif _looks_like_a_set(place.path):
-        sets = [place]
-    else:
-        sets = [place / path.name for path in sorted(place.path.iterdir()) if _looks_like_a_set(path)]
+    sets = (
+        [place]
+        if _has_traces(place)
+        else [at for at in map(place.__truediv__, _set_names(place)) if _has_traces(at)]
+    )
     if not sets:
         raise ShardError(f"{place}: neither a set ({MANIFEST} is missing) nor a folder of sets")
     return sets
@@ -213,14 +209,13 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}{'s' * (number != 1)}"
 
 
+def _set_names(place: Place) -> list[str]:
+    """Names of the folders that may hold a set; a URL may not be listable."""
+    if place.path is None:
+        return list(SETS)
+    return sorted(path.name for path in place.path.iterdir() if path.is_dir())
+
+
 def _has_traces(place: Place) -> bool:
-    """Whether there is a set at a URL, or a part of one."""
+    """Whether the place holds a set, or a part of one."""
     return any(place.size(name) is not None for name in (MANIFEST, FIRST_SHARD, OWNER))
-
-
-def _looks_like_a_set(path: Path) -> bool:
-    try:
-        return (path / MANIFEST).is_file() or (path / STAGING).is_dir() or any(path.glob("*.tar"))
-    except OSError:
-        # The check of this folder reports why it cannot be read.
-        return True

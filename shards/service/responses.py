@@ -84,8 +84,8 @@ async def completed(work: Awaitable[Result]) -> Result:
     except FileNotFoundError as error:
         raise HTTPException(404, str(error)) from None
     except WrongContent as error:
-        _log.error("a stored shard is damaged: %s", error.reason)
-        raise HTTPException(500, f"the stored shard is damaged: {error.reason}") from None
+        _log.error("a stored shard is damaged: %s", error)
+        raise HTTPException(500, f"the stored shard is damaged: {error}") from None
     except Exception as error:
         _log.exception("the response cannot be made")
         raise HTTPException(500, f"the response cannot be made: {type(error).__name__}: {error}") from error

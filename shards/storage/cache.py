@@ -26,17 +26,7 @@ _STALE_S = 3600.0
 
 
 class WrongContent(ValueError):
-    """Content that is not what was requested.
-
-    Attributes:
-        reason: what is wrong with it.
-        content: the content that came instead.
-    """
-
-    def __init__(self, reason: str, content: bytes = b"") -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.content = content
+    """Content of another size or SHA-256 than requested; the text says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,9 +269,9 @@ def checked_content(content: bytes, sha256: str, size: int) -> bytes:
         WrongContent: it is not of that size, in bytes, or not of that SHA-256.
     """
     if len(content) != size:
-        raise WrongContent(f"{len(content)} bytes instead of {size}", content)
+        raise WrongContent(f"{len(content)} bytes instead of {size}")
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise WrongContent("SHA-256 differs", content)
+        raise WrongContent("SHA-256 differs")
     return content
 
 

@@ -18,6 +18,7 @@ from synthspine.shards.checking.verify import find_sets, verify_places, verify_s
 from synthspine.shards.format.manifest import MANIFEST
 from synthspine.shards.format.sample import Sample, ShardError
 from synthspine.shards.format.tar import pack
+from synthspine.shards.storage.opening import open_place
 
 
 @pytest.fixture
@@ -204,7 +205,7 @@ def test_a_shard_that_cannot_be_read_is_reported_as_a_problem(folder, monkeypatc
 
 def test_sets_are_found(folder, tmp_path):
     write(tmp_path / "labels", [sample_of(0)])
-    (tmp_path / "killed" / "unfinished").mkdir(parents=True)
+    open_place(tmp_path / "killed").write("unfinished/owner.json", b"{}")
     (tmp_path / "other").mkdir()
     assert [place.name for place in find_sets(tmp_path)] == ["killed", "labels", "real_t1_val"]
     assert [place.name for place in find_sets(folder)] == ["real_t1_val"]

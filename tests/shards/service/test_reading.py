@@ -105,7 +105,7 @@ def test_the_sets_are_those_a_training_asks_for(service, monkeypatch, tmp_path, 
 
 
 def test_the_token_is_sent_to_who_asks_for_it(guarded, monkeypatch):
-    with pytest.raises(PermissionError, match=r"401 Unauthorized; it wants the token that SYNTHSPINE_TOKEN"):
+    with pytest.raises(PermissionError, match=r"401 Unauthorized; it requires the token"):
         open_set(f"{guarded.sets}/synthetic")
     monkeypatch.setenv(TOKEN_VARIABLE, "not-the-right-token")
     with pytest.raises(PermissionError, match="401") as told:
