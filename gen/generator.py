@@ -46,15 +46,11 @@ from synthspine.gen.scanner.display import (
     draw_gamma,
     draw_inversion,
 )
-from synthspine.gen.scanner.ghosting import draw_ghosting
-from synthspine.gen.scanner.gibbs import draw_gibbs
 from synthspine.gen.scanner.implant import add_implant, draw_implant
-from synthspine.gen.scanner.kspace import distort_kspace
-from synthspine.gen.scanner.kspace_motion import draw_kspace_motion
-from synthspine.gen.scanner.motion_blur import draw_motion_blur
+from synthspine.gen.scanner.kspace import distort_kspace, draw_gibbs, draw_spike
+from synthspine.gen.scanner.motion import draw_ghosting, draw_kspace_motion, draw_motion_blur
 from synthspine.gen.scanner.noise import draw_noise
 from synthspine.gen.scanner.shading import add_bias, add_coil, draw_bias, draw_coil
-from synthspine.gen.scanner.spike import draw_spike
 from synthspine.gen.scanner.wrap import draw_wrap, wrap_around
 from synthspine.gen.scanner.zipper import add_zipper, draw_zipper
 from synthspine.gen.tissues.background import draw_background, paint_background

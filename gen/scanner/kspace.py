@@ -1,22 +1,185 @@
 """Artefacts that arise in k-space, all in one round trip of the Fourier transform.
 
-Every feature is a factor of the weights of k-space; the weights are a short sum of products of a factor
+Every artefact is a factor of the weights of k-space; the weights are a short sum of products of a factor
 per row and a factor per column. The weights of opposite lines are conjugate, so the picture stays real and
-half of k-space is enough.
+half of k-space is enough. The factors of moving patients come from ``gen.scanner.motion``; a spike is added
+to the picture itself.
 """
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from synthspine.gen.core.brush import per_sample
-from synthspine.gen.scanner.ghosting import GhostingParams, ghosting_factors
-from synthspine.gen.scanner.gibbs import GibbsParams, gibbs_factors
-from synthspine.gen.scanner.kspace_motion import KSpaceMotionParams, motion_factors
-from synthspine.gen.scanner.lines import lines_of
-from synthspine.gen.scanner.motion_blur import MotionBlurParams, line_transfer
-from synthspine.gen.scanner.spike import SpikeParams, add_spike
+from synthspine.gen.core.counter_rng import SampleRandom
+from synthspine.gen.core.filters import centred_positions
+from synthspine.gen.core.record import Batch
+from synthspine.gen.core.settings import Range, check, check_within
+from synthspine.gen.scanner.lines import Lines, lines_of, phase_along_rows
+from synthspine.gen.scanner.motion import (
+    GhostingParams,
+    KSpaceMotionParams,
+    MotionBlurParams,
+    ghosting_factors,
+    line_transfer,
+    motion_factors,
+)
+
+_TINY = 1e-20
+"""Least square under the root, whose slope must stay finite where there is no signal."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GibbsConfig:
+    """Ringing beside edges: k-space cut off sharply and filled with zeros."""
+
+    probability: float = 0.1
+    """Probability of ringing."""
+    phase_kept: Range = (0.4, 0.8)
+    """Share of the lines that was read along the phase-encoding axis."""
+    readout_kept: Range = (0.7, 1.0)
+    """Share that was read along the other axis."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        check_within(self, phase_kept=(0.05, 1.0), readout_kept=(0.05, 1.0))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GibbsParams(Batch):
+    """The part of k-space that was read.
+
+    Attributes:
+        kept: share of the lines per axis (rows, columns), 1 without ringing, ``(B, 2)``.
+    """
+
+    kept: Tensor
+
+    def touched(self) -> Tensor:
+        """Which samples it changes, bool ``(B,)``."""
+        return self.kept.amin(dim=1) < 1
+
+
+def draw_gibbs(config: GibbsConfig, random: SampleRandom) -> GibbsParams | None:
+    """Draw the cut-off of every sample; None if there is never one."""
+    if config.probability == 0:
+        return None
+    on = random.chance("gibbs", config.probability)
+    along_rows = phase_along_rows(random)
+    phase = random.uniform("gibbs_phase_kept", *config.phase_kept)
+    readout = random.uniform("gibbs_readout_kept", *config.readout_kept)
+    kept = torch.stack(
+        (torch.where(along_rows, phase, readout), torch.where(along_rows, readout, phase)), dim=1
+    )
+    return GibbsParams(kept=torch.where(on.unsqueeze(1), kept, 1.0))
+
+
+def gibbs_factors(params: GibbsParams, lines: tuple[Lines, Lines]) -> tuple[Tensor, Tensor]:
+    """Factors of the weights of k-space, ``weight[r, c] = rows[0, r] * columns[0, c]``: 1 read, 0 not.
+
+    Lines up to ``kept * N / 2`` from the middle are read.
+
+    Args:
+        params: what was drawn.
+        lines: of rows and columns.
+
+    Returns:
+        float32 ``(B, 1, H)`` and ``(B, 1, W // 2 + 1)``.
+    """
+    rows, columns = (
+        (each.number.abs() <= params.kept[:, axis, None, None] * (each.count / 2)).float()
+        for axis, each in enumerate(lines)
+    )
+    return rows, columns
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SpikeConfig:
+    """Stripes over the picture: one wrong point of k-space ("corduroy" artefact)."""
+
+    probability: float = 0.02
+    """Probability of stripes."""
+    strength: Range = (0.02, 0.1)
+    """Amplitude of the stripes, share of the brightest pixel."""
+    stripe_mm: Range = (3.0, 15.0)
+    """Distance from one stripe to the next, mm."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        check_within(self, strength=(0.0, 1.0), stripe_mm=(0.5, 500.0))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SpikeParams(Batch):
+    """The wrong point of k-space.
+
+    Attributes:
+        strength: amplitude of the stripes, share of the brightest pixel, 0 without stripes, ``(B,)``.
+        frequency: of the stripes along rows and columns, cycles per mm, ``(B, 2)``.
+        phase: at the middle of the grid, radians, ``(B,)``.
+        slice_place: which slice of a volume was being read, share of its slices, ``(B,)``.
+    """
+
+    strength: Tensor
+    frequency: Tensor
+    phase: Tensor
+    slice_place: Tensor
+
+    def touched(self) -> Tensor:
+        """Which samples it changes, bool ``(B,)``."""
+        return self.strength > 0
+
+
+def draw_spike(config: SpikeConfig, random: SampleRandom) -> SpikeParams | None:
+    """Draw the stripes of every sample; None if there are never any."""
+    if config.probability == 0:
+        return None
+    on = random.chance("spike", config.probability)
+    angle = random.uniform("spike_angle", 0.0, math.pi)
+    cycles = 1 / random.uniform("spike_stripe_mm", *config.stripe_mm)
+    return SpikeParams(
+        strength=random.uniform("spike_strength", *config.strength) * on,
+        frequency=torch.stack((cycles * torch.cos(angle), cycles * torch.sin(angle)), dim=1),
+        phase=random.uniform("spike_phase", 0.0, 2 * math.pi),
+        slice_place=random.uniform("spike_slice"),
+    )
+
+
+def add_spike(image: Tensor, params: SpikeParams, spacing_mm: Sequence[float]) -> Tensor:
+    """Magnitude of the picture plus the plane wave that a spike is, ``|x + a exp(i t)|``.
+
+    One point of k-space is one plane wave (the Fourier transform is linear), so no transform is needed,
+    and the magnitude of the complex sum is ``sqrt(x^2 + 2 a x cos(t) + a^2)``. In a volume only the slice
+    that was being read has stripes.
+
+    Args:
+        image: real picture, may be negative where it was distorted, ``(B, *grid)``.
+        params: what was drawn.
+        spacing_mm: grid spacing per axis.
+
+    Returns:
+        ``(B, *grid)``, not negative.
+    """
+    rows, columns = (
+        (2 * math.pi) * params.frequency[:, axis, None] * centred_positions(count, spacing, image.device)
+        for axis, (count, spacing) in enumerate(zip(image.shape[-2:], spacing_mm[-2:], strict=True))
+    )
+    rows, columns = (rows + params.phase.unsqueeze(1)).unsqueeze(2), columns.unsqueeze(1)
+    amplitude = per_sample(params.strength * image.flatten(1).amax(dim=1), image)
+    if image.dim() == 4:
+        slices = image.shape[1]
+        hit = torch.arange(slices, device=image.device) == torch.floor(params.slice_place * slices).unsqueeze(
+            1
+        )
+        amplitude, rows, columns = amplitude * hit[:, :, None, None], rows.unsqueeze(1), columns.unsqueeze(1)
+    # Cosines of a sum from cosines of its parts: none is taken per pixel.
+    double = 2 * amplitude
+    signal = torch.addcmul(image, double * torch.cos(rows), torch.cos(columns))
+    signal = torch.addcmul(signal, double * torch.sin(rows), -torch.sin(columns))
+    return torch.addcmul(amplitude * amplitude, image, signal).clamp(min=_TINY).sqrt()
 
 
 def distort_kspace(

@@ -8,15 +8,18 @@ import torch
 from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
 from synthspine.gen.intensity.flow_void import FlowVoidConfig, add_flow_void, draw_flow_void
 from synthspine.gen.scanner.chemical_shift import ChemicalShiftConfig, draw_chemical_shift, shift_fat
-from synthspine.gen.scanner.ghosting import GhostingConfig, draw_ghosting
-from synthspine.gen.scanner.gibbs import GibbsConfig, draw_gibbs
 from synthspine.gen.scanner.implant import ImplantConfig, draw_implant
-from synthspine.gen.scanner.kspace import distort_kspace
-from synthspine.gen.scanner.kspace_motion import KSpaceMotionConfig, draw_kspace_motion
+from synthspine.gen.scanner.kspace import GibbsConfig, SpikeConfig, distort_kspace, draw_gibbs, draw_spike
 from synthspine.gen.scanner.lines import phase_along_rows
-from synthspine.gen.scanner.motion_blur import MotionBlurConfig, draw_motion_blur
+from synthspine.gen.scanner.motion import (
+    GhostingConfig,
+    KSpaceMotionConfig,
+    MotionBlurConfig,
+    draw_ghosting,
+    draw_kspace_motion,
+    draw_motion_blur,
+)
 from synthspine.gen.scanner.noise import NoiseConfig, draw_noise
-from synthspine.gen.scanner.spike import SpikeConfig, draw_spike
 from synthspine.gen.scanner.wrap import WrapConfig, draw_wrap, wrap_around
 from synthspine.gen.scanner.zipper import ZipperConfig, add_zipper, draw_zipper
 from synthspine.gen.tissues.palette import PAINT_CODES

@@ -5,13 +5,9 @@ import pytest
 import torch
 from scipy import signal
 
-from synthspine.gen.scanner.ghosting import GhostingParams
-from synthspine.gen.scanner.gibbs import GibbsParams
-from synthspine.gen.scanner.kspace import distort_kspace
-from synthspine.gen.scanner.kspace_motion import KSpaceMotionParams
+from synthspine.gen.scanner.kspace import GibbsParams, SpikeParams, distort_kspace
 from synthspine.gen.scanner.lines import lines_of
-from synthspine.gen.scanner.motion_blur import MotionBlurParams, line_transfer
-from synthspine.gen.scanner.spike import SpikeParams
+from synthspine.gen.scanner.motion import GhostingParams, KSpaceMotionParams, MotionBlurParams, line_transfer
 
 SPACING = (1.5, 0.7)
 

@@ -1,0 +1,279 @@
+"""Movement of the patient during the acquisition: motion between k-space lines, ghosts, blur along a line.
+
+Each artefact is a factor of the weights of k-space, which ``gen.scanner.kspace`` applies.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from synthspine.gen.core.counter_rng import SampleRandom
+from synthspine.gen.core.record import Batch
+from synthspine.gen.core.settings import Range, check, check_within
+from synthspine.gen.scanner.lines import Lines, phase_along_rows
+
+JUMPS = 2
+"""Sudden movements of one acquisition."""
+NEAR_ZERO = 0.01
+"""Below it sin(x) / x is 1 to 2e-5, and the quotient would lose as many digits."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KSpaceMotionConfig:
+    """Rigid motion while k-space is read: sudden movements, or a swing as of breathing.
+
+    Lines are read from the middle of k-space outwards (centric order): the patient is where the labels
+    are when the acquisition starts, and the two lines of a frequency are read together, so the picture
+    stays real.
+    """
+
+    probability: float = 0.05
+    """Probability of motion."""
+    swing_probability: float = 0.5
+    """Share of the moving patients that swing (breathe) rather than move suddenly."""
+    jump_mm: Range = (0.5, 2.5)
+    """Distance of a sudden movement, in any direction of the plane, mm."""
+    jump_time: Range = (0.1, 0.6)
+    """When it happens, share of the acquisition."""
+    swing_mm: Range = (0.2, 1.0)
+    """Amplitude of the swing, along the phase-encoding axis, mm."""
+    swing_cycles: Range = (2.0, 20.0)
+    """Swings per acquisition."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        check_within(
+            self,
+            jump_mm=(0.0, 20.0),
+            jump_time=(0.0, 1.0),
+            swing_mm=(0.0, 20.0),
+            swing_cycles=(0.0, 1000.0),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KSpaceMotionParams(Batch):
+    """Where the patient lies while a line is read; all zero where nobody moves.
+
+    Attributes:
+        along_rows: 1 where phase is encoded along the rows' axis, else 0, ``(B,)``.
+        jump_time: when the sudden movements happen, share of the acquisition, ``(B, 2)``.
+        displacement_mm: position (row, column) before, between and after them, mm, ``(B, 3, 2)``.
+        swing_mm: amplitude of the swing, mm, ``(B,)``.
+        swing_cycles: swings per acquisition, ``(B,)``.
+        swing_phase: phase of the swing at its start, radians, ``(B,)``.
+    """
+
+    along_rows: Tensor
+    jump_time: Tensor
+    displacement_mm: Tensor
+    swing_mm: Tensor
+    swing_cycles: Tensor
+    swing_phase: Tensor
+
+    def touched(self) -> Tensor:
+        """Which samples it changes, bool ``(B,)``."""
+        return (self.displacement_mm != 0).any(dim=2).any(dim=1) | (self.swing_mm > 0)
+
+
+def draw_kspace_motion(config: KSpaceMotionConfig, random: SampleRandom) -> KSpaceMotionParams | None:
+    """Draw the motion of every sample; None if there is never any."""
+    if config.probability == 0:
+        return None
+    on = random.chance("kspace_motion", config.probability)
+    swings = random.chance("kspace_swings", config.swing_probability)
+    time = random.uniform("kspace_jump_time", *config.jump_time, shape=(JUMPS,))
+    distance = random.uniform("kspace_jump_mm", *config.jump_mm, shape=(JUMPS,))
+    angle = random.uniform("kspace_jump_angle", 0.0, 2 * math.pi, shape=(JUMPS,))
+    steps = distance.unsqueeze(2) * torch.stack((torch.cos(angle), torch.sin(angle)), dim=2)
+    steps = steps * (on & ~swings).view(-1, 1, 1)
+    positions = torch.stack((torch.zeros_like(steps[:, 0]), steps[:, 0], steps[:, 0] + steps[:, 1]), dim=1)
+    return KSpaceMotionParams(
+        along_rows=phase_along_rows(random).float(),
+        jump_time=time,
+        displacement_mm=positions,
+        swing_mm=random.uniform("kspace_swing_mm", *config.swing_mm) * (on & swings),
+        swing_cycles=random.uniform("kspace_swing_cycles", *config.swing_cycles),
+        swing_phase=random.uniform("kspace_swing_phase", 0.0, 2 * math.pi),
+    )
+
+
+def motion_factors(params: KSpaceMotionParams, lines: tuple[Lines, Lines]) -> tuple[Tensor, Tensor]:
+    """Factors of the weights of k-space: ``weight[r, c] = sum over i of rows[i, r] * columns[i, c]``.
+
+    A picture displaced by ``d`` has its spectrum multiplied by ``exp(-2 pi i f d)`` (shift theorem). The
+    sum runs over the times before, between and after the jumps: each holds the lines read then.
+
+    Args:
+        params: what was drawn.
+        lines: of rows and columns.
+
+    Returns:
+        complex64 ``(B, 3, H)`` and ``(B, 3, W // 2 + 1)``.
+    """
+    rows = params.along_rows.view(-1, 1, 1) > 0
+    return (
+        _motion_axis(params, rows, lines[0], params.displacement_mm[..., 0]),
+        _motion_axis(params, ~rows, lines[1], params.displacement_mm[..., 1]),
+    )
+
+
+def _motion_axis(
+    params: KSpaceMotionParams, encodes: Tensor, lines: Lines, displacement_mm: Tensor
+) -> Tensor:
+    """Factors along one axis; ``encodes`` ``(B, 1, 1)`` says whether its lines are read one by one."""
+    time = lines.number.abs() * (2 / lines.count)
+    start = params.swing_phase.view(-1, 1, 1)
+    swing = torch.sin(2 * math.pi * params.swing_cycles.view(-1, 1, 1) * time + start) - torch.sin(start)
+    swing = swing * params.swing_mm.view(-1, 1, 1) * encodes
+    jumped = (time >= params.jump_time.unsqueeze(2)).sum(dim=1, keepdim=True, dtype=torch.int32)
+    during = jumped == torch.arange(JUMPS + 1, device=time.device).view(1, -1, 1)
+    position = displacement_mm.unsqueeze(2) + swing
+    turn = (-2 * math.pi / (lines.count * lines.spacing_mm)) * lines.number * position
+    return torch.polar((during | ~encodes).float(), turn)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GhostingConfig:
+    """Ghosts: periodic errors of the k-space lines."""
+
+    probability: float = 0.05
+    """Probability of ghosts."""
+    strength: Range = (0.03, 0.15)
+    """Amplitude of each ghost, share of the picture; brightens or darkens what it falls on."""
+    every: Range = (2.0, 4.0)
+    """Every how many lines one is wrong; whole numbers, drawn alike."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        check_within(self, strength=(0.0, 1.0), every=(2.0, 64.0))
+        if any(number != int(number) for number in self.every):
+            raise ValueError(f"GhostingConfig.every is {self.every}; want whole numbers")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GhostingParams(Batch):
+    """The lines that are wrong.
+
+    Attributes:
+        along_rows: 1 where phase is encoded along the rows' axis, else 0, ``(B,)``.
+        strength: amplitude of each ghost, negative where it darkens, 0 without ghosts, ``(B,)``.
+        every: ``n``: every how many lines one is wrong, ``(B,)``.
+    """
+
+    along_rows: Tensor
+    strength: Tensor
+    every: Tensor
+
+    def touched(self) -> Tensor:
+        """Which samples it changes, bool ``(B,)``."""
+        return self.strength != 0
+
+
+def draw_ghosting(config: GhostingConfig, random: SampleRandom) -> GhostingParams | None:
+    """Draw the ghosts of every sample; None if there are never any."""
+    if config.probability == 0:
+        return None
+    on = random.chance("ghosting", config.probability)
+    low, high = config.every
+    every = low + random.integer("ghosting_every", int(high - low) + 1).float()
+    sign = 1 - 2 * random.integer("ghosting_sign", 2)
+    return GhostingParams(
+        along_rows=phase_along_rows(random).float(),
+        strength=random.uniform("ghosting_strength", *config.strength) * on * sign,
+        every=every,
+    )
+
+
+def ghosting_factors(params: GhostingParams, lines: tuple[Lines, Lines]) -> tuple[Tensor, Tensor]:
+    """Factors of the weights of k-space, ``weight[r, c] = rows[0, r] * columns[0, c]``.
+
+    ``1 + s (n - 1)`` on every n-th line and ``1 - s`` on the others is 1 plus ``n - 1`` waves of amplitude
+    ``s``: the picture itself is kept, and a ghost of amplitude ``s`` lies at every multiple of ``N / n``.
+
+    Args:
+        params: what was drawn.
+        lines: of rows and columns.
+
+    Returns:
+        float32 ``(B, 1, H)`` and ``(B, 1, W // 2 + 1)``.
+    """
+    rows = params.along_rows.view(-1, 1, 1)
+    return _ghosting_axis(params, rows, lines[0]), _ghosting_axis(params, 1 - rows, lines[1])
+
+
+def _ghosting_axis(params: GhostingParams, encodes: Tensor, lines: Lines) -> Tensor:
+    every = params.every.view(-1, 1, 1)
+    comb = every * (torch.remainder(lines.number, every) == 0) - 1
+    return 1 + params.strength.view(-1, 1, 1) * encodes * comb
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MotionBlurConfig:
+    """Blur along a straight line in the sagittal plane."""
+
+    probability: float = 0.1
+    """Probability of blur."""
+    length_mm: Range = (1.0, 6.0)
+    """Length of the line, mm."""
+    direction_deg: Range = (0.0, 180.0)
+    """Its direction from head-foot towards front-back, degrees."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        check_within(self, length_mm=(0.0, 100.0), direction_deg=(-360.0, 360.0))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MotionBlurParams(Batch):
+    """The line of the blur.
+
+    Attributes:
+        length_mm: its length, 0 without blur, mm, ``(B,)``.
+        direction_deg: its direction from the rows' axis towards the columns' axis, degrees, ``(B,)``.
+    """
+
+    length_mm: Tensor
+    direction_deg: Tensor
+
+    def touched(self) -> Tensor:
+        """Which samples it changes, bool ``(B,)``."""
+        return self.length_mm > 0
+
+
+def draw_motion_blur(config: MotionBlurConfig, random: SampleRandom) -> MotionBlurParams | None:
+    """Draw the blur of every sample; None if there is never any."""
+    if config.probability == 0:
+        return None
+    on = random.chance("motion_blur", config.probability)
+    return MotionBlurParams(
+        length_mm=random.uniform("motion_blur_mm", *config.length_mm) * on,
+        direction_deg=random.uniform("motion_blur_deg", *config.direction_deg),
+    )
+
+
+def line_transfer(params: MotionBlurParams, lines: tuple[Lines, Lines]) -> Tensor:
+    """Weights of k-space of a mean over a line: ``sin(x) / x`` with ``x = pi * length * frequency``.
+
+    The sine of a sum of a row's and a column's part comes from their sines and cosines, so no sine is
+    taken per pixel.
+
+    Args:
+        params: what was drawn.
+        lines: of rows and columns.
+
+    Returns:
+        float32 ``(B, H, W // 2 + 1)``.
+    """
+    angle = torch.deg2rad(params.direction_deg)
+    extents = (params.length_mm * torch.cos(angle), params.length_mm * torch.sin(angle))
+    rows, columns = (
+        each.number * (math.pi / (each.count * each.spacing_mm) * extent).unsqueeze(1)
+        for each, extent in zip(lines, extents, strict=True)
+    )
+    rows, columns = rows.unsqueeze(2), columns.unsqueeze(1)
+    x = rows + columns
+    sine = torch.addcmul(torch.sin(rows) * torch.cos(columns), torch.cos(rows), torch.sin(columns))
+    return torch.where(x.abs() < NEAR_ZERO, 1.0, sine / x)
