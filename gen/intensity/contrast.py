@@ -123,12 +123,13 @@ class _Tables(NamedTuple):
     t2_spread: Tensor
     jitter: Tensor  # factor on the jitter of instances, 0 for single tissues
     air: Tensor  # whether it is air in the body or around it
-    lit: Tensor  # factor that darkens voids, whatever the recipe drew
+    void: Tensor  # whether it is the void of an implant
+    lit: Tensor  # 0 outside of the field of view, else 1
     alike: Tensor  # vertebra for the sacrum, disc for its discs, else the code itself
 
 
 @cache
-def _tables(device: torch.device, dark_air: float) -> _Tables:
+def _tables(device: torch.device) -> _Tables:
     shared, alike = list(range(PAINT_CODES)), list(range(PAINT_CODES))
     weightings = [[0.0] * PAINT_CODES for _ in range(4)]
     for tissue in TISSUES.values():
@@ -140,12 +141,15 @@ def _tables(device: torch.device, dark_air: float) -> _Tables:
     jitter = torch.zeros(PAINT_CODES)
     jitter[VERTEBRAE] = jitter[SACRUM] = jitter[SACRAL_DISC] = 1.0
     jitter[DISCS] = _DISC_JITTER
-    air, lit = torch.zeros(PAINT_CODES, dtype=torch.bool), torch.ones(PAINT_CODES)
-    air[AIR] = air[BOWEL_GAS] = True
-    lit[IMPLANT], lit[OUTSIDE] = dark_air, 0.0
+    air, void = torch.zeros(2, PAINT_CODES, dtype=torch.bool)
+    air[AIR] = air[BOWEL_GAS] = void[IMPLANT] = True
+    lit = torch.ones(PAINT_CODES)
+    lit[OUTSIDE] = 0.0
     alike[SACRUM], alike[SACRAL_DISC] = VERTEBRAE.start, DISCS.start
     t1, t1_spread, t2, t2_spread = torch.tensor(weightings)
-    tables = (torch.tensor(shared), t1, t1_spread, t2, t2_spread, jitter, air, lit, torch.tensor(alike))
+    tables = _Tables(
+        torch.tensor(shared), t1, t1_spread, t2, t2_spread, jitter, air, void, lit, torch.tensor(alike)
+    )
     return _Tables(*(table.to(device) for table in tables))
 
 
@@ -159,7 +163,7 @@ def draw_contrast(config: ContrastConfig, random: SampleRandom) -> ContrastParam
     Returns:
         One mean per painted code and sample.
     """
-    tables = _tables(random.keys.device, config.dark_air)
+    tables = _tables(random.keys.device)
     recipe = _draw_recipe(config, random)
     alpha = _draw_alpha(config, random)
     number = recipe.unsqueeze(1)
@@ -180,7 +184,8 @@ def draw_contrast(config: ContrastConfig, random: SampleRandom) -> ContrastParam
     mean = torch.where(alike, mean[:, tables.alike], mean)
     jitter = random.uniform("contrast_jitter", *config.instance_jitter)
     each = random.normal("contrast_instance", (PAINT_CODES,)) * tables.jitter
-    mean = (mean + jitter.unsqueeze(1) * each) * tables.lit
+    lit = torch.where(tables.void, config.dark_air, tables.lit)
+    mean = (mean + jitter.unsqueeze(1) * each) * lit
     return ContrastParams(mean=mean.clamp(0, 1), recipe=recipe, alpha=alpha, jitter=jitter, physical=physical)
 
 

@@ -31,9 +31,10 @@ class FlowVoidConfig:
     softness: float = 1.2
     """How far above the threshold a patch reaches its depth, standard deviations of the field."""
     length_mm: Range = (4.0, 15.0)
-    """Correlation length of the field along the canal (head-foot), mm."""
+    """Standard deviation of the field's Gaussian autocorrelation along the canal (head-foot), mm: sqrt(2)
+    times the ``correlation_mm`` of other features, which is that of the kernel that smooths white noise."""
     width_mm: Range = (2.5, 5.0)
-    """The same across it and between slices."""
+    """The same across the canal and between slices, mm."""
 
     def __post_init__(self) -> None:
         check(self)

@@ -77,20 +77,21 @@ class TextureParams(Batch):
 
 
 @cache
-def _tables(device: torch.device, air_factor: float) -> tuple[Tensor, Tensor]:
-    """Factor on the strength, and whether it is marrow, of every code, ``(P,)`` each."""
-    factor, marrow = torch.ones(PAINT_CODES), torch.zeros(PAINT_CODES)
-    factor[list(EMPTY)] = air_factor
-    factor[OUTSIDE] = 0.0
+def _tables(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Whether a code is empty (bool), is marrow, has texture at all (float32), ``(P,)`` each."""
+    empty, (marrow, grained) = torch.zeros(PAINT_CODES, dtype=torch.bool), torch.zeros(2, PAINT_CODES)
+    empty[list(EMPTY)] = True
     marrow[list(MARROW)] = 1.0
-    return factor.to(device), marrow.to(device)
+    grained[:OUTSIDE] = grained[OUTSIDE + 1 :] = 1.0
+    return empty.to(device), marrow.to(device), grained.to(device)
 
 
 def draw_texture(config: TextureConfig, random: SampleRandom) -> TextureParams | None:
     """Draw the strength and coarseness of every tissue's grain; None if there is never any."""
     if config.probability == 0 or config.strength[1] == 0:
         return None
-    factor, marrow = _tables(random.keys.device, config.air_factor)
+    empty, marrow, grained = _tables(random.keys.device)
+    factor = torch.where(empty, config.air_factor, grained)
     on = random.chance("texture_on", config.probability).unsqueeze(1)
     strength = random.uniform("texture_strength", *config.strength, shape=(PAINT_CODES,)) * (factor * on)
     share = random.uniform("texture_correlated", *config.correlated).unsqueeze(1)

@@ -115,7 +115,8 @@ def draw_resolution(
     if config.native_probability == 1 and config.widest() == 0:
         return None
     dims = len(spacing_mm)
-    grid_mm = torch.tensor(spacing_mm, device=random.keys.device)
+    # Filled on the device: a tensor made from a list would be copied, and the host would wait.
+    grid_mm = torch.stack([torch.full((), step, device=random.keys.device) for step in spacing_mm])
     native = random.chance("resolution_native", config.native_probability).unsqueeze(1)
     isotropic = random.chance("resolution_isotropic", config.isotropic_probability).unsqueeze(1)
     at = random.uniform("resolution_factor", shape=(1,))

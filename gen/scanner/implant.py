@@ -193,11 +193,14 @@ def add_implant(
     plane = image.reshape(len(image), -1, image.shape[-2] * columns)
     place = row.unsqueeze(2) * columns + column.unsqueeze(1)
     stride = (params.along_rows * (columns - 1) + 1).int().view(-1, 1, 1, 1)
+    # Beyond the border the picture repeats its last pixel along the readout.
+    at = along * row[:, None, :, None] + (1 - along) * column[:, None, None, :]
+    last = along * (image.shape[-2] - 1) + (1 - along) * (columns - 1)
+    source = torch.clamp(source, -at, last - at)
     whole = source.floor()
-    # In the border of the picture, a source beyond the end of a row is in the next row.
     first = place.int().unsqueeze(1) + whole.int() * stride
-    second = (first + stride).clamp(0, plane.shape[2] - 1)
-    first = first.clamp(0, plane.shape[2] - 1)
+    # At the last pixel the second one has no weight.
+    second = (first + stride).clamp(max=plane.shape[2] - 1)
     before, after = (plane.gather(2, tap.flatten(2).long()) for tap in (first, second))
     shown = torch.lerp(before, after, (source - whole).flatten(2)) * weight.flatten(2)
     place = place.flatten(1).unsqueeze(1).expand(-1, plane.shape[1], -1)

@@ -13,7 +13,9 @@ from synthspine.gen.core.record import Batch
 from synthspine.gen.core.settings import Range, check, check_within
 
 FINEST_BIAS_MM = 24.0
-"""The bias field is drawn on a grid this coarse: no shorter correlation can be asked for."""
+"""Least correlation length of the bias field: it is drawn on a grid this coarse."""
+WIDEST_BIAS = 5
+"""Greatest correlation length, as a multiple of the least."""
 _STEEPNESS = 4.0
 """A logistic step climbs from 12 to 88 % of its height over ``width_mm``."""
 
@@ -31,7 +33,7 @@ class BiasConfig:
 
     def __post_init__(self) -> None:
         check(self)
-        check_within(self, log_std=(0.0, 3.0), correlation_mm=(FINEST_BIAS_MM, 1e6))
+        check_within(self, log_std=(0.0, 3.0), correlation_mm=(FINEST_BIAS_MM, WIDEST_BIAS * FINEST_BIAS_MM))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,7 +119,9 @@ def add_bias(image: Tensor, bias: BiasParams | None, spacing_mm: Sequence[float]
     if bias is None:
         return image
     size = bias.correlation_mm.unsqueeze(1).expand(-1, len(spacing_mm))
-    field = smooth_field(bias.key, "bias", image.shape[1:], spacing_mm, size, smallest_mm=FINEST_BIAS_MM)
+    field = smooth_field(
+        bias.key, "bias", image.shape[1:], spacing_mm, size, FINEST_BIAS_MM, widest=WIDEST_BIAS
+    )
     return image * torch.exp(field * per_sample(bias.log_std, image))
 
 

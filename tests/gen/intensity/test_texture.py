@@ -9,6 +9,7 @@ from scipy import stats
 
 from synthspine.gen.core.anatomy import CANAL, vertebra_code
 from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
+from synthspine.gen.intensity import texture
 from synthspine.gen.intensity.texture import TextureConfig, TextureParams, add_texture, draw_texture
 from synthspine.gen.tissues.palette import AIR, FAT, MUSCLE, OUTSIDE, PAINT_CODES
 
@@ -85,6 +86,13 @@ def test_air_has_little_grain_and_outside_none():
     strength = torch.sqrt(params.white.square() + params.coarse.square())
     torch.testing.assert_close(strength[:, AIR], torch.full((500,), 0.02))
     assert (strength[:, OUTSIDE] == 0).all()
+
+
+def test_tables_are_kept_once_whatever_the_factor_of_air():
+    _draw(count=2, air_factor=0.3)
+    kept = texture._tables.cache_info().currsize
+    _draw(count=2, air_factor=0.4)
+    assert texture._tables.cache_info().currsize == kept
 
 
 def test_marrow_is_coarser_than_other_tissues():

@@ -140,6 +140,7 @@ def test_gradients_flow_through_shading():
     ("config", "values", "field"),
     [
         (BiasConfig, {"correlation_mm": (10.0, 50.0)}, "correlation_mm"),
+        (BiasConfig, {"correlation_mm": (40.0, 121.0)}, "correlation_mm"),
         (BiasConfig, {"log_std": (-0.1, 0.3)}, "log_std"),
         (BiasConfig, {"probability": 1.1}, "probability"),
         (CoilConfig, {"floor": (0.0, 1.2)}, "floor"),
