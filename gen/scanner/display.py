@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from kornia import enhance
 from torch import Tensor
 
 from synthspine.gen.core.brush import per_sample
@@ -204,7 +205,8 @@ def clip_percentiles(image: Tensor, seen: Tensor | None, clip: ClipParams) -> Te
 
 
 def _stretch(image: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    return ((image - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)
+    shift, scale = (value.view(-1, 1) for value in (low, (high - low).clamp(min=1e-6)))
+    return enhance.normalize(image.unsqueeze(1), shift, scale).squeeze(1).clamp(0, 1)
 
 
 def bend_signal(image: Tensor, tone: GammaParams | None) -> Tensor:
@@ -216,7 +218,8 @@ def apply_gamma(image: Tensor, gamma: GammaParams | None) -> Tensor:
     """``x ** gamma`` of a picture ``(B, *grid)`` in [0, 1]; 0 counts as 1e-6."""
     if gamma is None:
         return image
-    return torch.pow(image.clamp(min=_DARKEST), per_sample(gamma.gamma, image))
+    # The gain is a tensor: kornia would copy a number to the device, and the host would wait.
+    return enhance.adjust_gamma(image.clamp(min=_DARKEST), gamma.gamma, torch.ones_like(gamma.gamma))
 
 
 def bend(image: Tensor, curve: CurveParams | None) -> Tensor:
@@ -243,4 +246,5 @@ def invert(image: Tensor, inversion: InversionParams | None) -> Tensor:
     """``1 - x`` where inverted, of a picture ``(B, *grid)`` in [0, 1]."""
     if inversion is None:
         return image
-    return torch.lerp(image, 1 - image, per_sample(inversion.inverted, image))
+    inverted = enhance.invert(image, image.new_ones(()))
+    return torch.lerp(image, inverted, per_sample(inversion.inverted, image))

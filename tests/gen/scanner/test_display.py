@@ -194,6 +194,12 @@ def test_display_never_looks_at_values_on_the_host():
         assert display(image, image > 0, clip, *drawn[1:]).shape == image.shape
 
 
+def test_display_copies_nothing_from_the_host(nothing_from_the_host):
+    image, drawn = _image(2, 20, 30), _drawn(2)
+    with nothing_from_the_host:
+        assert display(image, image > 0.5, *drawn).shape == image.shape
+
+
 def test_display_params_return_from_json_bit_for_bit():
     for params in _drawn(3):
         back = type(params).from_records(json.loads(json.dumps(params.to_records())))
