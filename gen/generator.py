@@ -39,7 +39,7 @@ from synthspine.gen.params import Params
 from synthspine.gen.scanner.acquisition import acquire, draw_resolution
 from synthspine.gen.scanner.chemical_shift import draw_chemical_shift, shift_fat
 from synthspine.gen.scanner.display import (
-    bend_signal,
+    apply_tone,
     display,
     draw_clip,
     draw_curve,
@@ -218,7 +218,7 @@ def _render(bank: Tensor, params: Params) -> tuple[Tensor, Tensor]:
     image = shift_fat(image, painted, p.chemical_shift, mm)
     image = add_coil(image, p.coil, frame.behind_mm)
     image = add_bias(image, p.bias, mm)
-    image = bend_signal(image, p.tone)
+    image = apply_tone(image, p.tone)
     image = wrap_around(image, p.wrap)
     image = distort_kspace(image, p.kspace_motion, p.ghosting, p.gibbs, p.spike, p.motion_blur, mm)
     image = acquire(image, p.resolution, p.noise, mm)

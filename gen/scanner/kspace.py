@@ -1,9 +1,8 @@
 """Artefacts that arise in k-space, all in one round trip of the Fourier transform.
 
-Every artefact is a factor of the weights of k-space; the weights are a short sum of products of a factor
-per row and a factor per column. The weights of opposite lines are conjugate, so the picture stays real and
-half of k-space is enough. The factors of moving patients come from ``gen.scanner.motion``; a spike is added
-to the picture itself.
+The weights of k-space are a short sum of products of factors per row and per column (``gen.scanner.motion``).
+The weights of opposite lines are conjugate, so the image stays real and half of k-space is enough. A spike is
+added to the image itself.
 """
 
 import math
@@ -34,14 +33,14 @@ _TINY = 1e-20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GibbsConfig:
-    """Ringing beside edges: k-space cut off sharply and filled with zeros."""
+    """Ringing beside edges: the outer lines of k-space are not read and count as zero."""
 
     probability: float = 0.1
     """Probability of ringing."""
     phase_kept: Range = (0.4, 0.8)
-    """Share of the lines that was read along the phase-encoding axis."""
+    """Share of the lines that are read along the phase-encoding axis."""
     readout_kept: Range = (0.7, 1.0)
-    """Share that was read along the other axis."""
+    """Share that is read along the other axis."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -50,11 +49,7 @@ class GibbsConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GibbsParams(Batch):
-    """The part of k-space that was read.
-
-    Attributes:
-        kept: share of the lines per axis (rows, columns), 1 without ringing, ``(B, 2)``.
-    """
+    """Share of the lines that are read along rows and columns, 1 without ringing, ``(B, 2)``."""
 
     kept: Tensor
 
@@ -64,7 +59,7 @@ class GibbsParams(Batch):
 
 
 def draw_gibbs(config: GibbsConfig, random: SampleRandom) -> GibbsParams | None:
-    """Draw the cut-off of every sample; None if there is never one."""
+    """Draw the cut-off; None if there is never one."""
     if config.probability == 0:
         return None
     on = random.chance("gibbs", config.probability)
@@ -78,17 +73,7 @@ def draw_gibbs(config: GibbsConfig, random: SampleRandom) -> GibbsParams | None:
 
 
 def gibbs_factors(params: GibbsParams, lines: tuple[Lines, Lines]) -> tuple[Tensor, Tensor]:
-    """Factors of the weights of k-space, ``weight[r, c] = rows[0, r] * columns[0, c]``: 1 read, 0 not.
-
-    Lines up to ``kept * N / 2`` from the middle are read.
-
-    Args:
-        params: what was drawn.
-        lines: of rows and columns.
-
-    Returns:
-        float32 ``(B, 1, H)`` and ``(B, 1, W // 2 + 1)``.
-    """
+    """Factors of rows ``(B, 1, H)`` and columns: 1 up to ``kept * N / 2`` from the middle, else 0."""
     rows, columns = (
         (each.number.abs() <= params.kept[:, axis, None, None] * (each.count / 2)).float()
         for axis, each in enumerate(lines)
@@ -98,7 +83,7 @@ def gibbs_factors(params: GibbsParams, lines: tuple[Lines, Lines]) -> tuple[Tens
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SpikeConfig:
-    """Stripes over the picture: one wrong point of k-space ("corduroy" artefact)."""
+    """Stripes over the image: one wrong point of k-space (a spark in the scanner; "corduroy" artefact)."""
 
     probability: float = 0.02
     """Probability of stripes."""
@@ -120,7 +105,7 @@ class SpikeParams(Batch):
         strength: amplitude of the stripes, share of the brightest pixel, 0 without stripes, ``(B,)``.
         frequency: of the stripes along rows and columns, cycles per mm, ``(B, 2)``.
         phase: at the middle of the grid, radians, ``(B,)``.
-        slice_place: which slice of a volume was being read, share of its slices, ``(B,)``.
+        slice_place: which slice of a volume has stripes, share of its slices, ``(B,)``.
     """
 
     strength: Tensor
@@ -134,7 +119,7 @@ class SpikeParams(Batch):
 
 
 def draw_spike(config: SpikeConfig, random: SampleRandom) -> SpikeParams | None:
-    """Draw the stripes of every sample; None if there are never any."""
+    """Draw the stripes; None if there are never any."""
     if config.probability == 0:
         return None
     on = random.chance("spike", config.probability)
@@ -149,19 +134,11 @@ def draw_spike(config: SpikeConfig, random: SampleRandom) -> SpikeParams | None:
 
 
 def add_spike(image: Tensor, params: SpikeParams, spacing_mm: Sequence[float]) -> Tensor:
-    """Magnitude of the picture plus the plane wave that a spike is, ``|x + a exp(i t)|``.
+    """Magnitude of the image plus a plane wave, ``|x + a exp(i t)|``; only one slice of a volume has it.
 
     One point of k-space is one plane wave (the Fourier transform is linear), so no transform is needed,
-    and the magnitude of the complex sum is ``sqrt(x^2 + 2 a x cos(t) + a^2)``. In a volume only the slice
-    that was being read has stripes.
-
-    Args:
-        image: real picture, may be negative where it was distorted, ``(B, *grid)``.
-        params: what was drawn.
-        spacing_mm: grid spacing per axis.
-
-    Returns:
-        ``(B, *grid)``, not negative.
+    and the magnitude of the complex sum is ``sqrt(x^2 + 2 a x cos(t) + a^2)``. ``image`` is real and may be
+    negative.
     """
     rows, columns = (
         (2 * math.pi) * params.frequency[:, axis, None] * centred_positions(count, spacing, image.device)
@@ -170,10 +147,8 @@ def add_spike(image: Tensor, params: SpikeParams, spacing_mm: Sequence[float]) -
     rows, columns = (rows + params.phase.unsqueeze(1)).unsqueeze(2), columns.unsqueeze(1)
     amplitude = per_sample(params.strength * image.flatten(1).amax(dim=1), image)
     if image.dim() == 4:
-        slices = image.shape[1]
-        hit = torch.arange(slices, device=image.device) == torch.floor(params.slice_place * slices).unsqueeze(
-            1
-        )
+        number = torch.floor(params.slice_place * image.shape[1]).unsqueeze(1)
+        hit = torch.arange(image.shape[1], device=image.device) == number
         amplitude, rows, columns = amplitude * hit[:, :, None, None], rows.unsqueeze(1), columns.unsqueeze(1)
     # Cosines of a sum from cosines of its parts: none is taken per pixel.
     double = 2 * amplitude
@@ -191,19 +166,10 @@ def distort_kspace(
     blur: MotionBlurParams | None,
     spacing_mm: Sequence[float],
 ) -> Tensor:
-    """Distort the spectrum of every slice and take the magnitude.
+    """Distort the spectrum of every slice and take the magnitude; any artefact may be None.
 
-    Args:
-        image: not negative, ``(B, *grid)``; slices are distorted alike, but for the spike.
-        motion: motion between lines, or None.
-        ghosting: periodic errors of lines, or None.
-        gibbs: cut-off of k-space, or None.
-        spike: a wrong point of k-space, or None.
-        blur: blur along a line, or None.
-        spacing_mm: grid spacing per axis.
-
-    Returns:
-        ``(B, *grid)``; samples that have none of it come back bit for bit.
+    The image must not be negative. All slices of a volume are distorted alike, except by the spike. Samples
+    without any of the artefacts keep their values bit for bit.
     """
     features = [each for each in (motion, ghosting, gibbs, spike, blur) if each is not None]
     if not features:
@@ -211,55 +177,28 @@ def distort_kspace(
     touched = features[0].touched()
     for each in features[1:]:
         touched = touched | each.touched()
-    if motion is None and ghosting is None and gibbs is None and blur is None:
-        signal = image
-    else:
-        signal = _round_trip(image, motion, ghosting, gibbs, blur, spacing_mm)
+    signal = image
+    if any(each is not None for each in (motion, ghosting, gibbs, blur)):
+        # The FFT library treats a single plane differently, with other last bits.
+        alone = image.shape[:-2].numel() == 1
+        spectrum = torch.fft.fft(torch.fft.rfft(torch.cat((image, image)) if alone else image), dim=-2)
+        weights = _kspace_weights(
+            motion, ghosting, gibbs, blur, lines_of(image.shape, spacing_mm, image.device)
+        )
+        spectrum *= weights if image.dim() == 3 else weights.unsqueeze(1)
+        signal = torch.fft.irfft(torch.fft.ifft(spectrum, dim=-2), n=image.shape[-1])[: len(image)]
     magnitude = signal.abs() if spike is None else add_spike(signal, spike, spacing_mm)
     return torch.lerp(image, magnitude, per_sample(touched.float(), image))
 
 
-def _round_trip(
-    image: Tensor,
+def _kspace_weights(
     motion: KSpaceMotionParams | None,
     ghosting: GhostingParams | None,
     gibbs: GibbsParams | None,
     blur: MotionBlurParams | None,
-    spacing_mm: Sequence[float],
+    lines: tuple[Lines, Lines],
 ) -> Tensor:
-    """The picture after its spectrum was weighted, real, ``(B, *grid)``."""
-    # The library transforms a plane that is alone in another way, with other last bits.
-    alone = image.shape[:-2].numel() == 1
-    spectrum = torch.fft.fft(torch.fft.rfft(torch.cat((image, image)) if alone else image), dim=-2)
-    weights = kspace_weights(image.shape, motion, ghosting, gibbs, blur, spacing_mm, image.device)
-    spectrum *= weights if image.dim() == 3 else weights.unsqueeze(1)
-    return torch.fft.irfft(torch.fft.ifft(spectrum, dim=-2), n=image.shape[-1])[: len(image)]
-
-
-def kspace_weights(
-    grid: Sequence[int],
-    motion: KSpaceMotionParams | None,
-    ghosting: GhostingParams | None,
-    gibbs: GibbsParams | None,
-    blur: MotionBlurParams | None,
-    spacing_mm: Sequence[float],
-    device: torch.device,
-) -> Tensor:
-    """Weights of the half spectrum of a real picture.
-
-    Args:
-        grid: shape of the picture; its last two axes count.
-        motion: or None; not all of the features may be None.
-        ghosting: or None.
-        gibbs: or None.
-        blur: or None.
-        spacing_mm: grid spacing per axis.
-        device: of the features.
-
-    Returns:
-        complex64 or float32, ``(B, H, W // 2 + 1)``.
-    """
-    lines = lines_of(grid, spacing_mm, device)
+    """Weights of the half spectrum, complex64 or float32, ``(B, H, W // 2 + 1)``; not all may be None."""
     factors = []
     if gibbs is not None:
         factors.append(gibbs_factors(gibbs, lines))

@@ -1,6 +1,8 @@
-"""Movement of the patient during the acquisition: motion between k-space lines, ghosts, blur along a line.
+"""Errors between the lines of k-space: motion of the patient, ghosts, and blur along a line.
 
-Each artefact is a factor of the weights of k-space, which ``gen.scanner.kspace`` applies.
+Each artefact gives factors of the weights of k-space, which ``gen.scanner.kspace`` applies:
+``weight[r, c] = sum over i of rows[i, r] * columns[i, c]`` with ``rows`` ``(B, i, H)`` and ``columns``
+``(B, i, W // 2 + 1)``. ``touched`` says which samples an artefact changes, bool ``(B,)``.
 """
 
 import math
@@ -24,9 +26,8 @@ NEAR_ZERO = 0.01
 class KSpaceMotionConfig:
     """Rigid motion while k-space is read: sudden movements, or a swing as of breathing.
 
-    Lines are read from the middle of k-space outwards (centric order): the patient is where the labels
-    are when the acquisition starts, and the two lines of a frequency are read together, so the picture
-    stays real.
+    Lines are read from the centre of k-space outwards (centric order), so the patient lies where the labels
+    are when the acquisition starts. The two lines of a frequency are read together: the image stays real.
     """
 
     probability: float = 0.05
@@ -36,7 +37,7 @@ class KSpaceMotionConfig:
     jump_mm: Range = (0.5, 2.5)
     """Distance of a sudden movement, in any direction of the plane, mm."""
     jump_time: Range = (0.1, 0.6)
-    """When it happens, share of the acquisition."""
+    """Time of a sudden movement, share of the acquisition."""
     swing_mm: Range = (0.2, 1.0)
     """Amplitude of the swing, along the phase-encoding axis, mm."""
     swing_cycles: Range = (2.0, 20.0)
@@ -44,22 +45,17 @@ class KSpaceMotionConfig:
 
     def __post_init__(self) -> None:
         check(self)
-        check_within(
-            self,
-            jump_mm=(0.0, 20.0),
-            jump_time=(0.0, 1.0),
-            swing_mm=(0.0, 20.0),
-            swing_cycles=(0.0, 1000.0),
-        )
+        check_within(self, jump_mm=(0.0, 20.0), jump_time=(0.0, 1.0))
+        check_within(self, swing_mm=(0.0, 20.0), swing_cycles=(0.0, 1000.0))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KSpaceMotionParams(Batch):
-    """Where the patient lies while a line is read; all zero where nobody moves.
+    """Position of the patient while a line is read; all zero without motion.
 
     Attributes:
         along_rows: 1 where phase is encoded along the rows' axis, else 0, ``(B,)``.
-        jump_time: when the sudden movements happen, share of the acquisition, ``(B, 2)``.
+        jump_time: time of the sudden movements, share of the acquisition, ``(B, 2)``.
         displacement_mm: position (row, column) before, between and after them, mm, ``(B, 3, 2)``.
         swing_mm: amplitude of the swing, mm, ``(B,)``.
         swing_cycles: swings per acquisition, ``(B,)``.
@@ -74,12 +70,12 @@ class KSpaceMotionParams(Batch):
     swing_phase: Tensor
 
     def touched(self) -> Tensor:
-        """Which samples it changes, bool ``(B,)``."""
+        """Which samples move."""
         return (self.displacement_mm != 0).any(dim=2).any(dim=1) | (self.swing_mm > 0)
 
 
 def draw_kspace_motion(config: KSpaceMotionConfig, random: SampleRandom) -> KSpaceMotionParams | None:
-    """Draw the motion of every sample; None if there is never any."""
+    """Draw the motion; None if there is never any."""
     if config.probability == 0:
         return None
     on = random.chance("kspace_motion", config.probability)
@@ -101,17 +97,9 @@ def draw_kspace_motion(config: KSpaceMotionConfig, random: SampleRandom) -> KSpa
 
 
 def motion_factors(params: KSpaceMotionParams, lines: tuple[Lines, Lines]) -> tuple[Tensor, Tensor]:
-    """Factors of the weights of k-space: ``weight[r, c] = sum over i of rows[i, r] * columns[i, c]``.
+    """Factors of rows and columns, complex64, one for each time before, between and after the jumps.
 
-    A picture displaced by ``d`` has its spectrum multiplied by ``exp(-2 pi i f d)`` (shift theorem). The
-    sum runs over the times before, between and after the jumps: each holds the lines read then.
-
-    Args:
-        params: what was drawn.
-        lines: of rows and columns.
-
-    Returns:
-        complex64 ``(B, 3, H)`` and ``(B, 3, W // 2 + 1)``.
+    An image displaced by ``d`` has its spectrum multiplied by ``exp(-2 pi i f d)`` (shift theorem).
     """
     rows = params.along_rows.view(-1, 1, 1) > 0
     return (
@@ -137,14 +125,14 @@ def _motion_axis(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GhostingConfig:
-    """Ghosts: periodic errors of the k-space lines."""
+    """Ghosts: every n-th line of k-space is wrong, so copies of the image lie an n-th of its size apart."""
 
     probability: float = 0.05
     """Probability of ghosts."""
     strength: Range = (0.03, 0.15)
-    """Amplitude of each ghost, share of the picture; brightens or darkens what it falls on."""
+    """Amplitude of each ghost, share of the image; it brightens or darkens what it falls on."""
     every: Range = (2.0, 4.0)
-    """Every how many lines one is wrong; whole numbers, drawn alike."""
+    """n: one line in n is wrong; whole numbers of equal probability."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -155,12 +143,12 @@ class GhostingConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GhostingParams(Batch):
-    """The lines that are wrong.
+    """Wrong lines, all ``(B,)``.
 
     Attributes:
-        along_rows: 1 where phase is encoded along the rows' axis, else 0, ``(B,)``.
-        strength: amplitude of each ghost, negative where it darkens, 0 without ghosts, ``(B,)``.
-        every: ``n``: every how many lines one is wrong, ``(B,)``.
+        along_rows: 1 where phase is encoded along the rows' axis, else 0.
+        strength: amplitude of each ghost, negative where it darkens, 0 without ghosts.
+        every: ``n``: one line in n is wrong.
     """
 
     along_rows: Tensor
@@ -168,12 +156,12 @@ class GhostingParams(Batch):
     every: Tensor
 
     def touched(self) -> Tensor:
-        """Which samples it changes, bool ``(B,)``."""
+        """Which samples have ghosts."""
         return self.strength != 0
 
 
 def draw_ghosting(config: GhostingConfig, random: SampleRandom) -> GhostingParams | None:
-    """Draw the ghosts of every sample; None if there are never any."""
+    """Draw the ghosts; None if there are never any."""
     if config.probability == 0:
         return None
     on = random.chance("ghosting", config.probability)
@@ -188,38 +176,31 @@ def draw_ghosting(config: GhostingConfig, random: SampleRandom) -> GhostingParam
 
 
 def ghosting_factors(params: GhostingParams, lines: tuple[Lines, Lines]) -> tuple[Tensor, Tensor]:
-    """Factors of the weights of k-space, ``weight[r, c] = rows[0, r] * columns[0, c]``.
+    """Factors of rows and columns, float32.
 
     ``1 + s (n - 1)`` on every n-th line and ``1 - s`` on the others is 1 plus ``n - 1`` waves of amplitude
-    ``s``: the picture itself is kept, and a ghost of amplitude ``s`` lies at every multiple of ``N / n``.
-
-    Args:
-        params: what was drawn.
-        lines: of rows and columns.
-
-    Returns:
-        float32 ``(B, 1, H)`` and ``(B, 1, W // 2 + 1)``.
+    ``s``: the image itself is kept, and a ghost of amplitude ``s`` lies at every multiple of ``N / n``.
     """
-    rows = params.along_rows.view(-1, 1, 1)
-    return _ghosting_axis(params, rows, lines[0]), _ghosting_axis(params, 1 - rows, lines[1])
-
-
-def _ghosting_axis(params: GhostingParams, encodes: Tensor, lines: Lines) -> Tensor:
-    every = params.every.view(-1, 1, 1)
-    comb = every * (torch.remainder(lines.number, every) == 0) - 1
-    return 1 + params.strength.view(-1, 1, 1) * encodes * comb
+    every, strength, along_rows = (
+        value.view(-1, 1, 1) for value in (params.every, params.strength, params.along_rows)
+    )
+    rows, columns = (
+        1 + strength * encodes * (every * (torch.remainder(each.number, every) == 0) - 1)
+        for each, encodes in zip(lines, (along_rows, 1 - along_rows), strict=True)
+    )
+    return rows, columns
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MotionBlurConfig:
-    """Blur along a straight line in the sagittal plane."""
+    """Blur along a line in the sagittal plane: the patient drifts evenly while every line is averaged."""
 
     probability: float = 0.1
     """Probability of blur."""
     length_mm: Range = (1.0, 6.0)
     """Length of the line, mm."""
     direction_deg: Range = (0.0, 180.0)
-    """Its direction from head-foot towards front-back, degrees."""
+    """Direction of the line from head-foot towards front-back, degrees."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -228,23 +209,18 @@ class MotionBlurConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MotionBlurParams(Batch):
-    """The line of the blur.
-
-    Attributes:
-        length_mm: its length, 0 without blur, mm, ``(B,)``.
-        direction_deg: its direction from the rows' axis towards the columns' axis, degrees, ``(B,)``.
-    """
+    """Length of the line (0 without blur) and its direction from rows' axis to columns' axis, ``(B,)``."""
 
     length_mm: Tensor
     direction_deg: Tensor
 
     def touched(self) -> Tensor:
-        """Which samples it changes, bool ``(B,)``."""
+        """Which samples are blurred."""
         return self.length_mm > 0
 
 
 def draw_motion_blur(config: MotionBlurConfig, random: SampleRandom) -> MotionBlurParams | None:
-    """Draw the blur of every sample; None if there is never any."""
+    """Draw the blur; None if there is never any."""
     if config.probability == 0:
         return None
     on = random.chance("motion_blur", config.probability)
@@ -255,17 +231,10 @@ def draw_motion_blur(config: MotionBlurConfig, random: SampleRandom) -> MotionBl
 
 
 def line_transfer(params: MotionBlurParams, lines: tuple[Lines, Lines]) -> Tensor:
-    """Weights of k-space of a mean over a line: ``sin(x) / x`` with ``x = pi * length * frequency``.
+    """Weights of k-space of a mean over a line, float32 ``(B, H, W // 2 + 1)``.
 
-    The sine of a sum of a row's and a column's part comes from their sines and cosines, so no sine is
-    taken per pixel.
-
-    Args:
-        params: what was drawn.
-        lines: of rows and columns.
-
-    Returns:
-        float32 ``(B, H, W // 2 + 1)``.
+    ``sin(x) / x`` with ``x = pi * length * frequency``. The sine of a sum of a row's and a column's part
+    comes from their sines and cosines, so no sine is taken per pixel.
     """
     angle = torch.deg2rad(params.direction_deg)
     extents = (params.length_mm * torch.cos(angle), params.length_mm * torch.sin(angle))

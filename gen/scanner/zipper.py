@@ -1,4 +1,4 @@
-"""Zipper: a radio signal from outside the scanner, one noisy line of dashes across the picture."""
+"""Zipper: a radio signal from outside the scanner, one noisy line of dashes across the image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ class ZipperParams(Batch):
 
 
 def draw_zipper(config: ZipperConfig, random: SampleRandom) -> ZipperParams | None:
-    """Draw the zipper of every sample; None if there is never one."""
+    """Draw the zipper; None if there is never one."""
     if config.probability == 0:
         return None
     on = random.chance("zipper", config.probability)
@@ -64,13 +64,7 @@ def draw_zipper(config: ZipperConfig, random: SampleRandom) -> ZipperParams | No
 def add_zipper(image: Tensor, params: ZipperParams | None, spacing_mm: Sequence[float]) -> Tensor:
     """Add the line: dashes of uniform brightness, one per pixel of its length, with linear flanks.
 
-    Args:
-        image: ``(B, *grid)``.
-        params: what was drawn, or None.
-        spacing_mm: grid spacing per axis.
-
-    Returns:
-        ``(B, *grid)``; every slice of a volume has dashes of its own.
+    Every slice of a volume has its own dashes.
     """
     if params is None:
         return image

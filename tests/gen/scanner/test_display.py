@@ -19,8 +19,8 @@ from synthspine.gen.scanner.display import (
     GammaParams,
     InversionConfig,
     InversionParams,
+    apply_curve,
     apply_gamma,
-    bend,
     clip_percentiles,
     display,
     draw_clip,
@@ -107,13 +107,13 @@ def test_the_contrast_curve_is_the_bernstein_polynomial_of_its_points():
     for j in range(DEGREE + 1):
         weight = math.comb(DEGREE, j) * x**j * (1 - x) ** (DEGREE - j)
         expected += curve.points[:, j].double().view(-1, 1, 1) * weight
-    assert torch.allclose(bend(image, curve).double(), expected, atol=1e-5)
+    assert torch.allclose(apply_curve(image, curve).double(), expected, atol=1e-5)
 
 
 def test_contrast_curves_rise_from_0_to_1():
     curve = draw_curve(CurveConfig(probability=1.0), _random(300))
     ramp = torch.linspace(0, 1, 256).expand(300, 1, 256)
-    bent = bend(ramp, curve)[:, 0]
+    bent = apply_curve(ramp, curve)[:, 0]
     assert bool((bent[:, 0] == 0).all()) and bool((bent[:, -1] > 1 - 1e-5).all())
     assert float(bent.diff(dim=1).min()) > 0
     # They differ from the straight line, and on both of its sides.
@@ -137,7 +137,7 @@ def test_display_left_out_or_off_scales_alone():
     assert torch.equal(display(image, None, None, None, None, None), image)
     off = (GammaParams(gamma=torch.ones(2)), _straight(2), InversionParams(inverted=torch.zeros(2)))
     assert torch.allclose(display(image, None, None, *off), image, atol=1.1e-6)
-    assert torch.equal(bend(image, _straight(2)), image)
+    assert torch.equal(apply_curve(image, _straight(2)), image)
     assert torch.allclose(clip_percentiles(image, None, _clip(0.0, 0.0, 2)), image, atol=1e-6)
 
 
