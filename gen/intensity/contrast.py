@@ -4,7 +4,7 @@
 * *measured*: about the means that real T1- and T2-weighted images have, or between the two.
 * *physical*: the signal equation of a spin echo (``gen.intensity.physical_contrast``).
 
-Every number belongs to a code of the palette, so a tissue that a map lacks moves no other tissue.
+Random numbers belong to painted codes, so a tissue that is missing in a map changes no other tissue.
 """
 
 from dataclasses import dataclass, field, replace
@@ -18,20 +18,8 @@ from synthspine.gen.core.counter_rng import SampleRandom
 from synthspine.gen.core.record import Batch
 from synthspine.gen.core.settings import Range, check, check_within
 from synthspine.gen.intensity.physical_contrast import PhysicalConfig, PhysicalParams, draw_physical
-from synthspine.gen.tissues.palette import (
-    AIR,
-    BOWEL_GAS,
-    DISCS,
-    IMPLANT,
-    OUTSIDE,
-    PAINT_CODES,
-    REGIONS,
-    SACRAL_DISC,
-    SACRUM,
-    TISSUES,
-    VERTEBRAE,
-    codes_of,
-)
+from synthspine.gen.tissues import palette
+from synthspine.gen.tissues.palette import DISCS, PAINT_CODES, SACRAL_DISC, SACRUM, VERTEBRAE, codes_of
 
 RECIPES = ("random", "measured", "physical")
 """Names of the recipes by their number in :class:`ContrastParams`."""
@@ -55,7 +43,7 @@ class ContrastConfig:
     dark_air_probability: float = 0.8
     """Random recipe: probability that air is dark instead of any grey."""
     dark_air: float = 0.05
-    """Factor on the mean of dark air; an implant's void always has it."""
+    """Factor on the mean of dark air; the void of an implant always has it."""
     alpha: Range = (0.0, 1.0)
     """Measured recipe: position between T1 (0) and T2 (1)."""
     end_probability: float = 0.7
@@ -79,13 +67,8 @@ class ContrastConfig:
             raise ValueError(
                 f"ContrastConfig.alpha is {self.alpha}; 0 is T1, 1 is T2, and extrapolation beyond is refused"
             )
-        check_within(
-            self,
-            random_mean=(0.0, 1.0),
-            dark_air=(0.0, 1.0),
-            spread=(0.0, 10.0),
-            instance_jitter=(0.0, 1.0),
-        )
+        unit = (0.0, 1.0)
+        check_within(self, random_mean=unit, dark_air=unit, instance_jitter=unit, spread=(0.0, 10.0))
 
     @property
     def weights(self) -> tuple[float, float, float]:
@@ -95,15 +78,15 @@ class ContrastConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ContrastParams(Batch):
-    """Intensity of every painted code; ``P`` codes (``PAINT_CODES``).
+    """Intensity of every painted code.
 
     Attributes:
-        mean: share of full scale, ``(B, P)``, 0..1.
+        mean: share of full scale, 0..1, ``(B, P)``.
         recipe: number of the recipe in ``RECIPES``, ``(B,)``.
         alpha: position between T1 (0) and T2 (1), ``(B,)``: of the measured means, or of the physical
-            protocol; under the random recipe it says nothing about the means.
+            protocol; the random recipe does not use it for the means.
         jitter: standard deviation of the difference between vertebrae, ``(B,)``.
-        physical: protocol behind the physical recipe, in use where ``recipe`` is 2; None if never.
+        physical: protocol of the samples whose ``recipe`` is 2; None if never.
     """
 
     mean: Tensor
@@ -114,7 +97,7 @@ class ContrastParams(Batch):
 
 
 class _Tables(NamedTuple):
-    """Constants of the ``P`` painted codes on a device, each ``(P,)``."""
+    """Constants of the painted codes on a device, each ``(P,)``."""
 
     shared: Tensor  # the code whose random numbers a code uses: the first of its tissue
     t1: Tensor
@@ -132,37 +115,28 @@ class _Tables(NamedTuple):
 def _tables(device: torch.device) -> _Tables:
     shared, alike = list(range(PAINT_CODES)), list(range(PAINT_CODES))
     weightings = [[0.0] * PAINT_CODES for _ in range(4)]
-    for tissue in TISSUES.values():
+    for tissue in palette.TISSUES.values():
         for code in codes_of(tissue):
             # Regions share a distribution, not a value.
-            shared[code] = code if tissue.codes == REGIONS else codes_of(tissue)[0]
+            shared[code] = code if tissue.codes == palette.REGIONS else codes_of(tissue)[0]
             for table, value in zip(weightings, (*tissue.t1, *tissue.t2), strict=True):
                 table[code] = value
     jitter = torch.zeros(PAINT_CODES)
     jitter[VERTEBRAE] = jitter[SACRUM] = jitter[SACRAL_DISC] = 1.0
     jitter[DISCS] = _DISC_JITTER
     air, void = torch.zeros(2, PAINT_CODES, dtype=torch.bool)
-    air[AIR] = air[BOWEL_GAS] = void[IMPLANT] = True
+    air[palette.AIR] = air[palette.BOWEL_GAS] = void[palette.IMPLANT] = True
     lit = torch.ones(PAINT_CODES)
-    lit[OUTSIDE] = 0.0
+    lit[palette.OUTSIDE] = 0.0
     alike[SACRUM], alike[SACRAL_DISC] = VERTEBRAE.start, DISCS.start
-    t1, t1_spread, t2, t2_spread = torch.tensor(weightings)
     tables = _Tables(
-        torch.tensor(shared), t1, t1_spread, t2, t2_spread, jitter, air, void, lit, torch.tensor(alike)
+        torch.tensor(shared), *torch.tensor(weightings), jitter, air, void, lit, torch.tensor(alike)
     )
     return _Tables(*(table.to(device) for table in tables))
 
 
 def draw_contrast(config: ContrastConfig, random: SampleRandom) -> ContrastParams:
-    """Draw the mean intensity of every tissue.
-
-    Args:
-        config: what may be drawn.
-        random: the random numbers of the batch.
-
-    Returns:
-        One mean per painted code and sample.
-    """
+    """Draw the mean intensity of every tissue."""
     tables = _tables(random.keys.device)
     recipe = _draw_recipe(config, random)
     alpha = _draw_alpha(config, random)
@@ -193,13 +167,13 @@ def _draw_recipe(config: ContrastConfig, random: SampleRandom) -> Tensor:
     """Number of the recipe, ``(B,)``."""
     first, second, third = config.weights
     total = first + second + third
-    die = random.uniform("contrast_recipe")
-    # Greater, not equal: the die may show 1.0, and never 0.0, so a weight of 0 never wins.
-    return (die > first / total).float() + (die > (first + second) / total).float()
+    unit = random.uniform("contrast_recipe")
+    # Greater, not equal: the number may be 1.0 and is never 0.0, so a weight of 0 is never chosen.
+    return (unit > first / total).float() + (unit > (first + second) / total).float()
 
 
 def _draw_alpha(config: ContrastConfig, random: SampleRandom) -> Tensor:
-    """Position between T1 and T2: often an end of the range, else inside, ``(B,)``."""
+    """Position between T1 and T2: an end of the range, or inside, ``(B,)``."""
     low, high = config.alpha
     at_end = random.chance("contrast_alpha_end", config.end_probability)
     end = torch.where(random.chance("contrast_alpha_which", 0.5), high, low)
@@ -223,20 +197,12 @@ def _measured_means(config: ContrastConfig, random: SampleRandom, alpha: Tensor,
 
 
 def colour(painted: Tensor, params: ContrastParams) -> Tensor:
-    """Give every pixel the mean of its tissue; differentiable with respect to ``params.mean``.
-
-    Args:
-        painted: painted codes (``gen.tissues.palette``), uint8 ``(B, *grid)``, each below ``PAINT_CODES``.
-        params: what was drawn.
-
-    Returns:
-        Image, dtype of ``params.mean``, ``(B, *grid)``, 0..1.
-    """
+    """Give every pixel the mean of its painted code; differentiable with respect to ``params.mean``."""
     return params.mean.gather(1, painted.flatten(1).long()).reshape(painted.shape)
 
 
 def measured_contrast(alpha: float, base: ContrastConfig | None = None) -> ContrastConfig:
-    """The recipe about measured means alone, at a position between T1 (0) and T2 (1).
+    """The measured recipe alone, at position ``alpha`` between T1 (0) and T2 (1).
 
     Args:
         alpha: the position.

@@ -12,7 +12,7 @@ from synthspine.gen.core.record import Batch
 from synthspine.gen.core.settings import Range, check, check_within
 
 REACH_MM = 2.0
-"""Where the kernel ends: at least 2.5 standard deviations."""
+"""Reach of the kernel: at least 2.5 standard deviations."""
 WIDEST_MM = 0.8
 
 
@@ -36,11 +36,7 @@ class PartialVolumeConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PartialVolumeParams(Batch):
-    """Blur of the tissue means.
-
-    Attributes:
-        sigma_mm: standard deviation, mm, the same along every axis, ``(B,)``; 0 leaves the sample as it is.
-    """
+    """Standard deviation of the blur, mm, the same along every axis, ``(B,)``; 0 for none."""
 
     sigma_mm: Tensor
 
@@ -55,16 +51,7 @@ def draw_partial_volume(config: PartialVolumeConfig, random: SampleRandom) -> Pa
 
 
 def blur_tissues(image: Tensor, params: PartialVolumeParams | None, spacing_mm: Sequence[float]) -> Tensor:
-    """Mix neighbouring tissues; constant areas stay what they are.
-
-    Args:
-        image: tissue means without texture, float32 ``(B, *grid)``.
-        params: what was drawn; None returns the image.
-        spacing_mm: grid spacing per axis, mm.
-
-    Returns:
-        Image, ``(B, *grid)``.
-    """
+    """Mix neighbouring tissues of an image of tissue means; constant areas stay as they are."""
     if params is None:
         return image
     sigma_mm = params.sigma_mm.unsqueeze(1).expand(-1, len(spacing_mm))

@@ -11,23 +11,14 @@ from synthspine.gen.core.counter_rng import SampleRandom, normal_field
 from synthspine.gen.core.filters import WIDEST, smooth_field
 from synthspine.gen.core.record import Batch
 from synthspine.gen.core.settings import Range, check, check_within
-from synthspine.gen.tissues.palette import (
-    AIR,
-    BOWEL_GAS,
-    HAEMANGIOMA,
-    IMPLANT,
-    MODIC,
-    OUTSIDE,
-    PAINT_CODES,
-    SACRUM,
-    VERTEBRAE,
-)
+from synthspine.gen.tissues import palette
+from synthspine.gen.tissues.palette import OUTSIDE, PAINT_CODES
 
 FINEST_MM = 1.5
-"""Least correlation length: sets the coarse grid of the random field."""
-MARROW = (*range(VERTEBRAE.start, VERTEBRAE.stop), SACRUM, MODIC, HAEMANGIOMA)
+"""Least correlation length of the grain: it is drawn on a grid this coarse."""
+MARROW = (*range(PAINT_CODES)[palette.VERTEBRAE], palette.SACRUM, palette.MODIC, palette.HAEMANGIOMA)
 """Codes of bone marrow, whose trabeculae and fat make coarser grain than other tissues have."""
-EMPTY = (AIR, BOWEL_GAS, IMPLANT)
+EMPTY = (palette.AIR, palette.BOWEL_GAS, palette.IMPLANT)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,23 +36,18 @@ class TextureConfig:
     correlation_mm: Range = (1.5, 6.0)
     """Correlation length of that part, mm."""
     marrow: Range = (0.0, 0.5)
-    """Marrow is coarser: how much of its white variance is correlated as well."""
+    """Marrow is coarser: share of its white variance that is correlated as well."""
 
     def __post_init__(self) -> None:
         check(self)
-        check_within(
-            self,
-            strength=(0.0, 1.0),
-            air_factor=(0.0, 1.0),
-            correlated=(0.0, 1.0),
-            correlation_mm=(FINEST_MM, WIDEST * FINEST_MM),
-            marrow=(0.0, 1.0),
-        )
+        unit = (0.0, 1.0)
+        check_within(self, strength=unit, air_factor=unit, correlated=unit, marrow=unit)
+        check_within(self, correlation_mm=(FINEST_MM, WIDEST * FINEST_MM))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TextureParams(Batch):
-    """Grain of every painted code, ``P`` codes; standard deviations as a share of full scale.
+    """Grain of every painted code; standard deviations as a share of full scale.
 
     Attributes:
         key: key of the fields, int32 ``(B, 2)``.
@@ -109,18 +95,9 @@ def draw_texture(config: TextureConfig, random: SampleRandom) -> TextureParams |
 def add_texture(
     image: Tensor, painted: Tensor, params: TextureParams | None, spacing_mm: Sequence[float]
 ) -> Tensor:
-    """Add the grain: per pixel, two independent normal numbers times the deviations of its tissue.
+    """Add the grain: per pixel, two independent normal numbers times the deviations of its painted code.
 
     The variance within a tissue is ``white**2 + coarse**2`` at every pixel, borders included.
-
-    Args:
-        image: ``(B, *grid)``.
-        painted: painted codes (``gen.tissues.palette``), uint8 ``(B, *grid)``.
-        params: what was drawn; None adds nothing.
-        spacing_mm: grid spacing per axis, mm.
-
-    Returns:
-        Image, ``(B, *grid)``.
     """
     if params is None:
         return image
@@ -128,9 +105,8 @@ def add_texture(
     index = painted.flatten(1).long()
     flat = image.flatten(1)
     if params.white is not None:
-        flat = torch.addcmul(
-            flat, params.white.gather(1, index), normal_field(params.key, "white", grid.numel())
-        )
+        white = normal_field(params.key, "white", grid.numel())
+        flat = torch.addcmul(flat, params.white.gather(1, index), white)
     if params.coarse is not None:
         size_mm = params.correlation_mm.unsqueeze(1).expand(-1, len(grid))
         field = smooth_field(params.key, "coarse", grid, spacing_mm, size_mm, FINEST_MM)

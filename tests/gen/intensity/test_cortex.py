@@ -193,7 +193,7 @@ def test_drawn_lines_keep_to_their_ranges_and_probabilities():
             assert high - 0.05 * (high - low) < values.max() <= high
     for values, (low, high) in zip(
         (*params.offset_mm.unbind(1), plates.offset_mm),
-        (*config.offsets_mm, config.end_plate_offset_mm),
+        (getattr(config, f"{name}_offset_mm") for name in ("vertebra", "disc", "canal", "end_plate")),
         strict=True,
     ):
         assert low <= values.min() < low + 0.05 * (high - low)
