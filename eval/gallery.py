@@ -29,10 +29,9 @@ from synthspine.gen.scanner.display import ClipConfig, CurveConfig, GammaConfig,
 from synthspine.gen.scanner.implant import ImplantConfig
 from synthspine.gen.scanner.kspace import GibbsConfig, SpikeConfig
 from synthspine.gen.scanner.motion import GhostingConfig, KSpaceMotionConfig, MotionBlurConfig
-from synthspine.gen.scanner.noise import NoiseConfig
+from synthspine.gen.scanner.noise import NoiseConfig, ZipperConfig
 from synthspine.gen.scanner.shading import BiasConfig, CoilConfig
 from synthspine.gen.scanner.wrap import WrapConfig
-from synthspine.gen.scanner.zipper import ZipperConfig
 from synthspine.gen.tissues.background import BackgroundConfig
 from synthspine.gen.tissues.body_layers import BodyLayersConfig
 from synthspine.gen.tissues.bowel import BowelConfig

@@ -49,10 +49,9 @@ from synthspine.gen.scanner.display import (
 from synthspine.gen.scanner.implant import add_implant, draw_implant
 from synthspine.gen.scanner.kspace import distort_kspace, draw_gibbs, draw_spike
 from synthspine.gen.scanner.motion import draw_ghosting, draw_kspace_motion, draw_motion_blur
-from synthspine.gen.scanner.noise import draw_noise
+from synthspine.gen.scanner.noise import add_zipper, draw_noise, draw_zipper
 from synthspine.gen.scanner.shading import add_bias, add_coil, draw_bias, draw_coil
 from synthspine.gen.scanner.wrap import draw_wrap, wrap_around
-from synthspine.gen.scanner.zipper import add_zipper, draw_zipper
 from synthspine.gen.tissues.background import draw_background, paint_background
 from synthspine.gen.tissues.body_layers import draw_body_layers, paint_body_layers
 from synthspine.gen.tissues.bowel import draw_bowel, paint_bowel

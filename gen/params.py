@@ -22,10 +22,9 @@ from synthspine.gen.scanner.display import ClipParams, CurveParams, GammaParams,
 from synthspine.gen.scanner.implant import ImplantParams
 from synthspine.gen.scanner.kspace import GibbsParams, SpikeParams
 from synthspine.gen.scanner.motion import GhostingParams, KSpaceMotionParams, MotionBlurParams
-from synthspine.gen.scanner.noise import NoiseParams
+from synthspine.gen.scanner.noise import NoiseParams, ZipperParams
 from synthspine.gen.scanner.shading import BiasParams, CoilParams
 from synthspine.gen.scanner.wrap import WrapParams
-from synthspine.gen.scanner.zipper import ZipperParams
 from synthspine.gen.tissues.background import BackgroundParams
 from synthspine.gen.tissues.body_layers import BodyLayersParams
 from synthspine.gen.tissues.bowel import BowelParams

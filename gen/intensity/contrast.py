@@ -96,7 +96,7 @@ class ContrastParams(Batch):
     physical: PhysicalParams | None
 
 
-class _Tables(NamedTuple):
+class CodeTables(NamedTuple):
     """Constants of the painted codes on a device, each ``(P,)``."""
 
     shared: Tensor  # the code whose random numbers a code uses: the first of its tissue
@@ -107,12 +107,14 @@ class _Tables(NamedTuple):
     jitter: Tensor  # factor on the jitter of instances, 0 for single tissues
     air: Tensor  # whether it is air in the body or around it
     void: Tensor  # whether it is the void of an implant
+    marrow: Tensor  # whether it is bone marrow
     lit: Tensor  # 0 outside of the field of view, else 1
     alike: Tensor  # vertebra for the sacrum, disc for its discs, else the code itself
 
 
 @cache
-def _tables(device: torch.device) -> _Tables:
+def code_tables(device: torch.device) -> CodeTables:
+    """Constants of the painted codes."""
     shared, alike = list(range(PAINT_CODES)), list(range(PAINT_CODES))
     weightings = [[0.0] * PAINT_CODES for _ in range(4)]
     for tissue in palette.TISSUES.values():
@@ -124,30 +126,41 @@ def _tables(device: torch.device) -> _Tables:
     jitter = torch.zeros(PAINT_CODES)
     jitter[VERTEBRAE] = jitter[SACRUM] = jitter[SACRAL_DISC] = 1.0
     jitter[DISCS] = _DISC_JITTER
-    air, void = torch.zeros(2, PAINT_CODES, dtype=torch.bool)
+    air, void, marrow = torch.zeros(3, PAINT_CODES, dtype=torch.bool)
     air[palette.AIR] = air[palette.BOWEL_GAS] = void[palette.IMPLANT] = True
+    marrow[VERTEBRAE] = marrow[SACRUM] = marrow[palette.MODIC] = marrow[palette.HAEMANGIOMA] = True
     lit = torch.ones(PAINT_CODES)
     lit[palette.OUTSIDE] = 0.0
     alike[SACRUM], alike[SACRAL_DISC] = VERTEBRAE.start, DISCS.start
-    tables = _Tables(
-        torch.tensor(shared), *torch.tensor(weightings), jitter, air, void, lit, torch.tensor(alike)
-    )
-    return _Tables(*(table.to(device) for table in tables))
+    codes = (jitter, air, void, marrow, lit, torch.tensor(alike))
+    tables = (torch.tensor(shared), *torch.tensor(weightings), *codes)
+    return CodeTables(*(table.to(device) for table in tables))
 
 
 def draw_contrast(config: ContrastConfig, random: SampleRandom) -> ContrastParams:
     """Draw the mean intensity of every tissue."""
-    tables = _tables(random.keys.device)
-    recipe = _draw_recipe(config, random)
-    alpha = _draw_alpha(config, random)
+    tables = code_tables(random.keys.device)
+    first, second, third = config.weights
+    total = first + second + third
+    unit = random.uniform("contrast_recipe")
+    # Greater, not equal: the number may be 1.0 and is never 0.0, so a weight of 0 is never chosen.
+    recipe = (unit > first / total).float() + (unit > (first + second) / total).float()
+    at_end = random.chance("contrast_alpha_end", config.end_probability)
+    end = torch.where(random.chance("contrast_alpha_which", 0.5), config.alpha[1], config.alpha[0])
+    alpha = torch.where(at_end, end, random.uniform("contrast_alpha", *config.alpha))
     number = recipe.unsqueeze(1)
     physical = None
     # A recipe without weight is not drawn: it would cost time and decide nothing.
     mean = torch.zeros(len(recipe), PAINT_CODES, device=recipe.device)
     if config.random_weight > 0:
-        mean = _random_means(config, random, tables)
+        mean = random.uniform("contrast_random", *config.random_mean, shape=(PAINT_CODES,))[:, tables.shared]
+        dark = random.chance("contrast_dark_air", config.dark_air_probability).unsqueeze(1) & tables.air
+        mean = torch.where(dark, config.dark_air * mean, mean)
     if config.measured_weight > 0:
-        mean = torch.where(number == 1, _measured_means(config, random, alpha, tables), mean)
+        deviation = random.normal("contrast_measured", (PAINT_CODES,))[:, tables.shared]
+        centre = torch.lerp(tables.t1, tables.t2, alpha.unsqueeze(1))
+        spread = torch.lerp(tables.t1_spread, tables.t2_spread, alpha.unsqueeze(1))
+        mean = torch.where(number == 1, centre + config.spread * spread * deviation, mean)
     if config.physical_weight > 0:
         place = random.uniform("contrast_blend", shape=(PAINT_CODES,))[:, tables.shared]
         signal, weighting, physical = draw_physical(config.physical, random, place)
@@ -163,50 +176,13 @@ def draw_contrast(config: ContrastConfig, random: SampleRandom) -> ContrastParam
     return ContrastParams(mean=mean.clamp(0, 1), recipe=recipe, alpha=alpha, jitter=jitter, physical=physical)
 
 
-def _draw_recipe(config: ContrastConfig, random: SampleRandom) -> Tensor:
-    """Number of the recipe, ``(B,)``."""
-    first, second, third = config.weights
-    total = first + second + third
-    unit = random.uniform("contrast_recipe")
-    # Greater, not equal: the number may be 1.0 and is never 0.0, so a weight of 0 is never chosen.
-    return (unit > first / total).float() + (unit > (first + second) / total).float()
-
-
-def _draw_alpha(config: ContrastConfig, random: SampleRandom) -> Tensor:
-    """Position between T1 and T2: an end of the range, or inside, ``(B,)``."""
-    low, high = config.alpha
-    at_end = random.chance("contrast_alpha_end", config.end_probability)
-    end = torch.where(random.chance("contrast_alpha_which", 0.5), high, low)
-    return torch.where(at_end, end, random.uniform("contrast_alpha", low, high))
-
-
-def _random_means(config: ContrastConfig, random: SampleRandom, tables: _Tables) -> Tensor:
-    """Uniform means, air mostly dark, ``(B, P)``."""
-    mean = random.uniform("contrast_random", *config.random_mean, shape=(PAINT_CODES,))[:, tables.shared]
-    dark = random.chance("contrast_dark_air", config.dark_air_probability).unsqueeze(1) & tables.air
-    return torch.where(dark, config.dark_air * mean, mean)
-
-
-def _measured_means(config: ContrastConfig, random: SampleRandom, alpha: Tensor, tables: _Tables) -> Tensor:
-    """Normal means about the measured ones at position ``alpha`` between T1 and T2, ``(B, P)``."""
-    number = random.normal("contrast_measured", (PAINT_CODES,))[:, tables.shared]
-    position = alpha.unsqueeze(1)
-    centre = torch.lerp(tables.t1, tables.t2, position)
-    spread = torch.lerp(tables.t1_spread, tables.t2_spread, position)
-    return centre + config.spread * spread * number
-
-
 def colour(painted: Tensor, params: ContrastParams) -> Tensor:
     """Give every pixel the mean of its painted code; differentiable with respect to ``params.mean``."""
     return params.mean.gather(1, painted.flatten(1).long()).reshape(painted.shape)
 
 
 def measured_contrast(alpha: float, base: ContrastConfig | None = None) -> ContrastConfig:
-    """The measured recipe alone, at position ``alpha`` between T1 (0) and T2 (1).
-
-    Args:
-        alpha: the position.
-        base: gives everything else; the defaults if None.
+    """The measured recipe alone, at position ``alpha`` between T1 (0) and T2 (1); all else is as in ``base``.
 
     Raises:
         TypeError: a position that is no number.

@@ -6,7 +6,6 @@ and the same on every device.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -32,24 +31,19 @@ _FIELD = (1 << _BITS) - 1
 _SLOPE, _POLE = 1.4113, 0.9217
 """Fitted to the kernel of a 1 mm grid, see :func:`_distance`."""
 _FACING_MM = (3.0, 1.0)
-"""A vertebra's border faces a disc not at all if the disc is farther than the first, wholly if nearer than the
-second: SPIDER's masks leave a gap of 1 to 2 mm between the two."""
+"""Distances of a disc at which a vertebra's border begins to face it, and faces it wholly: SPIDER's masks
+leave a gap of 1 to 2 mm between the two."""
 _PROFILE_END = 3.0
 """Standard deviations at which the profile of a line ends."""
-_ROUNDING = 1e-9
 
 
-def depths(codes: Tensor, painted: Tensor, spacing_mm: Sequence[float]) -> Tensor:
+def depths(codes: Tensor, painted: Tensor, spacing_mm: tuple[float, ...]) -> Tensor:
     """Distance inside the borders of the structures, in the sagittal plane.
 
-    On grids of 1 mm, within 3.5 mm of a straight border along rows or columns, the error is 0.05 mm at most; a
-    border of radius R reads 2 / R mm too little inside. The edge of the grid is no border. In-plane spacings
-    should stay below 2.5 mm and not differ by more than half between rows and columns.
-
-    Args:
-        codes: dense codes.
-        painted: painted codes; used where ``codes`` is background.
-        spacing_mm: grid spacing per axis, mm.
+    On grids of 1 mm, within 3.5 mm of a straight border along rows or columns, the error is 0.05 mm at most;
+    a border of radius R reads 2 / R mm too little inside. The edge of the grid is no border. In-plane
+    spacings should stay below 2.5 mm and not differ by more than half between rows and columns.
+    ``painted`` (painted codes) is used where ``codes`` (dense codes) is background.
 
     Returns:
         Distance inside vertebra (with painted sacrum), disc (with sacral disc) and canal, mm, negative
@@ -124,11 +118,7 @@ def _distance(excess: Tensor, half: int, sigma_mm: float) -> Tensor:
     With x the share of the pixels inside less the share outside, the distance is
     x (a + b x^2) / (1 - c x^2) standard deviations: a and c are fitted to straight borders on 1 mm grids, b
     such that it ends at ``FARTHEST``. It stands for the inverse of the normal distribution function.
-
-    Args:
-        excess: pixels inside less half of all, float32, -half to half.
-        half: half of the pixels of the window.
-        sigma_mm: standard deviation of the blur.
+    ``excess`` is the number of pixels inside less ``half`` of the window's; the blur has ``sigma_mm``.
     """
     bend = FARTHEST * (1 - _POLE) - _SLOPE
     unit = sigma_mm / half
@@ -175,7 +165,7 @@ class CortexConfig:
         for line, name in (*(("", name) for name in STRUCTURES), ("end_plate_", "end_plate")):
             width, offset = getattr(self, f"{line}width_mm"), getattr(self, f"{name}_offset_mm")
             reach = _PROFILE_END * width[1] + max(map(abs, offset))
-            if reach > REACH_MM + _ROUNDING:
+            if reach > REACH_MM + 1e-9:
                 raise ValueError(
                     f"CortexConfig.{line}width_mm {width} and {name}_offset_mm {offset} make lines that "
                     f"reach {reach:.2f} mm from the border; distances are known to {REACH_MM} mm"
@@ -184,7 +174,7 @@ class CortexConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EndPlateParams(Batch):
-    """Lines where vertebrae face discs, as in :class:`CortexConfig`, all ``(B,)``; strength 0 for none."""
+    """Lines where vertebrae face discs."""
 
     strength: Tensor
     level: Tensor
@@ -194,14 +184,9 @@ class EndPlateParams(Batch):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CortexParams(Batch):
-    """Lines on the borders of vertebra, disc and canal.
+    """Lines on the borders of vertebra, disc and canal; ``strength`` and ``offset_mm`` are ``(B, 3)``.
 
-    Attributes:
-        strength: 0 to 1, 0 for none, ``(B, 3)``.
-        level: intensity of a full line, share of full scale, ``(B,)``.
-        width_mm: standard deviation of the profile, ``(B,)``.
-        offset_mm: position inside the border, ``(B, 3)``.
-        end_plates: their lines, None if the configuration never has them.
+    ``end_plates`` is None if the configuration never has them.
     """
 
     strength: Tensor

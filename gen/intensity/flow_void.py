@@ -1,7 +1,6 @@
 """Flow voids: cerebrospinal fluid that moves between excitation and echo gives no signal."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -47,9 +46,6 @@ class FlowVoidParams(Batch):
     """The patches.
 
     Attributes:
-        depth: share of the signal lost, 0 without flow voids, ``(B,)``.
-        threshold: value of the random field where a patch begins, ``(B,)``.
-        softness: rise of the field from there to full depth, ``(B,)``.
         waves: waves that make the field, radians per mm along slices, rows and columns, ``(B, 12, 3)``.
         phase: of the waves at the middle of the grid, radians, ``(B, 12)``.
     """
@@ -79,18 +75,12 @@ def draw_flow_void(config: FlowVoidConfig, random: SampleRandom) -> FlowVoidPara
     )
 
 
-def wave_field(waves: Tensor, phase: Tensor, grid: Sequence[int], spacing_mm: Sequence[float]) -> Tensor:
+def wave_field(waves: Tensor, phase: Tensor, grid: tuple[int, ...], spacing_mm: tuple[float, ...]) -> Tensor:
     """Random field of mean 0 and variance 1, ``(B, *grid)``: a sum of plane waves of normal frequencies.
 
     Its autocorrelation is Gaussian, ``exp(-d^2 / (2 l^2))`` for waves of standard deviation ``1 / l``. The
     cosine of a sum of a row's and a column's part is a product of narrow matrices, so no cosine is taken
-    per pixel.
-
-    Args:
-        waves: radians per mm along slices, rows and columns, ``(B, K, 3)``.
-        phase: radians, ``(B, K)``.
-        grid: shape of the field.
-        spacing_mm: grid spacing per axis.
+    per pixel. ``waves`` ``(B, K, 3)`` and ``phase`` ``(B, K)`` are as in :class:`FlowVoidParams`.
 
     Source: Rahimi and Recht 2007 (random Fourier features).
     """
@@ -108,7 +98,7 @@ def wave_field(waves: Tensor, phase: Tensor, grid: Sequence[int], spacing_mm: Se
 
 
 def add_flow_void(
-    image: Tensor, painted: Tensor, params: FlowVoidParams | None, spacing_mm: Sequence[float]
+    image: Tensor, painted: Tensor, params: FlowVoidParams | None, spacing_mm: tuple[float, ...]
 ) -> Tensor:
     """Darken patches of the canal's fluid, ``image * (1 - depth * patch)``; cord, roots and fat stay."""
     if params is None:

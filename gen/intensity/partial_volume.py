@@ -1,6 +1,5 @@
 """Partial volume: a pixel at a border holds some of both tissues."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,11 +22,8 @@ class PartialVolumeConfig:
     probability: float = 0.8
     """Probability of partial volume."""
     sigma_mm: Range = (0.3, 0.7)
-    """Standard deviation of the Gaussian that mixes neighbouring tissues, mm.
-
-    A pixel's own width has the standard deviation of a box, 0.29 of its spacing; below a third of the
-    spacing the sampled Gaussian mixes nothing.
-    """
+    """Standard deviation of the Gaussian that mixes neighbouring tissues, mm; below a third of the grid
+    spacing it mixes nothing."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -50,7 +46,7 @@ def draw_partial_volume(config: PartialVolumeConfig, random: SampleRandom) -> Pa
     return PartialVolumeParams(sigma_mm=torch.where(on, sigma_mm, 0.0))
 
 
-def blur_tissues(image: Tensor, params: PartialVolumeParams | None, spacing_mm: Sequence[float]) -> Tensor:
+def blur_tissues(image: Tensor, params: PartialVolumeParams | None, spacing_mm: tuple[float, ...]) -> Tensor:
     """Mix neighbouring tissues of an image of tissue means; constant areas stay as they are."""
     if params is None:
         return image

@@ -83,7 +83,7 @@ class PhysicalConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PhysicalParams(Batch):
-    """Protocol of a sample: field (1.5 or 3.0 T), TR, effective TE, and TI (0 without inversion), ``(B,)``."""
+    """Protocol of a sample: field (1.5 or 3.0 T), TR, effective TE, TI (0 without inversion), ``(B,)``."""
 
     field_tesla: Tensor
     repetition_ms: Tensor
@@ -133,10 +133,7 @@ def draw_physical(
 ) -> tuple[Tensor, Tensor, PhysicalParams]:
     """Draw a protocol, a patient's relaxation times and the intensities that follow from them.
 
-    Args:
-        config: what may be drawn.
-        random: the random numbers of the batch.
-        place: of each code within the range of its blend of two substances, uniform in 0..1, ``(B, P)``.
+    ``place`` ``(B, P)``, in 0..1, is that of each code within the range of its blend of two substances.
 
     Returns:
         Mean of every code, share of full scale, not clamped, ``(B, P)``; weighting, 0 for T1, 1 for T2

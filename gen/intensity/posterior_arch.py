@@ -3,7 +3,6 @@
 Spinous processes and laminae are thinner than a slice and oblique to it, so most slices show them this way.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,7 +23,7 @@ BEHIND_MM = (3.0, 8.0)
 """Distances behind the canal's middle where mixing begins and is complete. Vertebrae in front of them are
 bodies; where a slice shows no canal between them, body and arch pass into each other without a step."""
 LINES_MM = (8.0, 12.0)
-"""Distances behind the canal's middle where the loss of lines begins and is complete: behind the canal's own."""
+"""Distances behind the canal's middle where the loss of lines begins and is complete."""
 WIDEST_BLUR_MM = 2.5
 REACH_MM = 6.0
 """Reach of the blur's kernel."""
@@ -55,15 +54,7 @@ class ArchConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ArchParams(Batch):
-    """Mixing of the arches.
-
-    Attributes:
-        key: key of the field of the shares, int32 ``(B, 2)``.
-        blur_mm: blur of their borders, 0 for none, ``(B,)``.
-        through: greatest share of surrounding tissue, 0 for none, ``(B,)``.
-        patch_mm: correlation length of the shares, ``(B,)``.
-        lines_lost: share of the lines' strength that is lost, ``(B,)``.
-    """
+    """Mixing of the arches; ``key`` is that of the random shares, int32 ``(B, 2)``."""
 
     key: Tensor
     blur_mm: Tensor
@@ -93,24 +84,14 @@ def mix_arches(
     contrast: ContrastParams,
     frame: SpineFrame,
     params: ArchParams | None,
-    spacing_mm: Sequence[float],
+    spacing_mm: tuple[float, ...],
 ) -> Tensor:
     """Mix the arches with what surrounds them, within each slice.
 
-    Bone gives way to what lies around it as its blurred mask says, and by a random share more. Bodies, discs,
-    canal, what is not annotated and what is farther than ``REACH_MM`` from bone stay bit for bit.
-
-    Args:
-        image: tissue means.
-        codes: dense codes.
-        around: painted codes of what lies around and behind the structures.
-        contrast: means of the painted codes.
-        frame: of ``codes``.
-        params: None returns the image as it is.
-        spacing_mm: grid spacing per axis, mm.
-
-    Returns:
-        ``(B, *grid)``, between the image and the means of vertebrae and ``around``.
+    Bone gives way to what lies around it as its blurred mask says, and by a random share more. Every value
+    lies between the image (of tissue means) and the means of vertebrae and of ``around`` (painted codes of
+    what lies around the structures). Bodies, discs, canal, what is not annotated and what is farther than
+    ``REACH_MM`` from bone stay bit for bit.
     """
     if params is None:
         return image
@@ -126,7 +107,7 @@ def mix_arches(
     return torch.lerp(image, mixed, _ramp(frame.behind_mm, BEHIND_MM).mul_(mixing))
 
 
-def _bone_share(params: ArchParams, codes: Tensor, spacing_mm: Sequence[float]) -> Tensor:
+def _bone_share(params: ArchParams, codes: Tensor, spacing_mm: tuple[float, ...]) -> Tensor:
     """Share of an arch's own signal, from ``1 - params.through`` to 1, float32 ``(B, *grid)``."""
     size = params.patch_mm.unsqueeze(1).expand(-1, len(spacing_mm))
     field = smooth_field(params.key, "arches", codes.shape[1:], spacing_mm, size, FINEST_PATCH_MM)

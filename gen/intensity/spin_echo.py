@@ -19,15 +19,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-Array = np.ndarray
-
 FAST_SPIN_ECHO_FAT = 2.0
 """Factor of an echo train on the T2 of lipid."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tissue:
-    """Relative proton density, T1 and T2 in ms at 1.5 T and 3 T, and the share (0-1) of lipid in the signal."""
+    """Relative proton density, T1 and T2 in ms at 1.5 T and 3 T, share (0-1) of lipid in the signal."""
 
     density: float
     t1_ms: tuple[float, float]
@@ -65,14 +63,10 @@ _PROTOCOLS_MS = {"t1": ((400, 750), (7, 14)), "t2": ((2500, 4500), (85, 125))}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SpinEcho:
-    """One clinical (fast) spin-echo protocol.
+    """One clinical spin-echo protocol: TR, effective TE, 1.5 or 3.0 T.
 
-    Attributes:
-        repetition_ms: TR.
-        echo_ms: effective TE.
-        field_tesla: 1.5 or 3.0.
-        fast: an echo train, in which the J-coupling of lipids is undone and fat stays bright
-            (Henkelman et al., J Magn Reson Imaging 1994;4:533).
+    ``fast`` is an echo train, in which the J-coupling of lipids is undone and fat stays bright
+    (Henkelman et al., J Magn Reson Imaging 1994;4:533).
     """
 
     repetition_ms: float
@@ -90,8 +84,8 @@ class SpinEcho:
 
 
 def spin_echo_signal(
-    density: Array | float, t1_ms: Array | float, t2_ms: Array | float, protocol: SpinEcho
-) -> Array:
+    density: np.ndarray | float, t1_ms: np.ndarray | float, t2_ms: np.ndarray | float, protocol: SpinEcho
+) -> np.ndarray:
     """Magnitude of a 90-180 spin echo: ``density * (1 - exp(-TR/T1)) * exp(-TE/T2)``.
 
     Proton density and relaxation times (above 0) have one shape, which is that of the signal. The unit is the
@@ -115,13 +109,7 @@ def tissue_signal(name: str, protocol: SpinEcho) -> float:
 
 
 def draw_protocol(rng: np.random.Generator, contrast: str, field_tesla: float) -> SpinEcho:
-    """A fast spin-echo protocol within clinical ranges.
-
-    Args:
-        rng: the only source of random numbers.
-        contrast: ``"t1"`` or ``"t2"``.
-        field_tesla: 1.5 or 3.0.
-    """
+    """A fast spin-echo protocol within clinical ranges, for ``"t1"`` or ``"t2"`` and 1.5 or 3.0 T."""
     if contrast not in _PROTOCOLS_MS:
         raise ValueError(f"contrast {contrast!r} is not 't1' or 't2'")
     repetition_ms, echo_ms = (rng.uniform(*limits) for limits in _PROTOCOLS_MS[contrast])

@@ -1,8 +1,6 @@
 """Texture: grain inside the tissues, partly white, partly correlated over some millimetres."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import torch
 from torch import Tensor
@@ -11,14 +9,11 @@ from synthspine.gen.core.counter_rng import SampleRandom, normal_field
 from synthspine.gen.core.filters import WIDEST, smooth_field
 from synthspine.gen.core.record import Batch
 from synthspine.gen.core.settings import Range, check, check_within
-from synthspine.gen.tissues import palette
-from synthspine.gen.tissues.palette import OUTSIDE, PAINT_CODES
+from synthspine.gen.intensity.contrast import code_tables
+from synthspine.gen.tissues.palette import PAINT_CODES
 
 FINEST_MM = 1.5
 """Least correlation length of the grain: it is drawn on a grid this coarse."""
-MARROW = (*range(PAINT_CODES)[palette.VERTEBRAE], palette.SACRUM, palette.MODIC, palette.HAEMANGIOMA)
-"""Codes of bone marrow, whose trabeculae and fat make coarser grain than other tissues have."""
-EMPTY = (palette.AIR, palette.BOWEL_GAS, palette.IMPLANT)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +48,6 @@ class TextureParams(Batch):
         key: key of the fields, int32 ``(B, 2)``.
         white: standard deviation of the white part, ``(B, P)``; None where there is never one.
         coarse: standard deviation of the correlated part, ``(B, P)``; None where there is never one.
-        correlation_mm: correlation length of the correlated part, ``(B,)``.
     """
 
     key: Tensor
@@ -62,26 +56,18 @@ class TextureParams(Batch):
     correlation_mm: Tensor
 
 
-@cache
-def _tables(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Whether a code is empty (bool), is marrow, has texture at all (float32), ``(P,)`` each."""
-    empty, (marrow, grained) = torch.zeros(PAINT_CODES, dtype=torch.bool), torch.zeros(2, PAINT_CODES)
-    empty[list(EMPTY)] = True
-    marrow[list(MARROW)] = 1.0
-    grained[:OUTSIDE] = grained[OUTSIDE + 1 :] = 1.0
-    return empty.to(device), marrow.to(device), grained.to(device)
-
-
 def draw_texture(config: TextureConfig, random: SampleRandom) -> TextureParams | None:
     """Draw the strength and coarseness of every tissue's grain; None if there is never any."""
     if config.probability == 0 or config.strength[1] == 0:
         return None
-    empty, marrow, grained = _tables(random.keys.device)
-    factor = torch.where(empty, config.air_factor, grained)
+    tables = code_tables(random.keys.device)
+    # Marrow is coarser: trabeculae and fat. What lies outside of the field of view has no grain.
+    factor = torch.where(tables.air | tables.void, config.air_factor, tables.lit)
     on = random.chance("texture_on", config.probability).unsqueeze(1)
     strength = random.uniform("texture_strength", *config.strength, shape=(PAINT_CODES,)) * (factor * on)
     share = random.uniform("texture_correlated", *config.correlated).unsqueeze(1)
-    share = share + (1 - share) * marrow * random.uniform("texture_marrow", *config.marrow).unsqueeze(1)
+    more = random.uniform("texture_marrow", *config.marrow).unsqueeze(1)
+    share = share + (1 - share) * tables.marrow * more
     never_white = config.correlated[0] == 1
     never_coarse = config.correlated[1] == 0 and config.marrow[1] == 0
     return TextureParams(
@@ -93,7 +79,7 @@ def draw_texture(config: TextureConfig, random: SampleRandom) -> TextureParams |
 
 
 def add_texture(
-    image: Tensor, painted: Tensor, params: TextureParams | None, spacing_mm: Sequence[float]
+    image: Tensor, painted: Tensor, params: TextureParams | None, spacing_mm: tuple[float, ...]
 ) -> Tensor:
     """Add the grain: per pixel, two independent normal numbers times the deviations of its painted code.
 

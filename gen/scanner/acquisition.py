@@ -7,9 +7,8 @@ points lie symmetrically about the centre of the grid, so the image does not shi
 
 import math
 import typing
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -83,13 +82,9 @@ class ResolutionConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ResolutionParams(Batch):
-    """Resolution per axis, mm.
+    """Acquired spacing, slice thickness, standard deviation of the point-spread function, all ``(B, D)``.
 
-    Attributes:
-        spacing_mm: acquired spacing, ``(B, D)``.
-        thickness_mm: slice thickness, ``(B, D)``.
-        sigma_mm: standard deviation of the Gaussian point-spread function, ``(B, D)``.
-        reach_mm: reach of that function, common to the batch.
+    ``reach_mm`` is the reach of that function per axis, common to the batch.
     """
 
     spacing_mm: Tensor
@@ -99,7 +94,7 @@ class ResolutionParams(Batch):
 
 
 def draw_resolution(
-    config: ResolutionConfig, random: SampleRandom, spacing_mm: Sequence[float]
+    config: ResolutionConfig, random: SampleRandom, spacing_mm: tuple[float, ...]
 ) -> ResolutionParams | None:
     """Draw the resolution; None if all samples have the grid's own, without blur.
 
@@ -113,12 +108,12 @@ def draw_resolution(
     native = random.chance("resolution_native", config.native_probability).unsqueeze(1)
     isotropic = random.chance("resolution_isotropic", config.isotropic_probability).unsqueeze(1)
     unit = random.uniform("resolution_factor", shape=(1,))
-    factors = (
+    along_all, along_one = (
         _spacing_factor(limits, unit, config.uniform_in) for limits in (config.isotropic, config.single_axis)
     )
     axis = torch.arange(dims, device=grid_mm.device) == random.integer("resolution_axis", dims).unsqueeze(1)
     coarser = ~native & (isotropic | axis)
-    spacing = grid_mm * torch.where(coarser, torch.where(isotropic, *factors), 1.0)
+    spacing = grid_mm * torch.where(coarser, torch.where(isotropic, along_all, along_one), 1.0)
 
     if config.thickness_from == "share_of_spacing":
         thickness = spacing * random.uniform("resolution_thickness", *config.thickness_share, shape=(1,))
@@ -144,19 +139,12 @@ def _spacing_factor(limits: Range, unit: Tensor, uniform_in: Scale) -> Tensor:
 
 
 def acquire(
-    image: Tensor, resolution: ResolutionParams | None, noise: NoiseParams | None, spacing_mm: Sequence[float]
+    image: Tensor,
+    resolution: ResolutionParams | None,
+    noise: NoiseParams | None,
+    spacing_mm: tuple[float, ...],
 ) -> Tensor:
-    """Acquire the image at the drawn resolution and interpolate it back to the grid.
-
-    Args:
-        image: ``(B, *grid)``, float32.
-        resolution: acquired resolution; None for the grid's own, without blur.
-        noise: noise of the acquired samples; None for none.
-        spacing_mm: grid spacing per axis.
-
-    Returns:
-        ``(B, *grid)``.
-    """
+    """Acquire the image, with noise, at the drawn resolution (None: the grid's own), and interpolate back."""
     if resolution is None:
         rows, columns = (_positions(count, image.device) for count in image.shape[-2:])
         return add_noise(image, noise, rows, columns)
@@ -176,22 +164,13 @@ def acquire(
     return samples
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AcquiredPoints:
-    """Acquired points of an axis, symmetric about its centre. Shapes do not depend on values.
+class AcquiredPoints(NamedTuple):
+    """Acquired points of an axis, symmetric about its centre; entries after the last point repeat it."""
 
-    Attributes:
-        last: number of the last acquired point, counted from 0, float, ``(B, 1)``.
-        grid_places: place of every acquired point on the grid, in grid points, ``(B, n)``; entries after the
-            last point repeat it.
-        places: place of every grid point among the acquired points, in acquired points, ``(B, n)``.
-        position: of every acquired point from the centre, share of the field of view, ``(B, n)``.
-    """
-
-    last: Tensor
-    grid_places: Tensor
-    places: Tensor
-    position: Tensor
+    last: Tensor  # number of the last acquired point, counted from 0, float, (B, 1)
+    grid_places: Tensor  # of every acquired point on the grid, in grid points, (B, n)
+    places: Tensor  # of every grid point among the acquired points, in acquired points, (B, n)
+    position: Tensor  # of every acquired point from the centre, share of the field of view, (B, n)
 
 
 def acquired_points(count: int, grid_mm: float, spacing_mm: Tensor) -> AcquiredPoints:
@@ -218,13 +197,9 @@ def _positions(count: int, device: torch.device) -> Tensor:
 
 
 def _interpolate(values: Tensor, places: Tensor, last: Tensor | int, axis: int) -> Tensor:
-    """Linear interpolation of ``(B, *grid)`` along a grid axis.
+    """Linear interpolation of ``(B, *grid)`` along a grid axis at ``places`` ``(B, n)``, in its points.
 
-    Args:
-        values: ``(B, *grid)``.
-        places: where to interpolate, in points of that axis, ``(B, n)``.
-        last: the last point that may be read, ``(B, 1)`` or one number.
-        axis: grid axis.
+    No point beyond ``last``, ``(B, 1)`` or one number, is read.
     """
     batch, length = values.shape[0], values.shape[axis + 1]
     lower = places.floor()

@@ -1,6 +1,5 @@
 """Chemical shift: fat resonates about 3.5 ppm below water, so its signal is displaced along the readout."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -68,7 +67,7 @@ def _usual_fractions(device: torch.device) -> Tensor:
 
 
 def shift_fat(
-    image: Tensor, painted: Tensor, params: ChemicalShiftParams | None, spacing_mm: Sequence[float]
+    image: Tensor, painted: Tensor, params: ChemicalShiftParams | None, spacing_mm: tuple[float, ...]
 ) -> Tensor:
     """Move the fat part of the image: ``image * (1 - f) + moved(image * f)``, linearly interpolated.
 

@@ -156,15 +156,9 @@ def display(
     curve: CurveParams | None,
     inversion: InversionParams | None,
 ) -> Tensor:
-    """Map an image to [0, 1]: clipping (or its whole range if ``clip`` is None), gamma, curve, inversion.
+    """Map an image to [0, 1] by clipping (by its whole range if ``clip`` is None), gamma, curve, inversion.
 
-    Args:
-        image: ``(B, *grid)``.
-        in_view: pixels inside the field of view, bool, same shape; the others become 0. None if all are.
-        clip: clipped shares; None to scale from the least to the greatest value.
-        gamma: exponents; None for 1.
-        curve: contrast curves; None for straight lines.
-        inversion: which samples are inverted; None for none.
+    ``in_view`` (bool, the image's shape; None for all) are the pixels in the field of view; others become 0.
     """
     shown = rescale(image, in_view) if clip is None else clip_percentiles(image, in_view, clip)
     shown = invert(apply_curve(apply_gamma(shown, gamma), curve), inversion)

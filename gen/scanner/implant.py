@@ -8,7 +8,6 @@ from the metal; the image is taken from ``x - u(x)`` and weighted with ``1 - du/
 Pieces are straight and lie near each other, so only a window of fixed size about them is computed.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -89,14 +88,11 @@ class ImplantParams(Batch):
     """Two straight capsules beside the canal.
 
     Attributes:
-        rise_mm: height of the first above the middle of the lowest vertebra, ``(B,)``.
         up_mm: height of each piece above the first, ``(B, 2)``; ``FAR_MM`` if it is absent.
         behind_mm: each piece behind the middle of the canal at the height of the first, ``(B, 2)``.
         across_mm: position across the slices, ``(B, 2)``.
         half_mm: half the length of the axis, ``(B, 2)``.
         axis_deg: direction of the axis, 0 from front to back, 90 from head to foot, ``(B, 2)``.
-        radius_mm: radius of the voids, ``(B,)``.
-        halo_mm: distance over which the distortion falls off, ``(B,)``.
         displacement_mm: displacement next to the void, ``(B,)``; its sign is the sense of the readout.
         along_rows: 1 if the readout runs from row to row, 0 from column to column, ``(B,)``.
     """
@@ -117,27 +113,25 @@ def draw_implant(config: ImplantConfig, random: SampleRandom) -> ImplantParams |
     """Draw implants; None if there never are any."""
     if config.probability == 0:
         return None
-    pieces = (PIECES,)
+
+    def of_pieces(name: str, limits: Range) -> Tensor:
+        return random.uniform(f"implant_{name}", *limits, shape=(PIECES,))
+
     on = random.chance("implant_on", config.probability)
     second = on & random.chance("implant_second", config.second_probability)
     up = random.uniform("implant_second_rise", *config.second_rise_mm)
-    rod = random.uniform("implant_rod", shape=pieces) < config.rod_probability
-    kinds = (("screw", config.screw_mm, config.screw_behind_mm), ("rod", config.rod_mm, config.rod_behind_mm))
-    (screw_mm, screw_behind), (rod_mm, rod_behind) = (
-        (
-            random.uniform(f"implant_{kind}_length", *length, shape=pieces),
-            random.uniform(f"implant_{kind}_behind", *behind, shape=pieces),
-        )
-        for kind, length, behind in kinds
-    )
+    rod = of_pieces("rod", (0.0, 1.0)) < config.rod_probability
+    rod_mm, rod_behind = of_pieces("rod_length", config.rod_mm), of_pieces("rod_behind", config.rod_behind_mm)
+    screw_mm = of_pieces("screw_length", config.screw_mm)
+    screw_behind = of_pieces("screw_behind", config.screw_behind_mm)
     sense = torch.where(random.chance("implant_sense", 0.5), 1.0, -1.0)
     return ImplantParams(
         rise_mm=random.uniform("implant_rise", *config.rise_mm),
         up_mm=torch.stack((torch.where(on, 0.0, FAR_MM), torch.where(second, up, FAR_MM)), dim=1),
         behind_mm=torch.where(rod, rod_behind, screw_behind),
-        across_mm=random.uniform("implant_across", *config.across_mm, shape=pieces),
+        across_mm=of_pieces("across", config.across_mm),
         half_mm=torch.where(rod, rod_mm, screw_mm) / 2,
-        axis_deg=random.uniform("implant_tilt", *config.tilt_deg, shape=pieces) + 90.0 * rod,
+        axis_deg=of_pieces("tilt", config.tilt_deg) + 90.0 * rod,
         radius_mm=random.uniform("implant_radius", *config.radius_mm),
         halo_mm=random.uniform("implant_halo", *config.halo_mm),
         displacement_mm=random.uniform("implant_displacement", *config.displacement_mm) * sense * on,
@@ -146,7 +140,7 @@ def draw_implant(config: ImplantConfig, random: SampleRandom) -> ImplantParams |
 
 
 def add_implant(
-    image: Tensor, frame: SpineFrame, params: ImplantParams | None, spacing_mm: Sequence[float]
+    image: Tensor, frame: SpineFrame, params: ImplantParams | None, spacing_mm: tuple[float, ...]
 ) -> Tensor:
     """Remove the signal inside the metal and distort the image around it; ``frame`` locates the spine.
 

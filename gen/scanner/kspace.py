@@ -6,7 +6,6 @@ added to the image itself.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,14 +16,12 @@ from synthspine.gen.core.counter_rng import SampleRandom
 from synthspine.gen.core.filters import centred_positions
 from synthspine.gen.core.record import Batch
 from synthspine.gen.core.settings import Range, check, check_within
-from synthspine.gen.scanner.lines import Lines, lines_of, phase_along_rows
+from synthspine.gen.scanner.lines import PlaneLines, lines_of, phase_along_rows
 from synthspine.gen.scanner.motion import (
     GhostingParams,
     KSpaceMotionParams,
     MotionBlurParams,
-    ghosting_factors,
     line_transfer,
-    motion_factors,
 )
 
 _TINY = 1e-20
@@ -57,6 +54,14 @@ class GibbsParams(Batch):
         """Which samples it changes, bool ``(B,)``."""
         return self.kept.amin(dim=1) < 1
 
+    def factors(self, lines: PlaneLines) -> tuple[Tensor, Tensor]:
+        """Factors of rows ``(B, 1, H)`` and columns: 1 up to ``kept * N / 2`` from the middle, else 0."""
+        rows, columns = (
+            (each.number.abs() <= self.kept[:, axis, None, None] * (each.pixels / 2)).float()
+            for axis, each in enumerate(lines)
+        )
+        return rows, columns
+
 
 def draw_gibbs(config: GibbsConfig, random: SampleRandom) -> GibbsParams | None:
     """Draw the cut-off; None if there is never one."""
@@ -70,15 +75,6 @@ def draw_gibbs(config: GibbsConfig, random: SampleRandom) -> GibbsParams | None:
         (torch.where(along_rows, phase, readout), torch.where(along_rows, readout, phase)), dim=1
     )
     return GibbsParams(kept=torch.where(on.unsqueeze(1), kept, 1.0))
-
-
-def gibbs_factors(params: GibbsParams, lines: tuple[Lines, Lines]) -> tuple[Tensor, Tensor]:
-    """Factors of rows ``(B, 1, H)`` and columns: 1 up to ``kept * N / 2`` from the middle, else 0."""
-    rows, columns = (
-        (each.number.abs() <= params.kept[:, axis, None, None] * (each.count / 2)).float()
-        for axis, each in enumerate(lines)
-    )
-    return rows, columns
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,7 +98,6 @@ class SpikeParams(Batch):
     """The wrong point of k-space.
 
     Attributes:
-        strength: amplitude of the stripes, share of the brightest pixel, 0 without stripes, ``(B,)``.
         frequency: of the stripes along rows and columns, cycles per mm, ``(B, 2)``.
         phase: at the middle of the grid, radians, ``(B,)``.
         slice_place: which slice of a volume has stripes, share of its slices, ``(B,)``.
@@ -133,7 +128,7 @@ def draw_spike(config: SpikeConfig, random: SampleRandom) -> SpikeParams | None:
     )
 
 
-def add_spike(image: Tensor, params: SpikeParams, spacing_mm: Sequence[float]) -> Tensor:
+def add_spike(image: Tensor, params: SpikeParams, spacing_mm: tuple[float, ...]) -> Tensor:
     """Magnitude of the image plus a plane wave, ``|x + a exp(i t)|``; only one slice of a volume has it.
 
     One point of k-space is one plane wave (the Fourier transform is linear), so no transform is needed,
@@ -164,7 +159,7 @@ def distort_kspace(
     gibbs: GibbsParams | None,
     spike: SpikeParams | None,
     blur: MotionBlurParams | None,
-    spacing_mm: Sequence[float],
+    spacing_mm: tuple[float, ...],
 ) -> Tensor:
     """Distort the spectrum of every slice and take the magnitude; any artefact may be None.
 
@@ -174,39 +169,23 @@ def distort_kspace(
     features = [each for each in (motion, ghosting, gibbs, spike, blur) if each is not None]
     if not features:
         return image
-    touched = features[0].touched()
-    for each in features[1:]:
-        touched = touched | each.touched()
+    touched = torch.stack([each.touched() for each in features]).any(dim=0)
     signal = image
     if any(each is not None for each in (motion, ghosting, gibbs, blur)):
         # The FFT library treats a single plane differently, with other last bits.
         alone = image.shape[:-2].numel() == 1
         spectrum = torch.fft.fft(torch.fft.rfft(torch.cat((image, image)) if alone else image), dim=-2)
-        weights = _kspace_weights(
-            motion, ghosting, gibbs, blur, lines_of(image.shape, spacing_mm, image.device)
-        )
+        lines = lines_of(image.shape, spacing_mm, image.device)
+        factors = [each.factors(lines) for each in (gibbs, ghosting, motion) if each is not None]
+        weights = _half_spectrum_weights(factors, None if blur is None else line_transfer(blur, lines))
         spectrum *= weights if image.dim() == 3 else weights.unsqueeze(1)
         signal = torch.fft.irfft(torch.fft.ifft(spectrum, dim=-2), n=image.shape[-1])[: len(image)]
     magnitude = signal.abs() if spike is None else add_spike(signal, spike, spacing_mm)
     return torch.lerp(image, magnitude, per_sample(touched.float(), image))
 
 
-def _kspace_weights(
-    motion: KSpaceMotionParams | None,
-    ghosting: GhostingParams | None,
-    gibbs: GibbsParams | None,
-    blur: MotionBlurParams | None,
-    lines: tuple[Lines, Lines],
-) -> Tensor:
-    """Weights of the half spectrum, complex64 or float32, ``(B, H, W // 2 + 1)``; not all may be None."""
-    factors = []
-    if gibbs is not None:
-        factors.append(gibbs_factors(gibbs, lines))
-    if ghosting is not None:
-        factors.append(ghosting_factors(ghosting, lines))
-    if motion is not None:
-        factors.append(motion_factors(motion, lines))
-    transfer = None if blur is None else line_transfer(blur, lines)
+def _half_spectrum_weights(factors: list[tuple[Tensor, Tensor]], transfer: Tensor | None) -> Tensor:
+    """Weights of the half spectrum, ``(B, H, W // 2 + 1)``: products of factors, times ``transfer``."""
     if not factors:
         assert transfer is not None
         return transfer

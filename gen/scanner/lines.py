@@ -4,8 +4,7 @@ Rows and columns are the last two axes of a grid. All artefacts of one sample sh
 motion, ghosts and wrap-around run along it, chemical shift runs across it (along the readout).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,23 +23,20 @@ def phase_along_rows(random: SampleRandom) -> Tensor:
     return uniform_field(random.keys, "phase_axis", 1)[:, 0] < ROWS_PROBABILITY
 
 
-@dataclass(frozen=True, slots=True)
-class Lines:
-    """The lines of k-space along one axis, as in the FFT of a real image.
+class Lines(NamedTuple):
+    """The lines of k-space along one axis, as in the FFT of a real image."""
 
-    Attributes:
-        number: 0, 1, .., -2, -1 for rows; 0, 1, .., W // 2 for columns, whose other half mirrors them.
-        count: pixels of the axis, N.
-        spacing_mm: of the pixels, mm; line n holds ``n / (N * spacing_mm)`` cycles per mm.
-    """
-
-    number: Tensor
-    count: int
-    spacing_mm: float
+    number: Tensor  # 0, 1, .., -2, -1 for rows; 0, 1, .., W // 2 for columns, whose other half mirrors them
+    pixels: int  # of the axis, N
+    spacing_mm: float  # of pixels, mm; line n holds n / (N * spacing_mm) cycles per mm
 
 
-def lines_of(grid: Sequence[int], spacing_mm: Sequence[float], device: torch.device) -> tuple[Lines, Lines]:
-    """Lines of k-space along the rows' and the columns' axis (the last two of a grid)."""
+PlaneLines = tuple[Lines, Lines]
+"""Lines of k-space along the rows' and the columns' axis."""
+
+
+def lines_of(grid: tuple[int, ...], spacing_mm: tuple[float, ...], device: torch.device) -> PlaneLines:
+    """Lines of k-space of the last two axes of a grid."""
     height, width = grid[-2:]
     rows = torch.arange(height, device=device, dtype=torch.float32)
     rows = torch.where(rows < (height + 1) // 2, rows, rows - height)

@@ -14,7 +14,7 @@ from torch import Tensor
 from synthspine.gen.core.counter_rng import SampleRandom
 from synthspine.gen.core.record import Batch
 from synthspine.gen.core.settings import Range, check, check_within
-from synthspine.gen.scanner.lines import Lines, phase_along_rows
+from synthspine.gen.scanner.lines import Lines, PlaneLines, phase_along_rows
 
 JUMPS = 2
 """Sudden movements of one acquisition."""
@@ -55,10 +55,8 @@ class KSpaceMotionParams(Batch):
 
     Attributes:
         along_rows: 1 where phase is encoded along the rows' axis, else 0, ``(B,)``.
-        jump_time: time of the sudden movements, share of the acquisition, ``(B, 2)``.
+        jump_time: time of the two sudden movements, ``(B, 2)``.
         displacement_mm: position (row, column) before, between and after them, mm, ``(B, 3, 2)``.
-        swing_mm: amplitude of the swing, mm, ``(B,)``.
-        swing_cycles: swings per acquisition, ``(B,)``.
         swing_phase: phase of the swing at its start, radians, ``(B,)``.
     """
 
@@ -73,6 +71,17 @@ class KSpaceMotionParams(Batch):
         """Which samples move."""
         return (self.displacement_mm != 0).any(dim=2).any(dim=1) | (self.swing_mm > 0)
 
+    def factors(self, lines: PlaneLines) -> tuple[Tensor, Tensor]:
+        """Factors of rows and columns, complex64, one for each time before, between and after the jumps.
+
+        An image displaced by ``d`` has its spectrum multiplied by ``exp(-2 pi i f d)`` (shift theorem).
+        """
+        rows = self.along_rows.view(-1, 1, 1) > 0
+        return (
+            _motion_axis(self, rows, lines[0], self.displacement_mm[..., 0]),
+            _motion_axis(self, ~rows, lines[1], self.displacement_mm[..., 1]),
+        )
+
 
 def draw_kspace_motion(config: KSpaceMotionConfig, random: SampleRandom) -> KSpaceMotionParams | None:
     """Draw the motion; None if there is never any."""
@@ -80,7 +89,6 @@ def draw_kspace_motion(config: KSpaceMotionConfig, random: SampleRandom) -> KSpa
         return None
     on = random.chance("kspace_motion", config.probability)
     swings = random.chance("kspace_swings", config.swing_probability)
-    time = random.uniform("kspace_jump_time", *config.jump_time, shape=(JUMPS,))
     distance = random.uniform("kspace_jump_mm", *config.jump_mm, shape=(JUMPS,))
     angle = random.uniform("kspace_jump_angle", 0.0, 2 * math.pi, shape=(JUMPS,))
     steps = distance.unsqueeze(2) * torch.stack((torch.cos(angle), torch.sin(angle)), dim=2)
@@ -88,7 +96,7 @@ def draw_kspace_motion(config: KSpaceMotionConfig, random: SampleRandom) -> KSpa
     positions = torch.stack((torch.zeros_like(steps[:, 0]), steps[:, 0], steps[:, 0] + steps[:, 1]), dim=1)
     return KSpaceMotionParams(
         along_rows=phase_along_rows(random).float(),
-        jump_time=time,
+        jump_time=random.uniform("kspace_jump_time", *config.jump_time, shape=(JUMPS,)),
         displacement_mm=positions,
         swing_mm=random.uniform("kspace_swing_mm", *config.swing_mm) * (on & swings),
         swing_cycles=random.uniform("kspace_swing_cycles", *config.swing_cycles),
@@ -96,30 +104,18 @@ def draw_kspace_motion(config: KSpaceMotionConfig, random: SampleRandom) -> KSpa
     )
 
 
-def motion_factors(params: KSpaceMotionParams, lines: tuple[Lines, Lines]) -> tuple[Tensor, Tensor]:
-    """Factors of rows and columns, complex64, one for each time before, between and after the jumps.
-
-    An image displaced by ``d`` has its spectrum multiplied by ``exp(-2 pi i f d)`` (shift theorem).
-    """
-    rows = params.along_rows.view(-1, 1, 1) > 0
-    return (
-        _motion_axis(params, rows, lines[0], params.displacement_mm[..., 0]),
-        _motion_axis(params, ~rows, lines[1], params.displacement_mm[..., 1]),
-    )
-
-
 def _motion_axis(
     params: KSpaceMotionParams, encodes: Tensor, lines: Lines, displacement_mm: Tensor
 ) -> Tensor:
     """Factors along one axis; ``encodes`` ``(B, 1, 1)`` says whether its lines are read one by one."""
-    time = lines.number.abs() * (2 / lines.count)
+    time = lines.number.abs() * (2 / lines.pixels)
     start = params.swing_phase.view(-1, 1, 1)
     swing = torch.sin(2 * math.pi * params.swing_cycles.view(-1, 1, 1) * time + start) - torch.sin(start)
     swing = swing * params.swing_mm.view(-1, 1, 1) * encodes
     jumped = (time >= params.jump_time.unsqueeze(2)).sum(dim=1, keepdim=True, dtype=torch.int32)
     during = jumped == torch.arange(JUMPS + 1, device=time.device).view(1, -1, 1)
     position = displacement_mm.unsqueeze(2) + swing
-    turn = (-2 * math.pi / (lines.count * lines.spacing_mm)) * lines.number * position
+    turn = (-2 * math.pi / (lines.pixels * lines.spacing_mm)) * lines.number * position
     return torch.polar((during | ~encodes).float(), turn)
 
 
@@ -143,13 +139,7 @@ class GhostingConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GhostingParams(Batch):
-    """Wrong lines, all ``(B,)``.
-
-    Attributes:
-        along_rows: 1 where phase is encoded along the rows' axis, else 0.
-        strength: amplitude of each ghost, negative where it darkens, 0 without ghosts.
-        every: ``n``: one line in n is wrong.
-    """
+    """Wrong lines; ``along_rows`` is 1 where phase is encoded along the rows; ``strength`` is signed."""
 
     along_rows: Tensor
     strength: Tensor
@@ -158,6 +148,21 @@ class GhostingParams(Batch):
     def touched(self) -> Tensor:
         """Which samples have ghosts."""
         return self.strength != 0
+
+    def factors(self, lines: PlaneLines) -> tuple[Tensor, Tensor]:
+        """Factors of rows and columns, float32.
+
+        ``1 + s (n - 1)`` on every n-th line and ``1 - s`` on the others is 1 plus ``n - 1`` waves of
+        amplitude ``s``: the image is kept, and a ghost of that amplitude lies at every multiple of ``N / n``.
+        """
+        every, strength, along_rows = (
+            value.view(-1, 1, 1) for value in (self.every, self.strength, self.along_rows)
+        )
+        rows, columns = (
+            1 + strength * encodes * (every * (torch.remainder(each.number, every) == 0) - 1)
+            for each, encodes in zip(lines, (along_rows, 1 - along_rows), strict=True)
+        )
+        return rows, columns
 
 
 def draw_ghosting(config: GhostingConfig, random: SampleRandom) -> GhostingParams | None:
@@ -173,22 +178,6 @@ def draw_ghosting(config: GhostingConfig, random: SampleRandom) -> GhostingParam
         strength=random.uniform("ghosting_strength", *config.strength) * on * sign,
         every=every,
     )
-
-
-def ghosting_factors(params: GhostingParams, lines: tuple[Lines, Lines]) -> tuple[Tensor, Tensor]:
-    """Factors of rows and columns, float32.
-
-    ``1 + s (n - 1)`` on every n-th line and ``1 - s`` on the others is 1 plus ``n - 1`` waves of amplitude
-    ``s``: the image itself is kept, and a ghost of amplitude ``s`` lies at every multiple of ``N / n``.
-    """
-    every, strength, along_rows = (
-        value.view(-1, 1, 1) for value in (params.every, params.strength, params.along_rows)
-    )
-    rows, columns = (
-        1 + strength * encodes * (every * (torch.remainder(each.number, every) == 0) - 1)
-        for each, encodes in zip(lines, (along_rows, 1 - along_rows), strict=True)
-    )
-    return rows, columns
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -209,7 +198,7 @@ class MotionBlurConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MotionBlurParams(Batch):
-    """Length of the line (0 without blur) and its direction from rows' axis to columns' axis, ``(B,)``."""
+    """The line, from the rows' axis towards the columns' axis."""
 
     length_mm: Tensor
     direction_deg: Tensor
@@ -230,7 +219,7 @@ def draw_motion_blur(config: MotionBlurConfig, random: SampleRandom) -> MotionBl
     )
 
 
-def line_transfer(params: MotionBlurParams, lines: tuple[Lines, Lines]) -> Tensor:
+def line_transfer(params: MotionBlurParams, lines: PlaneLines) -> Tensor:
     """Weights of k-space of a mean over a line, float32 ``(B, H, W // 2 + 1)``.
 
     ``sin(x) / x`` with ``x = pi * length * frequency``. The sine of a sum of a row's and a column's part
@@ -239,7 +228,7 @@ def line_transfer(params: MotionBlurParams, lines: tuple[Lines, Lines]) -> Tenso
     angle = torch.deg2rad(params.direction_deg)
     extents = (params.length_mm * torch.cos(angle), params.length_mm * torch.sin(angle))
     rows, columns = (
-        each.number * (math.pi / (each.count * each.spacing_mm) * extent).unsqueeze(1)
+        each.number * (math.pi / (each.pixels * each.spacing_mm) * extent).unsqueeze(1)
         for each, extent in zip(lines, extents, strict=True)
     )
     rows, columns = rows.unsqueeze(2), columns.unsqueeze(1)

@@ -1,4 +1,4 @@
-"""Noise of the receiver: Rician or Gaussian, amplified where parallel imaging unfolds the image."""
+"""Noise of the receiver (Rician or Gaussian, amplified by parallel imaging), and a zipper of radio noise."""
 
 import math
 from dataclasses import dataclass
@@ -65,7 +65,6 @@ class NoiseParams(Batch):
 
     Attributes:
         key: key of the noise, int32 ``(B, 2)``.
-        level: standard deviation in each channel, 0 for none, ``(B,)``.
         rician: 1 for the magnitude of the complex signal, 0 for its real part, ``(B,)``.
         g_factor: where the noise is amplified; None if nowhere.
     """
@@ -108,12 +107,8 @@ def g_factor_map(params: GFactorParams, rows: Tensor, columns: Tensor) -> Tensor
     """Amplification of noise: 1 plus a separable Gaussian, ``(B, H, W)``.
 
     Unfolding is worst conditioned where most pixels fold onto each other, about the middle of the
-    phase-encoding axis (SENSE, Pruessmann et al. 1999).
-
-    Args:
-        params: what was drawn.
-        rows: positions of the rows from the middle, share of the field of view, ``(H,)`` or ``(B, H)``.
-        columns: positions of the columns, ``(W,)`` or ``(B, W)``.
+    phase-encoding axis (SENSE, Pruessmann et al. 1999). ``rows`` ``(H,)`` or ``(B, H)`` and ``columns`` are
+    positions from the middle, share of the field of view.
     """
     by_row = torch.exp(-0.5 * ((rows - params.middle[:, :1]) / params.width[:, :1]).square())
     by_column = torch.exp(-0.5 * ((columns - params.middle[:, 1:]) / params.width[:, 1:]).square())
@@ -146,3 +141,80 @@ def add_noise(samples: Tensor, noise: NoiseParams | None, rows: Tensor, columns:
     magnitude = torch.sqrt(square.clamp(min=1e-20))
     # At its ends the interpolation is exact, and without noise the real part is the signal.
     return torch.lerp(real, magnitude, per_sample(noise.rician * (noise.level > 0), samples))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ZipperConfig:
+    """Zipper: a radio signal from outside the scanner, one noisy line of dashes across the image.
+
+    It runs along the phase-encoding axis, at the place of one frequency of the readout.
+    """
+
+    probability: float = 0.02
+    """Probability of a zipper."""
+    strength: Range = (0.1, 0.5)
+    """Greatest brightness it adds, share of the brightest pixel."""
+    width_mm: Range = (0.5, 1.5)
+    """Half of its width, mm; at least one pixel is hit."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        check_within(self, strength=(0.0, 10.0), width_mm=(0.0, 50.0))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ZipperParams(Batch):
+    """The line.
+
+    Attributes:
+        key: key of its noise, int32 ``(B, 2)``.
+        along_rows: 1 where the line runs along the rows' axis (is a column), else 0, ``(B,)``.
+        place: where it crosses the other axis, share of the field of view, ``(B,)``.
+    """
+
+    key: Tensor
+    along_rows: Tensor
+    strength: Tensor
+    place: Tensor
+    width_mm: Tensor
+
+
+def draw_zipper(config: ZipperConfig, random: SampleRandom) -> ZipperParams | None:
+    """Draw the zipper; None if there is never one."""
+    if config.probability == 0:
+        return None
+    on = random.chance("zipper", config.probability)
+    return ZipperParams(
+        key=random.key("zipper_noise"),
+        along_rows=phase_along_rows(random).float(),
+        strength=random.uniform("zipper_strength", *config.strength) * on,
+        place=random.uniform("zipper_place"),
+        width_mm=random.uniform("zipper_width_mm", *config.width_mm),
+    )
+
+
+def add_zipper(image: Tensor, params: ZipperParams | None, spacing_mm: tuple[float, ...]) -> Tensor:
+    """Add the line: dashes of uniform brightness, one per pixel of its length, with linear flanks.
+
+    Every slice of a volume has its own dashes.
+    """
+    if params is None:
+        return image
+    brightness = params.strength * image.flatten(1).amax(dim=1)
+    height, width = image.shape[-2:]
+    lead = image.shape[1:-2]
+    down = uniform_field(params.key, "zipper_down", lead.numel() * height).view(-1, *lead, height, 1)
+    across = uniform_field(params.key, "zipper_across", lead.numel() * width).view(-1, *lead, 1, width)
+    at_column = _across_zipper(params, brightness * params.along_rows, width, spacing_mm[-1]).unsqueeze(1)
+    at_row = _across_zipper(params, brightness * (1 - params.along_rows), height, spacing_mm[-2]).unsqueeze(2)
+    if image.dim() == 4:
+        at_column, at_row = at_column.unsqueeze(1), at_row.unsqueeze(1)
+    return torch.addcmul(torch.addcmul(image, down, at_column), at_row, across)
+
+
+def _across_zipper(params: ZipperParams, brightness: Tensor, count: int, spacing_mm: float) -> Tensor:
+    """Brightness across the line, ``(B, count)``."""
+    place = torch.floor(params.place * count).unsqueeze(1)
+    distance = (torch.arange(count, device=place.device) - place).abs() * spacing_mm
+    reach = params.width_mm.clamp(min=0.5 * spacing_mm).unsqueeze(1)
+    return (1 - distance / reach).clamp(min=0) * brightness.unsqueeze(1)

@@ -1,6 +1,5 @@
 """Shading: slow changes of brightness across the image, by a bias field and by a surface coil."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -39,13 +38,7 @@ class BiasConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BiasParams(Batch):
-    """Bias field of every sample.
-
-    Attributes:
-        key: key of the field, int32 ``(B, 2)``.
-        log_std: standard deviation of its logarithm, 0 for none, ``(B,)``.
-        correlation_mm: its correlation length, ``(B,)``.
-    """
+    """Bias field; ``key`` is that of its random numbers, int32 ``(B, 2)``."""
 
     key: Tensor
     log_std: Tensor
@@ -72,7 +65,7 @@ class CoilConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CoilParams(Batch):
-    """Fall-off of the signal as in :class:`CoilConfig`, all ``(B,)``; ``floor`` is 1 for none."""
+    """Fall-off of the signal; ``floor`` is 1 for none."""
 
     floor: Tensor
     half_mm: Tensor
@@ -103,7 +96,7 @@ def draw_coil(config: CoilConfig, random: SampleRandom) -> CoilParams | None:
     )
 
 
-def add_bias(image: Tensor, bias: BiasParams | None, spacing_mm: Sequence[float]) -> Tensor:
+def add_bias(image: Tensor, bias: BiasParams | None, spacing_mm: tuple[float, ...]) -> Tensor:
     """Multiply by ``exp(log_std * field)``; the field has mean 0 and variance 1 at every point."""
     if bias is None:
         return image

@@ -9,8 +9,14 @@ from scipy import stats
 
 from synthspine.gen.core.anatomy import CANAL, disc_code, vertebra_code
 from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
-from synthspine.gen.intensity import contrast
-from synthspine.gen.intensity.contrast import RECIPES, ContrastConfig, ContrastParams, colour, draw_contrast
+from synthspine.gen.intensity.contrast import (
+    RECIPES,
+    ContrastConfig,
+    ContrastParams,
+    code_tables,
+    colour,
+    draw_contrast,
+)
 from synthspine.gen.tissues.palette import (
     AIR,
     DISCS,
@@ -144,9 +150,9 @@ def test_air_is_dark_with_its_probability_and_an_implant_always():
 def test_tables_are_kept_once_whatever_the_darkness_of_air():
     means = [_only("random", count=3, dark_air=dark_air).mean[:, IMPLANT] for dark_air in (0.1, 0.2)]
     assert torch.equal(2 * means[0], means[1])
-    kept = contrast._tables.cache_info().currsize
+    kept = code_tables.cache_info().currsize
     _only("random", count=3, dark_air=0.3)
-    assert contrast._tables.cache_info().currsize == kept
+    assert code_tables.cache_info().currsize == kept
 
 
 def test_the_sacrum_is_like_the_vertebrae_with_its_probability():

@@ -9,7 +9,7 @@ from scipy import stats
 
 from synthspine.gen.core.anatomy import CANAL, vertebra_code
 from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
-from synthspine.gen.intensity import texture
+from synthspine.gen.intensity.contrast import code_tables
 from synthspine.gen.intensity.texture import TextureConfig, TextureParams, add_texture, draw_texture
 from synthspine.gen.tissues.palette import AIR, FAT, MUSCLE, OUTSIDE, PAINT_CODES
 
@@ -90,9 +90,9 @@ def test_air_has_little_grain_and_outside_none():
 
 def test_tables_are_kept_once_whatever_the_factor_of_air():
     _draw(count=2, air_factor=0.3)
-    kept = texture._tables.cache_info().currsize
+    kept = code_tables.cache_info().currsize
     _draw(count=2, air_factor=0.4)
-    assert texture._tables.cache_info().currsize == kept
+    assert code_tables.cache_info().currsize == kept
 
 
 def test_marrow_is_coarser_than_other_tissues():

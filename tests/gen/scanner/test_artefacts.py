@@ -19,9 +19,8 @@ from synthspine.gen.scanner.motion import (
     draw_kspace_motion,
     draw_motion_blur,
 )
-from synthspine.gen.scanner.noise import NoiseConfig, draw_noise
+from synthspine.gen.scanner.noise import NoiseConfig, ZipperConfig, add_zipper, draw_noise, draw_zipper
 from synthspine.gen.scanner.wrap import WrapConfig, draw_wrap, wrap_around
-from synthspine.gen.scanner.zipper import ZipperConfig, add_zipper, draw_zipper
 from synthspine.gen.tissues.palette import PAINT_CODES
 
 

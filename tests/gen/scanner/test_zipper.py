@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from synthspine.gen.core.counter_rng import sample_keys
-from synthspine.gen.scanner.zipper import ZipperParams, add_zipper
+from synthspine.gen.scanner.noise import ZipperParams, add_zipper
 
 
 def _params(along_rows: float) -> ZipperParams:
