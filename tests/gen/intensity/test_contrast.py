@@ -169,11 +169,6 @@ def test_what_lies_outside_is_black_and_means_stay_on_the_scale():
     assert ((params.mean >= 0) & (params.mean <= 1)).all()
 
 
-def test_a_sample_is_drawn_alike_alone_and_in_a_batch():
-    batch, alone = _draw(count=8), _draw(count=1, first=5)
-    assert alone.to_records()[0] == batch.to_records()[5]
-
-
 @pytest.mark.parametrize("changes", [{}, {"physical_weight": 0.0}])
 def test_params_come_back_from_json_bit_for_bit(changes):
     params = _draw(count=5, **changes)
@@ -208,11 +203,6 @@ def test_gradients_flow_from_the_image_to_the_class_means():
     counts = torch.stack([torch.bincount(codes.flatten().int(), minlength=PAINT_CODES) for codes in painted])
     assert mean.grad is not None
     assert torch.equal(mean.grad, counts.float())
-
-
-def test_colour_runs_without_reading_a_value():
-    params = _draw(count=2).to("meta")
-    assert colour(torch.zeros(2, 5, 6, dtype=torch.uint8, device="meta"), params).shape == (2, 5, 6)
 
 
 @pytest.mark.parametrize("alpha", [(-0.2, 0.5), (0.5, 1.5)])

@@ -13,7 +13,6 @@ from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
 from synthspine.gen.intensity.cortex import (
     BLUR_MM,
     CortexConfig,
-    CortexParams,
     add_cortex,
     depths,
     draw_cortex,
@@ -200,14 +199,6 @@ def test_drawn_lines_keep_to_their_ranges_and_probabilities():
         assert high - 0.05 * (high - low) < values.max() <= high
     assert abs(float((params.strength[:, 0] > 0).float().mean()) - 0.9) < 0.03
     assert abs(float((plates.strength > 0).float().mean()) - 0.3) < 0.04
-
-
-def test_drawn_lines_survive_json():
-    records = _params().to_records()
-    again = CortexParams.from_records(records)
-    assert again.to_records() == records
-    assert torch.equal(again.end_plates.level, _params().end_plates.level)
-    assert CortexParams.from_records(_params(end_plates=None).to_records()).end_plates is None
 
 
 def test_a_sample_alone_is_the_same_as_in_a_batch(bank):

@@ -72,13 +72,3 @@ def test_a_sample_is_the_same_alone_and_in_a_batch_and_in_3d(bank):
         volume = bank[one].unsqueeze(1).expand(-1, 2, -1, -1)
         shown = hide(volume, volume, torch.full_like(volume, FIRST_COARSE), params[one])
         assert torch.equal(shown[:, 1], together[one])
-
-
-def test_it_runs_on_tensors_without_values():
-    codes = torch.zeros(2, 1, 2, dtype=torch.uint8, device="meta")
-    assert hide(codes, codes, codes, _hidden((1, 0, 0), (0, 0, 0)).to("meta")).shape == codes.shape
-
-
-def test_params_come_back_from_their_records():
-    params = draw_hidden(HiddenConfig(probability=0.5), _random(5))
-    assert torch.equal(HiddenParams.from_records(params.to_records()).hidden, params.hidden)

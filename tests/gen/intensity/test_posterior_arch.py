@@ -1,6 +1,5 @@
 """Arches mixed with what surrounds them."""
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -17,7 +16,6 @@ from synthspine.gen.intensity.posterior_arch import (
     LINES_MM,
     REACH_MM,
     ArchConfig,
-    ArchParams,
     draw_arches,
     lose_lines,
     mix_arches,
@@ -200,13 +198,6 @@ def test_draws_keep_to_their_ranges_and_probability():
         assert abs(float(on.float().mean()) - probability) < 0.03
         margin = 0.02 * (high - low)
         assert low <= values[on].min() < low + margin and high - margin < values[on].max() <= high
-
-
-def test_draws_survive_json(bank):
-    params = _draw()
-    again = ArchParams.from_records(json.loads(json.dumps(params.to_records())))
-    assert again.key.dtype == torch.int32 and again.to_records() == params.to_records()
-    assert torch.equal(_mix(bank, again)[1], _mix(bank, params)[1])
 
 
 @pytest.mark.parametrize("dims", [2, 3])

@@ -230,14 +230,6 @@ def test_acquisition_of_a_sample_does_not_depend_on_its_batch(grid):
         assert torch.equal(acquire(image[one], params[one], noise[one], spacing), whole[one])
 
 
-@pytest.mark.parametrize("grid", [(70, 90), (4, 70, 90)])
-def test_acquisition_never_looks_at_values_on_the_host(grid):
-    spacing = (1.0,) * len(grid)
-    params = draw_resolution(SYNTHSEG, _random(2), spacing).to("meta")
-    image = torch.empty(2, *grid, device="meta")
-    assert acquire(image, params, _noise(0.1, 2).to("meta"), spacing).shape == image.shape
-
-
 def test_drawing_a_resolution_copies_nothing_from_the_host(nothing_from_the_host):
     random = _random(2)
     with nothing_from_the_host:
