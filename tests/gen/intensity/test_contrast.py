@@ -189,7 +189,7 @@ def test_every_pixel_gets_the_mean_of_its_code(grid):
         assert (shown.numpy() == wanted).all()
 
 
-def test_a_missing_class_moves_no_other_class():
+def test_a_missing_tissue_changes_no_other_tissue():
     params, painted = _draw(count=2), _painted(2, (32, 32))
     without = torch.where(painted == vertebra_code(2), FAT, painted.int()).to(torch.uint8)
     kept = painted != vertebra_code(2)
@@ -223,6 +223,6 @@ def test_alpha_outside_of_t1_to_t2_is_refused_as_extrapolation(alpha):
         ({"spread": -1.0}, "spread"),
     ],
 )
-def test_a_contrast_that_makes_no_sense_is_refused_by_name(changes, name):
+def test_an_invalid_value_is_refused_by_name(changes, name):
     with pytest.raises(ValueError, match=name):
         ContrastConfig(**changes)

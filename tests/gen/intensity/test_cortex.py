@@ -211,7 +211,7 @@ def test_a_sample_alone_is_the_same_as_in_a_batch(bank):
 
 
 @pytest.mark.parametrize("grid", [(1, 2), (7, 1), (3, 5, 9), (1, 33, 31)])
-def test_any_grid_will_do_and_nothing_waits_for_the_device(grid):
+def test_it_runs_on_any_grid_and_reads_no_value_on_the_host(grid):
     spacing = (4.0, 1.0, 1.0)[-len(grid) :]
     codes = torch.zeros(3, *grid, dtype=torch.uint8)
     lined = add_cortex(torch.ones(3, *grid), _depths(codes, spacing), _params())
@@ -237,6 +237,6 @@ def test_any_grid_will_do_and_nothing_waits_for_the_device(grid):
         {"probability": 1.5},
     ],
 )
-def test_lines_that_cannot_be_drawn_are_refused_by_name(wrong):
+def test_lines_beyond_the_known_distances_are_refused_by_name(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         CortexConfig(**wrong)

@@ -25,7 +25,7 @@ def _hidden(*rows):
 
 
 @pytest.mark.parametrize("hidden", [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 0, 1), (0, 0, 0)])
-def test_a_hidden_structure_is_background_and_all_else_keeps_its_paint(hidden):
+def test_hidden_structures_become_background_and_all_else_stays(hidden):
     codes = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)
     painted, background = codes.clone(), torch.full_like(codes, FIRST_COARSE)
     shown = hide(painted, codes, background, _hidden(hidden)).flatten()
@@ -34,7 +34,7 @@ def test_a_hidden_structure_is_background_and_all_else_keeps_its_paint(hidden):
         assert shown[code] == (FIRST_COARSE if structure_of(code) in names else code)
 
 
-def test_what_was_painted_into_a_hidden_structure_goes_with_it():
+def test_what_is_painted_inside_a_hidden_structure_is_removed_too():
     codes = torch.tensor([[[1, CANAL]]], dtype=torch.uint8)
     painted = torch.tensor([[[MODIC, CORD]]], dtype=torch.uint8)
     background = torch.full_like(codes, FIRST_COARSE)
@@ -53,7 +53,7 @@ def test_without_a_probability_nothing_is_drawn_and_nothing_changes():
     assert hide(painted, painted, painted + 1, None) is painted
 
 
-def test_no_line_betrays_a_hidden_structure():
+def test_hidden_structures_have_no_lines():
     config = CortexConfig(probability=1.0, end_plate_probability=1.0)
     cortex = draw_cortex(config, _random(2))
     shown = without_lines(cortex, _hidden((1, 0, 0), (0, 1, 1)))

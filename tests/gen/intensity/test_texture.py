@@ -133,7 +133,7 @@ def test_a_sample_gets_the_same_grain_alone_and_in_a_batch(grid, spacing_mm):
         assert torch.equal(alone[0], batch[i])
 
 
-def test_a_missing_class_moves_the_grain_of_no_other():
+def test_a_missing_tissue_changes_the_grain_of_no_other():
     params, painted = _draw(count=2), _painted(2, (20, 20))
     without = torch.where(painted == CANAL, FAT, painted.int()).to(torch.uint8)
     image, kept = torch.zeros(2, 20, 20), painted != CANAL
@@ -179,6 +179,6 @@ def test_other_strengths_scale_the_same_grain():
         ({"probability": -0.5}, "probability"),
     ],
 )
-def test_texture_that_makes_no_sense_is_refused_by_name(changes, name):
+def test_an_invalid_range_is_refused_by_name(changes, name):
     with pytest.raises(ValueError, match=name):
         TextureConfig(**changes)

@@ -88,7 +88,7 @@ def test_probability_zero_draws_nothing_and_changes_nothing(name):
 
 
 @every_feature
-def test_about_as_many_samples_have_it_as_asked_and_the_others_come_back_bit_for_bit(name):
+def test_it_changes_samples_with_its_probability_and_the_others_stay_bit_for_bit(name):
     config, draw, apply = FEATURES[name]
     count = 300
     image, painted, spacing = _scene(count, (16, 14))
@@ -178,7 +178,7 @@ def test_what_is_drawn_for_a_sample_does_not_depend_on_its_batch(name):
 
 @every_feature
 @pytest.mark.parametrize("grid", [(33, 26), (1, 9, 8), (3, 20, 31)])
-def test_it_needs_no_look_at_any_value(name, grid):
+def test_it_reads_no_value_on_the_host(name, grid):
     """A meta tensor has no values: whatever needs one on the host fails here."""
     config, draw, apply = FEATURES[name]
     image, painted, spacing = _scene(2, grid)
@@ -190,7 +190,7 @@ def test_it_needs_no_look_at_any_value(name, grid):
 
 
 @every_feature
-def test_it_leaves_its_input_alone(name):
+def test_it_does_not_change_its_input(name):
     config, draw, apply = FEATURES[name]
     image, painted, spacing = _scene(4, (20, 18))
     before = image.clone(), painted.clone()
@@ -285,6 +285,6 @@ def test_artefacts_of_a_sample_agree_on_the_phase_encoding_axis():
         (ZipperConfig, {"width_mm": (-0.5, 1.0)}),
     ],
 )
-def test_senseless_settings_are_refused_by_name(config, fields):
+def test_an_invalid_range_is_refused_by_name(config, fields):
     with pytest.raises(ValueError, match=next(iter(fields))):
         config(**fields)

@@ -119,7 +119,7 @@ def test_contrast_curves_rise_from_0_to_1():
     assert float((bent - ramp[:, 0]).max()) > 0.2 and float((bent - ramp[:, 0]).min()) < -0.2
 
 
-def test_inversion_turns_the_picture_around_where_it_is_on():
+def test_inversion_is_one_minus_the_image_where_it_is_on():
     image = _image(2, 8, 8)
     shown = invert(image, InversionParams(inverted=torch.tensor([0.0, 1.0])))
     assert torch.equal(shown[0], image[0]) and torch.equal(shown[1], 1 - image[1])
@@ -131,7 +131,7 @@ def test_pixels_outside_the_field_of_view_stay_black_when_inverted():
     assert bool((shown[~seen] == 0).all())
 
 
-def test_display_left_out_or_off_scales_alone():
+def test_display_without_features_only_scales():
     image = rescale(_image(2, 30, 30))
     assert torch.equal(display(image, None, None, None, None, None), image)
     off = (GammaParams(gamma=torch.ones(2)), _straight(2), InversionParams(inverted=torch.zeros(2)))
@@ -220,6 +220,6 @@ def test_clipping_to_percentiles_agrees_with_numpy():
         (InversionConfig, {"probability": 1.5}, "probability"),
     ],
 )
-def test_a_value_that_makes_no_sense_is_refused_by_name(config, values, field):
+def test_an_invalid_value_is_refused_by_name(config, values, field):
     with pytest.raises(ValueError, match=field):
         config(**values)

@@ -149,7 +149,7 @@ def test_a_sample_is_the_same_alone_and_in_a_batch(bank):
         )
 
 
-def test_in_a_volume_the_metal_lies_in_its_slices_alone(bank):
+def test_in_a_volume_only_slices_near_the_metal_change(bank):
     volume = bank[:1].unsqueeze(1).expand(-1, 9, -1, -1).contiguous()
     spacing = (4.0, *SPACING)
     params = _implant(displacement_mm=[3.0], across_mm=[[4.0, 0.0]])

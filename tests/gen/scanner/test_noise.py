@@ -9,7 +9,15 @@ import torch
 from scipy import stats
 
 from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
-from synthspine.gen.scanner.noise import GFactorParams, NoiseConfig, add_noise, draw_noise, g_factor_map
+from synthspine.gen.scanner.noise import (
+    GFactorParams,
+    NoiseConfig,
+    ZipperParams,
+    add_noise,
+    add_zipper,
+    draw_noise,
+    g_factor_map,
+)
 
 
 def _random(count):
@@ -63,7 +71,7 @@ def test_the_distribution_of_noise_has_no_atom_at_0():
     assert int((_noisy(0.0, 1.0, rician=0.0).abs() < 1e-5).sum()) < 30
 
 
-def test_great_noise_comes_at_every_angle():
+def test_strong_noise_has_every_phase():
     """Radius and angle share a random number and must be independent nevertheless."""
     magnitude, real = _noisy(0.0, 1.0), _noisy(0.0, 1.0, rician=0.0)
     for least, greatest in ((0.0, 0.1), (1.0, 1.01), (3.4, 9.0)):
@@ -152,3 +160,30 @@ def test_a_negative_level_is_refused_by_name():
         NoiseConfig(level=(-0.1, 0.1))
     with pytest.raises(ValueError, match="g_factor_width"):
         NoiseConfig(g_factor_width=(0.0, 0.1))
+
+
+def _zipper(along_rows: float) -> ZipperParams:
+    return ZipperParams(
+        key=sample_keys(0, torch.arange(1)),
+        along_rows=torch.tensor([along_rows]),
+        strength=torch.tensor([0.5]),
+        place=torch.tensor([0.43]),
+        width_mm=torch.tensor([1.4]),
+    )
+
+
+@pytest.mark.parametrize("along_rows", [1.0, 0.0])
+def test_only_pixels_near_the_line_brighten_by_the_drawn_strength_at_most(along_rows):
+    image = torch.rand(1, 200, 200, generator=torch.Generator().manual_seed(0))
+    added = (add_zipper(image, _zipper(along_rows), (1.0, 1.0)) - image)[0]
+    across = added.amax(0) if along_rows else added.amax(1)
+    assert [i for i, value in enumerate(across.tolist()) if value > 1e-6] == [85, 86, 87]
+    assert added.min() >= 0
+    assert 0.9 * 0.5 * image.max() < added.max() <= 0.5 * image.max()
+
+
+def test_dashes_differ_along_the_line_and_between_slices():
+    image = torch.ones(1, 2, 60, 50)
+    zipped = add_zipper(image, _zipper(1.0), (3.0, 1.0, 1.0))[0, :, :, 21]
+    assert zipped.unique().numel() == 120
+    assert abs(zipped.mean() - 1.25) < 0.06

@@ -127,6 +127,6 @@ def test_gradients_flow_through_shading():
         (CoilConfig, {"half_mm": (90.0, 50.0)}, "half_mm"),
     ],
 )
-def test_a_range_that_makes_no_sense_is_refused_by_name(config, values, field):
+def test_an_invalid_range_is_refused_by_name(config, values, field):
     with pytest.raises(ValueError, match=field):
         config(**values)
