@@ -256,9 +256,9 @@ def add_cortex(image: Tensor, depth_mm: Tensor, params: CortexParams | None) -> 
 
 
 def _line(depth_mm: Tensor, strength: Tensor, offset_mm: Tensor, width_mm: Tensor) -> Tensor:
-    """Strength times the profile of a line: (1 - u^2 / 9)^4 with u the distance in standard deviations.
+    """Strength times the profile of a line, (1 - u^2 / 9)^4 with u the distance in standard deviations.
 
-    Within 0.045 of exp(-u^2 / 2), much cheaper and nothing beyond three standard deviations.
+    It stays within 0.045 of exp(-u^2 / 2) and ends at three standard deviations.
     """
     # The eighth root of the strength goes into u, so that it costs no pass over the pixels.
     root = strength.sqrt().sqrt()

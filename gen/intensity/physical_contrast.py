@@ -92,11 +92,7 @@ class PhysicalParams(Batch):
 
 
 class _Tables(NamedTuple):
-    """Constants on a device.
-
-    The signals have one column for each substance, then one for each region. A painted code lies between two
-    of these columns.
-    """
+    """Constants; signals have a column per substance, then per region; a code lies between two of them."""
 
     density: Tensor  # (S,)
     t1_ms: Tensor  # (2, S): 1.5 T, 3 T

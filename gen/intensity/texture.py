@@ -68,11 +68,10 @@ def draw_texture(config: TextureConfig, random: SampleRandom) -> TextureParams |
     share = random.uniform("texture_correlated", *config.correlated).unsqueeze(1)
     more = random.uniform("texture_marrow", *config.marrow).unsqueeze(1)
     share = share + (1 - share) * tables.marrow * more
-    never_white = config.correlated[0] == 1
     never_coarse = config.correlated[1] == 0 and config.marrow[1] == 0
     return TextureParams(
         key=random.key("texture_field"),
-        white=None if never_white else strength * torch.sqrt(1 - share),
+        white=None if config.correlated[0] == 1 else strength * torch.sqrt(1 - share),
         coarse=None if never_coarse else strength * torch.sqrt(share),
         correlation_mm=random.uniform("texture_mm", *config.correlation_mm),
     )

@@ -104,9 +104,7 @@ def draw_kspace_motion(config: KSpaceMotionConfig, random: SampleRandom) -> KSpa
     )
 
 
-def _motion_axis(
-    params: KSpaceMotionParams, encodes: Tensor, lines: Lines, displacement_mm: Tensor
-) -> Tensor:
+def _motion_axis(params: KSpaceMotionParams, encodes: Tensor, lines: Lines, moved_mm: Tensor) -> Tensor:
     """Factors along one axis; ``encodes`` ``(B, 1, 1)`` says whether its lines are read one by one."""
     time = lines.number.abs() * (2 / lines.pixels)
     start = params.swing_phase.view(-1, 1, 1)
@@ -114,7 +112,7 @@ def _motion_axis(
     swing = swing * params.swing_mm.view(-1, 1, 1) * encodes
     jumped = (time >= params.jump_time.unsqueeze(2)).sum(dim=1, keepdim=True, dtype=torch.int32)
     during = jumped == torch.arange(JUMPS + 1, device=time.device).view(1, -1, 1)
-    position = displacement_mm.unsqueeze(2) + swing
+    position = moved_mm.unsqueeze(2) + swing
     turn = (-2 * math.pi / (lines.pixels * lines.spacing_mm)) * lines.number * position
     return torch.polar((during | ~encodes).float(), turn)
 

@@ -101,9 +101,7 @@ def add_bias(image: Tensor, bias: BiasParams | None, spacing_mm: tuple[float, ..
     if bias is None:
         return image
     size = bias.correlation_mm.unsqueeze(1).expand(-1, len(spacing_mm))
-    field = smooth_field(
-        bias.key, "bias", image.shape[1:], spacing_mm, size, FINEST_BIAS_MM, widest=WIDEST_BIAS
-    )
+    field = smooth_field(bias.key, "bias", image.shape[1:], spacing_mm, size, FINEST_BIAS_MM, WIDEST_BIAS)
     return image * torch.exp(field * per_sample(bias.log_std, image))
 
 

@@ -74,9 +74,8 @@ def wrap_around(image: Tensor, params: WrapParams | None) -> Tensor:
     columns, column_fade = _fold(params.width[:, 2:], image.shape[-1])
     strength = params.strength.view(-1, 1, 1)
     weight = row_fade.unsqueeze(2) * strength + column_fade.unsqueeze(1) * strength
-    return torch.addcmul(
-        image, take(image, rows, columns), weight if image.dim() == 3 else weight.unsqueeze(1)
-    )
+    weight = weight if image.dim() == 3 else weight.unsqueeze(1)
+    return torch.addcmul(image, take(image, rows, columns), weight)
 
 
 def _fold(width: Tensor, count: int) -> tuple[Tensor, Tensor]:
