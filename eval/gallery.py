@@ -26,16 +26,12 @@ from synthspine.gen.presets import PRESETS
 from synthspine.gen.scanner.acquisition import ResolutionConfig
 from synthspine.gen.scanner.chemical_shift import ChemicalShiftConfig
 from synthspine.gen.scanner.display import ClipConfig, CurveConfig, GammaConfig, InversionConfig
-from synthspine.gen.scanner.ghosting import GhostingConfig
-from synthspine.gen.scanner.gibbs import GibbsConfig
 from synthspine.gen.scanner.implant import ImplantConfig
-from synthspine.gen.scanner.kspace_motion import KSpaceMotionConfig
-from synthspine.gen.scanner.motion_blur import MotionBlurConfig
-from synthspine.gen.scanner.noise import NoiseConfig
+from synthspine.gen.scanner.kspace import GibbsConfig, SpikeConfig
+from synthspine.gen.scanner.motion import GhostingConfig, KSpaceMotionConfig, MotionBlurConfig
+from synthspine.gen.scanner.noise import NoiseConfig, ZipperConfig
 from synthspine.gen.scanner.shading import BiasConfig, CoilConfig
-from synthspine.gen.scanner.spike import SpikeConfig
 from synthspine.gen.scanner.wrap import WrapConfig
-from synthspine.gen.scanner.zipper import ZipperConfig
 from synthspine.gen.tissues.background import BackgroundConfig
 from synthspine.gen.tissues.body_layers import BodyLayersConfig
 from synthspine.gen.tissues.bowel import BowelConfig

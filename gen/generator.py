@@ -39,24 +39,19 @@ from synthspine.gen.params import Params
 from synthspine.gen.scanner.acquisition import acquire, draw_resolution
 from synthspine.gen.scanner.chemical_shift import draw_chemical_shift, shift_fat
 from synthspine.gen.scanner.display import (
-    bend_signal,
+    apply_tone,
     display,
     draw_clip,
     draw_curve,
     draw_gamma,
     draw_inversion,
 )
-from synthspine.gen.scanner.ghosting import draw_ghosting
-from synthspine.gen.scanner.gibbs import draw_gibbs
 from synthspine.gen.scanner.implant import add_implant, draw_implant
-from synthspine.gen.scanner.kspace import distort_kspace
-from synthspine.gen.scanner.kspace_motion import draw_kspace_motion
-from synthspine.gen.scanner.motion_blur import draw_motion_blur
-from synthspine.gen.scanner.noise import draw_noise
+from synthspine.gen.scanner.kspace import distort_kspace, draw_gibbs, draw_spike
+from synthspine.gen.scanner.motion import draw_ghosting, draw_kspace_motion, draw_motion_blur
+from synthspine.gen.scanner.noise import add_zipper, draw_noise, draw_zipper
 from synthspine.gen.scanner.shading import add_bias, add_coil, draw_bias, draw_coil
-from synthspine.gen.scanner.spike import draw_spike
 from synthspine.gen.scanner.wrap import draw_wrap, wrap_around
-from synthspine.gen.scanner.zipper import add_zipper, draw_zipper
 from synthspine.gen.tissues.background import draw_background, paint_background
 from synthspine.gen.tissues.body_layers import draw_body_layers, paint_body_layers
 from synthspine.gen.tissues.bowel import draw_bowel, paint_bowel
@@ -222,7 +217,7 @@ def _render(bank: Tensor, params: Params) -> tuple[Tensor, Tensor]:
     image = shift_fat(image, painted, p.chemical_shift, mm)
     image = add_coil(image, p.coil, frame.behind_mm)
     image = add_bias(image, p.bias, mm)
-    image = bend_signal(image, p.tone)
+    image = apply_tone(image, p.tone)
     image = wrap_around(image, p.wrap)
     image = distort_kspace(image, p.kspace_motion, p.ghosting, p.gibbs, p.spike, p.motion_blur, mm)
     image = acquire(image, p.resolution, p.noise, mm)

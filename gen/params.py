@@ -19,16 +19,12 @@ from synthspine.gen.intensity.texture import TextureParams
 from synthspine.gen.scanner.acquisition import ResolutionParams
 from synthspine.gen.scanner.chemical_shift import ChemicalShiftParams
 from synthspine.gen.scanner.display import ClipParams, CurveParams, GammaParams, InversionParams
-from synthspine.gen.scanner.ghosting import GhostingParams
-from synthspine.gen.scanner.gibbs import GibbsParams
 from synthspine.gen.scanner.implant import ImplantParams
-from synthspine.gen.scanner.kspace_motion import KSpaceMotionParams
-from synthspine.gen.scanner.motion_blur import MotionBlurParams
-from synthspine.gen.scanner.noise import NoiseParams
+from synthspine.gen.scanner.kspace import GibbsParams, SpikeParams
+from synthspine.gen.scanner.motion import GhostingParams, KSpaceMotionParams, MotionBlurParams
+from synthspine.gen.scanner.noise import NoiseParams, ZipperParams
 from synthspine.gen.scanner.shading import BiasParams, CoilParams
-from synthspine.gen.scanner.spike import SpikeParams
 from synthspine.gen.scanner.wrap import WrapParams
-from synthspine.gen.scanner.zipper import ZipperParams
 from synthspine.gen.tissues.background import BackgroundParams
 from synthspine.gen.tissues.body_layers import BodyLayersParams
 from synthspine.gen.tissues.bowel import BowelParams

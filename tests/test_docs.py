@@ -76,7 +76,7 @@ def test_the_gallery_shows_every_feature():
 
 def test_the_example_of_a_configuration_in_text_is_right():
     from synthspine.gen import config_from_text, preset
-    from synthspine.gen.scanner.ghosting import GhostingConfig
+    from synthspine.gen.scanner.motion import GhostingConfig
 
     config = dataclasses.replace(preset("t2"), ghosting=GhostingConfig(probability=0.3))
     assert config_diff(config, config_from_text("ghosting: {probability: 0.3}", base=preset("t2"))) == []

@@ -1,7 +1,7 @@
 """Corruptions of known strength: noise, bias field, motion, ghosts.
 
 The operators are the generator's (``gen.scanner.noise``, ``gen.scanner.shading``,
-``gen.scanner.kspace_motion``, ``gen.scanner.ghosting``): Model A has met their kind in training, up to the
+``gen.scanner.motion``): Model A has met their kind in training, up to the
 strength that its configuration allows; Model B has not. Their levels are set here instead of drawn, and what
 else is random about them (where, which direction, which lines) is a function of (``CORRUPTION_SEED``, index
 of the slice): the same slice is corrupted in the same way for every model, at every level and in any batch.
@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import named_keys, sample_keys, uniform_field
-from synthspine.gen.scanner.ghosting import GhostingParams
 from synthspine.gen.scanner.kspace import distort_kspace
-from synthspine.gen.scanner.kspace_motion import JUMPS, KSpaceMotionConfig, KSpaceMotionParams
+from synthspine.gen.scanner.motion import JUMPS, GhostingParams, KSpaceMotionConfig, KSpaceMotionParams
 from synthspine.gen.scanner.noise import NoiseParams, add_noise
 from synthspine.gen.scanner.shading import BiasParams, add_bias
 

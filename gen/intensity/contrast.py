@@ -4,7 +4,7 @@
 * *measured*: about the means that real T1- and T2-weighted images have, or between the two.
 * *physical*: the signal equation of a spin echo (``gen.intensity.physical_contrast``).
 
-Every number belongs to a code of the palette, so a tissue that a map lacks moves no other tissue.
+Random numbers belong to painted codes, so a tissue that is missing in a map changes no other tissue.
 """
 
 from dataclasses import dataclass, field, replace
@@ -18,20 +18,8 @@ from synthspine.gen.core.counter_rng import SampleRandom
 from synthspine.gen.core.record import Batch
 from synthspine.gen.core.settings import Range, check, check_within
 from synthspine.gen.intensity.physical_contrast import PhysicalConfig, PhysicalParams, draw_physical
-from synthspine.gen.tissues.palette import (
-    AIR,
-    BOWEL_GAS,
-    DISCS,
-    IMPLANT,
-    OUTSIDE,
-    PAINT_CODES,
-    REGIONS,
-    SACRAL_DISC,
-    SACRUM,
-    TISSUES,
-    VERTEBRAE,
-    codes_of,
-)
+from synthspine.gen.tissues import palette
+from synthspine.gen.tissues.palette import DISCS, PAINT_CODES, SACRAL_DISC, SACRUM, VERTEBRAE, codes_of
 
 RECIPES = ("random", "measured", "physical")
 """Names of the recipes by their number in :class:`ContrastParams`."""
@@ -55,7 +43,7 @@ class ContrastConfig:
     dark_air_probability: float = 0.8
     """Random recipe: probability that air is dark instead of any grey."""
     dark_air: float = 0.05
-    """Factor on the mean of dark air; an implant's void always has it."""
+    """Factor on the mean of dark air; the void of an implant always has it."""
     alpha: Range = (0.0, 1.0)
     """Measured recipe: position between T1 (0) and T2 (1)."""
     end_probability: float = 0.7
@@ -79,13 +67,8 @@ class ContrastConfig:
             raise ValueError(
                 f"ContrastConfig.alpha is {self.alpha}; 0 is T1, 1 is T2, and extrapolation beyond is refused"
             )
-        check_within(
-            self,
-            random_mean=(0.0, 1.0),
-            dark_air=(0.0, 1.0),
-            spread=(0.0, 10.0),
-            instance_jitter=(0.0, 1.0),
-        )
+        unit = (0.0, 1.0)
+        check_within(self, random_mean=unit, dark_air=unit, instance_jitter=unit, spread=(0.0, 10.0))
 
     @property
     def weights(self) -> tuple[float, float, float]:
@@ -95,15 +78,15 @@ class ContrastConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ContrastParams(Batch):
-    """Intensity of every painted code; ``P`` codes (``PAINT_CODES``).
+    """Intensity of every painted code.
 
     Attributes:
-        mean: share of full scale, ``(B, P)``, 0..1.
+        mean: share of full scale, 0..1, ``(B, P)``.
         recipe: number of the recipe in ``RECIPES``, ``(B,)``.
         alpha: position between T1 (0) and T2 (1), ``(B,)``: of the measured means, or of the physical
-            protocol; under the random recipe it says nothing about the means.
+            protocol; the random recipe does not use it for the means.
         jitter: standard deviation of the difference between vertebrae, ``(B,)``.
-        physical: protocol behind the physical recipe, in use where ``recipe`` is 2; None if never.
+        physical: protocol of the samples whose ``recipe`` is 2; None if never.
     """
 
     mean: Tensor
@@ -113,8 +96,8 @@ class ContrastParams(Batch):
     physical: PhysicalParams | None
 
 
-class _Tables(NamedTuple):
-    """Constants of the ``P`` painted codes on a device, each ``(P,)``."""
+class CodeTables(NamedTuple):
+    """Constants of the painted codes on a device, each ``(P,)``."""
 
     shared: Tensor  # the code whose random numbers a code uses: the first of its tissue
     t1: Tensor
@@ -123,53 +106,61 @@ class _Tables(NamedTuple):
     t2_spread: Tensor
     jitter: Tensor  # factor on the jitter of instances, 0 for single tissues
     air: Tensor  # whether it is air in the body or around it
-    lit: Tensor  # factor that darkens voids, whatever the recipe drew
+    void: Tensor  # whether it is the void of an implant
+    marrow: Tensor  # whether it is bone marrow
+    lit: Tensor  # 0 outside of the field of view, else 1
     alike: Tensor  # vertebra for the sacrum, disc for its discs, else the code itself
 
 
 @cache
-def _tables(device: torch.device, dark_air: float) -> _Tables:
+def code_tables(device: torch.device) -> CodeTables:
+    """Constants of the painted codes."""
     shared, alike = list(range(PAINT_CODES)), list(range(PAINT_CODES))
     weightings = [[0.0] * PAINT_CODES for _ in range(4)]
-    for tissue in TISSUES.values():
+    for tissue in palette.TISSUES.values():
         for code in codes_of(tissue):
             # Regions share a distribution, not a value.
-            shared[code] = code if tissue.codes == REGIONS else codes_of(tissue)[0]
+            shared[code] = code if tissue.codes == palette.REGIONS else codes_of(tissue)[0]
             for table, value in zip(weightings, (*tissue.t1, *tissue.t2), strict=True):
                 table[code] = value
     jitter = torch.zeros(PAINT_CODES)
     jitter[VERTEBRAE] = jitter[SACRUM] = jitter[SACRAL_DISC] = 1.0
     jitter[DISCS] = _DISC_JITTER
-    air, lit = torch.zeros(PAINT_CODES, dtype=torch.bool), torch.ones(PAINT_CODES)
-    air[AIR] = air[BOWEL_GAS] = True
-    lit[IMPLANT], lit[OUTSIDE] = dark_air, 0.0
+    air, void, marrow = torch.zeros(3, PAINT_CODES, dtype=torch.bool)
+    air[palette.AIR] = air[palette.BOWEL_GAS] = void[palette.IMPLANT] = True
+    marrow[VERTEBRAE] = marrow[SACRUM] = marrow[palette.MODIC] = marrow[palette.HAEMANGIOMA] = True
+    lit = torch.ones(PAINT_CODES)
+    lit[palette.OUTSIDE] = 0.0
     alike[SACRUM], alike[SACRAL_DISC] = VERTEBRAE.start, DISCS.start
-    t1, t1_spread, t2, t2_spread = torch.tensor(weightings)
-    tables = (torch.tensor(shared), t1, t1_spread, t2, t2_spread, jitter, air, lit, torch.tensor(alike))
-    return _Tables(*(table.to(device) for table in tables))
+    codes = (jitter, air, void, marrow, lit, torch.tensor(alike))
+    tables = (torch.tensor(shared), *torch.tensor(weightings), *codes)
+    return CodeTables(*(table.to(device) for table in tables))
 
 
 def draw_contrast(config: ContrastConfig, random: SampleRandom) -> ContrastParams:
-    """Draw the mean intensity of every tissue.
-
-    Args:
-        config: what may be drawn.
-        random: the random numbers of the batch.
-
-    Returns:
-        One mean per painted code and sample.
-    """
-    tables = _tables(random.keys.device, config.dark_air)
-    recipe = _draw_recipe(config, random)
-    alpha = _draw_alpha(config, random)
+    """Draw the mean intensity of every tissue."""
+    tables = code_tables(random.keys.device)
+    first, second, third = config.weights
+    total = first + second + third
+    unit = random.uniform("contrast_recipe")
+    # Greater, not equal: the number may be 1.0 and is never 0.0, so a weight of 0 is never chosen.
+    recipe = (unit > first / total).float() + (unit > (first + second) / total).float()
+    at_end = random.chance("contrast_alpha_end", config.end_probability)
+    end = torch.where(random.chance("contrast_alpha_which", 0.5), config.alpha[1], config.alpha[0])
+    alpha = torch.where(at_end, end, random.uniform("contrast_alpha", *config.alpha))
     number = recipe.unsqueeze(1)
     physical = None
     # A recipe without weight is not drawn: it would cost time and decide nothing.
     mean = torch.zeros(len(recipe), PAINT_CODES, device=recipe.device)
     if config.random_weight > 0:
-        mean = _random_means(config, random, tables)
+        mean = random.uniform("contrast_random", *config.random_mean, shape=(PAINT_CODES,))[:, tables.shared]
+        dark = random.chance("contrast_dark_air", config.dark_air_probability).unsqueeze(1) & tables.air
+        mean = torch.where(dark, config.dark_air * mean, mean)
     if config.measured_weight > 0:
-        mean = torch.where(number == 1, _measured_means(config, random, alpha, tables), mean)
+        deviation = random.normal("contrast_measured", (PAINT_CODES,))[:, tables.shared]
+        centre = torch.lerp(tables.t1, tables.t2, alpha.unsqueeze(1))
+        spread = torch.lerp(tables.t1_spread, tables.t2_spread, alpha.unsqueeze(1))
+        mean = torch.where(number == 1, centre + config.spread * spread * deviation, mean)
     if config.physical_weight > 0:
         place = random.uniform("contrast_blend", shape=(PAINT_CODES,))[:, tables.shared]
         signal, weighting, physical = draw_physical(config.physical, random, place)
@@ -180,62 +171,18 @@ def draw_contrast(config: ContrastConfig, random: SampleRandom) -> ContrastParam
     mean = torch.where(alike, mean[:, tables.alike], mean)
     jitter = random.uniform("contrast_jitter", *config.instance_jitter)
     each = random.normal("contrast_instance", (PAINT_CODES,)) * tables.jitter
-    mean = (mean + jitter.unsqueeze(1) * each) * tables.lit
+    lit = torch.where(tables.void, config.dark_air, tables.lit)
+    mean = (mean + jitter.unsqueeze(1) * each) * lit
     return ContrastParams(mean=mean.clamp(0, 1), recipe=recipe, alpha=alpha, jitter=jitter, physical=physical)
 
 
-def _draw_recipe(config: ContrastConfig, random: SampleRandom) -> Tensor:
-    """Number of the recipe, ``(B,)``."""
-    first, second, third = config.weights
-    total = first + second + third
-    die = random.uniform("contrast_recipe")
-    # Greater, not equal: the die may show 1.0, and never 0.0, so a weight of 0 never wins.
-    return (die > first / total).float() + (die > (first + second) / total).float()
-
-
-def _draw_alpha(config: ContrastConfig, random: SampleRandom) -> Tensor:
-    """Position between T1 and T2: often an end of the range, else inside, ``(B,)``."""
-    low, high = config.alpha
-    at_end = random.chance("contrast_alpha_end", config.end_probability)
-    end = torch.where(random.chance("contrast_alpha_which", 0.5), high, low)
-    return torch.where(at_end, end, random.uniform("contrast_alpha", low, high))
-
-
-def _random_means(config: ContrastConfig, random: SampleRandom, tables: _Tables) -> Tensor:
-    """Uniform means, air mostly dark, ``(B, P)``."""
-    mean = random.uniform("contrast_random", *config.random_mean, shape=(PAINT_CODES,))[:, tables.shared]
-    dark = random.chance("contrast_dark_air", config.dark_air_probability).unsqueeze(1) & tables.air
-    return torch.where(dark, config.dark_air * mean, mean)
-
-
-def _measured_means(config: ContrastConfig, random: SampleRandom, alpha: Tensor, tables: _Tables) -> Tensor:
-    """Normal means about the measured ones at position ``alpha`` between T1 and T2, ``(B, P)``."""
-    number = random.normal("contrast_measured", (PAINT_CODES,))[:, tables.shared]
-    position = alpha.unsqueeze(1)
-    centre = torch.lerp(tables.t1, tables.t2, position)
-    spread = torch.lerp(tables.t1_spread, tables.t2_spread, position)
-    return centre + config.spread * spread * number
-
-
 def colour(painted: Tensor, params: ContrastParams) -> Tensor:
-    """Give every pixel the mean of its tissue; differentiable with respect to ``params.mean``.
-
-    Args:
-        painted: painted codes (``gen.tissues.palette``), uint8 ``(B, *grid)``, each below ``PAINT_CODES``.
-        params: what was drawn.
-
-    Returns:
-        Image, dtype of ``params.mean``, ``(B, *grid)``, 0..1.
-    """
+    """Give every pixel the mean of its painted code; differentiable with respect to ``params.mean``."""
     return params.mean.gather(1, painted.flatten(1).long()).reshape(painted.shape)
 
 
 def measured_contrast(alpha: float, base: ContrastConfig | None = None) -> ContrastConfig:
-    """The recipe about measured means alone, at a position between T1 (0) and T2 (1).
-
-    Args:
-        alpha: the position.
-        base: gives everything else; the defaults if None.
+    """The measured recipe alone, at position ``alpha`` between T1 (0) and T2 (1); all else is as in ``base``.
 
     Raises:
         TypeError: a position that is no number.

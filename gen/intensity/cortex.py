@@ -6,7 +6,6 @@ and the same on every device.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,35 +19,31 @@ from synthspine.gen.core.settings import Range, check, check_within
 from synthspine.gen.tissues.palette import SACRAL_DISC, SACRUM
 
 BLUR_MM = 2.0
-"""Standard deviation of the blur, about; distances are true within twice of it."""
+"""Approximate standard deviation of the blur; distances are accurate within twice of it."""
 FARTHEST = 3.0
 """Distances end at this many standard deviations of the blur."""
 REACH_MM = 5.5
-"""No line may be seen farther from its border: distances end soon after."""
+"""Greatest distance of a line from its border: distances end soon after."""
 
 _STAGES = 5
 _BITS = 10
 _FIELD = (1 << _BITS) - 1
 _SLOPE, _POLE = 1.4113, 0.9217
 """Fitted to the kernel of a 1 mm grid, see :func:`_distance`."""
-
 _FACING_MM = (3.0, 1.0)
-"""A vertebra's border faces a disc wholly if the disc is nearer than the second, not if beyond the first.
-SPIDER's masks leave a gap of 1 to 2 mm between the two."""
+"""Distances of a disc at which a vertebra's border begins to face it, and faces it wholly: SPIDER's masks
+leave a gap of 1 to 2 mm between the two."""
+_PROFILE_END = 3.0
+"""Standard deviations at which the profile of a line ends."""
 
 
-def depths(codes: Tensor, painted: Tensor, spacing_mm: Sequence[float]) -> Tensor:
+def depths(codes: Tensor, painted: Tensor, spacing_mm: tuple[float, ...]) -> Tensor:
     """Distance inside the borders of the structures, in the sagittal plane.
 
-    On 1 mm grids, within 3.5 mm, borders along rows or columns are off by 0.05 mm at most, oblique ones by
-    what the pixels of a mask leave unknown (0.12 mm standard deviation, as with an exact Gaussian); a border
-    of radius R reads 2 / R mm too little inside. The edge of the grid is no border. In-plane spacings should
-    stay below 2.5 mm and not differ by more than half between rows and columns.
-
-    Args:
-        codes: dense codes, uint8 ``(B, *grid)``.
-        painted: painted codes, uint8 ``(B, *grid)``; looked at where ``codes`` is background.
-        spacing_mm: grid spacing per axis, mm.
+    On grids of 1 mm, within 3.5 mm of a straight border along rows or columns, the error is 0.05 mm at most;
+    a border of radius R reads 2 / R mm too little inside. The edge of the grid is no border. In-plane
+    spacings should stay below 2.5 mm and not differ by more than half between rows and columns.
+    ``painted`` (painted codes) is used where ``codes`` (dense codes) is background.
 
     Returns:
         Distance inside vertebra (with painted sacrum), disc (with sacral disc) and canal, mm, negative
@@ -87,7 +82,7 @@ def _packed_masks(codes: Tensor, painted: Tensor) -> Tensor:
 
 
 def _shifts(spacing_mm: float) -> tuple[int, ...]:
-    """Steps of the blur: the values one step apart are added, then those the next step apart ...
+    """Steps of the blur: values one step apart are added, then those the next step apart, and so on.
 
     A sum of two values ``k`` apart has the variance ``k ** 2 / 4``. No step is larger than twice the one
     before, so that none leaves gaps; their sum is even, so that the blur has a middle pixel.
@@ -122,13 +117,8 @@ def _distance(excess: Tensor, half: int, sigma_mm: float) -> Tensor:
 
     With x the share of the pixels inside less the share outside, the distance is
     x (a + b x^2) / (1 - c x^2) standard deviations: a and c are fitted to straight borders on 1 mm grids, b
-    such that it ends at ``FARTHEST``. For an exact Gaussian, where it stands for SciPy's
-    ``ndtri((1 + x) / 2)``, it is off by 0.06 standard deviations at most within 2.
-
-    Args:
-        excess: pixels inside less half of all, float32, -half to half.
-        half: half of the pixels of the window.
-        sigma_mm: standard deviation of the blur.
+    such that it ends at ``FARTHEST``. It stands for the inverse of the normal distribution function.
+    ``excess`` is the number of pixels inside less ``half`` of the window's; the blur has ``sigma_mm``.
     """
     bend = FARTHEST * (1 - _POLE) - _SLOPE
     unit = sigma_mm / half
@@ -145,7 +135,7 @@ class CortexConfig:
     probability: float = 0.9
     """Probability of dark lines on the borders of vertebrae, discs and canal."""
     strength: Range = (0.3, 1.0)
-    """How much of the signal above ``level`` a line takes away, per structure."""
+    """Share of the signal above ``level`` that a line takes away, per structure."""
     level: Range = (0.0, 0.15)
     """Intensity of a full line, share of full scale."""
     width_mm: Range = (0.6, 1.2)
@@ -153,13 +143,13 @@ class CortexConfig:
     vertebra_offset_mm: Range = (-1.2, 0.6)
     """Position of the line of vertebrae, mm inside the border."""
     disc_offset_mm: Range = (-1.9, -0.1)
-    """Position of the line of discs: on real slices most of it lies outside the annotated disc."""
+    """Position of the line of discs, mostly outside the annotated disc."""
     canal_offset_mm: Range = (-1.5, 0.3)
     """Position of the line of the canal."""
     end_plate_probability: float = 0.3
     """Probability that vertebrae have a line of its own, dark or bright, where they face a disc."""
     end_plate_strength: Range = (0.2, 0.9)
-    """How far that line takes the intensity to its own."""
+    """Share of the way that this line takes the intensity to its own."""
     end_plate_level: Range = (0.0, 0.6)
     """Intensity of a full end plate, share of full scale."""
     end_plate_width_mm: Range = (0.5, 1.2)
@@ -169,36 +159,22 @@ class CortexConfig:
 
     def __post_init__(self) -> None:
         check(self)
-        unit = (0.0, 1.0)
-        check_within(
-            self, strength=unit, level=unit, end_plate_strength=unit, end_plate_level=unit,
-            width_mm=(0.1, REACH_MM), end_plate_width_mm=(0.1, REACH_MM),
-        )  # fmt: skip
+        unit, width_mm = (0.0, 1.0), (0.1, REACH_MM)
+        check_within(self, strength=unit, level=unit, end_plate_strength=unit, end_plate_level=unit)
+        check_within(self, width_mm=width_mm, end_plate_width_mm=width_mm)
         for line, name in (*(("", name) for name in STRUCTURES), ("end_plate_", "end_plate")):
             width, offset = getattr(self, f"{line}width_mm"), getattr(self, f"{name}_offset_mm")
             reach = _PROFILE_END * width[1] + max(map(abs, offset))
-            if reach > REACH_MM + _ROUNDING:
+            if reach > REACH_MM + 1e-9:
                 raise ValueError(
                     f"CortexConfig.{line}width_mm {width} and {name}_offset_mm {offset} make lines that "
                     f"reach {reach:.2f} mm from the border; distances are known to {REACH_MM} mm"
                 )
 
-    @property
-    def offsets_mm(self) -> tuple[Range, ...]:
-        """Ranges of the lines' positions, in the order of ``STRUCTURES``."""
-        return tuple(getattr(self, f"{name}_offset_mm") for name in STRUCTURES)
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EndPlateParams(Batch):
-    """Lines where vertebrae face discs, all float32 ``(B,)``.
-
-    Attributes:
-        strength: 0 to 1, 0 for none.
-        level: intensity of a full line, share of full scale.
-        width_mm: standard deviation of the profile.
-        offset_mm: position inside the vertebra's border.
-    """
+    """Lines where vertebrae face discs."""
 
     strength: Tensor
     level: Tensor
@@ -208,14 +184,9 @@ class EndPlateParams(Batch):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CortexParams(Batch):
-    """Lines on the borders of vertebra, disc and canal.
+    """Lines on the borders of vertebra, disc and canal; ``strength`` and ``offset_mm`` are ``(B, 3)``.
 
-    Attributes:
-        strength: 0 to 1, 0 for none, float32 ``(B, 3)``.
-        level: intensity of a full line, share of full scale, float32 ``(B,)``.
-        width_mm: standard deviation of the profile, float32 ``(B,)``.
-        offset_mm: position inside the border, float32 ``(B, 3)``.
-        end_plates: their lines, None if the configuration never has them.
+    ``end_plates`` is None if the configuration never has them.
     """
 
     strength: Tensor
@@ -229,22 +200,22 @@ def draw_cortex(config: CortexConfig, random: SampleRandom) -> CortexParams | No
     """Draw the lines on borders; None if the configuration never has them."""
     if config.probability == 0 and config.end_plate_probability == 0:
         return None
-    each = (len(STRUCTURES),)
+    structures = (len(STRUCTURES),)
     on = random.chance("cortex", config.probability).unsqueeze(1)
+    offsets = (
+        (share * (high - low) + low).clamp(low, high)
+        for share, (low, high) in zip(
+            random.uniform("cortex_offset", shape=structures).unbind(1),
+            (getattr(config, f"{name}_offset_mm") for name in STRUCTURES),
+            strict=True,
+        )
+    )
     return CortexParams(
-        strength=random.uniform("cortex_strength", *config.strength, shape=each) * on,
+        strength=random.uniform("cortex_strength", *config.strength, shape=structures) * on,
         level=random.uniform("cortex_level", *config.level),
         width_mm=random.uniform("cortex_width", *config.width_mm),
-        offset_mm=_draw_offsets(config, random),
+        offset_mm=torch.stack(list(offsets), dim=1),
         end_plates=_draw_end_plates(config, random),
-    )
-
-
-def _draw_offsets(config: CortexConfig, random: SampleRandom) -> Tensor:
-    shares = random.uniform("cortex_offset", shape=(len(STRUCTURES),)).unbind(1)
-    ranges = zip(shares, config.offsets_mm, strict=True)
-    return torch.stack(
-        [(share * (high - low) + low).clamp(low, high) for share, (low, high) in ranges], dim=1
     )
 
 
@@ -261,18 +232,10 @@ def _draw_end_plates(config: CortexConfig, random: SampleRandom) -> EndPlatePara
 
 
 def add_cortex(image: Tensor, depth_mm: Tensor, params: CortexParams | None) -> Tensor:
-    """Draw the lines on the borders of the structures.
+    """Draw the lines on the borders of the structures, at the distances ``depth_mm`` of :func:`depths`.
 
-    A line darkens, it never brightens: where tissue is darker than the line, it stays. An end plate takes
-    the intensity towards its own, up or down.
-
-    Args:
-        image: intensities, float32 ``(B, *grid)``.
-        depth_mm: of :func:`depths`, ``(B, 3, *grid)``.
-        params: None returns the image as it is.
-
-    Returns:
-        float32 ``(B, *grid)``.
+    A line only darkens: tissue that is darker than the line stays. An end plate takes the intensity towards
+    its own, up or down.
     """
     if params is None:
         return image
@@ -292,14 +255,10 @@ def add_cortex(image: Tensor, depth_mm: Tensor, params: CortexParams | None) -> 
     return torch.addcmul(image, share, per_sample(plates.level, image) - image)
 
 
-_PROFILE_END = 3.0
-_ROUNDING = 1e-9
-
-
 def _line(depth_mm: Tensor, strength: Tensor, offset_mm: Tensor, width_mm: Tensor) -> Tensor:
-    """Strength times the profile of a line: (1 - u^2 / 9)^4 with u the distance in standard deviations.
+    """Strength times the profile of a line, (1 - u^2 / 9)^4 with u the distance in standard deviations.
 
-    Within 0.045 of exp(-u^2 / 2), much cheaper and nothing beyond three standard deviations.
+    It stays within 0.045 of exp(-u^2 / 2) and ends at three standard deviations.
     """
     # The eighth root of the strength goes into u, so that it costs no pass over the pixels.
     root = strength.sqrt().sqrt()

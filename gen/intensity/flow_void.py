@@ -1,7 +1,6 @@
 """Flow voids: cerebrospinal fluid that moves between excitation and echo gives no signal."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,25 +26,19 @@ class FlowVoidConfig:
     depth: Range = (0.3, 0.9)
     """Share of the fluid's signal that is lost in a patch."""
     threshold: Range = (0.2, 1.2)
-    """Where a normal random field exceeds it lies a patch: 0.2 covers 42 % of the fluid, 1.2 12 %."""
+    """Patches lie where a normal random field exceeds it: 0.2 covers 42 % of the fluid, 1.2 12 %."""
     softness: float = 1.2
-    """How far above the threshold a patch reaches its depth, standard deviations of the field."""
+    """Rise of the field above the threshold at which a patch reaches its depth, standard deviations."""
     length_mm: Range = (4.0, 15.0)
-    """Correlation length of the field along the canal (head-foot), mm."""
+    """Standard deviation of the field's Gaussian autocorrelation along the canal (head-foot), mm: sqrt(2)
+    times the ``correlation_mm`` of other features, which is that of the kernel that smooths white noise."""
     width_mm: Range = (2.5, 5.0)
-    """The same across it and between slices."""
+    """The same across the canal and between slices, mm."""
 
     def __post_init__(self) -> None:
         check(self)
-        lengths = (0.1, 1000.0)
-        check_within(
-            self,
-            depth=(0.0, 1.0),
-            threshold=(-5.0, 5.0),
-            softness=(0.01, 5.0),
-            length_mm=lengths,
-            width_mm=lengths,
-        )
+        check_within(self, depth=(0.0, 1.0), threshold=(-5.0, 5.0), softness=(0.01, 5.0))
+        check_within(self, length_mm=(0.1, 1000.0), width_mm=(0.1, 1000.0))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,9 +46,6 @@ class FlowVoidParams(Batch):
     """The patches.
 
     Attributes:
-        depth: share of the signal lost, 0 without flow voids, ``(B,)``.
-        threshold: value of the random field where a patch begins, ``(B,)``.
-        softness: rise of the field from there to full depth, ``(B,)``.
         waves: waves that make the field, radians per mm along slices, rows and columns, ``(B, 12, 3)``.
         phase: of the waves at the middle of the grid, radians, ``(B, 12)``.
     """
@@ -68,7 +58,7 @@ class FlowVoidParams(Batch):
 
 
 def draw_flow_void(config: FlowVoidConfig, random: SampleRandom) -> FlowVoidParams | None:
-    """Draw the flow voids of every sample; None if there are never any."""
+    """Draw the flow voids; None if there are never any."""
     if config.probability == 0:
         return None
     on = random.chance("flow_void", config.probability)
@@ -85,21 +75,12 @@ def draw_flow_void(config: FlowVoidConfig, random: SampleRandom) -> FlowVoidPara
     )
 
 
-def wave_field(waves: Tensor, phase: Tensor, grid: Sequence[int], spacing_mm: Sequence[float]) -> Tensor:
-    """Random field of mean 0 and variance 1: a sum of plane waves with normally distributed frequencies.
+def wave_field(waves: Tensor, phase: Tensor, grid: tuple[int, ...], spacing_mm: tuple[float, ...]) -> Tensor:
+    """Random field of mean 0 and variance 1, ``(B, *grid)``: a sum of plane waves of normal frequencies.
 
-    Its correlation is Gaussian, ``exp(-d^2 / (2 l^2))`` for waves of standard deviation ``1 / l``. The
+    Its autocorrelation is Gaussian, ``exp(-d^2 / (2 l^2))`` for waves of standard deviation ``1 / l``. The
     cosine of a sum of a row's and a column's part is a product of narrow matrices, so no cosine is taken
-    per pixel.
-
-    Args:
-        waves: radians per mm along slices, rows and columns, ``(B, K, 3)``.
-        phase: radians, ``(B, K)``.
-        grid: shape of the field.
-        spacing_mm: grid spacing per axis.
-
-    Returns:
-        float32, ``(B, *grid)``.
+    per pixel. ``waves`` ``(B, K, 3)`` and ``phase`` ``(B, K)`` are as in :class:`FlowVoidParams`.
 
     Source: Rahimi and Recht 2007 (random Fourier features).
     """
@@ -117,19 +98,9 @@ def wave_field(waves: Tensor, phase: Tensor, grid: Sequence[int], spacing_mm: Se
 
 
 def add_flow_void(
-    image: Tensor, painted: Tensor, params: FlowVoidParams | None, spacing_mm: Sequence[float]
+    image: Tensor, painted: Tensor, params: FlowVoidParams | None, spacing_mm: tuple[float, ...]
 ) -> Tensor:
-    """Darken patches of the canal's fluid, ``image * (1 - depth * patch)``.
-
-    Args:
-        image: ``(B, *grid)``.
-        painted: painted codes, uint8 ``(B, *grid)``; only ``CANAL`` changes (not cord, roots or fat).
-        params: what was drawn, or None.
-        spacing_mm: grid spacing per axis.
-
-    Returns:
-        ``(B, *grid)``.
-    """
+    """Darken patches of the canal's fluid, ``image * (1 - depth * patch)``; cord, roots and fat stay."""
     if params is None:
         return image
     field = wave_field(params.waves, params.phase, image.shape[1:], spacing_mm)

@@ -1,11 +1,11 @@
-"""Hidden labels: a structure is painted as background, yet asked for.
+"""Hidden labels: a structure is painted as background, but stays in the target.
 
 Practice of SynthSeg and lab2im: a network that sees a structure vanish now and then learns where it lies
-from what surrounds it, and does not lean on one structure to find another. The target is not changed: the
-picture shows background where the label says vertebra, disc or canal.
+from what surrounds it, and does not rely on one structure to find another.
 """
 
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -22,10 +22,12 @@ from synthspine.gen.tissues.canal import EpiduralFatParams
 from synthspine.gen.tissues.fat_pads import FatPadsParams
 from synthspine.gen.tissues.palette import DISCS, VERTEBRAE
 
+Feature = TypeVar("Feature", bound=Batch)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HiddenConfig:
-    """Structures that the picture does not show."""
+    """Structures that the image does not show."""
 
     probability: float = 0.02
     """Probability, for each of vertebrae, discs and canal alone, that it is painted as background."""
@@ -36,11 +38,7 @@ class HiddenConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HiddenParams(Batch):
-    """Which structures are hidden.
-
-    Attributes:
-        hidden: 1 where vertebrae, discs, canal (``STRUCTURES``) are not shown, else 0, ``(B, 3)``.
-    """
+    """1 where vertebrae, discs, canal (``STRUCTURES``) are hidden, else 0, ``(B, 3)``."""
 
     hidden: Tensor
 
@@ -55,17 +53,7 @@ def draw_hidden(config: HiddenConfig, random: SampleRandom) -> HiddenParams | No
 
 
 def hide(painted: Tensor, codes: Tensor, background: Tensor, params: HiddenParams | None) -> Tensor:
-    """Paint hidden structures as background, with all that was painted into them.
-
-    Args:
-        painted: painted codes, uint8, shape ``(B, *grid)``.
-        codes: dense codes, the same shape.
-        background: painted codes of a background that knows no structure, the same shape.
-        params: which structures are hidden; None for none.
-
-    Returns:
-        Painted codes, uint8, shape ``(B, *grid)``.
-    """
+    """Paint hidden structures, with all that was painted into them, as ``background`` (painted codes)."""
     if params is None:
         return painted
     vertebra, disc, canal = (per_sample(hidden.to(torch.uint8), codes) for hidden in params.hidden.unbind(1))
@@ -77,37 +65,34 @@ def hide(painted: Tensor, codes: Tensor, background: Tensor, params: HiddenParam
     return overpaint(painted, background, mask)
 
 
+def _without(
+    feature: Feature | None, params: HiddenParams | None, structure: str, *names: str
+) -> Feature | None:
+    """The feature with the fields ``names``, ``(B,)``, set to 0 where the structure is hidden."""
+    if feature is None or params is None:
+        return feature
+    shown = 1 - params.hidden[:, STRUCTURES.index(structure)]
+    return replace(feature, **{name: getattr(feature, name) * shown for name in names})
+
+
 def without_fat(fat: EpiduralFatParams | None, params: HiddenParams | None) -> EpiduralFatParams | None:
     """The epidural fat, without that around a hidden canal."""
-    if fat is None or params is None:
-        return fat
-    return replace(fat, share=fat.share * (1 - params.hidden[:, STRUCTURES.index("canal")]))
+    return _without(fat, params, "canal", "share")
 
 
 def without_pads(pads: FatPadsParams | None, params: HiddenParams | None) -> FatPadsParams | None:
     """The fat pads, without those behind a hidden canal."""
-    if pads is None or params is None:
-        return pads
-    return replace(pads, thickness_mm=pads.thickness_mm * (1 - params.hidden[:, STRUCTURES.index("canal")]))
+    return _without(pads, params, "canal", "thickness_mm")
 
 
 def without_arches(arches: ArchParams | None, params: HiddenParams | None) -> ArchParams | None:
-    """How arches are mixed, not at all where vertebrae are hidden: no soft spot may betray them."""
-    if arches is None or params is None:
-        return arches
-    shown = 1 - params.hidden[:, STRUCTURES.index("vertebra")]
-    return replace(arches, blur_mm=arches.blur_mm * shown, through=arches.through * shown)
+    """The mixing of arches, without that of hidden vertebrae."""
+    return _without(arches, params, "vertebra", "blur_mm", "through")
 
 
 def without_lines(cortex: CortexParams | None, params: HiddenParams | None) -> CortexParams | None:
-    """The lines on borders, without those around hidden structures: no line may betray what is hidden.
-
-    End plates belong to vertebrae.
-    """
+    """The lines on borders, without those around hidden structures; end plates belong to vertebrae."""
     if cortex is None or params is None:
         return cortex
-    shown = 1 - params.hidden
-    plates = cortex.end_plates
-    if plates is not None:
-        plates = replace(plates, strength=plates.strength * shown[:, STRUCTURES.index("vertebra")])
-    return replace(cortex, strength=cortex.strength * shown, end_plates=plates)
+    plates = _without(cortex.end_plates, params, "vertebra", "strength")
+    return replace(cortex, strength=cortex.strength * (1 - params.hidden), end_plates=plates)

@@ -1,6 +1,5 @@
 """Partial volume: a pixel at a border holds some of both tissues."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +11,7 @@ from synthspine.gen.core.record import Batch
 from synthspine.gen.core.settings import Range, check, check_within
 
 REACH_MM = 2.0
-"""Where the kernel ends: at least 2.5 standard deviations."""
+"""Reach of the kernel: at least 2.5 standard deviations."""
 WIDEST_MM = 0.8
 
 
@@ -23,11 +22,8 @@ class PartialVolumeConfig:
     probability: float = 0.8
     """Probability of partial volume."""
     sigma_mm: Range = (0.3, 0.7)
-    """Standard deviation of the Gaussian that mixes neighbouring tissues, mm.
-
-    A pixel's own width has the standard deviation of a box, 0.29 of its spacing; below a third of the
-    spacing the sampled Gaussian mixes nothing.
-    """
+    """Standard deviation of the Gaussian that mixes neighbouring tissues, mm; below a third of the grid
+    spacing it mixes nothing."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -36,11 +32,7 @@ class PartialVolumeConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PartialVolumeParams(Batch):
-    """Blur of the tissue means.
-
-    Attributes:
-        sigma_mm: standard deviation, mm, the same along every axis, ``(B,)``; 0 leaves the sample as it is.
-    """
+    """Standard deviation of the blur, mm, the same along every axis, ``(B,)``; 0 for none."""
 
     sigma_mm: Tensor
 
@@ -54,17 +46,8 @@ def draw_partial_volume(config: PartialVolumeConfig, random: SampleRandom) -> Pa
     return PartialVolumeParams(sigma_mm=torch.where(on, sigma_mm, 0.0))
 
 
-def blur_tissues(image: Tensor, params: PartialVolumeParams | None, spacing_mm: Sequence[float]) -> Tensor:
-    """Mix neighbouring tissues; constant areas stay what they are.
-
-    Args:
-        image: tissue means without texture, float32 ``(B, *grid)``.
-        params: what was drawn; None returns the image.
-        spacing_mm: grid spacing per axis, mm.
-
-    Returns:
-        Image, ``(B, *grid)``.
-    """
+def blur_tissues(image: Tensor, params: PartialVolumeParams | None, spacing_mm: tuple[float, ...]) -> Tensor:
+    """Mix neighbouring tissues of an image of tissue means; constant areas stay as they are."""
     if params is None:
         return image
     sigma_mm = params.sigma_mm.unsqueeze(1).expand(-1, len(spacing_mm))

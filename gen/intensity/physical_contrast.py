@@ -6,8 +6,8 @@ Signal of a tissue of proton density ``rho`` and relaxation times ``T1``, ``T2``
     inversion recovery   rho * (1 - 2 exp(-TI/T1) + exp(-TR/T1)) * exp(-TE/T2)
 
 Source: Bernstein, King and Zhou, Handbook of MRI Pulse Sequences (2004), spin echo and inversion recovery.
-The densities and relaxation times come from ``gen.intensity.spin_echo``, each with its reference there. All
-protocols are fast spin echoes, in which fat keeps its long T2.
+Densities and relaxation times come from ``gen.intensity.spin_echo``. All protocols are fast spin echoes, in
+which fat keeps its long T2. There are ``S`` substances: the tissues of that module.
 """
 
 import math
@@ -76,28 +76,14 @@ class PhysicalConfig:
                     f"PhysicalConfig.{name}_echo_ms is {echo}; it must lie above 0 and below "
                     f"{name}_repetition_ms {repetition}"
                 )
-        check_within(
-            self,
-            inversion=(0.1, 3.0),
-            relaxation_spread=(0.0, 1.0),
-            density_spread=(0.0, 1.0),
-            region_density=(0.0, 2.0),
-            region_t1_ms=(1.0, 1e5),
-            region_t2_ms=(0.1, 1e5),
-            full_scale=(0.01, 10.0),
-        )
+        check_within(self, inversion=(0.1, 3.0), relaxation_spread=(0.0, 1.0), density_spread=(0.0, 1.0))
+        check_within(self, region_density=(0.0, 2.0), region_t1_ms=(1.0, 1e5), region_t2_ms=(0.1, 1e5))
+        check_within(self, full_scale=(0.01, 10.0))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PhysicalParams(Batch):
-    """The protocol that the physical recipe uses in a sample, all ``(B,)``.
-
-    Attributes:
-        field_tesla: 1.5 or 3.0.
-        repetition_ms: TR.
-        echo_ms: effective TE.
-        inversion_ms: TI, 0 without inversion.
-    """
+    """Protocol of a sample: field (1.5 or 3.0 T), TR, effective TE, TI (0 without inversion), ``(B,)``."""
 
     field_tesla: Tensor
     repetition_ms: Tensor
@@ -106,10 +92,7 @@ class PhysicalParams(Batch):
 
 
 class _Tables(NamedTuple):
-    """Constants on a device: ``S`` substances (tissues of ``gen.intensity.spin_echo``), ``P`` painted codes.
-
-    A code lies between two columns of the signals: those of the substances, then one for each region.
-    """
+    """Constants; signals have a column per substance, then per region; a code lies between two of them."""
 
     density: Tensor  # (S,)
     t1_ms: Tensor  # (2, S): 1.5 T, 3 T
@@ -124,6 +107,7 @@ class _Tables(NamedTuple):
 def _tables(device: torch.device) -> _Tables:
     substances = spin_echo.TISSUES.values()
     longer = [1 + (spin_echo.FAST_SPIN_ECHO_FAT - 1) * substance.fat for substance in substances]
+    t1_ms = [[float(s.t1_ms[f]) for s in substances] for f in (0, 1)]
     t2_ms = [[s.t2_ms[f] * factor for s, factor in zip(substances, longer, strict=True)] for f in (0, 1)]
     air = _SUBSTANCES.index("air")
     first, second = [air] * PAINT_CODES, [air] * PAINT_CODES
@@ -136,15 +120,8 @@ def _tables(device: torch.device) -> _Tables:
             else:
                 first[code], second[code] = (_SUBSTANCES.index(name) for name in tissue.relaxation)
                 least[code], most[code] = tissue.blend
-    return _Tables(
-        density=torch.tensor([s.density for s in substances], device=device),
-        t1_ms=torch.tensor([[float(s.t1_ms[f]) for s in substances] for f in (0, 1)], device=device),
-        t2_ms=torch.tensor(t2_ms, device=device),
-        first=torch.tensor(first, device=device),
-        second=torch.tensor(second, device=device),
-        least=torch.tensor(least, device=device),
-        most=torch.tensor(most, device=device),
-    )
+    tables = ([s.density for s in substances], t1_ms, t2_ms, first, second, least, most)
+    return _Tables(*(torch.tensor(table, device=device) for table in tables))
 
 
 def draw_physical(
@@ -152,10 +129,7 @@ def draw_physical(
 ) -> tuple[Tensor, Tensor, PhysicalParams]:
     """Draw a protocol, a patient's relaxation times and the intensities that follow from them.
 
-    Args:
-        config: what may be drawn.
-        random: the random numbers of the batch.
-        place: where each code lies in the range of its blend of two substances, uniform in 0..1, ``(B, P)``.
+    ``place`` ``(B, P)``, in 0..1, is that of each code within the range of its blend of two substances.
 
     Returns:
         Mean of every code, share of full scale, not clamped, ``(B, P)``; weighting, 0 for T1, 1 for T2
@@ -163,12 +137,8 @@ def draw_physical(
     """
     params, weighting = _draw_protocol(config, random)
     density, t1_ms, t2_ms = _draw_relaxation(config, random, params.field_tesla)
-    signal = inversion_signal(
-        density,
-        t1_ms,
-        t2_ms,
-        *(value.unsqueeze(1) for value in (params.repetition_ms, params.echo_ms, params.inversion_ms)),
-    )
+    times = (value.unsqueeze(1) for value in (params.repetition_ms, params.echo_ms, params.inversion_ms))
+    signal = inversion_signal(density, t1_ms, t2_ms, *times)
     tables = _tables(place.device)
     share = torch.lerp(tables.least, tables.most, place)
     # Two substances of one voxel add up with their signs, and only then the magnitude is taken.
@@ -186,20 +156,10 @@ def inversion_signal(
     echo_ms: Tensor,
     inversion_ms: Tensor,
 ) -> Tensor:
-    """Signed signal of a spin echo after an inversion, or without one where ``inversion_ms`` is 0.
+    """Signed signal of a spin echo after an inversion (see the module), without one where TI is 0.
 
-    Args:
-        density: relative proton density.
-        t1_ms: longitudinal relaxation time, > 0.
-        t2_ms: transverse relaxation time, > 0.
-        repetition_ms: TR.
-        echo_ms: TE, much shorter than TR.
-        inversion_ms: TI.
-
-    Returns:
-        Signal in units of fully relaxed water, -1..1, broadcast shape; never negative without inversion.
-
-    Source: see the module.
+    All arguments broadcast; times are above 0, TE is much shorter than TR. The unit is the signal of fully
+    relaxed water: -1..1, never negative without inversion.
     """
     # TI = 0 would be an inversion right before the excitation; here it stands for none.
     inverted = (inversion_ms > 0).to(t1_ms.dtype)
@@ -209,10 +169,7 @@ def inversion_signal(
 
 
 def nulling_ms(t1_ms: Tensor, repetition_ms: Tensor) -> Tensor:
-    """Inversion time that nulls a tissue: ``T1 * ln(2 / (1 + exp(-TR/T1)))``, ``T1 * ln 2`` for TR >> T1.
-
-    Source: the zero of the inversion-recovery signal of the module.
-    """
+    """Inversion time that nulls a tissue, ``T1 * ln(2 / (1 + exp(-TR/T1)))``: the zero of its signal."""
     return t1_ms * (math.log(2.0) - torch.log1p(torch.exp(-repetition_ms / t1_ms)))
 
 
@@ -243,16 +200,14 @@ def _draw_relaxation(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Density, T1 and T2 of the patient's substances, then of the regions, each ``(B, S + regions)``."""
     tables = _tables(field_tesla.device)
-    count = len(_SUBSTANCES)
-    jitter = random.normal("physical_patient", (3, count))
+    jitter = random.normal("physical_patient", (3, len(_SUBSTANCES)))
     regions = random.uniform("physical_regions", shape=(3, REGIONS.stop - REGIONS.start))
     high = (field_tesla == _HIGH_TESLA).unsqueeze(1)
+    t1_ms, t2_ms = (torch.where(high, table[1], table[0]) for table in (tables.t1_ms, tables.t2_ms))
     known = (
         tables.density * torch.exp(config.density_spread * jitter[:, 0]),
-        torch.where(high, tables.t1_ms[1], tables.t1_ms[0])
-        * torch.exp(config.relaxation_spread * jitter[:, 1]),
-        torch.where(high, tables.t2_ms[1], tables.t2_ms[0])
-        * torch.exp(config.relaxation_spread * jitter[:, 2]),
+        t1_ms * torch.exp(config.relaxation_spread * jitter[:, 1]),
+        t2_ms * torch.exp(config.relaxation_spread * jitter[:, 2]),
     )
     low, upper = config.region_density
     free = (

@@ -1,10 +1,8 @@
 """Arches as a thick slice shows them: soft, mixed with fat and ligament, often without a cortical line.
 
-Spinous processes and laminae are thinner than a slice and oblique to it. On real mid-slices this is the rule:
-networks that had only seen arches as crisp as the bodies found half of their pixels.
+Spinous processes and laminae are thinner than a slice and oblique to it, so most slices show them this way.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,16 +20,15 @@ from synthspine.gen.intensity.contrast import ContrastParams, colour
 from synthspine.gen.tissues.palette import VERTEBRAE
 
 BEHIND_MM = (3.0, 8.0)
-"""Behind the canal's middle arches are mixed, beginning and in full: what is before that is a body, and where
-no slice of the canal parts the two, the one goes over into the other."""
+"""Distances behind the canal's middle where mixing begins and is complete. Vertebrae in front of them are
+bodies; where a slice shows no canal between them, body and arch pass into each other without a step."""
 LINES_MM = (8.0, 12.0)
-"""Behind the canal's middle lines are lost, beginning and in full: not those of the canal itself."""
+"""Distances behind the canal's middle where the loss of lines begins and is complete."""
 WIDEST_BLUR_MM = 2.5
 REACH_MM = 6.0
-"""Where the blur's kernel ends."""
+"""Reach of the blur's kernel."""
 FINEST_PATCH_MM = 3.0
-"""The shares are drawn on a grid this coarse, so no patch finer (nor ``WIDEST`` times as wide) can be asked
-for."""
+"""Least correlation length of the shares: they are drawn on a grid this coarse."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,26 +48,13 @@ class ArchConfig:
 
     def __post_init__(self) -> None:
         check(self)
-        check_within(
-            self,
-            blur_mm=(0.0, WIDEST_BLUR_MM),
-            through=(0.0, 1.0),
-            patch_mm=(FINEST_PATCH_MM, WIDEST * FINEST_PATCH_MM),
-            lines_lost=(0.0, 1.0),
-        )
+        check_within(self, blur_mm=(0.0, WIDEST_BLUR_MM), through=(0.0, 1.0), lines_lost=(0.0, 1.0))
+        check_within(self, patch_mm=(FINEST_PATCH_MM, WIDEST * FINEST_PATCH_MM))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ArchParams(Batch):
-    """How the arches of a batch are mixed.
-
-    Attributes:
-        key: key of the field of the shares, int32 ``(B, 2)``.
-        blur_mm: blur of their borders, 0 for none, float32 ``(B,)``.
-        through: greatest share of surrounding tissue, 0 for none, float32 ``(B,)``.
-        patch_mm: correlation length of the shares, float32 ``(B,)``.
-        lines_lost: share of the lines' strength that is lost, float32 ``(B,)``.
-    """
+    """Mixing of the arches; ``key`` is that of the random shares, int32 ``(B, 2)``."""
 
     key: Tensor
     blur_mm: Tensor
@@ -80,7 +64,7 @@ class ArchParams(Batch):
 
 
 def draw_arches(config: ArchConfig, random: SampleRandom) -> ArchParams | None:
-    """Draw how arches are mixed; None if the configuration never mixes them."""
+    """Draw the mixing of arches; None if the configuration never mixes them."""
     if config.probability == 0:
         return None
     on = random.chance("arches", config.probability)
@@ -100,31 +84,21 @@ def mix_arches(
     contrast: ContrastParams,
     frame: SpineFrame,
     params: ArchParams | None,
-    spacing_mm: Sequence[float],
+    spacing_mm: tuple[float, ...],
 ) -> Tensor:
-    """Mix the arches with what surrounds them, in the plane alone: a slice's own thickness is what does it.
+    """Mix the arches with what surrounds them, within each slice.
 
-    Bone gives way to what lies around it as its blurred mask says, and by a random share more. Bodies, discs,
-    canal, what is not annotated and what is farther than ``REACH_MM`` from bone stay bit for bit.
-
-    Args:
-        image: tissue means, float32 ``(B, *grid)``.
-        codes: dense codes, uint8 ``(B, *grid)``.
-        around: painted codes of what lies around and behind the structures, uint8 ``(B, *grid)``.
-        contrast: means of the painted codes.
-        frame: of ``codes``.
-        params: None returns the image as it is.
-        spacing_mm: grid spacing per axis, mm.
-
-    Returns:
-        float32 ``(B, *grid)``, between the image and the means of vertebrae and ``around``.
+    Bone gives way to what lies around it as its blurred mask says, and by a random share more. Every value
+    lies between the image (of tissue means) and the means of vertebrae and of ``around`` (painted codes of
+    what lies around the structures). Bodies, discs, canal, what is not annotated and what is farther than
+    ``REACH_MM`` from bone stay bit for bit.
     """
     if params is None:
         return image
     bone = between(codes, 1, MAX_RANK).to(image.dtype)
     sigma_mm = params.blur_mm.unsqueeze(1).expand(-1, 2)
     share = gaussian_blur(bone, sigma_mm, spacing_mm[-2:], REACH_MM)
-    share *= _bone_left(params, codes, spacing_mm)
+    share *= _bone_share(params, codes, spacing_mm)
     # Outside of its mask, bone has the mean of all vertebrae.
     marrow = torch.lerp(per_sample(contrast.mean[:, VERTEBRAE].mean(1), image), image, bone)
     ground = torch.lerp(image, colour(around, contrast), bone)
@@ -133,7 +107,7 @@ def mix_arches(
     return torch.lerp(image, mixed, _ramp(frame.behind_mm, BEHIND_MM).mul_(mixing))
 
 
-def _bone_left(params: ArchParams, codes: Tensor, spacing_mm: Sequence[float]) -> Tensor:
+def _bone_share(params: ArchParams, codes: Tensor, spacing_mm: tuple[float, ...]) -> Tensor:
     """Share of an arch's own signal, from ``1 - params.through`` to 1, float32 ``(B, *grid)``."""
     size = params.patch_mm.unsqueeze(1).expand(-1, len(spacing_mm))
     field = smooth_field(params.key, "arches", codes.shape[1:], spacing_mm, size, FINEST_PATCH_MM)
@@ -148,16 +122,9 @@ def _ramp(behind_mm: Tensor, ends_mm: tuple[float, float]) -> Tensor:
 
 
 def lose_lines(lined: Tensor, plain: Tensor, frame: SpineFrame, params: ArchParams | None) -> Tensor:
-    """Take back a part of the lines that were drawn on the arches' borders.
+    """Fade the lines on the arches' borders: go from the image with lines towards the one without.
 
-    Args:
-        lined: image with lines, float32 ``(B, *grid)``.
-        plain: the same without; the very same where no line was drawn.
-        frame: where the arches lie.
-        params: None returns ``lined`` as it is.
-
-    Returns:
-        float32 ``(B, *grid)``, between the two.
+    Returns ``lined`` itself if ``params`` is None or no line was drawn (``lined is plain``).
     """
     if params is None or lined is plain:
         return lined

@@ -1,7 +1,7 @@
 """Spin-echo signal of tissues from their published relaxation times.
 
-The phantom's images come from this physical model, the generator's from random class means: a network trained
-on the one is tested on something it was not made from.
+The phantom's images come from this model alone, the generator's mostly from class means: a network trained on
+the one is not tested on images made in the same way.
 
 Relaxation times in ms, (1.5 T, 3 T):
 
@@ -19,17 +19,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-Array = np.ndarray
-
 FAST_SPIN_ECHO_FAT = 2.0
+"""Factor of an echo train on the T2 of lipid."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tissue:
-    """What a tissue brings to a spin echo: relative proton density, T1 and T2 in ms at 1.5 T and 3 T.
-
-    ``fat`` is the share (0-1) of the signal that is lipid, whose T2 a fast spin echo lengthens.
-    """
+    """Relative proton density, T1 and T2 in ms at 1.5 T and 3 T, share (0-1) of lipid in the signal."""
 
     density: float
     t1_ms: tuple[float, float]
@@ -61,17 +57,16 @@ TISSUES: dict[str, Tissue] = {
     "urine": Tissue(density=1.0, t1_ms=(3000, 3200), t2_ms=(900, 800)),
 }
 
+_PROTOCOLS_MS = {"t1": ((400, 750), (7, 14)), "t2": ((2500, 4500), (85, 125))}
+"""Clinical ranges of TR and TE for the lumbar spine."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SpinEcho:
-    """One clinical (fast) spin-echo protocol.
+    """One clinical spin-echo protocol: TR, effective TE, 1.5 or 3.0 T.
 
-    Attributes:
-        repetition_ms: TR.
-        echo_ms: effective TE.
-        field_tesla: 1.5 or 3.0.
-        fast: an echo train, in which the J-coupling of lipids is undone and fat stays bright
-            (Henkelman et al., J Magn Reson Imaging 1994;4:533).
+    ``fast`` is an echo train, in which the J-coupling of lipids is undone and fat stays bright
+    (Henkelman et al., J Magn Reson Imaging 1994;4:533).
     """
 
     repetition_ms: float
@@ -89,18 +84,12 @@ class SpinEcho:
 
 
 def spin_echo_signal(
-    density: Array | float, t1_ms: Array | float, t2_ms: Array | float, protocol: SpinEcho
-) -> Array:
+    density: np.ndarray | float, t1_ms: np.ndarray | float, t2_ms: np.ndarray | float, protocol: SpinEcho
+) -> np.ndarray:
     """Magnitude of a 90-180 spin echo: ``density * (1 - exp(-TR/T1)) * exp(-TE/T2)``.
 
-    Args:
-        density: relative proton density, any shape.
-        t1_ms: longitudinal relaxation time, same shape, > 0.
-        t2_ms: transverse relaxation time, same shape, > 0.
-        protocol: repetition and echo time.
-
-    Returns:
-        Signal of the same shape, in units of the signal of fully relaxed water (0-1).
+    Proton density and relaxation times (above 0) have one shape, which is that of the signal. The unit is the
+    signal of fully relaxed water.
 
     Source: Bernstein, King and Zhou, Handbook of MRI Pulse Sequences (2004), spin echo, for TE << TR.
     """
@@ -110,11 +99,7 @@ def spin_echo_signal(
 
 
 def tissue_signal(name: str, protocol: SpinEcho) -> float:
-    """Signal (0-1) of a tissue of ``TISSUES`` under a protocol.
-
-    Raises:
-        KeyError: no such tissue.
-    """
+    """Signal (0-1) of a tissue of ``TISSUES`` under a protocol; KeyError if there is no such tissue."""
     tissue = TISSUES[name]
     column = 0 if protocol.field_tesla == 1.5 else 1
     t2_ms = tissue.t2_ms[column]
@@ -124,27 +109,8 @@ def tissue_signal(name: str, protocol: SpinEcho) -> float:
 
 
 def draw_protocol(rng: np.random.Generator, contrast: str, field_tesla: float) -> SpinEcho:
-    """A protocol within clinical ranges for the lumbar spine.
-
-    T1: TR 400-750 ms, TE 7-14 ms. T2: TR 2500-4500 ms, TE 85-125 ms. Both fast spin echo.
-
-    Args:
-        rng: the only source of random numbers.
-        contrast: ``"t1"`` or ``"t2"``.
-        field_tesla: 1.5 or 3.0.
-    """
-    if contrast == "t1":
-        return SpinEcho(
-            repetition_ms=rng.uniform(400, 750),
-            echo_ms=rng.uniform(7, 14),
-            field_tesla=field_tesla,
-            fast=True,
-        )
-    if contrast == "t2":
-        return SpinEcho(
-            repetition_ms=rng.uniform(2500, 4500),
-            echo_ms=rng.uniform(85, 125),
-            field_tesla=field_tesla,
-            fast=True,
-        )
-    raise ValueError(f"contrast {contrast!r} is not 't1' or 't2'")
+    """A fast spin-echo protocol within clinical ranges, for ``"t1"`` or ``"t2"`` and 1.5 or 3.0 T."""
+    if contrast not in _PROTOCOLS_MS:
+        raise ValueError(f"contrast {contrast!r} is not 't1' or 't2'")
+    repetition_ms, echo_ms = (rng.uniform(*limits) for limits in _PROTOCOLS_MS[contrast])
+    return SpinEcho(repetition_ms=repetition_ms, echo_ms=echo_ms, field_tesla=field_tesla, fast=True)

@@ -1,15 +1,14 @@
 """Resolution: blur by the point-spread function, sampling, noise, interpolation back to the grid.
 
-Along every axis the picture is blurred by a Gaussian on the fine grid, read at the acquired points by
-linear interpolation, and brought back by linear interpolation. Noise comes in between, at the acquired
-resolution. The acquired points lie symmetrically about the centre of the grid, so nothing shifts.
+Along every axis the image is blurred by a Gaussian on the fine grid, sampled at the acquired points by linear
+interpolation, and interpolated back. Noise is added in between, at the acquired resolution. The acquired
+points lie symmetrically about the centre of the grid, so the image does not shift.
 """
 
 import math
 import typing
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,8 +22,7 @@ from synthspine.gen.scanner.noise import NoiseParams, add_noise
 FWHM = 2 * math.sqrt(2 * math.log(2))
 """Full width at half maximum of a Gaussian, in standard deviations."""
 REACH = 4.5
-"""Where the point-spread function ends, in standard deviations of the widest one the configuration allows.
-What lies beyond is 7e-6 of it: that is the greatest error in a picture of values in [0, 1]."""
+"""Reach of the point-spread function, in standard deviations of the widest one the configuration allows."""
 
 Scale = Literal["reciprocal", "factor"]
 Thickness = Literal["share_of_spacing", "grid_to_spacing"]
@@ -32,7 +30,7 @@ Thickness = Literal["share_of_spacing", "grid_to_spacing"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ResolutionConfig:
-    """At which resolution the picture is taken: the grid's own, coarser along all axes, or along one."""
+    """Resolution of the acquisition: the grid's own, coarser along all axes, or coarser along one axis."""
 
     native_probability: float = 0.5
     """Probability of the grid's own spacing along all axes."""
@@ -45,16 +43,15 @@ class ResolutionConfig:
     uniform_in: Scale = "reciprocal"
     """What is uniform within these ranges: the factor, or its reciprocal (more mild losses than strong)."""
     thickness_from: Thickness = "share_of_spacing"
-    """How the slice (the point-spread function) gets its thickness: a share of the acquired spacing, or
-    anything from the grid's spacing to the acquired one, along every axis by itself (then there are gaps)."""
+    """Slice thickness: a share of the acquired spacing, or uniform from the grid's spacing to the acquired
+    spacing, independently per axis (which leaves gaps)."""
     thickness_share: Range = (0.6, 1.2)
     """Thickness over acquired spacing with ``share_of_spacing``; above 1 slices overlap."""
     sigma_per_thickness: float = 1 / FWHM
     """Standard deviation of the point-spread function over the thickness; by default the thickness is the
     full width at half maximum."""
     native_sigma: float | None = None
-    """Standard deviation along axes of the grid's own spacing, in grid spacings; none to use the thickness
-    there as everywhere."""
+    """Standard deviation along axes of the grid's own spacing, grid spacings; none to use the thickness."""
     sigma_factor: Range = (1.0, 1.0)
     """Random factor on every standard deviation."""
 
@@ -85,13 +82,9 @@ class ResolutionConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ResolutionParams(Batch):
-    """Resolution of the picture, per axis.
+    """Acquired spacing, slice thickness, standard deviation of the point-spread function, all ``(B, D)``.
 
-    Attributes:
-        spacing_mm: acquired spacing, ``(B, D)``.
-        thickness_mm: thickness of the slice, ``(B, D)``.
-        sigma_mm: standard deviation of the Gaussian point-spread function, ``(B, D)``.
-        reach_mm: where that function ends, common to the batch.
+    ``reach_mm`` is the reach of that function per axis, common to the batch.
     """
 
     spacing_mm: Tensor
@@ -101,37 +94,32 @@ class ResolutionParams(Batch):
 
 
 def draw_resolution(
-    config: ResolutionConfig, random: SampleRandom, spacing_mm: Sequence[float]
+    config: ResolutionConfig, random: SampleRandom, spacing_mm: tuple[float, ...]
 ) -> ResolutionParams | None:
-    """Draw the resolution of every sample; None if all have the grid's own, without blur.
-
-    Args:
-        config: what may be drawn.
-        random: of the batch.
-        spacing_mm: grid spacing per axis.
+    """Draw the resolution; None if all samples have the grid's own, without blur.
 
     Source: Billot et al. 2023 (native, all axes alike, or one axis; thickness apart from spacing).
     """
     if config.native_probability == 1 and config.widest() == 0:
         return None
     dims = len(spacing_mm)
-    grid_mm = torch.tensor(spacing_mm, device=random.keys.device)
+    # Filled on the device: a tensor made from a list would be copied, and the host would wait.
+    grid_mm = torch.stack([torch.full((), step, device=random.keys.device) for step in spacing_mm])
     native = random.chance("resolution_native", config.native_probability).unsqueeze(1)
     isotropic = random.chance("resolution_isotropic", config.isotropic_probability).unsqueeze(1)
-    at = random.uniform("resolution_factor", shape=(1,))
-    factor = torch.where(
-        isotropic, _within(config.isotropic, at, config), _within(config.single_axis, at, config)
+    unit = random.uniform("resolution_factor", shape=(1,))
+    along_all, along_one = (
+        _spacing_factor(limits, unit, config.uniform_in) for limits in (config.isotropic, config.single_axis)
     )
     axis = torch.arange(dims, device=grid_mm.device) == random.integer("resolution_axis", dims).unsqueeze(1)
     coarser = ~native & (isotropic | axis)
-    spacing = grid_mm * torch.where(coarser, factor, 1.0)
+    spacing = grid_mm * torch.where(coarser, torch.where(isotropic, along_all, along_one), 1.0)
 
     if config.thickness_from == "share_of_spacing":
         thickness = spacing * random.uniform("resolution_thickness", *config.thickness_share, shape=(1,))
     else:
-        thickness = torch.lerp(
-            grid_mm.expand_as(spacing), spacing, random.uniform("resolution_thickness", shape=(dims,))
-        )
+        share = random.uniform("resolution_thickness", shape=(dims,))
+        thickness = torch.lerp(grid_mm.expand_as(spacing), spacing, share)
     sigma = config.sigma_per_thickness * thickness
     if config.native_sigma is not None:
         sigma = torch.where(coarser, sigma, config.native_sigma * grid_mm)
@@ -143,29 +131,22 @@ def draw_resolution(
     )
 
 
-def _within(limits: Range, at: Tensor, config: ResolutionConfig) -> Tensor:
+def _spacing_factor(limits: Range, unit: Tensor, uniform_in: Scale) -> Tensor:
     low, high = limits
-    if config.uniform_in == "factor":
-        return low + (high - low) * at
-    return 1 / (1 / high + (1 / low - 1 / high) * at)
+    if uniform_in == "factor":
+        return low + (high - low) * unit
+    return 1 / (1 / high + (1 / low - 1 / high) * unit)
 
 
 def acquire(
-    image: Tensor, resolution: ResolutionParams | None, noise: NoiseParams | None, spacing_mm: Sequence[float]
+    image: Tensor,
+    resolution: ResolutionParams | None,
+    noise: NoiseParams | None,
+    spacing_mm: tuple[float, ...],
 ) -> Tensor:
-    """Take the picture at the acquired resolution and bring it back to the grid.
-
-    Args:
-        image: ``(B, *grid)``, float32.
-        resolution: acquired resolution; None for the grid's own, without blur.
-        noise: noise of the acquired samples; None for none.
-        spacing_mm: grid spacing per axis.
-
-    Returns:
-        ``(B, *grid)``.
-    """
+    """Acquire the image, with noise, at the drawn resolution (None: the grid's own), and interpolate back."""
     if resolution is None:
-        rows, columns = (_middle_out(count, image.device) for count in image.shape[-2:])
+        rows, columns = (_positions(count, image.device) for count in image.shape[-2:])
         return add_noise(image, noise, rows, columns)
     # In grid spacings, so that one reach holds for all axes.
     sigma = torch.stack([resolution.sigma_mm[:, axis] / step for axis, step in enumerate(spacing_mm)], dim=1)
@@ -176,33 +157,24 @@ def acquire(
         for axis, (count, step) in enumerate(zip(image.shape[1:], spacing_mm, strict=True))
     ]
     for axis, points in enumerate(axes):
-        samples = _read_along(samples, points.grid_places, image.shape[axis + 1] - 1, axis)
+        samples = _interpolate(samples, points.grid_places, image.shape[axis + 1] - 1, axis)
     samples = add_noise(samples, noise, axes[-2].position, axes[-1].position)
     for axis, points in enumerate(axes):
-        samples = _read_along(samples, points.places, points.last, axis)
+        samples = _interpolate(samples, points.places, points.last, axis)
     return samples
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AcquiredPoints:
-    """Points of an axis where the scanner takes samples, symmetric about the axis' centre.
+class AcquiredPoints(NamedTuple):
+    """Acquired points of an axis, symmetric about its centre; entries after the last point repeat it."""
 
-    Attributes:
-        last: number of the last one, counted from 0, float, ``(B, 1)``.
-        grid_places: place of every acquired point on the grid, in grid points, ``(B, n)``; shapes do not
-            depend on values, so what comes after the last repeats it.
-        places: place of every grid point among the acquired ones, in acquired points, ``(B, n)``.
-        position: of every acquired point from the middle, share of the field of view, ``(B, n)``.
-    """
-
-    last: Tensor
-    grid_places: Tensor
-    places: Tensor
-    position: Tensor
+    last: Tensor  # number of the last acquired point, counted from 0, float, (B, 1)
+    grid_places: Tensor  # of every acquired point on the grid, in grid points, (B, n)
+    places: Tensor  # of every grid point among the acquired points, in acquired points, (B, n)
+    position: Tensor  # of every acquired point from the centre, share of the field of view, (B, n)
 
 
 def acquired_points(count: int, grid_mm: float, spacing_mm: Tensor) -> AcquiredPoints:
-    """Where an axis of ``count`` points ``grid_mm`` apart is sampled at ``spacing_mm``, ``(B,)``."""
+    """Acquired points, ``spacing_mm`` ``(B,)`` apart, of an axis of ``count`` points ``grid_mm`` apart."""
     # The grid's own spacing must give the factor 1 exactly, however the division rounds.
     factor = (spacing_mm / grid_mm).unsqueeze(1)
     factor = torch.where(factor < 1 + 1e-5, 1.0, factor)
@@ -219,19 +191,15 @@ def acquired_points(count: int, grid_mm: float, spacing_mm: Tensor) -> AcquiredP
     )
 
 
-def _middle_out(count: int, device: torch.device) -> Tensor:
-    """Position of grid points from the middle of their axis, share of the field of view, ``(count,)``."""
+def _positions(count: int, device: torch.device) -> Tensor:
+    """Positions of grid points from the centre of their axis, share of the field of view, ``(count,)``."""
     return (torch.arange(count, device=device, dtype=torch.float32) - (count - 1) / 2) / count
 
 
-def _read_along(values: Tensor, places: Tensor, last: Tensor | int, axis: int) -> Tensor:
-    """Linear interpolation along a grid axis.
+def _interpolate(values: Tensor, places: Tensor, last: Tensor | int, axis: int) -> Tensor:
+    """Linear interpolation of ``(B, *grid)`` along a grid axis at ``places`` ``(B, n)``, in its points.
 
-    Args:
-        values: ``(B, *grid)``.
-        places: where to read, in points of that axis, ``(B, n)``.
-        last: the last point that exists, ``(B, 1)`` or one for all; none beyond is read.
-        axis: grid axis.
+    No point beyond ``last``, ``(B, 1)`` or one number, is read.
     """
     batch, length = values.shape[0], values.shape[axis + 1]
     lower = places.floor()

@@ -1,6 +1,5 @@
-"""Chemical shift: fat resonates about 3.5 ppm lower than water and is drawn beside its true place."""
+"""Chemical shift: fat resonates about 3.5 ppm below water, so its signal is displaced along the readout."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -25,7 +24,7 @@ class ChemicalShiftConfig:
     probability: float = 0.15
     """Probability of a visible shift."""
     displacement_mm: Range = (0.5, 2.5)
-    """How far fat is displaced, either way, mm."""
+    """Displacement of fat, in either direction, mm."""
     fatness: Range = (0.7, 1.2)
     """Factor on the usual fat fraction of the tissues (marrow turns fatty with age)."""
 
@@ -36,10 +35,10 @@ class ChemicalShiftConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChemicalShiftParams(Batch):
-    """Where fat is drawn.
+    """Displacement and amount of fat.
 
     Attributes:
-        displacement_mm: of fat along rows and columns, mm, 0 without a shift, ``(B, 2)``.
+        displacement_mm: along rows and columns, mm, ``(B, 2)``; one of the two is 0, both without a shift.
         fat_fraction: share of the signal of every painted code that is fat, ``(B, PAINT_CODES)``.
     """
 
@@ -48,7 +47,7 @@ class ChemicalShiftParams(Batch):
 
 
 def draw_chemical_shift(config: ChemicalShiftConfig, random: SampleRandom) -> ChemicalShiftParams | None:
-    """Draw the shift of every sample; None if there is never one."""
+    """Draw the shift; None if there is never one."""
     if config.probability == 0:
         return None
     on = random.chance("chemical_shift", config.probability)
@@ -68,25 +67,15 @@ def _usual_fractions(device: torch.device) -> Tensor:
 
 
 def shift_fat(
-    image: Tensor, painted: Tensor, params: ChemicalShiftParams | None, spacing_mm: Sequence[float]
+    image: Tensor, painted: Tensor, params: ChemicalShiftParams | None, spacing_mm: tuple[float, ...]
 ) -> Tensor:
-    """Move the fat part of the picture, ``image * (1 - f) + moved(image * f)``, linearly interpolated.
+    """Move the fat part of the image: ``image * (1 - f) + moved(image * f)``, linearly interpolated.
 
-    Beyond the border lies what lies on it.
-
-    Args:
-        image: ``(B, *grid)``.
-        painted: painted codes below ``PAINT_CODES``, uint8 ``(B, *grid)``.
-        params: what was drawn, or None. One of the two displacements of a sample must be 0.
-        spacing_mm: grid spacing per axis.
-
-    Returns:
-        ``(B, *grid)``.
+    Beyond the border the last pixel repeats. ``painted`` holds painted codes, uint8 ``(B, *grid)``.
     """
     if params is None:
         return image
-    fraction = params.fat_fraction.gather(1, painted.flatten(1).long()).view(image.shape)
-    fat = image * fraction
+    fat = image * params.fat_fraction.gather(1, painted.flatten(1).long()).view(image.shape)
     near, far, share = [], [], torch.zeros_like(params.displacement_mm[:, 0])
     for axis in (0, 1):
         displacement = params.displacement_mm[:, axis] / spacing_mm[axis - 2]

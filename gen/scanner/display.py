@@ -1,9 +1,10 @@
-"""Display: how intensities end up in [0, 1], by clipping, gamma, a contrast curve, inversion."""
+"""Display: how intensities are mapped to [0, 1] by clipping, gamma, a contrast curve and inversion."""
 
 import math
 from dataclasses import dataclass
 
 import torch
+from kornia import enhance
 from torch import Tensor
 
 from synthspine.gen.core.brush import per_sample
@@ -23,7 +24,7 @@ class ClipConfig:
     """Percentile clipping, as scanners and archives do: the darkest and brightest pixels saturate."""
 
     probability: float = 1.0
-    """Probability of clipping; without it the picture's range becomes [0, 1]."""
+    """Probability of clipping; without it the image's range becomes [0, 1]."""
     low: Range = (0.0, 0.03)
     """Share of the darkest pixels that are clipped."""
     high: Range = (0.0, 0.05)
@@ -36,12 +37,7 @@ class ClipConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClipParams(Batch):
-    """Clipped shares of the pixels, 0 for none, ``(B,)``.
-
-    Attributes:
-        low: of the darkest.
-        high: of the brightest.
-    """
+    """Clipped shares of the darkest (``low``) and brightest (``high``) pixels, 0 for none, ``(B,)``."""
 
     low: Tensor
     high: Tensor
@@ -58,7 +54,7 @@ class GammaConfig:
     normal_std: float = 0.0
     """Standard deviation of its normal part."""
     before_acquisition: bool = False
-    """Whether gamma bends the tissues' intensities before resolution and noise, as in SynthSeg."""
+    """Whether gamma is applied before resolution and noise, as in SynthSeg."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -67,11 +63,7 @@ class GammaConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GammaParams(Batch):
-    """Gamma of every sample.
-
-    Attributes:
-        gamma: exponent, 1 for none, ``(B,)``.
-    """
+    """Exponent ``gamma`` of every sample, above 0, 1 for none, ``(B,)``."""
 
     gamma: Tensor
 
@@ -92,12 +84,7 @@ class CurveConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CurveParams(Batch):
-    """Contrast curve of every sample.
-
-    Attributes:
-        points: heights of the control points, rising from 0 to 1, evenly spaced for a straight line,
-            ``(B, DEGREE + 1)``.
-    """
+    """Heights of the control points, rising from 0 to 1, ``(B, DEGREE + 1)``; evenly spaced for no curve."""
 
     points: Tensor
 
@@ -115,11 +102,7 @@ class InversionConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InversionParams(Batch):
-    """Inversion of every sample.
-
-    Attributes:
-        inverted: 1 if inverted, else 0, ``(B,)``.
-    """
+    """Whether a sample is inverted: 1 or 0, ``(B,)``."""
 
     inverted: Tensor
 
@@ -135,7 +118,7 @@ def draw_clip(config: ClipConfig, random: SampleRandom) -> ClipParams | None:
 
 
 def draw_gamma(config: GammaConfig, random: SampleRandom) -> GammaParams | None:
-    """Draw the exponents; None if the configuration has no other than 1."""
+    """Draw the exponents; None if all of them are 1."""
     if config.probability == 0 or (config.log_gamma == (0, 0) and config.normal_std == 0):
         return None
     on = random.chance("gamma", config.probability)
@@ -167,80 +150,79 @@ def draw_inversion(config: InversionConfig, random: SampleRandom) -> InversionPa
 
 def display(
     image: Tensor,
-    seen: Tensor | None,
+    in_view: Tensor | None,
     clip: ClipParams | None,
     gamma: GammaParams | None,
     curve: CurveParams | None,
     inversion: InversionParams | None,
 ) -> Tensor:
-    """Bring a picture to [0, 1], by clipping, then gamma, curve, inversion.
+    """Map an image to [0, 1] by clipping (by its whole range if ``clip`` is None), gamma, curve, inversion.
 
-    Args:
-        image: ``(B, *grid)``.
-        seen: pixels inside the field of view, bool, same shape; the others become 0. None if all are.
-        clip: clipped shares; None to scale from the least to the greatest value.
-        gamma: exponents; None for 1.
-        curve: contrast curves; None for straight lines.
-        inversion: which samples are inverted; None for none.
+    ``in_view`` (bool, the image's shape; None for all) are the pixels in the field of view; others become 0.
     """
-    shown = rescale(image, seen) if clip is None else clip_percentiles(image, seen, clip)
-    shown = invert(bend(apply_gamma(shown, gamma), curve), inversion)
-    return shown if seen is None else torch.where(seen, shown, 0.0)
+    shown = rescale(image, in_view) if clip is None else clip_percentiles(image, in_view, clip)
+    shown = invert(apply_curve(apply_gamma(shown, gamma), curve), inversion)
+    return shown if in_view is None else torch.where(in_view, shown, 0.0)
 
 
-def rescale(image: Tensor, seen: Tensor | None = None) -> Tensor:
-    """Scale so that the least value seen becomes 0 and the greatest 1; a constant picture becomes 0."""
+def rescale(image: Tensor, in_view: Tensor | None = None) -> Tensor:
+    """Scale the range of the pixels in view to [0, 1]; an image of one value becomes 0."""
     lowest, highest = image, image
-    if seen is not None:
-        lowest, highest = image.where(seen, math.inf), image.where(seen, -math.inf)
+    if in_view is not None:
+        lowest, highest = image.where(in_view, math.inf), image.where(in_view, -math.inf)
     axes = tuple(range(1, image.dim()))
-    return _stretch(image, lowest.amin(axes, keepdim=True), highest.amax(axes, keepdim=True))
+    return _scale(image, lowest.amin(axes), highest.amax(axes))
 
 
-def clip_percentiles(image: Tensor, seen: Tensor | None, clip: ClipParams) -> Tensor:
-    """Scale so that the drawn shares of the pixels seen lie at 0 and at 1."""
-    low, high = quantiles(image, seen, clip.low, 1 - clip.high)
-    return _stretch(image, low, high)
+def clip_percentiles(image: Tensor, in_view: Tensor | None, clip: ClipParams) -> Tensor:
+    """Scale such that the drawn shares of the pixels in view saturate at 0 and at 1."""
+    low, high = quantiles(image, in_view, clip.low, 1 - clip.high)
+    return _scale(image, low.flatten(), high.flatten())
 
 
-def _stretch(image: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    return ((image - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)
+def _scale(image: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Map ``low`` and ``high``, ``(B,)``, to 0 and 1, and clamp."""
+    width = (high - low).clamp(min=1e-6)
+    scaled = enhance.normalize(image.unsqueeze(1), low.unsqueeze(1), width.unsqueeze(1))
+    return scaled.squeeze(1).clamp(0, 1)
 
 
-def bend_signal(image: Tensor, tone: GammaParams | None) -> Tensor:
-    """Scale to [0, 1] and apply gamma before the picture is acquired, as SynthSeg does; None for neither."""
+def apply_tone(image: Tensor, tone: GammaParams | None) -> Tensor:
+    """Scale to [0, 1] and apply gamma before the acquisition, as SynthSeg does; None for neither."""
     return image if tone is None else apply_gamma(rescale(image), tone)
 
 
 def apply_gamma(image: Tensor, gamma: GammaParams | None) -> Tensor:
-    """``x ** gamma`` of a picture ``(B, *grid)`` in [0, 1]; 0 counts as 1e-6."""
+    """``x ** gamma`` of an image in [0, 1]; values below 1e-6 count as 1e-6."""
     if gamma is None:
         return image
-    return torch.pow(image.clamp(min=_DARKEST), per_sample(gamma.gamma, image))
+    # The gain is a tensor: kornia would copy a number to the device, and the host would wait.
+    return enhance.adjust_gamma(image.clamp(min=_DARKEST), gamma.gamma, torch.ones_like(gamma.gamma))
 
 
-def bend(image: Tensor, curve: CurveParams | None) -> Tensor:
-    """Apply the contrast curve to a picture ``(B, *grid)`` in [0, 1].
+def apply_curve(image: Tensor, curve: CurveParams | None) -> Tensor:
+    """Apply the contrast curve to an image in [0, 1].
 
-    The curve is a polynomial in Bernstein form: it rises because its control points do. The idea is the
-    monotone Bezier transform of Models Genesis (Zhou et al. 2021).
+    The curve is a polynomial in Bernstein form; it rises because its control points do.
+
+    Source: the monotone Bezier transform of Models Genesis (Zhou et al. 2021).
     """
     if curve is None:
         return image
-    each = (-1, *[1] * (image.dim() - 1))
     # Power form: coefficient j is C(n, j) times the j-th forward difference of the control points at 0.
     differences, powers = curve.points, []
     for power in range(DEGREE + 1):
-        powers.append((math.comb(DEGREE, power) * differences[:, 0]).view(each))
+        powers.append(per_sample(math.comb(DEGREE, power) * differences[:, 0], image))
         differences = differences[:, 1:] - differences[:, :-1]
-    bent = image * powers[DEGREE] + powers[DEGREE - 1]
+    curved = image * powers[DEGREE] + powers[DEGREE - 1]
     for coefficient in powers[DEGREE - 2 :: -1]:
-        bent = torch.addcmul(coefficient, bent, image)
-    return bent.clamp(0, 1)
+        curved = torch.addcmul(coefficient, curved, image)
+    return curved.clamp(0, 1)
 
 
 def invert(image: Tensor, inversion: InversionParams | None) -> Tensor:
-    """``1 - x`` where inverted, of a picture ``(B, *grid)`` in [0, 1]."""
+    """``1 - x`` where a sample is inverted, of an image in [0, 1]."""
     if inversion is None:
         return image
-    return torch.lerp(image, 1 - image, per_sample(inversion.inverted, image))
+    inverted = enhance.invert(image, image.new_ones(()))
+    return torch.lerp(image, inverted, per_sample(inversion.inverted, image))

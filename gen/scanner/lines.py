@@ -1,11 +1,10 @@
 """The sagittal plane of a scan: its phase-encoding axis, its lines of k-space, pixels moved inside it.
 
-Rows and columns are the last two axes of a grid. Artefacts of one picture agree on the axis that is
-phase-encoded: motion, ghosts and wrap-around run along it, chemical shift across it (along the readout).
+Rows and columns are the last two axes of a grid. All artefacts of one sample share the phase-encoding axis:
+motion, ghosts and wrap-around run along it, chemical shift runs across it (along the readout).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,29 +18,25 @@ ROWS_PROBABILITY = 0.5
 def phase_along_rows(random: SampleRandom) -> Tensor:
     """Whether phase is encoded along the rows' axis (head-foot), bool ``(B,)``.
 
-    Every artefact that asks gets the same answer for a sample, which is why the number does not come from
-    a draw of its own.
+    The number comes from the keys directly, so several artefacts of a sample can ask for it.
     """
     return uniform_field(random.keys, "phase_axis", 1)[:, 0] < ROWS_PROBABILITY
 
 
-@dataclass(frozen=True, slots=True)
-class Lines:
-    """The lines of k-space along one axis, those that the FFT of a real picture has.
+class Lines(NamedTuple):
+    """The lines of k-space along one axis, as in the FFT of a real image."""
 
-    Attributes:
-        number: 0, 1, .., -2, -1 for rows; 0, 1, .., W // 2 for columns, whose other half mirrors them.
-        count: pixels of the axis, N.
-        spacing_mm: of the pixels, mm; line n holds ``n / (N * spacing_mm)`` cycles per mm.
-    """
-
-    number: Tensor
-    count: int
-    spacing_mm: float
+    number: Tensor  # 0, 1, .., -2, -1 for rows; 0, 1, .., W // 2 for columns, whose other half mirrors them
+    pixels: int  # of the axis, N
+    spacing_mm: float  # of pixels, mm; line n holds n / (N * spacing_mm) cycles per mm
 
 
-def lines_of(grid: Sequence[int], spacing_mm: Sequence[float], device: torch.device) -> tuple[Lines, Lines]:
-    """Lines of k-space along the rows' and the columns' axis (the last two of a grid)."""
+PlaneLines = tuple[Lines, Lines]
+"""Lines of k-space along the rows' and the columns' axis."""
+
+
+def lines_of(grid: tuple[int, ...], spacing_mm: tuple[float, ...], device: torch.device) -> PlaneLines:
+    """Lines of k-space of the last two axes of a grid."""
     height, width = grid[-2:]
     rows = torch.arange(height, device=device, dtype=torch.float32)
     rows = torch.where(rows < (height + 1) // 2, rows, rows - height)
@@ -50,15 +45,11 @@ def lines_of(grid: Sequence[int], spacing_mm: Sequence[float], device: torch.dev
 
 
 def take(image: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """The pixels at other rows and columns: ``result[.., r, c] = image[.., rows[r], columns[c]]``.
+    """Pixels at other rows ``(B, H)`` and columns ``(B, W)``, int64, of an image ``(B, *grid)``.
 
-    Args:
-        image: ``(B, *grid)``.
-        rows: int64 ``(B, H)``.
-        columns: int64 ``(B, W)``.
+    ``result[.., r, c] = image[.., rows[r], columns[c]]``.
     """
-    width = image.shape[-1]
-    index = ((rows * width).unsqueeze(2) + columns.unsqueeze(1)).flatten(1)
+    index = ((rows * image.shape[-1]).unsqueeze(2) + columns.unsqueeze(1)).flatten(1)
     if image.dim() == 3:
         return image.flatten(1).gather(1, index).view(image.shape)
     index = index.unsqueeze(1).expand(-1, image.shape[1], -1)

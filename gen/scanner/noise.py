@@ -1,4 +1,4 @@
-"""Noise of the receiver: Rician or Gaussian, amplified where parallel imaging unfolds the picture."""
+"""Noise of the receiver (Rician or Gaussian, amplified by parallel imaging), and a zipper of radio noise."""
 
 import math
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from synthspine.gen.core.brush import per_sample
 from synthspine.gen.core.counter_rng import SampleRandom, uniform_field
 from synthspine.gen.core.record import Batch
 from synthspine.gen.core.settings import Range, check, check_within
@@ -17,25 +18,23 @@ _ANGLES = 4096
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NoiseConfig:
-    """Noise, born at the acquired resolution."""
+    """Noise, added at the acquired resolution."""
 
     probability: float = 0.9
     """Probability of noise."""
     level: Range = (0.0, 0.08)
-    """Standard deviation of the noise in either channel of the complex signal, as a share of the brightest
-    tissue."""
+    """Standard deviation in each channel of the complex signal, share of the brightest tissue."""
     rician_probability: float = 1.0
-    """Of the noisy: probability that the picture is the magnitude of the complex signal (Rician noise);
-    otherwise its real part (Gaussian noise, which may go below 0)."""
+    """Of the noisy: probability that the image is the magnitude of the complex signal (Rician noise);
+    otherwise it is the real part (Gaussian noise, which may go below 0)."""
     g_factor_probability: float = 0.2
-    """Of the noisy: probability that parallel imaging amplifies the noise in the middle of the picture."""
+    """Of the noisy: probability that parallel imaging amplifies the noise in the middle of the image."""
     g_factor: Range = (0.2, 1.0)
     """Extra amplification in the middle of that region: 1 makes the noise there twice as strong."""
     g_factor_middle: Range = (-0.2, 0.2)
-    """Middle of the region from the middle of the picture, share of the field of view."""
+    """Middle of the region from the middle of the image, share of the field of view."""
     g_factor_width: Range = (0.1, 0.3)
-    """Standard deviation of its profile along the phase-encoding axis (rows or columns, by chance), share of
-    the field of view."""
+    """Standard deviation of its profile along the phase-encoding axis, share of the field of view."""
     g_factor_breadth: Range = (0.3, 1.0)
     """Standard deviation of its profile across that axis, share of the field of view."""
 
@@ -51,8 +50,7 @@ class GFactorParams(Batch):
 
     Attributes:
         extra: amplification above 1 in the middle of the region, 0 for none, ``(B,)``.
-        middle: row and column of the region's middle, from the picture's, share of the field of view,
-            ``(B, 2)``.
+        middle: row and column of its middle, from the image's, share of the field of view, ``(B, 2)``.
         width: standard deviation of its profile along rows' and columns' positions, same unit, ``(B, 2)``.
     """
 
@@ -67,7 +65,6 @@ class NoiseParams(Batch):
 
     Attributes:
         key: key of the noise, int32 ``(B, 2)``.
-        level: standard deviation in either channel, 0 for none, ``(B,)``.
         rician: 1 for the magnitude of the complex signal, 0 for its real part, ``(B,)``.
         g_factor: where the noise is amplified; None if nowhere.
     """
@@ -79,7 +76,7 @@ class NoiseParams(Batch):
 
 
 def draw_noise(config: NoiseConfig, random: SampleRandom) -> NoiseParams | None:
-    """Draw the noise of every sample; None if the configuration never has any."""
+    """Draw the noise; None if the configuration never has any."""
     if config.probability == 0:
         return None
     on = random.chance("noise", config.probability)
@@ -107,18 +104,11 @@ def _draw_g_factor(config: NoiseConfig, random: SampleRandom) -> GFactorParams |
 
 
 def g_factor_map(params: GFactorParams, rows: Tensor, columns: Tensor) -> Tensor:
-    """Amplification of noise: 1 plus a bump, greatest in the middle of the field of view.
+    """Amplification of noise: 1 plus a separable Gaussian, ``(B, H, W)``.
 
     Unfolding is worst conditioned where most pixels fold onto each other, about the middle of the
-    phase-encoding axis (SENSE, Pruessmann et al. 1999). The bump is a separable Gaussian.
-
-    Args:
-        params: what was drawn.
-        rows: position of the rows from the middle, share of the field of view, ``(H,)`` or ``(B, H)``.
-        columns: position of the columns, ``(W,)`` or ``(B, W)``.
-
-    Returns:
-        At least 1, ``(B, H, W)``.
+    phase-encoding axis (SENSE, Pruessmann et al. 1999). ``rows`` ``(H,)`` or ``(B, H)`` and ``columns`` are
+    positions from the middle, share of the field of view.
     """
     by_row = torch.exp(-0.5 * ((rows - params.middle[:, :1]) / params.width[:, :1]).square())
     by_column = torch.exp(-0.5 * ((columns - params.middle[:, 1:]) / params.width[:, 1:]).square())
@@ -129,21 +119,14 @@ def add_noise(samples: Tensor, noise: NoiseParams | None, rows: Tensor, columns:
     """Add complex Gaussian noise and take the magnitude (or the real part).
 
     With radius ``r`` and angle ``t`` of the complex noise, the magnitude of a real signal ``s`` is
-    ``sqrt(s^2 + 2 s r cos t + r^2)`` (Rician distribution, Gudbjartsson and Patz 1995; radius and angle by
-    Box and Muller 1958). One random number gives both: the radius comes from all of its bits, the angle
-    from the last twelve, so they are independent but for steps of 1/4096 in the radius' probability, and
-    the moments of the cosine over evenly spaced angles are exact.
+    ``sqrt(s^2 + 2 s r cos t + r^2)``. One random number gives both: the radius comes from all of its bits,
+    the angle from the last twelve. ``rows`` and ``columns`` are positions as in :func:`g_factor_map`.
 
-    Args:
-        samples: ``(B, H, W)`` or ``(B, Z, H, W)``.
-        noise: what was drawn; None leaves the picture as it is.
-        rows: position of the rows from the middle, share of the field of view, ``(H,)`` or ``(B, H)``.
-        columns: position of the columns, ``(W,)`` or ``(B, W)``.
+    Source: Gudbjartsson and Patz 1995 (Rician distribution), Box and Muller 1958 (radius and angle).
     """
     if noise is None:
         return samples
-    each = (-1, *[1] * (samples.dim() - 1))
-    level = noise.level.view(each)
+    level = per_sample(noise.level, samples)
     if noise.g_factor is not None:
         gain = g_factor_map(noise.g_factor, rows, columns)
         level = level * gain.view(len(gain), *[1] * (samples.dim() - 3), *gain.shape[1:])
@@ -157,4 +140,81 @@ def add_noise(samples: Tensor, noise: NoiseParams | None, rows: Tensor, columns:
     # The gradient of a root is infinite at 0.
     magnitude = torch.sqrt(square.clamp(min=1e-20))
     # At its ends the interpolation is exact, and without noise the real part is the signal.
-    return torch.lerp(real, magnitude, (noise.rician * (noise.level > 0)).view(each))
+    return torch.lerp(real, magnitude, per_sample(noise.rician * (noise.level > 0), samples))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ZipperConfig:
+    """Zipper: a radio signal from outside the scanner, one noisy line of dashes across the image.
+
+    It runs along the phase-encoding axis, at the place of one frequency of the readout.
+    """
+
+    probability: float = 0.02
+    """Probability of a zipper."""
+    strength: Range = (0.1, 0.5)
+    """Greatest brightness it adds, share of the brightest pixel."""
+    width_mm: Range = (0.5, 1.5)
+    """Half of its width, mm; at least one pixel is hit."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        check_within(self, strength=(0.0, 10.0), width_mm=(0.0, 50.0))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ZipperParams(Batch):
+    """The line.
+
+    Attributes:
+        key: key of its noise, int32 ``(B, 2)``.
+        along_rows: 1 where the line runs along the rows' axis (is a column), else 0, ``(B,)``.
+        place: where it crosses the other axis, share of the field of view, ``(B,)``.
+    """
+
+    key: Tensor
+    along_rows: Tensor
+    strength: Tensor
+    place: Tensor
+    width_mm: Tensor
+
+
+def draw_zipper(config: ZipperConfig, random: SampleRandom) -> ZipperParams | None:
+    """Draw the zipper; None if there is never one."""
+    if config.probability == 0:
+        return None
+    on = random.chance("zipper", config.probability)
+    return ZipperParams(
+        key=random.key("zipper_noise"),
+        along_rows=phase_along_rows(random).float(),
+        strength=random.uniform("zipper_strength", *config.strength) * on,
+        place=random.uniform("zipper_place"),
+        width_mm=random.uniform("zipper_width_mm", *config.width_mm),
+    )
+
+
+def add_zipper(image: Tensor, params: ZipperParams | None, spacing_mm: tuple[float, ...]) -> Tensor:
+    """Add the line: dashes of uniform brightness, one per pixel of its length, with linear flanks.
+
+    Every slice of a volume has its own dashes.
+    """
+    if params is None:
+        return image
+    brightness = params.strength * image.flatten(1).amax(dim=1)
+    height, width = image.shape[-2:]
+    lead = image.shape[1:-2]
+    down = uniform_field(params.key, "zipper_down", lead.numel() * height).view(-1, *lead, height, 1)
+    across = uniform_field(params.key, "zipper_across", lead.numel() * width).view(-1, *lead, 1, width)
+    at_column = _across_zipper(params, brightness * params.along_rows, width, spacing_mm[-1]).unsqueeze(1)
+    at_row = _across_zipper(params, brightness * (1 - params.along_rows), height, spacing_mm[-2]).unsqueeze(2)
+    if image.dim() == 4:
+        at_column, at_row = at_column.unsqueeze(1), at_row.unsqueeze(1)
+    return torch.addcmul(torch.addcmul(image, down, at_column), at_row, across)
+
+
+def _across_zipper(params: ZipperParams, brightness: Tensor, count: int, spacing_mm: float) -> Tensor:
+    """Brightness across the line, ``(B, count)``."""
+    place = torch.floor(params.place * count).unsqueeze(1)
+    distance = (torch.arange(count, device=place.device) - place).abs() * spacing_mm
+    reach = params.width_mm.clamp(min=0.5 * spacing_mm).unsqueeze(1)
+    return (1 - distance / reach).clamp(min=0) * brightness.unsqueeze(1)

@@ -1,6 +1,5 @@
-"""Shading: slow changes of brightness across the picture, by a bias field and by a surface coil."""
+"""Shading: slow changes of brightness across the image, by a bias field and by a surface coil."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +12,9 @@ from synthspine.gen.core.record import Batch
 from synthspine.gen.core.settings import Range, check, check_within
 
 FINEST_BIAS_MM = 24.0
-"""The bias field is drawn on a grid this coarse: no shorter correlation can be asked for."""
+"""Least correlation length of the bias field: it is drawn on a grid this coarse."""
+WIDEST_BIAS = 5
+"""Greatest correlation length, as a multiple of the least."""
 _STEEPNESS = 4.0
 """A logistic step climbs from 12 to 88 % of its height over ``width_mm``."""
 
@@ -31,18 +32,13 @@ class BiasConfig:
 
     def __post_init__(self) -> None:
         check(self)
-        check_within(self, log_std=(0.0, 3.0), correlation_mm=(FINEST_BIAS_MM, 1e6))
+        check_within(self, log_std=(0.0, 3.0))
+        check_within(self, correlation_mm=(FINEST_BIAS_MM, WIDEST_BIAS * FINEST_BIAS_MM))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BiasParams(Batch):
-    """Bias field of every sample.
-
-    Attributes:
-        key: key of the field, int32 ``(B, 2)``.
-        log_std: standard deviation of its logarithm, 0 for none, ``(B,)``.
-        correlation_mm: its correlation length, ``(B,)``.
-    """
+    """Bias field; ``key`` is that of its random numbers, int32 ``(B, 2)``."""
 
     key: Tensor
     log_std: Tensor
@@ -56,9 +52,9 @@ class CoilConfig:
     probability: float = 0.7
     """Probability of a fall-off."""
     floor: Range = (0.0, 0.6)
-    """What is left of the signal far in front."""
+    """Share of the signal that is left far in front."""
     half_mm: Range = (45.0, 110.0)
-    """Distance in front of the canal's middle where half of the loss has happened, mm."""
+    """Distance in front of the canal's middle at which half of the loss is reached, mm."""
     width_mm: Range = (3.0, 50.0)
     """Width of the fall-off, mm; narrow is a saturation band."""
 
@@ -69,13 +65,7 @@ class CoilConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CoilParams(Batch):
-    """Fall-off of the signal, all ``(B,)``.
-
-    Attributes:
-        floor: share of the signal left far in front, 1 for no fall-off.
-        half_mm: distance in front of the canal's middle where half of the loss has happened.
-        width_mm: width of the fall-off.
-    """
+    """Fall-off of the signal; ``floor`` is 1 for none."""
 
     floor: Tensor
     half_mm: Tensor
@@ -83,7 +73,7 @@ class CoilParams(Batch):
 
 
 def draw_bias(config: BiasConfig, random: SampleRandom) -> BiasParams | None:
-    """Draw the bias field of every sample; None if the configuration never has one."""
+    """Draw the bias field; None if the configuration never has one."""
     if config.probability == 0:
         return None
     on = random.chance("bias", config.probability)
@@ -95,7 +85,7 @@ def draw_bias(config: BiasConfig, random: SampleRandom) -> BiasParams | None:
 
 
 def draw_coil(config: CoilConfig, random: SampleRandom) -> CoilParams | None:
-    """Draw the fall-off of every sample; None if the configuration never has one."""
+    """Draw the fall-off; None if the configuration never has one."""
     if config.probability == 0:
         return None
     on = random.chance("coil", config.probability)
@@ -106,33 +96,22 @@ def draw_coil(config: CoilConfig, random: SampleRandom) -> CoilParams | None:
     )
 
 
-def add_bias(image: Tensor, bias: BiasParams | None, spacing_mm: Sequence[float]) -> Tensor:
-    """Multiply by ``exp(log_std * field)``, the field having mean 0 and variance 1 at every point.
-
-    Args:
-        image: ``(B, *grid)``.
-        bias: what was drawn; None leaves the picture as it is.
-        spacing_mm: grid spacing per axis.
-    """
+def add_bias(image: Tensor, bias: BiasParams | None, spacing_mm: tuple[float, ...]) -> Tensor:
+    """Multiply by ``exp(log_std * field)``; the field has mean 0 and variance 1 at every point."""
     if bias is None:
         return image
     size = bias.correlation_mm.unsqueeze(1).expand(-1, len(spacing_mm))
-    field = smooth_field(bias.key, "bias", image.shape[1:], spacing_mm, size, smallest_mm=FINEST_BIAS_MM)
+    field = smooth_field(bias.key, "bias", image.shape[1:], spacing_mm, size, FINEST_BIAS_MM, WIDEST_BIAS)
     return image * torch.exp(field * per_sample(bias.log_std, image))
 
 
 def add_coil(image: Tensor, coil: CoilParams | None, behind_mm: Tensor) -> Tensor:
     """Multiply by the sensitivity of a coil: 1 at the spine and behind it, ``floor`` far in front.
 
-    Args:
-        image: ``(B, *grid)``.
-        coil: what was drawn; None leaves the picture as it is.
-        behind_mm: distance behind the middle of the canal, same shape.
+    ``behind_mm`` is the distance behind the middle of the canal, the shape of the image.
     """
     if coil is None:
         return image
-    each = (-1, *[1] * (image.dim() - 1))
     slope = _STEEPNESS / coil.width_mm
-    near = torch.sigmoid(torch.addcmul((slope * coil.half_mm).view(each), behind_mm, slope.view(each)))
-    floor = coil.floor.view(each)
-    return image * torch.addcmul(floor, near, 1 - floor)
+    start, slope, floor = (per_sample(value, image) for value in (slope * coil.half_mm, slope, coil.floor))
+    return image * torch.addcmul(floor, torch.sigmoid(torch.addcmul(start, behind_mm, slope)), 1 - floor)

@@ -38,8 +38,7 @@ class WrapParams(Batch):
 
     Attributes:
         strength: brightness at the border, share of the original, 0 without wrap-around, ``(B,)``.
-        width: bands at the first and last row and the first and last column, share of the field of view,
-            ``(B, 4)``.
+        width: bands at the first and last row, first and last column, share of the field of view, ``(B, 4)``.
     """
 
     strength: Tensor
@@ -47,7 +46,7 @@ class WrapParams(Batch):
 
 
 def draw_wrap(config: WrapConfig, random: SampleRandom) -> WrapParams | None:
-    """Draw the wrap-around of every sample; None if there is never any."""
+    """Draw the wrap-around; None if there is never any."""
     if config.probability == 0:
         return None
     on = random.chance("wrap", config.probability)
@@ -64,17 +63,10 @@ def draw_wrap(config: WrapConfig, random: SampleRandom) -> WrapParams | None:
 
 
 def wrap_around(image: Tensor, params: WrapParams | None) -> Tensor:
-    """Add the far border's band, fading inwards as the coil's reach does beyond the field of view.
+    """Add the band of the opposite border, fading inwards.
 
     A band of ``w`` pixels adds ``strength * fade * numpy.roll(image, w)``; ``fade`` falls from 1 at the
     border to ``1 / w`` on the band's last pixel.
-
-    Args:
-        image: ``(B, *grid)``.
-        params: what was drawn, or None.
-
-    Returns:
-        ``(B, *grid)``.
     """
     if params is None:
         return image
@@ -82,20 +74,18 @@ def wrap_around(image: Tensor, params: WrapParams | None) -> Tensor:
     columns, column_fade = _fold(params.width[:, 2:], image.shape[-1])
     strength = params.strength.view(-1, 1, 1)
     weight = row_fade.unsqueeze(2) * strength + column_fade.unsqueeze(1) * strength
-    return torch.addcmul(
-        image, take(image, rows, columns), weight if image.dim() == 3 else weight.unsqueeze(1)
-    )
+    weight = weight if image.dim() == 3 else weight.unsqueeze(1)
+    return torch.addcmul(image, take(image, rows, columns), weight)
 
 
 def _fold(width: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """What folds onto every pixel of an axis, int64 ``(B, count)``, and how bright it is, float32."""
+    """Index of what folds onto every pixel of an axis, int64 ``(B, count)``, and its brightness, float32."""
     pixels = torch.round(width * count)
     first, last = pixels[:, :1], pixels[:, 1:]
     here = torch.arange(count, device=width.device, dtype=torch.float32)
     from_end = count - here
     at_first, at_last = here < first, from_end <= last
     source = here + at_first * (count - first) - at_last * (count - last)
-    fade = at_first * (first - here) / first.clamp(min=1) + at_last * (last - from_end + 1) / last.clamp(
-        min=1
-    )
-    return source.long(), fade
+    fade_first = at_first * (first - here) / first.clamp(min=1)
+    fade_last = at_last * (last - from_end + 1) / last.clamp(min=1)
+    return source.long(), fade_first + fade_last

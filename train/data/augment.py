@@ -18,7 +18,7 @@ from synthspine.gen.core.counter_rng import SampleRandom, normal_field, sample_k
 from synthspine.gen.scanner.display import (
     CurveConfig,
     InversionConfig,
-    bend,
+    apply_curve,
     draw_curve,
     draw_inversion,
     invert,
@@ -109,7 +109,9 @@ def augment(
     images = images + _column(random.uniform("brightness", *config.brightness))
     gamma = _column(random.uniform("gamma", *config.log_gamma)).exp()
     images = images.clamp(0, 1).pow(gamma)
-    images = invert(bend(images, draw_curve(config.curve, random)), draw_inversion(config.inversion, random))
+    images = invert(
+        apply_curve(images, draw_curve(config.curve, random)), draw_inversion(config.inversion, random)
+    )
     pixels = images.shape[-2] * images.shape[-1]
     noise = normal_field(random.key("noise field"), "noise field", pixels).view_as(images)
     images = (images + noise * _column(random.uniform("noise", *config.noise))).clamp(0, 1)

@@ -16,7 +16,7 @@ def _draw(count: int, **fields):
     )
 
 
-def test_only_fluid_darkens_and_no_more_than_asked():
+def test_only_fluid_darkens_by_the_drawn_depth_at_most():
     codes = torch.tensor([CANAL, CORD, ROOTS, EPIDURAL_FAT, 0, 1, 31], dtype=torch.uint8)
     painted = codes.repeat_interleave(20).expand(8, 120, -1)
     params = _draw(8, depth=(0.6, 0.6))
@@ -27,7 +27,7 @@ def test_only_fluid_darkens_and_no_more_than_asked():
     assert 0.1 < (fluid < 1).float().mean() < 0.6
 
 
-def test_the_field_is_nearly_normal_and_correlated_over_the_asked_lengths():
+def test_the_field_is_nearly_normal_with_the_drawn_autocorrelation():
     count = 600
     params = _draw(count, length_mm=(10.0, 10.0), width_mm=(4.0, 4.0))
     field = wave_field(params.waves, params.phase, (61, 31), (1.0, 0.5)).numpy()

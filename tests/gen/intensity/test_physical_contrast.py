@@ -163,6 +163,6 @@ def test_a_sample_is_drawn_alike_alone_and_in_a_batch():
         ({"full_scale": (0.0, 1.0)}, "full_scale"),
     ],
 )
-def test_a_protocol_that_makes_no_sense_is_refused_by_name(changes, name):
+def test_an_invalid_protocol_is_refused_by_name(changes, name):
     with pytest.raises(ValueError, match=name):
         PhysicalConfig(**changes)

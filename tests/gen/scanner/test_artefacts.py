@@ -6,19 +6,39 @@ import pytest
 import torch
 
 from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
+from synthspine.gen.core.record import Batch
+from synthspine.gen.intensity.contrast import ContrastConfig, draw_contrast
+from synthspine.gen.intensity.cortex import CortexConfig, draw_cortex
 from synthspine.gen.intensity.flow_void import FlowVoidConfig, add_flow_void, draw_flow_void
+from synthspine.gen.intensity.hidden_labels import HiddenConfig, draw_hidden
+from synthspine.gen.intensity.partial_volume import PartialVolumeConfig, draw_partial_volume
+from synthspine.gen.intensity.posterior_arch import ArchConfig, draw_arches
+from synthspine.gen.intensity.texture import TextureConfig, draw_texture
 from synthspine.gen.scanner.chemical_shift import ChemicalShiftConfig, draw_chemical_shift, shift_fat
-from synthspine.gen.scanner.ghosting import GhostingConfig, draw_ghosting
-from synthspine.gen.scanner.gibbs import GibbsConfig, draw_gibbs
+from synthspine.gen.scanner.display import (
+    ClipConfig,
+    CurveConfig,
+    GammaConfig,
+    InversionConfig,
+    draw_clip,
+    draw_curve,
+    draw_gamma,
+    draw_inversion,
+)
 from synthspine.gen.scanner.implant import ImplantConfig, draw_implant
-from synthspine.gen.scanner.kspace import distort_kspace
-from synthspine.gen.scanner.kspace_motion import KSpaceMotionConfig, draw_kspace_motion
+from synthspine.gen.scanner.kspace import GibbsConfig, SpikeConfig, distort_kspace, draw_gibbs, draw_spike
 from synthspine.gen.scanner.lines import phase_along_rows
-from synthspine.gen.scanner.motion_blur import MotionBlurConfig, draw_motion_blur
-from synthspine.gen.scanner.noise import NoiseConfig, draw_noise
-from synthspine.gen.scanner.spike import SpikeConfig, draw_spike
+from synthspine.gen.scanner.motion import (
+    GhostingConfig,
+    KSpaceMotionConfig,
+    MotionBlurConfig,
+    draw_ghosting,
+    draw_kspace_motion,
+    draw_motion_blur,
+)
+from synthspine.gen.scanner.noise import NoiseConfig, ZipperConfig, add_zipper, draw_noise, draw_zipper
+from synthspine.gen.scanner.shading import BiasConfig, CoilConfig, draw_bias, draw_coil
 from synthspine.gen.scanner.wrap import WrapConfig, draw_wrap, wrap_around
-from synthspine.gen.scanner.zipper import ZipperConfig, add_zipper, draw_zipper
 from synthspine.gen.tissues.palette import PAINT_CODES
 
 
@@ -68,7 +88,7 @@ def test_probability_zero_draws_nothing_and_changes_nothing(name):
 
 
 @every_feature
-def test_about_as_many_samples_have_it_as_asked_and_the_others_come_back_bit_for_bit(name):
+def test_it_changes_samples_with_its_probability_and_the_others_stay_bit_for_bit(name):
     config, draw, apply = FEATURES[name]
     count = 300
     image, painted, spacing = _scene(count, (16, 14))
@@ -106,20 +126,59 @@ def test_all_of_kspace_together_does_not_depend_on_the_batch(grid):
         assert torch.equal(distort_kspace(image[some], *[p[some] for p in params], spacing), together[some])
 
 
-@every_feature
+DRAWS = {
+    **{name: (config(probability=0.5), draw) for name, (config, draw, _) in FEATURES.items()},
+    "arches": (ArchConfig(), draw_arches),
+    "bias": (BiasConfig(), draw_bias),
+    "clip": (ClipConfig(), draw_clip),
+    "coil": (CoilConfig(), draw_coil),
+    "contrast": (ContrastConfig(), draw_contrast),
+    "cortex": (CortexConfig(end_plate_probability=0.5), draw_cortex),
+    "cortex without end plates": (CortexConfig(end_plate_probability=0.0), draw_cortex),
+    "curve": (CurveConfig(probability=0.5), draw_curve),
+    "gamma": (GammaConfig(normal_std=0.2), draw_gamma),
+    "hidden": (HiddenConfig(probability=0.5), draw_hidden),
+    "implant": (ImplantConfig(probability=0.5), draw_implant),
+    "inversion": (InversionConfig(probability=0.5), draw_inversion),
+    "noise": (NoiseConfig(g_factor_probability=0.5), draw_noise),
+    "noise without g-factor": (NoiseConfig(g_factor_probability=0.0), draw_noise),
+    "partial volume": (PartialVolumeConfig(), draw_partial_volume),
+    "texture": (TextureConfig(), draw_texture),
+}
+
+
+def _assert_same(first, second):
+    """Equal bit for bit: every tensor with its type, batches within the batch, and None."""
+    assert type(first) is type(second)
+    for field in type(first).__dataclass_fields__:
+        one, other = getattr(first, field), getattr(second, field)
+        if isinstance(one, Batch):
+            _assert_same(one, other)
+        elif isinstance(one, torch.Tensor):
+            assert one.dtype == other.dtype and torch.equal(one, other), field
+        else:
+            assert one is None and other is None, field
+
+
+@pytest.mark.parametrize("name", DRAWS)
 def test_params_survive_json_bit_for_bit(name):
-    config, draw, _ = FEATURES[name]
-    params = draw(config(probability=0.5), _random(4))
-    records = json.loads(json.dumps(params.to_records()))
-    again = type(params).from_records(records)
-    assert again.to_records() == params.to_records()
-    for field in type(params).__dataclass_fields__:
-        assert torch.equal(getattr(again, field), getattr(params, field))
+    config, draw = DRAWS[name]
+    params = draw(config, _random(4))
+    _assert_same(type(params).from_records(json.loads(json.dumps(params.to_records()))), params)
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_what_is_drawn_for_a_sample_does_not_depend_on_its_batch(name):
+    config, draw = DRAWS[name]
+    batch = draw(config, _random(9))
+    assert len(batch) == 9
+    for i in (0, 5):
+        _assert_same(draw(config, SampleRandom(sample_keys(0, torch.tensor([i])))), batch[i : i + 1])
 
 
 @every_feature
 @pytest.mark.parametrize("grid", [(33, 26), (1, 9, 8), (3, 20, 31)])
-def test_it_needs_no_look_at_any_value(name, grid):
+def test_it_reads_no_value_on_the_host(name, grid):
     """A meta tensor has no values: whatever needs one on the host fails here."""
     config, draw, apply = FEATURES[name]
     image, painted, spacing = _scene(2, grid)
@@ -131,7 +190,7 @@ def test_it_needs_no_look_at_any_value(name, grid):
 
 
 @every_feature
-def test_it_leaves_its_input_alone(name):
+def test_it_does_not_change_its_input(name):
     config, draw, apply = FEATURES[name]
     image, painted, spacing = _scene(4, (20, 18))
     before = image.clone(), painted.clone()
@@ -226,6 +285,6 @@ def test_artefacts_of_a_sample_agree_on_the_phase_encoding_axis():
         (ZipperConfig, {"width_mm": (-0.5, 1.0)}),
     ],
 )
-def test_senseless_settings_are_refused_by_name(config, fields):
+def test_an_invalid_range_is_refused_by_name(config, fields):
     with pytest.raises(ValueError, match=next(iter(fields))):
         config(**fields)

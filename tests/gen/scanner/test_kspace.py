@@ -5,13 +5,9 @@ import pytest
 import torch
 from scipy import signal
 
-from synthspine.gen.scanner.ghosting import GhostingParams
-from synthspine.gen.scanner.gibbs import GibbsParams
-from synthspine.gen.scanner.kspace import distort_kspace
-from synthspine.gen.scanner.kspace_motion import KSpaceMotionParams
+from synthspine.gen.scanner.kspace import GibbsParams, SpikeParams, distort_kspace
 from synthspine.gen.scanner.lines import lines_of
-from synthspine.gen.scanner.motion_blur import MotionBlurParams, line_transfer
-from synthspine.gen.scanner.spike import SpikeParams
+from synthspine.gen.scanner.motion import GhostingParams, KSpaceMotionParams, MotionBlurParams, line_transfer
 
 SPACING = (1.5, 0.7)
 
@@ -40,7 +36,7 @@ def _distort(image, *, motion=None, ghosting=None, gibbs=None, spike=None, blur=
 
 
 @pytest.mark.parametrize("along_rows", [True, False])
-def test_a_patient_who_lies_elsewhere_all_the_time_is_drawn_elsewhere(along_rows):
+def test_a_constant_displacement_shifts_the_image(along_rows):
     image = _picture(1, 32, 27)
     elsewhere = _motion(along_rows, positions_mm=[(3 * SPACING[0], -5 * SPACING[1])] * 3)
     moved = _distort(image, motion=elsewhere)
@@ -49,7 +45,7 @@ def test_a_patient_who_lies_elsewhere_all_the_time_is_drawn_elsewhere(along_rows
 
 @pytest.mark.parametrize("along_rows", [True, False])
 @pytest.mark.parametrize("swing", [(0.0, 0.0, 0.0), (0.8, 6.5, 1.0)])
-def test_every_line_is_read_where_the_patient_then_lies(along_rows, swing):
+def test_every_line_is_read_at_the_position_of_its_time(along_rows, swing):
     """The acquisition itself: for every line the object is displaced, transformed, and that line kept."""
     height, width = 41, 33
     image, positions = _picture(1, height, width), np.array([(0.0, 0.0), (1.2, -0.6), (-0.5, 1.1)])
@@ -85,7 +81,7 @@ def test_motion_keeps_the_mean_and_changes_the_picture():
 @pytest.mark.parametrize("every", [2, 3, 4])
 @pytest.mark.parametrize("along_rows", [True, False])
 @pytest.mark.parametrize("strength", [0.12, -0.12])
-def test_ghosts_lie_an_nth_of_the_picture_apart_with_the_asked_amplitude(every, along_rows, strength):
+def test_ghosts_lie_an_nth_of_the_image_apart_with_the_drawn_amplitude(every, along_rows, strength):
     image = torch.zeros(1, 48, 36)
     image[0, 5:9, 7:10] = 1.0
     ghosts = GhostingParams(

@@ -1,6 +1,5 @@
 """Rician and Gaussian noise, g-factor."""
 
-import json
 import math
 from dataclasses import replace
 
@@ -10,7 +9,15 @@ import torch
 from scipy import stats
 
 from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
-from synthspine.gen.scanner.noise import GFactorParams, NoiseConfig, add_noise, draw_noise, g_factor_map
+from synthspine.gen.scanner.noise import (
+    GFactorParams,
+    NoiseConfig,
+    ZipperParams,
+    add_noise,
+    add_zipper,
+    draw_noise,
+    g_factor_map,
+)
 
 
 def _random(count):
@@ -64,7 +71,7 @@ def test_the_distribution_of_noise_has_no_atom_at_0():
     assert int((_noisy(0.0, 1.0, rician=0.0).abs() < 1e-5).sum()) < 30
 
 
-def test_great_noise_comes_at_every_angle():
+def test_strong_noise_has_every_phase():
     """Radius and angle share a random number and must be independent nevertheless."""
     magnitude, real = _noisy(0.0, 1.0), _noisy(0.0, 1.0, rician=0.0)
     for least, greatest in ((0.0, 0.1), (1.0, 1.01), (3.4, 9.0)):
@@ -140,20 +147,6 @@ def test_noise_of_a_sample_does_not_depend_on_its_batch(grid):
         assert torch.equal(add_noise(image[i : i + 1], params[i : i + 1], *places), whole[i : i + 1])
 
 
-def test_noise_never_looks_at_values_on_the_host():
-    params = draw_noise(NoiseConfig(), _random(2)).to("meta")
-    image = torch.empty(2, 3, 20, 30, device="meta")
-    assert add_noise(image, params, _places(20).to("meta"), _places(30).to("meta")).shape == image.shape
-
-
-def test_noise_params_return_from_json_bit_for_bit():
-    for config in (NoiseConfig(), NoiseConfig(g_factor_probability=0.0)):
-        params = draw_noise(config, _random(3))
-        back = type(params).from_records(json.loads(json.dumps(params.to_records())))
-        assert back.to_records() == params.to_records()
-        assert torch.equal(back.level, params.level) and torch.equal(back.key, params.key)
-
-
 def test_gradients_are_finite_even_where_there_is_neither_signal_nor_noise():
     image = torch.zeros(2, 16, 16, requires_grad=True)
     params = replace(_noise(0.0, count=2), level=torch.tensor([0.0, 0.1]))
@@ -167,3 +160,30 @@ def test_a_negative_level_is_refused_by_name():
         NoiseConfig(level=(-0.1, 0.1))
     with pytest.raises(ValueError, match="g_factor_width"):
         NoiseConfig(g_factor_width=(0.0, 0.1))
+
+
+def _zipper(along_rows: float) -> ZipperParams:
+    return ZipperParams(
+        key=sample_keys(0, torch.arange(1)),
+        along_rows=torch.tensor([along_rows]),
+        strength=torch.tensor([0.5]),
+        place=torch.tensor([0.43]),
+        width_mm=torch.tensor([1.4]),
+    )
+
+
+@pytest.mark.parametrize("along_rows", [1.0, 0.0])
+def test_only_pixels_near_the_line_brighten_by_the_drawn_strength_at_most(along_rows):
+    image = torch.rand(1, 200, 200, generator=torch.Generator().manual_seed(0))
+    added = (add_zipper(image, _zipper(along_rows), (1.0, 1.0)) - image)[0]
+    across = added.amax(0) if along_rows else added.amax(1)
+    assert [i for i, value in enumerate(across.tolist()) if value > 1e-6] == [85, 86, 87]
+    assert added.min() >= 0
+    assert 0.9 * 0.5 * image.max() < added.max() <= 0.5 * image.max()
+
+
+def test_dashes_differ_along_the_line_and_between_slices():
+    image = torch.ones(1, 2, 60, 50)
+    zipped = add_zipper(image, _zipper(1.0), (3.0, 1.0, 1.0))[0, :, :, 21]
+    assert zipped.unique().numel() == 120
+    assert abs(zipped.mean() - 1.25) < 0.06

@@ -1,6 +1,5 @@
 """Bias field and surface coil."""
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -11,7 +10,6 @@ from synthspine.gen.core.filters import smooth_field
 from synthspine.gen.scanner.shading import (
     FINEST_BIAS_MM,
     BiasConfig,
-    BiasParams,
     CoilConfig,
     CoilParams,
     add_bias,
@@ -109,25 +107,6 @@ def test_shading_of_a_sample_does_not_depend_on_its_batch(grid):
         assert torch.equal(alone, whole[one])
 
 
-def test_shading_never_looks_at_values_on_the_host():
-    bias, coil = (
-        draw(config, _random(2)).to("meta")
-        for draw, config in (
-            (draw_bias, BiasConfig()),
-            (draw_coil, CoilConfig()),
-        )
-    )
-    image = torch.empty(2, 70, 90, device="meta")
-    assert add_coil(add_bias(image, bias, (1.0, 1.0)), coil, image).shape == image.shape
-
-
-def test_shading_params_return_from_json_bit_for_bit():
-    for params in (draw_bias(BiasConfig(), _random(3)), draw_coil(CoilConfig(), _random(3))):
-        back = type(params).from_records(json.loads(json.dumps(params.to_records())))
-        for name in params.__slots__:
-            assert torch.equal(getattr(back, name), getattr(params, name))
-
-
 def test_gradients_flow_through_shading():
     image = _image(2, 16, 16).requires_grad_()
     add_coil(
@@ -140,6 +119,7 @@ def test_gradients_flow_through_shading():
     ("config", "values", "field"),
     [
         (BiasConfig, {"correlation_mm": (10.0, 50.0)}, "correlation_mm"),
+        (BiasConfig, {"correlation_mm": (40.0, 121.0)}, "correlation_mm"),
         (BiasConfig, {"log_std": (-0.1, 0.3)}, "log_std"),
         (BiasConfig, {"probability": 1.1}, "probability"),
         (CoilConfig, {"floor": (0.0, 1.2)}, "floor"),
@@ -147,11 +127,6 @@ def test_gradients_flow_through_shading():
         (CoilConfig, {"half_mm": (90.0, 50.0)}, "half_mm"),
     ],
 )
-def test_a_range_that_makes_no_sense_is_refused_by_name(config, values, field):
+def test_an_invalid_range_is_refused_by_name(config, values, field):
     with pytest.raises(ValueError, match=field):
         config(**values)
-
-
-def test_params_are_batches_of_samples():
-    assert len(draw_bias(BiasConfig(), _random(7))) == 7
-    assert isinstance(draw_bias(BiasConfig(), _random(7))[2:4], BiasParams)
