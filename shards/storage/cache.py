@@ -296,6 +296,5 @@ def default_cache() -> ShardCache | None:
 
 
 def user_cache_folder() -> Path:
-    """The project's folder in the user's cache folder."""
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return caches / "synthspine"
+    """The project's folder in the user's cache folder (``XDG_CACHE_HOME``, by default ``~/.cache``)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "synthspine"

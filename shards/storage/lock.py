@@ -2,22 +2,17 @@
 
 import errno
 import hashlib
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from synthspine.shards.storage.cache import user_cache_folder
 from synthspine.shards.storage.place import Place
 
 _POLL_S = 0.2
 _READ_ONLY = (errno.EACCES, errno.EROFS)
-
-
-def user_cache_folder() -> Path:
-    """The folder of this project in the user's cache folder (``XDG_CACHE_HOME``, by default ``~/.cache``)."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "synthspine"
 
 
 @contextmanager
