@@ -1,5 +1,6 @@
 """What a model learns from: its sets, its feed, its validation samples."""
 
+import json
 import math
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -21,6 +22,7 @@ from synthspine.shards.reading.open import ShardSet, open_set
 from synthspine.train.data.augment import AUGMENTATIONS
 from synthspine.train.data.feed import Feed, RealFeed, RenderFeed, ShardFeed
 from synthspine.train.data.prefetch import AheadFeed
+from synthspine.train.model.checkpoint import load_checkpoint
 from synthspine.train.options import ModelName, TrainOptions
 from synthspine.train.plan import TrainingError
 from synthspine.train.runtime.distributed import Ranks
@@ -105,9 +107,16 @@ class Sources:
         return self.sets[SYNTHETIC] if self.options.feed == "shards" else self.bank
 
     def patients(self, model: ModelName) -> list[str]:
-        """The patients whose scans or label maps a model learns from."""
+        """The patients whose scans or label maps a model learns from.
+
+        They include the patients of the checkpoint that the training starts from.
+        """
         slices = self.bank if model == "A" else self.sets[REAL_T1_TRAIN]
-        return sorted({entry["source"].partition("_")[0] for entry in slices.manifest.identity["sources"]})
+        patients = {entry["source"].partition("_")[0] for entry in slices.manifest.identity["sources"]}
+        if self.options.start_from is not None:
+            base = json.loads(load_checkpoint(self.options.start_from).config)
+            patients.update(base.get("train_patients", []))
+        return sorted(patients)
 
     @contextmanager
     def feed(self, model: ModelName) -> Iterator[Feed]:
