@@ -63,7 +63,9 @@ class ValidationSet:
         """Samples ``0 .. samples-1`` of the generator on validation label maps ``(N, H, W)``."""
         maps = torch.from_numpy(bank).to(ranks.device)
         images, codes = [], []
-        for indices in torch.arange(ranks.rank, samples, ranks.world_size).split(CHUNK):
+        mine = range(ranks.rank, samples, ranks.world_size)
+        for start in range(0, len(mine), CHUNK):
+            indices = torch.tensor(mine[start : start + CHUNK])
             image, code = render_samples(maps, config, VALIDATION_SEED, indices)
             images.append(image.half())
             codes.append(code)
