@@ -4,6 +4,7 @@ The likeliest class alone would lose what is most likely a vertebra to the backg
 doubt: .35 for L2 and .25 for L1 are more than .4 for the background together, and less one by one.
 """
 
+from functools import cache
 from itertools import pairwise
 
 import torch
@@ -63,11 +64,27 @@ def merge_logits(logits: Tensor, scheme: LabelScheme) -> Tensor:
     return torch.stack([torch.logsumexp(logits[:, group], dim=1) for group in _groups(scheme)], dim=1)
 
 
-def structure_table(scheme: LabelScheme) -> Tensor:
-    """Structure of every class: 0 for background, 1.. in the order of ``STRUCTURES``; 255 stays 255."""
+def to_structures(classes: Tensor, scheme: LabelScheme) -> Tensor:
+    """Structure of every class: 0 for background, 1.. in the order of ``STRUCTURES``; 255 stays 255.
+
+    Args:
+        classes: classes of ``scheme`` or 255, any integer dtype and shape.
+        scheme: the classes.
+
+    Returns:
+        uint8, same shape and device.
+    """
+    return structure_table(scheme, classes.device)[classes.int()]
+
+
+@cache
+def structure_table(scheme: LabelScheme, device: torch.device) -> Tensor:
+    """Structure of classes 0..255 (:func:`to_structures`), uint8, shape ``(256,)``; copied to a device once."""
     numbers = {None: 0} | {name: number for number, name in enumerate(STRUCTURES, start=1)}
     classes = [numbers[name] for name in scheme.structures]
-    return torch.tensor(classes + [IGNORE] * (IGNORE + 1 - len(classes)), dtype=torch.uint8)
+    table = classes + [IGNORE] * (IGNORE + 1 - len(classes))
+    with torch.inference_mode(False):
+        return torch.tensor(table, dtype=torch.uint8, device=device)
 
 
 def _are_structures(scheme: LabelScheme) -> bool:

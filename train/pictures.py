@@ -5,7 +5,7 @@ from torch import Tensor
 
 from synthspine.gen import LabelScheme
 from synthspine.gen.core.anatomy import STRUCTURE_COLOURS, STRUCTURES
-from synthspine.train.decoding import structure_table
+from synthspine.train.decoding import to_structures
 from synthspine.train.model.unet import UNet
 from synthspine.train.runtime.distributed import Ranks
 from synthspine.train.validation import ValidationSet, find_structures
@@ -28,7 +28,7 @@ def validation_picture(
     if not len(images):
         return None
     found = find_structures(network, images, scheme, ranks, bf16=bf16)
-    truth = structure_table(scheme).to(codes.device)[scheme.encode(codes).int()]
+    truth = to_structures(scheme.encode(codes), scheme)
     grey = images.float().clamp(0, 1).cpu()
     empty = torch.zeros_like(truth)
     rows = [painted(grey, structures.cpu()) for structures in (empty, truth, found)]

@@ -8,7 +8,7 @@ probabilities of its classes, so its logit is the logarithm of the sum of their 
 from torch import Tensor
 
 from synthspine.gen import LabelScheme
-from synthspine.train.decoding import merge_logits, structure_table
+from synthspine.train.decoding import merge_logits, structure_table, to_structures
 from synthspine.train.losses import segmentation_loss
 
 
@@ -35,9 +35,8 @@ def structure_loss(
         A scalar, float32 (float64 for float64 logits), differentiable; shares of ranks add up.
     """
     merged = merge_logits(logits, scheme)
-    table = structure_table(scheme).to(target.device)
+    table = structure_table(scheme, target.device)
     structure_pixels = class_pixels.new_zeros(merged.shape[1])
     structure_pixels.index_add_(0, table[: len(class_pixels)].long(), class_pixels)
-    return segmentation_loss(
-        merged, table[target.int()], class_pixels=structure_pixels, samples=samples, balance=balance
-    )
+    target = to_structures(target, scheme)
+    return segmentation_loss(merged, target, class_pixels=structure_pixels, samples=samples, balance=balance)

@@ -14,7 +14,7 @@ from synthspine.gen import GeneratorConfig, LabelScheme
 from synthspine.gen.core.anatomy import STRUCTURES
 from synthspine.shards.reading.open import SampleArrays
 from synthspine.train.data.feed import render_samples
-from synthspine.train.decoding import likeliest_structures, structure_table
+from synthspine.train.decoding import likeliest_structures, to_structures
 from synthspine.train.model.unet import UNet
 from synthspine.train.overlap import dice, overlap_counts
 from synthspine.train.runtime.distributed import Ranks
@@ -89,7 +89,6 @@ def validate(
     network: UNet, samples: ValidationSet, scheme: LabelScheme, ranks: Ranks, *, bf16: bool
 ) -> Score:
     """Score a network; every rank calls it, with its own part of the samples, and gets the same answer."""
-    to_structure = structure_table(scheme).to(ranks.device)
     total = torch.zeros(len(STRUCTURES), dtype=torch.float64, device=ranks.device)
     count = torch.zeros_like(total)
     seen = torch.tensor(float(len(samples.codes)), dtype=torch.float64, device=ranks.device)
@@ -97,7 +96,7 @@ def validate(
         if not len(images):
             continue
         prediction = find_structures(network, images, scheme, ranks, bf16=bf16)
-        target = to_structure[scheme.encode(codes).int()]
+        target = to_structures(scheme.encode(codes), scheme)
         scores = dice(*overlap_counts(prediction, target, len(STRUCTURES) + 1))[:, 1:]
         total += scores.nansum(dim=0)
         count += (~scores.isnan()).sum(dim=0)

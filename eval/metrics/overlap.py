@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.anatomy import LabelScheme, label_scheme
-from synthspine.train.decoding import structure_table
+from synthspine.train.decoding import to_structures
 from synthspine.train.overlap import dice, overlap_counts
 
 AGGREGATION = (
@@ -107,4 +107,4 @@ def mean(values: Sequence[float]) -> float:
 
 def group_structures(classes: Tensor, scheme: LabelScheme) -> Tensor:
     """Four-class answer (uint8: background, vertebra, disc, canal) of an answer in ``scheme``."""
-    return structure_table(scheme).to(classes.device)[classes.int()]
+    return to_structures(classes, scheme)
