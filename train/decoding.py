@@ -79,7 +79,7 @@ def to_structures(classes: Tensor, scheme: LabelScheme) -> Tensor:
 
 @cache
 def structure_table(scheme: LabelScheme, device: torch.device) -> Tensor:
-    """Structure of classes 0..255 (:func:`to_structures`), uint8, shape ``(256,)``; copied to a device once."""
+    """Structure of every class 0..255, uint8, shape ``(256,)``; it is copied to a device once."""
     numbers = {None: 0} | {name: number for number, name in enumerate(STRUCTURES, start=1)}
     classes = [numbers[name] for name in scheme.structures]
     table = classes + [IGNORE] * (IGNORE + 1 - len(classes))

@@ -2,8 +2,7 @@
 
     python train/release.py models/saved/model_a_synthetic_best.pth models/pretrained/NAME.pth
 
-Weights of a network that has normalisation after every convolution lose nothing that shows when they are
-rounded to half precision; the file is a checkpoint as any other and is read back in single precision.
+The file is a checkpoint whose weights are float16; ``load_model`` copies them into a float32 network.
 """
 
 import hashlib

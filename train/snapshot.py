@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from synthspine.shards.format.provenance import identity_difference
 from synthspine.train.model.checkpoint import (
@@ -103,7 +103,7 @@ def restore(payload: dict[str, Any], name: object, stepper: Stepper) -> Progress
         stepper.network.load_state_dict(payload["network"])
         stepper.supervised.heads.load_state_dict(payload["coarse_heads"])
         stepper.average.network.load_state_dict(payload["average"])
-        stepper.optimizer.load_state_dict(_on_device_of(payload["optimizer"], stepper.supervised))
+        stepper.optimizer.load_state_dict(_on_device_of(payload["optimizer"], stepper.optimizer))
         values = dict(payload["progress"])
         progress = Progress(counts=Counts(**values.pop("counts")), **values)
         if payload["validated_on"] != stepper.plan.validated_on:
@@ -115,9 +115,9 @@ def restore(payload: dict[str, Any], name: object, stepper: Stepper) -> Progress
     return progress
 
 
-def _on_device_of(state: dict[str, Any], network: nn.Module) -> dict[str, Any]:
+def _on_device_of(state: dict[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """Moments with the strides of the weights, which the fused optimiser needs."""
-    parameters = list(network.parameters())
+    parameters = [value for group in optimizer.param_groups for value in group["params"]]
     for index, values in state["state"].items():
         for name, value in values.items():
             if isinstance(value, Tensor) and value.shape == parameters[index].shape:

@@ -7,9 +7,10 @@ moments and its count of steps alone; the average takes in nothing. So no GPU is
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from synthspine.gen import LabelScheme
 from synthspine.train.losses import count_pixels, segmentation_loss
@@ -46,7 +47,7 @@ class Stepper:
         self.average = WeightAverage(network, plan.ema_decay)
         self.gradients = SharedGradients(self.supervised)
         self.optimizer = torch.optim.AdamW(
-            self.supervised.parameters(), lr=plan.highest_rate, weight_decay=plan.weight_decay, fused=True
+            _parameter_groups(self.supervised, plan.weight_decay), lr=plan.highest_rate, fused=True
         )
         self.tally = Tally(ranks.device)
         self._forward: Callable[[Tensor], list[Tensor]] = (
@@ -111,3 +112,12 @@ class Stepper:
         self.optimizer.step()
         self.average.update(step, finite)
         self.tally.add(self.gradients.loss, finite)
+
+
+def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Kernels, which decay, and scales and offsets, which do not."""
+    parameters = list(network.parameters())
+    return [
+        {"params": [value for value in parameters if value.ndim > 1], "weight_decay": weight_decay},
+        {"params": [value for value in parameters if value.ndim <= 1], "weight_decay": 0.0},
+    ]

@@ -35,6 +35,19 @@ def test_a_step_changes_the_weights_and_counts_its_loss(stepper, batch):
     assert counts.loss > 0
 
 
+def test_kernels_decay_and_scales_and_offsets_do_not(stepper):
+    stepper = stepper(weight_decay=0.1)
+    parameters = list(stepper.supervised.parameters())
+    for value in parameters:
+        value.data.fill_(1.0)
+    stepper.gradients.clear()
+    stepper.optimizer.step()
+    for value in parameters:
+        expected = 1 - 0.1 * stepper.plan.highest_rate if value.ndim == 4 else 1.0
+        torch.testing.assert_close(value.data, torch.full_like(value, expected))
+    assert {value.ndim for value in parameters} == {1, 4}
+
+
 @pytest.mark.parametrize(("decay", "done"), [(0.9, 4), (0.9, 0), (0.0, 2)])
 def test_a_step_that_is_not_finite_changes_neither_weights_nor_average_nor_moments(
     stepper, batch, decay, done
@@ -71,8 +84,8 @@ def test_the_rate_of_a_step_is_that_of_the_schedule(stepper, batch):
     stepper = stepper()
     for number in (0, 4, 9):
         stepper.take(number, *batch)
-        (group,) = stepper.optimizer.param_groups
-        assert group["lr"] == learning_rate(number, 10, 1e-2)
+        rates = [group["lr"] for group in stepper.optimizer.param_groups]
+        assert rates == [learning_rate(number, 10, 1e-2)] * 2
 
 
 def test_bf16_is_the_arithmetic_of_the_network_and_not_of_the_weights(stepper, batch):

@@ -82,7 +82,7 @@ def test_rendered_samples_are_the_same_for_any_number_of_ranks(alone):
 @pytest.mark.parametrize("kind", ["rendered", "real"])
 @pytest.mark.parametrize("rank", [1, 3])
 def test_a_rank_without_samples_has_an_empty_part_and_scores_nothing(alone, kind, rank):
-    """One sample on four ranks: the range of indices of rank 1 is empty, that of rank 3 ends before it starts."""
+    """One sample on four ranks: the range of rank 3 ends before it starts."""
     ranks = Ranks(rank=rank, world_size=4, device=alone.device)
     if kind == "rendered":
         part = ValidationSet.rendered(CODES[:2].numpy(), preset("spine", spacing_mm=4.0), 1, ranks)

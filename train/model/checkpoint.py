@@ -18,7 +18,7 @@ from synthspine.shards.storage.atomic import atomic_path
 from synthspine.train.model.unet import UNet
 
 CHECKPOINT_FORMAT = 1
-SNAPSHOT_FORMAT = 4
+SNAPSHOT_FORMAT = 5
 WRAPPER_PREFIXES = ("_orig_mod.", "module.")
 
 
@@ -31,7 +31,8 @@ class Checkpoint:
     """What a checkpoint file holds.
 
     Attributes:
-        state_dict: weights, on the CPU, float32, under the names of a bare ``UNet``.
+        state_dict: weights, on the CPU, under the names of a bare ``UNet``; float32, or float16 in a released
+            file.
         architecture: arguments of ``UNet``.
         model: ``"A"`` (trained on synthetic images) or ``"B"`` (on real ones).
         config: the training configuration, JSON.
@@ -67,8 +68,8 @@ def bare_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A state dictionary without the prefixes that wrappers put before names; detached, on the CPU."""
     bare: dict[str, Tensor] = {}
     for name, value in state.items():
-        for prefix in WRAPPER_PREFIXES:
-            name = name.replace(prefix, "")
+        while name.startswith(WRAPPER_PREFIXES):
+            name = name.partition(".")[2]
         bare[name] = value.detach().to("cpu", copy=True).contiguous()
     return bare
 

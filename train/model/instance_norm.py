@@ -1,8 +1,8 @@
 """Instance normalisation (Ulyanov et al. 2016), with a faster CPU path for few and large channels.
 
-torch's CPU kernels work channel by channel and reorder a channels-last batch. Here a batch is viewed as rows
-``(B, H, W * C)``: sums over rows are matrix products with ones, and the normalisation is one multiply-add with
-coefficients repeated along the row. ``docs/performance.md`` has the timings.
+torch's CPU kernels work channel by channel and reorder a channels-last batch. Here a batch is viewed as
+rows ``(B, H, W * C)``: sums over rows are matrix products with ones, and the normalisation is one
+multiply-add with coefficients repeated along the row. ``docs/performance.md`` has the timings.
 """
 
 from typing import Any
@@ -69,7 +69,8 @@ class _RowInstanceNorm(torch.autograd.Function):
         product = _pixel_mean(torch.mul(slope, shifted, out=room), shape)
         along = (product - slope_mean * mean) * inverse
         scale = inverse * weight
-        # slope * scale - scale * (slope_mean + normalised * along), with normalised = (shifted - mean) * inverse
+        # slope * scale - scale * (slope_mean + normalised * along),
+        # with normalised = (shifted - mean) * inverse.
         by_shifted = -scale * inverse * along
         constant = _along_row(-scale * slope_mean - by_shifted * mean, shape, slope)
         torch.addcmul(constant, shifted, _along_row(by_shifted, shape, slope), out=room)
