@@ -103,11 +103,11 @@ class RealFeed:
         size = len(self.labels)
         orders = {epoch: self._order(epoch) for epoch in {position // size for position in positions}}
         places = torch.tensor([int(orders[position // size][position % size]) for position in positions])
-        places = places.to(self.labels.device)
+        places = places.to(self.labels.device, non_blocking=True)
         images, labels = self.images[places].float().unsqueeze(1), self.labels[places]
         if self.config is None:
             return images, labels
-        stream = torch.tensor(positions, device=images.device)
+        stream = torch.tensor(positions).to(images.device, non_blocking=True)
         with torch.no_grad():
             return augment(images, labels, self.seed, stream, self.config)
 
