@@ -16,8 +16,7 @@ from benchmarks.reality_slices import CONTRASTS, Slices, join, select, take
 from synthspine.gen import label_scheme
 from synthspine.shards.reading.open import SampleArrays
 from synthspine.train.data.augment import AUGMENTATIONS
-from synthspine.train.data.feed import Feed, RealFeed, RenderFeed
-from synthspine.train.data.prefetch import AheadFeed
+from synthspine.train.data.feed import Feed, PrefetchedFeed, RealFeed, RenderFeed
 from synthspine.train.model.checkpoint import Checkpoint, bare_state, load_checkpoint, save_checkpoint
 from synthspine.train.model.unet import UNet, seeded_unet
 from synthspine.train.options import TrainOptions
@@ -145,7 +144,7 @@ def train(task: Task, slices: Slices, ranks: Ranks, stop: StopRequest, start: Pa
         network.load_state_dict(load_checkpoint(start).state_dict)
     network.train()
     stepper = Stepper(network, label_scheme(training.num_classes), _plan(task, ranks), ranks)
-    with closing(AheadFeed(_feed(task, samples, slices.spacing_mm, ranks), ranks.device)) as feed:
+    with closing(PrefetchedFeed(_feed(task, samples, slices.spacing_mm, ranks), ranks.device)) as feed:
         began = time.monotonic()
         loss = _loop(task, stepper, feed, stop)
         minutes = (time.monotonic() - began) / 60

@@ -12,9 +12,10 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 # The packages are those of the repository, whatever this folder's files are called.
@@ -27,9 +28,8 @@ from torch import Tensor
 from synthspine.gen import label_scheme
 from synthspine.shards.command import run_command
 from synthspine.train.data.feed import Feed
-from synthspine.train.data.prefetch import AheadFeed
 from synthspine.train.model.unet import UNet
-from synthspine.train.options import ModelName, TrainOptions
+from synthspine.train.options import TrainOptions
 from synthspine.train.plan import Plan
 from synthspine.train.runtime.distributed import Ranks, join_ranks
 from synthspine.train.runtime.precision import use_bf16
@@ -68,32 +68,32 @@ class Way:
     """One way of training, and the images per second of every round."""
 
     name: str
-    feed: Feed
+    open_feed: Callable[[], AbstractContextManager[Feed]]
     stepper: Stepper
     step: int = 0
     rates: list[float] = field(default_factory=list)
 
     def run(self, steps: int) -> float:
         """Take steps; images per second."""
-        device = self.stepper.ranks.device
-        self._settle(device)
-        start = time.perf_counter()
-        for _ in range(steps):
-            self.stepper.take(self.step, *self.feed.batch(self.step))
-            self.step += 1
-        # Steps pay for as many batches as they use: the first was there, one more is waited for.
-        self._settle(device)
-        return steps * self.stepper.plan.batch_size / (time.perf_counter() - start)
+        with self.open_feed() as feed:
+            # Steps pay for as many batches as they use: the first is there, one more is waited for.
+            batch = feed.batch(self.step)
+            self._wait()
+            start = time.perf_counter()
+            for _ in range(steps):
+                self.stepper.take(self.step, *batch)
+                self.step += 1
+                batch = feed.batch(self.step)
+            self._wait()
+            return steps * self.stepper.plan.batch_size / (time.perf_counter() - start)
 
-    def _settle(self, device: torch.device) -> None:
-        if isinstance(self.feed, AheadFeed):
-            self.feed.settle()
+    def _wait(self) -> None:
+        device = self.stepper.ranks.device
         if device.type == "cuda":
             torch.cuda.synchronize(device)
 
 
-@contextmanager
-def ways(options: TrainOptions, ranks: Ranks, steps: int) -> Iterator[list[Way]]:
+def ways(options: TrainOptions, ranks: Ranks, steps: int) -> list[Way]:
     """All ways of training, each with a network of its own."""
     rendered = Sources.open(replace(options, model="both", feed="render"), ranks)
     stored = Sources.open(replace(options, model="A", feed="shards"), ranks)
@@ -102,8 +102,8 @@ def ways(options: TrainOptions, ranks: Ranks, steps: int) -> Iterator[list[Way]]
         network = UNet(num_classes=options.num_classes, base_features=options.base_features)
         return Stepper(network.to(ranks.device), label_scheme(options.num_classes), plan, ranks)
 
-    def way(name: str, feed: Feed) -> Way:
-        return Way(name, feed, stepper())
+    def way(name: str, open_feed: Callable[[], AbstractContextManager[Feed]]) -> Way:
+        return Way(name, open_feed, stepper())
 
     plan = Plan(
         title="benchmark",
@@ -118,20 +118,16 @@ def ways(options: TrainOptions, ranks: Ranks, steps: int) -> Iterator[list[Way]]
         decisive={},
         stem=Path("benchmark"),
     )
-    with ExitStack() as stack:
-
-        def feed(sources: Sources, model: ModelName) -> Feed:
-            return stack.enter_context(sources.feed(model))
-
-        found = [
-            way("(a) the network alone, one batch again and again", FixedFeed(rendered.feed_in_step("A"))),
-            way("(b) Model A, rendered a batch ahead (what training does)", feed(rendered, "A")),
-            way("(b) Model A, rendered in the step", rendered.feed_in_step("A")),
-            way("(c) Model A, from shards, a batch ahead", feed(stored, "A")),
-        ]
-        if rendered.can_train("B"):
-            found.append(way("(d) Model B, real slices, a batch ahead", feed(rendered, "B")))
-        yield found
+    fixed, in_step = FixedFeed(rendered.feed_in_step("A")), rendered.feed_in_step("A")
+    found = [
+        way("(a) the network alone, one batch again and again", lambda: nullcontext(fixed)),
+        way("(b) Model A, rendered a batch ahead (what training does)", partial(rendered.feed, "A")),
+        way("(b) Model A, rendered in the step", lambda: nullcontext(in_step)),
+        way("(c) Model A, from shards, a batch ahead", partial(stored.feed, "A")),
+    ]
+    if rendered.can_train("B"):
+        found.append(way("(d) Model B, real slices, a batch ahead", partial(rendered.feed, "B")))
+    return found
 
 
 def measure(arguments: Arguments) -> None:
@@ -139,12 +135,12 @@ def measure(arguments: Arguments) -> None:
     options = arguments.train
     with join_ranks(options.shards.device) as ranks:
         total = arguments.steps * (arguments.repeats + 1)
-        with ways(options, ranks, total) as found:
-            for way in found:
-                way.run(arguments.steps)
-            for number in range(arguments.repeats):
-                for way in in_turn(found, number):
-                    way.rates.append(way.run(arguments.steps))
+        found = ways(options, ranks, total)
+        for way in found:
+            way.run(arguments.steps)
+        for number in range(arguments.repeats):
+            for way in in_turn(found, number):
+                way.rates.append(way.run(arguments.steps))
         bf16 = found[0].stepper.plan.bf16
         device = torch.cuda.get_device_name(ranks.device) if ranks.device.type == "cuda" else "cpu"
     shape = " x ".join(map(str, options.shards.grid.shape))

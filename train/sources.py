@@ -20,8 +20,7 @@ from synthspine.shards.building.workers import joined_workers
 from synthspine.shards.format.provenance import digest_of
 from synthspine.shards.reading.open import ShardSet, open_set
 from synthspine.train.data.augment import AUGMENTATIONS
-from synthspine.train.data.feed import Feed, RealFeed, RenderFeed, ShardFeed
-from synthspine.train.data.prefetch import AheadFeed
+from synthspine.train.data.feed import Feed, PrefetchedFeed, RealFeed, RenderFeed, ShardFeed
 from synthspine.train.model.checkpoint import load_checkpoint
 from synthspine.train.options import ModelName, TrainOptions
 from synthspine.train.plan import TrainingError
@@ -121,11 +120,11 @@ class Sources:
     @contextmanager
     def feed(self, model: ModelName) -> Iterator[Feed]:
         """Where the batches of a model come from, each made while the step before is taken."""
-        with closing(AheadFeed(self.feed_in_step(model), self.ranks.device)) as ahead:
-            yield ahead
+        with closing(PrefetchedFeed(self.feed_in_step(model), self.ranks.device)) as prefetched:
+            yield prefetched
 
     def feed_in_step(self, model: ModelName) -> Feed:
-        """The same batches, each made when it is asked for."""
+        """The same batches, each made when it is requested."""
         seed, batch_size = self.options.shards.seed, self.options.batch_size
         samples = self.samples(model)
         if model == "B":

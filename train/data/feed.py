@@ -5,6 +5,7 @@ all ranks together see what one rank alone would see. A feed gives dense codes; 
 classes.
 """
 
+from concurrent.futures import Future
 from functools import partial
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from synthspine.gen import GeneratorConfig, draw, render
 from synthspine.shards.reading.open import SampleArrays, ShardSet
+from synthspine.shards.reading.prefetch import Prefetcher
 from synthspine.shards.reading.stream import ShardStream
 from synthspine.train.data.augment import AugmentConfig, augment
 from synthspine.train.runtime.distributed import Ranks
@@ -153,3 +155,52 @@ class ShardFeed:
         self._next_step = step + 1
         images, codes = next(self._stream)[:2]
         return images.to(self._device).float(), codes.to(self._device)
+
+
+_Prepared = tuple[tuple[Tensor, Tensor], torch.cuda.Event | None]
+
+
+class PrefetchedFeed:
+    """A feed that prepares the batch of the next step in a thread; on CUDA also on a stream of its own.
+
+    Batches are functions of the step, so they are those of the feed itself. On a GPU the thread launches the
+    rendering of the next batch, or copies it there, beside the kernels of the network.
+
+    Args:
+        feed: where batches come from.
+        device: where they lie.
+    """
+
+    def __init__(self, feed: Feed, device: torch.device) -> None:
+        self._feed = feed
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._prefetcher = Prefetcher(self._prepare, name="feed")
+        self._next: tuple[int, Future[_Prepared]] | None = None
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """See :class:`Feed`. The batch of the step after is begun."""
+        begun = self._next
+        coming = begun[1] if begun is not None and begun[0] == step else self._prefetcher.begin(step)
+        batch, ready = coming.result()
+        if ready is not None:
+            current = torch.cuda.current_stream()
+            current.wait_event(ready)
+            for tensor in batch:
+                # Its memory must not be given to the next batch while this stream still reads it.
+                tensor.record_stream(current)
+        self._next = step + 1, self._prefetcher.begin(step + 1)
+        return batch
+
+    def close(self) -> None:
+        """Stop; a batch that was begun is waited for and dropped."""
+        self._next = None
+        self._prefetcher.close(wait=True)
+
+    def _prepare(self, step: int) -> _Prepared:
+        if self._stream is None:
+            return self._feed.batch(step), None
+        with torch.cuda.device(self._stream.device), torch.cuda.stream(self._stream):
+            batch = self._feed.batch(step)
+            ready = torch.cuda.Event()
+            ready.record(self._stream)
+        return batch, ready
