@@ -8,7 +8,7 @@ from typing import Any
 
 from synthspine.eval.metrics.statistics import narrowness
 from synthspine.eval.report.sections import Picture
-from synthspine.eval.results.cache import Cache, file_digest, is_file_of
+from synthspine.eval.results.cache import Cache, is_file_of
 from synthspine.eval.results.findings import (
     CONTINUUM,
     CONTRAST,
@@ -21,6 +21,7 @@ from synthspine.eval.results.findings import (
 )
 from synthspine.eval.results.reliability import calibration_places, entropy_places
 from synthspine.shards.format.provenance import digest_of
+from synthspine.shards.storage.atomic import file_digest
 
 BAND = "Bands and bars: 95 % bootstrap intervals over patients."
 CALIBRATION, CURVES, LEVELS = (

@@ -19,12 +19,13 @@ from synthspine.eval.report.samples import (
     slice_dices,
     structures_of,
 )
-from synthspine.eval.results.cache import Cache, file_digest, is_file_of
+from synthspine.eval.results.cache import Cache, is_file_of
 from synthspine.eval.results.findings import CONTRAST, model_name, set_name
 from synthspine.eval.studies.batches import SliceBatches
 from synthspine.eval.studies.models import Candidate
 from synthspine.eval.studies.study import Condition
 from synthspine.gen.core.anatomy import IGNORE, STRUCTURES
+from synthspine.shards.storage.atomic import file_digest
 
 FOLDER = "overlays"
 CASE_FILE = re.compile(rf"[AB]_\w+_({WORST}_\d\d|{MEDIAN})\.png")

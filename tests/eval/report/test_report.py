@@ -178,15 +178,16 @@ def test_figures_are_drawn_again_only_if_what_they_show_changed(tmp_path, monkey
     drawn = []
     for name in ("corruption_figure", "continuum_figure"):
         monkeypatch.setattr(
-            f"eval.report.curve_figures.{name}", lambda *_, path, **__: drawn.append(path.name)
+            f"synthspine.eval.report.curve_figures.{name}", lambda *_, path, **__: drawn.append(path.name)
         )
     for name in ("level_figure", "gap_figure"):
         monkeypatch.setattr(
-            f"eval.report.level_figures.{name}", lambda *_, path, **__: drawn.append(path.name)
+            f"synthspine.eval.report.level_figures.{name}", lambda *_, path, **__: drawn.append(path.name)
         )
     for name in ("calibration_figure", "entropy_figure"):
         monkeypatch.setattr(
-            f"eval.report.calibration_figures.{name}", lambda *_, path, **__: drawn.append(path.name)
+            f"synthspine.eval.report.calibration_figures.{name}",
+            lambda *_, path, **__: drawn.append(path.name),
         )
     write_report({**outcome, "made": "2026-12-01T00:00:00+00:00", "seconds": 1.0}, tmp_path, cache)
     assert not drawn and {path.name: path.read_bytes() for path in tmp_path.glob("*.png")} == first
