@@ -17,7 +17,7 @@ from synthspine.train.plan import Plan, TrainingError
 from synthspine.train.runtime.distributed import Ranks
 from synthspine.train.runtime.precision import use_bf16
 from synthspine.train.runtime.stop import StopRequest, watch_for_stop
-from synthspine.train.save_folder import try_save_folder
+from synthspine.train.save_folder import save_folder_problem
 from synthspine.train.snapshot_folder import SnapshotFolder
 from synthspine.train.sources import Sources
 from synthspine.train.trainer import Trainer
@@ -65,14 +65,8 @@ def _check(options: TrainOptions, ranks: Ranks) -> None:
     if options.start_from is not None:
         _new_network(options)
     # Rank 0 alone writes: on other machines the folder need not be there. All end alike.
-    problem = None
-    if ranks.is_main:
-        try:
-            try_save_folder(options.save_dir)
-        except TrainingError as error:
-            problem = str(error).encode()
-    if (told := ranks.from_main(problem)) is not None:
-        raise TrainingError(told.decode())
+    if (problem := ranks.from_main(lambda: save_folder_problem(options.save_dir))) is not None:
+        raise TrainingError(problem)
 
 
 def _set_aside(models: list[ModelName], sources: Sources) -> None:

@@ -6,30 +6,27 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from synthspine.shards.storage.atomic import TEMPORARY, atomic_path
-from synthspine.train.plan import TrainingError
 
 _TRIAL_BYTES = 4096
 
 
-def try_save_folder(folder: Path) -> None:
-    """Write a small file in the folder where a run will save, and remove it again.
+def save_folder_problem(folder: Path) -> str | None:
+    """Why a run could not save its files in a folder; None if a small file can be written there.
 
-    A folder that is not there is made for it and removed again, with its parents, so nothing is left behind.
-
-    Raises:
-        TrainingError: the folder cannot be made, or no file can be written there; the text says why.
+    The trial leaves nothing behind: the file is removed, and so are the folders that were made for it.
     """
     for path in (folder, *folder.parents):
         if path.is_file():
-            raise TrainingError(f"--save-dir {folder}: {path} is a file, not a folder")
+            return f"--save-dir {folder}: {path} is a file, not a folder"
     try:
         with _made(folder):
             _write_file(folder / f"{TEMPORARY}trial-{os.urandom(4).hex()}")
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise TrainingError(
+        return (
             f"--save-dir {folder}: nothing can be written there ({reason}); make room or name another folder"
-        ) from error
+        )
+    return None
 
 
 def _write_file(path: Path) -> None:

@@ -16,7 +16,6 @@ from synthspine.shards.building.sets import (
     VALIDATION_IMAGES,
     ensure_sets,
 )
-from synthspine.shards.building.workers import joined_workers
 from synthspine.shards.format.provenance import digest_of
 from synthspine.shards.reading.open import ShardSet, open_set
 from synthspine.train.data.augment import AUGMENTATIONS
@@ -58,7 +57,7 @@ class Sources:
             names |= {LABELS_VAL} | ({SYNTHETIC} if options.feed == "shards" else set())
         if "B" in options.models:
             names |= {REAL_T1_TRAIN, REAL_VALIDATION}
-        places = ensure_sets(names, options.shards, joined_workers())
+        places = ensure_sets(names, options.shards, ranks)
         sources = cls(
             options=options, ranks=ranks, sets={name: open_set(place) for name, place in places.items()}
         )

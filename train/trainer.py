@@ -82,7 +82,7 @@ class Trainer:
         if self.ranks.is_main:
             self.snapshots.clear_unfinished()
         self._resume()
-        self.ranks.wait()
+        self.ranks.barrier()
         self._report = Reporter(self.plan, self.progress.step, active=self.ranks.is_main)
         try:
             self.stepper.network.train()
@@ -94,7 +94,7 @@ class Trainer:
     def _resume(self) -> None:
         """Take up the newest good snapshot of rank 0; the folder need not be there on other machines."""
         found = self.snapshots.newest_good(self.plan.run_identity) if self.ranks.is_main else None
-        data = self.ranks.from_main(found[1] if found else None)
+        data = self.ranks.from_main(lambda: found[1] if found else None)
         if data is None:
             if self.ranks.is_main:
                 self.snapshots.set_aside()

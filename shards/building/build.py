@@ -87,7 +87,7 @@ def build_set(
             f"{place}: the processes run on different devices or versions; the bytes would differ"
         )
     owner = owner_of(identity, source.made_with())
-    notes = workers.from_first(lambda: start_set(place, owner))
+    notes = workers.from_main(lambda: start_set(place, owner))
     if not is_owner(place, owner):
         raise ShardError(
             f"{place}: process {workers.rank} does not see what the first one wrote there; "
@@ -97,7 +97,7 @@ def build_set(
     source.prepare(place / UNFINISHED / "parts", workers, f"{place.name}: reading")
     starts = range(0, len(source), samples_per_shard)
     if notes:
-        workers.say(f"{place}: going on, {len(notes)} of {len(starts)} shards are there")
+        workers.log(f"{place}: going on, {len(notes)} of {len(starts)} shards are there")
     mine = workers.share([number for number in range(len(starts)) if number not in notes])
     written: dict[int, Note] = {}
     with Background() as background:

@@ -128,7 +128,7 @@ class _Session:
             else:
                 self._ensure(name, path, found[path], split, more if name == BANK else [])
         for error in self._errors.values():
-            self._workers.say(f"left out: {error}")
+            self._workers.log(f"left out: {error}")
 
     def _sources(self) -> tuple[Path | None, Path | None]:
         """The folders of images and of label maps; None where nothing is needed from it."""
@@ -146,7 +146,7 @@ class _Session:
             self._workers.barrier()
             data_dir = options.data_dir / PHANTOM_FOLDER if use_phantom else options.data_dir
             if use_phantom:
-                self._workers.say(f"using the phantom in {data_dir}")
+                self._workers.log(f"using the phantom in {data_dir}")
         if not own_labels:
             return data_dir, data_dir
         return data_dir, self._labels() if masks_only else None
@@ -197,8 +197,8 @@ class _Session:
                     patients |= {series.patient for series in self._find(path)}
         overview = next((path / OVERVIEW for path in folders if (path / OVERVIEW).is_file()), None)
         if self._options.split is not None and not self._options.split.is_file():
-            self._workers.say(f"{self._options.split} is not there yet: making it")
-        return self._workers.from_first(
+            self._workers.log(f"{self._options.split} is not there yet: making it")
+        return self._workers.from_main(
             lambda: load_or_make_split(self._options.split_file, patients, overview, self._options.seed)
         )
 
@@ -214,7 +214,7 @@ class _Session:
                 raise SpiderError(path, "no mask of a training patient; see the split file")
             source = SeriesSamples(chosen + more, kind.contrast is not None, self._options)
         identity = set_identity(name, source, self._options)
-        if self._workers.from_first(lambda: self._is_complete(place, source, identity)):
+        if self._workers.from_main(lambda: self._is_complete(place, source, identity)):
             self._report(place, "complete")
             return
         build_set(

@@ -12,16 +12,18 @@ the next image, it learned soonest of what was tried (``train.model.unet`` has t
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from synthspine.gen.core.device import pick_device
+from synthspine.shards.building.workers import Item, Workers, gather_objects
 
 # All processes start at about the same time; this is also for slow file systems.
 MEETING_PATIENCE = timedelta(minutes=10)
@@ -32,27 +34,18 @@ STEP_PATIENCE = timedelta(minutes=30)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ranks:
+class Ranks(Workers):
     """The place of this process among the processes of a run.
 
     Attributes:
-        rank: number of this process, 0..world_size-1.
-        world_size: number of processes.
         device: device of this process.
         restarted: torchrun started the processes again after one of them had failed.
         group: process group of the steps, whose time limit is short; None where this process is alone.
     """
 
-    rank: int
-    world_size: int
     device: torch.device
     restarted: bool = False
     group: dist.ProcessGroup | None = None
-
-    @property
-    def is_main(self) -> bool:
-        """True on the one rank that writes and prints."""
-        return self.rank == 0
 
     def sum_(self, values: Tensor) -> Tensor:
         """Replace ``values`` by their sum over all ranks, and return them."""
@@ -66,25 +59,12 @@ class Ranks:
             for tensor in tensors:
                 dist.broadcast(tensor, src=0, group=self.group)
 
-    def from_main(self, data: bytes | None) -> bytes | None:
-        """What rank 0 holds, on all ranks: bytes, or None."""
-        if self.world_size == 1:
-            return data
-        size = torch.tensor(-1 if data is None else len(data), device=self.device)
-        self.send_state([size])
-        if size.item() < 0:
-            return None
-        room = torch.empty(int(size.item()), dtype=torch.uint8)
-        if self.is_main:
-            room = torch.frombuffer(bytearray(data or b""), dtype=torch.uint8)
-        room = room.to(self.device)
-        self.send_state([room])
-        return room.cpu().numpy().tobytes()
-
-    def wait(self) -> None:
-        """Wait until all ranks have come here."""
+    def from_main(self, make: Callable[[], Item]) -> Item:
+        """What rank 0 makes, on all ranks; sent by rank 0 alone, as a snapshot can be large."""
+        values: list[Any] = [make() if self.is_main else None]
         if self.world_size > 1:
-            dist.barrier(group=self.group)
+            dist.broadcast_object_list(values, src=0, group=self.group, device=self.device)
+        return cast(Item, values[0])
 
     def positions(self, step: int, batch_size: int) -> list[int]:
         """Positions in the stream of samples that this rank takes at a step; all ranks share a batch."""
@@ -122,6 +102,7 @@ def join_ranks(device: str) -> Iterator[Ranks]:
         yield Ranks(
             rank=dist.get_rank(),
             world_size=dist.get_world_size(),
+            gather=gather_objects,
             device=place,
             restarted=_restarts() > 0,
             group=dist.new_group(timeout=STEP_PATIENCE),
