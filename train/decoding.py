@@ -1,7 +1,7 @@
-"""What a network answers: the likeliest structure of every pixel, and of that structure the likeliest rank.
+"""Decoding of logits: the likeliest structure of every pixel, then its likeliest rank; overlap with a target.
 
-The likeliest class alone would lose what is most likely a vertebra to the background wherever its rank is in
-doubt: .35 for L2 and .25 for L1 are more than .4 for the background together, and less one by one.
+The likeliest class alone loses vertebrae of doubtful rank: .35 for L2 and .25 for L1 are more than .4 for the
+background together, and less one by one. Training and evaluation decode and count with these functions.
 """
 
 from functools import cache
@@ -15,11 +15,7 @@ from synthspine.gen.core.anatomy import IGNORE, STRUCTURES
 
 
 def likeliest_structures(logits: Tensor, scheme: LabelScheme) -> Tensor:
-    """Background 0, and 1.. in the order of ``STRUCTURES``.
-
-    Args:
-        logits: of the classes of ``scheme``, or logarithms of probabilities, float, ``(B, K, H, W)``.
-        scheme: its classes.
+    """Background 0, and 1.. in the order of ``STRUCTURES``; arguments of :func:`likeliest_classes`.
 
     Returns:
         uint8, shape ``(B, H, W)``.
@@ -40,11 +36,11 @@ def likeliest_classes(logits: Tensor, scheme: LabelScheme) -> Tensor:
     structures = likeliest_structures(logits, scheme)
     if _are_structures(scheme):
         return structures
-    answer = torch.zeros_like(structures)
+    classes = torch.zeros_like(structures)
     for number, group in enumerate(_groups(scheme)):
         best = logits[:, group].argmax(dim=1).to(torch.uint8) + group.start
-        answer = torch.where(structures == number, best, answer)
-    return answer
+        classes = torch.where(structures == number, best, classes)
+    return classes
 
 
 def merge_logits(logits: Tensor, scheme: LabelScheme) -> Tensor:
@@ -85,6 +81,53 @@ def structure_table(scheme: LabelScheme, device: torch.device) -> Tensor:
     table = classes + [IGNORE] * (IGNORE + 1 - len(classes))
     with torch.inference_mode(False):
         return torch.tensor(table, dtype=torch.uint8, device=device)
+
+
+def overlap_counts(prediction: Tensor, target: Tensor, num_classes: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Pixels of every class in both, in the prediction and in the target, sample by sample.
+
+    Args:
+        prediction: classes 0..num_classes-1, any integer dtype, shape ``(B, *grid)``.
+        target: classes 0..num_classes-1, or 255 where nothing is known; same shape and device.
+        num_classes: K, background included.
+
+    Returns:
+        ``(intersection, predicted, actual)``, each int64 of shape ``(B, K)``. Pixels whose target is 255 are
+        in none of them.
+
+    Raises:
+        ValueError: the shapes differ, or a value is outside of the classes.
+    """
+    if prediction.shape != target.shape:
+        raise ValueError(
+            f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ in shape"
+        )
+    batch = prediction.shape[0]
+    # One histogram of (sample, target, prediction) gives all three counts; ignored pixels have their own row.
+    rows = num_classes + 1
+    target_rows = target.reshape(batch, -1).long()
+    target_rows = torch.where(target_rows == IGNORE, num_classes, target_rows)
+    classes = prediction.reshape(batch, -1).long()
+    if target_rows.numel() and not bool(
+        ((classes >= 0) & (classes < num_classes) & (target_rows >= 0) & (target_rows < rows)).all()
+    ):
+        raise ValueError(
+            f"a prediction or target is not a class 0..{num_classes - 1} (or {IGNORE} in the target)"
+        )
+    sample = torch.arange(batch, device=prediction.device)[:, None]
+    cells = (sample * rows + target_rows) * num_classes + classes
+    confusion = torch.bincount(cells.flatten(), minlength=batch * rows * num_classes)
+    confusion = confusion.reshape(batch, rows, num_classes)[:, :num_classes]
+    return confusion.diagonal(dim1=1, dim2=2).clone(), confusion.sum(dim=1), confusion.sum(dim=2)
+
+
+def dice(intersection: Tensor, predicted: Tensor, actual: Tensor) -> Tensor:
+    """Dice coefficient ``2 i / (p + a)`` of counts (or of sums of counts).
+
+    Returns:
+        float64, the shape of the counts; nan where prediction and target are both empty, 0 where one is.
+    """
+    return 2 * intersection.double() / (predicted + actual).double()
 
 
 def _are_structures(scheme: LabelScheme) -> bool:

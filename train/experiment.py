@@ -1,24 +1,25 @@
-"""Training both models: what each is made of, what is saved, what is told."""
+"""An experiment: the models that are trained, from which sources, and the files that are saved."""
 
 import hashlib
 import json
 import math
+import platform
 import time
 from contextlib import nullcontext
+from dataclasses import asdict
+from typing import Any
 
 from synthspine.gen import label_scheme
 from synthspine.gen.config_text import config_hash
-from synthspine.shards.format.provenance import code_state
-from synthspine.train.configuration import compact, configuration, write_configuration
+from synthspine.shards.format.provenance import code_state, made_with
+from synthspine.shards.storage.atomic import write_text
+from synthspine.train.config import FILE_STEMS, ModelName, Plan, TrainingError, TrainOptions
 from synthspine.train.model.checkpoint import Checkpoint, bare_state, load_model, save_checkpoint
 from synthspine.train.model.unet import UNet, seeded_unet
-from synthspine.train.options import ModelName, TrainOptions
-from synthspine.train.plan import Plan, TrainingError
 from synthspine.train.runtime.distributed import Ranks
 from synthspine.train.runtime.precision import use_bf16
 from synthspine.train.runtime.stop import StopRequest, watch_for_stop
-from synthspine.train.save_folder import save_folder_problem
-from synthspine.train.snapshot_folder import SnapshotFolder
+from synthspine.train.snapshots import SnapshotFolder, save_folder_problem
 from synthspine.train.sources import Sources
 from synthspine.train.trainer import Trainer
 
@@ -30,7 +31,7 @@ STOPPED_EARLY = (
 
 
 def train_models(options: TrainOptions, ranks: Ranks) -> None:
-    """Build the sets that are missing, train the models that are asked for, and say what was written.
+    """Build the sets that are missing, train the requested models, and print what was written.
 
     Raises:
         TrainingError: no label maps, no real T1 images for B, fewer samples in a step than ranks, a save
@@ -46,7 +47,7 @@ def train_models(options: TrainOptions, ranks: Ranks) -> None:
             sources = Sources.open(options, ranks)
         models = [model for model in options.models if sources.can_train(model)]
         if ranks.is_main:
-            print(compact(options), flush=True)
+            print(options.summary(), flush=True)
         if not options.dry_run:
             _set_aside(models, sources)
         for model in models:
@@ -85,7 +86,7 @@ def _train(model: ModelName, sources: Sources, stop: StopRequest) -> None:
     options, ranks = sources.options, sources.ranks
     plan = _plan(model, sources)
     network = _new_network(options).to(ranks.device)
-    chosen = configuration(options, plan, sources, model)
+    config = _configuration(model, plan, sources)
     spacing_mm = sources.generator.spacing_mm
 
     def save_best(average: UNet, step: int, validation_dice: float) -> None:
@@ -93,7 +94,7 @@ def _train(model: ModelName, sources: Sources, stop: StopRequest) -> None:
             state_dict=bare_state(average.state_dict()),
             architecture=average.architecture,
             model=model,
-            config=json.dumps(chosen),
+            config=json.dumps(config),
             step=step,
             validation_dice=validation_dice,
             spacing_mm=spacing_mm,
@@ -116,7 +117,7 @@ def _train(model: ModelName, sources: Sources, stop: StopRequest) -> None:
             _dry_run(trainer)
             return
         if ranks.is_main:
-            write_configuration(plan.file("config.json"), chosen, ranks, plan)
+            _write_configuration(config, plan, ranks)
         progress = trainer.run(stop=stop)
     if ranks.is_main:
         dice = "no validation" if math.isinf(progress.best) else f"best validation Dice {progress.best:.3f}"
@@ -148,10 +149,46 @@ def _plan(model: ModelName, sources: Sources) -> Plan:
         | _start(options),
         code=code_state(),
         validated_on=sources.validated_on(model),
-        stem=options.stem(model),
+        stem=options.save_dir / FILE_STEMS[model],
         snapshot_minutes=options.snapshot_minutes,
         board=options.tensorboard,
     )
+
+
+def _configuration(model: ModelName, plan: Plan, sources: Sources) -> dict[str, Any]:
+    """The configuration in a checkpoint, JSON-ready: options, generator, digests of its sets, patients.
+
+    ``config_hash`` is that of the generator's configuration, ``label_maps`` the digest of the label bank,
+    ``samples`` that of the set it learned from, ``validated_on`` that of what chose it, ``code`` version
+    and commit of the code that trained it, ``made_with`` the versions and the kind of machine.
+    """
+    return (
+        plan.run_identity
+        | sources.options.to_dict()
+        | {
+            "config_hash": config_hash(sources.generator),
+            "code": plan.code,
+            "validated_on": plan.validated_on,
+            "made_with": made_with(),
+            "generator_config": asdict(sources.generator),
+            "phantom": sources.samples(model).manifest.phantom,
+            "train_patients": sources.patients(model),
+        }
+    )
+
+
+def _write_configuration(config: dict[str, Any], plan: Plan, ranks: Ranks) -> None:
+    """Write a configuration with steps, ranks and device of the run, as JSON."""
+    run = {
+        "steps": plan.steps,
+        "steps_per_epoch": plan.steps_per_epoch,
+        "ranks": ranks.world_size,
+        "device": str(ranks.device),
+        "arithmetic": "bf16" if plan.bf16 else "float32",
+        "python": platform.python_version(),
+    }
+    text = json.dumps(config | {"run": run}, indent=1, sort_keys=True)
+    write_text(plan.file("config.json"), text + "\n")
 
 
 def _start(options: TrainOptions) -> dict[str, str]:
@@ -194,11 +231,11 @@ def _dry_run(trainer: Trainer) -> None:
     Raises:
         TrainingError: loss or gradient of a step is not finite.
     """
-    plan, tally = trainer.plan, trainer.stepper.tally
+    plan, statistics = trainer.plan, trainer.stepper.statistics
     for step in range(DRY_RUN_STEPS):
         started = time.monotonic()
         trainer.stepper.take(step, *trainer.feed.batch(step))
-        counts = tally.read()
+        counts = statistics.read()
         step_seconds = time.monotonic() - started
         if counts.skipped:
             raise TrainingError(

@@ -18,11 +18,10 @@ from synthspine.shards.building.sets import (
 )
 from synthspine.shards.format.provenance import digest_of
 from synthspine.shards.reading.open import ShardSet, open_set
+from synthspine.train.config import ModelName, TrainingError, TrainOptions
 from synthspine.train.data.augment import AUGMENTATIONS
 from synthspine.train.data.feed import Feed, PrefetchedFeed, RealFeed, RenderFeed, ShardFeed
 from synthspine.train.model.checkpoint import load_checkpoint
-from synthspine.train.options import ModelName, TrainOptions
-from synthspine.train.plan import TrainingError
 from synthspine.train.runtime.distributed import Ranks
 from synthspine.train.validation import ValidationSet
 
@@ -34,7 +33,7 @@ class Sources:
     """The sets of a training, open.
 
     Attributes:
-        options: what was asked for.
+        options: of the command line.
         ranks: place of this process.
         sets: the sets that are needed, by name.
     """
@@ -86,7 +85,7 @@ class Sources:
         """Whether there is something to learn from.
 
         Raises:
-            TrainingError: Model B alone was asked for, and there are no images.
+            TrainingError: Model B alone was requested, and there are no images.
         """
         if model == "A" or len(self.sets[REAL_T1_TRAIN]):
             return True

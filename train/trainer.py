@@ -8,22 +8,17 @@ from typing import Any
 from torch import Tensor
 
 from synthspine.gen import LabelScheme
+from synthspine.train.config import Plan, TrainingError
 from synthspine.train.data.feed import Feed
-from synthspine.train.log import Epoch
 from synthspine.train.model.unet import UNet
-from synthspine.train.pictures import validation_picture
-from synthspine.train.plan import Plan, TrainingError
-from synthspine.train.reporter import Reporter
+from synthspine.train.reporting import Epoch, Reporter, validation_picture
 from synthspine.train.runtime.distributed import Ranks
 from synthspine.train.runtime.stop import Stopped, StopRequest
-from synthspine.train.schedule import learning_rate
-from synthspine.train.snapshot import Progress, pack_snapshot, restore, unpack_snapshot
-from synthspine.train.snapshot_folder import SnapshotFolder
-from synthspine.train.step import Stepper
-from synthspine.train.step_statistics import MOST_SKIPS_IN_A_ROW, Counts
+from synthspine.train.snapshots import Progress, SnapshotFolder, pack_snapshot, restore, unpack_snapshot
+from synthspine.train.step import MOST_SKIPS_IN_A_ROW, Counts, Stepper, learning_rate
 from synthspine.train.validation import Score, ValidationSet, validate
 
-# Reading tally and stop flag makes a GPU wait, so they are read only now and then there.
+# Reading statistics and stop flag makes a GPU wait, so they are read at intervals there.
 CUDA_READING_INTERVAL = 10
 
 
@@ -71,13 +66,13 @@ class Trainer:
         Without one that is of a run with the same choices, what an earlier run left is set aside.
 
         Args:
-            stop: asked to stop, all ranks stop after the same step.
+            stop: when it is requested, all ranks stop after the same step.
 
         Raises:
             CheckpointError: the snapshot cannot be used.
             TrainingError: the loss was not finite in many steps in a row.
             OSError: the checkpoint or the last snapshot cannot be written.
-            Stopped: this or another rank was asked to stop; the state is saved.
+            Stopped: this or another rank was requested to stop; the state is saved.
         """
         if self.ranks.is_main:
             self.snapshots.clear_unfinished()
@@ -128,13 +123,13 @@ class Trainer:
         self._saved = time.monotonic()
         while progress.step < plan.steps:
             images, codes = self.feed.batch(progress.step)
-            asked = self.stepper.take(progress.step, images, codes, stop=stop.asked)
+            requested = self.stepper.take(progress.step, images, codes, stop=stop.requested)
             progress.step += 1
             end_of_epoch = plan.is_end_of_epoch(progress.step)
             reading = progress.step % self._reading_interval == 0
             if not (reading or end_of_epoch):
                 continue
-            stopping = reading and bool(asked.item()) and progress.step < plan.steps
+            stopping = reading and bool(requested.item()) and progress.step < plan.steps
             counts = self._read_counts()
             if end_of_epoch:
                 self._end_epoch(counts)
@@ -144,9 +139,9 @@ class Trainer:
                 self._save_snapshot()
 
     def _read_counts(self) -> Counts:
-        """The tally and the time, into the progress; one wait for the device."""
+        """Read statistics and time into the progress; one wait for the device."""
         progress, before = self.progress, self.progress.counts.skipped
-        counts = progress.counts = self.stepper.tally.read()
+        counts = progress.counts = self.stepper.statistics.read()
         progress.seconds = time.monotonic() - self._started
         if counts.in_a_row >= MOST_SKIPS_IN_A_ROW:
             raise TrainingError(
@@ -155,7 +150,7 @@ class Trainer:
                 "the last snapshot, or a lower --lr, which starts anew from step 0"
             )
         if counts.skipped > before:
-            self._report.say(
+            self._report.log(
                 f"warning: {self.plan.title}: skipped {counts.skipped - before:.0f} step(s) up to step "
                 f"{progress.step}, loss or gradient not finite; {counts.skipped:.0f} in all"
             )
@@ -187,8 +182,8 @@ class Trainer:
             ),
             self._picture if due else lambda: None,
         )
-        self.stepper.tally.new_epoch()
-        progress.counts = self.stepper.tally.read()
+        self.stepper.statistics.new_epoch()
+        progress.counts = self.stepper.statistics.read()
         if due:
             self._save_snapshot()
         self._report.restart_clock()
@@ -220,7 +215,7 @@ class Trainer:
             except OSError as error:
                 if progress.step == self.plan.steps:
                     raise
-                self._report.say(f"warning: the best weights could not be saved ({error}); training goes on")
+                self._report.log(f"warning: the best weights could not be saved ({error}); training goes on")
                 return False
         if score is None:
             return False

@@ -14,9 +14,8 @@ from synthspine.gen import GeneratorConfig, LabelScheme
 from synthspine.gen.core.anatomy import STRUCTURES
 from synthspine.shards.reading.open import SampleArrays
 from synthspine.train.data.feed import render_samples
-from synthspine.train.decoding import likeliest_structures, to_structures
+from synthspine.train.decoding import dice, likeliest_structures, overlap_counts, to_structures
 from synthspine.train.model.unet import UNet
-from synthspine.train.overlap import dice, overlap_counts
 from synthspine.train.runtime.distributed import Ranks
 from synthspine.train.runtime.precision import autocast
 

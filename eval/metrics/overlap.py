@@ -21,8 +21,7 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.anatomy import LabelScheme, label_scheme
-from synthspine.train.decoding import to_structures
-from synthspine.train.overlap import dice, overlap_counts
+from synthspine.train.decoding import dice, overlap_counts, to_structures
 
 AGGREGATION = (
     "Dice per patient (pixels of all slices of a patient counted together), then the mean over patients; "

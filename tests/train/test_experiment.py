@@ -8,11 +8,11 @@ import signal
 import pytest
 import torch
 
-from synthspine.train import experiment, plan, step, trainer
+from synthspine.train import config, experiment, step, trainer
+from synthspine.train.config import TrainingError
 from synthspine.train.data import feed
 from synthspine.train.experiment import train_models
 from synthspine.train.model.checkpoint import SNAPSHOT_FORMAT, load_checkpoint, load_model, unpack_payload
-from synthspine.train.plan import TrainingError
 from synthspine.train.runtime.stop import Stopped
 
 
@@ -210,7 +210,7 @@ def test_without_validation_patients_the_last_weights_are_kept(options, alone, t
 
 
 def test_the_best_weights_are_kept_not_the_last(options, alone, monkeypatch):
-    monkeypatch.setattr(plan, "LEAST_STEPS_BETWEEN_VALIDATIONS", 1)
+    monkeypatch.setattr(config, "LEAST_STEPS_BETWEEN_VALIDATIONS", 1)
     scores = iter([0.3, 0.9, 0.5])
     monkeypatch.setattr(
         trainer,

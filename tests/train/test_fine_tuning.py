@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from synthspine.train.config import TrainingError
 from synthspine.train.experiment import train_models
 from synthspine.train.model.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from synthspine.train.plan import TrainingError
 
 
 @pytest.fixture

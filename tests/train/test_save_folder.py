@@ -3,7 +3,7 @@ import re
 import pytest
 from nobody import as_nobody
 
-from synthspine.train.save_folder import save_folder_problem
+from synthspine.train.snapshots import save_folder_problem
 
 
 def test_nothing_is_left_behind(tmp_path):

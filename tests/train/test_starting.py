@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from synthspine.shards.format.provenance import code_state
-from synthspine.train import experiment, plan, sources, trainer
+from synthspine.train import config, experiment, sources, trainer
 from synthspine.train.data import feed
 from synthspine.train.experiment import train_models
 from synthspine.train.model.checkpoint import load_checkpoint
@@ -59,7 +59,7 @@ def test_a_run_of_other_code_goes_on_with_a_warning_that_says_what_to_do(options
 
 
 def test_the_best_score_is_not_compared_over_other_validation_samples(options, alone, monkeypatch, capsys):
-    monkeypatch.setattr(plan, "LEAST_STEPS_BETWEEN_VALIDATIONS", 1)
+    monkeypatch.setattr(config, "LEAST_STEPS_BETWEEN_VALIDATIONS", 1)
     scores = iter([0.9, 0.3, 0.2])
     monkeypatch.setattr(
         trainer,

@@ -15,11 +15,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from synthspine.gen.config_text import config_hash
 from synthspine.shards.reading.open import open_set
-from synthspine.train import experiment, plan, snapshot_folder
+from synthspine.train import config, experiment, snapshots
+from synthspine.train.config import TrainingError
 from synthspine.train.data import feed
 from synthspine.train.experiment import train_models
 from synthspine.train.model.checkpoint import SNAPSHOT_FORMAT, load_checkpoint, unpack_payload
-from synthspine.train.plan import TrainingError
 from synthspine.train.runtime.stop import Stopped
 
 
@@ -134,9 +134,9 @@ def full_disk(*_):
 def test_a_full_disk_costs_a_snapshot_and_not_the_run(options, alone, monkeypatch, tmp_path, capsys):
     whole = options(model="A", epochs=3, save_dir=tmp_path / "whole")
     train_models(whole, alone)
-    save = snapshot_folder.SnapshotFolder.save
+    save = snapshots.SnapshotFolder.save
     monkeypatch.setattr(
-        snapshot_folder.SnapshotFolder,
+        snapshots.SnapshotFolder,
         "save",
         lambda self, step, data: full_disk() if step < 9 else save(self, step, data),
     )
@@ -177,14 +177,14 @@ def test_a_disk_that_is_really_full_keeps_the_old_snapshot_and_the_run_can_go_on
 
 @pytest.mark.parametrize("what", ["save_checkpoint", "save"])
 def test_a_full_disk_at_the_end_is_an_error(options, alone, monkeypatch, what):
-    place = experiment if what == "save_checkpoint" else snapshot_folder.SnapshotFolder
+    place = experiment if what == "save_checkpoint" else snapshots.SnapshotFolder
     monkeypatch.setattr(place, what, full_disk)
     with pytest.raises(OSError, match="No space left"):
         train_models(options(model="A"), alone)
 
 
 def test_the_best_of_a_full_disk_is_no_best(options, alone, monkeypatch, capsys):
-    monkeypatch.setattr(plan, "LEAST_STEPS_BETWEEN_VALIDATIONS", 1)
+    monkeypatch.setattr(config, "LEAST_STEPS_BETWEEN_VALIDATIONS", 1)
     save = experiment.save_checkpoint
     steps = []
 

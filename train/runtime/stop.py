@@ -11,24 +11,24 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stopped(Exception):
-    """A run that was asked to stop has saved its state; the text says where, and how to go on."""
+    """A run that was requested to stop has saved its state; the text says where, and how to go on."""
 
 
 class StopRequest:
-    """Whether this process was asked to stop.
+    """Whether this process was requested to stop.
 
     Attributes:
-        asked: True once a signal has come.
+        requested: True once a signal has come.
     """
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = False
         self._at_once = False
         # torchrun may send the same signal twice to its processes, which sit apart from the keyboard.
         self._patient = "TORCHELASTIC_RUN_ID" in os.environ
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        again, self.asked = self.asked, True
+        again, self.requested = self.requested, True
         if again and number == signal.SIGINT and not self._patient:
             raise KeyboardInterrupt
         if self._at_once and not again:
@@ -44,14 +44,14 @@ class StopRequest:
         Raises:
             Stopped: a signal came.
         """
-        if self.asked:
+        if self.requested:
             raise Stopped(told)
         self._at_once = True
         try:
             yield
             self._at_once = False
         except KeyboardInterrupt:
-            if not self.asked:
+            if not self.requested:
                 raise
             raise Stopped(told) from None
         finally:

@@ -10,9 +10,9 @@ from synthspine.train.runtime.stop import Stopped, watch_for_stop
 def test_a_signal_asks_and_the_earlier_handlers_come_back(number):
     before = signal.getsignal(number)
     with watch_for_stop() as stop:
-        assert not stop.asked
+        assert not stop.requested
         os.kill(os.getpid(), number)
-        assert stop.asked
+        assert stop.requested
     assert signal.getsignal(number) is before
 
 
@@ -28,7 +28,7 @@ def test_torchrun_may_send_a_signal_twice(monkeypatch):
     with watch_for_stop() as stop:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
-        assert stop.asked
+        assert stop.requested
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -38,7 +38,7 @@ def test_a_signal_ends_a_block_without_state_at_once_and_asks_after_it(number):
         with pytest.raises(Stopped, match="told"), stop.ends("told"):
             os.kill(os.getpid(), number)
             done.append("more")
-        assert stop.asked and not done
+        assert stop.requested and not done
         with pytest.raises(Stopped, match="at once"), stop.ends("at once"):
             done.append("more")
     assert not done
@@ -46,7 +46,7 @@ def test_a_signal_ends_a_block_without_state_at_once_and_asks_after_it(number):
         with stop.ends("told"):
             pass
         os.kill(os.getpid(), number)
-        assert stop.asked
+        assert stop.requested
 
 
 def test_a_second_signal_of_torchrun_does_not_break_into_the_clearing_up(monkeypatch):

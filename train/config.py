@@ -1,7 +1,12 @@
-"""What can be chosen about a training."""
+"""Configuration of a training: the options of the command line, and the plan of one run made from them.
+
+Resuming needs the same :meth:`TrainOptions.run_identity`.
+"""
 
 import dataclasses
 import json
+import math
+import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -11,30 +16,26 @@ import tyro
 from synthspine.gen import label_scheme
 from synthspine.gen.core.anatomy import STRUCTURES
 from synthspine.shards.building.options import ShardOptions
+from synthspine.train.model.deep_supervision import COARSE_LEVELS
 from synthspine.train.model.unet import LEVELS, MOST_LEVELS
-from synthspine.train.plan import file_of
 
 ModelName = Literal["A", "B"]
 FILE_STEMS: dict[ModelName, str] = {"A": "model_a_synthetic", "B": "model_b_real"}
 
-# Choices that change neither the samples nor the steps: a run may be resumed with others.
-# To rounding they change nothing else: parts of a batch, arithmetic and kernels. A checkpoint to start from
-# is judged by what it holds.
+# Options that change neither samples nor steps beyond rounding. The run identity holds the digest of the
+# checkpoint to start from in place of its path.
 _FREE = (
-    "save_dir",
-    "model",
-    "resume",
-    "precision",
-    "validation_samples",
-    "accumulate",
-    "start_from",
-    "compile",
-    "deterministic",
-    "snapshot_minutes",
-    "tensorboard",
-    "dry_run",
+    *("save_dir", "model", "resume", "precision", "validation_samples", "accumulate", "start_from"),
+    *("compile", "deterministic", "snapshot_minutes", "tensorboard", "dry_run"),
 )
 _SHARED_FREE = ("rebuild", "skip_bad", "device", "use_dummy_data", "samples_per_shard")
+
+LEAST_STEPS_BETWEEN_VALIDATIONS = 100
+"""Short epochs are not all validated: rendering and scoring would take the time of the steps."""
+
+
+class TrainingError(ValueError):
+    """A training cannot start or go on; the text is one line."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,13 +130,9 @@ class TrainOptions:
         """The models to train, in order."""
         return ("A", "B") if self.model == "both" else (self.model,)
 
-    def stem(self, model: ModelName) -> Path:
-        """Beginning of the paths of all files of a model."""
-        return self.save_dir / FILE_STEMS[model]
-
     def file(self, model: ModelName, ending: str) -> Path:
         """A file of a model in the save folder; ``ending`` is ``best.pth``, ``log.csv``, ``config.json``."""
-        return file_of(self.stem(model), ending)
+        return self.save_dir / f"{FILE_STEMS[model]}_{ending}"
 
     def to_dict(self) -> dict[str, Any]:
         """All choices, JSON-ready."""
@@ -150,8 +147,87 @@ class TrainOptions:
         values = self.to_dict() | {"structure_loss": self.structure_weight}
         shared = {name: value for name, value in values.pop("shards").items() if name not in _SHARED_FREE}
         own = {name: value for name, value in values.items() if name not in _FREE}
-        return own | {name: value for name, value in shared.items() if not _is_place(name)}
+        places = {name for name in shared if name == "split" or name.endswith("_dir")}
+        return own | {name: value for name, value in shared.items() if name not in places}
+
+    def summary(self) -> str:
+        """Every option in some lines of text, as ``name value``; the preset stands for the generator."""
+        values = self.to_dict()
+        shared = values.pop("shards")
+        grid = shared.pop("grid")
+        words = (
+            f"{name} {' x '.join(map(str, value)) if isinstance(value, list) else value}"
+            for name, value in (values | grid | shared).items()
+            if value is not None
+        )
+        text = "configuration: " + ", ".join(words)
+        return textwrap.fill(text, 110, subsequent_indent="  ", break_on_hyphens=False)
 
 
-def _is_place(name: str) -> bool:
-    return name == "split" or name.endswith("_dir")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """The steps of one run, and where its files lie.
+
+    Attributes:
+        title: name of the model, for the progress bar.
+        steps: steps of the run.
+        steps_per_epoch: steps of an epoch.
+        batch_size: samples of a step, all ranks together.
+        accumulate: parts in which a rank's share of a batch goes through the network.
+        highest_rate: learning rate after the warm-up.
+        weight_decay: of AdamW.
+        ema_decay: largest decay of the average of the weights; 0 for no average.
+        structure_loss: weight of the loss on structures; 0 for none.
+        balanced: whether the loss lifts small classes at first; a network that knows them needs it not.
+        coarse_levels: levels that answer too in training, at most; 0 for the finest alone.
+        bf16: whether the network runs under bf16 autocast.
+        compiled: whether the network is compiled.
+        run_identity: configuration and digests of inputs, JSON-ready; a snapshot with another is refused.
+        code: ``shards.format.provenance.code_state``; a resume under other code logs a warning.
+        validated_on: digest of what the validation samples are made of; scores on others cannot be compared.
+        stem: beginning of the paths of all files, such as ``models/saved/model_a_synthetic``.
+        snapshot_minutes: a snapshot is due when the last one is as old as this.
+        board: whether TensorBoard's files are written.
+    """
+
+    title: str
+    steps: int
+    steps_per_epoch: int
+    batch_size: int
+    accumulate: int = 1
+    highest_rate: float
+    weight_decay: float
+    ema_decay: float
+    structure_loss: float = 0.0
+    balanced: bool = True
+    coarse_levels: int = COARSE_LEVELS
+    bf16: bool
+    compiled: bool = False
+    run_identity: dict[str, Any]
+    code: dict[str, str] = field(default_factory=dict)
+    validated_on: str = ""
+    stem: Path
+    snapshot_minutes: float = 5.0
+    board: bool = False
+
+    @property
+    def steps_between_validations(self) -> int:
+        """Whole epochs, together at least ``LEAST_STEPS_BETWEEN_VALIDATIONS`` steps."""
+        return self.steps_per_epoch * math.ceil(LEAST_STEPS_BETWEEN_VALIDATIONS / self.steps_per_epoch)
+
+    @property
+    def validations(self) -> int:
+        """How often the run is validated."""
+        return math.ceil(self.steps / self.steps_between_validations)
+
+    def is_end_of_epoch(self, step: int) -> bool:
+        """Whether an epoch, or the run, ends with ``step`` steps done."""
+        return step % self.steps_per_epoch == 0 or step == self.steps
+
+    def is_validated(self, step: int) -> bool:
+        """Whether the weights are validated when ``step`` steps are done."""
+        return step % self.steps_between_validations == 0 or step == self.steps
+
+    def file(self, ending: str) -> Path:
+        """A file of the run; ``ending`` is ``best.pth``, ``log.csv`` or the like."""
+        return self.stem.with_name(f"{self.stem.name}_{ending}")
