@@ -17,7 +17,7 @@ from synthspine.train.runtime.stop import Stopped
 
 
 def newest(options, model="A"):
-    found = sorted(options.save_dir.glob(f"{options.stem(model).name}_last-????????.pth"))
+    found = sorted(options.save_dir.glob(options.file(model, "last-????????.pth").name))
     return unpack_payload(found[-1].read_bytes(), found[-1], SNAPSHOT_FORMAT)
 
 

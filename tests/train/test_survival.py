@@ -23,12 +23,12 @@ from synthspine.train.model.checkpoint import SNAPSHOT_FORMAT, load_checkpoint, 
 from synthspine.train.runtime.stop import Stopped
 
 
-def snapshots(options):
-    return sorted(options.save_dir.glob(f"{options.stem('A').name}_last-????????.pth"))
+def files_of(options):
+    return sorted(options.save_dir.glob(options.file("A", "last-????????.pth").name))
 
 
 def end_of(options):
-    path = snapshots(options)[-1]
+    path = files_of(options)[-1]
     return unpack_payload(path.read_bytes(), path, SNAPSHOT_FORMAT)
 
 
@@ -85,7 +85,7 @@ def test_a_resumed_run_logs_every_epoch_once(options, alone, monkeypatch):
 def test_the_state_is_saved_at_intervals_and_two_are_kept(options, alone):
     chosen = options(model="A", epochs=3, snapshot_minutes=1e-9)
     train_models(chosen, alone)
-    assert [path.name[-12:-4] for path in snapshots(chosen)] == ["00000008", "00000009"]
+    assert [path.name[-12:-4] for path in files_of(chosen)] == ["00000008", "00000009"]
 
 
 @pytest.mark.parametrize("cut", [0, 3000])
@@ -94,7 +94,7 @@ def test_a_run_goes_on_from_the_one_before_where_the_newest_is_damaged(options, 
     train_models(whole, alone)
     chosen = dataclasses.replace(whole, save_dir=tmp_path / "damaged")
     train_models(chosen, alone)
-    newest = snapshots(chosen)[-1]
+    newest = files_of(chosen)[-1]
     newest.write_bytes(newest.read_bytes()[:cut])
     (chosen.save_dir / ".tmp-1-0a1b-model_a_synthetic_last-00000009.pth").write_bytes(b"half")
     capsys.readouterr()
@@ -153,7 +153,7 @@ def test_a_disk_that_is_really_full_keeps_the_old_snapshot_and_the_run_can_go_on
 ):
     whole = options(model="A", epochs=3, snapshot_minutes=1e-9, save_dir=tmp_path / "whole")
     train_models(whole, alone)
-    size = snapshots(whole)[-1].stat().st_size
+    size = files_of(whole)[-1].stat().st_size
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={int(1.7 * size)}", "tmpfs", str(disk)]
@@ -165,7 +165,7 @@ def test_a_disk_that_is_really_full_keeps_the_old_snapshot_and_the_run_can_go_on
         with pytest.raises(OSError, match=r"No space left on device: .*model_a_synthetic_"):
             train_models(chosen, alone)
         assert "warning: the snapshot could not be written ([Errno 28] No space" in capsys.readouterr().out
-        assert [path.name[-12:-4] for path in snapshots(chosen)] == ["00000001"]
+        assert [path.name[-12:-4] for path in files_of(chosen)] == ["00000001"]
         assert not list(disk.glob(".tmp-*"))
         subprocess.run(["mount", "-o", f"remount,size={9 * size}", str(disk)], check=True)
         train_models(dataclasses.replace(chosen, resume="auto"), alone)
@@ -250,7 +250,7 @@ def test_a_dry_run_says_what_would_happen_and_writes_nothing(options, alone, cap
     for model, steps in (("A", 6), ("B", 6)):
         assert f"model {model}: dry run: loss " in told
         assert f"{steps} steps and 1 validations would take about" in told
-        assert f"would write {chosen.stem(model)}_* (snapshots: none yet); nothing written there" in told
+        assert f"would write {chosen.file(model, '*')} (snapshots: none yet); nothing written there" in told
     assert "wrote" not in told.partition("model A: dry run")[2]
     assert not chosen.save_dir.exists()
 
