@@ -82,43 +82,39 @@ class TrainOptions:
     deterministic: bool = False
     """Use deterministic kernels on CUDA; a CPU needs none."""
     resume: Literal["auto", "never"] = "never"
-    """auto: go on from the newest good snapshot in the save folder that is of a run with the same choices,
-    start anew where there is none. What torchrun restarts goes on in any case."""
+    """auto: go on from the newest good snapshot with the same options, or start anew if there is none. A run
+    that torchrun restarts goes on in any case."""
     snapshot_minutes: float = 5.0
     """Save the state at least that often, besides after every validation."""
     tensorboard: bool = True
     """Write curves and pictures for TensorBoard."""
     dry_run: bool = False
-    """Make the sets that are missing, try a batch, say what a run would do and take, and save nothing."""
+    """Make the sets that are missing, try a batch, print what a run would do and take, and save nothing."""
     shards: tyro.conf.OmitArgPrefixes[ShardOptions] = field(default_factory=ShardOptions)
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "base_features", "validation_samples", "accumulate"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)} must be at least 1")
+        counts = ("epochs", "batch_size", "base_features", "validation_samples", "accumulate")
+        limits = {name: (getattr(self, name) >= 1, "be at least 1") for name in counts} | {
+            "ema_decay": (0 <= self.ema_decay < 1, "be 0 or more, and less than 1"),
+            "snapshot_minutes": (self.snapshot_minutes > 0, "be more than 0"),
+            "lr": (0 < self.lr < math.inf, "be a number greater than 0"),
+            "weight_decay": (0 <= self.weight_decay < math.inf, "not be negative"),
+            "structure_loss": (0 <= self.structure_loss < math.inf, "not be negative"),
+            "levels": (2 <= self.levels <= MOST_LEVELS, f"be 2 to {MOST_LEVELS}"),
+        }
+        for name, (possible, wanted) in limits.items():
+            if not possible:
+                raise ValueError(f"{name} {getattr(self, name)} must {wanted}")
         if self.accumulate > self.batch_size:
             raise ValueError(
                 f"accumulate {self.accumulate} must not be more than the {self.batch_size} samples of a batch"
             )
-        if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"ema_decay {self.ema_decay} must be 0 or more, and less than 1")
-        if not self.snapshot_minutes > 0:
-            raise ValueError(f"snapshot_minutes {self.snapshot_minutes} must be more than 0")
-        if not 0 < self.lr < float("inf"):
-            raise ValueError(f"lr {self.lr} must be a number greater than 0")
-        if not 0 <= self.weight_decay < float("inf"):
-            raise ValueError(f"weight_decay {self.weight_decay} must not be negative")
-        if not 2 <= self.levels <= MOST_LEVELS:
-            raise ValueError(f"levels {self.levels} must be 2 to {MOST_LEVELS}")
-        stride = 2 ** (self.levels - 1)
-        if any(size % stride for size in self.shards.grid.shape):
-            raise ValueError(
-                f"levels {self.levels}: slices of {self.shards.grid.shape} must have sides that are "
-                f"multiples of {stride}"
-            )
         label_scheme(self.num_classes)
-        if not 0 <= self.structure_loss < float("inf"):
-            raise ValueError(f"structure_loss {self.structure_loss} must not be negative")
+        stride, shape = 2 ** (self.levels - 1), self.shards.grid.shape
+        if any(size % stride for size in shape):
+            raise ValueError(
+                f"levels {self.levels}: slices of {shape} must have sides that are multiples of {stride}"
+            )
 
     @property
     def structure_weight(self) -> float:
@@ -169,19 +165,15 @@ class Plan:
     """The steps of one run, and where its files lie.
 
     Attributes:
-        title: name of the model, for the progress bar.
-        steps: steps of the run.
-        steps_per_epoch: steps of an epoch.
+        title: name of the model, for messages.
+        steps, steps_per_epoch: steps of the run and of an epoch.
         batch_size: samples of a step, all ranks together.
         accumulate: parts in which a rank's share of a batch goes through the network.
         highest_rate: learning rate after the warm-up.
-        weight_decay: of AdamW.
-        ema_decay: largest decay of the average of the weights; 0 for no average.
-        structure_loss: weight of the loss on structures; 0 for none.
-        balanced: whether the loss lifts small classes at first; a network that knows them needs it not.
-        coarse_levels: levels that answer too in training, at most; 0 for the finest alone.
-        bf16: whether the network runs under bf16 autocast.
-        compiled: whether the network is compiled.
+        weight_decay, ema_decay, structure_loss: as in :class:`TrainOptions`; 0 for none.
+        balanced: whether the loss lifts small classes at first, which a trained network does not need.
+        coarse_levels: coarse levels with a loss in training, at most.
+        bf16, compiled: whether the network runs under bf16 autocast, and whether it is compiled.
         run_identity: configuration and digests of inputs, JSON-ready; a snapshot with another is refused.
         code: ``shards.format.provenance.code_state``; a resume under other code logs a warning.
         validated_on: digest of what the validation samples are made of; scores on others cannot be compared.

@@ -15,23 +15,16 @@ from synthspine.gen.core.anatomy import IGNORE, STRUCTURES
 
 
 def likeliest_structures(logits: Tensor, scheme: LabelScheme) -> Tensor:
-    """Background 0, and 1.. in the order of ``STRUCTURES``; arguments of :func:`likeliest_classes`.
-
-    Returns:
-        uint8, shape ``(B, H, W)``.
-    """
+    """0 for background, 1.. in the order of ``STRUCTURES``, uint8, from logits ``(B, K, H, W)``."""
     return merge_logits(logits, scheme).argmax(dim=1).to(torch.uint8)
 
 
 def likeliest_classes(logits: Tensor, scheme: LabelScheme) -> Tensor:
-    """The likeliest class of the likeliest structure; with classes that are structures, the likeliest class.
+    """The likeliest class of the likeliest structure, uint8, shape ``(B, H, W)``.
 
     Args:
         logits: of the classes of ``scheme``, or logarithms of probabilities, float, ``(B, K, H, W)``.
         scheme: its classes.
-
-    Returns:
-        uint8, shape ``(B, H, W)``.
     """
     structures = likeliest_structures(logits, scheme)
     if _are_structures(scheme):
@@ -44,15 +37,10 @@ def likeliest_classes(logits: Tensor, scheme: LabelScheme) -> Tensor:
 
 
 def merge_logits(logits: Tensor, scheme: LabelScheme) -> Tensor:
-    """Logits of background and ``STRUCTURES``, in that order, from those of the classes of a scheme.
-
-    Args:
-        logits: float, shape ``(B, K, H, W)``.
-        scheme: its ``K`` classes.
+    """Logits of background and ``STRUCTURES`` from those of the ``K`` classes of a scheme, ``(B, K, H, W)``.
 
     Returns:
-        float32 (float64 for float64 logits), shape ``(B, 4, H, W)``; its softmax is the sum of that of
-        ``logits`` over the classes of every structure.
+        float32 (float64 for float64 logits), shape ``(B, 4, H, W)``; its softmax is the sum of the classes'.
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if _are_structures(scheme):
@@ -61,15 +49,7 @@ def merge_logits(logits: Tensor, scheme: LabelScheme) -> Tensor:
 
 
 def to_structures(classes: Tensor, scheme: LabelScheme) -> Tensor:
-    """Structure of every class: 0 for background, 1.. in the order of ``STRUCTURES``; 255 stays 255.
-
-    Args:
-        classes: classes of ``scheme`` or 255, any integer dtype and shape.
-        scheme: the classes.
-
-    Returns:
-        uint8, same shape and device.
-    """
+    """Structures of classes, uint8: 0 for background, 1.. in the order of ``STRUCTURES``; 255 stays 255."""
     return structure_table(scheme, classes.device)[classes.int()]
 
 
@@ -99,9 +79,8 @@ def overlap_counts(prediction: Tensor, target: Tensor, num_classes: int) -> tupl
         ValueError: the shapes differ, or a value is outside of the classes.
     """
     if prediction.shape != target.shape:
-        raise ValueError(
-            f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ in shape"
-        )
+        shapes = f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)}"
+        raise ValueError(f"{shapes} differ in shape")
     batch = prediction.shape[0]
     # One histogram of (sample, target, prediction) gives all three counts; ignored pixels have their own row.
     rows = num_classes + 1
@@ -122,11 +101,7 @@ def overlap_counts(prediction: Tensor, target: Tensor, num_classes: int) -> tupl
 
 
 def dice(intersection: Tensor, predicted: Tensor, actual: Tensor) -> Tensor:
-    """Dice coefficient ``2 i / (p + a)`` of counts (or of sums of counts).
-
-    Returns:
-        float64, the shape of the counts; nan where prediction and target are both empty, 0 where one is.
-    """
+    """Dice ``2 i / (p + a)`` of counts, float64; nan where prediction and target are both empty."""
     return 2 * intersection.double() / (predicted + actual).double()
 
 

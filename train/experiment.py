@@ -1,6 +1,5 @@
 """An experiment: the models that are trained, from which sources, and the files that are saved."""
 
-import hashlib
 import json
 import math
 import platform
@@ -12,7 +11,7 @@ from typing import Any
 from synthspine.gen import label_scheme
 from synthspine.gen.config_text import config_hash
 from synthspine.shards.format.provenance import code_state, made_with
-from synthspine.shards.storage.atomic import write_text
+from synthspine.shards.storage.atomic import file_digest, write_text
 from synthspine.train.config import FILE_STEMS, ModelName, Plan, TrainingError, TrainOptions
 from synthspine.train.model.checkpoint import Checkpoint, bare_state, load_model, save_checkpoint
 from synthspine.train.model.unet import UNet, seeded_unet
@@ -25,8 +24,7 @@ from synthspine.train.trainer import Trainer
 
 DRY_RUN_STEPS = 2
 STOPPED_EARLY = (
-    "stopped before the training began: nothing is trained, and the same command goes on with sets that are "
-    "half-made"
+    "stopped before the training began: nothing is trained; the same command resumes half-made sets"
 )
 
 
@@ -35,27 +33,24 @@ def train_models(options: TrainOptions, ranks: Ranks) -> None:
 
     Raises:
         TrainingError: no label maps, no real T1 images for B, fewer samples in a step than ranks, a save
-            folder that cannot be written, or a loss that stays infinite (in a dry run: that is so once).
-        ValueError: errors of the sets, the checkpoints and the generator, all with one-line messages.
-        OSError: a checkpoint cannot be written.
-        Stopped: SIGTERM or Ctrl-C came; the state is saved.
+            folder that cannot be written, or a loss that stays infinite.
+        ValueError, OSError: errors of the sets, the checkpoints and the generator.
+        TrainingStopped: SIGTERM or Ctrl-C came; the state is saved.
     """
-    # A dry run has no state to save: it simply ends.
+    # A dry run has no state to save, so signals end it.
     with nullcontext(StopRequest()) if options.dry_run else watch_for_stop() as stop:
-        with stop.ends(STOPPED_EARLY):
+        with stop.interrupts(STOPPED_EARLY):
             _check(options, ranks)
             sources = Sources.open(options, ranks)
         models = [model for model in options.models if sources.can_train(model)]
-        if ranks.is_main:
-            print(options.summary(), flush=True)
+        ranks.log(options.summary())
         if not options.dry_run:
             _set_aside(models, sources)
         for model in models:
             _train(model, sources, stop)
-    if ranks.is_main and not options.dry_run:
-        for model in models:
-            for ending in ("best.pth", "log.csv"):
-                print(f"wrote {options.file(model, ending)}")
+    for model in models if not options.dry_run else ():
+        for ending in ("best.pth", "log.csv"):
+            ranks.log(f"wrote {options.file(model, ending)}")
 
 
 def _check(options: TrainOptions, ranks: Ranks) -> None:
@@ -71,15 +66,14 @@ def _check(options: TrainOptions, ranks: Ranks) -> None:
 
 
 def _set_aside(models: list[ModelName], sources: Sources) -> None:
-    """Unless this run goes on from an earlier one: give what that left other names, of all models at once.
+    """Rename the files of an earlier run, of all models at once, unless this run resumes it.
 
-    Were it done model by model, a restart by torchrun during the first would take the second one's old
-    snapshots for those of this run.
+    Otherwise a restart by torchrun during the first model would resume old snapshots of the second.
     """
     options, ranks = sources.options, sources.ranks
     if ranks.is_main and options.resume == "never" and not ranks.restarted:
         for model in models:
-            SnapshotFolder(_plan(model, sources), lambda text: print(text, flush=True)).set_aside()
+            SnapshotFolder(_plan(model, sources), ranks.log).set_aside()
 
 
 def _train(model: ModelName, sources: Sources, stop: StopRequest) -> None:
@@ -87,7 +81,6 @@ def _train(model: ModelName, sources: Sources, stop: StopRequest) -> None:
     plan = _plan(model, sources)
     network = _new_network(options).to(ranks.device)
     config = _configuration(model, plan, sources)
-    spacing_mm = sources.generator.spacing_mm
 
     def save_best(average: UNet, step: int, validation_dice: float) -> None:
         checkpoint = Checkpoint(
@@ -97,19 +90,17 @@ def _train(model: ModelName, sources: Sources, stop: StopRequest) -> None:
             config=json.dumps(config),
             step=step,
             validation_dice=validation_dice,
-            spacing_mm=spacing_mm,
+            spacing_mm=sources.generator.spacing_mm,
         )
         save_checkpoint(plan.file("best.pth"), checkpoint)
 
     validation = sources.validation(model)
-    if ranks.is_main:
-        kept = "the last weights are kept" if validation is None else "the best of validation is kept"
-        print(
-            f"{plan.title}: {network.count_parameters() / 1e6:.2f} M parameters, {plan.steps} steps of "
-            f"{plan.batch_size} samples on {ranks.world_size} x {ranks.device} "
-            f"({'bf16' if plan.bf16 else 'float32'}), {kept}",
-            flush=True,
-        )
+    kept = "the last weights are kept" if validation is None else "the best of validation is kept"
+    ranks.log(
+        f"{plan.title}: {network.count_parameters() / 1e6:.2f} M parameters, {plan.steps} steps of "
+        f"{plan.batch_size} samples on {ranks.world_size} x {ranks.device} "
+        f"({'bf16' if plan.bf16 else 'float32'}), {kept}"
+    )
     scheme = label_scheme(options.num_classes)
     with sources.feed(model) as feed:
         trainer = Trainer(network, feed, validation, scheme, plan, ranks, save_best)
@@ -119,9 +110,8 @@ def _train(model: ModelName, sources: Sources, stop: StopRequest) -> None:
         if ranks.is_main:
             _write_configuration(config, plan, ranks)
         progress = trainer.run(stop=stop)
-    if ranks.is_main:
-        dice = "no validation" if math.isinf(progress.best) else f"best validation Dice {progress.best:.3f}"
-        print(f"{plan.title}: {progress.step} steps in {progress.seconds / 60:.1f} min, {dice}", flush=True)
+    dice = "no validation" if math.isinf(progress.best) else f"best validation Dice {progress.best:.3f}"
+    ranks.log(f"{plan.title}: {progress.step} steps in {progress.seconds / 60:.1f} min, {dice}")
 
 
 def _plan(model: ModelName, sources: Sources) -> Plan:
@@ -146,7 +136,7 @@ def _plan(model: ModelName, sources: Sources) -> Plan:
             "label_maps": bank.manifest.label_digest,
             "samples": sources.samples(model).manifest.identity_hash,
         }
-        | _start(options),
+        | ({} if options.start_from is None else {"started_from": file_digest(options.start_from)}),
         code=code_state(),
         validated_on=sources.validated_on(model),
         stem=options.save_dir / FILE_STEMS[model],
@@ -158,9 +148,8 @@ def _plan(model: ModelName, sources: Sources) -> Plan:
 def _configuration(model: ModelName, plan: Plan, sources: Sources) -> dict[str, Any]:
     """The configuration in a checkpoint, JSON-ready: options, generator, digests of its sets, patients.
 
-    ``config_hash`` is that of the generator's configuration, ``label_maps`` the digest of the label bank,
-    ``samples`` that of the set it learned from, ``validated_on`` that of what chose it, ``code`` version
-    and commit of the code that trained it, ``made_with`` the versions and the kind of machine.
+    ``label_maps`` is the digest of the label bank, ``samples`` that of the set it learned from, ``made_with``
+    the versions and the kind of machine; ``config_hash`` belongs to the generator's configuration.
     """
     return (
         plan.run_identity
@@ -191,20 +180,8 @@ def _write_configuration(config: dict[str, Any], plan: Plan, ranks: Ranks) -> No
     write_text(plan.file("config.json"), text + "\n")
 
 
-def _start(options: TrainOptions) -> dict[str, str]:
-    """Digest of the checkpoint to start from, a part of the run identity."""
-    if options.start_from is None:
-        return {}
-    return {"started_from": hashlib.sha256(options.start_from.read_bytes()).hexdigest()}
-
-
 def _new_network(options: TrainOptions) -> UNet:
-    """The network before the first step.
-
-    Raises:
-        CheckpointError: the checkpoint to start from cannot be read.
-        TrainingError: it is of a network of another size.
-    """
+    """The network before the first step; an error where the checkpoint to start from does not fit."""
     network = seeded_unet(
         options.shards.seed,
         num_classes=options.num_classes,
@@ -227,9 +204,6 @@ def _dry_run(trainer: Trainer) -> None:
     """Take some steps and a validation, log the expected time of the whole run, and save nothing.
 
     The first step warms up and compiles, so the last one is timed. All ranks call it together.
-
-    Raises:
-        TrainingError: loss or gradient of a step is not finite.
     """
     plan, statistics = trainer.plan, trainer.stepper.statistics
     for step in range(DRY_RUN_STEPS):
@@ -245,15 +219,12 @@ def _dry_run(trainer: Trainer) -> None:
     started = time.monotonic()
     trainer.validate()
     validation_seconds = time.monotonic() - started
-    if not trainer.ranks.is_main:
-        return
     minutes = (plan.steps * step_seconds + plan.validations * validation_seconds) / 60
     snapshots = trainer.snapshots.files()
     found = f"{len(snapshots)} snapshot(s) there, the newest {snapshots[0].name}" if snapshots else "none yet"
-    print(
+    trainer.ranks.log(
         f"{plan.title}: dry run: loss {counts.loss:.3f}, {step_seconds:.2f} s a step, "
         f"{validation_seconds:.1f} s a validation; {plan.steps} steps and {plan.validations} "
         f"validations would take about {minutes:.1f} min\n"
-        f"{plan.title}: dry run: would write {plan.stem}_* (snapshots: {found}); nothing written there",
-        flush=True,
+        f"{plan.title}: dry run: would write {plan.stem}_* (snapshots: {found}); nothing written there"
     )

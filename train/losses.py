@@ -49,20 +49,12 @@ def structure_loss(
     *,
     class_pixels: Tensor,
     samples: int,
-    balance: float = 0.0,
+    balance: float = 0,
 ) -> Tensor:
     """:func:`segmentation_loss` of background, vertebra, disc and canal, whatever the rank.
 
-    A network of 14 classes learns to tell a vertebra from fat before it can tell its rank. The logit of a
-    structure is the logarithm of the sum of the exponentials of its classes' logits.
-
-    Args:
-        logits: of the classes of ``scheme``, float, shape ``(B, K, H, W)``.
-        target: classes 0..K-1 or 255 (left out), uint8, shape ``(B, H, W)``.
-        scheme: classes of the network.
-        class_pixels: pixels of the global batch by class of ``scheme``, on the logits' device.
-        samples: samples of the global batch.
-        balance: 0..1, how far small structures are lifted.
+    A network of 14 classes learns to tell a vertebra from fat before it can tell its rank. The arguments are
+    those of :func:`segmentation_loss`, for the classes of ``scheme``.
     """
     merged = merge_logits(logits, scheme)
     table = structure_table(scheme, target.device)

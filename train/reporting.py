@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from tqdm import tqdm
 
 from synthspine.gen import LabelScheme
@@ -28,19 +29,6 @@ if TYPE_CHECKING:
 
 SHORTEST_REFRESH_SECONDS = 0.5
 """The bar is drawn at most that often."""
-COLUMNS = (
-    "step",
-    "epoch",
-    "samples",
-    "minutes",
-    "learning_rate",
-    "loss",
-    "images_per_second",
-    "skipped",
-    *(f"dice_{name}" for name in STRUCTURES),
-    "dice",
-    "best",
-)
 EVENT_FILES = "events.out.tfevents.*"
 PICTURES = 4
 """Samples in the picture of a validation."""
@@ -80,36 +68,30 @@ class Epoch:
     def to_row(self) -> dict[str, str]:
         """Text of every column of the CSV file that has one."""
         digits = {"minutes": ".2f", "learning_rate": ".3g", "loss": ".4f", "images_per_second": ".1f"}
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        score, best = values.pop("score"), values.pop("best")
-        row = {name: format(value, digits.get(name, "")) for name, value in values.items()}
-        if score is not None:
-            row |= {f"dice_{name}": f"{score.structures[name]:.4f}" for name in STRUCTURES}
-            row |= {"dice": f"{score.mean:.4f}", "best": str(int(best))}
+        row = {name: format(getattr(self, name), digits.get(name, "")) for name in NUMBERS}
+        if self.score is not None:
+            row |= {f"dice_{name}": f"{self.score.structures[name]:.4f}" for name in STRUCTURES}
+            row |= {"dice": f"{self.score.mean:.4f}", "best": str(int(self.best))}
         return row
 
     def to_curves(self) -> dict[str, float]:
         """Values of TensorBoard's curves."""
-        values: dict[str, float] = {
-            "loss": self.loss,
-            "learning_rate": self.learning_rate,
-            "images_per_second": self.images_per_second,
-            "skipped_steps": self.skipped,
-        }
+        values: dict[str, float] = {name: getattr(self, name) for name in NUMBERS[4:7]}
+        values["skipped_steps"] = self.skipped
         if self.score is not None:
             values |= {f"dice/{name}": self.score.structures[name] for name in STRUCTURES}
             values["dice/mean"] = self.score.mean
         return values
 
 
-class Reporter:
-    """Reports one run; on other ranks than 0 it is silent.
+NUMBERS = tuple(field.name for field in dataclasses.fields(Epoch))[:-2]
+COLUMNS = (*NUMBERS, *(f"dice_{name}" for name in STRUCTURES), "dice", "best")
 
-    Args:
-        plan: what the run does.
-        step: step from which it goes on. Rows and curves beyond it belong to steps that will be done again;
-            those of an earlier run are removed where this one starts anew.
-        active: whether this is rank 0.
+
+class Reporter:
+    """Reports one run, from ``step`` on; on other ranks than 0 it is not active and silent.
+
+    Rows and curves beyond that step are removed, because its steps will be done again.
     """
 
     def __init__(self, plan: Plan, step: int, *, active: bool) -> None:
@@ -223,36 +205,20 @@ def validation_picture(
     images, codes = samples.images[:PICTURES], samples.codes[:PICTURES]
     if not len(images):
         return None
-    found = find_structures(network, images, scheme, ranks, bf16=bf16)
-    truth = to_structures(scheme.encode(codes), scheme)
+    found = find_structures(network, images, scheme, ranks, bf16=bf16).cpu()
+    truth = to_structures(scheme.encode(codes), scheme).cpu()
     grey = images.float().clamp(0, 1).cpu()
-    empty = torch.zeros_like(truth)
-    rows = [painted(grey, structures.cpu()) for structures in (empty, truth, found)]
-    return _grid(rows)
+    rows = [painted(grey, structures) for structures in (torch.zeros_like(truth), truth, found)]
+    # Samples are side by side, with white gaps.
+    lines = [torch.cat(tuple(pad(row, [0, GAP, 0, GAP], value=WHITE)), dim=2) for row in rows]
+    return torch.cat(lines, dim=1)[:, :-GAP, :-GAP].contiguous()
 
 
 def painted(images: Tensor, structures: Tensor) -> Tensor:
-    """Grey images with the structures in their colours over them.
-
-    Args:
-        images: float in [0, 1], shape ``(B, 1, H, W)``.
-        structures: 1.. in the order of ``STRUCTURES``, anything else stays grey; shape ``(B, H, W)``.
-
-    Returns:
-        uint8, shape ``(B, 3, H, W)``.
-    """
+    """Images ``(B, 1, H, W)`` in [0, 1] under structures 1.. ``(B, H, W)``, in uint8 ``(B, 3, H, W)``."""
     colours = images.expand(-1, 3, -1, -1).clone()
     for number, name in enumerate(STRUCTURES, start=1):
         colour = torch.tensor(STRUCTURE_COLOURS[name]).view(1, 3, 1, 1) / WHITE
         where = (structures == number).unsqueeze(1)
         colours = torch.where(where, (1 - FILL) * colours + FILL * colour, colours)
     return (colours * WHITE).round().to(torch.uint8)
-
-
-def _grid(rows: list[Tensor]) -> Tensor:
-    """Pictures ``(B, 3, H, W)`` side by side, rows below each other, with white gaps."""
-    lines = []
-    for row in rows:
-        framed = torch.nn.functional.pad(row, [0, GAP, 0, GAP], value=WHITE)
-        lines.append(torch.cat(tuple(framed), dim=2))
-    return torch.cat(lines, dim=1)[:, :-GAP, :-GAP].contiguous()

@@ -9,8 +9,8 @@ import dataclasses
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,29 +34,14 @@ from synthspine.train.step import Counts, Stepper
 KEPT = 2
 """Snapshots that are kept."""
 PREVIOUS, DAMAGED = "previous", "damaged"
-_ENTRIES = (
-    "progress",
-    "network",
-    "coarse_heads",
-    "average",
-    "optimizer",
-    "run_identity",
-    "code",
-    "validated_on",
-)
+_STATES = ("network", "coarse_heads", "average", "optimizer")
+_ENTRIES = ("progress", *_STATES, "run_identity", "code", "validated_on")
 _TRIAL_BYTES = 4096
 
 
 @dataclass(kw_only=True, slots=True)
 class Progress:
-    """How far a run has come.
-
-    Attributes:
-        step: steps done.
-        best: best validation Dice so far; minus infinity before the first.
-        seconds: time spent in all parts of the run.
-        counts: statistics of the steps.
-    """
+    """Steps done, best validation Dice so far, time spent in all parts of the run, statistics of steps."""
 
     step: int = 0
     best: float = float("-inf")
@@ -69,7 +54,7 @@ class OtherRunError(CheckpointError):
 
 
 def pack_snapshot(stepper: Stepper, progress: Progress) -> bytes:
-    """The state of a run: weights, average, optimiser, progress, run identity, code."""
+    """The state of a run as bytes."""
     return pack_payload(
         {
             "format": SNAPSHOT_FORMAT,
@@ -86,12 +71,7 @@ def pack_snapshot(stepper: Stepper, progress: Progress) -> bytes:
 
 
 def unpack_snapshot(data: bytes, name: object, run_identity: dict[str, Any]) -> dict[str, Any]:
-    """What :func:`pack_snapshot` packed.
-
-    Args:
-        data: the bytes of the file; every one is checked.
-        name: the file, for messages.
-        run_identity: of the run that resumes.
+    """What :func:`pack_snapshot` packed; ``name`` is the file, ``run_identity`` that of the run that resumes.
 
     Raises:
         CheckpointError: damaged, or no snapshot.
@@ -102,15 +82,14 @@ def unpack_snapshot(data: bytes, name: object, run_identity: dict[str, Any]) -> 
         raise CheckpointError(f"{name}: not a snapshot of a training, it lacks {', '.join(missing)}")
     found = json.loads(payload["run_identity"])
     if different := identity_difference(run_identity, found):
-        values = ", ".join(f"{choice} {_short(found.get(choice))}" for choice in different)
-        raise OtherRunError(f"{name}: belongs to a run with {values}")
+        texts = {name: str(found.get(name)) for name in different}
+        values = (f"{name} {text if len(text) <= 40 else text[:12] + '…'}" for name, text in texts.items())
+        raise OtherRunError(f"{name}: belongs to a run with {', '.join(values)}")
     return payload
 
 
 def restore(payload: dict[str, Any], name: object, stepper: Stepper) -> Progress:
-    """Put a stepper into the state of an unpacked snapshot.
-
-    The best score so far is forgotten where it was one on other validation samples.
+    """Put a stepper into the state of a snapshot, without a best score on other validation samples.
 
     Raises:
         CheckpointError: its tensors do not have the shapes of this network.
@@ -141,45 +120,33 @@ def _on_device_of(state: dict[str, Any], optimizer: torch.optim.Optimizer) -> di
     return state
 
 
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 40 else f"{text[:12]}…"
-
-
 class SnapshotFolder:
-    """The snapshots of one run; rank 0 alone uses it.
-
-    Args:
-        plan: what the run does; its stem names the files ``STEM_last-00000123.pth``.
-        log: where messages go.
-    """
+    """The snapshots ``STEM_last-00000123.pth`` of one run; rank 0 alone uses it. ``log`` gets messages."""
 
     def __init__(self, plan: Plan, log: Callable[[str], object]) -> None:
         self._plan = plan
         self._log = log
 
-    def files(self) -> list[Path]:
+    def files(self, ending: str = ".pth") -> list[Path]:
         """Snapshots from the newest, by number of steps, to the oldest."""
-        return self._named(".pth")
+        stem = re.escape(self._plan.file("last-").name)
+        found = self._matching(rf"{stem}(\d{{8,}}){re.escape(ending)}")
+        return sorted(found, key=lambda path: int(found[path][1]), reverse=True)
 
-    def _named(self, ending: str) -> list[Path]:
-        name = re.compile(rf"{re.escape(self._plan.file('last-').name)}(\d{{8,}}){re.escape(ending)}")
-        if not self._plan.stem.parent.is_dir():
-            return []
-        steps = {path: name.fullmatch(path.name) for path in self._plan.stem.parent.iterdir()}
-        found = [(int(match[1]), path) for path, match in steps.items() if match]
-        return [path for _, path in sorted(found, reverse=True)]
+    def _matching(self, pattern: str) -> dict[Path, re.Match[str]]:
+        """Files of the save folder whose whole name matches."""
+        folder = self._plan.stem.parent
+        matches = (
+            {path: re.fullmatch(pattern, path.name) for path in folder.iterdir()} if folder.is_dir() else {}
+        )
+        return {path: match for path, match in matches.items() if match}
 
     def file(self, step: int) -> Path:
         """Where the snapshot with ``step`` steps done lies."""
         return self._plan.file(f"last-{step:08d}.pth")
 
     def save(self, step: int, data: bytes) -> Path:
-        """Write a snapshot, whole or not at all, then remove all but the newest ``KEPT``.
-
-        Raises:
-            OSError: it cannot be written; the earlier ones are still there.
-        """
+        """Write a snapshot, whole or not at all, then remove all but the newest ``KEPT``."""
         path = self.file(step)
         write_whole(path, data)
         for old in self.files()[KEPT:]:
@@ -188,16 +155,12 @@ class SnapshotFolder:
 
     def clear_unfinished(self) -> None:
         """Remove what a killed run left half-written; no other run may be writing the same model."""
-        name = re.compile(
-            rf"{re.escape(TEMPORARY)}[0-9a-f-]+-{re.escape(self._plan.stem.name)}_"
-            r"(last-\d{8,}\.pth|best\.pth|log\.csv|config\.json)"
-        )
-        if self._plan.stem.parent.is_dir():
-            for path in [path for path in self._plan.stem.parent.iterdir() if name.fullmatch(path.name)]:
-                path.unlink(missing_ok=True)
+        started = rf"{re.escape(TEMPORARY)}[0-9a-f-]+-{re.escape(self._plan.stem.name)}_"
+        for path in self._matching(started + r"(last-\d{8,}\.pth|best\.pth|log\.csv|config\.json)"):
+            path.unlink(missing_ok=True)
 
     def set_aside(self) -> None:
-        """Give what an earlier run left another name, so that the new one starts from nothing."""
+        """Rename the files of an earlier run, so that the new one starts anew."""
         snapshots = [path for path in self.files() if path.is_file()]
         others = [self._plan.file(ending) for ending in ("best.pth", "log.csv")]
         moved = [*snapshots, *(path for path in others if path.is_file())]
@@ -209,17 +172,14 @@ class SnapshotFolder:
             self._log(f"{self._plan.title}: starting anew; {names} of an earlier run kept as .{PREVIOUS}")
 
     def _forget_others(self, mark: str, moved: list[Path]) -> None:
-        """Remove the snapshots that were set aside before those that just were, if any were."""
+        """Remove snapshots that were renamed before, if any were just renamed."""
         kept = [_aside(path, mark) for path in moved]
-        for path in self._named(f".{mark}.pth") if moved else []:
+        for path in self.files(f".{mark}.pth") if moved else []:
             if path not in kept:
                 path.unlink(missing_ok=True)
 
     def newest_good(self, run_identity: dict[str, Any]) -> tuple[Path, bytes] | None:
-        """The newest snapshot that is whole and has the run identity; None if there is none.
-
-        Others that are newer are set aside under another name, with a message.
-        """
+        """The newest snapshot that is whole and has the run identity; newer others are renamed."""
         moved: dict[str, list[Path]] = {PREVIOUS: [], DAMAGED: []}
         good = None
         for path in self.files():
@@ -255,29 +215,18 @@ def save_folder_problem(folder: Path) -> str | None:
     for path in (folder, *folder.parents):
         if path.is_file():
             return f"--save-dir {folder}: {path} is a file, not a folder"
-    try:
-        with _made(folder):
-            path = folder / f"{TEMPORARY}trial-{os.urandom(4).hex()}"
-            try:
-                write_whole(path, bytes(_TRIAL_BYTES))
-            finally:
-                path.unlink(missing_ok=True)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        return (
-            f"--save-dir {folder}: nothing can be written there ({reason}); make room or name another folder"
-        )
-    return None
-
-
-@contextmanager
-def _made(folder: Path) -> Iterator[None]:
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    trial = folder / f"{TEMPORARY}trial-{os.urandom(4).hex()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        yield
+        write_whole(trial, bytes(_TRIAL_BYTES))
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        place = f"--save-dir {folder}"
+        return f"{place}: nothing can be written there ({reason}); make room or name another folder"
     finally:
-        for path in missing:
-            # Somebody else may have put something there, or the folder was not made.
+        # A folder stays if another process has written there.
+        for remove in (trial.unlink, *(path.rmdir for path in missing)):
             with suppress(OSError):
-                path.rmdir()
+                remove()
+    return None

@@ -30,13 +30,7 @@ REAL_VALIDATION = VALIDATION_IMAGES["t1"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sources:
-    """The sets of a training, open.
-
-    Attributes:
-        options: of the command line.
-        ranks: place of this process.
-        sets: the sets that are needed, by name.
-    """
+    """The sets of a training, open, by name."""
 
     options: TrainOptions
     ranks: Ranks
@@ -44,12 +38,7 @@ class Sources:
 
     @classmethod
     def open(cls, options: TrainOptions, ranks: Ranks) -> "Sources":
-        """Build the sets that are missing, and open all that are needed.
-
-        Raises:
-            TrainingError: no label maps of training patients.
-            ValueError: errors of the sets.
-        """
+        """Build the sets that are missing, and open all that are needed; an error without label maps."""
         # B needs the label maps too: they say how long an epoch is.
         names = {BANK}
         if "A" in options.models:
@@ -57,9 +46,8 @@ class Sources:
         if "B" in options.models:
             names |= {REAL_T1_TRAIN, REAL_VALIDATION}
         places = ensure_sets(names, options.shards, ranks)
-        sources = cls(
-            options=options, ranks=ranks, sets={name: open_set(place) for name, place in places.items()}
-        )
+        sets = {name: open_set(place) for name, place in places.items()}
+        sources = cls(options=options, ranks=ranks, sets=sets)
         if not len(sources.bank):
             raise TrainingError(
                 f"{sources.bank.place}: no label map of a training patient; see the split file"
@@ -82,19 +70,14 @@ class Sources:
         return math.ceil(len(self.bank) / self.options.batch_size)
 
     def can_train(self, model: ModelName) -> bool:
-        """Whether there is something to learn from.
-
-        Raises:
-            TrainingError: Model B alone was requested, and there are no images.
-        """
+        """Whether there is something to learn from; an error if there is not for the only model."""
         if model == "A" or len(self.sets[REAL_T1_TRAIN]):
             return True
         place = self.sets[REAL_T1_TRAIN].place
         reason = f"{place}: no T1 image of a training patient, so Model B cannot be trained"
         if self.options.model == "B":
             raise TrainingError(reason)
-        if self.ranks.is_main:
-            print(f"{reason}; training Model A only")
+        self.ranks.log(f"{reason}; training Model A only")
         return False
 
     def samples(self, model: ModelName) -> ShardSet:
@@ -104,10 +87,7 @@ class Sources:
         return self.sets[SYNTHETIC] if self.options.feed == "shards" else self.bank
 
     def patients(self, model: ModelName) -> list[str]:
-        """The patients whose scans or label maps a model learns from.
-
-        They include the patients of the checkpoint that the training starts from.
-        """
+        """The patients that a model learns from, those of the checkpoint to start from included."""
         slices = self.bank if model == "A" else self.sets[REAL_T1_TRAIN]
         patients = {entry["source"].partition("_")[0] for entry in slices.manifest.identity["sources"]}
         if self.options.start_from is not None:

@@ -30,13 +30,7 @@ BALANCED_SHARE, BALANCED_STEPS = 0.9, 1000
 
 
 def learning_rate(step: int, steps: int, highest: float) -> float:
-    """Learning rate of a step: a linear warm-up, then half a cosine down to a hundredth.
-
-    Args:
-        step: 0..steps-1.
-        steps: steps of the whole run.
-        highest: rate at the end of the warm-up.
-    """
+    """Learning rate of a step 0..steps-1: linear warm-up to ``highest``, half a cosine to a hundredth."""
     warm_up = max(1, round(WARM_UP_SHARE * steps))
     if step < warm_up:
         return highest * (step + 1) / warm_up
@@ -45,12 +39,7 @@ def learning_rate(step: int, steps: int, highest: float) -> float:
 
 
 def class_balance(step: int, steps: int) -> float:
-    """How far the cross-entropy of a step lifts small classes: all the way at first, in a line down to 0.
-
-    Args:
-        step: 0..steps-1.
-        steps: steps of the whole run.
-    """
+    """How far the cross-entropy of a step 0..steps-1 lifts small classes: 1 at first, in a line down to 0."""
     return max(0.0, 1 - step / min(BALANCED_SHARE * steps, BALANCED_STEPS))
 
 
@@ -78,22 +67,13 @@ class Counts:
 
 
 class StepStatistics:
-    """Counts on a device. A step only adds, because reading waits for the device.
-
-    Args:
-        device: where the losses are.
-    """
+    """Counts on the device of the losses. A step only adds, because reading waits for the device."""
 
     def __init__(self, device: torch.device) -> None:
         self._values = torch.zeros(len(Counts.__slots__), dtype=torch.float64, device=device)
 
     def add(self, loss: Tensor, finite: Tensor) -> None:
-        """Count a step.
-
-        Args:
-            loss: loss of the global batch, a scalar.
-            finite: whether the step was good, bool, a scalar.
-        """
+        """Count a step by its loss (of the global batch) and whether it was good (bool), both scalars."""
         good = finite.to(self._values.dtype)
         bad = 1 - good
         loss_sum, steps, skipped, in_a_row = self._values.unbind()
@@ -122,13 +102,9 @@ class StepStatistics:
 
 
 class Stepper:
-    """What a step changes: the weights, the moments of the optimiser, the average, the statistics.
+    """The state that a step changes: weights, moments of the optimiser, average, statistics.
 
-    Args:
-        network: on its device. Rank 0's weights are given to all ranks.
-        scheme: classes of the network.
-        plan: what the run does.
-        ranks: place of this process; all ranks make their stepper at the same time.
+    The network is on its device. All ranks make their stepper together, and get the weights of rank 0.
     """
 
     def __init__(self, network: UNet, scheme: LabelScheme, plan: Plan, ranks: Ranks) -> None:
@@ -149,11 +125,11 @@ class Stepper:
         )
 
     def take(self, step: int, images: Tensor, codes: Tensor, *, stop: bool = False) -> Tensor:
-        """Take one step.
+        """Take step number ``step`` on this rank's share of the batch, as a feed gives it.
 
         Args:
             step: number of the step, 0..
-            images: this rank's share of the batch, float32 in [0, 1], shape ``(B, 1, H, W)``.
+            images: float32 in [0, 1], shape ``(B, 1, H, W)``.
             codes: dense codes, uint8, shape ``(B, H, W)``.
             stop: whether this rank was requested to stop.
 

@@ -1,7 +1,7 @@
-"""Validation: structure Dice on samples that are the same every time.
+"""Validation: structure Dice on fixed samples of validation patients.
 
-Model A is validated on renders of validation patients' label maps, Model B on real T1 slices of validation
-patients: the choice of a checkpoint never sees T2.
+Model A is validated on renders of their label maps, Model B on their real T1 slices: the choice of a
+checkpoint never sees T2.
 """
 
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ from synthspine.train.model.unet import UNet
 from synthspine.train.runtime.distributed import Ranks
 from synthspine.train.runtime.precision import autocast
 
-# Apart from the seeds that people choose, so that no training render comes back.
 VALIDATION_SEED = 2**40 + 1
+"""Far from the seeds that people choose, so that no training render is repeated."""
 CHUNK = 8
 
 
@@ -43,6 +43,7 @@ class Score:
         return float(np.mean(values)) if values else float("nan")
 
 
+@dataclass(frozen=True, slots=True)
 class ValidationSet:
     """This rank's part of the validation samples, on its device.
 
@@ -51,9 +52,8 @@ class ValidationSet:
         codes: dense codes, uint8, shape ``(N, H, W)``.
     """
 
-    def __init__(self, images: Tensor, codes: Tensor) -> None:
-        self.images = images
-        self.codes = codes
+    images: Tensor
+    codes: Tensor
 
     @classmethod
     def rendered(
@@ -87,10 +87,9 @@ class ValidationSet:
 def validate(
     network: UNet, samples: ValidationSet, scheme: LabelScheme, ranks: Ranks, *, bf16: bool
 ) -> Score:
-    """Score a network; every rank calls it, with its own part of the samples, and gets the same answer."""
-    total = torch.zeros(len(STRUCTURES), dtype=torch.float64, device=ranks.device)
-    count = torch.zeros_like(total)
-    seen = torch.tensor(float(len(samples.codes)), dtype=torch.float64, device=ranks.device)
+    """Score a network; every rank calls it, with its own part of the samples, and gets the same score."""
+    total, count = torch.zeros(2, len(STRUCTURES), dtype=torch.float64, device=ranks.device)
+    seen = total.new_full((1,), len(samples.codes))
     for images, codes in zip(samples.images.split(CHUNK), samples.codes.split(CHUNK), strict=True):
         if not len(images):
             continue
@@ -99,7 +98,7 @@ def validate(
         scores = dice(*overlap_counts(prediction, target, len(STRUCTURES) + 1))[:, 1:]
         total += scores.nansum(dim=0)
         count += (~scores.isnan()).sum(dim=0)
-    summed = ranks.sum_(torch.cat((total, count, seen.unsqueeze(0)))).cpu()
+    summed = ranks.sum_(torch.cat((total, count, seen))).cpu()
     means = (summed[: len(STRUCTURES)] / summed[len(STRUCTURES) : -1]).tolist()
     return Score(structures=dict(zip(STRUCTURES, means, strict=True)), samples=int(summed[-1]))
 
@@ -107,14 +106,7 @@ def validate(
 def find_structures(
     network: UNet, images: Tensor, scheme: LabelScheme, ranks: Ranks, *, bf16: bool
 ) -> Tensor:
-    """Structure of every pixel as a network sees it; the network's mode stays what it was.
-
-    Args:
-        network: on the device of the images.
-        images: float in [0, 1], shape ``(B, 1, H, W)``.
-        scheme: classes of the network.
-        ranks: place of this process.
-        bf16: whether the network runs under bf16 autocast.
+    """Structure that a network finds in every pixel of images ``(B, 1, H, W)``, in evaluation mode.
 
     Returns:
         0 for background, 1.. in the order of ``STRUCTURES``; uint8, shape ``(B, H, W)``.

@@ -12,7 +12,7 @@ from synthspine.train import config, experiment, sources, trainer
 from synthspine.train.data import feed
 from synthspine.train.experiment import train_models
 from synthspine.train.model.checkpoint import load_checkpoint
-from synthspine.train.runtime.stop import Stopped
+from synthspine.train.runtime.stop import TrainingStopped
 
 
 def test_a_restart_during_the_first_model_does_not_take_the_second_ones_old_snapshots(
@@ -94,6 +94,6 @@ def test_a_signal_while_sets_are_made_ends_with_a_message(options, alone, monkey
 
     monkeypatch.setattr(sources, "ensure_sets", building)
     chosen = options(model="A")
-    with pytest.raises(Stopped, match="stopped before the training began: nothing is trained"):
+    with pytest.raises(TrainingStopped, match="stopped before the training began: nothing is trained"):
         train_models(chosen, alone)
     assert not chosen.save_dir.exists()

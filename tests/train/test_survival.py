@@ -20,7 +20,7 @@ from synthspine.train.config import TrainingError
 from synthspine.train.data import feed
 from synthspine.train.experiment import train_models
 from synthspine.train.model.checkpoint import SNAPSHOT_FORMAT, load_checkpoint, unpack_payload
-from synthspine.train.runtime.stop import Stopped
+from synthspine.train.runtime.stop import TrainingStopped
 
 
 def files_of(options):
@@ -69,7 +69,7 @@ def rows(options):
 def test_a_resumed_run_logs_every_epoch_once(options, alone, monkeypatch):
     chosen = options(model="A", epochs=4, tensorboard=True)
     interrupt(monkeypatch, 7)
-    with pytest.raises(Stopped):
+    with pytest.raises(TrainingStopped):
         train_models(chosen, alone)
     monkeypatch.undo()
     reached = end_of(chosen)["progress"]["step"]

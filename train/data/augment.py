@@ -99,9 +99,13 @@ def augment(
     """
     random = SampleRandom(sample_keys(seed, positions))
     images, labels = _move(images, labels, random, config)
-    images = _blur(images, _blur_widths(random, config))
+    sigma = random.uniform("blur", *config.blur_pixels)
+    # So small a width changes nothing.
+    images = _blur(images, torch.where(random.chance("blurred", config.blur_probability), sigma, 1e-2))
     if config.coarse_probability > 0:
-        images = _coarsen(images, _coarse_factors(random, config))
+        factors = random.uniform("coarse", *config.coarse)
+        coarser = random.chance("coarser", config.coarse_probability)
+        images = _coarsen(images, torch.where(coarser, factors, 1.0))
     bias = draw_bias(config.bias, random)
     images = add_bias(images.squeeze(1), bias, (1.0, 1.0)).unsqueeze(1)
     contrast = random.uniform("contrast", *config.contrast)
@@ -138,12 +142,6 @@ def _move(
     return images, (moved + IGNORE).squeeze(1).to(torch.uint8)
 
 
-def _blur_widths(random: SampleRandom, config: AugmentConfig) -> Tensor:
-    """Standard deviations in pixels, shape (B,); so small that nothing happens where there is no blur."""
-    widths = random.uniform("blur", *config.blur_pixels)
-    return torch.where(random.chance("blurred", config.blur_probability), widths, 1e-2)
-
-
 def _blur(images: Tensor, sigma: Tensor) -> Tensor:
     """Gaussian blur with its own width per sample, edges repeated."""
     # kornia's gaussian_blur2d reads sigma on the host.
@@ -151,18 +149,10 @@ def _blur(images: Tensor, sigma: Tensor) -> Tensor:
     return filter2d_separable(images, kernel, kernel, "replicate")
 
 
-def _coarse_factors(random: SampleRandom, config: AugmentConfig) -> Tensor:
-    """Factor on the pixel size of every sample, shape (B,); 1 where nothing changes."""
-    factors = random.uniform("coarse", *config.coarse)
-    return torch.where(random.chance("coarser", config.coarse_probability), factors, 1.0)
-
-
 def _coarsen(images: Tensor, factors: Tensor) -> Tensor:
     """Fewer pixels, each a triangular mean of what it covers, interpolated back linearly.
 
-    Args:
-        images: shape ``(B, 1, H, W)``.
-        factors: factor on the pixel size, shape ``(B,)``; the number of pixels is rounded.
+    The pixels of images ``(B, 1, H, W)`` become larger by ``factors``, ``(B,)``; their number is rounded.
     """
     height, width = images.shape[-2:]
     down_rows, rows = _resampling(height, factors)

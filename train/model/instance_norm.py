@@ -15,11 +15,7 @@ SHIFT_STRIDE = 8
 
 
 class InstanceNorm(nn.InstanceNorm2d):
-    """Normalises every channel of every sample over its pixels, then scales and shifts it.
-
-    Args:
-        channels: channels of the input.
-    """
+    """Normalises every channel of every sample over its pixels, then scales and shifts it."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, affine=True)

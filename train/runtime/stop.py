@@ -1,4 +1,4 @@
-"""Stopping in good order: SIGTERM and Ctrl-C set a flag, and all ranks stop at the same step."""
+"""Stops of a run: SIGTERM and Ctrl-C set a flag, and all ranks stop at the same step with a snapshot."""
 
 import os
 import signal
@@ -10,16 +10,12 @@ from types import FrameType
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class Stopped(Exception):
+class TrainingStopped(Exception):
     """A run that was requested to stop has saved its state; the text says where, and how to go on."""
 
 
 class StopRequest:
-    """Whether this process was requested to stop.
-
-    Attributes:
-        requested: True once a signal has come.
-    """
+    """Whether this process was requested to stop; ``requested`` is True once a signal has come."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -27,7 +23,7 @@ class StopRequest:
         # torchrun may send the same signal twice to its processes, which sit apart from the keyboard.
         self._patient = "TORCHELASTIC_RUN_ID" in os.environ
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         again, self.requested = self.requested, True
         if again and number == signal.SIGINT and not self._patient:
             raise KeyboardInterrupt
@@ -35,17 +31,10 @@ class StopRequest:
             raise KeyboardInterrupt
 
     @contextmanager
-    def ends(self, told: str) -> Iterator[None]:
-        """A block that keeps no state of its own: the first signal ends it at once.
-
-        Args:
-            told: what the error then says.
-
-        Raises:
-            Stopped: a signal came.
-        """
+    def interrupts(self, message: str) -> Iterator[None]:
+        """A block without state to save: the first signal ends it with ``TrainingStopped(message)``."""
         if self.requested:
-            raise Stopped(told)
+            raise TrainingStopped(message)
         self._at_once = True
         try:
             yield
@@ -53,7 +42,7 @@ class StopRequest:
         except KeyboardInterrupt:
             if not self.requested:
                 raise
-            raise Stopped(told) from None
+            raise TrainingStopped(message) from None
         finally:
             self._at_once = False
 
@@ -69,7 +58,7 @@ def watch_for_stop() -> Iterator[StopRequest]:
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    earlier = {number: signal.signal(number, request._ask) for number in SIGNALS}
+    earlier = {number: signal.signal(number, request._on_signal) for number in SIGNALS}
     try:
         yield request
     finally:

@@ -11,7 +11,7 @@ from synthspine.train.config import Plan
 from synthspine.train.data.feed import RenderFeed
 from synthspine.train.model.unet import UNet
 from synthspine.train.runtime.distributed import Ranks, join_ranks
-from synthspine.train.runtime.stop import Stopped, StopRequest
+from synthspine.train.runtime.stop import StopRequest, TrainingStopped
 from synthspine.train.trainer import Trainer
 from synthspine.train.validation import ValidationSet
 
@@ -70,7 +70,7 @@ def train(ranks: Ranks, options: argparse.Namespace) -> Trainer:
     )
     try:
         trainer.run(stop=feed.stop)
-    except Stopped as stopped:
+    except TrainingStopped as stopped:
         print(stopped)
     return trainer
 
