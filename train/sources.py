@@ -39,7 +39,7 @@ class Sources:
     @classmethod
     def open(cls, options: TrainOptions, ranks: Ranks) -> "Sources":
         """Build the sets that are missing, and open all that are needed; an error without label maps."""
-        # B needs the label maps too: they say how long an epoch is.
+        # B needs the label maps too, because they define the length of an epoch.
         names = {BANK}
         if "A" in options.models:
             names |= {LABELS_VAL} | ({SYNTHETIC} if options.feed == "shards" else set())

@@ -119,8 +119,8 @@ class ShardFeed:
     def __init__(self, samples: ShardSet, *, seed: int, batch_size: int, ranks: Ranks) -> None:
         if batch_size % ranks.world_size:
             raise ValueError(f"batch size {batch_size} is not a multiple of the {ranks.world_size} ranks")
-        share, place = batch_size // ranks.world_size, {"rank": ranks.rank, "world": ranks.world_size}
-        self._new_stream = partial(ShardStream, samples, share, seed=seed, **place)
+        share, rank, world = batch_size // ranks.world_size, ranks.rank, ranks.world_size
+        self._new_stream = partial(ShardStream, samples, share, seed=seed, rank=rank, world=world)
         self._batch_size = batch_size
         self._device = ranks.device
         self._next_step = 0
