@@ -1,12 +1,12 @@
-"""Serve shards that are rendered when they are asked for, and a page that shows what the generator does.
+"""Serve shards that are rendered on demand, and a page with previews of the generator.
 
     pip install 'synthspine[serve]'
     python shards/serve.py --synthetic-samples 1000000           # then open http://127.0.0.1:8080/
     torchrun train/main.py --model A --feed shards --shards-dir http://127.0.0.1:8080/v1/sets
-    SYNTHSPINE_TOKEN=... python shards/serve.py --host 0.0.0.0   # for others: only with a token
+    SYNTHSPINE_TOKEN=... python shards/serve.py --host 0.0.0.0   # other machines need the token
 
-Label maps come from the shards folder, or are made from the data there is. Served shards are byte for byte
-those that shards/main.py writes for the same choices. SIGTERM finishes what was begun.
+Label maps come from the shards folder; missing ones are made from the data, or from the phantom. The shards
+have the bytes that shards/main.py writes for the same options. After SIGTERM open requests are finished.
 """
 
 import sys
@@ -26,7 +26,11 @@ def _serve() -> None:
 
 
 def main() -> int:
-    """Parse the command line and serve; the exit status."""
+    """Parse the command line and serve.
+
+    Returns:
+        The exit status.
+    """
     return run_command(_serve)
 
 

@@ -1,1 +1,1 @@
-"""The service: shards rendered on demand over HTTP, and a page to play with (docs/service.md)."""
+"""The service: shards rendered on demand over HTTP, and a page with previews (docs/service.md)."""

@@ -1,30 +1,34 @@
-"""The service as an ASGI application: routes of sets, previews, health and the page, behind the guard."""
+"""The service as an ASGI application: the routes of sets and previews, health, metrics and the page."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib import metadata
 from pathlib import Path
 
-from fastapi import FastAPI, HTTPException
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
-from starlette.exceptions import HTTPException as Refusal
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp
 
 from synthspine.shards.service.delivery import Delivery
-from synthspine.shards.service.description import describe
-from synthspine.shards.service.middleware import Guard
+from synthspine.shards.service.middleware import RequestChecks
 from synthspine.shards.service.options import ServeOptions
-from synthspine.shards.service.preview_routes import preview_routes
-from synthspine.shards.service.responses import told
-from synthspine.shards.service.set_routes import set_routes
-from synthspine.shards.service.settings import look_of
+from synthspine.shards.service.preview_query import PreviewQuery, resolve
+from synthspine.shards.service.responses import error_response, invalid_query
+from synthspine.shards.service.routes import preview_routes, set_routes
 
-PAGE = Path(__file__).with_name("page")
-_ONLY_OURS = {
+_PAGE = Path(__file__).with_name("page")
+_ABOUT = (
+    "Synthetic lumbar-spine MRI, rendered on demand. The ETag of a shard is a digest of all it depends on."
+)
+_PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
 }
-"""Headers of pages: a browser loads nothing from elsewhere, and shows them in no other page."""
-_METRICS = "text/plain; version=0.0.4; charset=utf-8"
+"""A browser loads nothing for the pages from other servers, and embeds them in no other page."""
+_PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def make_application(delivery: Delivery, options: ServeOptions, token: str | None) -> ASGIApp:
@@ -32,18 +36,29 @@ def make_application(delivery: Delivery, options: ServeOptions, token: str | Non
 
     Args:
         delivery: what it serves; closed when the application ends.
-        options: limits, and where the sets lie.
-        token: that has to come with data; None for none.
+        options: limits, and the place of the sets.
+        token: token that requests for data must carry; None if they need none.
     """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        delivery.warm_up(look_of({}, options.shards.generator(), seed=options.shards.seed, maps=1))
+        shards = options.shards
+        delivery.warm_up(
+            resolve(PreviewQuery.model_validate({}), shards.generator(), seed=shards.seed, maps=1)
+        )
         yield
-        delivery.close()
+        await delivery.close()
 
-    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, **describe(token is not None))
-    app.add_exception_handler(Refusal, told)
+    app = FastAPI(
+        title="SynthSpine",
+        version=metadata.version("synthspine"),
+        description=_ABOUT + ("" if token is None else " Data needs a bearer token."),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.add_exception_handler(StarletteHTTPException, error_response)
+    app.add_exception_handler(RequestValidationError, invalid_query)
     app.include_router(set_routes(delivery, options))
     app.include_router(preview_routes(delivery, options))
 
@@ -52,7 +67,7 @@ def make_application(delivery: Delivery, options: ServeOptions, token: str | Non
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/readyz", tags=["status"], summary="Whether work should be sent here (503: not now)")
+    @app.get("/readyz", tags=["status"], summary="Whether requests should be sent here (503: not now)")
     @app.head("/readyz", include_in_schema=False)
     async def readyz() -> JSONResponse:
         reason = delivery.not_ready()
@@ -61,23 +76,19 @@ def make_application(delivery: Delivery, options: ServeOptions, token: str | Non
     @app.get("/metrics", tags=["status"], summary="Counters for Prometheus")
     @app.head("/metrics", include_in_schema=False)
     async def metrics() -> Response:
-        return Response(delivery.measures.text(), media_type=_METRICS)
+        return Response(delivery.metrics.text(), media_type=_PROMETHEUS)
 
     @app.get("/", include_in_schema=False)
     @app.head("/", include_in_schema=False)
     async def index() -> Response:
-        return FileResponse(PAGE / "index.html", headers=_ONLY_OURS)
+        return FileResponse(_PAGE / "index.html", headers=_PAGE_HEADERS)
 
     @app.get("/docs", include_in_schema=False)
     @app.head("/docs", include_in_schema=False)
     async def docs() -> Response:
-        return FileResponse(PAGE / "docs.html", headers=_ONLY_OURS)
+        return FileResponse(_PAGE / "docs.html", headers=_PAGE_HEADERS)
 
-    @app.get("/page/{name}", include_in_schema=False)
-    @app.head("/page/{name}", include_in_schema=False)
-    async def page_file(name: str) -> Response:
-        if name not in {path.name for path in PAGE.iterdir()}:
-            raise HTTPException(404, f"{name}: no such file")
-        return FileResponse(PAGE / name)
-
-    return Guard(app, delivery.measures, options.requests, token)
+    app.mount("/page", StaticFiles(directory=_PAGE))
+    return RequestChecks(
+        app, delivery.metrics, requests=options.requests, stall_s=options.stall_s, token=token
+    )

@@ -1,138 +1,127 @@
-"""From a name to a shard that can be sent: out of the spool, or made, once however many ask."""
+"""What the service serves, without HTTP: previews, and shards from the disk cache or made on demand."""
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
-from synthspine.shards.format.manifest import ShardEntry
-from synthspine.shards.service.disk_cache import Spool, SpooledShard
-from synthspine.shards.service.measures import Measures
+from synthspine.shards.format.manifest import ShardEntry, manifest_text
+from synthspine.shards.service.device_queue import DeviceQueue
+from synthspine.shards.service.metrics import Metrics
+from synthspine.shards.service.options import ServeOptions
+from synthspine.shards.service.preview_query import Preview
 from synthspine.shards.service.previews import Previews
-from synthspine.shards.service.renderer import DeviceQueue
-from synthspine.shards.service.sets import RenderedSet, ServedSet, manifest_bytes
-from synthspine.shards.service.settings import Look
+from synthspine.shards.service.sets import RenderedSet, ServedSet, content_key
+from synthspine.shards.storage.cache import CachedShard, ShardCache
 
-Result = TypeVar("Result")
-
-_TRIES = 3
-"""How often a shard is made for a request: a small spool may lose it to others before it is opened."""
-_SICK = 3
-"""Renders in a row that failed, from which on the service is not ready."""
+_ATTEMPTS = 4
+"""How often a request looks for its shard: a small cache may remove it before it is opened."""
+_UNHEALTHY_FAILURES = 3
+"""Failed renders in a row after which the service is not ready."""
 
 
-class TookTooLong(Exception):
-    """What was asked for is not there yet."""
+class NotReadyYet(Exception):
+    """The requested shard or picture is still being made."""
 
 
 class Delivery:
-    """Everything the service keeps and does, without HTTP.
+    """The sets, the disk cache, the device and the metrics of one service.
 
     Args:
         rendered: the set that is rendered on demand.
         stored: other sets, by name.
-        spool: where shards are kept.
-        waiting: renders that may wait.
-        patience_s: longest wait of a request, seconds.
+        cache: where shards are kept.
+        options: how many renders may wait, and how long a request waits for one.
+
+    Attributes:
+        sets: by name.
+        manifests: content and SHA-256 of each ``manifest.json``, by name of the set.
+        entries: set and entry of each shard, by names of the set and the file.
     """
 
     def __init__(
-        self,
-        rendered: RenderedSet,
-        stored: Mapping[str, ServedSet],
-        spool: Spool,
-        *,
-        waiting: int,
-        patience_s: float,
+        self, rendered: RenderedSet, stored: Mapping[str, ServedSet], cache: ShardCache, options: ServeOptions
     ) -> None:
         self.rendered = rendered
         self.sets: dict[str, ServedSet] = {rendered.manifest.name: rendered, **stored}
-        self.manifests = {name: _sealed(manifest_bytes(served)) for name, served in self.sets.items()}
-        self._entries = {
-            (name, entry.name): entry
+        texts = {name: manifest_text(served.manifest).encode() for name, served in self.sets.items()}
+        self.manifests = {name: (text, hashlib.sha256(text).hexdigest()) for name, text in texts.items()}
+        self.entries = {
+            (name, entry.name): (served, entry)
             for name, served in self.sets.items()
             for entry in served.manifest.shards
         }
         self.previews = Previews(rendered.samples)
-        self.measures = Measures()
-        self._spool = spool
-        self._patience_s = patience_s
-        self._queue = DeviceQueue(waiting, self.measures.landed)
-        self._warm: Future[Any] | None = None
-        self.measures.watch("queue", "Renders that wait", lambda: self._queue.waiting)
-        self.measures.watch("spool_bytes", "Bytes in the spool", lambda: spool.held)
-        self.measures.watch("spool_shards", "Shards in the spool", lambda: len(spool))
+        self.metrics = Metrics()
+        self._cache = cache
+        self._patience_s = options.patience_s
+        self._queue = DeviceQueue(options.waiting, self.metrics.count_render)
+        self._warm_up: asyncio.Task[Any] | None = None
+        self.metrics.add_gauge("queue", "Renders that wait", lambda: self._queue.waiting)
+        self.metrics.add_gauge("cache_bytes", "Bytes in the disk cache", lambda: cache.bytes)
+        self.metrics.add_gauge("cache_shards", "Shards in the disk cache", lambda: cache.shards)
 
-    def warm_up(self, look: Look) -> None:
-        """Begin with a render, so that the first one who asks does not wait for the device to be set up."""
-        self._warm = self._queue.submit("warm-up", lambda: self.previews.begin(look), quick=True)
+    def warm_up(self, preview: Preview) -> None:
+        """Start a first render, so that the first request does not wait for the device to be set up."""
+        self._warm_up = self._queue.submit("warm-up", lambda: self.previews.begin(preview), quick=True)
 
     def not_ready(self) -> str | None:
-        """Why no work should be sent here; None if it should."""
-        if self._warm is None or not self._warm.done():
+        """Why no requests should be sent to this service now; None if it is ready."""
+        if self._warm_up is None or not self._warm_up.done():
             return "starting"
-        if self._warm.exception() is not None:
-            return f"the first render failed: {self._warm.exception()}"
-        if self._queue.failures >= _SICK:
+        if self._warm_up.exception() is not None:
+            return f"the first render failed: {self._warm_up.exception()}"
+        if self._queue.failures >= _UNHEALTHY_FAILURES:
             return f"the last {self._queue.failures} renders failed"
         return None
 
-    def entry(self, set_name: str, shard: str) -> tuple[ServedSet, ShardEntry] | None:
-        """A shard by the names of its set and file; None if there is none."""
-        entry = self._entries.get((set_name, shard))
-        return None if entry is None else (self.sets[set_name], entry)
+    async def facts(self, served: ServedSet, entry: ShardEntry) -> tuple[int, str] | None:
+        """Size in bytes and SHA-256 of a shard; None if it has to be rendered to know them."""
+        if not served.manifest.on_demand:
+            return entry.bytes, entry.sha256
+        found = await asyncio.to_thread(self._cache.open, content_key(entry))
+        if found is None:
+            return None
+        found.file.close()
+        return found.bytes, found.sha256
 
-    async def shard(self, served: ServedSet, entry: ShardEntry) -> SpooledShard:
+    async def shard(self, served: ServedSet, entry: ShardEntry) -> CachedShard:
         """A shard, open to be sent.
 
         Raises:
-            Busy: too many wait.
-            Stopped: the service ends.
-            TookTooLong: it is still being made; it will be there for who comes again.
-            Exception: it could not be made.
+            Busy: too many renders wait.
+            Stopped: the service is shutting down.
+            NotReadyYet: it is still being made; a later request will find it.
+            Exception: it cannot be made.
         """
-        key = served.key(entry)
-        for _ in range(_TRIES):
-            found = await asyncio.to_thread(self._spool.open, key)
+        key = content_key(entry)
+        for _ in range(_ATTEMPTS):
+            found = await asyncio.to_thread(self._cache.open, key)
             if found is not None:
-                self.measures.hits.inc()
+                self.metrics.hits.inc()
                 return found
-            self.measures.misses.inc()
-            if served.on_device:
+            self.metrics.misses.inc()
+            if served.manifest.on_demand:
                 await self._wait_for(self._queue.submit(key, lambda: served.begin(entry)))
             else:
                 await asyncio.to_thread(lambda: served.begin(entry)())
-        found = await asyncio.to_thread(self._spool.open, key)
-        if found is None:
-            raise TookTooLong(f"{entry.name}: the spool is too small for what is asked for at a time")
-        return found
+        raise NotReadyYet(f"{entry.name}: the disk cache is too small for all the requested shards")
 
-    async def preview(self, look: Look) -> bytes:
-        """A PNG; raises as :meth:`shard`."""
-        key = self.previews.key(look)
-        kept = self.previews.kept(key)
-        if kept is not None:
-            return kept
-        begin: Callable[[], Callable[[], bytes]] = lambda: self.previews.begin(look)  # noqa: E731
-        png: bytes = await self._wait_for(self._queue.submit(key, begin, quick=True))
+    async def preview(self, preview: Preview) -> bytes:
+        """A PNG; raises the same errors as :meth:`shard`."""
+        key = self.previews.key(preview)
+        png: bytes = await self._wait_for(
+            self._queue.submit(key, lambda: self.previews.begin(preview), quick=True)
+        )
         return png
 
-    def close(self) -> None:
-        """End what was begun, drop what waits, leave the spool to the next process."""
-        self._queue.close()
-        self._spool.close()
+    async def close(self) -> None:
+        """Finish the renders that have begun, and drop those that wait."""
+        await self._queue.close()
 
-    async def _wait_for(self, future: "Future[Any]") -> Any:
-        # Who gives up must not stop the render: others may wait for it, and who comes again finds it made.
-        waiting = asyncio.wrap_future(future)
-        done, _ = await asyncio.wait([asyncio.shield(waiting)], timeout=self._patience_s)
-        if not done:
-            waiting.add_done_callback(lambda late: late.cancelled() or late.exception())
-            raise TookTooLong(f"not rendered within {self._patience_s:g} s; it will be there soon")
-        return done.pop().result()
-
-
-def _sealed(content: bytes) -> tuple[bytes, str]:
-    """A content with its SHA-256."""
-    return content, hashlib.sha256(content).hexdigest()
+    async def _wait_for(self, job: "asyncio.Task[Any]") -> Any:
+        # A request that gives up does not stop the render: others may wait for it, or request it later.
+        await asyncio.wait([job], timeout=self._patience_s)
+        if not job.done():
+            raise NotReadyYet(f"not rendered within {self._patience_s:g} s; it will be ready soon")
+        return job.result()

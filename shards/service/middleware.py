@@ -1,5 +1,6 @@
-"""What every request has to pass: a bound on how many, on their size, and the token."""
+"""Checks that every request has to pass: size, number of requests, token."""
 
+import asyncio
 import secrets
 import time
 from collections.abc import Mapping
@@ -8,38 +9,42 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from synthspine.shards.service.measures import Measures
+from synthspine.shards.service.metrics import Metrics
+from synthspine.shards.service.responses import RETRY_S
 from synthspine.shards.storage.auth import CHALLENGE
 
 LONGEST_TARGET = 4096
 """Bytes of path and query."""
 LONGEST_HEADERS = 2**14
 """Bytes of all headers."""
-_GUARDED = ("/v1/", "/metrics")
-"""Beginnings of paths that need the token; the page, its files and what tells health hold no secrets."""
-_RETRY_S = 2
+_PROTECTED = ("/v1/", "/metrics")
+"""Prefixes of the paths that need the token; the page, its files and the health checks hold no secrets."""
 
 
-class Guard:
-    """Refuses what the service does not take, counts what it answers.
+class RequestChecks:
+    """ASGI middleware that refuses requests beyond the limits, and counts responses.
 
     Args:
-        app: what answers.
-        measures: where it counts.
-        requests: that may be answered at a time; asking for health is always answered.
-        token: that has to come with data; None for none.
+        app: the application.
+        metrics: its counters.
+        requests: largest number of requests at a time; health checks are always answered.
+        stall_s: longest time for a client to accept a piece of a response, seconds; then it is disconnected.
+        token: token that requests for data must carry; None if they need none.
     """
 
-    def __init__(self, app: ASGIApp, measures: Measures, requests: int, token: str | None) -> None:
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, *, requests: int, stall_s: float, token: str | None
+    ) -> None:
         self._app = app
-        self._measures = measures
-        self._most = requests
+        self._metrics = metrics
+        self._limit = requests
+        self._stall_s = stall_s
         self._token = None if token is None else token.encode()
         self._open = 0
-        measures.watch("requests_open", "Requests that are being answered", lambda: self._open)
+        metrics.add_gauge("requests_open", "Requests in progress", lambda: self._open)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or refuse it."""
+        """Pass a request on, or refuse it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -49,49 +54,48 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-            await send(message)
+            # The client of a response that is cut off can tell by the announced length.
+            async with asyncio.timeout(self._stall_s):
+                await send(message)
+            self._metrics.sent.inc(len(message.get("body", b"")))
 
         refusal = self._refusal(scope)
         self._open += 1
         try:
-            if refusal is None:
-                await self._app(scope, receive, send_counted)
-            else:
-                await refusal(scope, receive, send_counted)
+            await (refusal or self._app)(scope, receive, send_counted)
         finally:
             self._open -= 1
             route = getattr(scope.get("route"), "path", "refused" if refusal else "other")
-            self._measures.requests.labels(route, str(status)).inc()
-            self._measures.seconds.labels(route).observe(time.perf_counter() - start)
+            self._metrics.requests.labels(route, str(status)).inc()
+            self._metrics.seconds.labels(route).observe(time.perf_counter() - start)
 
     def _refusal(self, scope: Scope) -> JSONResponse | None:
         headers, path = Headers(scope=scope), scope["path"]
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > LONGEST_TARGET:
-            return self._refused("too long", 414, f"path and query are longer than {LONGEST_TARGET} bytes")
+            return self._refuse("too long", 414, f"path and query are longer than {LONGEST_TARGET} bytes")
         if sum(len(name) + len(value) for name, value in headers.raw) > LONGEST_HEADERS:
-            return self._refused("headers", 431, f"the headers are longer than {LONGEST_HEADERS} bytes")
+            return self._refuse("headers", 431, f"the headers are longer than {LONGEST_HEADERS} bytes")
         if headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in headers:
-            # The body is not read, so nothing else can come on this connection.
-            return self._refused("body", 413, "no request has a body here", {"Connection": "close"})
-        needs_token = self._token is not None and path.startswith(_GUARDED)
-        if needs_token and not self._is_token(headers.get("Authorization", "")):
-            return self._refused(
-                "token", 401, "the token is missing or wrong", {"WWW-Authenticate": CHALLENGE}
-            )
-        if self._open >= self._most and path.startswith(_GUARDED):
-            return self._refused(
-                "too many", 503, f"{self._most} requests are being answered", {"Retry-After": str(_RETRY_S)}
-            )
+            # The body is not read, so the connection cannot be used again.
+            return self._refuse("body", 413, "requests have no body here", {"Connection": "close"})
+        if not path.startswith(_PROTECTED):
+            return None
+        if self._token is not None and not self._has_token(headers.get("Authorization", "")):
+            challenge = {"WWW-Authenticate": CHALLENGE}
+            return self._refuse("token", 401, "the token is missing or wrong", challenge)
+        if self._open >= self._limit:
+            later = {"Retry-After": str(RETRY_S)}
+            return self._refuse("too many", 503, f"{self._limit} requests are in progress", later)
         return None
 
-    def _is_token(self, header: str) -> bool:
+    def _has_token(self, header: str) -> bool:
         kind, _, token = header.partition(" ")
-        # In constant time: how long it takes must not tell how much of a guess is right.
+        # In constant time: the duration must not tell how much of a guess is right.
         same = secrets.compare_digest(token.strip().encode("utf-8", "replace"), self._token or b"")
         return same and kind.lower() == "bearer"
 
-    def _refused(
+    def _refuse(
         self, reason: str, status: int, text: str, headers: Mapping[str, str] | None = None
     ) -> JSONResponse:
-        self._measures.refused.labels(reason).inc()
+        self._metrics.refused.labels(reason).inc()
         return JSONResponse({"error": text}, status, headers)

@@ -1,47 +1,53 @@
-"""What can be chosen about the service, and who may reach it."""
+"""Options of the service: address, token, disk cache, limits."""
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
 from synthspine.shards.building.options import ShardOptions
 from synthspine.shards.building.sets import BANK, LABELS_VAL, SETS, SYNTHETIC
 from synthspine.shards.storage.auth import TOKEN_VARIABLE, is_this_machine, token_from_environment
+from synthspine.shards.storage.cache import user_cache_folder
 
 SHORTEST_TOKEN = 16
 """Characters of a token, at least."""
 MOST_SHARDS = 100_000
-"""Shards of a set that is rendered on demand: its manifest lists them all."""
+"""Shards of a set that is rendered on demand, at most: its manifest lists them all."""
+
+_BYTES_PER_PIXEL = 3
+"""Of a sample: float16 and uint8."""
+_FEWEST_CACHED = 8
+"""Shards that the disk cache must be able to hold."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServeOptions:
-    """Where the service listens, what it keeps, and how much it takes on."""
+    """Address, token, disk cache and limits of the service."""
 
     host: str = "127.0.0.1"
-    """Address to listen on; any but this machine's own (127.0.0.1, ::1, localhost) needs a token."""
+    """Address to listen on; any other than this machine's own (127.0.0.1, ::1, localhost) needs a token."""
     port: int = 8080
-    """Port to listen on; 0 for any that is free."""
+    """Port to listen on; 0 for any free port."""
     token_file: Path | None = None
-    """File with the token that requests have to carry; by default that of SYNTHSPINE_TOKEN, if it is set."""
-    spool_dir: Path | None = None
-    """Folder for rendered shards; by default synthspine/spool in the user's cache folder."""
-    spool_gb: float = 10.0
-    """Size of the spool, 10^9 bytes; what was used longest ago goes first."""
+    """File with the token that requests must carry; by default that of SYNTHSPINE_TOKEN, if set."""
+    cache_dir: Annotated[Path | None, tyro.conf.arg(aliases=["--spool-dir"])] = None
+    """Folder for rendered shards; by default synthspine/rendered in the user's cache folder."""
+    cache_gb: Annotated[float, tyro.conf.arg(aliases=["--spool-gb"])] = 10.0
+    """Size of that folder, 10^9 bytes; the least recently used shards are removed first."""
     waiting: int = 64
-    """Shards that may wait to be rendered; who asks for more is told to come again."""
+    """Number of shards that may wait to be rendered; further requests get 503 and Retry-After."""
     patience_s: float = 45.0
     """Longest time that a request waits for its shard, seconds."""
     stall_s: float = 60.0
-    """Longest time that a client may take for a piece (1 MiB) of an answer, seconds."""
+    """Longest time that a client may take to accept a piece (1 MiB) of a response, seconds."""
     requests: int = 256
-    """Requests that are answered at a time."""
+    """Number of requests that are answered at a time."""
     drain_s: float = 30.0
-    """Time to finish what was begun after SIGTERM, seconds."""
+    """Time to finish open requests after SIGTERM, seconds."""
     also: tuple[str, ...] = (BANK, LABELS_VAL)
-    """Complete sets of the shards folder that are served as they lie there."""
+    """Stored sets of the shards folder that are served, too."""
     shards: tyro.conf.OmitArgPrefixes[ShardOptions] = field(default_factory=ShardOptions)
 
     def __post_init__(self) -> None:
@@ -50,33 +56,40 @@ class ServeOptions:
         for name in ("waiting", "requests"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} must be at least 1")
-        for name in ("patience_s", "stall_s", "drain_s", "spool_gb"):
+        for name in ("patience_s", "stall_s", "drain_s", "cache_gb"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} {getattr(self, name)} must be more than 0")
         for name in self.also:
             if name not in SETS or name == SYNTHETIC:
                 stored = ", ".join(other for other in SETS if other != SYNTHETIC)
-                raise ValueError(f"also: {name} is no set that is stored; there are {stored}")
+                raise ValueError(f"also: {name} is not a stored set; there are {stored}")
+        rows, columns = self.shards.grid.shape
+        shard_gb = rows * columns * _BYTES_PER_PIXEL * self.shards.samples_per_shard / 1e9
+        if self.cache_gb < _FEWEST_CACHED * shard_gb:
+            raise ValueError(
+                f"cache_gb {self.cache_gb:g} holds less than {_FEWEST_CACHED} shards of {shard_gb:.3g} GB; "
+                f"at least {_FEWEST_CACHED * shard_gb:.3g} are needed"
+            )
         shards = -(-self.shards.synthetic_samples // self.shards.samples_per_shard)
         if shards > MOST_SHARDS:
             raise ValueError(
                 f"synthetic_samples {self.shards.synthetic_samples} make {shards:,} shards; at most "
-                f"{MOST_SHARDS:,} are served: take a greater --samples-per-shard, or more sets by --seed"
+                f"{MOST_SHARDS:,} are served: use a greater --samples-per-shard, or several services with "
+                "different --seed"
             )
 
     @property
-    def spool_folder(self) -> Path:
+    def cache_folder(self) -> Path:
         """Folder for rendered shards."""
-        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        return self.spool_dir or caches / "synthspine" / "spool"
+        return self.cache_dir or user_cache_folder() / "rendered"
 
     def token(self) -> str | None:
-        """The token that requests have to carry; None if anybody on this machine may ask.
+        """The token that requests must carry; None if everybody on this machine may send requests.
 
         Raises:
             OSError: the file cannot be read.
-            ValueError: the token is too short or no plain text, or there is none and others could reach the
-                service.
+            ValueError: the token is too short or has other characters than printable ASCII, or there is none
+                and other machines could reach the service.
         """
         if self.token_file is None:
             token, source = token_from_environment(), TOKEN_VARIABLE
@@ -85,12 +98,13 @@ class ServeOptions:
         if token is None:
             if not is_this_machine(self.host):
                 raise ValueError(
-                    f"host {self.host}: others can reach it, so a token is needed; set {TOKEN_VARIABLE} or "
-                    "give --token-file (python -c 'import secrets; print(secrets.token_urlsafe())' makes one)"
+                    f"host {self.host}: other machines can reach it, so a token is needed; set "
+                    f"{TOKEN_VARIABLE} or give --token-file "
+                    "(python -c 'import secrets; print(secrets.token_urlsafe())' makes a token)"
                 )
             return None
         if len(token) < SHORTEST_TOKEN or not (token.isascii() and token.isprintable() and " " not in token):
             raise ValueError(
-                f"{source}: a token is {SHORTEST_TOKEN} or more letters, digits and signs, without spaces"
+                f"{source}: a token has {SHORTEST_TOKEN} or more letters, digits and signs, without spaces"
             )
         return token

@@ -1,46 +1,105 @@
-"""From what happened to what HTTP calls it."""
+"""HTTP responses: shards from the disk cache, conditional requests, and errors as JSON."""
 
 import logging
-from collections.abc import Awaitable
+import os
+import re
+from collections.abc import Awaitable, Mapping
 from typing import TypeVar
 
-from fastapi import HTTPException
-from fastapi.responses import JSONResponse
-from starlette.requests import Request
+from fastapi import HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, Response
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope, Send
 
-from synthspine.shards.service.delivery import TookTooLong
-from synthspine.shards.service.renderer import Busy, Stopped
-from synthspine.shards.storage.cache import WrongContent
+from synthspine.shards.service.delivery import NotReadyYet
+from synthspine.shards.service.device_queue import Busy, Stopped
+from synthspine.shards.storage.cache import CachedShard, WrongContent
 
-LATE_S = 2
-"""After that many seconds who gave up should come again."""
+TAR = "application/x-tar"
+RETRY_S = 2
+"""Seconds after which a client should try again, where the service cannot estimate them."""
+_TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 _log = logging.getLogger("synthspine.service")
 
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
-async def made(work: Awaitable[Made]) -> Made:
-    """What was made; a failure is told before the first byte of an answer.
+class ShardResponse(FileResponse):
+    """A shard of the disk cache, or the ranges of it that the request names.
+
+    Args:
+        shard: the open shard; closed at the end.
+        headers: with the ETag.
+    """
+
+    chunk_size = 2**20
+    """Bytes that are read at a time: changing threads takes longer than reading."""
+
+    def __init__(self, shard: CachedShard, headers: Mapping[str, str]) -> None:
+        self._file = shard.file
+        # By its descriptor the file can be read even after the cache has removed its name.
+        path, status = f"/dev/fd/{shard.file.fileno()}", os.fstat(shard.file.fileno())
+        super().__init__(path, headers=headers, media_type=TAR, stat_result=status)
+        # It would be the time of the last use.
+        del self.headers["Last-Modified"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it; a range of another unit or of another version is ignored (RFC 9110, 14.2, 13.1.5)."""
+        headers, etag = Headers(scope=scope), self.headers["ETag"]
+        unit = headers.get("Range", "").partition("=")[0].strip().lower()
+        valid = unit == "bytes" and headers.get("If-Range", etag).strip() == etag
+        ignored = (b"if-range",) if valid else (b"if-range", b"range")
+        kept = [pair for pair in scope["headers"] if pair[0] not in ignored]
+        try:
+            await super().__call__({**scope, "headers": kept}, receive, send)
+        finally:
+            self._file.close()
+
+
+def names_etag(header: str | None, etag: str) -> bool:
+    """Whether an ``If-None-Match`` or ``If-Match`` header names this ETag, or any."""
+    return header is not None and (header.strip() == "*" or etag in _TAG.findall(header))
+
+
+def not_modified(request: Request, headers: Mapping[str, str]) -> Response | None:
+    """304 if the client has the content of this ETag already."""
+    known = names_etag(request.headers.get("If-None-Match"), headers["ETag"])
+    return Response(None, 304, headers) if known else None
+
+
+async def completed(work: Awaitable[Result]) -> Result:
+    """The result of some work; its errors become HTTP errors, before the first byte of a response.
 
     Raises:
-        HTTPException: 503 where it may do better soon, 500 where not.
+        HTTPException: 503 with ``Retry-After`` if a later request may succeed, 404 without the file, or 500.
     """
     try:
         return await work
     except Busy as error:
         raise HTTPException(503, str(error), {"Retry-After": str(error.retry_after_s)}) from None
-    except (TookTooLong, Stopped) as error:
-        raise HTTPException(503, str(error), {"Retry-After": str(LATE_S)}) from None
+    except (NotReadyYet, Stopped) as error:
+        raise HTTPException(503, str(error), {"Retry-After": str(RETRY_S)}) from None
+    except FileNotFoundError as error:
+        raise HTTPException(404, str(error)) from None
     except WrongContent as error:
         _log.error("a stored shard is damaged: %s", error.reason)
         raise HTTPException(500, f"the stored shard is damaged: {error.reason}") from None
     except Exception as error:
-        _log.exception("it could not be made")
-        raise HTTPException(500, f"it could not be made: {type(error).__name__}: {error}") from error
+        _log.exception("the response cannot be made")
+        raise HTTPException(500, f"the response cannot be made: {type(error).__name__}: {error}") from error
 
 
-async def told(_: Request, error: Exception) -> JSONResponse:
-    """Every refusal in the same form: ``{"error": "..."}``."""
+async def error_response(_: Request, error: Exception) -> JSONResponse:
+    """An HTTP error as ``{"error": "..."}``."""
     assert hasattr(error, "status_code") and hasattr(error, "detail") and hasattr(error, "headers")
     return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+
+async def invalid_query(_: Request, error: Exception) -> JSONResponse:
+    """400 for a parameter of the wrong kind or out of bounds."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    reason = first["msg"].replace("Input should", "should")
+    return JSONResponse({"error": f"{first['loc'][-1]} is {first['input']!r}: {reason}"}, 400)

@@ -1,5 +1,6 @@
-"""Running the service: from choices to a port that answers, and back after SIGTERM."""
+"""Start the service from its options, and stop it on SIGTERM."""
 
+import os
 import signal
 import socket
 
@@ -10,43 +11,36 @@ from synthspine.shards.building.synthetic_samples import SyntheticSamples
 from synthspine.shards.reading.open import open_set
 from synthspine.shards.service.app import make_application
 from synthspine.shards.service.delivery import Delivery
-from synthspine.shards.service.disk_cache import Spool
-from synthspine.shards.service.memory import keep_freed_memory
 from synthspine.shards.service.middleware import LONGEST_HEADERS, LONGEST_TARGET
 from synthspine.shards.service.options import ServeOptions
 from synthspine.shards.service.sets import RenderedSet, StoredSet
-
-_BYTES_PER_PIXEL = 3
-"""Of a sample: float16 and uint8."""
-_LEAST_SPOOLED = 8
-"""Shards that the spool has to hold."""
+from synthspine.shards.storage.cache import ShardCache
 
 
 def serve(options: ServeOptions) -> None:
-    """Serve until SIGTERM or Ctrl-C; what was begun is finished first.
+    """Serve until SIGTERM or Ctrl-C, then finish open requests.
 
-    Label maps that are missing are read from the data, or made from the phantom, as ``shards/main.py`` does.
+    Missing label maps are made first, from the data or from the phantom, as ``shards/main.py`` does.
 
     Raises:
-        ValueError: it would be open to others without a token, or a choice that cannot be.
-        OSError: the address cannot be listened on, or a file cannot be read or written.
+        ValueError: other machines could reach the service without a token, or an option is invalid.
+        OSError: the address cannot be used, or a file cannot be read or written.
     """
     token = options.token()
-    check_spool(options)
-    keep_freed_memory()
     with listening(options) as listener:
         delivery = make_delivery(options)
         host, port = listener.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         manifest = delivery.rendered.manifest
-        print(f"page and previews: {url}/", flush=True)
-        print(f"sets: {url}/v1/sets ({', '.join(delivery.sets)})", flush=True)
         counts = f"{manifest.samples:,} samples in {len(manifest.shards):,} shards"
-        print(
-            f"rendered on {manifest.made_with['device']}: {counts}; spool {options.spool_folder}", flush=True
-        )
-        print("data needs the token" if token else "no token: for this machine alone", flush=True)
-        # After a drain uvicorn raises the signal once more; the command then has ended well.
+        for line in (
+            f"page and previews: {url}/",
+            f"sets: {url}/v1/sets ({', '.join(delivery.sets)})",
+            f"rendered on {manifest.made_with['device']}: {counts}; disk cache {options.cache_folder}",
+            "data needs the token" if token else "no token: only this machine can send requests",
+        ):
+            print(line, flush=True)
+        # After it has stopped uvicorn raises the signal once more; the command then ends with status 0.
         before = signal.signal(signal.SIGTERM, lambda *_: print("stopped", flush=True))
         try:
             make_server(delivery, options, token).run(sockets=[listener])
@@ -55,61 +49,50 @@ def serve(options: ServeOptions) -> None:
 
 
 def make_delivery(options: ServeOptions) -> Delivery:
-    """What the service serves, ready to be asked.
+    """The sets, the disk cache and the device.
 
     Raises:
-        ValueError: a set is missing or broken, or another service uses the spool.
+        ValueError: a set is missing or broken, or the folder of the disk cache cannot be written.
         OSError: a file cannot be read or written.
     """
     shards = options.shards
     places = ensure_sets({BANK, *options.also}, shards)
-    spool = Spool(options.spool_folder, int(options.spool_gb * 1e9))
+    cache = ShardCache(options.cache_folder, int(options.cache_gb * 1e9))
+    cache.folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(cache.folder, os.W_OK):
+        raise ValueError(f"{cache.folder}: cannot be written; choose another --cache-dir")
+    cache.make_room()
     bank = open_set(places[BANK])
     samples = SyntheticSamples(places[BANK], shards)
-    rendered = RenderedSet(samples, shards, bank.manifest.phantom, spool)
-    stored = {name: StoredSet(open_set(places[name]), spool) for name in options.also}
-    return Delivery(rendered, stored, spool, waiting=options.waiting, patience_s=options.patience_s)
+    rendered = RenderedSet(samples, shards, bank.manifest.phantom, cache)
+    stored = {name: StoredSet(open_set(places[name]), cache) for name in options.also}
+    return Delivery(rendered, stored, cache, options)
 
 
 def make_server(delivery: Delivery, options: ServeOptions, token: str | None) -> uvicorn.Server:
-    """The HTTP server, with its bounds; run it with a socket that listens."""
+    """The HTTP server with its limits; run it with a listening socket."""
     config = uvicorn.Config(
         make_application(delivery, options, token),
         log_level="warning",
         access_log=False,
         server_header=False,
         lifespan="on",
-        http="h11",  # it alone bounds what it keeps of a request that is not whole
+        http="h11",  # only h11 limits what it buffers of an incomplete request
         timeout_graceful_shutdown=max(1, round(options.drain_s)),
         h11_max_incomplete_event_size=LONGEST_TARGET + LONGEST_HEADERS,
     )
     return uvicorn.Server(config)
 
 
-def check_spool(options: ServeOptions) -> None:
-    """Refuse a spool that cannot hold a handful of shards.
-
-    Raises:
-        ValueError: it is too small; the text says how large it has to be.
-    """
-    rows, columns = options.shards.grid.shape
-    shard = rows * columns * _BYTES_PER_PIXEL * options.shards.samples_per_shard
-    if options.spool_gb * 1e9 < _LEAST_SPOOLED * shard:
-        raise ValueError(
-            f"spool_gb {options.spool_gb:g} holds less than {_LEAST_SPOOLED} shards of {shard / 1e6:.1f} MB; "
-            f"take {_LEAST_SPOOLED * shard / 1e9:.3g} or more"
-        )
-
-
 def listening(options: ServeOptions) -> socket.socket:
-    """A socket that listens where it was asked for.
+    """A socket that listens on the address of the options.
 
     Raises:
-        OSError: the address is not there, or in use.
+        OSError: the address does not exist, or is in use.
     """
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     try:
         return socket.create_server((options.host, options.port), family=family, backlog=1024)
     except OSError as error:
         where = f"{options.host}, port {options.port}"
-        raise OSError(f"{where}: cannot be listened on ({error.strerror or error})") from None
+        raise OSError(f"{where}: cannot listen there ({error.strerror or error})") from None

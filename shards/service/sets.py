@@ -1,66 +1,50 @@
-"""The sets that are served: one that is rendered on demand, and stored ones as they lie there."""
+"""The sets that are served: one that is rendered on demand, and stored ones."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
 
 from synthspine.shards.building.options import ShardOptions
 from synthspine.shards.building.sets import SYNTHETIC, set_identity
 from synthspine.shards.building.synthetic_samples import SyntheticSamples
-from synthspine.shards.format.manifest import Manifest, ShardEntry, manifest_text
+from synthspine.shards.format.manifest import Manifest, ShardEntry
 from synthspine.shards.format.provenance import digest_of
 from synthspine.shards.format.sample import ShardError
 from synthspine.shards.format.tar import pack
 from synthspine.shards.reading.open import ShardSet
-from synthspine.shards.service.disk_cache import Spool
-from synthspine.shards.storage.cache import checked_content
+from synthspine.shards.storage.cache import ShardCache, checked_content
 
 _SET_WIDE = ("synthetic_samples",)
-"""Entries of an identity that say how much there is, and not what a shard holds."""
+"""Entries of an identity that determine the length of the set, and not the content of a shard."""
 
 
-class ServedSet(Protocol):
-    """A set with its shards by name."""
-
-    manifest: Manifest
-
-    @property
-    def on_device(self) -> bool:
-        """Whether making a shard needs the device."""
-        ...
-
-    def key(self, entry: ShardEntry) -> str:
-        """Content key of a shard: 64 hexadecimal digits."""
-        ...
-
-    def begin(self, entry: ShardEntry) -> Callable[[], None]:
-        """Begin to make a shard; what is returned puts it into the spool."""
-        ...
+def content_key(entry: ShardEntry) -> str:
+    """The key of a shard, 64 hexadecimal digits: equal keys mean equal bytes."""
+    return entry.key or entry.sha256
 
 
 class RenderedSet:
-    """The synthetic set, its shards rendered when they are asked for.
+    """The synthetic set; its shards are rendered on demand.
 
-    A shard is what ``shards/main.py`` writes for the same choices: the samples and their tar come from the
-    same code. Its content key is a digest of all that determines its bytes: generator, label maps, grid,
-    seed, the numbers of its samples, versions and device.
+    A shard has the bytes that ``shards/main.py`` writes for the same options, because the same code makes it.
+    Its key is a digest of everything that determines the bytes: generator, label maps, grid, seed, numbers of
+    the samples, versions and device.
 
     Args:
-        samples: the generator over the label maps.
-        options: how they are cut into shards.
+        samples: the generator and its label maps.
+        options: seed, grid and samples per shard.
         phantom: whether the label maps come from the phantom.
-        spool: where shards go.
+        cache: where shards are stored.
 
     Raises:
         ShardError: there are no label maps.
     """
 
-    on_device = True
-
-    def __init__(self, samples: SyntheticSamples, options: ShardOptions, phantom: bool, spool: Spool) -> None:
+    def __init__(
+        self, samples: SyntheticSamples, options: ShardOptions, phantom: bool, cache: ShardCache
+    ) -> None:
         if not len(samples):
             raise ShardError("there are no label maps to render from: the set of label maps is empty")
         self.samples = samples
-        self._spool = spool
+        self._cache = cache
         identity = set_identity(SYNTHETIC, samples, options)
         made_with = samples.made_with()
         content = {name: value for name, value in identity.items() if name not in _SET_WIDE}
@@ -84,62 +68,39 @@ class RenderedSet:
             on_demand=True,
         )
 
-    def key(self, entry: ShardEntry) -> str:
-        """Content key of a shard."""
-        return entry.key
-
     def begin(self, entry: ShardEntry) -> Callable[[], None]:
-        """Render a shard; what is returned packs and keeps it."""
+        """Render a shard; the returned function packs and stores it."""
         samples = self.samples.begin(*self._spans[entry.name])
 
         def finish() -> None:
             packed = pack(samples())
-            self._spool.put(entry.key, packed.parts, packed.bytes, packed.sha256)
+            self._cache.put(entry.key, packed.sha256, packed.parts)
 
         return finish
 
 
 class StoredSet:
-    """A complete set as it lies in its place; shards are checked before they are sent.
+    """A complete set in a folder or behind a URL; its shards are checked before they are sent.
 
     Args:
         shards: the set.
-        spool: where checked shards go.
+        cache: where checked shards are stored.
     """
 
-    on_device = False
-
-    def __init__(self, shards: ShardSet, spool: Spool) -> None:
+    def __init__(self, shards: ShardSet, cache: ShardCache) -> None:
         self.manifest = shards.manifest
         self._place = shards.place
-        self._spool = spool
-
-    def key(self, entry: ShardEntry) -> str:
-        """SHA-256 of a shard: the same bytes, the same key."""
-        return entry.sha256
+        self._cache = cache
 
     def begin(self, entry: ShardEntry) -> Callable[[], None]:
-        """Read a shard; what is returned checks and keeps it."""
+        """Read a shard; the returned function checks and stores it."""
         content = self._place.read(entry.name)
 
         def finish() -> None:
             whole = checked_content(content, entry.sha256, entry.bytes)
-            self._spool.put(entry.sha256, [whole], entry.bytes, entry.sha256)
+            self._cache.put(entry.sha256, entry.sha256, [whole])
 
         return finish
 
 
-def facts_of(served: ServedSet) -> dict[str, Any]:
-    """What the list of sets says of one."""
-    manifest = served.manifest
-    return {
-        "samples": manifest.samples,
-        "shards": len(manifest.shards),
-        "on_demand": manifest.on_demand,
-        "phantom": manifest.phantom,
-    }
-
-
-def manifest_bytes(served: ServedSet) -> bytes:
-    """``manifest.json`` of a set."""
-    return manifest_text(served.manifest).encode()
+ServedSet = RenderedSet | StoredSet

@@ -1,15 +1,16 @@
-"""Local copies of shards, found by what they hold and not by what they are called."""
+"""Local copies of shards on disk: bounded in size, and checked by the SHA-256 of their content."""
 
 import fcntl
 import hashlib
 import os
 import re
-import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from synthspine.shards.storage.atomic import TEMPORARY
 
@@ -18,17 +19,18 @@ CACHE_SIZE_VARIABLE = "SYNTHSPINE_CACHE_GB"
 DEFAULT_GB = 20.0
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_LOCKS = 256
+_SPARE = 20
+"""A full cache is emptied by one part in this many at once, so that few writes look at all files."""
 _STALE_S = 3600.0
-"""Age in seconds from which a temporary file is taken for that of a killed process."""
+"""Age in seconds from which a temporary file is considered left by a killed process."""
 
 
 class WrongContent(ValueError):
-    """Content that is not what was asked for.
+    """Content that is not what was requested.
 
     Attributes:
         reason: what is wrong with it.
-        content: what came instead.
+        content: the content that came instead.
     """
 
     def __init__(self, reason: str, content: bytes = b"") -> None:
@@ -37,16 +39,34 @@ class WrongContent(ValueError):
         self.content = content
 
 
-class ShardCache:
-    """Local copies of shards, by the SHA-256 of their content, bounded in size.
+@dataclass(frozen=True, slots=True)
+class CachedShard:
+    """An open shard; it stays readable when the cache removes its file.
 
-    Any number of processes and threads may use one folder at a time; a shard is loaded once. The folder holds
-    ``ab/abcdef....tar`` files and ``locks``. What was used longest ago is removed first. A disk that is full
-    or cannot be written never stops the reading: there is one warning, and shards are loaded each time.
+    Attributes:
+        file: its content, open for reading; the caller closes it.
+        bytes: its size.
+        sha256: SHA-256 of its content.
+    """
+
+    file: BinaryIO
+    bytes: int
+    sha256: str
+
+
+class ShardCache:
+    """Shards on disk, bounded in size; the least recently used are removed first.
+
+    Any number of processes and threads may share one folder. It holds ``locks`` and one file per shard:
+    ``ab/SHA256.tar``, or ``ab/KEY-SHA256.tar`` where the shard is found by another key than its SHA-256.
 
     Args:
-        folder: where the copies are kept; made when it is needed.
-        max_bytes: of all copies together. More may be there while shards are being written.
+        folder: where the files are kept; created when it is needed.
+        max_bytes: size of all files together. A file that is being written may exceed it for a moment.
+
+    Attributes:
+        shards: number of files when this process last removed or wrote some.
+        bytes: their size.
 
     Raises:
         ValueError: ``max_bytes`` is negative.
@@ -57,94 +77,165 @@ class ShardCache:
             raise ValueError(f"{folder}: a cache of {max_bytes} bytes")
         self.folder = Path(folder)
         self.max_bytes = max_bytes
-        self._warned = False
+        self.shards = self.bytes = 0
+        self._checked: dict[str, int] = {}
+        self._counted = self._warned = False
 
     def fetch(self, sha256: str, size: int, load: Callable[[], bytes]) -> bytes:
-        """Content of this SHA-256, checked, from the cache or else loaded.
+        """Content of this SHA-256, checked: from the cache, or else loaded and kept.
+
+        Processes that request the same content at the same time load it once. A disk that is full or cannot
+        be written does not stop the reading: there is one warning, and content is loaded each time.
 
         Args:
             sha256: of the content, 64 lower-case hexadecimal digits.
-            size: of the content, bytes.
-            load: gets it from where it comes from.
+            size: of the content, bytes. Content larger than the cache is not kept.
+            load: loads the content from its source.
 
         Raises:
-            WrongContent: what was loaded is not of that size or SHA-256. It is not kept.
+            WrongContent: the loaded content has another size or SHA-256. It is not kept.
             ValueError: not a SHA-256.
         """
         if not _SHA256.fullmatch(sha256):
             raise ValueError(f"{sha256!r}: is not a SHA-256 of 64 lower-case hexadecimal digits")
         if size > self.max_bytes:
             return checked_content(load(), sha256, size)
-        path = self.folder / sha256[:2] / f"{sha256}.tar"
-        content = self._copy(path, sha256, size)
+        content = self._read(sha256, size)
         if content is not None:
             return content
-        with self._locked(f"{int(sha256[:2], 16) % _LOCKS:02x}"):
-            # Another process may have stored it while this one waited. A copy that is still damaged goes.
-            content = self._copy(path, sha256, size, remove=True)
-            if content is not None:
-                return content
-            content = checked_content(load(), sha256, size)
-            self._store(path, content)
+        with self._locked(sha256[:2]):
+            # Another process may have stored it in the meantime. A copy that is still damaged is removed.
+            content = self._read(sha256, size, remove=True)
+            if content is None:
+                content = checked_content(load(), sha256, size)
+                try:
+                    self.put(sha256, sha256, [content])
+                except OSError as error:
+                    self._warn(error)
         return content
 
-    def _copy(self, path: Path, sha256: str, size: int, remove: bool = False) -> bytes | None:
+    def put(self, key: str, sha256: str, parts: Iterable[bytes]) -> None:
+        """Keep a shard, and remove other content of the same key; the shard itself stays, however large.
+
+        Args:
+            key: the name to find it by, 64 lower-case hexadecimal digits.
+            sha256: of the content.
+            parts: the content.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        path = self._path(key, sha256)
+        known = path.exists()
+        temporary = path.parent / f"{TEMPORARY}{os.getpid()}-{os.urandom(4).hex()}-{path.name}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Not flushed to disk: a file that a crash damages is detected when it is read.
         try:
-            content = path.read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            self._warn(error)
-            return None
-        if len(content) == size and hashlib.sha256(content).hexdigest() == sha256:
+            with temporary.open("wb") as file:
+                file.writelines(parts)
+                size = file.tell()
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        self._checked[path.name] = size
+        for other in self._find(key):
+            if other != path:
+                other.unlink(missing_ok=True)
+                known = True
+        self.make_room(path, None if known else size)
+
+    def open(self, key: str) -> CachedShard | None:
+        """The shard of this key; None if it is not there or damaged. A damaged file is removed."""
+        for path in self._find(key):
+            sha256 = path.stem[-64:]
+            try:
+                file = path.open("rb")
+            except FileNotFoundError:
+                continue
+            size = os.fstat(file.fileno()).st_size
+            # A file that this process wrote or checked is not hashed again.
+            if self._checked.get(path.name) != size:
+                if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+                    file.close()
+                    path.unlink(missing_ok=True)
+                    continue
+                file.seek(0)
+                self._checked[path.name] = size
             with suppress(OSError):
                 os.utime(path)
-            return content
-        if remove:
-            try:
-                path.unlink(missing_ok=True)
-            except OSError as error:
-                self._warn(error)
+            return CachedShard(file, size, sha256)
         return None
 
-    def _store(self, path: Path, content: bytes) -> None:
-        # Not flushed to disk: a copy that a crash leaves damaged is found out when it is read.
-        temporary = path.parent / f"{TEMPORARY}{os.getpid()}-{threading.get_ident()}-{path.name}"
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                temporary.write_bytes(content)
-                temporary.replace(path)
-            finally:
-                temporary.unlink(missing_ok=True)
-            with self._locked("room"):
-                self._make_room(path)
-        except OSError as error:
-            self._warn(error)
+    def make_room(self, newest: Path | None = None, written: int | None = None) -> None:
+        """If all files together are too large, remove the least recently used ones.
 
-    def _make_room(self, newest: Path) -> None:
-        """Remove what was used longest ago until the rest fits; the newest stays."""
+        Args:
+            newest: a file that stays.
+            written: its size, if the other files are counted already; None to look at all files.
+
+        Raises:
+            OSError: a file cannot be removed.
+        """
+        with self._locked("room") as lock:
+            # The lock file holds the number and size of the files, so that few writes look at all of them.
+            counts = None if written is None or not self._counted else _read_counts(lock)
+            if counts is None or counts[1] + (written or 0) > self.max_bytes:
+                self.shards, self.bytes = self._remove_oldest(newest)
+            else:
+                self.shards, self.bytes = counts[0] + 1, counts[1] + (written or 0)
+            if lock is not None:
+                os.ftruncate(lock, 0)
+                os.pwrite(lock, f"{self.shards} {self.bytes}".encode(), 0)
+            self._counted = True
+
+    def _remove_oldest(self, newest: Path | None) -> tuple[int, int]:
+        """Remove files until the rest fits; number and size of the rest."""
         files = []
         now = time.time()
         for path in self.folder.glob("??/*.tar"):
             with suppress(FileNotFoundError):
                 status = path.stat()
-                if path.name.startswith(TEMPORARY) and now - status.st_mtime > _STALE_S:
-                    path.unlink()
-                elif not path.name.startswith(TEMPORARY):
+                if not path.name.startswith(TEMPORARY):
                     files.append((status.st_mtime_ns, status.st_size, path))
-        total = sum(size for _, size, _ in files)
+                elif now - status.st_mtime > _STALE_S:
+                    path.unlink()
+        number, total = len(files), sum(size for _, size, _ in files)
+        limit = self.max_bytes if total <= self.max_bytes else self.max_bytes - self.max_bytes // _SPARE
         for _, size, path in sorted(files):
-            if total <= self.max_bytes:
+            if total <= limit:
                 break
             if path != newest:
-                # Who is reading it has it open, and goes on; who comes later loads it again.
+                # A process that has the file open can read on; others load the content again.
                 path.unlink(missing_ok=True)
-                total -= size
+                self._checked.pop(path.name, None)
+                number, total = number - 1, total - size
+        return number, total
+
+    def _path(self, key: str, sha256: str) -> Path:
+        return self.folder / key[:2] / (f"{key}.tar" if key == sha256 else f"{key}-{sha256}.tar")
+
+    def _find(self, key: str) -> list[Path]:
+        return list((self.folder / key[:2]).glob(f"{key}*.tar"))
+
+    def _read(self, sha256: str, size: int, remove: bool = False) -> bytes | None:
+        path = self._path(sha256, sha256)
+        try:
+            content = path.read_bytes()
+            if len(content) == size and hashlib.sha256(content).hexdigest() == sha256:
+                with suppress(OSError):
+                    os.utime(path)
+                return content
+            if remove:
+                path.unlink(missing_ok=True)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            self._warn(error)
+        return None
 
     @contextmanager
-    def _locked(self, name: str) -> Iterator[None]:
-        """One process and thread at a time; without a lock where the disk gives none."""
+    def _locked(self, name: str) -> Iterator[int | None]:
+        """Exclude other processes and threads; the lock's descriptor, None where the disk supports none."""
         descriptor = None
         try:
             locks = self.folder / "locks"
@@ -154,10 +245,10 @@ class ShardCache:
         except OSError as error:
             self._warn(error)
         try:
-            yield
+            yield descriptor
         finally:
             if descriptor is not None:
-                # Closing does not unlock what a process forked meanwhile holds open, too.
+                # Closing alone does not release a lock whose file a forked process still has open.
                 with suppress(OSError):
                     fcntl.flock(descriptor, fcntl.LOCK_UN)
                 os.close(descriptor)
@@ -168,6 +259,17 @@ class ShardCache:
             reason = error.strerror or error
             text = f"{self.folder}: shards cannot be kept here ({reason}) and are loaded again when needed"
             warnings.warn(text, stacklevel=4)
+
+
+def _read_counts(lock: int | None) -> tuple[int, int] | None:
+    """Number and size of the files, from the lock file; None if it does not hold them."""
+    if lock is None:
+        return None
+    try:
+        number, size = map(int, os.pread(lock, 64, 0).split())
+    except ValueError:
+        return None
+    return number, size
 
 
 def checked_content(content: bytes, sha256: str, size: int) -> bytes:
@@ -184,7 +286,7 @@ def checked_content(content: bytes, sha256: str, size: int) -> bytes:
 
 
 def default_cache() -> ShardCache | None:
-    """The cache that the environment asks for.
+    """The cache that the environment specifies.
 
     ``SYNTHSPINE_CACHE`` is its folder, by default ``synthspine/shards`` in the user's cache folder; empty
     means none. ``SYNTHSPINE_CACHE_GB`` is its size, by default 20 (10^9 bytes each).
@@ -200,5 +302,10 @@ def default_cache() -> ShardCache | None:
         max_bytes = int(float(size) * 1e9)
     except (ValueError, OverflowError):
         raise ValueError(f"{CACHE_SIZE_VARIABLE}={size}: is not a number of GB") from None
+    return ShardCache(Path(folder) if folder else user_cache_folder() / "shards", max_bytes)
+
+
+def user_cache_folder() -> Path:
+    """The project's folder in the user's cache folder."""
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return ShardCache(Path(folder) if folder else caches / "synthspine" / "shards", max_bytes)
+    return caches / "synthspine"

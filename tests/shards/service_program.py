@@ -30,7 +30,7 @@ class Program:
             *("--spacing-mm", shards.grid.spacing_mm, "--shape", rows, columns),
             *("--samples-per-shard", shards.samples_per_shard),
             *("--synthetic-samples", shards.synthetic_samples),
-            *("--spool-dir", options.spool_folder, *more),
+            *("--cache-dir", options.cache_folder, *more),
         ]
         self.process = subprocess.Popen(
             list(map(str, command)),
@@ -40,14 +40,14 @@ class Program:
             env=environment,
             cwd=ROOT,
         )
-        self.said = []
+        self.output = []
         self.url = None
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self):
         for line in self.process.stdout:
-            self.said.append(line)
+            self.output.append(line)
             if found := re.match(r"page and previews: (http://\S+)/", line):
                 self.url = found[1]
 
@@ -61,7 +61,7 @@ class Program:
             except OSError:
                 pass
             time.sleep(0.05)
-        raise AssertionError("".join(self.said))
+        raise AssertionError("".join(self.output))
 
     def end(self, how=signal.SIGTERM, seconds=60):
         """Send a signal; the exit status."""

@@ -47,7 +47,7 @@ def serve_options(folder, **changes):
         device="cpu",
     )
     own = {name: changes.pop(name) for name in list(changes) if name in ShardOptions.__dataclass_fields__}
-    defaults = {"port": 0, "spool_dir": folder / "spool", "shards": replace(shards, **own)}
+    defaults = {"port": 0, "cache_dir": folder / "rendered", "shards": replace(shards, **own)}
     return ServeOptions(**(defaults | changes))
 
 
@@ -68,7 +68,7 @@ class Running:
 
     def count(self, name, **labels):
         """Value of a counter."""
-        return self.delivery.measures.registry.get_sample_value(f"synthspine_{name}", labels) or 0
+        return self.delivery.metrics.registry.get_sample_value(f"synthspine_{name}", labels) or 0
 
 
 def ask(url, method="GET", **headers):

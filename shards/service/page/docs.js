@@ -1,36 +1,37 @@
 // Lists what openapi.json describes; nothing is loaded from elsewhere.
 
 function element(name, text = "", parent = null) {
-  const made = document.createElement(name);
-  made.textContent = text;
-  if (parent) parent.append(made);
-  return made;
+  const node = document.createElement(name);
+  node.textContent = text;
+  if (parent) parent.append(node);
+  return node;
 }
 
-function kindOf(schema = {}) {
+function kindOf({ anyOf, ...rest } = {}) {
+  const schema = { ...anyOf?.[0], ...rest }; // of an optional parameter the first alternative
   if (schema.enum) return schema.enum.join(" | ");
   const span = schema.minimum !== undefined && schema.maximum !== undefined ? ` ${schema.minimum} to ${schema.maximum}` : "";
-  const usual = schema.default !== undefined ? `, default ${schema.default}` : "";
+  const usual = (schema.default ?? null) !== null ? `, default ${schema.default}` : "";
   return `${schema.type ?? ""}${span}${usual}`;
 }
 
 function table(title, rows, parent) {
   if (!rows.length) return;
-  const made = element("table", "", parent);
-  const head = element("tr", "", made);
+  const body = element("table", "", parent);
+  const head = element("tr", "", body);
   for (const cell of title) element("th", cell, head);
   for (const cells of rows) {
-    const row = element("tr", "", made);
+    const row = element("tr", "", body);
     for (const cell of cells) element("td", cell, row);
   }
 }
 
-// A link carries no token: what it leads to could not be opened.
+// Links carry no token, so these two would be refused.
 for (const id of ["sets", "metrics"]) document.getElementById(id).hidden = Boolean(sessionStorage.getItem("token"));
-const told = await (await fetch("/openapi.json")).json();
-document.getElementById("about").textContent = `${told.info.description.replaceAll("`", "")} Version ${told.info.version}.`;
+const api = await (await fetch("/openapi.json")).json();
+document.getElementById("about").textContent = `${api.info.description.replaceAll("`", "")} Version ${api.info.version}.`;
 const groups = new Map();
-for (const [path, methods] of Object.entries(told.paths)) {
+for (const [path, methods] of Object.entries(api.paths)) {
   for (const [method, operation] of Object.entries(methods)) {
     const group = operation.tags?.[0] ?? "other";
     if (!groups.has(group)) groups.set(group, []);

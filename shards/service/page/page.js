@@ -1,6 +1,6 @@
-// The page: what is chosen goes into a query, the service answers with a picture and with its configuration.
+// The page: its controls form a query; the service returns the picture and the configuration of that query.
 
-const LATER_MS = 40;
+const DELAY_MS = 40;
 const SLIDERS = [
   ["alpha", "Contrast α: 0 T1, 1 T2", "", 0.01, 2],
   ["noise", "Noise", "", 0.005, 3],
@@ -10,33 +10,33 @@ const SLIDERS = [
   ["deformation", "Deformation", "mm", 0.1, 1],
 ];
 
-const at = (id) => document.getElementById(id);
-const chosen = new Map(); // sliders that are set by hand
+const byId = (id) => document.getElementById(id);
+const chosen = new Map(); // values of the sliders that are set
 let config = null;
 let tab = "yaml";
 let token = sessionStorage.getItem("token") || "";
 let pending = null;
 let timer = 0;
 
-async function ask(path, signal) {
+async function request(path, signal) {
   const headers = token ? { Authorization: `Bearer ${token}` } : {};
-  const answer = await fetch(path, { headers, signal, cache: "no-cache" });
-  if (answer.status === 401) {
-    await askForToken();
-    return ask(path, signal);
+  const response = await fetch(path, { headers, signal, cache: "no-cache" });
+  if (response.status === 401) {
+    await requestToken();
+    return request(path, signal);
   }
-  if (!answer.ok) {
-    const told = await answer.json().catch(() => ({}));
-    throw new Error(told.error || `the service answers ${answer.status}`);
+  if (!response.ok) {
+    const problem = await response.json().catch(() => ({}));
+    throw new Error(problem.error || `the service answers ${response.status}`);
   }
-  return answer;
+  return response;
 }
 
-function askForToken() {
-  const dialog = at("ask");
+function requestToken() {
+  const dialog = byId("token-dialog");
   return new Promise((resolve) => {
     dialog.addEventListener("close", () => {
-      token = at("token").value.trim();
+      token = byId("token").value.trim();
       sessionStorage.setItem("token", token);
       resolve();
     }, { once: true });
@@ -48,73 +48,73 @@ function query() {
   const values = new URLSearchParams();
   const preset = document.querySelector("[name=preset]:checked");
   if (preset && preset.value !== config.preset) values.set("preset", preset.value);
-  if (at("plain").checked) values.set("features", "none");
+  if (byId("plain").checked) values.set("features", "none");
   for (const [name] of SLIDERS) if (chosen.has(name)) values.set(name, chosen.get(name));
-  values.set("seed", at("seed").value || "0");
-  values.set("map", at("map").value);
+  values.set("seed", byId("seed").value || "0");
+  values.set("map", byId("map").value);
   return values;
 }
 
 function draw(bitmap) {
   const width = bitmap.width / 2;
   for (const [number, id] of ["label", "image"].entries()) {
-    const canvas = at(id);
+    const canvas = byId(id);
     canvas.width = width;
     canvas.height = bitmap.height;
-    const brush = canvas.getContext("2d");
-    brush.drawImage(bitmap, number * width, 0, width, bitmap.height, 0, 0, width, bitmap.height);
-    if (id === "image" && at("overlay").checked) {
-      brush.globalAlpha = 0.42;
-      brush.globalCompositeOperation = "lighter";
-      brush.drawImage(bitmap, 0, 0, width, bitmap.height, 0, 0, width, bitmap.height);
+    const context = canvas.getContext("2d");
+    context.drawImage(bitmap, number * width, 0, width, bitmap.height, 0, 0, width, bitmap.height);
+    if (id === "image" && byId("overlay").checked) {
+      context.globalAlpha = 0.42;
+      context.globalCompositeOperation = "lighter";
+      context.drawImage(bitmap, 0, 0, width, bitmap.height, 0, 0, width, bitmap.height);
     }
   }
 }
 
 async function refresh() {
   if (pending) pending.abort();
-  const own = new AbortController();
-  pending = own;
+  const controller = new AbortController();
+  pending = controller;
   const values = query();
   history.replaceState(null, "", `?${values}`);
-  const start = performance.now();
+  const startedAt = performance.now();
   try {
-    const [picture, told] = await Promise.all([
-      ask(`/v1/preview.png?${values}`, own.signal),
-      ask(`/v1/config?${values}`, own.signal),
+    const [picture, settings] = await Promise.all([
+      request(`/v1/preview.png?${values}`, controller.signal),
+      request(`/v1/config?${values}`, controller.signal),
     ]);
     draw(await createImageBitmap(await picture.blob()));
-    config = { ...(await told.json()), preset: config.preset };
+    config = { ...(await settings.json()), preset: config.preset };
     const count = config.changes.length;
-    const against = count ? `${count} setting${count > 1 ? "s" : ""} against the preset spine` : "the preset spine";
-    say(`Rendered in ${Math.round(performance.now() - start)} ms on ${config.made_with.device} · ${against}`);
-    at("source").textContent = config.source;
+    const difference = count ? `${count} setting${count > 1 ? "s" : ""} different from the preset spine` : "the preset spine";
+    report(`Rendered in ${Math.round(performance.now() - startedAt)} ms on ${config.made_with.device} · ${difference}`);
+    byId("source").textContent = config.source;
     showText();
   } catch (error) {
-    if (error.name !== "AbortError") say(error.message, true);
+    if (error.name !== "AbortError") report(error.message, true);
   }
 }
 
-function say(text, bad = false) {
-  at("status").textContent = text;
-  at("status").classList.toggle("bad", bad);
+function report(text, bad = false) {
+  byId("status").textContent = text;
+  byId("status").classList.toggle("bad", bad);
   document.body.dataset.state = bad ? "bad" : "ready";
 }
 
-function later() {
+function scheduleRefresh() {
   document.body.dataset.state = "busy";
   clearTimeout(timer);
-  timer = setTimeout(refresh, LATER_MS);
+  timer = setTimeout(refresh, DELAY_MS);
 }
 
 function showText() {
   const url = `${location.origin}/v1/preview.png?${query()}`;
-  const texts = { yaml: config.yaml || "{}  # the preset spine as it is\n", python: config.python, url: `${url}\n` };
-  at("text").textContent = texts[tab];
+  const texts = { yaml: config.yaml || "{}  # the preset spine, unchanged\n", python: config.python, url: `${url}\n` };
+  byId("text").textContent = texts[tab];
 }
 
 function slider([name, title, unit, step, digits]) {
-  const { meaning, least, greatest } = config.sliders[name];
+  const { description: meaning, anyOf: [{ minimum: least, maximum: greatest }] } = config.parameters[name];
   const row = document.createElement("div");
   row.className = "row";
   row.innerHTML = `<label></label><output></output><input type="range">
@@ -124,7 +124,7 @@ function slider([name, title, unit, step, digits]) {
   label.htmlFor = input.id = name;
   output.htmlFor = name;
   label.title = meaning;
-  free.title = free.ariaLabel = `${title}: leave it to chance`;
+  free.title = free.ariaLabel = `${title}: random again`;
   Object.assign(input, { min: least, max: greatest, step, value: (least + greatest) / 2 });
   const show = () => {
     const set = chosen.has(name);
@@ -132,96 +132,96 @@ function slider([name, title, unit, step, digits]) {
     output.textContent = set ? `${Number(chosen.get(name)).toFixed(digits)} ${unit}`.trim() : "random";
     input.setAttribute("aria-valuetext", output.textContent);
   };
-  input.addEventListener("input", () => { chosen.set(name, input.value); show(); later(); });
-  free.addEventListener("click", () => { chosen.delete(name); show(); later(); input.focus(); });
+  input.addEventListener("input", () => { chosen.set(name, input.value); show(); scheduleRefresh(); });
+  free.addEventListener("click", () => { chosen.delete(name); show(); scheduleRefresh(); input.focus(); });
   row.show = (value) => {
     if (value === undefined) chosen.delete(name);
     else { input.value = value; chosen.set(name, input.value); }
     show();
   };
-  at("sliders").append(row);
+  byId("sliders").append(row);
   return row;
 }
 
-function anotherSeed() {
-  at("seed").value = crypto.getRandomValues(new Uint32Array(1))[0] >>> 12;
-  later();
+function newSeed() {
+  byId("seed").value = crypto.getRandomValues(new Uint32Array(1))[0] >>> 12;
+  scheduleRefresh();
 }
 
-function choose(name) {
+function selectTab(name) {
   tab = name;
   for (const other of ["yaml", "python", "url"]) {
-    const button = at(`tab-${other}`);
+    const button = byId(`tab-${other}`);
     button.setAttribute("aria-selected", String(other === name));
     button.tabIndex = other === name ? 0 : -1;
   }
-  at("text").setAttribute("aria-labelledby", `tab-${name}`);
+  byId("text").setAttribute("aria-labelledby", `tab-${name}`);
   showText();
 }
 
 async function copy() {
-  const text = at("text").textContent;
+  const text = byId("text").textContent;
   try {
     await navigator.clipboard.writeText(text);
   } catch {
-    // Without https there is no clipboard: select, so that Ctrl-C does it.
-    getSelection().selectAllChildren(at("text"));
-    if (!document.execCommand("copy")) return say("Selected: Ctrl-C copies it");
+    // Browsers offer the clipboard only over https: select the text for Ctrl-C instead.
+    getSelection().selectAllChildren(byId("text"));
+    if (!document.execCommand("copy")) return report("Selected; press Ctrl-C to copy");
   }
-  at("copy").textContent = "Copied";
-  setTimeout(() => { at("copy").textContent = "Copy"; }, 1200);
+  byId("copy").textContent = "Copied";
+  setTimeout(() => { byId("copy").textContent = "Copy"; }, 1200);
 }
 
-async function begin() {
-  const asked = new URLSearchParams(location.search);
-  config = await (await ask("/v1/config")).json();
-  at("map").max = config.maps - 1;
-  at("map").value = asked.get("map") ?? config.map;
-  at("seed").value = asked.get("seed") ?? config.seed;
-  at("plain").checked = asked.get("features") === "none";
+async function start() {
+  const initial = new URLSearchParams(location.search);
+  config = await (await request("/v1/config")).json();
+  byId("map").max = config.maps - 1;
+  byId("map").value = initial.get("map") ?? config.map;
+  byId("seed").value = initial.get("seed") ?? config.seed;
+  byId("plain").checked = initial.get("features") === "none";
   const names = config.presets.includes(config.preset) ? config.presets : [config.preset, ...config.presets];
   for (const name of names) {
     const label = document.createElement("label");
     label.innerHTML = '<input type="radio" name="preset"><span></span>';
     label.firstChild.value = name;
-    label.firstChild.checked = name === (asked.get("preset") ?? config.preset);
+    label.firstChild.checked = name === (initial.get("preset") ?? config.preset);
     label.lastChild.textContent = name;
-    at("presets").append(label);
+    byId("presets").append(label);
   }
   const rows = SLIDERS.map(slider);
-  rows.forEach((row, number) => row.show(asked.get(SLIDERS[number][0]) ?? undefined));
+  rows.forEach((row, number) => row.show(initial.get(SLIDERS[number][0]) ?? undefined));
 
-  at("controls").addEventListener("submit", (event) => event.preventDefault());
-  for (const id of ["map", "seed"]) at(id).addEventListener("input", later);
-  at("map").addEventListener("input", showMap);
-  for (const id of ["plain", "presets"]) at(id).addEventListener("change", later);
-  at("overlay").addEventListener("change", later);
-  at("shuffle").addEventListener("click", anotherSeed);
-  at("clear").addEventListener("click", () => { rows.forEach((row) => row.show()); later(); });
-  at("copy").addEventListener("click", copy);
+  byId("controls").addEventListener("submit", (event) => event.preventDefault());
+  for (const id of ["map", "seed"]) byId(id).addEventListener("input", scheduleRefresh);
+  byId("map").addEventListener("input", showMap);
+  for (const id of ["plain", "presets"]) byId(id).addEventListener("change", scheduleRefresh);
+  byId("overlay").addEventListener("change", scheduleRefresh);
+  byId("shuffle").addEventListener("click", newSeed);
+  byId("clear").addEventListener("click", () => { rows.forEach((row) => row.show()); scheduleRefresh(); });
+  byId("copy").addEventListener("click", copy);
   const tabs = ["yaml", "python", "url"];
   tabs.forEach((name, number) => {
-    at(`tab-${name}`).addEventListener("click", () => choose(name));
-    at(`tab-${name}`).addEventListener("keydown", (event) => {
+    byId(`tab-${name}`).addEventListener("click", () => selectTab(name));
+    byId(`tab-${name}`).addEventListener("keydown", (event) => {
       const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
       if (!step) return;
       const next = tabs[(number + step + tabs.length) % tabs.length];
-      choose(next);
-      at(`tab-${next}`).focus();
+      selectTab(next);
+      byId(`tab-${next}`).focus();
     });
   });
   document.addEventListener("keydown", (event) => {
     const typing = event.target.matches("input[type=number], input[type=password]");
-    if (event.key.toLowerCase() === "r" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) anotherSeed();
+    if (event.key.toLowerCase() === "r" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) newSeed();
   });
   showMap();
-  // A link carries no token: what it leads to could not be opened.
-  for (const id of ["sets", "metrics"]) at(id).hidden = Boolean(token);
+  // Links carry no token, so these two would be refused.
+  for (const id of ["sets", "metrics"]) byId(id).hidden = Boolean(token);
   await refresh();
 }
 
 function showMap() {
-  at("map-value").textContent = `${Number(at("map").value) + 1} of ${config.maps}`;
+  byId("map-value").textContent = `${Number(byId("map").value) + 1} of ${config.maps}`;
 }
 
-begin().catch((error) => say(error.message, true));
+start().catch((error) => report(error.message, true));

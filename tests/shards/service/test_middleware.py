@@ -1,5 +1,6 @@
-"""Who may ask, and how much: the token, the address, the bounds."""
+"""Who may send requests, and how many: the token, the address, the limits."""
 
+import asyncio
 import http.client
 import json
 import logging
@@ -12,11 +13,14 @@ pytest.importorskip("fastapi", reason="the service needs the extra serve")
 from service_thread import TOKEN, running, serve_options
 
 from synthspine.shards.building.options import ShardOptions
-from synthspine.shards.service import middleware as guard
+from synthspine.shards.service import middleware
+from synthspine.shards.service.metrics import Metrics
 from synthspine.shards.service.options import ServeOptions
+from synthspine.shards.service.responses import ShardResponse
 from synthspine.shards.storage.auth import TOKEN_VARIABLE
+from synthspine.shards.storage.cache import CachedShard
 
-GUARDED = (
+PROTECTED = (
     "/v1/sets",
     "/v1/sets/synthetic/manifest.json",
     "/v1/sets/synthetic/shard-000000.tar",
@@ -30,7 +34,7 @@ def service(tmp_path_factory):
         yield service
 
 
-@pytest.mark.parametrize("path", [*GUARDED, "/v1/preview.png", "/metrics", "/v1/nothing"])
+@pytest.mark.parametrize("path", [*PROTECTED, "/v1/preview.png", "/metrics", "/v1/nothing"])
 def test_data_needs_the_token(service, path):
     for wrong in (
         {},
@@ -56,8 +60,10 @@ def test_nothing_but_the_page_lies_beside_it(service, path):
 
 def test_tokens_are_compared_in_constant_time(service, monkeypatch):
     compared = []
-    real = guard.secrets.compare_digest
-    monkeypatch.setattr(guard.secrets, "compare_digest", lambda a, b: compared.append((a, b)) or real(a, b))
+    real = middleware.secrets.compare_digest
+    monkeypatch.setattr(
+        middleware.secrets, "compare_digest", lambda a, b: compared.append((a, b)) or real(a, b)
+    )
     assert service.ask("/v1/sets", Authorization="Bearer guess")[0] == 401
     assert compared == [(b"guess", TOKEN.encode())]
 
@@ -102,6 +108,8 @@ def test_more_requests_than_allowed_are_told_to_come_again(tmp_path, monkeypatch
         gate.set()
         for thread in threads:
             thread.join(30)
+        while fresh.count("requests_open") > 0:
+            pass
         assert fresh.ask(path)[0] == 200
 
 
@@ -109,7 +117,7 @@ def test_more_requests_than_allowed_are_told_to_come_again(tmp_path, monkeypatch
 def test_without_a_token_it_is_not_opened_to_others(host, monkeypatch):
     monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
     with pytest.raises(
-        ValueError, match=rf"host {host}: others can reach it, so a token is needed; set SYNTH"
+        ValueError, match=rf"host {host}: other machines can reach it, so a token is needed; set SYNTH"
     ):
         ServeOptions(host=host).token()
     monkeypatch.setenv(TOKEN_VARIABLE, "  ")
@@ -134,7 +142,7 @@ def test_a_token_file_goes_before_the_environment_and_short_tokens_are_refused(t
     assert ServeOptions(token_file=file).token() == TOKEN
     for short in ("", "short", "a token with many spaces", "zeichen-mit-ümläuten"):
         file.write_text(short)
-        with pytest.raises(ValueError, match=r"token: a token is 16 or more letters, digits and signs"):
+        with pytest.raises(ValueError, match=r"token: a token has 16 or more letters, digits and signs"):
             ServeOptions(token_file=file).token()
     with pytest.raises(OSError):
         ServeOptions(token_file=tmp_path / "nothing").token()
@@ -146,7 +154,7 @@ def test_a_token_file_goes_before_the_environment_and_short_tokens_are_refused(t
         ({"port": 70000}, "port 70000 is outside 0..65535"),
         ({"waiting": 0}, "waiting 0 must be at least 1"),
         ({"patience_s": 0.0}, "patience_s 0.0 must be more than 0"),
-        ({"also": ("synthetic",)}, "synthetic is no set that is stored; there are labels"),
+        ({"also": ("synthetic",)}, "synthetic is not a stored set; there are labels"),
         (
             {"shards": ShardOptions(synthetic_samples=10**9)},
             "make 15,625,000 shards; at most 100,000 are served",
@@ -163,3 +171,23 @@ def test_the_token_is_in_no_log(service, caplog):
         service.ask("/v1/sets", Authorization=f"Bearer {TOKEN}")
         service.ask("/v1/preview.png?map=x", Authorization=f"Bearer {TOKEN}")
     assert TOKEN not in caplog.text
+
+
+def test_a_client_that_accepts_nothing_is_disconnected(tmp_path):
+    path, sent = tmp_path / "shard", []
+    path.write_bytes(b"x" * 3_000_000)
+    shard = CachedShard(path.open("rb"), 3_000_000, "0" * 64)
+    path.unlink()
+    response, metrics = ShardResponse(shard, {"ETag": '"a"'}), Metrics()
+    app = middleware.RequestChecks(response, metrics, requests=1, stall_s=0.05, token=None)
+    scope = {"type": "http", "method": "GET", "path": "/v1/x", "query_string": b"", "headers": []}
+
+    async def send(message):
+        if len(sent) == 3:
+            await asyncio.sleep(20)
+        sent.append(message)
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(app(scope, asyncio.Event().wait, send))
+    assert shard.file.closed and sent[0]["type"] == "http.response.start"
+    assert metrics.registry.get_sample_value("synthspine_sent_bytes_total") == 2 * 2**20

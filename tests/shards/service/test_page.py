@@ -1,4 +1,4 @@
-"""The page in a real browser: pictures side by side, everything by keyboard, nothing from elsewhere."""
+"""The page in a real browser: images side by side, everything by keyboard, nothing from other servers."""
 
 import io
 from urllib.parse import urlsplit
@@ -191,16 +191,18 @@ def test_a_refusal_is_told_on_the_page(page):
     page.run("document.getElementById('seed').value = '-5'; document.getElementById('seed').focus()")
     page.run("document.getElementById('seed').dispatchEvent(new Event('input'))")
     page.wait("document.body.dataset.state === 'bad'")
-    assert "seed is '-5'; want a whole number" in page.run("document.getElementById('status').textContent")
+    assert "seed is '-5': should be greater than or equal to 0" in page.run(
+        "document.getElementById('status').textContent"
+    )
 
 
 def test_the_token_is_asked_for_and_kept_for_the_tab(browser, tmp_path):
     with running(serve_options(tmp_path), TOKEN) as guarded:
         browser.open(f"{guarded.url}/")
-        browser.wait("document.getElementById('ask').open")
+        browser.wait("document.getElementById('token-dialog').open")
         browser.type("wrong-wrong-wrong-wrong")
         browser.press("Enter")
-        browser.wait("document.getElementById('ask').open")
+        browser.wait("document.getElementById('token-dialog').open")
         browser.run("document.getElementById('token').select()")
         browser.type(TOKEN)
         browser.press("Enter")

@@ -1,8 +1,10 @@
-"""Previews: any parameter, the picture that the generator makes, and the configuration to take away."""
+"""Previews: every parameter, the image of the generator, and the configuration in all its forms."""
 
 import io
 import json
 import re
+import subprocess
+import sys
 from urllib.parse import urlencode
 
 import numpy as np
@@ -16,9 +18,10 @@ from service_thread import running, serve_options
 from synthspine.gen import config_from_text, preset
 from synthspine.shards.checking.contact_sheet import coloured
 from synthspine.shards.reading.open import open_set
-from synthspine.shards.service.settings import SLIDERS, changes_as_yaml, dotted_settings, look_of
+from synthspine.shards.service.preview_query import PreviewQuery, changes_as_yaml, dotted_settings, resolve
 
 BASE = preset("spine", spacing_mm=2.0)
+SLIDERS = ("alpha", "noise", "bias", "spacing", "blur", "deformation")
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +37,8 @@ def picture(service, **query):
 
 
 def look(**query):
-    return look_of({name.replace("__", "."): value for name, value in query.items()}, BASE, seed=5, maps=3)
+    named = {name.replace("__", "."): value for name, value in query.items()}
+    return resolve(PreviewQuery(**named), BASE, seed=5, maps=3)
 
 
 def test_a_preview_is_the_sample_that_the_set_holds(service):
@@ -58,7 +62,8 @@ def test_what_is_shown_can_be_chosen(service):
 
 @pytest.mark.parametrize("name", SLIDERS)
 def test_every_slider_changes_the_picture_from_end_to_end(service, name):
-    _, least, greatest = SLIDERS[name]
+    bounds = PreviewQuery.model_json_schema()["properties"][name]["anyOf"][0]
+    least, greatest = bounds["minimum"], bounds["maximum"]
     low, high = (picture(service, features="none", **{name: value}) for value in (least, greatest))
     assert (low != high).any()
     assert (picture(service, features="none", **{name: greatest}) == high).all()
@@ -101,30 +106,24 @@ def test_any_setting_can_be_named_and_goes_before_sliders():
 
 def test_every_setting_can_be_named_with_its_own_value():
     for name, value in dotted_settings().items():
-        assert look_of({name: json.dumps(value)}, preset("spine"), seed=0, maps=1).config == preset("spine")
+        assert resolve(
+            PreviewQuery(**{name: json.dumps(value)}), preset("spine"), seed=0, maps=1
+        ).config == preset("spine")
 
 
 @pytest.mark.parametrize(
     ("query", "text"),
     [
         ({"nosie": "1"}, "nosie: no such parameter; there are alpha, bias"),
-        ({"noise": "9"}, "noise is 9; want 0 to 0.3"),
-        ({"noise": "nan"}, "noise is nan"),
-        ({"noise": "much"}, "noise is 'much'; want a number"),
-        ({"map": "3"}, "map is '3'; want a whole number from 0 to 2"),
-        ({"map": "-1"}, "want a whole number"),
-        ({"seed": "1.5"}, "want a whole number"),
-        ({"seed": "9" * 30}, "want a whole number"),
-        ({"show": "all"}, "show is 'all'; want one of both, image, label, overlay"),
+        ({"map": "3"}, "map is 3; there are 3 label maps, so 0 to 2 are possible"),
         ({"preset": "t3"}, "no preset is called 't3'"),
         ({"preset": "/etc/passwd"}, "no preset is called"),
         ({"noise__levle": "1"}, "there is no setting 'noise.levle'; did you mean 'level'"),
         ({"noise__probability": "2"}, "a probability lies in 0..1"),
         ({"noise__level": "[1"}, "level"),
         ({"noise__level__low": "1"}, "level"),
-        ({"noise__level": "0", "noise__level__low": "1"}, "a part of it is set by another parameter"),
+        ({"noise__level": "0", "noise__level__low": "1"}, "another parameter sets a part of it"),
         ({"spacing_mm": "0"}, "spacing_mm"),
-        ({"noise__level": "1" * 300}, "300 characters; at most 200"),
         ({"__class__": "1"}, "no such parameter"),
     ],
 )
@@ -133,19 +132,38 @@ def test_what_cannot_be_is_refused_and_named(query, text):
         look(**query)
 
 
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ("noise=9", "noise is '9': should be less than or equal to 0.3"),
+        ("noise=nan", "noise is 'nan': should be"),
+        ("noise=much", "noise is 'much': should be a valid number"),
+        ("map=-1", "map is '-1': should be greater than or equal to 0"),
+        ("seed=1.5", "seed is '1.5': should be a valid integer"),
+        ("seed=" + "9" * 30, "should be less than or equal to 2147483647"),
+        ("show=all", "show is 'all': should be 'both', 'image', 'label' or 'overlay'"),
+        ("nosie=1", "nosie: no such parameter; there are alpha, bias"),
+        ("noise.levle=1", "there is no setting 'noise.levle'; did you mean 'level'"),
+        ("noise.level=" + "1" * 300, "level"),
+    ],
+)
+def test_a_value_that_cannot_be_is_400_with_the_bounds(service, query, text):
+    status, _, body = service.ask(f"/v1/config?{query}")
+    assert status == 400 and text in json.loads(body)["error"]
+
+
 def test_refusals_are_400_with_the_reason(service):
     for path in ("/v1/preview.png", "/v1/config"):
         status, _, body = service.ask(f"{path}?noise=9")
-        assert status == 400 and "want 0 to 0.3" in json.loads(body)["error"]
+        assert status == 400 and "less than or equal to 0.3" in json.loads(body)["error"]
         status, _, body = service.ask(f"{path}?seed=1&seed=2")
         assert status == 400 and "twice" in json.loads(body)["error"]
     assert service.ask("/healthz")[0] == 200
 
 
-def test_a_preview_is_rendered_once_and_kept(service):
+def test_a_preview_that_the_browser_has_is_not_rendered_again(service):
     before = service.count("render_seconds_count", kind="preview")
     first = service.ask("/v1/preview.png?seed=777")
-    assert service.ask("/v1/preview.png?seed=777")[2] == first[2]
     assert service.ask("/v1/preview.png?seed=777", If_None_Match=first[1]["ETag"])[0] == 304
     assert service.ask("/v1/preview.png?seed=778")[1]["ETag"] != first[1]["ETag"]
     assert service.count("render_seconds_count", kind="preview") == before + 2
@@ -160,7 +178,7 @@ QUERIES = (
 
 @pytest.mark.parametrize("query", QUERIES)
 def test_the_yaml_gives_the_configuration_back(query):
-    wanted = look_of(query, BASE, seed=0, maps=1).config
+    wanted = resolve(PreviewQuery(**query), BASE, seed=0, maps=1).config
     assert config_from_text(changes_as_yaml(wanted), preset("spine")) == wanted
 
 
@@ -173,6 +191,18 @@ def test_the_python_call_makes_the_same_picture_and_labels(service, query):
     shown = picture(service, **query)
     assert (coloured(names["label"][0]) == shown[:, :48]).all()
     assert ((255 * names["image"][0, 0]).round().astype(np.uint8) == shown[:, 48:, 0]).all()
+
+
+def test_the_python_call_runs_in_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with running(serve_options(tmp_path, shards_dir="sets")) as fresh:
+        code = json.loads(fresh.ask("/v1/config?seed=3")[2])["python"]
+    (tmp_path / "elsewhere").mkdir()
+    shown = "print(image.shape, label.shape)"
+    done = subprocess.run(
+        [sys.executable, "-c", code + shown], cwd=tmp_path / "elsewhere", capture_output=True, text=True
+    )
+    assert done.stdout == "(1, 1, 64, 48) (1, 64, 48)\n", done.stderr
 
 
 def test_the_configuration_says_what_is_served(service):
@@ -232,8 +262,8 @@ def test_counters_tell_renders_queue_bytes_hits_and_errors(service):
     status, headers, body = service.ask("/metrics")
     text = body.decode()
     assert status == 200 and headers["Content-Type"].startswith("text/plain; version=0.0.4")
-    for name in ("render_seconds_count", "queue", "spool_bytes", "spool_hits_total", "sent_bytes_total"):
+    for name in ("render_seconds_count", "queue", "cache_bytes", "cache_hits_total", "sent_bytes_total"):
         assert re.search(rf"^synthspine_{name}(\{{[^}}]*\}})? [\d.e+]+$", text, re.MULTILINE), name
-    assert service.count("spool_hits_total") >= 1 and service.count("spool_misses_total") >= 1
+    assert service.count("cache_hits_total") >= 1 and service.count("cache_misses_total") >= 1
     assert service.count("sent_bytes_total") > 10_000
     assert service.count("requests_total", route="/v1/sets/{name}/{shard}.tar", status="200") >= 2

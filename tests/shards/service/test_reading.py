@@ -1,4 +1,4 @@
-"""Sets of the service are read as folders are: by this project's reader, its commands, and WebDataset."""
+"""Sets of the service are read like folders: by this project's reader, its commands, and WebDataset."""
 
 import hashlib
 import json

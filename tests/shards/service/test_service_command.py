@@ -1,4 +1,4 @@
-"""The command: how it starts, how it ends, and what a reader notices of a kill."""
+"""The command: start, stop, and what a reader notices of a kill."""
 
 import os
 import signal
@@ -30,7 +30,7 @@ LONG = {"synthetic_samples": 320, "samples_per_shard": 4}
 def test_a_port_that_is_taken_is_named(tmp_path):
     with running(serve_options(tmp_path / "one")) as service:
         port = int(service.url.rpartition(":")[2])
-        with pytest.raises(OSError, match=rf"127\.0\.0\.1, port {port}: cannot be listened on"):
+        with pytest.raises(OSError, match=rf"127\.0\.0\.1, port {port}: cannot listen there"):
             serve(replace(serve_options(tmp_path / "two"), port=port))
 
 
@@ -61,7 +61,7 @@ def test_the_command_serves_what_the_other_command_writes_and_ends_well_after_si
     with Program(options) as program:
         program.wait()
         served = [ask(f"{program.url}/v1/sets/synthetic/shard-{number:06d}.tar")[2] for number in range(5)]
-        assert program.end(signal.SIGTERM) == 0 and program.said[-1] == "stopped\n"
+        assert program.end(signal.SIGTERM) == 0 and program.output[-1] == "stopped\n"
     shards, written = options.shards, tmp_path / "written"
     command = [
         *(sys.executable, ROOT / "shards/main.py", "--sets", "synthetic", "--shards-dir", written),
@@ -79,14 +79,16 @@ def test_the_command_does_not_open_itself_to_the_world(tmp_path):
     with Program(options, "--host", "0.0.0.0", environment=without) as program:
         assert program.process.wait(200) == 1
         program._reader.join(10)
-        assert "error: host 0.0.0.0: others can reach it, so a token is needed" in "".join(program.said)
+        assert "error: host 0.0.0.0: other machines can reach it, so a token is needed" in "".join(
+            program.output
+        )
     with Program(options, "--host", "0.0.0.0", environment=without | {TOKEN_VARIABLE: TOKEN}) as program:
         program.wait()
         assert ask(f"{program.url}/v1/sets")[0] == 401
         assert ask(f"{program.url}/v1/sets", Authorization=f"Bearer {TOKEN}")[0] == 200
         # A shell that starts it in the background has it ignore what Ctrl-C sends, once it has ended.
         assert program.end(signal.SIGINT) in (0, 130)
-        assert TOKEN not in "".join(program.said)
+        assert TOKEN not in "".join(program.output)
 
 
 @pytest.mark.slow

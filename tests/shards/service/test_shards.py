@@ -1,12 +1,15 @@
-"""Shards over HTTP: the bytes that are written, made once, with all that HTTP promises about them."""
+"""Shards over HTTP: their bytes, their conditions and ranges, and that each is rendered once."""
 
 import hashlib
 import json
+import shutil
+import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import fsspec
 import pytest
 
 pytest.importorskip("fastapi", reason="the service needs the extra serve")
@@ -14,7 +17,7 @@ pytest.importorskip("fastapi", reason="the service needs the extra serve")
 from service_thread import running, serve_options
 
 from synthspine.shards.building.sets import ensure_sets
-from synthspine.shards.service.running import check_spool, make_delivery
+from synthspine.shards.service.running import make_delivery
 from synthspine.shards.storage.opening import open_place
 
 SHARD = "/v1/sets/synthetic/shard-000001.tar"
@@ -74,19 +77,41 @@ def test_the_manifest_has_counts_and_keys_but_no_digests(service):
 
 def test_a_shard_has_a_strong_etag_which_is_its_key_and_always_a_length(service):
     key = json.loads(service.ask("/v1/sets/synthetic/manifest.json")[2])["shards"][1]["key"]
-    for method in ("HEAD", "GET"):
+    whole = service.ask(SHARD)[2]
+    assert len(whole) > 10_000
+    for method, content in (("GET", whole), ("HEAD", b"")):
         status, headers, body = service.ask(SHARD, method)
-        assert status == 200 and headers["ETag"] == f'"{key}"'
-        assert "Transfer-Encoding" not in headers and headers["Accept-Ranges"] == "bytes"
-        assert len(body) == (int(headers["Content-Length"]) if method == "GET" else 0)
-    assert int(headers["Content-Length"]) == len(body) > 10_000
+        assert (status, body, headers["ETag"]) == (200, content, f'"{key}"')
+        assert int(headers["Content-Length"]) == len(whole) and "Transfer-Encoding" not in headers
+        assert headers["Accept-Ranges"] == "bytes" and "Last-Modified" not in headers
+        assert headers["Content-Type"] == "application/x-tar"
+        assert headers["X-Content-SHA256"] == hashlib.sha256(whole).hexdigest()
 
 
-def test_a_head_request_of_a_shard_that_nobody_made_tells_its_length(tmp_path):
+def test_a_head_request_renders_nothing_and_tells_what_is_known(tmp_path):
     with running(serve_options(tmp_path)) as fresh:
-        _, told, _ = fresh.ask(SHARD, "HEAD")
-        assert int(told["Content-Length"]) == len(fresh.ask(SHARD)[2])
-        assert fresh.count("render_seconds_count", kind="shard") == 1
+        status, headers, body = fresh.ask(SHARD, "HEAD")
+        assert (status, body) == (200, b"") and headers["Content-Type"] == "application/x-tar"
+        assert headers["ETag"] and headers["Accept-Ranges"] == "bytes"
+        # Only a render would tell these two.
+        assert "Content-Length" not in headers and "X-Content-SHA256" not in headers
+        assert fresh.ask(SHARD, "HEAD", Range="bytes=0-9")[0] == 200
+        assert fresh.count("render_seconds_count", kind="shard") == fresh.count("cache_misses_total") == 0
+        stored = fresh.ask("/v1/sets/labels/shard-000000.tar", "HEAD")[1]
+        assert not list((tmp_path / "rendered").glob("??/*.tar"))
+        whole = fresh.ask("/v1/sets/labels/shard-000000.tar")[2]
+        assert int(stored["Content-Length"]) == len(whole)
+        assert stored["X-Content-SHA256"] == hashlib.sha256(whole).hexdigest()
+
+
+def test_fsspec_and_curl_take_a_head_response_without_a_length(tmp_path):
+    with running(serve_options(tmp_path)) as fresh:
+        info = fsspec.filesystem("http").info(fresh.url + SHARD)
+        assert info["size"] == len(fresh.ask(SHARD)[2])
+        if shutil.which("curl"):
+            other = fresh.url + "/v1/sets/synthetic/shard-000003.tar"
+            head = subprocess.run(["curl", "-sfI", other], capture_output=True, text=True, check=True).stdout
+            assert head.startswith("HTTP/1.1 200") and "etag" in head.lower()
 
 
 @pytest.mark.parametrize(
@@ -115,16 +140,26 @@ def test_a_range_is_answered_with_that_part(service, wish, first, stop):
 def test_a_range_behind_the_end_is_refused_with_the_length(service, wish):
     whole = service.ask(SHARD)[2]
     status, headers, body = service.ask(SHARD, Range=wish)
-    assert status == 416 and headers["Content-Range"] == f"bytes */{len(whole)}"
-    assert str(len(whole)) in json.loads(body)["error"]
+    assert status == 416 and headers["Content-Range"] == f"bytes */{len(whole)}" and not body
 
 
-@pytest.mark.parametrize(
-    "wish", ["lines=1-2", "bytes=", "bytes=-", "bytes=9-3", "bytes=0-1,5-6", "bytes=x-y"]
-)
-def test_a_range_that_cannot_be_read_is_ignored(service, wish):
+def test_a_range_of_another_unit_is_ignored(service):
+    for wish in ("lines=1-2", "none"):
+        status, _, body = service.ask(SHARD, Range=wish)
+        assert status == 200 and body == service.ask(SHARD)[2]
+
+
+@pytest.mark.parametrize("wish", ["bytes=", "bytes=-", "bytes=9-3", "bytes=x-y"])
+def test_a_range_that_cannot_be_read_is_refused(service, wish):
     status, _, body = service.ask(SHARD, Range=wish)
-    assert status == 200 and body == service.ask(SHARD)[2]
+    assert status == 400 and b"ange" in body
+
+
+def test_several_ranges_are_answered_with_their_parts(service):
+    whole = service.ask(SHARD)[2]
+    status, headers, body = service.ask(SHARD, Range="bytes=0-99,512-699")
+    assert status == 206 and headers["Content-Type"].startswith("multipart/byteranges")
+    assert whole[:100] in body and whole[512:700] in body and len(body) == int(headers["Content-Length"])
 
 
 def test_if_range_gives_a_part_of_the_same_shard_only(service):
@@ -160,10 +195,10 @@ def test_conditions_are_answered_without_rendering(tmp_path):
     ],
 )
 def test_what_is_not_there_is_404_and_nothing_is_rendered(service, path):
-    before = service.count("spool_misses_total")
+    before = service.count("cache_misses_total")
     status, _, body = service.ask(f"/v1/sets/{path}")
     assert status == 404 and json.loads(body)["error"]
-    assert service.count("spool_misses_total") == before
+    assert service.count("cache_misses_total") == before
 
 
 def test_a_split_that_cannot_be_read_is_told(service, monkeypatch):
@@ -207,7 +242,7 @@ def test_a_damaged_stored_shard_is_500_and_not_sent(tmp_path):
 def test_a_shard_is_rendered_once_however_many_ask(slow):
     with ThreadPoolExecutor(12) as pool:
         answers = [pool.submit(slow.ask, SHARD) for _ in range(12)]
-        wait_until(lambda: slow.count("spool_misses_total") == 12)
+        wait_until(lambda: slow.count("cache_misses_total") == 12)
         slow.gate.set()
         bodies = {answer.result()[2] for answer in answers}
     assert len(bodies) == 1 and slow.begun == [5]
@@ -279,10 +314,7 @@ def test_keys_follow_from_everything_that_determines_the_bytes(service, tmp_path
     def keys(**changes):
         folder = tmp_path / "-".join(map(str, changes.values()))
         delivery = make_delivery(serve_options(folder, **changes))
-        try:
-            return [entry.key for entry in delivery.rendered.manifest.shards]
-        finally:
-            delivery.close()
+        return [entry.key for entry in delivery.rendered.manifest.shards]
 
     ours = [entry.key for entry in service.delivery.rendered.manifest.shards]
     assert len(set(ours)) == len(ours)
@@ -293,19 +325,19 @@ def test_keys_follow_from_everything_that_determines_the_bytes(service, tmp_path
         assert not set(keys(**changes)) & set(ours)
 
 
-def test_a_spool_that_holds_next_to_nothing_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="spool_gb 1e-06 holds less than 8 shards"):
-        check_spool(serve_options(tmp_path, spool_gb=1e-6))
+def test_a_disk_cache_that_holds_next_to_nothing_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="cache_gb 1e-06 holds less than 8 shards"):
+        serve_options(tmp_path, cache_gb=1e-6)
 
 
-def test_shards_that_the_spool_lost_are_made_again(tmp_path):
+def test_shards_that_the_disk_cache_lost_are_made_again(tmp_path):
     with running(serve_options(tmp_path)) as fresh:
         paths = [f"/v1/sets/synthetic/shard-{number:06d}.tar" for number in range(5)]
         size = len(fresh.ask(paths[0])[2])
-        fresh.delivery._spool.max_bytes = 2 * size
+        fresh.delivery._cache.max_bytes = 2 * size
         bodies = {path: fresh.ask(path)[2] for path in paths}
         assert fresh.count("render_seconds_count", kind="shard") == 5
         assert {path: fresh.ask(path)[2] for path in paths} == bodies
         assert fresh.count("render_seconds_count", kind="shard") > 5
-        files = list((tmp_path / "spool").glob("*.tar"))
-        assert sum(path.stat().st_size for path in files) == fresh.count("spool_bytes") <= 2 * size
+        files = list((tmp_path / "rendered").glob("??/*.tar"))
+        assert sum(path.stat().st_size for path in files) == fresh.count("cache_bytes") <= 2 * size

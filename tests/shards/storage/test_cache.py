@@ -31,6 +31,24 @@ def kept(folder):
     return sorted(path.stem for path in Path(folder).glob("??/*.tar"))
 
 
+def size_of(folder):
+    return sum(path.stat().st_size for path in Path(folder).glob("??/*.tar"))
+
+
+def put(cache, number, content=None):
+    """Keep a shard of 100 bytes by a key that is not its SHA-256."""
+    content = content or bytes([number]) * 100
+    cache.put(f"{number:064x}", digest(content), [content[:40], content[40:]])
+
+
+def held(cache, number):
+    found = cache.open(f"{number:064x}")
+    if found is None:
+        return None
+    with found.file as file:
+        return file.read()
+
+
 def test_a_shard_is_loaded_once_and_then_read_from_the_cache(tmp_path):
     assert fetch(ShardCache(tmp_path, 100), b"content") == b"content"
     assert fetch(ShardCache(tmp_path, 100), b"content", never) == b"content"
@@ -79,7 +97,7 @@ def test_wrong_content_is_not_kept(tmp_path, loaded, reason, max_bytes):
 
 
 def test_what_was_used_longest_ago_goes_first(tmp_path):
-    cache = ShardCache(tmp_path, 30)
+    cache = ShardCache(tmp_path, 35)
     contents = [bytes([number]) * 10 for number in range(4)]
     for number, content in enumerate(contents[:3]):
         fetch(cache, content)
@@ -141,7 +159,7 @@ def test_processes_share_a_cache_that_is_too_small(tmp_path):
     for process in processes:
         process.join(20)
     assert log.read_bytes() == b"xxxx"
-    assert sum(path.stat().st_size for path in (tmp_path / "cache").glob("??/*.tar")) <= 5000
+    assert size_of(tmp_path / "cache") <= 5000
 
 
 def _load_slowly(folder, log):
@@ -196,11 +214,15 @@ def test_a_disk_that_cannot_be_written_warns_once(tmp_path):
 
 
 def test_a_full_disk_does_not_stop_the_reading(tmp_path, monkeypatch):
-    def full(self, content):
-        self.touch()
-        raise OSError(28, "No space left on device")
+    real = Path.open
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    def full(self, mode="r"):
+        if mode == "wb":
+            self.touch()
+            raise OSError(28, "No space left on device")
+        return real(self, mode)
+
+    monkeypatch.setattr(Path, "open", full)
     cache = ShardCache(tmp_path, 100)
     with pytest.warns(UserWarning, match="No space left on device"):
         assert fetch(cache, b"content") == b"content"
@@ -244,3 +266,107 @@ def test_the_cache_of_the_environment(tmp_path, monkeypatch):
     monkeypatch.delenv("SYNTHSPINE_CACHE_GB")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_cache().folder == tmp_path / "synthspine" / "shards"
+
+
+def test_a_shard_is_found_by_its_key(tmp_path):
+    cache = ShardCache(tmp_path, 350)
+    put(cache, 1)
+    found = cache.open(f"{1:064x}")
+    assert (found.bytes, found.sha256, found.file.read()) == (100, digest(b"\1" * 100), b"\1" * 100)
+    found.file.close()
+    assert cache.open(f"{2:064x}") is None
+
+
+def test_the_size_stays_bounded_and_is_known(tmp_path):
+    cache = ShardCache(tmp_path, 350)
+    for number in (1, 2, 3):
+        put(cache, number)
+        os.utime(next(tmp_path.glob(f"??/{number:064x}*")), (1000 + number,) * 2)
+    assert held(cache, 1)
+    put(cache, 4)
+    assert [held(cache, number) is not None for number in (1, 2, 3, 4)] == [True, False, True, True]
+    for number in range(5, 40):
+        put(cache, number)
+        assert size_of(tmp_path) == cache.bytes <= 350
+    assert cache.shards == 3
+
+
+def test_most_writes_do_not_look_at_all_files(tmp_path, monkeypatch):
+    cache, looks = ShardCache(tmp_path, 10_000), []
+    real = Path.glob
+    monkeypatch.setattr(
+        Path, "glob", lambda self, pattern: (pattern == "??/*.tar" and looks.append(1)) or real(self, pattern)
+    )
+    for number in range(200):
+        put(cache, number)
+    # One at the first write, then at every sixth of those that follow a full cache of 100.
+    assert len(looks) <= 1 + 101 // 6 + 1 and size_of(tmp_path) == cache.bytes <= 10_000
+
+
+def test_other_content_of_the_same_key_takes_its_place(tmp_path):
+    cache = ShardCache(tmp_path, 150)
+    put(cache, 1, b"a" * 100)
+    put(cache, 1, b"b" * 100)
+    assert held(cache, 1) == b"b" * 100
+    assert (cache.shards, cache.bytes, size_of(tmp_path)) == (1, 100, 100)
+
+
+def test_the_same_shard_put_twice_is_counted_once(tmp_path):
+    cache = ShardCache(tmp_path, 350)
+    put(cache, 1)
+    put(cache, 1)
+    assert (cache.shards, cache.bytes) == (1, 100)
+
+
+def test_an_open_shard_stays_whole_when_it_is_removed(tmp_path):
+    cache = ShardCache(tmp_path, 250)
+    put(cache, 1)
+    found = cache.open(f"{1:064x}")
+    for number in (2, 3, 4):
+        put(cache, number)
+    assert cache.open(f"{1:064x}") is None
+    assert found.file.read() == b"\1" * 100
+    found.file.close()
+
+
+def test_the_next_process_uses_what_is_whole_and_removes_what_is_damaged(tmp_path):
+    first = ShardCache(tmp_path, 1000)
+    for number in (1, 2, 3):
+        put(first, number)
+    damaged = next(tmp_path.glob(f"??/{2:064x}*"))
+    damaged.write_bytes(b"\3" * 100)
+    (tmp_path / "notes.txt").write_text("not a shard")
+    second = ShardCache(tmp_path, 1000)
+    assert [held(second, number) is not None for number in (1, 2, 3)] == [True, False, True]
+    assert not damaged.exists() and (tmp_path / "notes.txt").exists()
+    os.utime(next(tmp_path.glob(f"??/{1:064x}*")), (1000, 1000))
+    third = ShardCache(tmp_path, 150)
+    third.make_room()
+    assert held(third, 1) is None and held(third, 3) and third.bytes == 100
+
+
+def test_a_file_that_became_shorter_is_noticed_by_the_process_that_wrote_it(tmp_path):
+    cache = ShardCache(tmp_path, 1000)
+    put(cache, 1)
+    os.truncate(next(tmp_path.glob("??/*.tar")), 60)
+    assert held(cache, 1) is None and not kept(tmp_path)
+
+
+def test_two_services_share_a_folder(tmp_path):
+    one, two = ShardCache(tmp_path, 350), ShardCache(tmp_path, 350)
+    put(one, 1)
+    assert held(two, 1) == b"\1" * 100
+    for number in range(2, 20):
+        put((one, two)[number % 2], number)
+        assert size_of(tmp_path) <= 350
+
+
+def test_a_shard_that_cannot_be_written_leaves_nothing(tmp_path):
+    def torn():
+        yield b"begin"
+        raise OSError("No space left on device")
+
+    cache = ShardCache(tmp_path, 350)
+    with pytest.raises(OSError, match="No space left"):
+        cache.put("a" * 64, "b" * 64, torn())
+    assert list((tmp_path / "aa").iterdir()) == [] and cache.bytes == 0
