@@ -18,7 +18,7 @@ from synthspine.eval.labelling.ranks import CANAL_CLASS, DISC, VERTEBRA
 from synthspine.eval.metrics.distances import Spacing
 from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME
 from synthspine.gen.core.anatomy import BACKGROUND, IGNORE, disc_code
-from synthspine.train.overlap import overlap_counts
+from synthspine.train.decoding import overlap_counts
 
 NEAR_MM, ISLAND_MM, CUT_MM = 8.0, 15.0, 2.0
 LOW_SHARE = 1 / 3

@@ -46,9 +46,9 @@ from synthspine.gen.core.device import pick_device
 from synthspine.shards.building.sets import VALIDATION_IMAGES
 from synthspine.shards.command import run_command
 from synthspine.shards.storage.atomic import file_digest
+from synthspine.train.config import ModelName
 from synthspine.train.decoding import likeliest_classes
 from synthspine.train.model.checkpoint import TrainedUNet, load_model
-from synthspine.train.options import ModelName
 
 BATCH = 8
 LARGE_CM2 = 1.0

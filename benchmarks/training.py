@@ -26,10 +26,9 @@ from benchmarks.page import RESULTS, markdown_table, page, save
 from benchmarks.timing import Task, Times, time_in_turns
 from synthspine.gen import label_scheme
 from synthspine.shards.command import run_command
+from synthspine.train.config import Plan, TrainOptions
 from synthspine.train.data.feed import Feed
 from synthspine.train.model.unet import UNet
-from synthspine.train.options import TrainOptions
-from synthspine.train.plan import Plan
 from synthspine.train.runtime.distributed import Ranks, join_ranks
 from synthspine.train.runtime.precision import use_bf16
 from synthspine.train.sources import Sources

@@ -19,10 +19,10 @@ from synthspine.gen.presets import PRESETS
 from synthspine.shards.building.sets import ensure_sets
 from synthspine.shards.checking.contact_sheet import coloured
 from synthspine.shards.storage.atomic import atomic_path
+from synthspine.train.config import TrainOptions
 from synthspine.train.decoding import likeliest_structures
 from synthspine.train.experiment import train_models
 from synthspine.train.model.checkpoint import load_model
-from synthspine.train.options import TrainOptions
 from synthspine.train.runtime.distributed import join_ranks
 
 CREDIT = "Label maps and images: the project's own phantom."

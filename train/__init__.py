@@ -4,8 +4,8 @@ if __name__ != "synthspine.train":
     raise ImportError("this package is imported as synthspine.train, not as train")
 
 
+from synthspine.train.decoding import dice, overlap_counts
 from synthspine.train.model.checkpoint import Checkpoint, CheckpointError, load_model
 from synthspine.train.model.unet import UNet
-from synthspine.train.overlap import dice, overlap_counts
 
 __all__ = ["Checkpoint", "CheckpointError", "UNet", "dice", "load_model", "overlap_counts"]

@@ -1,9 +1,10 @@
-"""What a network answers: the likeliest structure of every pixel, and of that structure the likeliest rank.
+"""Decoding of logits: the likeliest structure of every pixel, then its likeliest rank; overlap with a target.
 
-The likeliest class alone would lose what is most likely a vertebra to the background wherever its rank is in
-doubt: .35 for L2 and .25 for L1 are more than .4 for the background together, and less one by one.
+The likeliest class alone loses vertebrae of doubtful rank: .35 for L2 and .25 for L1 are more than .4 for the
+background together, and less one by one. Training and evaluation decode and count with these functions.
 """
 
+from functools import cache
 from itertools import pairwise
 
 import torch
@@ -14,48 +15,32 @@ from synthspine.gen.core.anatomy import IGNORE, STRUCTURES
 
 
 def likeliest_structures(logits: Tensor, scheme: LabelScheme) -> Tensor:
-    """Background 0, and 1.. in the order of ``STRUCTURES``.
-
-    Args:
-        logits: of the classes of ``scheme``, or logarithms of probabilities, float, ``(B, K, H, W)``.
-        scheme: its classes.
-
-    Returns:
-        uint8, shape ``(B, H, W)``.
-    """
+    """0 for background, 1.. in the order of ``STRUCTURES``, uint8, from logits ``(B, K, H, W)``."""
     return merge_logits(logits, scheme).argmax(dim=1).to(torch.uint8)
 
 
 def likeliest_classes(logits: Tensor, scheme: LabelScheme) -> Tensor:
-    """The likeliest class of the likeliest structure; with classes that are structures, the likeliest class.
+    """The likeliest class of the likeliest structure, uint8, shape ``(B, H, W)``.
 
     Args:
         logits: of the classes of ``scheme``, or logarithms of probabilities, float, ``(B, K, H, W)``.
         scheme: its classes.
-
-    Returns:
-        uint8, shape ``(B, H, W)``.
     """
     structures = likeliest_structures(logits, scheme)
     if _are_structures(scheme):
         return structures
-    answer = torch.zeros_like(structures)
+    classes = torch.zeros_like(structures)
     for number, group in enumerate(_groups(scheme)):
         best = logits[:, group].argmax(dim=1).to(torch.uint8) + group.start
-        answer = torch.where(structures == number, best, answer)
-    return answer
+        classes = torch.where(structures == number, best, classes)
+    return classes
 
 
 def merge_logits(logits: Tensor, scheme: LabelScheme) -> Tensor:
-    """Logits of background and ``STRUCTURES``, in that order, from those of the classes of a scheme.
-
-    Args:
-        logits: float, shape ``(B, K, H, W)``.
-        scheme: its ``K`` classes.
+    """Logits of background and ``STRUCTURES`` from those of the ``K`` classes of a scheme, ``(B, K, H, W)``.
 
     Returns:
-        float32 (float64 for float64 logits), shape ``(B, 4, H, W)``; its softmax is the sum of that of
-        ``logits`` over the classes of every structure.
+        float32 (float64 for float64 logits), shape ``(B, 4, H, W)``; its softmax is the sum of the classes'.
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if _are_structures(scheme):
@@ -63,11 +48,61 @@ def merge_logits(logits: Tensor, scheme: LabelScheme) -> Tensor:
     return torch.stack([torch.logsumexp(logits[:, group], dim=1) for group in _groups(scheme)], dim=1)
 
 
-def structure_table(scheme: LabelScheme) -> Tensor:
-    """Structure of every class: 0 for background, 1.. in the order of ``STRUCTURES``; 255 stays 255."""
+def to_structures(classes: Tensor, scheme: LabelScheme) -> Tensor:
+    """Structures of classes, uint8: 0 for background, 1.. in the order of ``STRUCTURES``; 255 stays 255."""
+    return structure_table(scheme, classes.device)[classes.int()]
+
+
+@cache
+def structure_table(scheme: LabelScheme, device: torch.device) -> Tensor:
+    """Structure of every class 0..255, uint8, shape ``(256,)``; it is copied to a device once."""
     numbers = {None: 0} | {name: number for number, name in enumerate(STRUCTURES, start=1)}
     classes = [numbers[name] for name in scheme.structures]
-    return torch.tensor(classes + [IGNORE] * (IGNORE + 1 - len(classes)), dtype=torch.uint8)
+    table = classes + [IGNORE] * (IGNORE + 1 - len(classes))
+    with torch.inference_mode(False):
+        return torch.tensor(table, dtype=torch.uint8, device=device)
+
+
+def overlap_counts(prediction: Tensor, target: Tensor, num_classes: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Pixels of every class in both, in the prediction and in the target, sample by sample.
+
+    Args:
+        prediction: classes 0..num_classes-1, any integer dtype, shape ``(B, *grid)``.
+        target: classes 0..num_classes-1, or 255 where nothing is known; same shape and device.
+        num_classes: K, background included.
+
+    Returns:
+        ``(intersection, predicted, actual)``, each int64 of shape ``(B, K)``. Pixels whose target is 255 are
+        in none of them.
+
+    Raises:
+        ValueError: the shapes differ, or a value is outside of the classes.
+    """
+    if prediction.shape != target.shape:
+        shapes = f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)}"
+        raise ValueError(f"{shapes} differ in shape")
+    batch = prediction.shape[0]
+    # One histogram of (sample, target, prediction) gives all three counts; ignored pixels have their own row.
+    rows = num_classes + 1
+    target_rows = target.reshape(batch, -1).long()
+    target_rows = torch.where(target_rows == IGNORE, num_classes, target_rows)
+    classes = prediction.reshape(batch, -1).long()
+    if target_rows.numel() and not bool(
+        ((classes >= 0) & (classes < num_classes) & (target_rows >= 0) & (target_rows < rows)).all()
+    ):
+        raise ValueError(
+            f"a prediction or target is not a class 0..{num_classes - 1} (or {IGNORE} in the target)"
+        )
+    sample = torch.arange(batch, device=prediction.device)[:, None]
+    cells = (sample * rows + target_rows) * num_classes + classes
+    confusion = torch.bincount(cells.flatten(), minlength=batch * rows * num_classes)
+    confusion = confusion.reshape(batch, rows, num_classes)[:, :num_classes]
+    return confusion.diagonal(dim1=1, dim2=2).clone(), confusion.sum(dim=1), confusion.sum(dim=2)
+
+
+def dice(intersection: Tensor, predicted: Tensor, actual: Tensor) -> Tensor:
+    """Dice ``2 i / (p + a)`` of counts, float64; nan where prediction and target are both empty."""
+    return 2 * intersection.double() / (predicted + actual).double()
 
 
 def _are_structures(scheme: LabelScheme) -> bool:

@@ -1,60 +1,56 @@
-"""Training both models: what each is made of, what is saved, what is told."""
+"""An experiment: the models that are trained, from which sources, and the files that are saved."""
 
-import hashlib
 import json
 import math
+import platform
 import time
 from contextlib import nullcontext
+from dataclasses import asdict
+from typing import Any
 
 from synthspine.gen import label_scheme
 from synthspine.gen.config_text import config_hash
-from synthspine.shards.format.provenance import code_state
-from synthspine.train.configuration import compact, configuration, write_configuration
+from synthspine.shards.format.provenance import code_state, made_with
+from synthspine.shards.storage.atomic import file_digest, write_text
+from synthspine.train.config import FILE_STEMS, ModelName, Plan, TrainingError, TrainOptions
 from synthspine.train.model.checkpoint import Checkpoint, bare_state, load_model, save_checkpoint
 from synthspine.train.model.unet import UNet, seeded_unet
-from synthspine.train.options import ModelName, TrainOptions
-from synthspine.train.plan import Plan, TrainingError
 from synthspine.train.runtime.distributed import Ranks
 from synthspine.train.runtime.precision import use_bf16
 from synthspine.train.runtime.stop import StopRequest, watch_for_stop
-from synthspine.train.save_folder import try_save_folder
-from synthspine.train.snapshot_folder import SnapshotFolder
+from synthspine.train.snapshots import SnapshotFolder, save_folder_problem
 from synthspine.train.sources import Sources
 from synthspine.train.trainer import Trainer
 
 DRY_RUN_STEPS = 2
 STOPPED_EARLY = (
-    "stopped before the training began: nothing is trained, and the same command goes on with sets that are "
-    "half-made"
+    "stopped before the training began: nothing is trained; the same command resumes half-made sets"
 )
 
 
 def train_models(options: TrainOptions, ranks: Ranks) -> None:
-    """Build the sets that are missing, train the models that are asked for, and say what was written.
+    """Build the sets that are missing, train the requested models, and print what was written.
 
     Raises:
         TrainingError: no label maps, no real T1 images for B, fewer samples in a step than ranks, a save
-            folder that cannot be written, or a loss that stays infinite (in a dry run: that is so once).
-        ValueError: errors of the sets, the checkpoints and the generator, all with one-line messages.
-        OSError: a checkpoint cannot be written.
-        Stopped: SIGTERM or Ctrl-C came; the state is saved.
+            folder that cannot be written, or a loss that stays infinite.
+        ValueError, OSError: errors of the sets, the checkpoints and the generator.
+        TrainingStopped: SIGTERM or Ctrl-C came; the state is saved.
     """
-    # A dry run has no state to save: it simply ends.
+    # A dry run has no state to save, so signals end it.
     with nullcontext(StopRequest()) if options.dry_run else watch_for_stop() as stop:
-        with stop.ends(STOPPED_EARLY):
+        with stop.interrupts(STOPPED_EARLY):
             _check(options, ranks)
             sources = Sources.open(options, ranks)
         models = [model for model in options.models if sources.can_train(model)]
-        if ranks.is_main:
-            print(compact(options), flush=True)
+        ranks.log(options.summary())
         if not options.dry_run:
             _set_aside(models, sources)
         for model in models:
             _train(model, sources, stop)
-    if ranks.is_main and not options.dry_run:
-        for model in models:
-            for ending in ("best.pth", "log.csv"):
-                print(f"wrote {options.file(model, ending)}")
+    for model in models if not options.dry_run else ():
+        for ending in ("best.pth", "log.csv"):
+            ranks.log(f"wrote {options.file(model, ending)}")
 
 
 def _check(options: TrainOptions, ranks: Ranks) -> None:
@@ -65,56 +61,46 @@ def _check(options: TrainOptions, ranks: Ranks) -> None:
     if options.start_from is not None:
         _new_network(options)
     # Rank 0 alone writes: on other machines the folder need not be there. All end alike.
-    problem = None
-    if ranks.is_main:
-        try:
-            try_save_folder(options.save_dir)
-        except TrainingError as error:
-            problem = str(error).encode()
-    if (told := ranks.from_main(problem)) is not None:
-        raise TrainingError(told.decode())
+    if (problem := ranks.from_main(lambda: save_folder_problem(options.save_dir))) is not None:
+        raise TrainingError(problem)
 
 
 def _set_aside(models: list[ModelName], sources: Sources) -> None:
-    """Unless this run goes on from an earlier one: give what that left other names, of all models at once.
+    """Rename the files of an earlier run, of all models at once, unless this run resumes it.
 
-    Were it done model by model, a restart by torchrun during the first would take the second one's old
-    snapshots for those of this run.
+    Otherwise a restart by torchrun during the first model would resume old snapshots of the second.
     """
     options, ranks = sources.options, sources.ranks
     if ranks.is_main and options.resume == "never" and not ranks.restarted:
         for model in models:
-            SnapshotFolder(_plan(model, sources), lambda text: print(text, flush=True)).set_aside()
+            SnapshotFolder(_plan(model, sources), ranks.log).set_aside()
 
 
 def _train(model: ModelName, sources: Sources, stop: StopRequest) -> None:
     options, ranks = sources.options, sources.ranks
     plan = _plan(model, sources)
     network = _new_network(options).to(ranks.device)
-    chosen = configuration(options, plan, sources, model)
-    spacing_mm = sources.generator.spacing_mm
+    config = _configuration(model, plan, sources)
 
     def save_best(average: UNet, step: int, validation_dice: float) -> None:
         checkpoint = Checkpoint(
             state_dict=bare_state(average.state_dict()),
             architecture=average.architecture,
             model=model,
-            config=json.dumps(chosen),
+            config=json.dumps(config),
             step=step,
             validation_dice=validation_dice,
-            spacing_mm=spacing_mm,
+            spacing_mm=sources.generator.spacing_mm,
         )
         save_checkpoint(plan.file("best.pth"), checkpoint)
 
     validation = sources.validation(model)
-    if ranks.is_main:
-        kept = "the last weights are kept" if validation is None else "the best of validation is kept"
-        print(
-            f"{plan.title}: {network.count_parameters() / 1e6:.2f} M parameters, {plan.steps} steps of "
-            f"{plan.batch_size} samples on {ranks.world_size} x {ranks.device} "
-            f"({'bf16' if plan.bf16 else 'float32'}), {kept}",
-            flush=True,
-        )
+    kept = "the last weights are kept" if validation is None else "the best of validation is kept"
+    ranks.log(
+        f"{plan.title}: {network.count_parameters() / 1e6:.2f} M parameters, {plan.steps} steps of "
+        f"{plan.batch_size} samples on {ranks.world_size} x {ranks.device} "
+        f"({'bf16' if plan.bf16 else 'float32'}), {kept}"
+    )
     scheme = label_scheme(options.num_classes)
     with sources.feed(model) as feed:
         trainer = Trainer(network, feed, validation, scheme, plan, ranks, save_best)
@@ -122,11 +108,10 @@ def _train(model: ModelName, sources: Sources, stop: StopRequest) -> None:
             _dry_run(trainer)
             return
         if ranks.is_main:
-            write_configuration(plan.file("config.json"), chosen, ranks, plan)
+            _write_configuration(config, plan, ranks)
         progress = trainer.run(stop=stop)
-    if ranks.is_main:
-        dice = "no validation" if math.isinf(progress.best) else f"best validation Dice {progress.best:.3f}"
-        print(f"{plan.title}: {progress.step} steps in {progress.seconds / 60:.1f} min, {dice}", flush=True)
+    dice = "no validation" if math.isinf(progress.best) else f"best validation Dice {progress.best:.3f}"
+    ranks.log(f"{plan.title}: {progress.step} steps in {progress.seconds / 60:.1f} min, {dice}")
 
 
 def _plan(model: ModelName, sources: Sources) -> Plan:
@@ -151,29 +136,52 @@ def _plan(model: ModelName, sources: Sources) -> Plan:
             "label_maps": bank.manifest.label_digest,
             "samples": sources.samples(model).manifest.identity_hash,
         }
-        | _start(options),
+        | ({} if options.start_from is None else {"started_from": file_digest(options.start_from)}),
         code=code_state(),
         validated_on=sources.validated_on(model),
-        stem=options.stem(model),
+        stem=options.save_dir / FILE_STEMS[model],
         snapshot_minutes=options.snapshot_minutes,
         board=options.tensorboard,
     )
 
 
-def _start(options: TrainOptions) -> dict[str, str]:
-    """Digest of the checkpoint to start from, a part of the run identity."""
-    if options.start_from is None:
-        return {}
-    return {"started_from": hashlib.sha256(options.start_from.read_bytes()).hexdigest()}
+def _configuration(model: ModelName, plan: Plan, sources: Sources) -> dict[str, Any]:
+    """The configuration in a checkpoint, JSON-ready: options, generator, digests of its sets, patients.
+
+    ``label_maps`` is the digest of the label bank, ``samples`` that of the set it learned from, ``made_with``
+    the versions and the kind of machine; ``config_hash`` belongs to the generator's configuration.
+    """
+    return (
+        plan.run_identity
+        | sources.options.to_dict()
+        | {
+            "config_hash": config_hash(sources.generator),
+            "code": plan.code,
+            "validated_on": plan.validated_on,
+            "made_with": made_with(),
+            "generator_config": asdict(sources.generator),
+            "phantom": sources.samples(model).manifest.phantom,
+            "train_patients": sources.patients(model),
+        }
+    )
+
+
+def _write_configuration(config: dict[str, Any], plan: Plan, ranks: Ranks) -> None:
+    """Write a configuration with steps, ranks and device of the run, as JSON."""
+    run = {
+        "steps": plan.steps,
+        "steps_per_epoch": plan.steps_per_epoch,
+        "ranks": ranks.world_size,
+        "device": str(ranks.device),
+        "arithmetic": "bf16" if plan.bf16 else "float32",
+        "python": platform.python_version(),
+    }
+    text = json.dumps(config | {"run": run}, indent=1, sort_keys=True)
+    write_text(plan.file("config.json"), text + "\n")
 
 
 def _new_network(options: TrainOptions) -> UNet:
-    """The network before the first step.
-
-    Raises:
-        CheckpointError: the checkpoint to start from cannot be read.
-        TrainingError: it is of a network of another size.
-    """
+    """The network before the first step; an error where the checkpoint to start from does not fit."""
     network = seeded_unet(
         options.shards.seed,
         num_classes=options.num_classes,
@@ -196,15 +204,12 @@ def _dry_run(trainer: Trainer) -> None:
     """Take some steps and a validation, log the expected time of the whole run, and save nothing.
 
     The first step warms up and compiles, so the last one is timed. All ranks call it together.
-
-    Raises:
-        TrainingError: loss or gradient of a step is not finite.
     """
-    plan, tally = trainer.plan, trainer.stepper.tally
+    plan, statistics = trainer.plan, trainer.stepper.statistics
     for step in range(DRY_RUN_STEPS):
         started = time.monotonic()
         trainer.stepper.take(step, *trainer.feed.batch(step))
-        counts = tally.read()
+        counts = statistics.read()
         step_seconds = time.monotonic() - started
         if counts.skipped:
             raise TrainingError(
@@ -214,15 +219,12 @@ def _dry_run(trainer: Trainer) -> None:
     started = time.monotonic()
     trainer.validate()
     validation_seconds = time.monotonic() - started
-    if not trainer.ranks.is_main:
-        return
     minutes = (plan.steps * step_seconds + plan.validations * validation_seconds) / 60
     snapshots = trainer.snapshots.files()
     found = f"{len(snapshots)} snapshot(s) there, the newest {snapshots[0].name}" if snapshots else "none yet"
-    print(
+    trainer.ranks.log(
         f"{plan.title}: dry run: loss {counts.loss:.3f}, {step_seconds:.2f} s a step, "
         f"{validation_seconds:.1f} s a validation; {plan.steps} steps and {plan.validations} "
         f"validations would take about {minutes:.1f} min\n"
-        f"{plan.title}: dry run: would write {plan.stem}_* (snapshots: {found}); nothing written there",
-        flush=True,
+        f"{plan.title}: dry run: would write {plan.stem}_* (snapshots: {found}); nothing written there"
     )

@@ -1,13 +1,7 @@
-"""Dice and cross-entropy of one batch, with their gradient worked out in the same pass.
+"""Losses of a batch: cross-entropy plus Dice, of the classes and of the structures that they belong to.
 
-Early in training the balance of classes decides what is found. A canal is two pixels of a hundred: plain
-cross-entropy pays for its absence little, and a network may answer without it for hundreds of steps. So
-cross-entropy can give every class an equal say, whatever its size; late in training that would paint small
-structures too large, so how far it goes is a matter of the schedule (``train.schedule``).
-
-For softmax probabilities ``p`` and any ``g_j = dL/dp_j`` the gradient of the logits is
-``p_j (g_j - sum_k p_k g_k)``. Both terms depend on a pixel only through ``p`` and its target, so value and
-gradient need no one-hot target and no graph: at 14 classes that halves the time of the loss.
+Value and gradient are computed in one pass, without a one-hot target: for softmax probabilities ``p`` and
+``g_j = dL/dp_j`` the gradient of the logits is ``p_j (g_j - sum_k p_k g_k)``.
 """
 
 from typing import Any
@@ -15,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from synthspine.gen import LabelScheme
 from synthspine.gen.core.anatomy import IGNORE
+from synthspine.train.decoding import merge_logits, structure_table, to_structures
 
 DICE_SMOOTHING = 1.0
 LEAST_SHARE = 1e-4
@@ -28,10 +24,9 @@ def segmentation_loss(
     """Cross-entropy plus one minus Dice: this rank's share of the loss of the global batch.
 
     Cross-entropy is a weighted mean over valid pixels: with the share ``f`` of a pixel's class in the global
-    batch its weight is ``f ** -balance``, so that 0 counts pixels alike and 1 classes. Dice is taken per
-    sample, as the mean over the foreground classes that the sample's target holds, with 1 pixel of smoothing;
-    its sum over samples is divided by ``samples``. Both are sums over samples, so the shares of all ranks add
-    up to the loss that one rank would find.
+    batch its weight is ``f ** -balance``. With 0 all pixels count alike, with 1 all classes. Dice is the mean
+    over samples, and in a sample over the foreground classes of its target, with 1 pixel of smoothing. Both
+    are sums over samples, so the shares of all ranks add up to the loss of the batch.
 
     Args:
         logits: float, shape ``(B, K, H, W)``.
@@ -45,6 +40,28 @@ def segmentation_loss(
     """
     loss: Tensor = _DiceCrossEntropy.apply(logits, target, _pixel_weights(class_pixels, balance), samples)
     return loss
+
+
+def structure_loss(
+    logits: Tensor,
+    target: Tensor,
+    scheme: LabelScheme,
+    *,
+    class_pixels: Tensor,
+    samples: int,
+    balance: float = 0,
+) -> Tensor:
+    """:func:`segmentation_loss` of background, vertebra, disc and canal, whatever the rank.
+
+    A network of 14 classes learns to tell a vertebra from fat before it can tell its rank. The arguments are
+    those of :func:`segmentation_loss`, for the classes of ``scheme``.
+    """
+    merged = merge_logits(logits, scheme)
+    table = structure_table(scheme, target.device)
+    structure_pixels = class_pixels.new_zeros(merged.shape[1])
+    structure_pixels.index_add_(0, table[: len(class_pixels)].long(), class_pixels)
+    target = to_structures(target, scheme)
+    return segmentation_loss(merged, target, class_pixels=structure_pixels, samples=samples, balance=balance)
 
 
 def count_pixels(target: Tensor, classes: int) -> Tensor:

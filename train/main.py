@@ -15,11 +15,11 @@ import tyro
 from torch.distributed.elastic.multiprocessing.errors import record
 
 from synthspine.shards.command import run_command
+from synthspine.train.config import TrainOptions
 from synthspine.train.experiment import train_models
-from synthspine.train.options import TrainOptions
 from synthspine.train.runtime.determinism import deterministic_kernels
 from synthspine.train.runtime.distributed import join_ranks
-from synthspine.train.runtime.stop import Stopped
+from synthspine.train.runtime.stop import TrainingStopped
 
 LESS_MEMORY = (
     "a higher --accumulate (the same steps in smaller parts), a lower --batch-size or --base-features, "
@@ -33,7 +33,7 @@ def _train() -> None:
     with deterministic_kernels(options.deterministic), join_ranks(options.shards.device) as ranks:
         try:
             train_models(options, ranks)
-        except Stopped as stopped:
+        except TrainingStopped as stopped:
             if ranks.is_main:
                 print(stopped, file=sys.stderr, flush=True)
 

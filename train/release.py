@@ -2,11 +2,9 @@
 
     python train/release.py models/saved/model_a_synthetic_best.pth models/pretrained/NAME.pth
 
-Weights of a network that has normalisation after every convolution lose nothing that shows when they are
-rounded to half precision; the file is a checkpoint as any other and is read back in single precision.
+The file is a checkpoint whose weights are float16; ``load_model`` copies them into a float32 network.
 """
 
-import hashlib
 import json
 import sys
 from dataclasses import dataclass, replace
@@ -16,7 +14,7 @@ from typing import Annotated
 import tyro
 
 from synthspine.shards.command import run_command
-from synthspine.shards.storage.atomic import write_text
+from synthspine.shards.storage.atomic import file_digest, write_text
 from synthspine.train.model.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
 
 PRETRAINED = Path(__file__).resolve().parents[1] / "models" / "pretrained" / "synthspine_a0.pth"
@@ -46,7 +44,7 @@ def check_digest(path: Path) -> None:
     """
     try:
         wanted = digest_file(path).read_text(encoding="ascii").split()[0]
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        found = file_digest(path)
     except (OSError, IndexError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{path}: no released model with its digest ({error})") from error
     if found != wanted:
@@ -54,27 +52,19 @@ def check_digest(path: Path) -> None:
 
 
 def without_paths(config: str) -> str:
-    """A stored configuration without its paths: they say nothing elsewhere."""
+    """A stored configuration without its paths, which have no meaning elsewhere."""
 
     def cleaned(value: object) -> object:
-        if isinstance(value, dict):
-            return {name: cleaned(item) for name, item in value.items() if not _is_place(name)}
-        return value
+        if not isinstance(value, dict):
+            return value
+        places = {name for name in value if name.endswith("_dir")} | {"split", "place", "host"}
+        return {name: cleaned(item) for name, item in value.items() if name not in places}
 
     return json.dumps(cleaned(json.loads(config)))
 
 
-def _is_place(name: str) -> bool:
-    return name.endswith("_dir") or name in ("split", "place", "host")
-
-
 def release(source: Path, target: Path) -> Checkpoint:
-    """Write the half-precision copy of a checkpoint and its digest; the copy.
-
-    Raises:
-        CheckpointError: the source is no checkpoint.
-        OSError: the target cannot be written.
-    """
+    """Write the half-precision copy of a checkpoint and its digest; returns the copy."""
     checkpoint = load_checkpoint(source)
     packed = replace(
         checkpoint,
@@ -82,20 +72,19 @@ def release(source: Path, target: Path) -> Checkpoint:
         config=without_paths(checkpoint.config),
     )
     save_checkpoint(target, packed)
-    digest = hashlib.sha256(target.read_bytes()).hexdigest()
-    write_text(digest_file(target), f"{digest}  {target.name}\n")
+    write_text(digest_file(target), f"{file_digest(target)}  {target.name}\n")
     return packed
-
-
-def main() -> int:
-    """Parse the command line, pack; the exit status."""
-    return run_command(_main)
 
 
 def _main() -> None:
     arguments = tyro.cli(Arguments, description=__doc__)
     release(arguments.source, arguments.target)
     print(f"wrote {arguments.target}, {arguments.target.stat().st_size / 1e6:.1f} MB, and its digest")
+
+
+def main() -> int:
+    """Parse the command line, pack; the exit status."""
+    return run_command(_main)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What a model learns from: its sets, its feed, its validation samples."""
 
+import json
 import math
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -15,14 +16,12 @@ from synthspine.shards.building.sets import (
     VALIDATION_IMAGES,
     ensure_sets,
 )
-from synthspine.shards.building.workers import joined_workers
 from synthspine.shards.format.provenance import digest_of
 from synthspine.shards.reading.open import ShardSet, open_set
+from synthspine.train.config import ModelName, TrainingError, TrainOptions
 from synthspine.train.data.augment import AUGMENTATIONS
-from synthspine.train.data.feed import Feed, RealFeed, RenderFeed, ShardFeed
-from synthspine.train.data.prefetch import AheadFeed
-from synthspine.train.options import ModelName, TrainOptions
-from synthspine.train.plan import TrainingError
+from synthspine.train.data.feed import Feed, PrefetchedFeed, RealFeed, RenderFeed, ShardFeed
+from synthspine.train.model.checkpoint import load_checkpoint
 from synthspine.train.runtime.distributed import Ranks
 from synthspine.train.validation import ValidationSet
 
@@ -31,13 +30,7 @@ REAL_VALIDATION = VALIDATION_IMAGES["t1"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sources:
-    """The sets of a training, open.
-
-    Attributes:
-        options: what was asked for.
-        ranks: place of this process.
-        sets: the sets that are needed, by name.
-    """
+    """The sets of a training, open, by name."""
 
     options: TrainOptions
     ranks: Ranks
@@ -45,22 +38,16 @@ class Sources:
 
     @classmethod
     def open(cls, options: TrainOptions, ranks: Ranks) -> "Sources":
-        """Build the sets that are missing, and open all that are needed.
-
-        Raises:
-            TrainingError: no label maps of training patients.
-            ValueError: errors of the sets.
-        """
-        # B needs the label maps too: they say how long an epoch is.
+        """Build the sets that are missing, and open all that are needed; an error without label maps."""
+        # B needs the label maps too, because they define the length of an epoch.
         names = {BANK}
         if "A" in options.models:
             names |= {LABELS_VAL} | ({SYNTHETIC} if options.feed == "shards" else set())
         if "B" in options.models:
             names |= {REAL_T1_TRAIN, REAL_VALIDATION}
-        places = ensure_sets(names, options.shards, joined_workers())
-        sources = cls(
-            options=options, ranks=ranks, sets={name: open_set(place) for name, place in places.items()}
-        )
+        places = ensure_sets(names, options.shards, ranks)
+        sets = {name: open_set(place) for name, place in places.items()}
+        sources = cls(options=options, ranks=ranks, sets=sets)
         if not len(sources.bank):
             raise TrainingError(
                 f"{sources.bank.place}: no label map of a training patient; see the split file"
@@ -83,19 +70,14 @@ class Sources:
         return math.ceil(len(self.bank) / self.options.batch_size)
 
     def can_train(self, model: ModelName) -> bool:
-        """Whether there is something to learn from.
-
-        Raises:
-            TrainingError: Model B alone was asked for, and there are no images.
-        """
+        """Whether there is something to learn from; an error if there is not for the only model."""
         if model == "A" or len(self.sets[REAL_T1_TRAIN]):
             return True
         place = self.sets[REAL_T1_TRAIN].place
         reason = f"{place}: no T1 image of a training patient, so Model B cannot be trained"
         if self.options.model == "B":
             raise TrainingError(reason)
-        if self.ranks.is_main:
-            print(f"{reason}; training Model A only")
+        self.ranks.log(f"{reason}; training Model A only")
         return False
 
     def samples(self, model: ModelName) -> ShardSet:
@@ -105,18 +87,22 @@ class Sources:
         return self.sets[SYNTHETIC] if self.options.feed == "shards" else self.bank
 
     def patients(self, model: ModelName) -> list[str]:
-        """The patients whose scans or label maps a model learns from."""
+        """The patients that a model learns from, those of the checkpoint to start from included."""
         slices = self.bank if model == "A" else self.sets[REAL_T1_TRAIN]
-        return sorted({entry["source"].partition("_")[0] for entry in slices.manifest.identity["sources"]})
+        patients = {entry["source"].partition("_")[0] for entry in slices.manifest.identity["sources"]}
+        if self.options.start_from is not None:
+            base = json.loads(load_checkpoint(self.options.start_from).config)
+            patients.update(base.get("train_patients", []))
+        return sorted(patients)
 
     @contextmanager
     def feed(self, model: ModelName) -> Iterator[Feed]:
         """Where the batches of a model come from, each made while the step before is taken."""
-        with closing(AheadFeed(self.feed_in_step(model), self.ranks.device)) as ahead:
-            yield ahead
+        with closing(PrefetchedFeed(self.feed_in_step(model), self.ranks.device)) as prefetched:
+            yield prefetched
 
     def feed_in_step(self, model: ModelName) -> Feed:
-        """The same batches, each made when it is asked for."""
+        """The same batches, each made when it is requested."""
         seed, batch_size = self.options.shards.seed, self.options.batch_size
         samples = self.samples(model)
         if model == "B":

@@ -1,39 +1,110 @@
-"""One step of training: forward, backward, sum over ranks, clip, update, average.
+"""One step of training: forward, backward, sum over ranks, clip, update, average; schedules and statistics.
 
-A step whose loss or gradient is not finite changes nothing but the tally. Loss and gradients have been summed
-over ranks when they are judged, so all ranks come to the same verdict, and the verdict stays on the device:
-the fused optimiser takes it as ``found_inf``, as it does from torch's gradient scaler, and leaves weights,
-moments and its count of steps alone; the average takes in nothing. So no GPU is made to wait.
+A step whose loss or gradient is not finite changes the statistics alone. The verdict is about sums over
+ranks, so all ranks agree, and it stays on the device: the fused optimiser takes it as ``found_inf``.
 """
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from synthspine.gen import LabelScheme
-from synthspine.train.losses import count_pixels, segmentation_loss
+from synthspine.train.config import Plan
+from synthspine.train.losses import count_pixels, segmentation_loss, structure_loss
 from synthspine.train.model.deep_supervision import DeepSupervision
 from synthspine.train.model.ema import WeightAverage
 from synthspine.train.model.unet import UNet
-from synthspine.train.plan import Plan
 from synthspine.train.runtime.distributed import Ranks, SharedGradients
 from synthspine.train.runtime.precision import autocast
-from synthspine.train.schedule import class_balance, learning_rate
-from synthspine.train.step_statistics import Tally
-from synthspine.train.structure_loss import structure_loss
 
 LARGEST_GRADIENT_NORM = 5.0
+MOST_SKIPS_IN_A_ROW = 10
+WARM_UP_SHARE = 0.05
+FINAL_SHARE = 0.01
+BALANCED_SHARE, BALANCED_STEPS = 0.9, 1000
+"""The loss counts all pixels alike after this share of a run, and after so many steps at the latest."""
+
+
+def learning_rate(step: int, steps: int, highest: float) -> float:
+    """Learning rate of a step 0..steps-1: linear warm-up to ``highest``, half a cosine to a hundredth."""
+    warm_up = max(1, round(WARM_UP_SHARE * steps))
+    if step < warm_up:
+        return highest * (step + 1) / warm_up
+    progress = (step - warm_up) / max(1, steps - warm_up - 1)
+    return highest * (FINAL_SHARE + (1 - FINAL_SHARE) * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def class_balance(step: int, steps: int) -> float:
+    """How far the cross-entropy of a step 0..steps-1 lifts small classes: 1 at first, in a line down to 0."""
+    return max(0.0, 1 - step / min(BALANCED_SHARE * steps, BALANCED_STEPS))
+
+
+@dataclass(kw_only=True, slots=True)
+class Counts:
+    """Statistics of steps.
+
+    Attributes:
+        loss_sum: loss of the epoch's good steps, summed.
+        steps: good steps of the epoch.
+        skipped: steps of the whole run whose loss or gradient was not finite.
+        in_a_row: such steps since the last good one; it stays from ``MOST_SKIPS_IN_A_ROW`` on, so that a
+            reading at intervals does not miss it.
+    """
+
+    loss_sum: float = 0.0
+    steps: float = 0.0
+    skipped: float = 0.0
+    in_a_row: float = 0.0
+
+    @property
+    def loss(self) -> float:
+        """Mean loss of the epoch's good steps; nan without any."""
+        return self.loss_sum / self.steps if self.steps else float("nan")
+
+
+class StepStatistics:
+    """Counts on the device of the losses. A step only adds, because reading waits for the device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._values = torch.zeros(len(Counts.__slots__), dtype=torch.float64, device=device)
+
+    def add(self, loss: Tensor, finite: Tensor) -> None:
+        """Count a step by its loss (of the global batch) and whether it was good (bool), both scalars."""
+        good = finite.to(self._values.dtype)
+        bad = 1 - good
+        loss_sum, steps, skipped, in_a_row = self._values.unbind()
+        stuck = in_a_row >= MOST_SKIPS_IN_A_ROW
+        self._values = torch.stack(
+            (
+                loss_sum + torch.where(finite, loss.double(), 0.0),
+                steps + good,
+                skipped + bad,
+                torch.where(stuck, in_a_row, (in_a_row + 1) * bad),
+            )
+        )
+
+    def read(self) -> Counts:
+        """The numbers; waits for the device."""
+        return Counts(**dict(zip(Counts.__slots__, self._values.tolist(), strict=True)))
+
+    def set(self, counts: Counts) -> None:
+        """Go on from these numbers."""
+        values = [getattr(counts, name) for name in Counts.__slots__]
+        self._values = torch.tensor(values, dtype=torch.float64, device=self._values.device)
+
+    def new_epoch(self) -> None:
+        """Forget the loss of the epoch."""
+        self._values = self._values * self._values.new_tensor([0.0, 0.0, 1.0, 1.0])
 
 
 class Stepper:
-    """What a step changes: the weights, the moments of the optimiser, the average, the tally.
+    """The state that a step changes: weights, moments of the optimiser, average, statistics.
 
-    Args:
-        network: on its device. Rank 0's weights are given to all ranks.
-        scheme: classes of the network.
-        plan: what the run does.
-        ranks: place of this process; all ranks make their stepper at the same time.
+    The network is on its device. All ranks make their stepper together, and get the weights of rank 0.
     """
 
     def __init__(self, network: UNet, scheme: LabelScheme, plan: Plan, ranks: Ranks) -> None:
@@ -46,29 +117,29 @@ class Stepper:
         self.average = WeightAverage(network, plan.ema_decay)
         self.gradients = SharedGradients(self.supervised)
         self.optimizer = torch.optim.AdamW(
-            self.supervised.parameters(), lr=plan.highest_rate, weight_decay=plan.weight_decay, fused=True
+            _parameter_groups(self.supervised, plan.weight_decay), lr=plan.highest_rate, fused=True
         )
-        self.tally = Tally(ranks.device)
+        self.statistics = StepStatistics(ranks.device)
         self._forward: Callable[[Tensor], list[Tensor]] = (
             torch.compile(self.supervised) if plan.compiled else self.supervised
         )
 
     def take(self, step: int, images: Tensor, codes: Tensor, *, stop: bool = False) -> Tensor:
-        """Take one step.
+        """Take step number ``step`` on this rank's share of the batch, as a feed gives it.
 
         Args:
             step: number of the step, 0..
-            images: this rank's share of the batch, float32 in [0, 1], shape ``(B, 1, H, W)``.
+            images: float32 in [0, 1], shape ``(B, 1, H, W)``.
             codes: dense codes, uint8, shape ``(B, H, W)``.
-            stop: whether this rank was asked to stop.
+            stop: whether this rank was requested to stop.
 
         Returns:
-            How many ranks were asked to stop, a scalar on the device.
+            How many ranks were requested to stop, a scalar on the device.
         """
         targets = self.supervised.targets(self.scheme.encode(codes))
         counts = [count_pixels(target, self.scheme.num_classes) for target in targets]
         shared = torch.cat((*counts, counts[0].new_full((1,), int(stop))))
-        *counts, asked = self.ranks.sum_(shared).split([len(count) for count in counts] + [1])
+        *counts, requested = self.ranks.sum_(shared).split([len(count) for count in counts] + [1])
 
         self.gradients.clear()
         chunks = [target.chunk(self.plan.accumulate) for target in targets]
@@ -76,28 +147,23 @@ class Stepper:
             self._add_gradient(step, part, part_targets, counts)
         self.gradients.sum_(self.ranks)
         self._update(step)
-        return asked.squeeze(0)
+        return requested.squeeze(0)
 
     def _add_gradient(self, step: int, images: Tensor, targets: list[Tensor], counts: list[Tensor]) -> None:
         plan = self.plan
         with autocast(plan.bf16, self.ranks.device):
-            answers = self._forward(images.contiguous(memory_format=torch.channels_last))
-        balance = class_balance(step, plan.steps) if plan.balanced else 0.0
+            outputs = self._forward(images.contiguous(memory_format=torch.channels_last))
+        shared: dict[str, Any] = {
+            "samples": plan.batch_size,
+            "balance": class_balance(step, plan.steps) if plan.balanced else 0.0,
+        }
         loss = self.gradients.loss.new_zeros(())
-        for weight, logits, target, pixels in zip(
-            self.supervised.weights, answers, targets, counts, strict=True
-        ):
-            loss = loss + weight * segmentation_loss(
-                logits, target, class_pixels=pixels, samples=plan.batch_size, balance=balance
-            )
+        levels = zip(self.supervised.weights, outputs, targets, counts, strict=True)
+        for weight, logits, target, pixels in levels:
+            loss = loss + weight * segmentation_loss(logits, target, class_pixels=pixels, **shared)
         if plan.structure_loss > 0:
             loss = loss + plan.structure_loss * structure_loss(
-                answers[0],
-                targets[0],
-                self.scheme,
-                class_pixels=counts[0],
-                samples=plan.batch_size,
-                balance=balance,
+                outputs[0], targets[0], self.scheme, class_pixels=counts[0], **shared
             )
         loss.backward()
         self.gradients.loss += loss.detach()
@@ -110,4 +176,13 @@ class Stepper:
         self.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
         self.optimizer.step()
         self.average.update(step, finite)
-        self.tally.add(self.gradients.loss, finite)
+        self.statistics.add(self.gradients.loss, finite)
+
+
+def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Kernels, which decay, and scales and offsets, which do not."""
+    parameters = list(network.parameters())
+    return [
+        {"params": [value for value in parameters if value.ndim > 1], "weight_decay": weight_decay},
+        {"params": [value for value in parameters if value.ndim <= 1], "weight_decay": 0.0},
+    ]

@@ -3,86 +3,70 @@
 import math
 import time
 from collections.abc import Callable
-from typing import Any
-
-from torch import Tensor
+from contextlib import nullcontext
+from dataclasses import InitVar, dataclass
+from typing import Any, TypeVar
 
 from synthspine.gen import LabelScheme
+from synthspine.train.config import Plan, TrainingError
 from synthspine.train.data.feed import Feed
-from synthspine.train.log import Epoch
 from synthspine.train.model.unet import UNet
-from synthspine.train.pictures import validation_picture
-from synthspine.train.plan import Plan, TrainingError
-from synthspine.train.reporter import Reporter
+from synthspine.train.reporting import Epoch, Reporter, validation_picture
 from synthspine.train.runtime.distributed import Ranks
-from synthspine.train.runtime.stop import Stopped, StopRequest
-from synthspine.train.schedule import learning_rate
-from synthspine.train.snapshot import Progress, pack_snapshot, restore, unpack_snapshot
-from synthspine.train.snapshot_folder import SnapshotFolder
-from synthspine.train.step import Stepper
-from synthspine.train.step_statistics import MOST_SKIPS_IN_A_ROW, Counts
+from synthspine.train.runtime.stop import StopRequest, TrainingStopped
+from synthspine.train.snapshots import Progress, SnapshotFolder, pack_snapshot, restore, unpack_snapshot
+from synthspine.train.step import MOST_SKIPS_IN_A_ROW, Counts, Stepper, learning_rate
 from synthspine.train.validation import Score, ValidationSet, validate
 
-# Reading tally and stop flag makes a GPU wait, so they are read only now and then there.
+Result = TypeVar("Result")
+
+# Reading statistics and stop flag makes a GPU wait, so they are read at intervals there.
 CUDA_READING_INTERVAL = 10
 
 
+@dataclass
 class Trainer:
     """Trains one network.
 
     Args:
         network: on its device. Rank 0's weights are given to all ranks.
         feed: where batches come from.
-        validation: what chooses the checkpoint; None keeps the last weights.
+        validation: samples that choose the checkpoint; None keeps the last weights.
         scheme: classes of the network.
-        plan: what to do.
+        plan: the steps of the run.
         ranks: place of this process.
         save_best: called on rank 0 with (averaged network, step, validation Dice) when it is the best so far.
-
-    Attributes:
-        stepper: the weights, and all else that a step changes.
-        progress: how far the run has come.
     """
 
-    def __init__(
-        self,
-        network: UNet,
-        feed: Feed,
-        validation: ValidationSet | None,
-        scheme: LabelScheme,
-        plan: Plan,
-        ranks: Ranks,
-        save_best: Callable[[UNet, int, float], None],
-    ) -> None:
-        self.stepper = Stepper(network, scheme, plan, ranks)
-        self.feed = feed
-        self.validation = validation
-        self.scheme = scheme
-        self.plan = plan
-        self.ranks = ranks
-        self.save_best = save_best
+    network: InitVar[UNet]
+    feed: Feed
+    validation: ValidationSet | None
+    scheme: LabelScheme
+    plan: Plan
+    ranks: Ranks
+    save_best: Callable[[UNet, int, float], None]
+
+    def __post_init__(self, network: UNet) -> None:
+        self.stepper = Stepper(network, self.scheme, self.plan, self.ranks)
         self.progress = Progress()
-        self.snapshots = SnapshotFolder(plan, lambda text: print(text, flush=True))
-        self._reading_interval = CUDA_READING_INTERVAL if ranks.device.type == "cuda" else 1
+        self.snapshots = SnapshotFolder(self.plan, self.ranks.log)
+        self._reading_interval = CUDA_READING_INTERVAL if self.ranks.device.type == "cuda" else 1
 
     def run(self, *, stop: StopRequest | None = None) -> Progress:
-        """Train to the end of the plan, from the newest good snapshot.
+        """Train to the end of the plan, from the newest snapshot with the same run identity if there is one.
 
-        Without one that is of a run with the same choices, what an earlier run left is set aside.
-
-        Args:
-            stop: asked to stop, all ranks stop after the same step.
+        When ``stop`` is requested, all ranks stop after the same step.
 
         Raises:
             CheckpointError: the snapshot cannot be used.
             TrainingError: the loss was not finite in many steps in a row.
             OSError: the checkpoint or the last snapshot cannot be written.
-            Stopped: this or another rank was asked to stop; the state is saved.
+            TrainingStopped: this or another rank was requested to stop; the state is saved.
         """
         if self.ranks.is_main:
             self.snapshots.clear_unfinished()
         self._resume()
-        self.ranks.wait()
+        self.ranks.barrier()
         self._report = Reporter(self.plan, self.progress.step, active=self.ranks.is_main)
         try:
             self.stepper.network.train()
@@ -92,9 +76,9 @@ class Trainer:
         return self.progress
 
     def _resume(self) -> None:
-        """Take up the newest good snapshot of rank 0; the folder need not be there on other machines."""
+        """Restore the newest good snapshot of rank 0; other machines do not need the folder."""
         found = self.snapshots.newest_good(self.plan.run_identity) if self.ranks.is_main else None
-        data = self.ranks.from_main(found[1] if found else None)
+        data = self.ranks.from_main(lambda: found[1] if found else None)
         if data is None:
             if self.ranks.is_main:
                 self.snapshots.set_aside()
@@ -102,24 +86,21 @@ class Trainer:
         name = found[0] if found else "the snapshot of rank 0"
         payload = unpack_snapshot(data, name, self.plan.run_identity)
         self.progress = restore(payload, name, self.stepper)
-        if self.ranks.is_main:
-            self._log_resumed(name, payload)
+        self._log_resumed(name, payload)
 
     def _log_resumed(self, name: object, payload: dict[str, Any]) -> None:
-        title, step = self.plan.title, self.progress.step
-        print(f"{title}: going on from step {step} ({name})", flush=True)
-        if (code := payload["code"]) != self.plan.code:
+        plan, step, log = self.plan, self.progress.step, self.ranks.log
+        log(f"{plan.title}: going on from step {step} ({name})")
+        if (code := payload["code"]) != plan.code:
             made_by = ", ".join(f"{name} {text}" for name, text in code.items() if name != "changes")
-            print(
-                f"warning: {title}: its {step} steps were made by other code ({made_by}); to train anew: "
-                f"--resume never (with make, first remove {self.plan.file('last-*.pth')})",
-                flush=True,
+            log(
+                f"warning: {plan.title}: its {step} steps were made by other code ({made_by}); to train "
+                f"anew: --resume never (with make, first remove {plan.file('last-*.pth')})"
             )
-        if payload["validated_on"] != self.plan.validated_on:
-            print(
-                f"{title}: the validation samples are others than before, so the best score starts anew: "
-                f"the next one replaces {self.plan.file('best.pth')}",
-                flush=True,
+        if payload["validated_on"] != plan.validated_on:
+            log(
+                f"{plan.title}: the validation samples are others than before, so the best score starts "
+                f"anew: the next one replaces {plan.file('best.pth')}"
             )
 
     def _loop(self, stop: StopRequest) -> None:
@@ -128,13 +109,13 @@ class Trainer:
         self._saved = time.monotonic()
         while progress.step < plan.steps:
             images, codes = self.feed.batch(progress.step)
-            asked = self.stepper.take(progress.step, images, codes, stop=stop.asked)
+            requested = self.stepper.take(progress.step, images, codes, stop=stop.requested)
             progress.step += 1
             end_of_epoch = plan.is_end_of_epoch(progress.step)
             reading = progress.step % self._reading_interval == 0
             if not (reading or end_of_epoch):
                 continue
-            stopping = reading and bool(asked.item()) and progress.step < plan.steps
+            stopping = reading and bool(requested.item()) and progress.step < plan.steps
             counts = self._read_counts()
             if end_of_epoch:
                 self._end_epoch(counts)
@@ -144,9 +125,9 @@ class Trainer:
                 self._save_snapshot()
 
     def _read_counts(self) -> Counts:
-        """The tally and the time, into the progress; one wait for the device."""
+        """Read statistics and time into the progress; one wait for the device."""
         progress, before = self.progress, self.progress.counts.skipped
-        counts = progress.counts = self.stepper.tally.read()
+        counts = progress.counts = self.stepper.statistics.read()
         progress.seconds = time.monotonic() - self._started
         if counts.in_a_row >= MOST_SKIPS_IN_A_ROW:
             raise TrainingError(
@@ -155,7 +136,7 @@ class Trainer:
                 "the last snapshot, or a lower --lr, which starts anew from step 0"
             )
         if counts.skipped > before:
-            self._report.say(
+            self._report.log(
                 f"warning: {self.plan.title}: skipped {counts.skipped - before:.0f} step(s) up to step "
                 f"{progress.step}, loss or gradient not finite; {counts.skipped:.0f} in all"
             )
@@ -185,67 +166,60 @@ class Trainer:
                 score=score,
                 best=better,
             ),
-            self._picture if due else lambda: None,
+            lambda: self._with_average(validation_picture) if due else None,
         )
-        self.stepper.tally.new_epoch()
-        progress.counts = self.stepper.tally.read()
+        self.stepper.statistics.new_epoch()
+        progress.counts = self.stepper.statistics.read()
         if due:
             self._save_snapshot()
         self._report.restart_clock()
 
     def validate(self) -> Score | None:
         """Score the averaged weights; None without validation samples. All ranks call it together."""
-        if self.validation is None:
-            return None
-        network = self.stepper.average.network
-        return validate(network, self.validation, self.scheme, self.ranks, bf16=self.plan.bf16)
+        return self._with_average(validate)
 
-    def _picture(self) -> Tensor | None:
+    def _with_average(self, function: Callable[..., Result]) -> Result | None:
+        """Result of ``validate`` or ``validation_picture`` for the averaged weights."""
         if self.validation is None:
             return None
         network = self.stepper.average.network
-        return validation_picture(network, self.validation, self.scheme, self.ranks, bf16=self.plan.bf16)
+        return function(network, self.validation, self.scheme, self.ranks, bf16=self.plan.bf16)
 
     def _save_best(self, score: float | None) -> bool:
-        """Save the average as the best, and remember its score; the score tells whether it is one.
+        """Save the average and remember its score, if it has one; whether it is the best.
 
-        Where the disk is full the score is not remembered, so that the next good one is saved, unless there
-        is no next one: then it is an error.
+        If it cannot be saved, the score is not remembered, so that the next good one is saved. At the last
+        step this is an error.
         """
         progress = self.progress
         if self.ranks.is_main:
             try:
-                dice = float("nan") if score is None else score
+                dice = math.nan if score is None else score
                 self.save_best(self.stepper.average.network, progress.step, dice)
             except OSError as error:
                 if progress.step == self.plan.steps:
                     raise
-                self._report.say(f"warning: the best weights could not be saved ({error}); training goes on")
+                self._report.log(f"warning: the best weights could not be saved ({error}); training goes on")
                 return False
-        if score is None:
-            return False
-        progress.best = score
-        return True
+        progress.best = progress.best if score is None else score
+        return score is not None
 
     def _save_snapshot(self) -> None:
         """Save the state on rank 0; in the middle of a run a failure is a warning."""
         self._saved = time.monotonic()
         if not self.ranks.is_main:
             return
-        data = pack_snapshot(self.stepper, self.progress)
-        if self.progress.step == self.plan.steps:
-            self.snapshots.save(self.progress.step, data)
-            return
-        with self._report.going_on_without("the snapshot"):
-            self.snapshots.save(self.progress.step, data)
+        last = self.progress.step == self.plan.steps
+        with nullcontext() if last else self._report.going_on_without("the snapshot"):
+            self.snapshots.save(self.progress.step, pack_snapshot(self.stepper, self.progress))
 
-    def _stop(self) -> Stopped:
-        """Save the state; what there is to say about it."""
+    def _stop(self) -> TrainingStopped:
+        """Save the state; the error to raise."""
         progress = self.progress
         path = self.snapshots.file(progress.step)
         if self.ranks.is_main and not path.is_file():
             path = self.snapshots.save(progress.step, pack_snapshot(self.stepper, progress))
-        return Stopped(
+        return TrainingStopped(
             f"{self.plan.title}: stopped after step {progress.step} of {self.plan.steps}, "
             f"state saved in {path}; go on with the same command and --resume auto"
         )

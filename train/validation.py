@@ -1,7 +1,7 @@
-"""Validation: structure Dice on samples that are the same every time.
+"""Validation: structure Dice on fixed samples of validation patients.
 
-Model A is validated on renders of validation patients' label maps, Model B on real T1 slices of validation
-patients: the choice of a checkpoint never sees T2.
+Model A is validated on renders of their label maps, Model B on their real T1 slices: the choice of a
+checkpoint never sees T2.
 """
 
 from dataclasses import dataclass
@@ -14,14 +14,13 @@ from synthspine.gen import GeneratorConfig, LabelScheme
 from synthspine.gen.core.anatomy import STRUCTURES
 from synthspine.shards.reading.open import SampleArrays
 from synthspine.train.data.feed import render_samples
-from synthspine.train.decoding import likeliest_structures, structure_table
+from synthspine.train.decoding import dice, likeliest_structures, overlap_counts, to_structures
 from synthspine.train.model.unet import UNet
-from synthspine.train.overlap import dice, overlap_counts
 from synthspine.train.runtime.distributed import Ranks
 from synthspine.train.runtime.precision import autocast
 
-# Apart from the seeds that people choose, so that no training render comes back.
 VALIDATION_SEED = 2**40 + 1
+"""Far from the seeds that people choose, so that no training render is repeated."""
 CHUNK = 8
 
 
@@ -44,6 +43,7 @@ class Score:
         return float(np.mean(values)) if values else float("nan")
 
 
+@dataclass(frozen=True, slots=True)
 class ValidationSet:
     """This rank's part of the validation samples, on its device.
 
@@ -52,9 +52,8 @@ class ValidationSet:
         codes: dense codes, uint8, shape ``(N, H, W)``.
     """
 
-    def __init__(self, images: Tensor, codes: Tensor) -> None:
-        self.images = images
-        self.codes = codes
+    images: Tensor
+    codes: Tensor
 
     @classmethod
     def rendered(
@@ -63,7 +62,9 @@ class ValidationSet:
         """Samples ``0 .. samples-1`` of the generator on validation label maps ``(N, H, W)``."""
         maps = torch.from_numpy(bank).to(ranks.device)
         images, codes = [], []
-        for indices in torch.arange(ranks.rank, samples, ranks.world_size).split(CHUNK):
+        mine = range(ranks.rank, samples, ranks.world_size)
+        for start in range(0, len(mine), CHUNK):
+            indices = torch.tensor(mine[start : start + CHUNK])
             image, code = render_samples(maps, config, VALIDATION_SEED, indices)
             images.append(image.half())
             codes.append(code)
@@ -86,20 +87,18 @@ class ValidationSet:
 def validate(
     network: UNet, samples: ValidationSet, scheme: LabelScheme, ranks: Ranks, *, bf16: bool
 ) -> Score:
-    """Score a network; every rank calls it, with its own part of the samples, and gets the same answer."""
-    to_structure = structure_table(scheme).to(ranks.device)
-    total = torch.zeros(len(STRUCTURES), dtype=torch.float64, device=ranks.device)
-    count = torch.zeros_like(total)
-    seen = torch.tensor(float(len(samples.codes)), dtype=torch.float64, device=ranks.device)
+    """Score a network; every rank calls it, with its own part of the samples, and gets the same score."""
+    total, count = torch.zeros(2, len(STRUCTURES), dtype=torch.float64, device=ranks.device)
+    seen = total.new_full((1,), len(samples.codes))
     for images, codes in zip(samples.images.split(CHUNK), samples.codes.split(CHUNK), strict=True):
         if not len(images):
             continue
         prediction = find_structures(network, images, scheme, ranks, bf16=bf16)
-        target = to_structure[scheme.encode(codes).int()]
+        target = to_structures(scheme.encode(codes), scheme)
         scores = dice(*overlap_counts(prediction, target, len(STRUCTURES) + 1))[:, 1:]
         total += scores.nansum(dim=0)
         count += (~scores.isnan()).sum(dim=0)
-    summed = ranks.sum_(torch.cat((total, count, seen.unsqueeze(0)))).cpu()
+    summed = ranks.sum_(torch.cat((total, count, seen))).cpu()
     means = (summed[: len(STRUCTURES)] / summed[len(STRUCTURES) : -1]).tolist()
     return Score(structures=dict(zip(STRUCTURES, means, strict=True)), samples=int(summed[-1]))
 
@@ -107,14 +106,7 @@ def validate(
 def find_structures(
     network: UNet, images: Tensor, scheme: LabelScheme, ranks: Ranks, *, bf16: bool
 ) -> Tensor:
-    """Structure of every pixel as a network sees it; the network's mode stays what it was.
-
-    Args:
-        network: on the device of the images.
-        images: float in [0, 1], shape ``(B, 1, H, W)``.
-        scheme: classes of the network.
-        ranks: place of this process.
-        bf16: whether the network runs under bf16 autocast.
+    """Structure that a network finds in every pixel of images ``(B, 1, H, W)``, in evaluation mode.
 
     Returns:
         0 for background, 1.. in the order of ``STRUCTURES``; uint8, shape ``(B, H, W)``.

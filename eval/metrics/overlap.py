@@ -21,8 +21,7 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.anatomy import LabelScheme, label_scheme
-from synthspine.train.decoding import structure_table
-from synthspine.train.overlap import dice, overlap_counts
+from synthspine.train.decoding import dice, overlap_counts, to_structures
 
 AGGREGATION = (
     "Dice per patient (pixels of all slices of a patient counted together), then the mean over patients; "
@@ -107,4 +106,4 @@ def mean(values: Sequence[float]) -> float:
 
 def group_structures(classes: Tensor, scheme: LabelScheme) -> Tensor:
     """Four-class answer (uint8: background, vertebra, disc, canal) of an answer in ``scheme``."""
-    return structure_table(scheme).to(classes.device)[classes.int()]
+    return to_structures(classes, scheme)

@@ -3,8 +3,8 @@
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,6 +22,7 @@ from synthspine.eval.prediction.segment import RankSource, segment_volume
 from synthspine.eval.prediction.tta import PLAIN, TTA_VIEWS
 from synthspine.gen.core.device import pick_device
 from synthspine.shards.readers.spider import UnsuitableError, Volume
+from synthspine.shards.reading.prefetch import prefetch
 from synthspine.shards.storage.atomic import file_digest
 from synthspine.train.model.checkpoint import CheckpointError, TrainedUNet, load_model
 from synthspine.train.release import PRETRAINED, check_digest
@@ -121,19 +122,9 @@ def predict(options: PredictOptions) -> Iterator[Prediction]:
         failed = not isinstance(error, UnsuitableError)
         yield Prediction(path=error.path, problem=str(error), failed=failed)
     with tqdm(total=len(found.scans), desc="predict", unit="scan", file=sys.stderr) as bar:
-        for scan, volume in _read_ahead(found.scans):
+        for scan, volume in prefetch(found.scans, lambda scan: scan.read()):
             yield _predicted(model, scan, volume, options, device)
             bar.update()
-
-
-def _read_ahead(scans: Sequence[Scan]) -> Iterator[tuple[Scan, Future[Volume]]]:
-    with ThreadPoolExecutor(1, thread_name_prefix="scan") as pool:
-        coming = [pool.submit(scan.read) for scan in scans[:1]]
-        for number, scan in enumerate(scans):
-            volume = coming.pop()
-            volume.exception()
-            coming += [pool.submit(following.read) for following in scans[number + 1 : number + 2]]
-            yield scan, volume
 
 
 def _predicted(

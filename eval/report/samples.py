@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME
 from synthspine.eval.studies.study import Condition
 from synthspine.gen.core.anatomy import STRUCTURES, label_scheme
-from synthspine.train.decoding import likeliest_structures
-from synthspine.train.overlap import dice, overlap_counts
+from synthspine.train.decoding import dice, likeliest_structures, overlap_counts
 
 WORST, MEDIAN = "worst", "median"
 

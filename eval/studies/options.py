@@ -18,7 +18,7 @@ from synthspine.eval.results.findings import (
 from synthspine.eval.studies.corrupt import CORRUPTIONS
 from synthspine.gen.core.anatomy import label_scheme
 from synthspine.shards.building.options import ShardOptions
-from synthspine.train.options import ModelName, TrainOptions
+from synthspine.train.config import ModelName, TrainOptions
 
 DEFAULT_MODEL_DIR = TrainOptions().save_dir
 CORRUPTION_STUDIES = {f"corruption_{kind}": kind for kind in CORRUPTIONS}

@@ -87,7 +87,7 @@ def build_set(
             f"{place}: the processes run on different devices or versions; the bytes would differ"
         )
     owner = owner_of(identity, source.made_with())
-    notes = workers.from_first(lambda: start_set(place, owner))
+    notes = workers.from_main(lambda: start_set(place, owner))
     if not is_owner(place, owner):
         raise ShardError(
             f"{place}: process {workers.rank} does not find the files of the first process; "

@@ -141,7 +141,7 @@ class _Session:
             data_dir = options.data_dir
             if options.use_dummy_data or standard:
                 data_dir /= PHANTOM_FOLDER
-                self._workers.from_first(lambda: write_phantom(options.data_dir / PHANTOM_FOLDER))
+                self._workers.from_main(lambda: write_phantom(options.data_dir / PHANTOM_FOLDER))
                 self._workers.log(f"using the phantom in {data_dir}")
         if not own_labels:
             return data_dir, data_dir
@@ -152,7 +152,7 @@ class _Session:
         # Nothing is written to the data folder if label maps are given, because others may share it.
         home = self._options.data_dir if self._options.labels_dir is None else DEFAULT_DATA_DIR
         folder, patients = home / PHANTOM_LABELS_FOLDER, self._options.phantom_labels
-        self._workers.from_first(lambda: write_phantom(folder, patients, images=False))
+        self._workers.from_main(lambda: write_phantom(folder, patients, images=False))
         return folder
 
     def _more_labels(self, split: Split) -> list[Series]:
@@ -190,7 +190,7 @@ class _Session:
         overview = next((path / OVERVIEW for path in folders if (path / OVERVIEW).is_file()), None)
         if self._options.split is not None and not self._options.split.is_file():
             self._workers.log(f"{self._options.split} does not exist: writing it")
-        return self._workers.from_first(
+        return self._workers.from_main(
             lambda: load_or_make_split(self._options.split_file, patients, overview, self._options.seed)
         )
 
@@ -206,7 +206,7 @@ class _Session:
                 raise SpiderError(path, "no mask of a training patient; see the split file")
             source = SeriesSamples(chosen + more, kind.contrast is not None, self._options)
         identity = set_identity(name, source, self._options)
-        if self._workers.from_first(lambda: self._is_complete(place, source, identity)):
+        if self._workers.from_main(lambda: self._is_complete(place, source, identity)):
             self._report(place, "complete")
             return
         build_set(

@@ -20,34 +20,39 @@ _PATIENCE = timedelta(hours=24)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Workers:
-    """This process among those that share the work.
+    """This process among those that share the work; ``train.runtime.distributed.Ranks`` extends it.
 
     Attributes:
         rank: number of this process; rank 0 prints and completes the set.
-        world: number of processes.
+        world_size: number of processes.
         gather: the values of all processes in the order of their ranks; blocks until all have called it.
     """
 
     rank: int = 0
-    world: int = 1
+    world_size: int = 1
     gather: Callable[[Any], list[Any]] = lambda value: [value]
+
+    @property
+    def is_main(self) -> bool:
+        """True on the one process that writes what all share, and prints."""
+        return self.rank == 0
 
     def barrier(self) -> None:
         """Wait for all processes."""
         self.gather(None)
 
-    def from_first(self, make: Callable[[], Item]) -> Item:
-        """The value that the first process makes, in all processes."""
-        return self.gather(make() if self.rank == 0 else None)[0]
+    def from_main(self, make: Callable[[], Item]) -> Item:
+        """The value that the main process makes, in all processes."""
+        return self.gather(make() if self.is_main else None)[0]
 
     def share(self, items: Sequence[Item]) -> Sequence[Item]:
         """The part of this process; neighbouring items stay together and can share what is read."""
         size, start = len(items), self.rank
-        return items[start * size // self.world : (start + 1) * size // self.world]
+        return items[start * size // self.world_size : (start + 1) * size // self.world_size]
 
     def log(self, text: str) -> None:
-        """Print from the first process only."""
-        if self.rank == 0:
+        """Print from the main process only."""
+        if self.is_main:
             print(text, flush=True)
 
 
@@ -67,21 +72,17 @@ def torchrun_workers() -> Iterator[Workers]:
         return
     torch.distributed.init_process_group("gloo", timeout=_PATIENCE)
     try:
-        yield joined_workers()
+        yield Workers(
+            rank=torch.distributed.get_rank(),
+            world_size=torch.distributed.get_world_size(),
+            gather=gather_objects,
+        )
     finally:
         torch.distributed.destroy_process_group()
 
 
-def joined_workers() -> Workers:
-    """The processes of the default process group, or this one alone."""
-    if not torch.distributed.is_initialized():
-        return ALONE
-    return Workers(
-        rank=torch.distributed.get_rank(), world=torch.distributed.get_world_size(), gather=_gather
-    )
-
-
-def _gather(value: Any) -> list[Any]:
+def gather_objects(value: Any) -> list[Any]:
+    """The values of all processes of the default group, in the order of their ranks."""
     values: list[Any] = [None] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(values, value)
     return values

@@ -1,36 +1,105 @@
-"""Looking ahead: shards of the next window are loaded while the samples of this one are used."""
+"""Reading ahead: items are loaded in background threads while earlier ones are used.
+
+Used by readers of shards, by the feeds of training and by the prediction of many scans.
+"""
 
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import closing
 from typing import Generic, TypeVar
 
 import numpy as np
 
 from synthspine.shards.format.order import Places
 
+Item = TypeVar("Item")
 Loaded = TypeVar("Loaded")
 
 LOADERS = 2
-"""Threads that load: one that waits for bytes and one that hashes."""
+"""Threads that load shards: one that waits for bytes and one that hashes."""
+
+
+class Prefetcher(Generic[Item, Loaded]):
+    """Threads that load items in the order of the requests.
+
+    Unlike the threads of an executor they do not keep a program from ending, so a program that waits for a
+    server can be interrupted.
+
+    Args:
+        load: loads an item; called in the background.
+        threads: calls of ``load`` at a time.
+        name: beginning of the names of the threads.
+    """
+
+    def __init__(self, load: Callable[[Item], Loaded], *, threads: int = 1, name: str = "prefetch") -> None:
+        self._load = load
+        self._closed = False
+        self._requests: queue.SimpleQueue[tuple[Item, Future[Loaded]] | None] = queue.SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"{name}_{number}", daemon=True)
+            for number in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def begin(self, item: Item) -> Future[Loaded]:
+        """Request an item; the future gives it, or raises the error of ``load``."""
+        future: Future[Loaded] = Future()
+        self._requests.put((item, future))
+        return future
+
+    def close(self, *, wait: bool = False) -> None:
+        """Drop what is not begun and end the threads; ``wait`` until ``load`` has returned everywhere."""
+        self._closed = True
+        for _ in self._threads:
+            self._requests.put(None)
+        for thread in self._threads if wait else ():
+            thread.join()
+
+    def _work(self) -> None:
+        while (request := self._requests.get()) is not None:
+            item, future = request
+            if self._closed:
+                continue
+            try:
+                future.set_result(self._load(item))
+            except BaseException as error:
+                future.set_exception(error)
+
+
+def prefetch(items: Sequence[Item], load: Callable[[Item], Loaded]) -> Iterator[tuple[Item, Future[Loaded]]]:
+    """Items with their loaded values; the next item is loaded while this one is used.
+
+    Args:
+        items: what is loaded, in order.
+        load: loads an item in a background thread; the future raises its error.
+    """
+    with closing(Prefetcher(load)) as loader:
+        coming = [loader.begin(item) for item in items[:1]]
+        for number, item in enumerate(items):
+            loaded = coming.pop()
+            loaded.exception()
+            coming += [loader.begin(following) for following in items[number + 1 : number + 2]]
+            yield item, loaded
 
 
 def read_ahead(
     windows: Iterator[Places], load: Callable[[int], Loaded], threads: int = LOADERS
 ) -> Iterator[tuple[Places, Callable[[int], Loaded]]]:
-    """Windows, each with a function that gives its loaded shards.
+    """Windows, each with a function that gives its loaded shards; the next window is loaded meanwhile.
 
     At most the shards of two windows are in memory. Shards are loaded in the order of their first use; an
-    error of ``load`` is raised when its shard is asked for.
+    error of ``load`` is raised when its shard is requested.
 
     Args:
         windows: what is read, one after the other.
         load: loads a shard, by number; called in the background.
         threads: calls of ``load`` at a time.
     """
-    loaders = _Loaders(load, threads)
+    loaders = Prefetcher(load, threads=threads, name="shards")
     waiting: deque[tuple[Places, dict[int, Future[Loaded]]]] = deque()
     try:
         for places in windows:
@@ -43,43 +112,7 @@ def read_ahead(
         while waiting:
             yield _loaded(*waiting.popleft())
     finally:
-        loaders.stop()
-
-
-class _Loaders(Generic[Loaded]):
-    """Threads that load shards, in the order in which they were asked for.
-
-    Unlike those of an executor they are not waited for when the program ends: a server that does not answer
-    must not keep it from being interrupted.
-    """
-
-    def __init__(self, load: Callable[[int], Loaded], threads: int) -> None:
-        self._load = load
-        self._stopped = False
-        self._asked: queue.SimpleQueue[tuple[int, Future[Loaded]] | None] = queue.SimpleQueue()
-        self._threads = threads
-        for number in range(threads):
-            threading.Thread(target=self._work, name=f"shards_{number}", daemon=True).start()
-
-    def begin(self, shard: int) -> Future[Loaded]:
-        future: Future[Loaded] = Future()
-        self._asked.put((shard, future))
-        return future
-
-    def stop(self) -> None:
-        self._stopped = True
-        for _ in range(self._threads):
-            self._asked.put(None)
-
-    def _work(self) -> None:
-        while (asked := self._asked.get()) is not None:
-            shard, future = asked
-            if self._stopped:
-                continue
-            try:
-                future.set_result(self._load(shard))
-            except BaseException as error:
-                future.set_exception(error)
+        loaders.close()
 
 
 def _loaded(places: Places, futures: dict[int, Future[Loaded]]) -> tuple[Places, Callable[[int], Loaded]]:

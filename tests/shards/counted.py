@@ -86,7 +86,7 @@ def joined(count, work):
             return every
 
         try:
-            work(Workers(rank=rank, world=count, gather=gather))
+            work(Workers(rank=rank, world_size=count, gather=gather))
         except Exception as error:
             errors.append(error)
             barrier.abort()

@@ -150,7 +150,7 @@ def test_a_rank_that_cannot_write_the_lock_stays_in_step(tmp_path, monkeypatch):
     monkeypatch.setattr("synthspine.shards.storage.lock._lock_file", denied)
     for rank in (0, 1):
         workers = Workers(
-            rank=rank, world=2, gather=lambda value, rank=rank: calls.append(rank) or [value] * 2
+            rank=rank, world_size=2, gather=lambda value, rank=rank: calls.append(rank) or [value] * 2
         )
         with one_builder(open_place(tmp_path), workers):
             pass

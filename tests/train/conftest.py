@@ -14,9 +14,8 @@ from synthspine.gen import label_scheme
 from synthspine.shards.building.options import ShardOptions
 from synthspine.shards.readers.slices import Grid
 from synthspine.shards.readers.spider import write_mha
+from synthspine.train.config import Plan, TrainOptions
 from synthspine.train.model.unet import UNet
-from synthspine.train.options import TrainOptions
-from synthspine.train.plan import Plan
 from synthspine.train.runtime.distributed import Ranks
 from synthspine.train.step import Stepper
 

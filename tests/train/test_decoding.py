@@ -1,7 +1,7 @@
 import torch
 
 from synthspine.gen import label_scheme
-from synthspine.train.decoding import likeliest_classes, likeliest_structures, structure_table
+from synthspine.train.decoding import likeliest_classes, likeliest_structures, structure_table, to_structures
 
 FOUR, FOURTEEN = label_scheme(4), label_scheme(14)
 
@@ -39,4 +39,12 @@ def test_four_classes_are_their_own_structures():
 def test_every_class_is_one_of_its_structure():
     logits = torch.randn(2, 14, 16, 16, generator=torch.Generator().manual_seed(1))
     classes = likeliest_classes(logits, FOURTEEN)
-    assert torch.equal(structure_table(FOURTEEN)[classes.int()], likeliest_structures(logits, FOURTEEN))
+    assert torch.equal(to_structures(classes, FOURTEEN), likeliest_structures(logits, FOURTEEN))
+
+
+def test_the_table_of_structures_is_copied_to_a_device_once():
+    device = torch.device("cpu")
+    with torch.inference_mode():
+        table = structure_table(FOURTEEN, device)
+    assert structure_table(FOURTEEN, device) is table
+    assert not table.is_inference()

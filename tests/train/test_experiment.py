@@ -8,16 +8,16 @@ import signal
 import pytest
 import torch
 
-from synthspine.train import experiment, plan, step, trainer
+from synthspine.train import config, experiment, step, trainer
+from synthspine.train.config import TrainingError
 from synthspine.train.data import feed
 from synthspine.train.experiment import train_models
 from synthspine.train.model.checkpoint import SNAPSHOT_FORMAT, load_checkpoint, load_model, unpack_payload
-from synthspine.train.plan import TrainingError
-from synthspine.train.runtime.stop import Stopped
+from synthspine.train.runtime.stop import TrainingStopped
 
 
 def newest(options, model="A"):
-    found = sorted(options.save_dir.glob(f"{options.stem(model).name}_last-????????.pth"))
+    found = sorted(options.save_dir.glob(options.file(model, "last-????????.pth").name))
     return unpack_payload(found[-1].read_bytes(), found[-1], SNAPSHOT_FORMAT)
 
 
@@ -94,7 +94,7 @@ def test_a_stopped_run_goes_on_to_the_weights_of_an_unstopped_one(
         return batch(self, step)
 
     monkeypatch.setattr(kind, "batch", batch_with_signal)
-    with pytest.raises(Stopped, match=r"stopped after step \d+ of .* go on with .*--resume auto"):
+    with pytest.raises(TrainingStopped, match=r"stopped after step \d+ of .* go on with .*--resume auto"):
         train_models(stopped, alone)
     monkeypatch.undo()
     reached = newest(stopped, model)["progress"]["step"]
@@ -146,7 +146,7 @@ def test_resuming_both_models_goes_on_with_the_one_that_was_stopped(
 
     monkeypatch.setattr(feed.RealFeed, "batch", batch_with_signal)
     stopped = options(save_dir=tmp_path / "stopped")
-    with pytest.raises(Stopped, match="model B: stopped after step"):
+    with pytest.raises(TrainingStopped, match="model B: stopped after step"):
         train_models(stopped, alone)
     monkeypatch.undo()
     capsys.readouterr()
@@ -210,7 +210,7 @@ def test_without_validation_patients_the_last_weights_are_kept(options, alone, t
 
 
 def test_the_best_weights_are_kept_not_the_last(options, alone, monkeypatch):
-    monkeypatch.setattr(plan, "LEAST_STEPS_BETWEEN_VALIDATIONS", 1)
+    monkeypatch.setattr(config, "LEAST_STEPS_BETWEEN_VALIDATIONS", 1)
     scores = iter([0.3, 0.9, 0.5])
     monkeypatch.setattr(
         trainer,

@@ -1,13 +1,14 @@
 """Training that begins with the weights of a checkpoint."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
+from synthspine.train.config import TrainingError
 from synthspine.train.experiment import train_models
-from synthspine.train.model.checkpoint import CheckpointError, load_checkpoint
-from synthspine.train.plan import TrainingError
+from synthspine.train.model.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 
 
 @pytest.fixture
@@ -25,6 +26,16 @@ def test_b_begins_with_the_weights_of_a(options, alone, trained, tmp_path):
     assert tuned.model == "B" and json.loads(tuned.config)["start_from"] == str(trained)
     for name, weights in start.state_dict.items():
         torch.testing.assert_close(tuned.state_dict[name], weights, atol=1e-6, rtol=0)
+
+
+def test_a_tuned_model_names_the_patients_of_the_model_that_it_starts_from(options, alone, trained, tmp_path):
+    base = load_checkpoint(trained)
+    own = json.loads(base.config)["train_patients"]
+    save_checkpoint(trained, replace(base, config=json.dumps({"train_patients": ["77", *own[:1]]})))
+    chosen = options(model="A", start_from=trained, save_dir=tmp_path / "tuned", epochs=1)
+    train_models(chosen, alone)
+    config = json.loads(load_checkpoint(chosen.file("A", "best.pth")).config)
+    assert config["train_patients"] == sorted(["77", *own])
 
 
 def test_a_run_from_another_checkpoint_is_another_run(options, alone, trained, tmp_path, capsys):

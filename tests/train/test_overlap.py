@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synthspine.train.overlap import dice, overlap_counts
+from synthspine.train.decoding import dice, overlap_counts
 
 
 def counted_by_loops(prediction, target, num_classes):

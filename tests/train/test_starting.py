@@ -8,11 +8,11 @@ import signal
 import pytest
 
 from synthspine.shards.format.provenance import code_state
-from synthspine.train import experiment, plan, sources, trainer
+from synthspine.train import config, experiment, sources, trainer
 from synthspine.train.data import feed
 from synthspine.train.experiment import train_models
 from synthspine.train.model.checkpoint import load_checkpoint
-from synthspine.train.runtime.stop import Stopped
+from synthspine.train.runtime.stop import TrainingStopped
 
 
 def test_a_restart_during_the_first_model_does_not_take_the_second_ones_old_snapshots(
@@ -59,7 +59,7 @@ def test_a_run_of_other_code_goes_on_with_a_warning_that_says_what_to_do(options
 
 
 def test_the_best_score_is_not_compared_over_other_validation_samples(options, alone, monkeypatch, capsys):
-    monkeypatch.setattr(plan, "LEAST_STEPS_BETWEEN_VALIDATIONS", 1)
+    monkeypatch.setattr(config, "LEAST_STEPS_BETWEEN_VALIDATIONS", 1)
     scores = iter([0.9, 0.3, 0.2])
     monkeypatch.setattr(
         trainer,
@@ -94,6 +94,6 @@ def test_a_signal_while_sets_are_made_ends_with_a_message(options, alone, monkey
 
     monkeypatch.setattr(sources, "ensure_sets", building)
     chosen = options(model="A")
-    with pytest.raises(Stopped, match="stopped before the training began: nothing is trained"):
+    with pytest.raises(TrainingStopped, match="stopped before the training began: nothing is trained"):
         train_models(chosen, alone)
     assert not chosen.save_dir.exists()

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from synthspine.train import step
-from synthspine.train.schedule import learning_rate
+from synthspine.train.step import learning_rate
 
 
 @pytest.fixture
@@ -30,9 +30,22 @@ def test_a_step_changes_the_weights_and_counts_its_loss(stepper, batch):
     before = all_state(stepper)
     assert stepper.take(0, *batch).item() == 0
     assert not torch.equal(all_state(stepper)[0], before[0])
-    counts = stepper.tally.read()
+    counts = stepper.statistics.read()
     assert (counts.steps, counts.skipped) == (1, 0)
     assert counts.loss > 0
+
+
+def test_kernels_decay_and_scales_and_offsets_do_not(stepper):
+    stepper = stepper(weight_decay=0.1)
+    parameters = list(stepper.supervised.parameters())
+    for value in parameters:
+        value.data.fill_(1.0)
+    stepper.gradients.clear()
+    stepper.optimizer.step()
+    for value in parameters:
+        expected = 1 - 0.1 * stepper.plan.highest_rate if value.ndim == 4 else 1.0
+        torch.testing.assert_close(value.data, torch.full_like(value, expected))
+    assert {value.ndim for value in parameters} == {1, 4}
 
 
 @pytest.mark.parametrize(("decay", "done"), [(0.9, 4), (0.9, 0), (0.0, 2)])
@@ -51,7 +64,7 @@ def test_a_step_that_is_not_finite_changes_neither_weights_nor_average_nor_momen
     after = all_state(stepper)[: len(before)]
     assert len(after) >= 2 * len(list(stepper.network.parameters())) + done
     assert all(torch.equal(first, second) for first, second in zip(before, after, strict=True))
-    assert stepper.tally.read().skipped == 1
+    assert stepper.statistics.read().skipped == 1
     stepper.take(done + 1, images, codes)
     assert not any(torch.equal(*pair) for pair in zip(all_state(stepper)[:2], before[:2], strict=True))
 
@@ -71,8 +84,8 @@ def test_the_rate_of_a_step_is_that_of_the_schedule(stepper, batch):
     stepper = stepper()
     for number in (0, 4, 9):
         stepper.take(number, *batch)
-        (group,) = stepper.optimizer.param_groups
-        assert group["lr"] == learning_rate(number, 10, 1e-2)
+        rates = [group["lr"] for group in stepper.optimizer.param_groups]
+        assert rates == [learning_rate(number, 10, 1e-2)] * 2
 
 
 def test_bf16_is_the_arithmetic_of_the_network_and_not_of_the_weights(stepper, batch):
@@ -85,7 +98,7 @@ def test_bf16_is_the_arithmetic_of_the_network_and_not_of_the_weights(stepper, b
             lambda _, inputs, output, kinds=kinds: kinds.append(output.dtype)
         )
         made.take(0, *batch)
-        found[bf16] = made.tally.read().loss
+        found[bf16] = made.statistics.read().loss
         assert kinds == [torch.bfloat16 if bf16 else torch.float32]
         assert all(tensor.dtype == torch.float32 for tensor in all_state(made))
     assert found[True] == pytest.approx(found[False], rel=0.02)
@@ -104,6 +117,6 @@ def test_a_compiled_network_takes_the_same_step(stepper, batch, monkeypatch):
         torch.manual_seed(0)
         made = stepper(compiled=compiled)
         made.take(0, *batch)
-        states.append((made.gradients.buffer.clone(), made.tally.read().loss))
+        states.append((made.gradients.buffer.clone(), made.statistics.read().loss))
     torch.testing.assert_close(states[1][0], states[0][0], rtol=1e-3, atol=1e-5)
     assert states[1][1] == pytest.approx(states[0][1], rel=1e-5)

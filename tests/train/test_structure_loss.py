@@ -4,8 +4,7 @@ import torch
 from synthspine.gen import label_scheme
 from synthspine.train import step
 from synthspine.train.decoding import merge_logits
-from synthspine.train.losses import count_pixels, segmentation_loss
-from synthspine.train.structure_loss import structure_loss
+from synthspine.train.losses import count_pixels, segmentation_loss, structure_loss
 
 RANKS, STRUCTURES = label_scheme(14), label_scheme(4)
 
@@ -110,4 +109,4 @@ def test_a_step_adds_it_with_its_weight(make_stepper, weight, monkeypatch):
     if not weight:
         monkeypatch.setattr(step, "structure_loss", None)
     stepper.take(0, images, codes)
-    assert stepper.tally.read().loss == pytest.approx(wanted.item(), rel=1e-5)
+    assert stepper.statistics.read().loss == pytest.approx(wanted.item(), rel=1e-5)

@@ -15,20 +15,20 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from synthspine.gen.config_text import config_hash
 from synthspine.shards.reading.open import open_set
-from synthspine.train import experiment, plan, snapshot_folder
+from synthspine.train import config, experiment, snapshots
+from synthspine.train.config import TrainingError
 from synthspine.train.data import feed
 from synthspine.train.experiment import train_models
 from synthspine.train.model.checkpoint import SNAPSHOT_FORMAT, load_checkpoint, unpack_payload
-from synthspine.train.plan import TrainingError
-from synthspine.train.runtime.stop import Stopped
+from synthspine.train.runtime.stop import TrainingStopped
 
 
-def snapshots(options):
-    return sorted(options.save_dir.glob(f"{options.stem('A').name}_last-????????.pth"))
+def files_of(options):
+    return sorted(options.save_dir.glob(options.file("A", "last-????????.pth").name))
 
 
 def end_of(options):
-    path = snapshots(options)[-1]
+    path = files_of(options)[-1]
     return unpack_payload(path.read_bytes(), path, SNAPSHOT_FORMAT)
 
 
@@ -69,7 +69,7 @@ def rows(options):
 def test_a_resumed_run_logs_every_epoch_once(options, alone, monkeypatch):
     chosen = options(model="A", epochs=4, tensorboard=True)
     interrupt(monkeypatch, 7)
-    with pytest.raises(Stopped):
+    with pytest.raises(TrainingStopped):
         train_models(chosen, alone)
     monkeypatch.undo()
     reached = end_of(chosen)["progress"]["step"]
@@ -85,7 +85,7 @@ def test_a_resumed_run_logs_every_epoch_once(options, alone, monkeypatch):
 def test_the_state_is_saved_at_intervals_and_two_are_kept(options, alone):
     chosen = options(model="A", epochs=3, snapshot_minutes=1e-9)
     train_models(chosen, alone)
-    assert [path.name[-12:-4] for path in snapshots(chosen)] == ["00000008", "00000009"]
+    assert [path.name[-12:-4] for path in files_of(chosen)] == ["00000008", "00000009"]
 
 
 @pytest.mark.parametrize("cut", [0, 3000])
@@ -94,7 +94,7 @@ def test_a_run_goes_on_from_the_one_before_where_the_newest_is_damaged(options, 
     train_models(whole, alone)
     chosen = dataclasses.replace(whole, save_dir=tmp_path / "damaged")
     train_models(chosen, alone)
-    newest = snapshots(chosen)[-1]
+    newest = files_of(chosen)[-1]
     newest.write_bytes(newest.read_bytes()[:cut])
     (chosen.save_dir / ".tmp-1-0a1b-model_a_synthetic_last-00000009.pth").write_bytes(b"half")
     capsys.readouterr()
@@ -134,9 +134,9 @@ def full_disk(*_):
 def test_a_full_disk_costs_a_snapshot_and_not_the_run(options, alone, monkeypatch, tmp_path, capsys):
     whole = options(model="A", epochs=3, save_dir=tmp_path / "whole")
     train_models(whole, alone)
-    save = snapshot_folder.SnapshotFolder.save
+    save = snapshots.SnapshotFolder.save
     monkeypatch.setattr(
-        snapshot_folder.SnapshotFolder,
+        snapshots.SnapshotFolder,
         "save",
         lambda self, step, data: full_disk() if step < 9 else save(self, step, data),
     )
@@ -153,7 +153,7 @@ def test_a_disk_that_is_really_full_keeps_the_old_snapshot_and_the_run_can_go_on
 ):
     whole = options(model="A", epochs=3, snapshot_minutes=1e-9, save_dir=tmp_path / "whole")
     train_models(whole, alone)
-    size = snapshots(whole)[-1].stat().st_size
+    size = files_of(whole)[-1].stat().st_size
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={int(1.7 * size)}", "tmpfs", str(disk)]
@@ -165,7 +165,7 @@ def test_a_disk_that_is_really_full_keeps_the_old_snapshot_and_the_run_can_go_on
         with pytest.raises(OSError, match=r"No space left on device: .*model_a_synthetic_"):
             train_models(chosen, alone)
         assert "warning: the snapshot could not be written ([Errno 28] No space" in capsys.readouterr().out
-        assert [path.name[-12:-4] for path in snapshots(chosen)] == ["00000001"]
+        assert [path.name[-12:-4] for path in files_of(chosen)] == ["00000001"]
         assert not list(disk.glob(".tmp-*"))
         subprocess.run(["mount", "-o", f"remount,size={9 * size}", str(disk)], check=True)
         train_models(dataclasses.replace(chosen, resume="auto"), alone)
@@ -177,14 +177,14 @@ def test_a_disk_that_is_really_full_keeps_the_old_snapshot_and_the_run_can_go_on
 
 @pytest.mark.parametrize("what", ["save_checkpoint", "save"])
 def test_a_full_disk_at_the_end_is_an_error(options, alone, monkeypatch, what):
-    place = experiment if what == "save_checkpoint" else snapshot_folder.SnapshotFolder
+    place = experiment if what == "save_checkpoint" else snapshots.SnapshotFolder
     monkeypatch.setattr(place, what, full_disk)
     with pytest.raises(OSError, match="No space left"):
         train_models(options(model="A"), alone)
 
 
 def test_the_best_of_a_full_disk_is_no_best(options, alone, monkeypatch, capsys):
-    monkeypatch.setattr(plan, "LEAST_STEPS_BETWEEN_VALIDATIONS", 1)
+    monkeypatch.setattr(config, "LEAST_STEPS_BETWEEN_VALIDATIONS", 1)
     save = experiment.save_checkpoint
     steps = []
 
@@ -250,7 +250,7 @@ def test_a_dry_run_says_what_would_happen_and_writes_nothing(options, alone, cap
     for model, steps in (("A", 6), ("B", 6)):
         assert f"model {model}: dry run: loss " in told
         assert f"{steps} steps and 1 validations would take about" in told
-        assert f"would write {chosen.stem(model)}_* (snapshots: none yet); nothing written there" in told
+        assert f"would write {chosen.file(model, '*')} (snapshots: none yet); nothing written there" in told
     assert "wrote" not in told.partition("model A: dry run")[2]
     assert not chosen.save_dir.exists()
 

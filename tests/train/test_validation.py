@@ -79,6 +79,21 @@ def test_rendered_samples_are_the_same_for_any_number_of_ranks(alone):
         torch.testing.assert_close(part.images, whole.images[rank::2])
 
 
+@pytest.mark.parametrize("kind", ["rendered", "real"])
+@pytest.mark.parametrize("rank", [1, 3])
+def test_a_rank_without_samples_has_an_empty_part_and_scores_nothing(alone, kind, rank):
+    """One sample on four ranks: the range of rank 3 ends before it starts."""
+    ranks = Ranks(rank=rank, world_size=4, device=alone.device)
+    if kind == "rendered":
+        part = ValidationSet.rendered(CODES[:2].numpy(), preset("spine", spacing_mm=4.0), 1, ranks)
+    else:
+        images = np.zeros((3, 32, 32), dtype=np.float16)
+        part = ValidationSet.real(SampleArrays(images, CODES.numpy(), [{}] * 3), 1, ranks)
+    assert part.images.shape == (0, 1, 32, 32) and part.codes.shape == (0, 32, 32)
+    score = validate(UNet(num_classes=4, base_features=4), part, label_scheme(4), alone, bf16=False)
+    assert score.samples == 0 and math.isnan(score.mean)
+
+
 def test_real_samples_are_spread_over_the_set(alone):
     images = np.zeros((9, 16, 16), dtype=np.float16)
     images[:, 0, 0] = np.arange(9)

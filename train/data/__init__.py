@@ -1,1 +1,1 @@
-"""Batches for training: feeds, augmentation, prefetching."""
+"""Batches for training: feeds and augmentation."""

@@ -1,17 +1,20 @@
-"""Augmentation of real images: what Model B gets instead of a generator.
+"""Augmentation of real images for Model B, with kornia's functional layer.
 
 Ordinary: small affine motion, brightness, contrast, gamma, mild blur and noise, about what nnU-Net does by
 default, and no change of contrast between tissues. Strong: also random monotone curves, inversion, bias
-fields and coarser resolution, which make one contrast look like others. A draw is a function of (seed,
-position) alone.
+fields and coarser resolution, which make one contrast look like others. Parameters are drawn here per sample,
+as functions of (seed, position); whole batches are processed and nothing waits for the device.
 """
 
-import math
 from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as functional
+from kornia.enhance import adjust_brightness, adjust_contrast, adjust_gamma
+from kornia.filters import filter2d_separable, get_gaussian_kernel1d
+from kornia.geometry.conversions import normalize_homography
+from kornia.geometry.transform import get_affine_matrix2d, remap
 from torch import Tensor
+from torch.nn.functional import affine_grid
 
 from synthspine.gen.core.anatomy import IGNORE
 from synthspine.gen.core.counter_rng import SampleRandom, normal_field, sample_keys
@@ -25,7 +28,8 @@ from synthspine.gen.scanner.display import (
 )
 from synthspine.gen.scanner.shading import BiasConfig, add_bias, draw_bias
 
-BLUR_REACH_PIXELS = 4
+BLUR_PIXELS = 9
+"""Width of the window of the blur."""
 MIDDLE_GREY = 0.5
 
 
@@ -94,85 +98,85 @@ def augment(
         Images and labels of the same shapes and types; label 255 and image 0 where the scan does not reach.
     """
     random = SampleRandom(sample_keys(seed, positions))
-    grid = _sampling_grid(random, images.shape, config)
-    images = functional.grid_sample(images, grid, mode="bilinear", align_corners=False)
-    # Shifted by 255, so that the zeros outside of the scan come back as "not annotated".
-    shifted = labels.unsqueeze(1).float() - IGNORE
-    moved = functional.grid_sample(shifted, grid, mode="nearest", align_corners=False) + IGNORE
-    labels = moved.squeeze(1).to(torch.uint8)
-
-    images = _blur(images, _blur_widths(random, config))
-    images = _coarsen(images, _coarse_factors(random, config))
+    images, labels = _move(images, labels, random, config)
+    sigma = random.uniform("blur", *config.blur_pixels)
+    # So small a width changes nothing.
+    images = _blur(images, torch.where(random.chance("blurred", config.blur_probability), sigma, 1e-2))
+    if config.coarse_probability > 0:
+        factors = random.uniform("coarse", *config.coarse)
+        coarser = random.chance("coarser", config.coarse_probability)
+        images = _coarsen(images, torch.where(coarser, factors, 1.0))
     bias = draw_bias(config.bias, random)
     images = add_bias(images.squeeze(1), bias, (1.0, 1.0)).unsqueeze(1)
-    images = (images - MIDDLE_GREY) * _column(random.uniform("contrast", *config.contrast)) + MIDDLE_GREY
-    images = images + _column(random.uniform("brightness", *config.brightness))
-    gamma = _column(random.uniform("gamma", *config.log_gamma)).exp()
-    images = images.clamp(0, 1).pow(gamma)
+    contrast = random.uniform("contrast", *config.contrast)
+    images = adjust_contrast(images - MIDDLE_GREY, contrast, clip_output=False)
+    brightness = random.uniform("brightness", *config.brightness)
+    images = adjust_brightness(images, brightness + MIDDLE_GREY, clip_output=True)
+    gamma = random.uniform("gamma", *config.log_gamma).exp()
+    images = adjust_gamma(images, gamma, gain=torch.ones_like(gamma))
     images = invert(
         apply_curve(images, draw_curve(config.curve, random)), draw_inversion(config.inversion, random)
     )
     pixels = images.shape[-2] * images.shape[-1]
     noise = normal_field(random.key("noise field"), "noise field", pixels).view_as(images)
-    images = (images + noise * _column(random.uniform("noise", *config.noise))).clamp(0, 1)
+    noise_std = random.uniform("noise", *config.noise).view(-1, 1, 1, 1)
+    images = (images + noise * noise_std).clamp(0, 1)
     return images * (labels != IGNORE).unsqueeze(1), labels
 
 
-def _column(values: Tensor) -> Tensor:
-    return values.view(-1, 1, 1, 1)
-
-
-def _sampling_grid(random: SampleRandom, shape: torch.Size, config: AugmentConfig) -> Tensor:
-    """Where each pixel is taken from, in the coordinates of ``grid_sample``; pixels are square."""
-    height, width = shape[-2:]
-    angle = random.uniform("rotation", *config.rotation_deg) * (math.pi / 180)
+def _move(
+    images: Tensor, labels: Tensor, random: SampleRandom, config: AugmentConfig
+) -> tuple[Tensor, Tensor]:
+    """Rotate, magnify and shift images (bilinear) and labels (nearest neighbour); pixels are square."""
+    height, width = images.shape[-2:]
+    angle_deg = random.uniform("rotation", *config.rotation_deg)
     scale = random.uniform("scale", *config.scale)
-    shift = random.uniform("shift", *config.shift, shape=(2,)) * 2
-    cosine, sine = angle.cos() / scale, angle.sin() / scale
-    aspect = height / width
-    rows = (
-        torch.stack((cosine, -sine * aspect, shift[:, 0] * aspect), dim=1),
-        torch.stack((sine / aspect, cosine, shift[:, 1]), dim=1),
-    )
-    return functional.affine_grid(torch.stack(rows, dim=1), list(shape), align_corners=False)
-
-
-def _blur_widths(random: SampleRandom, config: AugmentConfig) -> Tensor:
-    """Standard deviations in pixels, shape (B,); so small that nothing happens where there is no blur."""
-    widths = random.uniform("blur", *config.blur_pixels)
-    return torch.where(random.chance("blurred", config.blur_probability), widths, 1e-2)
+    shift = random.uniform("shift", *config.shift, shape=(2,)) * height
+    centre = torch.stack((torch.full_like(scale, width - 1), torch.full_like(scale, height - 1)), dim=1) / 2
+    # The matrix leads from the pixels of the result to those of the source, so that none is inverted.
+    matrix = get_affine_matrix2d(shift, centre, (1 / scale).unsqueeze(1).expand(-1, 2), angle_deg)
+    matrix = normalize_homography(matrix, (height, width), (height, width), align_corners=False)[:, :2]
+    columns, rows = affine_grid(matrix, list(images.shape), align_corners=False).unbind(-1)
+    images = remap(images, columns, rows, "bilinear", align_corners=False, normalized_coordinates=True)
+    # Shifted by 255, so that the zeros outside of the scan come back as "not annotated".
+    shifted = labels.unsqueeze(1).float() - IGNORE
+    moved = remap(shifted, columns, rows, "nearest", align_corners=False, normalized_coordinates=True)
+    return images, (moved + IGNORE).squeeze(1).to(torch.uint8)
 
 
 def _blur(images: Tensor, sigma: Tensor) -> Tensor:
     """Gaussian blur with its own width per sample, edges repeated."""
-    offsets = torch.arange(-BLUR_REACH_PIXELS, BLUR_REACH_PIXELS + 1, device=images.device)
-    taps = torch.exp(-0.5 * (offsets / sigma.unsqueeze(1)) ** 2)
-    taps = taps / taps.sum(dim=1, keepdim=True)
-    padded = functional.pad(images, [BLUR_REACH_PIXELS] * 4, mode="replicate").transpose(0, 1)
-    batch = len(images)
-    rows = functional.conv2d(padded, taps.view(batch, 1, -1, 1), groups=batch)
-    return functional.conv2d(rows, taps.view(batch, 1, 1, -1), groups=batch).transpose(0, 1)
+    # kornia's gaussian_blur2d reads sigma on the host.
+    kernel = get_gaussian_kernel1d(BLUR_PIXELS, sigma.unsqueeze(1))
+    return filter2d_separable(images, kernel, kernel, "replicate")
 
 
-def _coarse_factors(random: SampleRandom, config: AugmentConfig) -> list[float]:
-    """Factor on the pixel size of every sample; empty where none is ever coarser."""
-    if config.coarse_probability == 0:
-        return []
-    factors = random.uniform("coarse", *config.coarse)
-    drawn: list[float] = torch.where(
-        random.chance("coarser", config.coarse_probability), factors, 1.0
-    ).tolist()
-    return drawn
+def _coarsen(images: Tensor, factors: Tensor) -> Tensor:
+    """Fewer pixels, each a triangular mean of what it covers, interpolated back linearly.
+
+    The pixels of images ``(B, 1, H, W)`` become larger by ``factors``, ``(B,)``; their number is rounded.
+    """
+    height, width = images.shape[-2:]
+    down_rows, rows = _resampling(height, factors)
+    down_columns, columns = _resampling(width, factors)
+    means = down_rows.unsqueeze(1) @ images @ down_columns.mT.unsqueeze(1)
+    shape = (-1, height, width)
+    maps = columns.unsqueeze(1).expand(shape), rows.unsqueeze(2).expand(shape)
+    return remap(means, *maps, "bilinear", align_corners=False, normalized_coordinates=True)
 
 
-def _coarsen(images: Tensor, factors: list[float]) -> Tensor:
-    """Fewer pixels, each the mean of what it covers, interpolated back; no factors leave all as they are."""
-    if not factors:
-        return images
-    size = images.shape[-2:]
-    coarser = []
-    for image, factor in zip(images.split(1), factors, strict=True):
-        small = [max(1, round(side / factor)) for side in size]
-        means = functional.interpolate(image, small, mode="bilinear", antialias=True, align_corners=False)
-        coarser.append(functional.interpolate(means, list(size), mode="bilinear", align_corners=False))
-    return torch.cat(coarser)
+def _resampling(size: int, factors: Tensor) -> tuple[Tensor, Tensor]:
+    """How an axis is made coarser and interpolated back.
+
+    Returns:
+        Weights of the pixels in every coarse pixel, shape ``(B, size, size)``, those of
+        ``torch.nn.functional.interpolate`` with antialiasing; rows beyond the coarse pixels are not used.
+        Where every pixel lies among the coarse ones, shape ``(B, size)``, as ``grid_sample`` counts.
+    """
+    coarse = (size / factors).round().clamp(min=1).unsqueeze(1)
+    centres = torch.arange(size, device=factors.device) + 0.5
+    # Centres of the pixels in units of coarse pixels.
+    places = centres * (coarse / size)
+    weights = (1 - (places.unsqueeze(1) - centres.unsqueeze(1)).abs_()).clamp_(min=0)
+    weights /= weights.sum(dim=2, keepdim=True).clamp_(min=1e-6)
+    return weights, places.clamp(min=0.5).minimum(coarse - 0.5) * (2 / size) - 1

@@ -1,10 +1,11 @@
 """Feeds: where the batches of training come from.
 
-A batch is a function of (feed, step, place of the rank): nothing has to be saved to go on after a stop, and
-all ranks together see what one rank alone would see. A feed gives dense codes; the trainer turns them into
-classes.
+A batch is a function of (feed, step, place of the rank): a feed has no state to save, and all ranks together
+see the batch of one rank alone.
 """
 
+from concurrent.futures import Future
+from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from typing import Protocol
 
@@ -14,21 +15,17 @@ from torch import Tensor
 
 from synthspine.gen import GeneratorConfig, draw, render
 from synthspine.shards.reading.open import SampleArrays, ShardSet
+from synthspine.shards.reading.prefetch import Prefetcher
 from synthspine.shards.reading.stream import ShardStream
 from synthspine.train.data.augment import AugmentConfig, augment
 from synthspine.train.runtime.distributed import Ranks
 
 
 class Feed(Protocol):
-    """Something that gives the batch of a step."""
+    """An object that gives the batch of a step."""
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """This rank's part of the batch of a step, on its device.
-
-        Returns:
-            Images, float32 in [0, 1], shape ``(B, 1, H, W)``, and dense codes, uint8, shape ``(B, H, W)``.
-        """
-        ...
+        """Images of this rank, float32 in [0, 1], ``(B, 1, H, W)``; dense codes, uint8, ``(B, H, W)``."""
 
 
 class RenderFeed:
@@ -65,66 +62,55 @@ def render_samples(
         return render(bank, draw(config, seed, indices, maps=len(bank), device=bank.device))
 
 
+@dataclass(slots=True)
 class RealFeed:
     """Augments real slices that lie on the device; an epoch takes every slice once, in its own order.
 
     Args:
-        arrays: the slices.
+        arrays: the slices; copied to the device.
         config: ranges of the augmentation; None for none.
-        seed: seed of the run.
-        batch_size: samples of all ranks together.
-        ranks: place of this process.
 
     Raises:
         ValueError: the set has no images.
     """
 
-    def __init__(
-        self,
-        arrays: SampleArrays,
-        config: AugmentConfig | None,
-        *,
-        seed: int,
-        batch_size: int,
-        ranks: Ranks,
-    ) -> None:
-        if arrays.images is None:
+    arrays: SampleArrays
+    config: AugmentConfig | None
+    _: KW_ONLY
+    seed: int
+    batch_size: int
+    ranks: Ranks
+    _images: Tensor = field(init=False)
+    _labels: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.arrays.images is None:
             raise ValueError("a set of label maps has no images to train on")
-        self.images = torch.from_numpy(arrays.images).to(ranks.device)
-        self.labels = torch.from_numpy(arrays.labels).to(ranks.device)
-        self.config = config
-        self.seed = seed
-        self.batch_size = batch_size
-        self.ranks = ranks
+        self._images = torch.from_numpy(self.arrays.images).to(self.ranks.device)
+        self._labels = torch.from_numpy(self.arrays.labels).to(self.ranks.device)
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """See :class:`Feed`."""
         positions = self.ranks.positions(step, self.batch_size)
-        size = len(self.labels)
+        size, device = len(self._labels), self._labels.device
         orders = {epoch: self._order(epoch) for epoch in {position // size for position in positions}}
         places = torch.tensor([int(orders[position // size][position % size]) for position in positions])
-        places = places.to(self.labels.device)
-        images, labels = self.images[places].float().unsqueeze(1), self.labels[places]
+        places = places.to(device, non_blocking=True)
+        images, labels = self._images[places].float().unsqueeze(1), self._labels[places]
         if self.config is None:
             return images, labels
-        stream = torch.tensor(positions, device=images.device)
+        stream = torch.tensor(positions).to(device, non_blocking=True)
         with torch.no_grad():
             return augment(images, labels, self.seed, stream, self.config)
 
     def _order(self, epoch: int) -> np.ndarray:
         # Raw bits, not Generator.permutation: the bit stream is fixed for ever, the method is not.
         bits = np.random.PCG64(np.random.SeedSequence([self.seed, epoch]))
-        return np.argsort(bits.random_raw(len(self.labels)), kind="stable")
+        return np.argsort(bits.random_raw(len(self._labels)), kind="stable")
 
 
 class ShardFeed:
     """Reads rendered samples from shards, in the order of :class:`shards.reading.stream.ShardStream`.
-
-    Args:
-        samples: the set.
-        seed: seed of the run.
-        batch_size: samples of all ranks together, a multiple of the number of ranks.
-        ranks: place of this process.
 
     Raises:
         ValueError: the ranks cannot share a batch evenly, or the set is empty.
@@ -133,14 +119,8 @@ class ShardFeed:
     def __init__(self, samples: ShardSet, *, seed: int, batch_size: int, ranks: Ranks) -> None:
         if batch_size % ranks.world_size:
             raise ValueError(f"batch size {batch_size} is not a multiple of the {ranks.world_size} ranks")
-        self._new_stream = partial(
-            ShardStream,
-            samples,
-            batch_size // ranks.world_size,
-            seed=seed,
-            rank=ranks.rank,
-            world=ranks.world_size,
-        )
+        share, rank, world = batch_size // ranks.world_size, ranks.rank, ranks.world_size
+        self._new_stream = partial(ShardStream, samples, share, seed=seed, rank=rank, world=world)
         self._batch_size = batch_size
         self._device = ranks.device
         self._next_step = 0
@@ -153,3 +133,48 @@ class ShardFeed:
         self._next_step = step + 1
         images, codes = next(self._stream)[:2]
         return images.to(self._device).float(), codes.to(self._device)
+
+
+_Prepared = tuple[tuple[Tensor, Tensor], torch.cuda.Event | None]
+
+
+class PrefetchedFeed:
+    """A feed that prepares the batch of the next step in a thread; on CUDA also on a stream of its own.
+
+    On a GPU the thread launches the rendering of batches, or copies them to the device, beside the kernels of
+    the network.
+    """
+
+    def __init__(self, feed: Feed, device: torch.device) -> None:
+        self._feed = feed
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._prefetcher = Prefetcher(self._prepare, name="feed")
+        self._next: tuple[int, Future[_Prepared]] | None = None
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """See :class:`Feed`. The batch of the step after is begun."""
+        begun = self._next
+        coming = begun[1] if begun is not None and begun[0] == step else self._prefetcher.begin(step)
+        batch, ready = coming.result()
+        if ready is not None:
+            current = torch.cuda.current_stream()
+            current.wait_event(ready)
+            for tensor in batch:
+                # Its memory must not be given to the next batch while this stream still reads it.
+                tensor.record_stream(current)
+        self._next = step + 1, self._prefetcher.begin(step + 1)
+        return batch
+
+    def close(self) -> None:
+        """Stop; a batch that was begun is waited for and dropped."""
+        self._next = None
+        self._prefetcher.close(wait=True)
+
+    def _prepare(self, step: int) -> _Prepared:
+        if self._stream is None:
+            return self._feed.batch(step), None
+        with torch.cuda.device(self._stream.device), torch.cuda.stream(self._stream):
+            batch = self._feed.batch(step)
+            ready = torch.cuda.Event()
+            ready.record(self._stream)
+        return batch, ready

@@ -1,7 +1,6 @@
-"""Checkpoints: the weights of a model with what is needed to use it, in one file that is never unpickled.
+"""Checkpoints: the weights of a model with what is needed to use it, in one file.
 
-A file is written beside its place, flushed to the disk and renamed, so that a run that is killed while saving
-leaves the older file whole. Files are read with ``weights_only=True``: tensors, numbers and text, no code.
+Files are written whole or not at all, and read with ``weights_only=True``: tensors, numbers, text, no code.
 """
 
 import io
@@ -18,7 +17,7 @@ from synthspine.shards.storage.atomic import atomic_path
 from synthspine.train.model.unet import UNet
 
 CHECKPOINT_FORMAT = 1
-SNAPSHOT_FORMAT = 4
+SNAPSHOT_FORMAT = 5
 WRAPPER_PREFIXES = ("_orig_mod.", "module.")
 
 
@@ -31,7 +30,7 @@ class Checkpoint:
     """What a checkpoint file holds.
 
     Attributes:
-        state_dict: weights, on the CPU, float32, under the names of a bare ``UNet``.
+        state_dict: weights of a bare ``UNet``, on the CPU; float32, or float16 in a released file.
         architecture: arguments of ``UNet``.
         model: ``"A"`` (trained on synthetic images) or ``"B"`` (on real ones).
         config: the training configuration, JSON.
@@ -48,11 +47,6 @@ class Checkpoint:
     validation_dice: float
     spacing_mm: float
 
-    def to_payload(self) -> dict[str, Any]:
-        """The dictionary that is written: the fields and the number of the format."""
-        payload = {name: getattr(self, name) for name in self.__slots__}
-        return {"format": CHECKPOINT_FORMAT, **payload, "state_dict": bare_state(self.state_dict)}
-
 
 class TrainedUNet(UNet):
     """A U-Net with the weights of a checkpoint, and in ``checkpoint`` what its file says about it."""
@@ -67,28 +61,30 @@ def bare_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A state dictionary without the prefixes that wrappers put before names; detached, on the CPU."""
     bare: dict[str, Tensor] = {}
     for name, value in state.items():
-        for prefix in WRAPPER_PREFIXES:
-            name = name.replace(prefix, "")
+        while name.startswith(WRAPPER_PREFIXES):
+            name = name.partition(".")[2]
         bare[name] = value.detach().to("cpu", copy=True).contiguous()
     return bare
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint, whole or not at all; the folder is made where it is missing."""
-    write_payload(path, checkpoint.to_payload())
+    fields = {name: getattr(checkpoint, name) for name in Checkpoint.__slots__}
+    state = bare_state(checkpoint.state_dict)
+    write_payload(path, {"format": CHECKPOINT_FORMAT, **fields, "state_dict": state})
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:
     """Read a checkpoint.
 
     Raises:
-        CheckpointError: the file is missing, damaged, not a checkpoint (but a training snapshot, say), or of
-            another format.
+        CheckpointError: the file is missing, damaged, not a checkpoint, or of another format.
     """
     path = Path(path)
-    payload = read_payload(path)
-    missing = [name for name in Checkpoint.__slots__ if name not in payload]
-    if missing:
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint")
+    payload = unpack_payload(path.read_bytes(), path, CHECKPOINT_FORMAT)
+    if missing := [name for name in Checkpoint.__slots__ if name not in payload]:
         raise CheckpointError(f"{path}: not a checkpoint of a model, it lacks {', '.join(missing)}")
     return Checkpoint(**{name: payload[name] for name in Checkpoint.__slots__})
 
@@ -109,21 +105,12 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> TrainedU
 
 
 def write_payload(path: Path, payload: Mapping[str, Any]) -> None:
-    """Write tensors, numbers and text: temporary file, flush to the disk, rename.
-
-    Raises:
-        OSError: the disk is full, or the folder cannot be written; an older file stays as it was.
-    """
-    data = pack_payload(payload)
-    write_whole(path, data)
+    """Write tensors, numbers and text; errors of :func:`write_whole`."""
+    write_whole(path, pack_payload(payload))
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file, whole or not at all.
-
-    Raises:
-        OSError: it cannot be written; the error names the file, also where the disk is full.
-    """
+    """Write a file, whole or not at all; an ``OSError`` names the file, also where the disk is full."""
     try:
         with atomic_path(path) as temporary:
             temporary.write_bytes(data)
@@ -131,17 +118,6 @@ def write_whole(path: Path, data: bytes) -> None:
         if error.filename is None:
             error.filename = str(path)
         raise
-
-
-def read_payload(path: Path) -> dict[str, Any]:
-    """Read what ``write_payload`` wrote, onto the CPU.
-
-    Raises:
-        CheckpointError: the file is missing, damaged, or not of format 1.
-    """
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint")
-    return unpack_payload(path.read_bytes(), path, CHECKPOINT_FORMAT)
 
 
 def pack_payload(payload: Mapping[str, Any]) -> bytes:
@@ -152,12 +128,9 @@ def pack_payload(payload: Mapping[str, Any]) -> bytes:
 
 
 def unpack_payload(data: bytes, name: object, version: int) -> dict[str, Any]:
-    """What :func:`pack_payload` packed, on the CPU.
+    """What :func:`pack_payload` packed, on the CPU, checked against the sums in the archive.
 
-    Args:
-        data: bytes of the file; every one is checked against the sums in the archive, which torch leaves out.
-        name: the file, for messages.
-        version: number of the format that is wanted.
+    Errors name the file ``name``; ``version`` is the expected format.
 
     Raises:
         CheckpointError: damaged, or of another format.

@@ -1,7 +1,6 @@
-"""The same bits from the same run: torch's deterministic kernels for the length of a block.
+"""Deterministic kernels of torch for the length of a block, so that a run on CUDA repeats to the bit.
 
-On a CPU with the same number of threads every run repeats to the bit without this. On CUDA it chooses
-slower kernels where fast ones add in any order, and warns of an operation that has no other.
+A CPU with the same number of threads needs none. An operation without such a kernel gives a warning.
 """
 
 import os
@@ -16,11 +15,7 @@ CUBLAS_WORKSPACE = ":4096:8"
 
 @contextmanager
 def deterministic_kernels(wanted: bool) -> Iterator[None]:
-    """Let torch choose deterministic kernels inside the block, and what it chose before after it.
-
-    Args:
-        wanted: False changes nothing.
-    """
+    """Choose deterministic kernels inside the block; False changes nothing."""
     if not wanted:
         yield
         return

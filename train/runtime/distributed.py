@@ -1,58 +1,44 @@
-"""Ranks of a run: who am I, sums over all, and gradients that are sums over all.
+"""Ranks of a run under ``torchrun`` (gloo on CPU, nccl on CUDA) or alone, and gradients summed over them.
 
-Works under ``torchrun`` (gloo on CPU, nccl on CUDA) and alone, where every sum is the number itself.
-
-One rank and two ranks give the same weights, to rounding, because nothing in a step depends on how the batch
-is split: samples are functions of their place in the stream, cross-entropy weighs pixels by the classes of
-the global batch, Dice is taken per sample (``train.losses``), and the network normalises every sample by
-itself. Instance normalisation was chosen by measurement: it needs no sums over ranks inside the network, as
-SyncBatchNorm does (ten a pass here, each a wait for the slowest rank), its training and evaluation are the
-same function, and on synthetic images of many contrasts, where the statistics of a batch say nothing about
-the next image, it learned soonest of what was tried (``train.model.unet`` has the numbers).
+One rank and two ranks give the same weights, to rounding: samples are functions of their place in the stream,
+losses are sums over the samples of the global batch, and the network normalises every sample by itself.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from synthspine.gen.core.device import pick_device
+from synthspine.shards.building.workers import Item, Workers, gather_objects
 
 # All processes start at about the same time; this is also for slow file systems.
 MEETING_PATIENCE = timedelta(minutes=10)
 # Ranks that build missing sets of real data together wait for the slowest one.
 BUILDING_PATIENCE = timedelta(hours=6)
-# In a step they wait for a validation or a snapshot of rank 0 at most; a rank that hangs is found out.
+# In a step ranks wait for a validation or a snapshot of rank 0 at most.
 STEP_PATIENCE = timedelta(minutes=30)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ranks:
+class Ranks(Workers):
     """The place of this process among the processes of a run.
 
     Attributes:
-        rank: number of this process, 0..world_size-1.
-        world_size: number of processes.
         device: device of this process.
         restarted: torchrun started the processes again after one of them had failed.
         group: process group of the steps, whose time limit is short; None where this process is alone.
     """
 
-    rank: int
-    world_size: int
     device: torch.device
     restarted: bool = False
     group: dist.ProcessGroup | None = None
-
-    @property
-    def is_main(self) -> bool:
-        """True on the one rank that writes and prints."""
-        return self.rank == 0
 
     def sum_(self, values: Tensor) -> Tensor:
         """Replace ``values`` by their sum over all ranks, and return them."""
@@ -66,25 +52,12 @@ class Ranks:
             for tensor in tensors:
                 dist.broadcast(tensor, src=0, group=self.group)
 
-    def from_main(self, data: bytes | None) -> bytes | None:
-        """What rank 0 holds, on all ranks: bytes, or None."""
-        if self.world_size == 1:
-            return data
-        size = torch.tensor(-1 if data is None else len(data), device=self.device)
-        self.send_state([size])
-        if size.item() < 0:
-            return None
-        room = torch.empty(int(size.item()), dtype=torch.uint8)
-        if self.is_main:
-            room = torch.frombuffer(bytearray(data or b""), dtype=torch.uint8)
-        room = room.to(self.device)
-        self.send_state([room])
-        return room.cpu().numpy().tobytes()
-
-    def wait(self) -> None:
-        """Wait until all ranks have come here."""
+    def from_main(self, make: Callable[[], Item]) -> Item:
+        """What rank 0 makes, on all ranks; sent by rank 0 alone, as a snapshot can be large."""
+        values: list[Any] = [make() if self.is_main else None]
         if self.world_size > 1:
-            dist.barrier(group=self.group)
+            dist.broadcast_object_list(values, src=0, group=self.group, device=self.device)
+        return cast(Item, values[0])
 
     def positions(self, step: int, batch_size: int) -> list[int]:
         """Positions in the stream of samples that this rank takes at a step; all ranks share a batch."""
@@ -96,11 +69,8 @@ class Ranks:
 def join_ranks(device: str) -> Iterator[Ranks]:
     """Join the processes that torchrun started, if it did, and leave them at the end.
 
-    Args:
-        device: ``"auto"`` (CUDA where there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
-
     Raises:
-        ValueError: the device is unknown or not there.
+        ValueError: the device (``auto``, ``cpu``, ``cuda``, ``cuda:1``) is unknown or not there.
     """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
@@ -122,6 +92,7 @@ def join_ranks(device: str) -> Iterator[Ranks]:
         yield Ranks(
             rank=dist.get_rank(),
             world_size=dist.get_world_size(),
+            gather=gather_objects,
             device=place,
             restarted=_restarts() > 0,
             group=dist.new_group(timeout=STEP_PATIENCE),
@@ -137,10 +108,9 @@ def _restarts() -> int:
 def _fresh(store: dist.Store, world_size: int) -> dist.Store:
     """A part of torchrun's store that no earlier attempt has written to.
 
-    torchrun keeps one store over its restarts, and a rank that reads before the others have written finds
-    the addresses of processes that are gone (torch issue 135712). Several machines count their restarts
-    apart, so they can not name a part by that number; there TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in the
-    environment of torchrun makes it open a new store for every attempt.
+    torchrun keeps one store over its restarts, so a fast rank can read addresses of ended processes (torch
+    issue 135712). Several machines count their restarts separately; there
+    TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in the environment of torchrun gives every attempt a new store.
     """
     if int(os.environ.get("LOCAL_WORLD_SIZE", "0")) != world_size:
         return store
@@ -150,16 +120,11 @@ def _fresh(store: dist.Store, world_size: int) -> dist.Store:
 class SharedGradients:
     """The gradients of a model, and its loss, in one flat buffer that one call sums over ranks.
 
-    The model here is small, so one sum after the backward pass costs less than the buckets of
-    ``DistributedDataParallel``, and its order of additions is the same at every step, before and after a
-    resume. The loss rides along, so that all ranks know whether it is finite without another sum.
+    For a small model this costs less than the buckets of ``DistributedDataParallel``, and the order of
+    additions is the same at every step, before and after a resume.
 
-    Args:
-        model: its parameters get views into the buffer as gradients. Move it to its device before.
-
-    Attributes:
-        buffer: all gradients, shape ``(parameters,)``.
-        loss: loss of this rank, after :meth:`sum_` of all ranks, a scalar.
+    The parameters of the model, on its device, get views into ``buffer``, shape ``(parameters,)``, as
+    gradients. ``loss`` is that of this rank, after :meth:`sum_` that of all ranks, a scalar.
     """
 
     def __init__(self, model: nn.Module) -> None:

@@ -1,8 +1,4 @@
-"""Arithmetic of the network: bf16 where the hardware multiplies it, float32 elsewhere.
-
-Measured on one thread of an EPYC with AVX512-BF16, one step of the U-Net with 8 features on 8 slices of
-320 x 256, 4 classes: bf16 0.37 s and float32 0.49 s with channels last, which is therefore always on.
-"""
+"""Arithmetic of the network: bf16 where the hardware multiplies it, float32 elsewhere."""
 
 from contextlib import AbstractContextManager
 
@@ -10,12 +6,7 @@ import torch
 
 
 def use_bf16(precision: str, device: torch.device) -> bool:
-    """Whether the network runs under bf16 autocast.
-
-    Args:
-        precision: ``"auto"``, ``"bf16"`` or ``"fp32"``.
-        device: where it runs.
-    """
+    """Whether the network runs under bf16 autocast; precision is ``auto``, ``bf16`` or ``fp32``."""
     if precision != "auto":
         return precision == "bf16"
     if device.type == "cuda":

@@ -1,4 +1,4 @@
-"""Stopping in good order: SIGTERM and Ctrl-C set a flag, and all ranks stop at the same step."""
+"""Stops of a run: SIGTERM and Ctrl-C set a flag, and all ranks stop at the same step with a snapshot."""
 
 import os
 import signal
@@ -10,50 +10,39 @@ from types import FrameType
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class Stopped(Exception):
-    """A run that was asked to stop has saved its state; the text says where, and how to go on."""
+class TrainingStopped(Exception):
+    """A run that was requested to stop has saved its state; the text says where, and how to go on."""
 
 
 class StopRequest:
-    """Whether this process was asked to stop.
-
-    Attributes:
-        asked: True once a signal has come.
-    """
+    """Whether this process was requested to stop; ``requested`` is True once a signal has come."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = False
         self._at_once = False
         # torchrun may send the same signal twice to its processes, which sit apart from the keyboard.
         self._patient = "TORCHELASTIC_RUN_ID" in os.environ
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        again, self.asked = self.asked, True
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        again, self.requested = self.requested, True
         if again and number == signal.SIGINT and not self._patient:
             raise KeyboardInterrupt
         if self._at_once and not again:
             raise KeyboardInterrupt
 
     @contextmanager
-    def ends(self, told: str) -> Iterator[None]:
-        """A block that keeps no state of its own: the first signal ends it at once.
-
-        Args:
-            told: what the error then says.
-
-        Raises:
-            Stopped: a signal came.
-        """
-        if self.asked:
-            raise Stopped(told)
+    def interrupts(self, message: str) -> Iterator[None]:
+        """A block without state to save: the first signal ends it with ``TrainingStopped(message)``."""
+        if self.requested:
+            raise TrainingStopped(message)
         self._at_once = True
         try:
             yield
             self._at_once = False
         except KeyboardInterrupt:
-            if not self.asked:
+            if not self.requested:
                 raise
-            raise Stopped(told) from None
+            raise TrainingStopped(message) from None
         finally:
             self._at_once = False
 
@@ -69,7 +58,7 @@ def watch_for_stop() -> Iterator[StopRequest]:
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    earlier = {number: signal.signal(number, request._ask) for number in SIGNALS}
+    earlier = {number: signal.signal(number, request._on_signal) for number in SIGNALS}
     try:
         yield request
     finally:

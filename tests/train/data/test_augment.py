@@ -2,9 +2,12 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage
+from torch.nn.functional import interpolate
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from synthspine.train.data.augment import AugmentConfig, augment
+from synthspine.train.data.augment import AUGMENTATIONS, AugmentConfig, augment
 from synthspine.train.data.augment import _blur as blur
+from synthspine.train.data.augment import _coarsen as coarsen
 
 STILL = AugmentConfig(
     rotation_deg=(0, 0),
@@ -34,10 +37,29 @@ def test_empty_ranges_change_nothing(batch):
     assert torch.equal(labels, batch[1])
 
 
-def test_a_sample_is_the_same_alone_and_in_a_batch(batch):
+class NoWaiting(TorchDispatchMode):
+    """Refuses to read a value of a tensor on the host: on a GPU that waits for all kernels."""
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        assert function is not torch.ops.aten._local_scalar_dense.default
+        return function(*arguments, **(keywords or {}))
+
+
+def test_nothing_is_read_on_the_host_and_the_global_generator_stays(batch, monkeypatch):
+    state = torch.random.get_rng_state()
+    monkeypatch.setattr(torch.Tensor, "tolist", None)
+    positions = torch.arange(3)
+    with NoWaiting():
+        augment(*batch, 1, positions, AUGMENTATIONS["strong"])
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_a_sample_is_the_same_alone_and_in_a_batch(batch, name):
     images, labels = batch
-    whole = augment(images, labels, 1, torch.tensor([4, 9, 2]), AugmentConfig())
-    alone = augment(images[1:2], labels[1:2], 1, torch.tensor([9]), AugmentConfig())
+    config = AUGMENTATIONS[name]
+    whole = augment(images, labels, 1, torch.tensor([4, 9, 2]), config)
+    alone = augment(images[1:2], labels[1:2], 1, torch.tensor([9]), config)
     torch.testing.assert_close(whole[0][1:2], alone[0], atol=1e-6, rtol=0)
     assert torch.equal(whole[1][1:2], alone[1])
 
@@ -86,3 +108,14 @@ def test_the_blur_is_that_of_scipy():
     for sigma, result in zip((1.0, 0.6), found, strict=True):
         wanted = ndimage.gaussian_filter(image, sigma, mode="nearest", radius=4)
         np.testing.assert_allclose(result[0].numpy(), wanted, atol=1e-5)
+
+
+def test_coarser_pixels_are_those_of_antialiased_interpolation():
+    images = torch.rand(4, 1, 48, 32, generator=torch.Generator().manual_seed(0))
+    factors = torch.tensor([1.0, 1.3, 2.0, 3.9])
+    found = coarsen(images, factors)
+    for image, factor, result in zip(images.split(1), factors.tolist(), found.split(1), strict=True):
+        small = [round(side / factor) for side in (48, 32)]
+        means = interpolate(image, small, mode="bilinear", antialias=True, align_corners=False)
+        wanted = interpolate(means, [48, 32], mode="bilinear", align_corners=False)
+        torch.testing.assert_close(result, wanted, atol=1e-5, rtol=0)

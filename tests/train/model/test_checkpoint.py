@@ -8,6 +8,7 @@ from synthspine.train.model.checkpoint import (
     SNAPSHOT_FORMAT,
     Checkpoint,
     CheckpointError,
+    bare_state,
     load_checkpoint,
     load_model,
     save_checkpoint,
@@ -47,6 +48,12 @@ def test_a_loaded_model_carries_its_metadata(model, tmp_path):
     loaded = load_model(tmp_path / "model.pth").checkpoint
     assert (loaded.model, loaded.step, loaded.spacing_mm, loaded.config) == ("A", 7, 1.0, '{"seed": 42}')
     assert math.isnan(loaded.validation_dice)
+
+
+def test_a_prefix_in_the_middle_of_a_name_stays():
+    weight = torch.zeros(1)
+    assert list(bare_state({"module.sub_module.weight": weight})) == ["sub_module.weight"]
+    assert list(bare_state({"_orig_mod.module.x": weight})) == ["x"]
 
 
 def test_prefixes_of_wrappers_are_stripped(model, tmp_path):

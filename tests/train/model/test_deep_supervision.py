@@ -76,4 +76,4 @@ def test_a_step_adds_coarse_losses_with_their_weights(make_stepper):
         for weight, logits, target in zip((1, 0.5, 0.25), supervised(images), targets, strict=True)
     )
     stepper.take(0, images, codes)
-    assert stepper.tally.read().loss == pytest.approx(wanted.item(), rel=1e-5)
+    assert stepper.statistics.read().loss == pytest.approx(wanted.item(), rel=1e-5)

@@ -50,6 +50,30 @@ def test_bf16_is_normal_to_its_own_precision():
     torch.testing.assert_close(answer.float(), wanted, atol=0.04, rtol=0.02)
 
 
+@pytest.mark.parametrize("offset", [10, 100])
+def test_bf16_is_accurate_where_the_mean_is_large(offset):
+    """Against float32 autograd: outputs up to 5 and gradients up to 5 differ by the rounding of bf16."""
+    torch.manual_seed(0)
+    features = (torch.randn(2, 8, 64, 48) + offset).bfloat16()
+    slope = torch.randn(2, 8, 64, 48).bfloat16()
+    wanted, found = features.float().requires_grad_(), features.clone().requires_grad_()
+    expected = nn.functional.instance_norm(wanted)
+    expected.backward(slope.float())
+    result = InstanceNorm(8)(found)
+    result.backward(slope)
+    assert (result.float() - expected).abs().max() < 0.03
+    assert (found.grad.float() - wanted.grad).abs().max() < 0.03
+
+
+def test_rows_that_differ_from_the_rows_of_the_shift_are_normalised_all_the_same():
+    features = torch.zeros(1, 1, 64, 16)
+    features[:, :, ::8] = 100
+    wanted = nn.functional.instance_norm(features)
+    torch.testing.assert_close(InstanceNorm(1)(features), wanted, atol=1e-5, rtol=1e-5)
+    found = InstanceNorm(1)(features.bfloat16()).float()
+    torch.testing.assert_close(found, wanted, atol=0.02, rtol=0.02)
+
+
 def test_an_activation_in_place_may_follow(layers):
     features = torch.randn(1, 3, 4, 4, dtype=torch.float64, requires_grad=True)
     nn.LeakyReLU(inplace=True)(layers[0](features)).sum().backward()

@@ -3,16 +3,16 @@ import signal
 
 import pytest
 
-from synthspine.train.runtime.stop import Stopped, watch_for_stop
+from synthspine.train.runtime.stop import TrainingStopped, watch_for_stop
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_asks_and_the_earlier_handlers_come_back(number):
     before = signal.getsignal(number)
     with watch_for_stop() as stop:
-        assert not stop.asked
+        assert not stop.requested
         os.kill(os.getpid(), number)
-        assert stop.asked
+        assert stop.requested
     assert signal.getsignal(number) is before
 
 
@@ -28,31 +28,31 @@ def test_torchrun_may_send_a_signal_twice(monkeypatch):
     with watch_for_stop() as stop:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
-        assert stop.asked
+        assert stop.requested
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_a_block_without_state_at_once_and_asks_after_it(number):
     done = []
     with watch_for_stop() as stop:
-        with pytest.raises(Stopped, match="told"), stop.ends("told"):
+        with pytest.raises(TrainingStopped, match="told"), stop.interrupts("told"):
             os.kill(os.getpid(), number)
             done.append("more")
-        assert stop.asked and not done
-        with pytest.raises(Stopped, match="at once"), stop.ends("at once"):
+        assert stop.requested and not done
+        with pytest.raises(TrainingStopped, match="at once"), stop.interrupts("at once"):
             done.append("more")
     assert not done
     with watch_for_stop() as stop:
-        with stop.ends("told"):
+        with stop.interrupts("told"):
             pass
         os.kill(os.getpid(), number)
-        assert stop.asked
+        assert stop.requested
 
 
 def test_a_second_signal_of_torchrun_does_not_break_into_the_clearing_up(monkeypatch):
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
     cleared = []
-    with watch_for_stop() as stop, pytest.raises(Stopped), stop.ends("told"):
+    with watch_for_stop() as stop, pytest.raises(TrainingStopped), stop.interrupts("told"):
         try:
             os.kill(os.getpid(), signal.SIGTERM)
         finally:
@@ -62,5 +62,5 @@ def test_a_second_signal_of_torchrun_does_not_break_into_the_clearing_up(monkeyp
 
 
 def test_an_interrupt_that_nobody_asked_for_stays_one():
-    with watch_for_stop() as stop, pytest.raises(KeyboardInterrupt), stop.ends("told"):
+    with watch_for_stop() as stop, pytest.raises(KeyboardInterrupt), stop.interrupts("told"):
         raise KeyboardInterrupt

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from synthspine.gen import label_scheme
+from synthspine.train.config import Plan
 from synthspine.train.model.checkpoint import (
     CHECKPOINT_FORMAT,
     SNAPSHOT_FORMAT,
@@ -12,11 +13,8 @@ from synthspine.train.model.checkpoint import (
     unpack_payload,
 )
 from synthspine.train.model.unet import UNet
-from synthspine.train.plan import Plan
-from synthspine.train.snapshot import Progress, pack_snapshot, restore, unpack_snapshot
-from synthspine.train.snapshot_folder import SnapshotFolder
-from synthspine.train.step import Stepper
-from synthspine.train.step_statistics import Counts
+from synthspine.train.snapshots import Progress, SnapshotFolder, pack_snapshot, restore, unpack_snapshot
+from synthspine.train.step import Counts, Stepper
 
 CHOICES = {"lr": 0.1}
 
@@ -142,7 +140,7 @@ def test_what_is_restored_is_what_was_packed(make, tmp_path, alone):
     again = unpack_snapshot(pack_snapshot(other, progress), "again", CHOICES)
     for state in ("network", "average"):
         assert all(again[state][name].equal(value) for name, value in payload[state].items())
-    assert other.tally.read() == progress.counts
+    assert other.statistics.read() == progress.counts
 
 
 def test_one_of_another_shape_is_refused_in_one_line(make, tmp_path, alone):

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 
 from synthspine.gen import label_scheme, preset
+from synthspine.train.config import Plan
 from synthspine.train.data.feed import RenderFeed
 from synthspine.train.model.unet import UNet
-from synthspine.train.plan import Plan
 from synthspine.train.runtime.distributed import Ranks, join_ranks
-from synthspine.train.runtime.stop import Stopped, StopRequest
+from synthspine.train.runtime.stop import StopRequest, TrainingStopped
 from synthspine.train.trainer import Trainer
 from synthspine.train.validation import ValidationSet
 
@@ -34,7 +34,7 @@ class SpoiltFeed(RenderFeed):
         mine = self.ranks.rank == self.ranks.world_size - 1
         if mine and step == self.spoilt_step:
             images[-1, 0, 0, 0] = float("nan")
-        self.stop.asked |= mine and step == self.stop_after - 1
+        self.stop.requested |= mine and step == self.stop_after - 1
         return images, codes
 
 
@@ -70,7 +70,7 @@ def train(ranks: Ranks, options: argparse.Namespace) -> Trainer:
     )
     try:
         trainer.run(stop=feed.stop)
-    except Stopped as stopped:
+    except TrainingStopped as stopped:
         print(stopped)
     return trainer
 

@@ -1,6 +1,6 @@
 import pytest
 
-from synthspine.train.options import TrainOptions
+from synthspine.train.config import TrainOptions
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from synthspine.gen import label_scheme
 from synthspine.gen.core.anatomy import STRUCTURE_COLOURS, STRUCTURES
-from synthspine.train import log
-from synthspine.train.log import COLUMNS, Epoch
+from synthspine.train import reporting
+from synthspine.train.config import Plan
 from synthspine.train.model.unet import UNet
-from synthspine.train.pictures import FILL, painted, validation_picture
-from synthspine.train.plan import Plan
-from synthspine.train.reporter import Reporter
+from synthspine.train.reporting import COLUMNS, FILL, Epoch, Reporter, painted, validation_picture
 from synthspine.train.validation import Score, ValidationSet
 
 PICTURE = torch.zeros(3, 8, 8, dtype=torch.uint8)
@@ -112,14 +110,14 @@ def test_other_ranks_write_and_tell_nothing(plan, capsys):
     reporter = Reporter(plan, 0, active=False)
     reporter.advance(10, 0.75)
     reporter.add(epoch(10), lambda: PICTURE)
-    reporter.say("something")
+    reporter.log("something")
     reporter.close()
     assert not list(plan.stem.parent.iterdir())
     assert capsys.readouterr() == ("", "")
 
 
 def test_the_bar_tells_steps_loss_and_time_left(plan, capsys, monkeypatch):
-    monkeypatch.setattr(log, "SHORTEST_REFRESH_SECONDS", 0)
+    monkeypatch.setattr(reporting, "SHORTEST_REFRESH_SECONDS", 0)
     reporter = Reporter(plan, 20, active=True)
     time.sleep(0.02)
     reporter.advance(60, 0.75)

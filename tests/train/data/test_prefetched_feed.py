@@ -1,4 +1,4 @@
-"""Being a step ahead changes nothing about the batches."""
+"""A prefetched feed gives the batches of the feed itself."""
 
 import threading
 import time
@@ -6,19 +6,19 @@ import time
 import pytest
 import torch
 
-from synthspine.train.data.prefetch import AheadFeed
+from synthspine.train.data.feed import PrefetchedFeed
 
 CPU = torch.device("cpu")
 
 
 class Numbers:
-    """The batch of a step is its number; which steps were asked for, and by whom."""
+    """The batch of a step is its number; which steps were requested, and by whom."""
 
     def __init__(self, device=CPU):
-        self.device, self.asked, self.threads = device, [], set()
+        self.device, self.requested, self.threads = device, [], set()
 
     def batch(self, step):
-        self.asked.append(step)
+        self.requested.append(step)
         self.threads.add(threading.current_thread())
         if step == 13:
             raise RuntimeError("step 13 is unlucky")
@@ -26,38 +26,38 @@ class Numbers:
 
 
 @pytest.fixture
-def ahead():
+def prefetched():
     numbers = Numbers()
-    feed = AheadFeed(numbers, CPU)
+    feed = PrefetchedFeed(numbers, CPU)
     yield numbers, feed
     feed.close()
 
 
-def test_steps_in_order_are_begun_once_each_and_early(ahead):
-    numbers, feed = ahead
+def test_steps_in_order_are_begun_once_each_and_early(prefetched):
+    numbers, feed = prefetched
     assert [int(feed.batch(step)[1][0]) for step in range(4)] == [0, 1, 2, 3]
     feed.close()
     # The one after the last may have been dropped before it was begun.
-    assert numbers.asked in ([0, 1, 2, 3], [0, 1, 2, 3, 4])
+    assert numbers.requested in ([0, 1, 2, 3], [0, 1, 2, 3, 4])
     assert threading.main_thread() not in numbers.threads
 
 
-def test_the_next_batch_is_begun_while_this_one_is_used(ahead):
-    numbers, feed = ahead
+def test_the_next_batch_is_begun_while_this_one_is_used(prefetched):
+    numbers, feed = prefetched
     feed.batch(0)
     deadline = time.monotonic() + 10
-    while numbers.asked != [0, 1]:
+    while numbers.requested != [0, 1]:
         assert time.monotonic() < deadline
         time.sleep(0.001)
 
 
-def test_a_jump_gives_the_batch_of_its_step(ahead):
-    _, feed = ahead
+def test_a_jump_gives_the_batch_of_its_step(prefetched):
+    _, feed = prefetched
     assert [int(feed.batch(step)[1][0]) for step in (5, 2, 3, 3)] == [5, 2, 3, 3]
 
 
-def test_an_error_comes_at_the_step_that_needs_the_batch(ahead):
-    _, feed = ahead
+def test_an_error_comes_at_the_step_that_needs_the_batch(prefetched):
+    _, feed = prefetched
     assert int(feed.batch(12)[1][0]) == 12
     with pytest.raises(RuntimeError, match="step 13 is unlucky"):
         feed.batch(13)
@@ -68,7 +68,7 @@ def test_an_error_comes_at_the_step_that_needs_the_batch(ahead):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_batches_are_whole_when_the_network_reads_them():
     device = torch.device("cuda", torch.cuda.current_device())
-    feed = AheadFeed(Numbers(device), device)
+    feed = PrefetchedFeed(Numbers(device), device)
     for step in range(12):
         images, codes = feed.batch(step)
         torch.cuda._sleep(1_000_000)

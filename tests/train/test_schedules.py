@@ -1,6 +1,6 @@
 import pytest
 
-from synthspine.train.schedule import class_balance, learning_rate
+from synthspine.train.step import class_balance, learning_rate
 
 
 def test_the_rate_rises_to_the_highest_and_falls_to_a_hundredth():
