@@ -39,7 +39,8 @@ from synthspine.eval.metrics.overlap import (
     mean,
     mean_over_patients,
 )
-from synthspine.eval.report.tables import NOT_DEFINED, Cell, Row, Table, score, to_markdown
+from synthspine.eval.report.tables import NOT_DEFINED, Cell, Row, Table, to_markdown
+from synthspine.eval.report.tables import format_value as score
 from synthspine.eval.results.cache import file_digest
 from synthspine.eval.results.outcome import ModelFacts
 from synthspine.eval.studies.batches import SliceBatches

@@ -33,8 +33,8 @@ from benchmarks.reality_scoring import FACTORS
 from benchmarks.reality_slices import CONTRASTS
 from benchmarks.reality_study import Study
 from synthspine.eval.metrics.statistics import Interval, bootstrap_mean, narrowness
-from synthspine.eval.report.figures import EDGE, MODEL_LINES, MODEL_MARKERS, legend, plain, save
-from synthspine.eval.results.findings import MODEL_COLOURS, set_name
+from synthspine.eval.report.drawing import EDGE, MODEL_LINES, MODEL_MARKERS, legend, plain, save
+from synthspine.eval.results.outcome import MODEL_COLOURS, set_name
 from synthspine.gen.core.anatomy import STRUCTURES
 from synthspine.shards.command import run_command
 from synthspine.shards.storage.atomic import atomic_path

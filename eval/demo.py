@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from synthspine.eval.gallery import contrast, gallery
 from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME
-from synthspine.eval.report.figures import DPI, Overlay, overlay_figure
+from synthspine.eval.report.drawing import DPI
+from synthspine.eval.report.pictures import Overlay, overlay_figure
 from synthspine.eval.sheets import PHANTOM, contact_sheet, phantom_maps
 from synthspine.eval.studies.batches import SliceBatches
 from synthspine.gen import SpineSynthGenerator, label_scheme
@@ -89,7 +90,8 @@ def inference(output_dir: Path) -> list[Path]:
             Overlay(title=f"{title}, {record['source']}", image=image.numpy(), inside=inside, maps=maps)
         )
     path = output_dir / "inference.png"
-    overlay_figure(rows, path, title=f"{checkpoint.name} on unseen images", credit=CREDIT, phantom=True)
+    title = f"{checkpoint.name} on unseen images (phantom)"
+    overlay_figure(rows, path, title=title, credit=CREDIT)
     return [path]
 
 

@@ -14,11 +14,11 @@ from tqdm import tqdm
 
 from synthspine.eval.metrics.overlap import AGGREGATION, DISTANCE_AGGREGATION
 from synthspine.eval.report.analysis_tables import refresh
+from synthspine.eval.report.pictures import draw_cases
 from synthspine.eval.report.report import write_report
-from synthspine.eval.report.worst_cases import draw_cases
 from synthspine.eval.results.cache import Cache, versions
-from synthspine.eval.results.findings import SYNTHETIC, set_name
-from synthspine.eval.results.outcome import Measurement, Outcome, SetFacts, write_outcome
+from synthspine.eval.results.measurement import Measurement
+from synthspine.eval.results.outcome import SYNTHETIC, Outcome, SetFacts, set_name, write_outcome
 from synthspine.eval.studies.batches import SliceBatches
 from synthspine.eval.studies.continuum import PROTOCOLS, MapsToRender
 from synthspine.eval.studies.measure import measure
@@ -101,7 +101,7 @@ def evaluate(options: EvaluationOptions, say: Say = print) -> list[Path]:
         overlays=overlays,
     )
     told = outcome.to_json()
-    written = [write_outcome(told, options.output_dir), *write_report(told, options.output_dir, cache)]
+    written = [write_outcome(told, options.output_dir), *write_report(told, options.output_dir)]
     if options.refresh_analysis is not None:
         for line in refresh(options.refresh_analysis, told):
             say(line)

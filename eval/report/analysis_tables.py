@@ -11,26 +11,14 @@ In the same way figures of the test patients go only where it says ``test``; all
 """
 
 import re
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from synthspine.eval.report.comparison_tables import gap_table, headline_table, primary_table, shift_table
-from synthspine.eval.report.fact_tables import generators, model_table, set_table
-from synthspine.eval.report.score_tables import class_table, instance_table, structure_table, worst_table
-from synthspine.eval.report.study_tables import calibration_table, corruption_table, study_table
-from synthspine.eval.report.tables import Table, to_markdown
-from synthspine.eval.results.findings import (
-    CONTINUUM,
-    CORRUPTIONS,
-    PHYSICAL,
-    RESOLUTIONS,
-    TEST,
-    VALIDATION,
-    Findings,
-    set_name,
-)
+from synthspine.eval.report.definitions import TABLES
+from synthspine.eval.report.facts import SHOWN, generators
+from synthspine.eval.report.tables import to_markdown
+from synthspine.eval.results.outcome import TEST, VALIDATION, Findings, set_name
 from synthspine.shards.storage.atomic import write_text
 
 PHANTOM = "phantom"
@@ -38,26 +26,6 @@ KINDS = (PHANTOM, TEST)
 """Marks of tables of other figures than those of real validation patients."""
 START = re.compile(r"<!--\s*table:(?P<name>\S+)(?P<kinds>(?:\s+\w+)*)\s*-->")
 END = "<!-- /table -->"
-DIGEST = 12
-TABLES: dict[str, Callable[[Findings], Table]] = {
-    "headline": headline_table,
-    "primary": primary_table,
-    "gap": gap_table,
-    "shift": shift_table,
-    "structures": structure_table,
-    "classes": class_table,
-    "instances": instance_table,
-    "corruption": corruption_table,
-    "calibration": calibration_table,
-    "worst": worst_table,
-    "models": model_table,
-    "sets": set_table,
-    **{
-        study: partial(study_table, study=study)
-        for study in (*RESOLUTIONS, *CORRUPTIONS, CONTINUUM, PHYSICAL)
-    },
-}
-"""Tables by the name in the marker."""
 
 
 class AnalysisError(ValueError):
@@ -174,4 +142,4 @@ def _again(findings: Findings) -> str:
 
 
 def _digest(facts: Mapping[str, Any], key: str) -> str:
-    return str(facts[key])[:DIGEST]
+    return str(facts[key])[:SHOWN]

@@ -1,4 +1,4 @@
-"""Measurements that were made before: one small file each, known by everything that they depend on.
+"""Cache of measurements and pictures: one small file each, named by the digest of its key.
 
 A key holds the digest of the checkpoint, the identity of the set, the slices and the change of the input. The
 cache adds the code and the versions of the software to every key. An entry that cannot be read, was cut off
@@ -68,8 +68,3 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def is_file_of(path: Path, sha256: str) -> bool:
-    """Whether a file is there and is the one that was written, and not another one under its name."""
-    return path.is_file() and file_digest(path) == sha256

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from synthspine.eval.results.findings import CONTINUA, SYNTHETIC, TEST, VALIDATION, set_name
+from synthspine.eval.results.outcome import CONTINUA, SYNTHETIC, TEST, VALIDATION, set_name
 from synthspine.eval.studies.batches import SliceBatches
 from synthspine.eval.studies.continuum import MapsToRender
 from synthspine.eval.studies.models import EvaluationError

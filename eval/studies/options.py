@@ -6,7 +6,7 @@ from typing import Literal
 
 import tyro
 
-from synthspine.eval.results.findings import (
+from synthspine.eval.results.outcome import (
     CONTINUUM,
     CONTRAST,
     IN_PLANE,

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from synthspine.eval.results.findings import (
+from synthspine.eval.results.outcome import (
     CONTINUUM,
     CONTRAST,
     IN_PLANE,

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from synthspine.eval.evaluation import evaluate
-from synthspine.eval.results.findings import FORMAT
+from synthspine.eval.results.outcome import FORMAT
 from synthspine.eval.studies.measure import measure
 from synthspine.eval.studies.models import EvaluationError
 from synthspine.eval.studies.options import EvaluationOptions
@@ -122,7 +122,7 @@ def test_a_second_run_takes_everything_from_the_cache(options, trained, tmp_path
 
     with monkeypatch.context() as patch:
         patch.setattr("synthspine.eval.evaluation.measure", refuse)
-        patch.setattr("synthspine.eval.report.worst_cases.slice_dices", refuse)
+        patch.setattr("synthspine.eval.report.pictures.slice_dices", refuse)
         lines = []
         evaluate(chosen, lines.append)
     second = outcome_of(tmp_path)

@@ -78,7 +78,7 @@ def test_nan_is_refused_before_anything_is_written(tmp_path):
 @pytest.mark.parametrize("part", ["code_state", "versions"])
 def test_other_code_and_other_software_find_nothing(kept, tmp_path, monkeypatch, part):
     with monkeypatch.context() as patch:
-        patch.setattr(f"eval.results.cache.{part}", lambda: {"version": "other"})
+        patch.setattr(f"synthspine.eval.results.cache.{part}", lambda: {"version": "other"})
         assert Cache(tmp_path / "cache").find(KEY) is None
     assert Cache(tmp_path / "cache").find(KEY) == VALUE
 

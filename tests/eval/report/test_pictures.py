@@ -4,9 +4,15 @@ import torch
 from PIL import Image
 from torch import nn
 
-from synthspine.eval.report.case_picture import case_picture
-from synthspine.eval.report.samples import MEDIAN, WORST, choose_cases, slice_dices
-from synthspine.eval.report.worst_cases import draw_cases
+from synthspine.eval.report.pictures import (
+    MEDIAN,
+    WORST,
+    Overlay,
+    choose_cases,
+    draw_cases,
+    overlay_figure,
+    slice_dices,
+)
 from synthspine.eval.results.cache import Cache
 from synthspine.eval.results.outcome import ModelFacts
 from synthspine.eval.studies.batches import SliceBatches
@@ -43,6 +49,9 @@ def setting(tmp_path, spider_folder):
     return sets, conditions(EvaluationOptions(studies=("contrast",)), sets, None).conditions
 
 
+PATIENTS = ["3"] * 3 + ["4"] * 3
+
+
 def rows(*overalls):
     return [{"overall": overall, **dict.fromkeys(STRUCTURES, overall)} for overall in overalls]
 
@@ -59,21 +68,15 @@ def test_dice_of_each_slice(setting):
     assert row["overall"] == pytest.approx(row["vertebra"] / 3)
 
 
-def test_worst_slice_of_each_patient_comes_first_then_the_median(setting):
-    _, (condition, _) = setting
-    cases = choose_cases(condition, rows(0.6, 0.5, 0.9, 0.8, 0.2, 0.7), 5)
-    assert [(case.kind, case.index, case.dice["overall"]) for case in cases] == [
-        (WORST, 4, 0.2),
-        (WORST, 1, 0.5),
-        (MEDIAN, 5, 0.7),
-    ]
+def test_worst_slice_of_each_patient_comes_first_then_the_median():
+    cases = choose_cases(PATIENTS, rows(0.6, 0.5, 0.9, 0.8, 0.2, 0.7), 5)
+    assert cases == [(WORST, 4), (WORST, 1), (MEDIAN, 5)]
 
 
-def test_slices_without_anything_are_no_cases(setting):
-    _, (condition, _) = setting
-    assert choose_cases(condition, rows(None, None, None, None, 0.4, None), 5)[0].index == 4
-    assert choose_cases(condition, rows(*[None] * 6), 5) == []
-    assert choose_cases(condition, rows(*[0.5] * 6), 0) == []
+def test_slices_without_anything_are_no_cases():
+    assert choose_cases(PATIENTS, rows(None, None, None, None, 0.4, None), 5)[0] == (WORST, 4)
+    assert choose_cases(PATIENTS, rows(*[None] * 6), 5) == []
+    assert choose_cases(PATIENTS, rows(*[0.5] * 6), 0) == []
 
 
 @pytest.fixture
@@ -121,7 +124,7 @@ def test_pictures_are_listed_and_drawn_again_only_if_they_changed(setting, candi
     def refuse(*arguments, **more):
         raise AssertionError("drawn again")
 
-    monkeypatch.setattr("synthspine.eval.report.worst_cases.case_picture", refuse)
+    monkeypatch.setattr("synthspine.eval.report.pictures.overlay_figure", refuse)
     assert draw(setting, [candidate(), candidate("B", 1)], folder) == listed
 
 
@@ -144,7 +147,8 @@ def test_picture_shows_what_is_inside_and_the_truth_in_every_panel(tmp_path):
     inside[10:50, 5:45] = True
     path = tmp_path / "case.png"
     empty = np.zeros_like(truth)
-    case_picture(np.full((60, 50), 0.3), truth, {"A": truth, "B": empty}, inside, path, title="a case")
+    row = Overlay(image=np.full((60, 50), 0.3), inside=inside, maps={"truth": truth, "A": truth, "B": empty})
+    overlay_figure([row], path, title="a case")
     picture = np.asarray(Image.open(path).convert("RGB")).astype(int)
     quarters = np.array_split(picture, 4, axis=1)
     # White border of the truth on every panel but the plain one; colour where something is answered.
@@ -153,3 +157,17 @@ def test_picture_shows_what_is_inside_and_the_truth_in_every_panel(tmp_path):
     coloured = [(part.max(axis=2) - part.min(axis=2) > 40).sum() for part in middle]
     assert white[0] == 0 and min(white[1:]) > 20
     assert coloured[0] == coloured[3] == 0 and min(coloured[1], coloured[2]) > 1000
+
+
+def test_rows_of_other_shapes_stand_below_each_other(tmp_path):
+    def row(shape):
+        maps = {"truth": np.zeros(shape, dtype=np.uint8), "Model A": np.ones(shape, dtype=np.uint8)}
+        maps["truth"][10:20, 8:16] = 2
+        return Overlay(image=np.full(shape, 0.5), inside=np.ones(shape, dtype=bool), maps=maps, title="T1")
+
+    heights = []
+    for number in (1, 2):
+        path = tmp_path / f"{number}.png"
+        overlay_figure([row((48, 32)), row((40, 40))][:number], path, title="t", credit="c")
+        heights.append(Image.open(path).height)
+    assert heights[1] > 1.4 * heights[0]
