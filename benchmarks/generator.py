@@ -1,30 +1,38 @@
-"""The generator next to its peers: time, memory, growth, distance to the floor, time by step.
+"""The generator next to its peers: time, memory, distance to the memory bandwidth, time by step.
 
     python benchmarks/generator.py [--device auto|cpu|cuda] [--repeats 5] [--no-compile] [--quick]
                                    [--endurance 10000] [--output-dir benchmarks/results]
 
-Writes generator_DEVICE.md, .json (every measured value), .png (times) and _samples.png (what was rendered).
-Peers are installed with ``pip install -e '.[bench]'``; without them only ours is measured.
+Writes generator_DEVICE.md, .png (times) and _samples.png (rendered samples).
+``pip install -e '.[bench]'`` installs the peers; without them the presets alone are measured.
 """
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
-# The packages are those of the repository, whatever this folder's files are called.
+# Packages are imported from the repository, not from this folder.
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import torch
 import tyro
 
-from benchmarks import memory, report, steps
-from benchmarks.measured import Grid, Measured
-from benchmarks.pictures import SAMPLES
-from benchmarks.renderers import COMPILED, PEERS, make_renderer, missing_peers
-from benchmarks.timing import Timing, copy_bytes_per_s, growth, time_batches
+from benchmarks import generator_page, memory, steps
+from benchmarks.generator_page import LOOPED_SAMPLES, PICTURED_SAMPLES, Grid, Measured, Timing
+from benchmarks.page import RESULTS
+from benchmarks.renderers import COMPILED, PEERS, Renderer, make_renderer, missing_peers
+from benchmarks.timing import Task, time_in_turns
 from synthspine.gen.core.device import pick_device
 from synthspine.shards.command import run_command
+
+BATCH = 16
+"""Batch size of the grids of other sizes, of the peers' memory and of the times by step."""
+_ENDURANCE_BATCH = 4
+_TURN_SECONDS = 0.2
+_COPY_BYTES = 2**28
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,68 +42,106 @@ class Arguments:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to render."""
     presets: tuple[str, ...] = ("synthseg", "spine")
-    """Presets of ours."""
+    """Presets to measure."""
     repeats: int = 5
     """Rounds of every size."""
     budget_s: float = 20.0
-    """Seconds after which a size starts no new round (three are always run)."""
+    """Seconds after which a size starts no new round; three rounds always run."""
     threads: int = 0
-    """CPU threads of all of them; 0 leaves the default."""
+    """CPU threads of all generators; 0 leaves the default."""
     compile: bool = True
     """Measure ``torch.compile(render)`` too: at batch 16 and in 3D, on CUDA at batch 512 and 2048."""
     peers: bool = True
     """Measure the peers too."""
     endurance: int = 0
-    """Batches of small maps after which memory must not have grown; 0 leaves it out."""
+    """Batches of small maps over which the growth of memory is measured; 0 leaves it out."""
     quick: bool = False
     """Tiny sizes, to see that everything works."""
-    output_dir: Path = Path(__file__).parent / "results"
-    """Where to write."""
+    output_dir: Path = RESULTS
+    """Folder of the result files."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Work:
-    """What is rendered: grids, batch sizes, and which of them are compiled."""
+class Sizes:
+    """Grids and batch sizes to render, and which of them are compiled."""
 
     slices: Grid = (256, 256)
     volume: Grid = (128, 128, 128)
     batches: tuple[int, ...] = (1, 16, 64)
     compiled: tuple[int, ...] = (16,)
-    sides: tuple[int, ...] = (128, 256, 512)
+    other_slices: tuple[Grid, ...] = ((128, 128), (512, 512))
     peak_slices: tuple[int, ...] = (16, 64)
     peak_volumes: tuple[int, ...] = (1, 3)
     endurance_side: int = 64
 
     def cases(self) -> list[tuple[Grid, int]]:
         """Grids and batch sizes to time."""
-        return [*((self.slices, batch) for batch in self.batches), (self.volume, 1)]
-
-    def is_compiled(self, grid: Grid, batch: int) -> bool:
-        """Whether compiled code is timed there."""
-        return grid == self.volume or batch in self.compiled
+        slices = [(self.slices, batch) for batch in self.batches]
+        return [*slices, *((grid, BATCH) for grid in self.other_slices), (self.volume, 1)]
 
 
-ON_CPU = Work()
-ON_CUDA = Work(
+ON_CPU = Sizes()
+ON_CUDA = Sizes(
     batches=(1, 16, 64, 512, 2048), compiled=(512, 2048), peak_slices=(512, 2048), peak_volumes=(1, 8)
 )
-QUICK = Work(
+QUICK = Sizes(
     slices=(32, 32),
     volume=(12, 12, 12),
     batches=(1, 2),
     compiled=(2,),
-    sides=(16, 32),
+    other_slices=((16, 16),),
     peak_slices=(1, 2),
     peak_volumes=(1, 2),
     endurance_side=16,
 )
-_STEP_BATCH = 16
-_ENDURANCE_BATCH = 4
 
 
-def main() -> int:
-    """Parse the command line, measure, write the tables; the exit status."""
-    return run_command(_measure)
+def time_renderers(
+    renderers: Sequence[Renderer],
+    grid: Grid,
+    batch: int,
+    *,
+    repeats: int,
+    budget_s: float,
+    device: torch.device,
+) -> list[Timing]:
+    """Time batches of generators in turns.
+
+    Args:
+        renderers: generators on the same grid.
+        grid: sides of the grid.
+        batch: samples per batch; a generator that loops renders at most ``LOOPED_SAMPLES``.
+        repeats: rounds; in each one every generator renders for at least 0.2 s.
+        budget_s: no new round starts after this many seconds; three rounds always run.
+        device: where they render.
+
+    Returns:
+        One timing per generator, in the order given.
+    """
+    counts = [min(batch, LOOPED_SAMPLES) if renderer.loops else batch for renderer in renderers]
+    tasks = [
+        Task.of(renderer.name, partial(renderer.run, count))
+        for renderer, count in zip(renderers, counts, strict=True)
+    ]
+    found = time_in_turns(tasks, repeats, device=device, least_s=_TURN_SECONDS, budget_s=budget_s)
+    return [
+        Timing(
+            name=times.name,
+            grid=grid,
+            batch=batch,
+            first_s=times.first_s,
+            sample_s=[seconds / count for seconds in times.wall_s],
+        )
+        for times, count in zip(found, counts, strict=True)
+    ]
+
+
+def copy_bytes_per_s(device: torch.device) -> float:
+    """Bandwidth of copying a large tensor: bytes read plus bytes written per second, best of seven."""
+    source = torch.ones(_COPY_BYTES // 4, device=device)
+    target = torch.empty_like(source)
+    (times,) = time_in_turns([Task.of("copy", lambda: target.copy_(source))], 7, device=device)
+    return 2 * _COPY_BYTES / min(times.wall_s)
 
 
 def _measure() -> None:
@@ -103,38 +149,36 @@ def _measure() -> None:
     device = pick_device(arguments.device)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    torch.manual_seed(0)  # for the peers: they draw from the global state
-    work = QUICK if arguments.quick else ON_CUDA if device.type == "cuda" else ON_CPU
+    torch.manual_seed(0)  # for the peers, which draw from the global generator
+    sizes = QUICK if arguments.quick else ON_CUDA if device.type == "cuda" else ON_CPU
     compiled = arguments.compile and _compiles(device)
     peers = [name for name in PEERS if arguments.peers and name not in missing_peers()]
     for name in missing_peers() if arguments.peers else ():
-        print(f"{name} is not installed and left out; pip install -e '.[bench]' brings it")
+        print(f"{name} is not installed and left out; pip install -e '.[bench]' installs it")
     measured = Measured(
         device=device,
         presets=arguments.presets,
         peers=tuple(peers),
-        timings=_timings(arguments, work, peers, compiled, device),
-        peaks=_peaks(arguments, work, peers, compiled, device),
-        growth={
-            name: growth(name, work.sides, 16, repeats=arguments.repeats, device=device)
+        timings=_timings(arguments, sizes, peers, compiled, device),
+        peaks=_peaks(arguments, sizes, peers, compiled, device),
+        steps={
+            name: _step_milliseconds(name, sizes.slices, arguments.repeats, device)
             for name in arguments.presets
         },
-        steps=_steps(arguments, work, device),
         endurance={
             name: memory.growth_bytes(
-                name, work.endurance_side, _ENDURANCE_BATCH, arguments.endurance, device
+                name, sizes.endurance_side, _ENDURANCE_BATCH, arguments.endurance, device
             )
             for name in (arguments.presets if arguments.endurance else ())
         },
         endurance_batches=arguments.endurance,
         copy_bytes_per_s=copy_bytes_per_s(device),
-        command="python benchmarks/generator.py " + " ".join(sys.argv[1:]),
     )
     samples = {
-        name: make_renderer(name, work.slices, device).run(SAMPLES).cpu()
+        name: make_renderer(name, sizes.slices, device).run(PICTURED_SAMPLES).cpu()
         for name in (*arguments.presets, *peers)
     }
-    print(report.write(measured, samples, arguments.output_dir))
+    generator_page.write(measured, samples, arguments.output_dir)
 
 
 def _compiles(device: torch.device) -> bool:
@@ -148,55 +192,51 @@ def _compiles(device: torch.device) -> bool:
 
 
 def _timings(
-    arguments: Arguments, work: Work, peers: list[str], compiled: bool, device: torch.device
+    arguments: Arguments, sizes: Sizes, peers: list[str], compiled: bool, device: torch.device
 ) -> list[Timing]:
-    timings = []
-    for grid, batch in work.cases():
+    timings: list[Timing] = []
+    for grid, batch in sizes.cases():
         names = list(arguments.presets)
-        if compiled and work.is_compiled(grid, batch):
+        if compiled and (grid == sizes.volume or (grid == sizes.slices and batch in sizes.compiled)):
             names += [name + COMPILED for name in arguments.presets]
         renderers = [make_renderer(name, grid, device) for name in (*names, *peers)]
-        timings += time_batches(
-            renderers,
-            grid,
-            batch,
-            repeats=arguments.repeats,
-            budget_s=arguments.budget_s,
-            device=device,
+        found = time_renderers(
+            renderers, grid, batch, repeats=arguments.repeats, budget_s=arguments.budget_s, device=device
         )
-        print(report.timing_lines(timings[-len(renderers) :]), flush=True)
+        for timing in found:
+            print(f"{timing.work}: {timing.name} {1e3 * timing.median_s:.2f} ms a sample", flush=True)
+        timings += found
     return timings
 
 
 def _peaks(
-    arguments: Arguments, work: Work, peers: list[str], compiled: bool, device: torch.device
+    arguments: Arguments, sizes: Sizes, peers: list[str], compiled: bool, device: torch.device
 ) -> dict[str, dict[Grid, dict[int, int]]]:
     """Peak memory by generator, grid and batch size; peers, which loop, at one batch size."""
     names = list(arguments.presets)
     if compiled and device.type == "cuda":
         names += [name + COMPILED for name in arguments.presets]
-    ours = {work.slices: work.peak_slices, work.volume: work.peak_volumes}
-    theirs = {grid: (min(_STEP_BATCH, *batches),) for grid, batches in ours.items()}
+    batches = {sizes.slices: sizes.peak_slices, sizes.volume: sizes.peak_volumes}
+    one_batch = {grid: (min(BATCH, *of_grid),) for grid, of_grid in batches.items()}
     return {
         name: {
-            grid: memory.peak_bytes(name, grid, batches, device)
-            for grid, batches in (theirs if name in peers else ours).items()
+            grid: memory.peak_bytes(name, grid, of_grid, device)
+            for grid, of_grid in (one_batch if name in peers else batches).items()
         }
         for name in (*names, *peers)
     }
 
 
-def _steps(arguments: Arguments, work: Work, device: torch.device) -> dict[str, dict[str, dict[str, float]]]:
-    """Milliseconds a sample by preset, ``draw`` or ``render``, and step."""
-    tables = {}
-    for name in arguments.presets:
-        seconds = steps.step_seconds(name, work.slices, _STEP_BATCH, arguments.repeats, device)
-        tables[name] = {
-            whole: {step: 1e3 * value / _STEP_BATCH for step, value in table.items()}
-            for whole, table in seconds.items()
-        }
-    return tables
+def _step_milliseconds(
+    name: str, grid: Grid, repeats: int, device: torch.device
+) -> dict[str, dict[str, float]]:
+    """Milliseconds per sample of a preset by ``draw`` or ``render``, and by step."""
+    seconds = steps.step_seconds(name, grid, BATCH, repeats, device)
+    return {
+        whole: {step: 1e3 * value / BATCH for step, value in table.items()}
+        for whole, table in seconds.items()
+    }
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(_measure))

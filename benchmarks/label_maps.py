@@ -1,35 +1,97 @@
-"""The label maps that every generator of the benchmark renders: a drawn lumbar spine on any grid."""
+"""The label maps that all benchmarks render, in memory and as a set of shards."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from synthspine.gen.core.anatomy import CANAL, disc_code, vertebra_code
+from synthspine.shards import open_place
+from synthspine.shards.building.build import build_set
+from synthspine.shards.building.workers import ALONE
+from synthspine.shards.format.sample import Sample, sample_key
+from synthspine.shards.storage.place import Place
 
 LEVELS = 6
 MAPS = 4
+PER_SHARD = 64
+"""Samples in a shard of the benchmarks' sets."""
+SLICE = (320, 256)
+"""Grid of the slices in these sets, in pixels of 1 mm."""
 
 _LOWEST, _PITCH, _DISC = 0.93, 0.14, 0.24
+"""Lower end of the spine and height of a level, shares of the grid; height of a disc, share of a level."""
 
 
 def label_maps(grid: tuple[int, ...]) -> Tensor:
     """Four spines of six vertebrae with arches, six discs and a canal: 14 labels with the background.
 
-    They are drawn by formula, so every resolution shows the same anatomy.
+    They are drawn by formula, so every grid shows the same anatomy.
 
     Args:
-        grid: ``(H, W)`` or ``(Z, H, W)``: left to right, head to foot, front to back.
+        grid: ``(H, W)`` or ``(Z, H, W)``: left to right, superior to inferior, anterior to posterior.
 
     Returns:
         Dense codes, uint8, shape ``(4, *grid)``.
     """
-    down, back = (_share(grid[axis]) for axis in (-2, -1))
-    side = (_share(grid[0]) - 0.5).abs().view(-1, 1, 1) if len(grid) == 3 else torch.zeros(1, 1)
+    down, back = (_centres(grid[axis]) for axis in (-2, -1))
+    side = (_centres(grid[0]) - 0.5).abs().view(-1, 1, 1) if len(grid) == 3 else torch.zeros(1, 1)
     maps = [_spine(down.view(-1, 1), back, side, number / MAPS) for number in range(MAPS)]
     return torch.stack([codes.expand(grid) for codes in maps]).contiguous()
 
 
-def _share(count: int) -> Tensor:
-    """Centres of pixels as a share of the axis."""
+class SamplesInMemory:
+    """Samples in memory as the source of a set; see :class:`shards.building.build.SampleSource`.
+
+    Args:
+        name: of the set.
+        samples: its samples.
+    """
+
+    left_out = ()
+
+    def __init__(self, name: str, samples: Sequence[Sample]) -> None:
+        self._name, self._samples = name, list(samples)
+
+    def identity(self) -> dict[str, object]:
+        """The entries that readers of the manifest need."""
+        grid = {"spacing_mm": 1.0, "shape": list(SLICE)}
+        return {"version": 2, "set": self._name, "samples_per_shard": PER_SHARD, "grid": grid}
+
+    def made_with(self) -> dict[str, str]:
+        """Nothing: the samples are given."""
+        return {}
+
+    def prepare(self, *_: object) -> None:
+        """Nothing to prepare."""
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def begin(self, start: int, stop: int) -> Callable[[], list[Sample]]:
+        """Samples ``start`` to ``stop`` (excluded)."""
+        return lambda: self._samples[start:stop]
+
+
+def write_samples(folder: Path, samples: Sequence[Sample]) -> Place:
+    """Write a set of samples; the folder's name is the set's name."""
+    place, source = open_place(folder), SamplesInMemory(folder.name, samples)
+    build_set(place, source, source.identity(), phantom=True, samples_per_shard=PER_SHARD, workers=ALONE)
+    return place
+
+
+def write_label_maps(folder: Path) -> Place:
+    """Write a set of the four label maps as slices of 320 x 256."""
+    origin = {"source": "1_t1", "patient": "1", "slice": 0}
+    maps = label_maps(SLICE).numpy()
+    return write_samples(
+        folder, [Sample(sample_key(number), None, codes, origin) for number, codes in enumerate(maps)]
+    )
+
+
+def _centres(count: int) -> Tensor:
+    """Centres of the pixels of an axis of length 1."""
     return (torch.arange(count) + 0.5) / count
 
 

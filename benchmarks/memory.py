@@ -1,95 +1,66 @@
-"""How much memory a generator takes, and whether it grows.
+"""Memory of a generator: the peak of a batch, and growth over many batches.
 
-    python benchmarks/memory.py --name spine --grid 256 256 --batches 16 64
-
-On the CPU the kernel keeps the peak of a process for its whole life, so every generator is measured in a
-process of its own (this script, which prints JSON); on CUDA torch's allocator counts.
+The kernel records one peak for the whole life of a process. On the CPU every generator is therefore measured
+in a process of its own; on CUDA torch's allocator counts.
 """
 
-import json
-import subprocess
-import sys
-from dataclasses import dataclass
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-# The packages are those of the repository, whatever this folder's files are called.
-sys.path[0] = str(Path(__file__).resolve().parents[1])
-
 import torch
-import tyro
 
 from benchmarks.renderers import make_renderer
-from synthspine.gen.core.device import pick_device
-from synthspine.shards.command import run_command
+from synthspine.gen.core.device import keep_freed_memory
 
-_WARM_UP = 16
-_TURNS = 3
-"""Batches after which the peak is read; the first one also pays for what is made once."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Arguments:
-    """Peak memory of one generator, in a process of its own."""
-
-    name: str
-    """Generator to measure."""
-    grid: tuple[int, ...]
-    """Sides of the grid."""
-    batches: tuple[int, ...]
-    """Batch sizes, ascending."""
-    device: str = "cpu"
-    """Where to render."""
+_WARM_UP_SIDE = 16
+_BATCHES_PER_PEAK = 3
 
 
 def peak_bytes(
-    name: str, grid: tuple[int, ...], batches: tuple[int, ...], device: torch.device
+    name: str, grid: tuple[int, ...], batches: Sequence[int], device: torch.device
 ) -> dict[int, int]:
-    """Peak memory of one batch above what the process held before, bytes, for every batch size.
-
-    Images and labels that come out are part of it.
+    """Peak memory of one batch above the process at rest, images and labels included.
 
     Args:
-        name: generator, see ``make_renderer``.
+        name: generator, see :func:`make_renderer`.
         grid: sides of the grid.
         batches: batch sizes, ascending (on the CPU a later peak hides a lower one).
         device: where to render.
 
+    Returns:
+        Bytes by batch size.
+
     Raises:
-        OSError: the measuring process failed, or there is no ``/proc``.
+        OSError: there is no ``/proc``.
     """
     if device.type == "cuda":
         return _allocated(name, grid, batches, device)
-    command = [sys.executable, __file__, "--name", name, "--grid", *map(str, grid)]
-    command += ["--batches", *map(str, batches), "--device", str(device)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise OSError(f"measuring the memory of {name} failed: {done.stderr[-1000:]}")
-    return {int(batch): size for batch, size in json.loads(done.stdout).items()}
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        return process.submit(_resident, name, grid, batches, torch.get_num_threads()).result()
 
 
 def bytes_per_voxel(peaks: dict[int, int], voxels: int) -> float | None:
-    """How the peak grows from the smallest to the largest batch, bytes per voxel; None for one batch size."""
+    """Growth of the peak from the smallest to the largest batch, bytes per voxel; None for one batch size."""
     first, last = min(peaks), max(peaks)
     return None if first == last else (peaks[last] - peaks[first]) / ((last - first) * voxels)
 
 
 def growth_bytes(name: str, side: int, batch: int, count: int, device: torch.device) -> list[int]:
-    """Memory held after a tenth, two tenths ... of ``count`` batches, above the first of these, bytes."""
+    """Memory held after every tenth of ``count`` batches, in bytes above that after the first tenth."""
     renderer = make_renderer(name, (side, side), device)
     held = []
     for number in range(count):
         renderer.run(batch)
         if (number + 1) % max(1, count // 10) == 0:
-            held.append(_held(device))
+            cuda = device.type == "cuda"
+            held.append(torch.cuda.memory_reserved(device) if cuda else _process_bytes("VmRSS"))
     return [size - held[0] for size in held]
 
 
-def _held(device: torch.device) -> int:
-    return torch.cuda.memory_reserved(device) if device.type == "cuda" else _status("VmRSS")
-
-
-def _status(entry: str) -> int:
-    """An entry of the kernel's account of this process, bytes."""
+def _process_bytes(entry: str) -> int:
+    """An entry of ``/proc/self/status``, in bytes."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(entry + ":"):
             return 1024 * int(line.split()[1])
@@ -97,7 +68,7 @@ def _status(entry: str) -> int:
 
 
 def _allocated(
-    name: str, grid: tuple[int, ...], batches: tuple[int, ...], device: torch.device
+    name: str, grid: tuple[int, ...], batches: Sequence[int], device: torch.device
 ) -> dict[int, int]:
     renderer = make_renderer(name, grid, device)
     peaks = {}
@@ -112,30 +83,16 @@ def _allocated(
     return peaks
 
 
-def _resident(
-    name: str, grid: tuple[int, ...], batches: tuple[int, ...], device: torch.device
-) -> dict[int, int]:
-    make_renderer(name, (_WARM_UP,) * len(grid), device).run(1)
+def _resident(name: str, grid: tuple[int, ...], batches: Sequence[int], threads: int) -> dict[int, int]:
+    torch.set_num_threads(threads)
+    keep_freed_memory()
+    device = torch.device("cpu")
+    make_renderer(name, (_WARM_UP_SIDE,) * len(grid), device).run(1)
     renderer = make_renderer(name, grid, device)
-    before = _status("VmRSS")
+    before = _process_bytes("VmRSS")
     peaks = {}
     for batch in sorted(batches):
-        for _ in range(_TURNS):
+        for _ in range(_BATCHES_PER_PEAK):
             renderer.run(batch)
-        peaks[batch] = _status("VmHWM") - before
+        peaks[batch] = _process_bytes("VmHWM") - before
     return peaks
-
-
-def main() -> int:
-    """Measure one generator in this process and print JSON; the exit status."""
-    return run_command(_measure)
-
-
-def _measure() -> None:
-    arguments = tyro.cli(Arguments, description=__doc__)
-    device = pick_device(arguments.device)
-    print(json.dumps(_resident(arguments.name, arguments.grid, arguments.batches, device)))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

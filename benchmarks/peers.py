@@ -1,7 +1,7 @@
-"""The peers of the benchmark, each a function from a number of samples to images ``(B, 1, *grid)``.
+"""The peers: cornucopia and TorchIO as functions from a number of samples to images ``(B, 1, *grid)``.
 
-All get label maps of classes 0..13, uint8, ``(N, *grid)``, and do what SynthSeg does, with SynthSeg's ranges
-where they have one.
+All take label maps of classes 0..13, uint8, ``(N, *grid)``, and follow the recipe of SynthSeg (Billot et al.
+2023), with its ranges where they have the parameter.
 """
 
 import importlib
@@ -17,10 +17,10 @@ Run = Callable[[int], Tensor]
 
 
 def cornucopia_run(classes: Tensor) -> Run:
-    """``SynthFromLabelTransform`` as it comes: all of its steps are on, with its own ranges.
+    """``SynthFromLabelTransform`` with its default steps and ranges, one sample at a time.
 
-    The background gets an intensity too, as in ours and in SynthSeg. Its elastic field is not integrated
-    (its default), which is the faster way. It takes 2D maps as they are, and one sample at a time.
+    The background has an intensity too, as in SynthSeg. The elastic field is not integrated, which is the
+    default and the faster choice.
     """
     cornucopia = importlib.import_module("cornucopia")
     transform = cornucopia.SynthFromLabelTransform(sample_in_background=True)
@@ -33,10 +33,10 @@ def cornucopia_run(classes: Tensor) -> Run:
 
 
 def torchio_run(classes: Tensor) -> Run:
-    """TorchIO 1: a chain of random transforms, on the CPU, one sample at a time.
+    """TorchIO 1: a chain of random transforms on the CPU, one sample at a time.
 
-    A slice is a volume of one slice, deformed and degraded in its plane only. Affine and elastic part are
-    one resampling (``RandomAffineElasticDeformation``), which is the faster way.
+    A slice is a volume of one slice, deformed and degraded in its plane only. The affine and the elastic
+    part share one resampling (``RandomAffineElasticDeformation``), which is the faster choice.
     """
     torchio = importlib.import_module("torchio")
     SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(torch.get_num_threads())
@@ -61,7 +61,7 @@ def torchio_run(classes: Tensor) -> Run:
 
     def run(count: int) -> Tensor:
         with warnings.catch_warnings():
-            # It warns of every sample whose labels touch the edge of the grid.
+            # TorchIO warns of every sample whose labels touch the edge of the grid.
             warnings.simplefilter("ignore")
             images = [chain(subjects[number % len(subjects)])["image"].data for number in range(count)]
         return _without_depth(torch.stack(images), flat)
@@ -70,7 +70,7 @@ def torchio_run(classes: Tensor) -> Run:
 
 
 def torchio_2_run(classes: Tensor) -> Run:
-    """TorchIO 2 (a pre-release when this was written): the same chain on whole batches, on any device."""
+    """TorchIO 2 (written for the pre-release 2.0.0a2): the same chain on whole batches, on any device."""
     torchio = importlib.import_module("torchio")
     flat = classes.dim() == 3
     chain = torchio.Compose(
@@ -95,7 +95,7 @@ def torchio_2_run(classes: Tensor) -> Run:
 
 
 def _geometry(flat: bool) -> dict[str, Any]:
-    """Deformation of TorchIO: its axes are W, H, D, and a slice has one voxel along D."""
+    """Parameters of the deformation. TorchIO's axes are W, H, D; a slice has one voxel along D."""
     return {
         "scales": _in_plane((0.8, 1.2), (1.0, 1.0), flat),
         "degrees": (0, 0, 0, 0, -15, 15) if flat else (-15, 15),
@@ -105,12 +105,12 @@ def _geometry(flat: bool) -> dict[str, Any]:
 
 
 def _in_plane(plane: tuple[float, float], depth: tuple[float, float], flat: bool) -> tuple[float, ...]:
-    """A range for all axes, or one for the plane and one across it."""
+    """Range of a parameter by axis, with its own range across the plane of a slice."""
     return (*plane, *plane, *depth) if flat else plane
 
 
 def _with_depth(classes: Tensor) -> Tensor:
-    """Maps ``(N, 1, W, H, D)``, one channel each."""
+    """Maps with one channel, ``(N, 1, W, H, D)``."""
     return (classes.unsqueeze(-1) if classes.dim() == 3 else classes).unsqueeze(1)
 
 

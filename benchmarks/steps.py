@@ -1,69 +1,73 @@
-"""Where the time of ``draw`` and ``render`` goes, step by step."""
+"""Time of every step of ``draw`` and ``render``."""
 
 import dataclasses
 import inspect
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import torch
 
 from benchmarks.label_maps import label_maps
-from synthspine.gen import draw, generator, preset, render
+from benchmarks.timing import synchronize
+from synthspine.gen import draw, preset, render
 
 REST = "rest"
-"""What ``draw`` and ``render`` do between their steps."""
+"""Time of ``draw`` and ``render`` between their steps."""
 
 
 @contextmanager
-def timed_steps(whole: str, synchronise: Callable[[], None]) -> Iterator[dict[str, list[float]]]:
-    """Time every function that ``whole`` calls by a name of ``gen.generator``.
+def timed_steps(whole: Callable[..., Any], device: torch.device) -> Iterator[dict[str, float]]:
+    """Time every function that ``whole`` calls by a name of its own module.
 
-    Functions of ``gen.generator`` itself are looked into; the others are the steps.
+    Functions of that module are looked into; functions of other modules are the steps.
 
     Args:
-        whole: ``"draw"`` or ``"render"``.
-        synchronise: waits until the device is done.
+        whole: ``draw`` or ``render``.
+        device: device that is waited for before the clock is read.
 
     Yields:
-        Seconds of every call, by name of the step; filled while the context is open.
+        Seconds of all calls by name of the step; filled while the context is open.
     """
-    seconds: dict[str, list[float]] = {}
+    seconds: dict[str, float] = {}
 
     def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
-            synchronise()
+            synchronize(device)
             start = time.perf_counter()
             result = function(*args, **kwargs)
-            synchronise()
-            seconds.setdefault(name, []).append(time.perf_counter() - start)
+            synchronize(device)
+            seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - start
             return result
 
         return call
 
-    originals = {name: getattr(generator, name) for name in _steps_of(getattr(generator, whole), set())}
+    module = inspect.getmodule(inspect.unwrap(whole))
+    assert module is not None
+    originals = {name: getattr(module, name) for name in _steps_of(whole, module, set())}
     for name, function in originals.items():
-        setattr(generator, name, timed(name, function))
+        setattr(module, name, timed(name, function))
     try:
         yield seconds
     finally:
         for name, function in originals.items():
-            setattr(generator, name, function)
+            setattr(module, name, function)
 
 
-def _steps_of(function: Callable[..., Any], seen: set[str]) -> list[str]:
+def _steps_of(function: Callable[..., Any], module: ModuleType, seen: set[str]) -> list[str]:
     steps: list[str] = []
     code = inspect.unwrap(function).__code__
     # Comprehensions are code of their own, kept among the constants.
     inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
     for name in (name for part in (code, *inner) for name in part.co_names):
-        step = getattr(generator, name, None)
-        if not isinstance(step, FunctionType) or name in seen:
-            continue
-        seen.add(name)
-        steps += _steps_of(step, seen) if step.__module__ == generator.__name__ else [name]
+        step = getattr(module, name, None)
+        if isinstance(step, FunctionType) and name not in seen:
+            seen.add(name)
+            own = step.__module__ == module.__name__
+            steps += _steps_of(step, module, seen) if own else [name]
     return steps
 
 
@@ -83,32 +87,23 @@ def step_seconds(
     config = preset(name)
     config = dataclasses.replace(config, slice_spacing_mm=config.spacing_mm)
 
-    def synchronise() -> None:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-
-    def drawn(number: int) -> Any:
+    def draw_batch(number: int) -> Any:
         indices = torch.arange(batch) + number * batch
         return draw(config, 0, indices, maps=len(bank), dims=len(grid), device=device)
 
-    batches = [drawn(number) for number in range(repeats + 1)]
+    batches = [draw_batch(number) for number in range(repeats + 1)]
     tables = {}
-    for whole, call in (("draw", drawn), ("render", lambda number: render(bank, batches[number]))):
+    for whole, call in ((draw, draw_batch), (render, lambda number: render(bank, batches[number]))):
         rounds = []
         for number in range(repeats + 1):
-            with timed_steps(whole, synchronise) as seconds:
-                synchronise()
+            with timed_steps(whole, device) as seconds:
+                synchronize(device)
                 start = time.perf_counter()
                 call(number)
-                synchronise()
+                synchronize(device)
                 total = time.perf_counter() - start
-            steps = {step: sum(values) for step, values in seconds.items()}
-            rounds.append({**steps, REST: total - sum(steps.values())})
-        tables[whole] = _medians(rounds[1:])
+            rounds.append({**seconds, REST: total - sum(seconds.values())})
+        tables[whole.__name__] = {
+            step: statistics.median(turn.get(step, 0.0) for turn in rounds[1:]) for step in rounds[-1]
+        }
     return tables
-
-
-def _medians(rounds: list[dict[str, float]]) -> dict[str, float]:
-    return {
-        step: torch.tensor([turn.get(step, 0.0) for turn in rounds]).median().item() for step in rounds[-1]
-    }

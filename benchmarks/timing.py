@@ -1,141 +1,117 @@
-"""How long generators take: they render in turns, so that a machine that slows down slows all of them."""
+"""Time measurement: tasks run in turns, so that a slow phase of the machine affects all of them alike.
+
+Every benchmark that compares times calls :func:`time_in_turns`.
+"""
 
 import math
 import statistics
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Self
 
 import torch
 
-from benchmarks.renderers import Renderer, make_renderer
-
-LOOPED_SAMPLES = 64
-"""Samples per timed batch of a generator that loops over samples: more would only repeat them."""
-_ROUND_SECONDS = 0.2
 _LEAST_ROUNDS = 3
-_COPY_BYTES = 2**28
-_BYTES_PER_VOXEL = 1 + 1 + 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Timing:
-    """What was measured of one generator at one size.
+class Task:
+    """Work to be timed.
 
     Attributes:
-        name: of the generator.
-        grid: sides of the grid.
-        batch: samples per batch.
-        first_s: seconds of the first batch, compilation included.
-        sample_s: seconds a sample of every timed batch.
+        name: what is done.
+        prepare: returns a context manager that yields the work as a function. The function is timed;
+            entering and leaving the context is not.
     """
 
     name: str
-    grid: tuple[int, ...]
-    batch: int
-    first_s: float
-    sample_s: list[float]
+    prepare: Callable[[], AbstractContextManager[Callable[[], object]]]
+
+    @classmethod
+    def of(cls, name: str, work: Callable[[], object]) -> Self:
+        """A task without preparation."""
+        return cls(name=name, prepare=lambda: nullcontext(work))
+
+
+@dataclass(kw_only=True, slots=True)
+class Times:
+    """Measured times of one task.
+
+    Attributes:
+        name: of the task.
+        first_s: seconds of the first run, which warms up and includes compilation.
+        wall_s: seconds of every later run.
+        cpu_s: CPU seconds of this process, all threads together, of the same runs.
+    """
+
+    name: str
+    first_s: float = math.nan
+    wall_s: list[float] = field(default_factory=list)
+    cpu_s: list[float] = field(default_factory=list)
 
     @property
     def median_s(self) -> float:
-        """Median of the seconds a sample."""
-        return statistics.median(self.sample_s)
+        """Median of ``wall_s``."""
+        return statistics.median(self.wall_s)
 
     @property
-    def voxels_per_s(self) -> float:
-        """Voxels rendered per second."""
-        return math.prod(self.grid) / self.median_s
+    def median_cpu_s(self) -> float:
+        """Median of ``cpu_s``."""
+        return statistics.median(self.cpu_s)
 
 
-def time_batches(
-    renderers: Sequence[Renderer],
-    grid: tuple[int, ...],
-    batch: int,
+def time_in_turns(
+    tasks: Sequence[Task],
+    rounds: int,
     *,
-    repeats: int,
-    budget_s: float,
-    device: torch.device,
-) -> list[Timing]:
-    """Let generators render batches in turns.
+    device: torch.device | None = None,
+    least_s: float = 0.0,
+    budget_s: float = math.inf,
+) -> list[Times]:
+    """Run every task once to warm up, then time all of them in every round.
 
     Args:
-        renderers: generators on the same grid.
-        grid: sides of the grid.
-        batch: samples per batch; a generator that loops renders at most ``LOOPED_SAMPLES``.
-        repeats: rounds; in each one every generator renders a batch or more, for 0.2 s.
-        budget_s: no new round starts after that, but three rounds are run.
-        device: where they render.
+        tasks: the tasks. Each round begins with another one.
+        rounds: number of timed rounds.
+        device: device whose queued work is waited for before the clock is read; None for the CPU.
+        least_s: a task is repeated within its turn until this many seconds have passed.
+        budget_s: no new round starts after this many seconds; three rounds always run.
 
     Returns:
-        One timing per generator, in the order given.
+        One entry per task, in the order given.
     """
-    counts = [min(batch, LOOPED_SAMPLES) if renderer.loops else batch for renderer in renderers]
-    first = [
-        _seconds(renderer, 1 if renderer.loops else count, device)
-        for renderer, count in zip(renderers, counts, strict=True)
-    ]
-    samples: list[list[float]] = [[] for _ in renderers]
+    found = [Times(name=task.name) for task in tasks]
+    for task, times in zip(tasks, found, strict=True):
+        with task.prepare() as work:
+            times.first_s, _ = _seconds(work, device)
     start = time.perf_counter()
-    for number in range(repeats):
+    for number in range(rounds):
         if number >= _LEAST_ROUNDS and time.perf_counter() - start > budget_s:
             break
-        for renderer, count, seconds in zip(renderers, counts, samples, strict=True):
-            until = time.perf_counter() + _ROUND_SECONDS
-            seconds.append(_seconds(renderer, count, device) / count)
-            while time.perf_counter() < until:
-                seconds.append(_seconds(renderer, count, device) / count)
-    return [
-        Timing(name=renderer.name, grid=grid, batch=batch, first_s=seconds, sample_s=values)
-        for renderer, seconds, values in zip(renderers, first, samples, strict=True)
-    ]
+        for place in range(len(tasks)):
+            which = (number + place) % len(tasks)
+            with tasks[which].prepare() as work:
+                until = time.perf_counter() + least_s
+                while True:
+                    wall_s, cpu_s = _seconds(work, device)
+                    found[which].wall_s.append(wall_s)
+                    found[which].cpu_s.append(cpu_s)
+                    if time.perf_counter() >= until:
+                        break
+    return found
 
 
-def _seconds(renderer: Renderer, count: int, device: torch.device) -> float:
-    _synchronise(device)
-    start = time.perf_counter()
-    renderer.run(count)
-    _synchronise(device)
-    return time.perf_counter() - start
-
-
-def _synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
+def synchronize(device: torch.device | None) -> None:
+    """Wait for the work that a CUDA device has queued; do nothing for other devices."""
+    if device is not None and device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
-def growth(
-    name: str, sides: Sequence[int], batch: int, *, repeats: int, device: torch.device
-) -> dict[int, float]:
-    """Median seconds a sample by side of a square grid."""
-    timings = {}
-    for side in sides:
-        grid = (side, side)
-        renderer = make_renderer(name, grid, device)
-        timing = time_batches([renderer], grid, batch, repeats=repeats, budget_s=20, device=device)
-        timings[side] = timing[0].median_s
-    return timings
-
-
-def exponent(seconds: dict[int, float]) -> float:
-    """Slope of log time over log voxels of square grids between the smallest and the largest; 1 is linear."""
-    first, last = min(seconds), max(seconds)
-    return math.log(seconds[last] / seconds[first]) / (2 * math.log(last / first))
-
-
-def copy_bytes_per_s(device: torch.device) -> float:
-    """Bandwidth of copying a large tensor: bytes read plus bytes written per second, best of seven."""
-    source = torch.ones(_COPY_BYTES // 4, device=device)
-    target = torch.empty_like(source)
-    best = math.inf
-    for _ in range(7):
-        _synchronise(device)
-        start = time.perf_counter()
-        target.copy_(source)
-        _synchronise(device)
-        best = min(best, time.perf_counter() - start)
-    return 2 * _COPY_BYTES / best
-
-
-def floor_s(voxels: int, bytes_per_s: float) -> float:
-    """Seconds that moving a sample takes: 1 byte of label in, 1 byte of target and 4 of image out a voxel."""
-    return voxels * _BYTES_PER_VOXEL / bytes_per_s
+def _seconds(work: Callable[[], object], device: torch.device | None) -> tuple[float, float]:
+    synchronize(device)
+    wall_s, cpu_s = time.perf_counter(), time.process_time()
+    work()
+    synchronize(device)
+    return time.perf_counter() - wall_s, time.process_time() - cpu_s

@@ -1,35 +1,34 @@
-"""Images per second of training: the network alone, and with everything that feeds it, in turns.
+"""Images per second of training: the network alone, and with everything that feeds it.
 
     python benchmarks/training.py [--steps 8] [--repeats 5] [--output-dir DIR]
                                   [--base-features 8] [--batch-size 8] [--compile] [flags of train/main.py]
 
-Without data it takes the phantom. Every round begins with another way, and compares each way with (a) of
-the same round, so that a machine that slows down meanwhile slows both. Writes training_DEVICE.md.
+Without data it uses the phantom. Every way of feeding is compared with the network alone in the same round.
+Writes training_DEVICE.md.
 """
 
-import os
-import platform
 import statistics
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import count
 from pathlib import Path
+from typing import Any
 
-# The packages are those of the repository, whatever this folder's files are called.
+# Packages are imported from the repository, not from this folder.
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import torch
 import tyro
-from torch import Tensor
 
+from benchmarks.page import RESULTS, markdown_table, page, save
+from benchmarks.timing import Task, Times, time_in_turns
 from synthspine.gen import label_scheme
 from synthspine.shards.command import run_command
 from synthspine.train.data.feed import Feed
-from synthspine.train.data.prefetch import AheadFeed
 from synthspine.train.model.unet import UNet
-from synthspine.train.options import ModelName, TrainOptions
+from synthspine.train.options import TrainOptions
 from synthspine.train.plan import Plan
 from synthspine.train.runtime.distributed import Ranks, join_ranks
 from synthspine.train.runtime.precision import use_bf16
@@ -42,157 +41,149 @@ class Arguments:
     """Measure training."""
 
     steps: int = 8
-    """Steps that each way takes in a round."""
+    """Steps of each way in a round."""
     repeats: int = 5
     """Rounds."""
-    output_dir: Path = Path(__file__).parent / "results"
-    """Where to write."""
+    output_dir: Path = RESULTS
+    """Folder of the result file."""
     train: tyro.conf.OmitArgPrefixes[TrainOptions] = field(
         default_factory=lambda: TrainOptions(batch_size=8, num_classes=4)
     )
 
 
 class FixedFeed:
-    """The same batch at every step: what is left is the network."""
+    """The same batch at every step: the time that is left is the network's.
+
+    Args:
+        feed: source of the batch.
+    """
 
     def __init__(self, feed: Feed) -> None:
         self._batch = feed.batch(0)
 
-    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+    def batch(self, step: int) -> Any:
         """See :class:`train.data.feed.Feed`."""
         return self._batch
 
 
-@dataclass(slots=True)
-class Way:
-    """One way of training, and the images per second of every round."""
-
-    name: str
-    feed: Feed
-    stepper: Stepper
-    step: int = 0
-    rates: list[float] = field(default_factory=list)
-
-    def run(self, steps: int) -> float:
-        """Take steps; images per second."""
-        device = self.stepper.ranks.device
-        self._settle(device)
-        start = time.perf_counter()
-        for _ in range(steps):
-            self.stepper.take(self.step, *self.feed.batch(self.step))
-            self.step += 1
-        # Steps pay for as many batches as they use: the first was there, one more is waited for.
-        self._settle(device)
-        return steps * self.stepper.plan.batch_size / (time.perf_counter() - start)
-
-    def _settle(self, device: torch.device) -> None:
-        if isinstance(self.feed, AheadFeed):
-            self.feed.settle()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-
-
 @contextmanager
-def ways(options: TrainOptions, ranks: Ranks, steps: int) -> Iterator[list[Way]]:
-    """All ways of training, each with a network of its own."""
+def training(
+    stepper: Stepper, open_feed: Callable[[], Any], numbers: Iterator[int], steps: int
+) -> Iterator[Callable[[], None]]:
+    """Yield a function that takes steps and waits for as many batches.
+
+    The first batch is ready before the function is called. Leaving the context waits for the batch that was
+    prefetched last, so that its work falls into no measured time.
+
+    Args:
+        stepper: takes the steps.
+        open_feed: returns a context manager that yields the feed and stops it at the end.
+        numbers: numbers of the steps.
+        steps: steps to take.
+    """
+    with open_feed() as feed:
+        step = next(numbers)
+        batch = feed.batch(step)
+
+        def take_steps() -> None:
+            nonlocal step, batch
+            for _ in range(steps):
+                stepper.take(step, *batch)
+                step = next(numbers)
+                batch = feed.batch(step)
+
+        yield take_steps
+
+
+def tasks(options: TrainOptions, plan: Plan, ranks: Ranks, steps: int) -> list[Task]:
+    """The ways of training, the network alone first.
+
+    Args:
+        options: data, batch size and network.
+        plan: of every training.
+        ranks: this process.
+        steps: steps of a task.
+    """
     rendered = Sources.open(replace(options, model="both", feed="render"), ranks)
     stored = Sources.open(replace(options, model="A", feed="shards"), ranks)
+    in_step = rendered.feed_in_step("A")
+    ways: dict[str, Callable[[], Any]] = {
+        "(a) the network alone, always the same batch": partial(nullcontext, FixedFeed(in_step)),
+        "(b) Model A, rendered one batch ahead (as in training)": partial(rendered.feed, "A"),
+        "(b) Model A, rendered in the step": partial(nullcontext, in_step),
+        "(c) Model A, from shards, one batch ahead": partial(stored.feed, "A"),
+    }
+    if rendered.can_train("B"):
+        ways["(d) Model B, real slices, one batch ahead"] = partial(rendered.feed, "B")
 
     def stepper() -> Stepper:
         network = UNet(num_classes=options.num_classes, base_features=options.base_features)
         return Stepper(network.to(ranks.device), label_scheme(options.num_classes), plan, ranks)
 
-    def way(name: str, feed: Feed) -> Way:
-        return Way(name, feed, stepper())
-
-    plan = Plan(
-        title="benchmark",
-        steps=steps,
-        steps_per_epoch=steps,
-        batch_size=options.batch_size,
-        highest_rate=options.lr,
-        weight_decay=options.weight_decay,
-        ema_decay=options.ema_decay,
-        bf16=use_bf16(options.precision, ranks.device),
-        compiled=options.compile,
-        decisive={},
-        stem=Path("benchmark"),
-    )
-    with ExitStack() as stack:
-
-        def feed(sources: Sources, model: ModelName) -> Feed:
-            return stack.enter_context(sources.feed(model))
-
-        found = [
-            way("(a) the network alone, one batch again and again", FixedFeed(rendered.feed_in_step("A"))),
-            way("(b) Model A, rendered a batch ahead (what training does)", feed(rendered, "A")),
-            way("(b) Model A, rendered in the step", rendered.feed_in_step("A")),
-            way("(c) Model A, from shards, a batch ahead", feed(stored, "A")),
-        ]
-        if rendered.can_train("B"):
-            found.append(way("(d) Model B, real slices, a batch ahead", feed(rendered, "B")))
-        yield found
-
-
-def measure(arguments: Arguments) -> None:
-    """Measure and write the report."""
-    options = arguments.train
-    with join_ranks(options.shards.device) as ranks:
-        total = arguments.steps * (arguments.repeats + 1)
-        with ways(options, ranks, total) as found:
-            for way in found:
-                way.run(arguments.steps)
-            for number in range(arguments.repeats):
-                for way in in_turn(found, number):
-                    way.rates.append(way.run(arguments.steps))
-        bf16 = found[0].stepper.plan.bf16
-        device = torch.cuda.get_device_name(ranks.device) if ranks.device.type == "cuda" else "cpu"
-    shape = " x ".join(map(str, options.shards.grid.shape))
-    lines = [
-        "# Training: images per second",
-        "",
-        f"{os.cpu_count()} CPU cores, {torch.get_num_threads()} threads, device {device}; "
-        f"Python {platform.python_version()}, torch {torch.__version__}.",
-        "",
-        "```sh",
-        f"python benchmarks/training.py {' '.join(sys.argv[1:])}".strip(),
-        "```",
-        "",
-        f"Slices of {shape}, batch {options.batch_size}, {options.base_features} features, "
-        f"{options.num_classes} classes, {'bf16' if bf16 else 'float32'}"
-        f"{', compiled' if options.compile else ''}. Whole steps: batch, forward, backward, update, average. "
-        f"Medians of {arguments.repeats} rounds of {arguments.steps} steps; every round takes the ways in "
-        "another order, and compares each with (a) of that round.",
-        "",
-        "| way | images/s, median | least | most | against (a), median | least | most |",
-        "|---|---|---|---|---|---|---|",
-        *(_row(way, found[0]) for way in found),
-        "",
+    return [
+        Task(name=name, prepare=partial(training, stepper(), open_feed, count(), steps))
+        for name, open_feed in ways.items()
     ]
-    path = arguments.output_dir / f"training_{'cpu' if device == 'cpu' else 'cuda'}.md"
-    path.write_text("\n".join(lines), encoding="utf-8")
-    print("\n".join(lines))
-    print(f"wrote {path}")
 
 
-def in_turn(found: list[Way], number: int) -> list[Way]:
-    """The ways in the order of a round: each round begins with the second of the one before."""
-    first = number % len(found)
-    return found[first:] + found[:first]
+def rows(found: list[Times], images: int) -> list[list[str]]:
+    """Rows of the table: images per second, and the share of the first way's rate in the same round.
+
+    Args:
+        found: times of the ways, the network alone first.
+        images: images of one run.
+    """
+    lines = []
+    for times in found:
+        shares = [alone / wall for alone, wall in zip(found[0].wall_s, times.wall_s, strict=True)]
+        rates = [images / wall for wall in times.wall_s]
+        choices = (statistics.median, min, max)
+        lines.append(
+            [
+                times.name,
+                *(f"{choose(rates):,.1f}" for choose in choices),
+                *(f"{100 * choose(shares):.0f} %" for choose in choices),
+            ]
+        )
+    return lines
 
 
-def _row(way: Way, alone: Way) -> str:
-    ratios = [rate / other for rate, other in zip(way.rates, alone.rates, strict=True)]
-    told = (statistics.median, min, max)
-    rates = " | ".join(f"{choose(way.rates):,.1f}" for choose in told)
-    shares = " | ".join(f"{100 * choose(ratios):.0f} %" for choose in told)
-    return f"| {way.name} | {rates} | {shares} |"
-
-
-def main() -> int:
-    """Parse the command line, measure; the exit status."""
-    return run_command(lambda: measure(tyro.cli(Arguments, description=__doc__)))
+def _measure() -> None:
+    arguments = tyro.cli(Arguments, description=__doc__)
+    options, steps = arguments.train, arguments.steps
+    with join_ranks(options.shards.device) as ranks:
+        total = (steps + 1) * (arguments.repeats + 1)
+        plan = Plan(
+            title="benchmark",
+            steps=total,
+            steps_per_epoch=total,
+            batch_size=options.batch_size,
+            highest_rate=options.lr,
+            weight_decay=options.weight_decay,
+            ema_decay=options.ema_decay,
+            bf16=use_bf16(options.precision, ranks.device),
+            compiled=options.compile,
+            run_identity={},
+            stem=Path("benchmark"),
+        )
+        found = time_in_turns(tasks(options, plan, ranks, steps), arguments.repeats, device=ranks.device)
+        device = ranks.device
+    parts = [
+        f"Slices of {' x '.join(map(str, options.shards.grid.shape))}, batch {options.batch_size}, "
+        f"{options.base_features} features, {options.num_classes} classes, "
+        f"{'bf16' if plan.bf16 else 'float32'}{', compiled' if options.compile else ''}. A step is batch, "
+        f"forward, backward, update and average. Medians of {arguments.repeats} rounds of {steps} steps; "
+        "every round begins with another way, and compares each with (a) of that round.",
+        markdown_table(
+            ["way", "images/s, median", "least", "most", "against (a), median", "least", "most"],
+            rows(found, steps * options.batch_size),
+        ),
+    ]
+    save(
+        page("Training: images per second", device, parts),
+        arguments.output_dir / f"training_{device.type}.md",
+    )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(_measure))

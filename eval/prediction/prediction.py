@@ -20,9 +20,9 @@ from synthspine.eval.prediction.scan_report import write_answer
 from synthspine.eval.prediction.scans import Scan, find_scans
 from synthspine.eval.prediction.segment import RankSource, segment_volume
 from synthspine.eval.prediction.tta import PLAIN, TTA_VIEWS
-from synthspine.eval.results.cache import file_digest
 from synthspine.gen.core.device import pick_device
 from synthspine.shards.readers.spider import UnsuitableError, Volume
+from synthspine.shards.storage.atomic import file_digest
 from synthspine.train.model.checkpoint import CheckpointError, TrainedUNet, load_model
 from synthspine.train.release import PRETRAINED, check_digest
 

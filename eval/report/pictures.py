@@ -23,12 +23,13 @@ from torch import Tensor, nn
 from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME
 from synthspine.eval.report.drawing import save
 from synthspine.eval.report.tables import format_value
-from synthspine.eval.results.cache import Cache, file_digest
+from synthspine.eval.results.cache import Cache, is_file_of
 from synthspine.eval.results.outcome import CONTRAST, model_name, set_name
 from synthspine.eval.studies.batches import SliceBatches
 from synthspine.eval.studies.models import Candidate
 from synthspine.eval.studies.study import Condition
 from synthspine.gen.core.anatomy import IGNORE, STRUCTURE_COLOURS, STRUCTURES, label_scheme
+from synthspine.shards.storage.atomic import file_digest
 from synthspine.train.decoding import likeliest_structures
 from synthspine.train.overlap import dice, overlap_counts
 
@@ -147,7 +148,7 @@ def draw_cases(
             "set": condition.place,
         }
         drawn = cache.find(key)
-        if drawn is None or not all(_is_unchanged(folder / each["file"], each["sha256"]) for each in drawn):
+        if drawn is None or not all(is_file_of(folder / each["file"], each["sha256"]) for each in drawn):
             dices = slice_dices(candidates[0].model, condition, batch_size)
             drawn = []
             for number, (kind, place) in enumerate(choose_cases(condition.patients, dices, count), start=1):
@@ -241,10 +242,6 @@ def _draw(
         "slice": record["slice"],
         "dice": dict(dices),
     }
-
-
-def _is_unchanged(path: Path, sha256: str) -> bool:
-    return path.is_file() and file_digest(path) == sha256
 
 
 def _structures(model: nn.Module, image: Tensor) -> Tensor:

@@ -5,14 +5,13 @@ cache adds the code and the versions of the software to every key. An entry that
 or changed, or belongs to another key is measured again.
 """
 
-import hashlib
 import json
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from synthspine.shards.format.provenance import code_state, digest_of, made_with
-from synthspine.shards.storage.atomic import write_text
+from synthspine.shards.storage.atomic import file_digest, write_text
 
 SOFTWARE = ("torch", "numpy", "scipy", "monai")
 """Packages that numbers may depend on."""
@@ -64,7 +63,6 @@ def versions() -> dict[str, str]:
     return made_with() | {name: metadata.version(name) for name in SOFTWARE}
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def is_file_of(path: Path, sha256: str) -> bool:
+    """Whether a file is there and is the one that was written, and not another one under its name."""
+    return path.is_file() and file_digest(path) == sha256

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
-from synthspine.eval.results.cache import file_digest
 from synthspine.eval.results.outcome import ModelFacts
 from synthspine.eval.studies.options import EvaluationOptions
+from synthspine.shards.storage.atomic import file_digest
 from synthspine.train.model.checkpoint import Checkpoint, CheckpointError, TrainedUNet, load_model
 from synthspine.train.options import FILE_STEMS, ModelName
 

@@ -1,5 +1,6 @@
 """Where an answer errs, on maps drawn so that every number is known."""
 
+import json
 import math
 import sys
 
@@ -10,14 +11,18 @@ import torch
 from benchmarks.failure_measures import (
     MEASURES,
     Share,
+    anterior,
     disc_heights,
-    in_front,
     rows_by_brightness,
     slice_measures,
 )
-from benchmarks.failure_modes import main, patient_values, scans_with_much
+from benchmarks.failure_modes import DEFINITIONS, cells, main, patient_values, scans_with_large
 from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME, PatientTally
 from synthspine.gen.core.anatomy import BACKGROUND, CANAL, IGNORE, disc_code
+from synthspine.shards import ShardOptions
+from synthspine.shards.building.sets import VALIDATION_IMAGES, ensure_sets
+from synthspine.shards.readers.slices import Grid
+from synthspine.shards.readers.spider import write_mha
 from synthspine.train.model.checkpoint import Checkpoint, save_checkpoint
 from synthspine.train.model.unet import UNet
 
@@ -53,7 +58,7 @@ def measured(answer, codes):
 
 def test_the_right_answer_has_no_errors(answer, codes):
     assert measured(answer, codes) == {
-        **dict.fromkeys(MEASURES.keys() - {"cut top"}, 1.0),
+        **dict.fromkeys(MEASURES.keys() - {"top, cut"}, 1.0),
         **dict.fromkeys(("sacrum", "low discs", "canal behind", "canal missed", "islands"), 0.0),
     }
 
@@ -62,8 +67,8 @@ def test_the_middle_line_is_interpolated_and_stays_beyond_its_ends():
     canal = np.zeros((9, 12), dtype=bool)
     canal[2, 3:6] = canal[6, 7:10] = True
     expected = [4, 4, 4, 5, 6, 7, 8, 8, 8]
-    assert in_front(canal).sum(axis=1).tolist() == expected
-    assert in_front(np.zeros((9, 12), dtype=bool)) is None
+    assert anterior(canal).sum(axis=1).tolist() == expected
+    assert anterior(np.zeros((9, 12), dtype=bool)) is None
 
 
 def test_half_of_the_arches_missed_leaves_the_bodies(answer, codes):
@@ -75,7 +80,7 @@ def test_half_of_the_arches_missed_leaves_the_bodies(answer, codes):
 
 def test_without_a_canal_nothing_is_in_front_or_below(answer, codes):
     codes[codes == CANAL] = BACKGROUND
-    lacking = {"bodies", "arches", "sacrum", "low discs", "cut top"}
+    lacking = {"bodies", "arches", "sacrum", "low discs", "top, cut"}
     lacking |= {"canal", "canal end", "canal behind", "canal missed"}
     assert set(measured(answer, codes)) == set(MEASURES) - lacking
 
@@ -83,20 +88,20 @@ def test_without_a_canal_nothing_is_in_front_or_below(answer, codes):
 def test_a_lowest_disc_that_is_a_row_too_high(answer, codes):
     answer[53, FRONT] = DISC
     found = measured(answer, codes)
-    assert found["lowest disc size"] == pytest.approx(4 / 3)
-    assert found["lowest disc"] == found["other discs"] == pytest.approx(6 / 7)
+    assert found["L5/S1 size"] == pytest.approx(4 / 3)
+    assert found["L5/S1"] == found["other discs"] == pytest.approx(6 / 7)
     assert found["thin discs"] == 1
-    assert found["discs"] == pytest.approx(6 / 5)
+    assert found["disc size"] == pytest.approx(6 / 5)
     assert found["low discs"] == pytest.approx(0.15)
 
 
 def test_what_is_far_from_the_lowest_disc_is_no_answer_to_it(answer, codes):
     answer[60, FRONT] = DISC
-    assert measured(answer, codes)["lowest disc"] == pytest.approx(2 * 45 / (45 + 60))
+    assert measured(answer, codes)["L5/S1"] == pytest.approx(2 * 45 / (45 + 60))
     answer[60, FRONT] = BACKGROUND
     answer[61, FRONT] = DISC
     found = measured(answer, codes)
-    assert found["lowest disc"] == 1
+    assert found["L5/S1"] == 1
     assert found["low discs"] == pytest.approx(0.15)
 
 
@@ -125,7 +130,7 @@ def test_sacrum_is_told_along_an_oblique_canal(codes):
     assert measured(answer, codes)["sacrum"] == pytest.approx(sacrum.sum() / 100)
 
 
-@pytest.mark.parametrize(("rows", "name"), [(18, "whole top"), (19, "cut top"), (20, "cut top")])
+@pytest.mark.parametrize(("rows", "name"), [(18, "top, whole"), (19, "top, cut"), (20, "top, cut")])
 def test_the_top_is_cut_within_2_mm_of_the_upper_end(answer, codes, rows, name):
     answer[20:25, FRONT] = BACKGROUND
     expected = pytest.approx(2 * 10 / 25)
@@ -133,7 +138,7 @@ def test_the_top_is_cut_within_2_mm_of_the_upper_end(answer, codes, rows, name):
     codes[:rows] = IGNORE
     found = measured(answer, codes)
     assert found[name] == expected
-    assert len({"whole top", "cut top"} & set(found)) == 1
+    assert len({"top, whole", "top, cut"} & set(found)) == 1
 
 
 def test_the_lowest_third_of_the_canal_is_its_end(answer, codes):
@@ -198,12 +203,47 @@ def test_dice_of_slices_together_is_that_of_the_evaluation(answer, codes):
     shares = [slice_measures(each, codes, SPACING, THIN_MM) for each in answers]
     found = patient_values(["7", "7"], shares)["7"]
     assert found["bodies"] == pytest.approx(tally.per_patient()["7"]["vertebra"])
-    assert math.isnan(found["arches"]) and math.isnan(found["cut top"])
+    assert math.isnan(found["arches"]) and math.isnan(found["top, cut"])
 
 
 def test_a_scan_counts_once_and_only_where_it_is_defined():
     shares = [{"sacrum": Share(area, 1)} for area in (0.2, 1.2, 3.0, 1.0)]
-    assert scans_with_much("sacrum", ["a", "a", "a", "b", "c"], [*shares, {}]) == (1, 2)
+    assert scans_with_large("sacrum", ["a", "a", "a", "b", "c"], [*shares, {}]) == "1 of 2"
+
+
+def test_a_cell_tells_how_many_patients_define_the_measure():
+    values = {"7": {"bodies": 0.5, "sacrum": 0.5}, "8": {"bodies": math.nan, "sacrum": 0.25}}
+    found = cells(values, ["a", "b"], [{"sacrum": Share(0.5, 1)}, {"sacrum": Share(1.5, 1)}])
+    assert found == {"bodies": ".500 n 1", "sacrum, cm2": "0.38", "sacrum: scans > 1 cm2": "1 of 2"}
+    assert cells({"7": {"bodies": math.nan}}, [], []) == {"bodies": "– n 0"}
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory):
+    """Slices of block spines in T1 and T2: five validation patients and one test patient."""
+    folder = tmp_path_factory.mktemp("failure_modes")
+    mask = np.zeros((3, 32, 32), dtype=np.int16)
+    for number in (1, 2, 3):
+        bottom = 30 - 9 * (number - 1)
+        mask[:, bottom - 8 : bottom - 2, 8:18] = number
+        mask[:, bottom - 2 : bottom, 8:18] = 200 + number
+    mask[:, 2:-2, 20:24] = 100
+    for patient in range(1, 7):
+        image = np.random.default_rng(patient).integers(1, 900, mask.shape).astype(np.int16)
+        for contrast in ("t1", "t2"):
+            name = f"{patient}_{contrast}.mha"
+            write_mha(mask, (4.0, 4.0, 4.0), "LPS", folder / "data" / "masks" / name)
+            write_mha(image, (4.0, 4.0, 4.0), "LPS", folder / "data" / "images" / name)
+    split = {"train": [], "validation": ["1", "2", "3", "4", "5"], "test": ["6"]}
+    (folder / "split.json").write_text(json.dumps(split))
+    options = ShardOptions(
+        data_dir=folder / "data",
+        shards_dir=str(folder / "sets"),
+        split=folder / "split.json",
+        grid=Grid(spacing_mm=4.0, shape=(32, 32)),
+    )
+    ensure_sets(tuple(VALIDATION_IMAGES[contrast] for contrast in ("t1", "t2")), options)
+    return folder / "sets"
 
 
 @pytest.fixture
@@ -233,15 +273,15 @@ def run(monkeypatch, *arguments):
 
 def test_the_command_writes_a_row_for_every_set_and_checkpoint(sets, checkpoint, tmp_path, monkeypatch):
     page = tmp_path / "page.md"
-    assert run(monkeypatch, checkpoint("{}"), "--shards-dir", sets / "sets", "--output", page) == 0
+    assert run(monkeypatch, checkpoint("{}"), "--shards-dir", sets, "--output", page) == 0
     text = page.read_text()
     for name in ("real_t1_val", "real_t2_val"):
         assert f"## {name}: 5 patients, 5 scans, 15 slices" in text
     assert text.count("/untrained.pth | ") == 2
-    assert all(f"**{kind.title}**: {kind.meaning}" in text for kind in MEASURES.values())
+    assert all(f"**{name}**: {meaning}" in text for name, meaning in DEFINITIONS.items())
 
 
 def test_a_network_is_not_measured_on_patients_that_it_learned_from(sets, checkpoint, monkeypatch, capsys):
     path = checkpoint('{"train_patients": ["2", "9"]}')
-    assert run(monkeypatch, path, "--shards-dir", sets / "sets", "--sets", "real_t1_val") == 1
+    assert run(monkeypatch, path, "--shards-dir", sets, "--sets", "real_t1_val") == 1
     assert "was trained on patient 2" in capsys.readouterr().err

@@ -161,7 +161,10 @@ def test_a_server_that_does_not_answer_does_not_keep_a_reader_from_being_interru
     place = build(tmp_path / "set", Counted(5))
     manifest = (place.path / MANIFEST).read_bytes()
     assert manifest_json(load_manifest(place))["samples"] == 5
-    program = "import sys; from synthspine.shards import open_set; print(len(list(open_set(sys.argv[1]).samples())))"
+    program = (
+        "import sys; from synthspine.shards import open_set; "
+        "print(len(list(open_set(sys.argv[1]).samples())))"
+    )
     with servers.bad(servers.good(manifest), servers.stall(60)) as server:
         process = subprocess.Popen(
             [sys.executable, "-c", program, f"{server.url}/set"],

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from synthspine.eval.results.cache import Cache, file_digest
+from synthspine.eval.results.cache import Cache
+from synthspine.shards.storage.atomic import file_digest
 
 KEY = {"checkpoint": "ab", "input": {"slices": [1, 2]}, "device": "cpu"}
 VALUE = {"3": {"dice": 0.5, "hd95_mm": None}}

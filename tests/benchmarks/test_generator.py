@@ -1,7 +1,6 @@
-"""The benchmark of the generator: it measures what it says, and its peers render what ours renders."""
+"""The benchmark of the generator: times, memory and steps are measured; peers render comparable images."""
 
-import itertools
-import json
+import inspect
 import math
 import subprocess
 import sys
@@ -10,11 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import label_maps, measured, memory, renderers, report, steps, timing
-from synthspine.gen import generator
+from benchmarks import generator, generator_page, label_maps, memory, renderers, steps
+from benchmarks.timing import Times
+from synthspine.gen import draw, render
 from synthspine.gen.core.anatomy import VALID_CODES
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
 GRIDS = [(40, 36), (20, 40, 36)]
 
@@ -50,57 +50,62 @@ def test_an_unknown_generator_is_refused_by_name():
         renderers.make_renderer("nobody", GRIDS[0], CPU)
 
 
-def test_generators_take_turns_and_loops_are_cut_short():
-    calls = []
+def test_a_generator_that_loops_renders_smaller_batches():
+    calls = {"ours": [], "peer": []}
 
     def fake(name, loops):
         def run(count):
-            calls.append((name, count))
+            calls[name].append(count)
             return torch.zeros(count, 1, 2, 2)
 
         return renderers.Renderer(name=name, run=run, loops=loops)
 
-    found = timing.time_batches(
+    found = generator.time_renderers(
         [fake("ours", False), fake("peer", True)], (2, 2), 1000, repeats=2, budget_s=9, device=CPU
     )
-    turns = [calls[0], *(call for last, call in itertools.pairwise(calls) if call != last)]
-    # The first batches come before the rounds; a peer warms up on one sample.
-    assert turns == [("ours", 1000), ("peer", 1), *[("ours", 1000), ("peer", 64)] * 2]
+    assert set(calls["ours"]) == {1000} and set(calls["peer"]) == {generator_page.LOOPED_SAMPLES}
     assert [entry.name for entry in found] == ["ours", "peer"]
     assert all(entry.batch == 1000 and len(entry.sample_s) >= 2 for entry in found)
 
 
+def test_times_are_per_sample(monkeypatch):
+    measured = Times(name="ours", first_s=1.0, wall_s=[6.0])
+    monkeypatch.setattr(generator, "time_in_turns", lambda *_, **__: [measured])
+    renderer = renderers.Renderer(name="ours", run=lambda count: torch.zeros(count))
+    (found,) = generator.time_renderers([renderer], (2, 2), 3, repeats=1, budget_s=9, device=CPU)
+    assert found.sample_s == [2.0]
+
+
 def test_sums_of_the_tables_follow_their_formulas():
-    assert timing.exponent({128: 1.0, 256: 4.0, 512: 16.0}) == pytest.approx(1)
-    assert timing.exponent({10: 1.0, 100: 10.0}) == pytest.approx(0.5)
-    assert timing.floor_s(1000, 6e3) == pytest.approx(1)
+    assert generator_page.floor_s(1000, 6e3) == pytest.approx(1)
     assert memory.bytes_per_voxel({2: 700, 6: 1500}, voxels=10) == pytest.approx(20)
     assert memory.bytes_per_voxel({2: 700}, voxels=10) is None
-    assert timing.copy_bytes_per_s(CPU) > 1e8
+    assert generator.copy_bytes_per_s(CPU) > 1e8
 
 
 def test_time_by_step_adds_up_and_leaves_the_generator_as_it_was():
-    before = dict(vars(generator))
+    modules = [inspect.getmodule(inspect.unwrap(whole)) for whole in (draw, render)]
+    before = [dict(vars(module)) for module in modules]
     tables = steps.step_seconds("spine", GRIDS[0], 2, 2, CPU)
-    assert vars(generator) == before
+    assert [vars(module) for module in modules] == before
     for whole in ("draw", "render"):
         assert len(tables[whole]) > 3 and steps.REST in tables[whole]
         assert all(math.isfinite(value) and value >= 0 for value in tables[whole].values())
     assert sum(tables["render"].values()) > tables["render"][steps.REST] > 0
 
 
-def test_memory_held_is_told_ten_times():
+def test_memory_held_is_reported_ten_times():
     held = memory.growth_bytes("spine", 16, 1, 10, CPU)
     assert len(held) == 10 and held[0] == 0
 
 
-def test_the_page_holds_ratios_and_the_values_can_be_read_back(tmp_path):
+def test_the_page_shows_times_ratios_and_steps(tmp_path):
     def entry(name, batch, seconds):
-        return timing.Timing(
+        return generator_page.Timing(
             name=name, grid=(8, 8), batch=batch, first_s=1.0, sample_s=[seconds, seconds, 9.0]
         )
 
-    results = measured.Measured(
+    results = generator_page.Measured(
         device=CPU,
         presets=("spine",),
         peers=("TorchIO",),
@@ -112,21 +117,17 @@ def test_the_page_holds_ratios_and_the_values_can_be_read_back(tmp_path):
             entry("TorchIO", 16, 0.05),
         ],
         peaks={"spine": {(8, 8): {16: 164_000, 64: 656_000}}, "TorchIO": {(8, 8): {1: 9000}}},
-        growth={"spine": {128: 0.001, 256: 0.004}},
         steps={"spine": {"draw": {"draw_x": 0.25, "rest": 0.0}, "render": {"paint": 0.75}}},
         endurance={"spine": [0] * 10},
         endurance_batches=100,
         copy_bytes_per_s=1e10,
-        command="python benchmarks/generator.py",
     )
     samples = {name: torch.rand(6, 1, 8, 8) for name in ("spine", "TorchIO")}
-    page = report.write(results, samples, tmp_path)
+    page = generator_page.write(results, samples, tmp_path)
     assert page == (tmp_path / "generator_cpu.md").read_text()
     assert "| 2D 8 x 8, batch 1 | 4.00 |  | 50.0 |" in page
     assert "| 2D 8 x 8, batch 16 | 25.0x | 50.0x |" in page
     assert "| render: paint | 0.750 | 75% |" in page
-    values = json.loads((tmp_path / "generator_cpu.json").read_text())
-    assert values["timings"][0]["sample_s"] == [0.004, 0.004, 9.0]
     for name in ("generator_cpu.png", "generator_cpu_samples.png"):
         assert (tmp_path / name).stat().st_size > 1000
 
@@ -142,9 +143,10 @@ def test_the_command_measures_and_writes(tmp_path):
         timeout=200,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "## Peak memory" in (tmp_path / "generator_cpu.md").read_text()
-    peaks = json.loads((tmp_path / "generator_cpu.json").read_text())["peaks"]["spine"]["32x32"]
-    assert 0 < peaks["1"] <= peaks["2"]
+    page = (tmp_path / "generator_cpu.md").read_text()
+    memory_table = page.split("## Peak memory")[1].split("\n## ")[0]
+    peaks = [float(line.split(" | ")[2]) for line in memory_table.splitlines() if "| 2D 32 x 32" in line]
+    assert len(peaks) >= 2 and 0 < peaks[0] <= peaks[1]
 
 
 @pytest.mark.cuda

@@ -1,0 +1,277 @@
+"""Results of the generator benchmark: the page of tables and two pictures."""
+
+import math
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import torch
+from torch import Tensor
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+from benchmarks.memory import bytes_per_voxel
+from benchmarks.page import markdown_table, page, save, short
+from benchmarks.renderers import COMPILED, PEERS
+
+Grid = tuple[int, ...]
+
+LOOPED_SAMPLES = 64
+"""Samples per timed batch of a generator that loops over samples; more samples take the same time each."""
+PICTURED_SAMPLES = 6
+"""Samples of each generator in the picture."""
+_BYTES_PER_VOXEL = 1 + 1 + 4
+_PACKAGES = (*PEERS.values(), "SimpleITK")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Timing:
+    """Measured times of one generator at one size.
+
+    Attributes:
+        name: of the generator.
+        grid: sides of the grid.
+        batch: samples per batch.
+        first_s: seconds of the first batch, compilation included.
+        sample_s: seconds per sample of every timed batch.
+    """
+
+    name: str
+    grid: Grid
+    batch: int
+    first_s: float
+    sample_s: list[float]
+
+    @property
+    def median_s(self) -> float:
+        """Median of the seconds per sample."""
+        return statistics.median(self.sample_s)
+
+    @property
+    def work(self) -> str:
+        """Grid and batch size in words."""
+        return _work_name(self.grid, self.batch)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measured:
+    """Everything that was measured.
+
+    Attributes:
+        device: where the presets rendered.
+        presets: names of the presets.
+        peers: peers that are installed.
+        timings: one per generator, grid and batch size.
+        peaks: bytes by generator, grid and batch size.
+        steps: milliseconds per sample by preset, ``draw`` or ``render``, and step; 2D, batch 16.
+        endurance: memory held after every tenth of the batches, above the first tenth, by preset.
+        endurance_batches: number of these batches.
+        copy_bytes_per_s: bandwidth of a copy.
+    """
+
+    device: torch.device
+    presets: tuple[str, ...]
+    peers: tuple[str, ...]
+    timings: list[Timing]
+    peaks: dict[str, dict[Grid, dict[int, int]]]
+    steps: dict[str, dict[str, dict[str, float]]]
+    endurance: dict[str, list[int]]
+    endurance_batches: int
+    copy_bytes_per_s: float
+
+    def names(self) -> list[str]:
+        """Generators that were timed: presets before peers, each preset before its compiled form."""
+        timed = {timing.name for timing in self.timings}
+        presets = [name + end for name in self.presets for end in ("", COMPILED)]
+        return [name for name in (*presets, *self.peers) if name in timed]
+
+    def by_work(self) -> dict[str, dict[str, Timing]]:
+        """Timings by grid and batch size in words, in the order they were timed, and by generator."""
+        found: dict[str, dict[str, Timing]] = {}
+        for timing in self.timings:
+            found.setdefault(timing.work, {})[timing.name] = timing
+        return found
+
+
+def write(measured: Measured, samples: dict[str, Tensor], folder: Path) -> str:
+    """Write the page and the pictures, and return the page.
+
+    Args:
+        measured: the measured values.
+        samples: images ``(PICTURED_SAMPLES, 1, H, W)`` by generator.
+        folder: folder of the files.
+    """
+    stem = f"generator_{measured.device.type}"
+    text = _page(measured, stem)
+    save(text, folder / f"{stem}.md")
+    _plot_times(measured, folder / f"{stem}.png")
+    _plot_samples(samples, folder / f"{stem}_samples.png")
+    return text
+
+
+def floor_s(voxels: int, bytes_per_s: float) -> float:
+    """Seconds to move a sample: 1 byte of label in, 1 byte of target and 4 of image out per voxel."""
+    return voxels * _BYTES_PER_VOXEL / bytes_per_s
+
+
+def _page(measured: Measured, stem: str) -> str:
+    parts = [
+        "All generators render the same four label maps of 14 labels, in turns, in one process with the same "
+        "threads. Times of the presets include `draw` and `render`. cornucopia is "
+        "`SynthFromLabelTransform` with its default steps and a sampled background. TorchIO is a chain of "
+        "affine and elastic deformation (one resampling, the faster choice), labels to image, bias, gamma, "
+        "blur, anisotropy, noise and rescaling; a slice is a volume of one slice. cornucopia and TorchIO 1 "
+        f"loop over samples, so their batches hold at most {LOOPED_SAMPLES} samples; TorchIO 1 renders on "
+        f"the CPU alone; TorchIO 2 renders whole batches. Samples: [{stem}_samples.png]({stem}_samples.png).",
+        "## Milliseconds a sample, medians",
+        _times(measured),
+        f"![Times]({stem}.png)",
+        _ratios(measured),
+        "## Throughput and the floor",
+        f"A copy moves {measured.copy_bytes_per_s / 1e9:.1f} GB/s (bytes read and written); the floor is "
+        f"{_BYTES_PER_VOXEL} bytes a voxel at that rate: 1 label in, 1 target and 4 image out.",
+        _floor(measured),
+        "## Peak memory above the process at rest",
+        "The images and labels of the batch are included (5 bytes a voxel). A peer that loops holds one "
+        "sample at a time besides them. On the CPU the kernel counts the peak of a separate process, which "
+        "keeps freed memory for its next tensors.",
+        _memory(measured),
+        "## Growth of memory over many batches",
+        _endurance(measured),
+        "## Where the time goes, milliseconds a sample of 2D at batch 16, eager",
+        _steps(measured),
+    ]
+    return page("The generator next to its peers", measured.device, parts, _PACKAGES)
+
+
+def _times(measured: Measured) -> str:
+    names = measured.names()
+    rows = [
+        [work, *(short(1e3 * found[name].median_s) if name in found else "" for name in names)]
+        for work, found in measured.by_work().items()
+    ]
+    return markdown_table(["work", *names], rows)
+
+
+def _ratios(measured: Measured) -> str:
+    """Heading and table of how many times as fast as each peer; empty without peers."""
+    ours = [name for name in measured.names() if name not in measured.peers]
+    pairs = [(name, peer) for name in ours for peer in measured.peers]
+    rows = []
+    for work, found in measured.by_work().items():
+        ratios = [
+            f"{short(found[peer].median_s / found[name].median_s)}x" if name in found else ""
+            for name, peer in pairs
+        ]
+        rows.append([work, *ratios])
+    table = markdown_table(["work", *(f"{name} against {peer}" for name, peer in pairs)], rows)
+    return f"## Times as fast as the peers\n\n{table}" if pairs else ""
+
+
+def _floor(measured: Measured) -> str:
+    rows = []
+    for timing in measured.timings:
+        if timing.name not in measured.peers:
+            voxels = math.prod(timing.grid)
+            floor = floor_s(voxels, measured.copy_bytes_per_s)
+            first = f"{timing.first_s:.1f}" if timing.name.endswith(COMPILED) else ""
+            rate, ratio = short(voxels / timing.median_s / 1e6), f"{short(timing.median_s / floor)}x"
+            rows.append([timing.work, timing.name, rate, ratio, first])
+    return markdown_table(["work", "generator", "Mvoxel/s", "above the floor", "first batch, s"], rows)
+
+
+def _memory(measured: Measured) -> str:
+    rows = []
+    for name, grids in measured.peaks.items():
+        for grid, peaks in grids.items():
+            voxels = math.prod(grid)
+            slope = bytes_per_voxel(peaks, voxels)
+            for batch, size in peaks.items():
+                added = "" if slope is None or batch == min(peaks) else short(slope)
+                cells = [short(size / 1e6), short(size / (voxels * batch)), added]
+                rows.append([_work_name(grid, batch), name, *cells])
+    head = ["work", "generator", "peak, MB", "bytes a voxel", "bytes a voxel added by the batch"]
+    return markdown_table(head, rows)
+
+
+def _endurance(measured: Measured) -> str:
+    if not measured.endurance:
+        return "Not measured in this run (`--endurance 10000`)."
+    lines = [
+        f"- {name}: " + ", ".join(f"{size / 1e6:+.1f}" for size in held)
+        for name, held in measured.endurance.items()
+    ]
+    head = f"Memory held after every tenth of {measured.endurance_batches} batches, MB above the first tenth:"
+    return "\n".join((head, "", *lines))
+
+
+def _steps(measured: Measured) -> str:
+    """Steps of all presets, the longest of the last preset first; steps below 1 % together."""
+    columns = {name: _with_others(tables) for name, tables in measured.steps.items()}
+    last = list(columns.values())[-1]
+    totals = {name: sum(column.values()) for name, column in columns.items()}
+    order = {step: None for column in columns.values() for step in column}
+    rows = [["all", *(entry for total in totals.values() for entry in (f"{total:.3f}", "100%"))]]
+    for step in sorted(order, key=lambda step: -last.get(step, 0)):
+        row = [step]
+        for name, column in columns.items():
+            value = column.get(step)
+            row += ["", ""] if value is None else [f"{value:.3f}", f"{value / totals[name]:.0%}"]
+        rows.append(row)
+    return markdown_table(["step", *(head for name in columns for head in (f"{name}, ms", "share"))], rows)
+
+
+def _with_others(tables: dict[str, dict[str, float]]) -> dict[str, float]:
+    """Milliseconds by step; steps below a hundredth of the whole are added up."""
+    total = sum(value for table in tables.values() for value in table.values())
+    column: dict[str, float] = {}
+    for whole, table in tables.items():
+        for step, value in table.items():
+            name = f"{whole}: {step}" if value >= total / 100 else f"{whole}: others, below 1% each"
+            column[name] = column.get(name, 0) + value
+    return column
+
+
+def _plot_times(measured: Measured, path: Path) -> None:
+    """Bars of milliseconds a sample, on a logarithmic scale."""
+    names, colours = measured.names(), plt.get_cmap("tab10").colors
+    figure, axes = plt.subplots(figsize=(9, 4.5), layout="constrained")
+    width = 0.85 / len(names)
+    by_work = measured.by_work()
+    for place, found in enumerate(by_work.values()):
+        present = [name for name in names if name in found]
+        for number, name in enumerate(present):
+            x, value = place + (number - (len(present) - 1) / 2) * width, 1e3 * found[name].median_s
+            axes.bar(x, value, width, color=colours[names.index(name) % len(colours)])
+            axes.annotate(short(value), (x, value), ha="center", va="bottom", fontsize=6)
+    for number, name in enumerate(names):
+        axes.bar(0, 0, 0, color=colours[number % len(colours)], label=name)
+    axes.set_yscale("log")
+    axes.set_xticks(range(len(by_work)), [work.replace(", ", "\n") for work in by_work])
+    axes.set_ylabel("ms a sample")
+    axes.legend(ncols=len(names), fontsize=7, loc="upper left")
+    axes.margins(y=0.15)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _plot_samples(samples: dict[str, Tensor], path: Path) -> None:
+    """A row of images per generator."""
+    size = (1.6 * PICTURED_SAMPLES, 1.7 * len(samples))
+    figure, axes = plt.subplots(
+        len(samples), PICTURED_SAMPLES, figsize=size, layout="constrained", squeeze=False
+    )
+    for row, (name, images) in zip(axes, samples.items(), strict=True):
+        row[0].set_title(name, fontsize=8, loc="left")
+        for place, image in zip(row, images, strict=True):
+            place.imshow(image[0], cmap="gray", vmin=0, vmax=1)
+            place.set_axis_off()
+    figure.savefig(path, dpi=90)
+    plt.close(figure)
+
+
+def _work_name(grid: Grid, batch: int) -> str:
+    return f"{len(grid)}D {' x '.join(map(str, grid))}, batch {batch}"
