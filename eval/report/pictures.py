@@ -87,7 +87,7 @@ def overlay_figure(rows: Sequence[Overlay], path: Path, *, title: str, credit: s
     panels = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
     for row, crop, line in zip(rows, crops, panels, strict=True):
         truth = next(iter(row.maps.values()))[crop]
-        for axes, (name, structures) in zip(line, {"image": None, **row.maps}.items(), strict=True):
+        for axes, structures in zip(line, (None, *row.maps.values()), strict=True):
             filled = None if structures is None else structures[crop]
             axes.imshow(_painted(row.image[crop], filled), interpolation="nearest")
             for value in range(1, len(STRUCTURES) + 1) if filled is not None else ():
@@ -97,9 +97,9 @@ def overlay_figure(rows: Sequence[Overlay], path: Path, *, title: str, credit: s
                     lines.set_path_effects([Stroke(linewidth=1.5, foreground=HALO), Stroke(linewidth=0.7)])
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
-            if line is panels[0]:
-                axes.set_title(name, fontsize=9)
         line[0].set_ylabel(row.title, fontsize=9)
+    for axes, name in zip(panels[0], ("image", *rows[0].maps), strict=True):
+        axes.set_title(name, fontsize=9)
     handles = [Patch(facecolor=_rgb(name), label=name) for name in STRUCTURES]
     border_line = Line2D([], [], color=BORDER, linewidth=1.0, label="border of the truth")
     border_line.set_path_effects([withStroke(linewidth=2.2, foreground=HALO)])
@@ -183,7 +183,7 @@ def slice_dices(model: nn.Module, condition: Condition, batch_size: int) -> list
 
 
 def choose_cases(patients: Sequence[str], dices: Sequence[Dices], count: int) -> list[tuple[str, int]]:
-    """Kind and position of the cases: the worst slice of each patient, the worst first; the median slice last.
+    """Kind and position of each case: the worst slice of each patient, the worst first, and the median slice.
 
     Args:
         patients: the patient of every slice.

@@ -159,6 +159,16 @@ def test_picture_shows_what_is_inside_and_the_truth_in_every_panel(tmp_path):
     assert coloured[0] == coloured[3] == 0 and min(coloured[1], coloured[2]) > 1000
 
 
+def test_panels_have_their_names(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr("synthspine.eval.report.pictures.save", lambda figure, *_: figures.append(figure))
+    maps = dict.fromkeys(("truth", "A"), np.eye(20, dtype=np.uint8))
+    row = Overlay(image=np.zeros((20, 20)), inside=np.ones((20, 20), bool), maps=maps, title="T1")
+    overlay_figure([row, row], tmp_path / "case.png", title="t")
+    assert [axes.get_title() for axes in figures[0].axes] == ["image", "truth", "A", "", "", ""]
+    assert figures[0].axes[0].get_ylabel() == "T1"
+
+
 def test_rows_of_other_shapes_stand_below_each_other(tmp_path):
     def row(shape):
         maps = {"truth": np.zeros(shape, dtype=np.uint8), "Model A": np.ones(shape, dtype=np.uint8)}
