@@ -27,6 +27,7 @@ from synthspine.eval.results.cache import Cache, is_file_of
 from synthspine.eval.results.outcome import CONTRAST, model_name, set_name
 from synthspine.eval.studies.batches import SliceBatches
 from synthspine.eval.studies.models import Candidate
+from synthspine.eval.studies.options import EvaluationOptions
 from synthspine.eval.studies.study import Condition
 from synthspine.gen.core.anatomy import IGNORE, STRUCTURE_COLOURS, STRUCTURES, label_scheme
 from synthspine.shards.storage.atomic import file_digest
@@ -117,10 +118,7 @@ def draw_cases(
     chosen: Sequence[Condition],
     sets: Mapping[str, SliceBatches],
     cache: Cache,
-    folder: Path,
-    *,
-    count: int,
-    batch_size: int,
+    options: EvaluationOptions,
 ) -> list[dict[str, Any]]:
     """Draw the cases of the first model with the predictions of all models.
 
@@ -129,14 +127,14 @@ def draw_cases(
         chosen: the measured conditions; cases come from those of the study ``contrast``.
         sets: the slices by set.
         cache: cases that were drawn before; they are drawn again only if a picture is missing or changed.
-        folder: the folder of ``outcome.json``; the pictures are in its folder ``overlays``.
-        count: largest number of worst cases of a set.
-        batch_size: slices that are segmented at once.
+        options: output folder, where the pictures are in the folder ``overlays``; largest number of worst cases
+            of a set; batch size.
 
     Returns:
         The entries of ``outcome.json``, set by set, the worst first.
     """
     listed: list[dict[str, Any]] = []
+    folder, count = options.output_dir, options.overlays
     for condition in chosen:
         if condition.study != CONTRAST or count == 0:
             continue
@@ -149,7 +147,7 @@ def draw_cases(
         }
         drawn = cache.find(key)
         if drawn is None or not all(is_file_of(folder / each["file"], each["sha256"]) for each in drawn):
-            dices = slice_dices(candidates[0].model, condition, batch_size)
+            dices = slice_dices(candidates[0].model, condition, options.batch_size)
             drawn = []
             for number, (kind, place) in enumerate(choose_cases(condition.patients, dices, count), start=1):
                 which = f"{kind}_{number:02d}" if kind == WORST else kind

@@ -101,7 +101,8 @@ def candidate(tmp_path, save_untrained):
 def draw(setting, candidates, folder, count=1):
     sets, chosen = setting
     cache = Cache(folder / "cache")
-    return draw_cases(candidates, chosen, sets, cache, folder, count=count, batch_size=4)
+    options = EvaluationOptions(output_dir=folder, overlays=count, batch_size=4)
+    return draw_cases(candidates, chosen, sets, cache, options)
 
 
 def files(folder):
