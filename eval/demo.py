@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from synthspine.eval.gallery import contrast, gallery
 from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME
-from synthspine.eval.report.drawing import DPI
+from synthspine.eval.report.figures import DPI
 from synthspine.eval.report.pictures import Overlay, overlay_figure
 from synthspine.eval.sheets import PHANTOM, contact_sheet, phantom_maps
 from synthspine.eval.studies.batches import SliceBatches

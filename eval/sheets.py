@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
-from synthspine.eval.report.drawing import DPI
+from synthspine.eval.report.figures import DPI
 from synthspine.shards.building.options import DEFAULT_DATA_DIR, ShardOptions
 from synthspine.shards.building.sets import ensure_sets
 from synthspine.shards.readers.phantom import PHANTOM_FOLDER

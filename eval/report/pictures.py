@@ -21,7 +21,7 @@ from matplotlib.patheffects import Stroke, withStroke
 from torch import Tensor, nn
 
 from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME
-from synthspine.eval.report.drawing import save
+from synthspine.eval.report.figures import save
 from synthspine.eval.report.tables import format_value
 from synthspine.eval.results.cache import Cache, is_file_of
 from synthspine.eval.results.outcome import CONTRAST, model_name, set_name
@@ -50,18 +50,14 @@ Dices = dict[str, float | None]
 class Overlay:
     """One row of panels: a slice alone, with the truth, and with each prediction.
 
-    Attributes:
-        image: float ``(H, W)`` in [0, 1].
-        inside: annotated pixels, bool ``(H, W)``; the panels show their bounding box.
-        maps: column title to structures (0 none, 1.. in the order of ``STRUCTURES``), uint8 ``(H, W)``; the
-            truth first, whose border is drawn on all of them.
-        title: to the left of the row.
+    ``maps`` holds structures by column title, 0 none, 1.. in the order of ``STRUCTURES``. The truth is the
+    first one; its border is drawn on all of them.
     """
 
-    image: np.ndarray
-    inside: np.ndarray
-    maps: Mapping[str, np.ndarray]
-    title: str = ""
+    image: np.ndarray  # float (H, W) in [0, 1]
+    inside: np.ndarray  # annotated pixels, bool (H, W); the panels show their bounding box
+    maps: Mapping[str, np.ndarray]  # uint8 (H, W)
+    title: str = ""  # to the left of the row
 
 
 def overlay_figure(rows: Sequence[Overlay], path: Path, *, title: str, credit: str = "") -> None:
@@ -127,8 +123,7 @@ def draw_cases(
         chosen: the measured conditions; cases come from those of the study ``contrast``.
         sets: the slices by set.
         cache: cases that were drawn before; they are drawn again only if a picture is missing or changed.
-        options: output folder, where the pictures are in the folder ``overlays``; largest number of worst cases
-            of a set; batch size.
+        options: output folder, number of worst cases and batch size; the pictures are in its ``overlays``.
 
     Returns:
         The entries of ``outcome.json``, set by set, the worst first.

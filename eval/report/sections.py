@@ -34,16 +34,10 @@ TOO_POOR = 0.4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """A PNG file beside the report.
+    """A PNG file beside the report."""
 
-    Attributes:
-        file: its name, relative to the report.
-        alt: description for readers who cannot see it.
-        caption: text below it.
-    """
-
-    file: str
-    alt: str
+    file: str  # relative to the report
+    alt: str  # description for readers who cannot see it
     caption: str
 
 
@@ -52,26 +46,15 @@ Part = str | Table | Picture
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """A part of the report.
+    """A part of the report."""
 
-    Attributes:
-        name: short name, for links.
-        title: its title.
-        parts: paragraphs, tables and pictures in their order.
-    """
-
-    name: str
+    name: str  # for links
     title: str
     parts: tuple[Part, ...]
 
 
 def report_sections(findings: Findings, pictures: Mapping[str, Picture]) -> list[Section]:
-    """All sections with content.
-
-    Args:
-        findings: what was measured.
-        pictures: the figures that were drawn, by name.
-    """
+    """All sections with content; ``pictures`` are the drawn figures by name."""
 
     def figures(*names: str) -> list[Picture]:
         return [pictures[name] for name in names if name in pictures]
@@ -179,14 +162,7 @@ def _on_set(findings: Findings, place: str, primary: Mapping[str, Primary]) -> l
 
 
 def _verdict(pair: Pair, if_positive: str, if_negative: str, primary: Primary | None) -> str:
-    """The difference with interval and test, and its meaning in words.
-
-    Args:
-        pair: the comparison.
-        if_positive: meaning of a difference above 0.
-        if_negative: meaning of a difference below 0.
-        primary: the same as a primary comparison; None where it is exploratory.
-    """
+    """The difference with interval and test, and its meaning; ``primary`` is None where it is exploratory."""
     difference, p = pair.difference, pair.paired.p
     p_text = format_p(p) if p < 0.001 else f"= {format_p(p)}"
     kind = "exploratory" if primary is None else f"after correction {format_p(primary.corrected)}"

@@ -23,17 +23,11 @@ MINUS = "−"
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Content of one cell.
-
-    Attributes:
-        text: the value.
-        detail: an interval or a count, in small print.
-        strong: whether the value is emphasised.
-    """
+    """Content of one cell."""
 
     text: str
-    detail: str = ""
-    strong: bool = False
+    detail: str = ""  # an interval or a count, in small print
+    strong: bool = False  # whether the text is bold
 
 
 Row = tuple[Cell | str, ...]
@@ -43,27 +37,16 @@ Columns = Mapping[str, Callable[[Any], Cell | str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table.
+    """A table with one title in ``head`` and one cell, or plain text, in every row per column."""
 
-    Attributes:
-        name: its name in the markers of ``ANALYSIS_REPORT.md``.
-        title: its subject in one line.
-        head: one title per column.
-        rows: one cell, or plain text, per column.
-        keys: number of leading columns that name the row; rows with the same first cell form a group.
-        note: explanation below the table; may be empty.
-        folded: in HTML it starts closed.
-        words: the cells hold words, not numbers: they are aligned to the left.
-    """
-
-    name: str
+    name: str  # its name in the markers of ANALYSIS_REPORT.md
     title: str
     head: tuple[str, ...]
     rows: tuple[Row, ...]
-    keys: int = 1
-    note: str = ""
-    folded: bool = False
-    words: bool = False
+    keys: int = 1  # leading columns that name a row; rows with the same first cell form a group
+    note: str = ""  # explanation below the table
+    folded: bool = False  # in HTML it starts closed
+    words: bool = False  # the cells are aligned to the left
 
     def __post_init__(self) -> None:
         wrong = next((row for row in self.rows if len(row) != len(self.head)), None)

@@ -31,16 +31,10 @@ FEWEST = 3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Metric:
-    """How the values of a metric are written.
+    """How the values of a metric are written."""
 
-    Attributes:
-        title: head of a column.
-        unit: empty for a share in [0, 1], which is written without the leading zero.
-        decimals: digits after the point.
-    """
-
-    title: str
-    unit: str = ""
+    title: str  # head of a column
+    unit: str = ""  # empty for a share in [0, 1], which is written without the leading zero
     decimals: int = 3
 
 
@@ -66,13 +60,9 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """Metrics over all patients.
+    """Metrics over all patients."""
 
-    Attributes:
-        means: by metric; None where it is defined in no patient.
-    """
-
-    means: dict[str, Interval | None]
+    means: dict[str, Interval | None]  # by metric; None where it is defined in no patient
 
     @property
     def n(self) -> int:
@@ -83,48 +73,28 @@ class Means:
 
 @dataclass(frozen=True, slots=True)
 class Scores(Means):
-    """A structure or class over all patients.
+    """A structure or class over all patients."""
 
-    Attributes:
-        missed: slices without a pixel of it, of those that have it.
-        invented: slices with a pixel of it, of those without it.
-    """
-
-    missed: Share
-    invented: Share
+    missed: Share  # of the slices that have it, those without a predicted pixel of it
+    invented: Share  # of the slices without it, those with a predicted pixel of it
 
 
 @dataclass(frozen=True, slots=True)
 class Vertebrae(Means):
-    """Vertebrae counted one by one.
+    """Vertebrae counted one by one."""
 
-    Attributes:
-        found: matched ones, of all in the truth.
-        rank_right: those with the right number, of all in the truth.
-        extra: predicted ones without a vertebra in the truth.
-    """
-
-    found: Share
-    rank_right: Share
-    extra: int
+    found: Share  # of all in the truth
+    rank_right: Share  # found with the right number, of all in the truth
+    extra: int  # predicted ones without a vertebra in the truth
 
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """Confidence against accuracy over the bins, pixels of all patients pooled.
+    """Confidence against accuracy, pixels of all patients pooled: float64 ``(K,)`` by bin, and over all pixels."""
 
-    Attributes:
-        counts: pixels in every bin, float64 ``(K,)``.
-        confidences: mean confidence of every bin, nan where it is empty.
-        accuracies: share of right pixels in every bin, nan where it is empty.
-        ece: expected calibration error of all pixels together.
-        confidence: mean confidence of all pixels.
-        accuracy: share of right pixels of all pixels.
-    """
-
-    counts: np.ndarray
-    confidences: np.ndarray
-    accuracies: np.ndarray
+    counts: np.ndarray  # pixels
+    confidences: np.ndarray  # mean confidence; nan in an empty bin
+    accuracies: np.ndarray  # share of right pixels; nan in an empty bin
     ece: float
     confidence: float
     accuracy: float

@@ -15,21 +15,15 @@ from synthspine.eval.results.outcome import T1, T2, Findings
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One measure of two measurements, on the patients in whom both are defined.
-
-    Attributes:
-        first: mean of the first, with its interval.
-        second: mean of the second.
-        paired: first minus second, with interval and test.
-    """
+    """One measure of two measurements, on the patients in whom both are defined."""
 
     first: Interval
     second: Interval
-    paired: PairedDifference
+    paired: PairedDifference  # first minus second
 
     @property
     def difference(self) -> Interval:
-        """First minus second."""
+        """First minus second, with its interval."""
         return self.paired.difference
 
     @property
@@ -79,18 +73,11 @@ SHIFTS = {T2: SHIFT}
 
 @dataclass(frozen=True, slots=True)
 class Primary:
-    """A primary comparison.
-
-    Attributes:
-        pair: both means, the difference, its interval and the test.
-        corrected: p after Holm's correction over the family.
-        least: smallest possible ``corrected`` at these numbers of patients, reached where all differences
-            of all comparisons have one sign.
-    """
+    """A primary comparison."""
 
     pair: Pair
-    corrected: float
-    least: float
+    corrected: float  # p after Holm's correction over the family
+    least: float  # its least value at these numbers of patients: all differences have one sign
 
 
 def primary_comparisons(findings: Findings) -> dict[str, Primary]:

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from fake_outcome import fake_outcome
 
-from synthspine.eval.report.drawing import (
+from synthspine.eval.report.figures import (
     calibration_figure,
     continuum_figure,
     corruption_figure,
