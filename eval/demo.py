@@ -26,7 +26,6 @@ from synthspine.train.model.checkpoint import load_model
 from synthspine.train.options import TrainOptions
 from synthspine.train.runtime.distributed import join_ranks
 
-CREDIT = "Label maps and images: the project's own phantom."
 SHORT_TRAINING = TrainOptions(
     model="A", epochs=8, lr=0.003, num_classes=4, validation_samples=16, shards=PHANTOM
 )
@@ -90,8 +89,7 @@ def inference(output_dir: Path) -> list[Path]:
             Overlay(title=f"{title}, {record['source']}", image=image.numpy(), inside=inside, maps=maps)
         )
     path = output_dir / "inference.png"
-    title = f"{checkpoint.name} on unseen images (phantom)"
-    overlay_figure(rows, path, title=title, credit=CREDIT)
+    overlay_figure(rows, path, title=f"{checkpoint.name} on unseen images of the phantom")
     return [path]
 
 

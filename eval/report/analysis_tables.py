@@ -65,7 +65,8 @@ def refresh(path: Path, outcome: Mapping[str, Any]) -> list[str]:
         if why is None and not table.rows:
             why = "nothing of it was measured"
         if why is None:
-            origin = _same_origin(findings) if parts else _origin(findings)
+            same = f"*Made {outcome['made']}, from the same as the first table of that time.*"
+            origin = same if parts else _origin(findings)
             parts += [text[position : start.end()], f"\n{to_markdown(table)}\n\n{origin}\n"]
             position = end.start()
         messages.append(f"{path}: table {name} was {'written' if why is None else f'left as it is: {why}'}")
@@ -112,7 +113,3 @@ def _origin(findings: Findings) -> str:
     smoke = "Smoke figures from the phantom. " if findings.phantom else ""
     made = f"{smoke}Made {outcome['made']} by `make eval` on {findings.part} patients."
     return f"*{made} Checkpoints: {models}. Sets: {sets}. {generators(findings)}".rstrip() + "*"
-
-
-def _same_origin(findings: Findings) -> str:
-    return f"*Made {findings.outcome['made']}, from the same as the first table of that time.*"

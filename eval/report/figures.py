@@ -149,8 +149,7 @@ def gap_figure(findings: Findings, path: Path) -> None:
     axes.grid(visible=False, axis="y")
     axes.grid(axis="x", color="#dddddd", linewidth=0.6)
     axes.set_xlabel("← B better    difference of Dice, A − B, 95 % interval    A better →", fontsize=9)
-    _title(figure, "A against B on the same patients", findings)
-    save(figure, path)
+    _finish(figure, path, "A against B on the same patients", findings, lines=None)
 
 
 def calibration_figure(findings: Findings, path: Path) -> None:
@@ -320,12 +319,9 @@ def _plain(axes: Axes) -> None:
     axes.tick_params(labelsize=8)
 
 
-def _title(figure: Figure, text: str, findings: Findings) -> None:
-    figure.suptitle(f"{text}\n(smoke figure from the phantom)" if findings.phantom else text, fontsize=11)
-
-
-def _finish(figure: Figure, path: Path, title: str, findings: Findings, *, lines: bool = True) -> None:
-    """Add the title and the legend of the models, with their lines or their marks alone, and write it."""
+def _finish(figure: Figure, path: Path, title: str, findings: Findings, *, lines: bool | None = True) -> None:
+    """Add the title and a legend of the models, with or without their lines (None: no legend); write it."""
+    figure.suptitle(f"{title}\n(smoke figure from the phantom)" if findings.phantom else title, fontsize=11)
     handles = [
         Line2D(
             [],
@@ -338,6 +334,7 @@ def _finish(figure: Figure, path: Path, title: str, findings: Findings, *, lines
         )
         for model in findings.models
     ]
-    _title(figure, title, findings)
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=8)
+    if lines is not None:
+        style = {"loc": "outside lower center", "ncols": len(handles), "frameon": False, "fontsize": 8}
+        figure.legend(handles=handles, **style)
     save(figure, path)

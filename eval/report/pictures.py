@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -60,14 +59,13 @@ class Overlay:
     title: str = ""  # to the left of the row
 
 
-def overlay_figure(rows: Sequence[Overlay], path: Path, *, title: str, credit: str = "") -> None:
+def overlay_figure(rows: Sequence[Overlay], path: Path, *, title: str) -> None:
     """Write a PNG of slices with the structures of their maps and the border of the truth.
 
     Args:
         rows: maps of the same titles in each.
         path: the file; replaced at once when it is whole.
         title: above the picture.
-        credit: small print in the legend.
 
     Raises:
         OSError: it cannot be written.
@@ -100,11 +98,9 @@ def overlay_figure(rows: Sequence[Overlay], path: Path, *, title: str, credit: s
     handles = [Patch(facecolor=_rgb(name), label=name) for name in STRUCTURES]
     border_line = Line2D([], [], color=BORDER, linewidth=1.0, label="border of the truth")
     border_line.set_path_effects([withStroke(linewidth=2.2, foreground=HALO)])
-    legend = figure.legend(
+    figure.legend(
         handles=[*handles, border_line], loc="outside lower center", ncols=4, frameon=False, fontsize=8
     )
-    if credit:
-        legend.set_title(credit, prop=FontProperties(size=6.5))
     figure.suptitle(title, fontsize=9)
     save(figure, path, DPI)
 

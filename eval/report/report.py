@@ -17,17 +17,13 @@ from synthspine.eval.report.figures import draw_figures
 from synthspine.eval.report.sections import Picture, Section, credit, made, report_sections
 from synthspine.eval.report.tables import TEXTS, Table, format_value, interval_cell, to_markdown
 from synthspine.eval.results.measurement import MEASURES, METRICS
-from synthspine.eval.results.outcome import MODEL_COLOURS, Findings, set_name
+from synthspine.eval.results.outcome import MODEL_COLOURS, Findings, OutcomeError, set_name
 from synthspine.eval.results.paired import gap
 from synthspine.shards.storage.atomic import write_text
 
 CSV_COLUMNS = ("study", "model", "set", "value", "measure", "metric", "mean", "low", "high", "n")
 UNBROKEN = re.compile(r"\[[^\]]{3,20}\]|p [=<] \.\d+")
 """Intervals and p values, which stay in one line."""
-
-
-class ReportError(ValueError):
-    """The report cannot be written; the message is one line that names the file."""
 
 
 def write_report(outcome: Mapping[str, Any], output_dir: Path) -> list[Path]:
@@ -41,13 +37,12 @@ def write_report(outcome: Mapping[str, Any], output_dir: Path) -> list[Path]:
         The files, ``report.html`` last.
 
     Raises:
-        OutcomeError: the outcome has another format or is empty.
-        ReportError: an overlay is missing.
+        OutcomeError: the outcome has another format, is empty, or names an overlay that is missing.
     """
     findings = Findings(outcome)
     for entry in outcome.get("overlays", ()):
         if not (output_dir / entry["file"]).is_file():
-            raise ReportError(f"{output_dir / entry['file']}: the outcome names this overlay; it is missing")
+            raise OutcomeError(f"{output_dir / entry['file']}: the outcome names this overlay; it is missing")
     pictures = draw_figures(findings, output_dir)
     sections = report_sections(findings, pictures)
     write_text(output_dir / "metrics.csv", as_csv(findings))
@@ -58,7 +53,7 @@ def write_report(outcome: Mapping[str, Any], output_dir: Path) -> list[Path]:
 
 
 def as_html(findings: Findings, sections: Sequence[Section], folder: Path) -> str:
-    """The report as one HTML file with its style and the pictures in the folder."""
+    """The report as one HTML file, with its style and the pictures of the folder in it."""
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
     environment.filters["unbroken"] = lambda text: UNBROKEN.sub(lambda m: m[0].replace(" ", "\u00a0"), text)
@@ -68,17 +63,20 @@ def as_html(findings: Findings, sections: Sequence[Section], folder: Path) -> st
         made=made(findings),
         credit=credit(findings),
         colours=MODEL_COLOURS,
-        cards=[_card(findings, place) for place in findings.real_sets],
+        findings=findings,
         sections=sections,
+        gap=gap,
+        set_name=set_name,
         value=format_value,
+        cell=interval_cell,
         data=lambda file: base64.b64encode((folder / file).read_bytes()).decode("ascii"),
     )
 
 
 def as_markdown(findings: Findings, sections: Sequence[Section]) -> str:
     """The report in Markdown with links to figures and overlays."""
-    parts = [f"# {TEXTS['report']['title']}"]
-    parts += [f"**{TEXTS['report']['phantom_banner']}**"] if findings.phantom else []
+    texts = TEXTS["report"]
+    parts = [f"# {texts['title']}", *([f"**{texts['phantom_banner']}**"] if findings.phantom else [])]
     for section in sections:
         parts += [f"## {section.title}", *map(_markdown_part, section.parts)]
     return "\n\n".join([*parts, credit(findings)]) + "\n"
@@ -98,18 +96,6 @@ def as_csv(findings: Findings) -> str:
                 numbers = ["" if end != end else f"{end:.4f}" for end in ends] or [""] * 3
                 writer.writerow((*place, measure, metric, *numbers, 0 if interval is None else interval.n))
     return text.getvalue()
-
-
-def _card(findings: Findings, place: str) -> dict[str, Any]:
-    """The overall Dice of the models on a set and their difference."""
-    means = {m.model: m.interval() for m in findings.on_sets(place)}
-    pair = gap(findings, place)
-    return {
-        "title": set_name(place),
-        "means": {model: mean for model, mean in means.items() if mean is not None},
-        "difference": None if pair is None else interval_cell(pair.difference, signed=True),
-        "n": None if pair is None else pair.n,
-    }
 
 
 def _markdown_part(part: str | Table | Picture) -> str:

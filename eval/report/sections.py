@@ -28,6 +28,7 @@ from synthspine.eval.results.paired import (
     shift_difference,
 )
 
+FACTS = ("models", "sets", "versions", "configuration")
 TOO_POOR = 0.4
 """Overall Dice below which a difference of two models is not meaningful."""
 
@@ -64,7 +65,6 @@ def report_sections(findings: Findings, pictures: Mapping[str, Picture]) -> list
 
     compared = [TEXTS["report"]["gap"], *figures("reality_gap"), *tables("gap")]
     rules = [str(findings.outcome.get("aggregation", "")), TEXTS["report"]["bootstrap"]]
-    origin = [made(findings), generators(findings)]
     contents: dict[str, list[Part]] = {
         "answer": [*conclusions(findings), *_absent(findings), *tables("headline", "primary")],
         "contrast": [*figures("contrast_shift"), *tables("shift")],
@@ -77,7 +77,7 @@ def report_sections(findings: Findings, pictures: Mapping[str, Picture]) -> list
         "calibration": [*figures("calibration"), *tables("calibration"), *figures("entropy")],
         "worst": [*tables("worst"), *map(_overlay, findings.outcome.get("overlays", ()))],
         "method": [*rules, TEXTS["chosen_on"][findings.part]],
-        "facts": [*origin, *tables("models", "sets", "versions", "configuration")],
+        "facts": [made(findings), generators(findings), *tables(*FACTS)],
     }
     titles = TEXTS["sections"]
     filled = {name: tuple(part for part in parts if part) for name, parts in contents.items()}

@@ -90,7 +90,7 @@ class Vertebrae(Means):
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """Confidence against accuracy, pixels of all patients pooled: float64 ``(K,)`` by bin, and over all pixels."""
+    """Confidence against accuracy, pixels of all patients pooled: by bin, float64 ``(K,)``, and over all."""
 
     counts: np.ndarray  # pixels
     confidences: np.ndarray  # mean confidence; nan in an empty bin

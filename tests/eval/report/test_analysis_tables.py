@@ -141,7 +141,7 @@ def test_table_without_figures_is_left_alone(document):
         ("<!-- table:gap -->\n<!-- table:shift -->\n<!-- /table -->\n", "text.md:1: .* is not closed"),
         (
             "\n<!-- table:nothing -->\n<!-- /table -->\n",
-            "text.md:2: no table is called nothing; there are headline",
+            "text.md:2: no table is called nothing; the tables are headline",
         ),
         ("<!-- table:gap fantom -->\n<!-- /table -->\n", "'fantom' is not 'phantom'"),
         ("no table\n", "it has no table; mark the place of one by"),

@@ -179,6 +179,6 @@ def test_rows_of_other_shapes_stand_below_each_other(tmp_path):
     heights = []
     for number in (1, 2):
         path = tmp_path / f"{number}.png"
-        overlay_figure([row((48, 32)), row((40, 40))][:number], path, title="t", credit="c")
+        overlay_figure([row((48, 32)), row((40, 40))][:number], path, title="t")
         heights.append(Image.open(path).height)
     assert heights[1] > 1.4 * heights[0]

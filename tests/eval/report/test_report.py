@@ -7,7 +7,7 @@ import pytest
 from fake_outcome import fake_outcome
 
 from synthspine.eval.metrics.statistics import bootstrap_mean
-from synthspine.eval.report.report import ReportError, as_csv, as_markdown, write_report
+from synthspine.eval.report.report import as_csv, as_markdown, write_report
 from synthspine.eval.report.sections import report_sections
 from synthspine.eval.report.tables import format_value
 from synthspine.eval.results.outcome import FORMAT, Findings, OutcomeError
@@ -185,7 +185,7 @@ def test_overlays_are_shown_in_their_order(tmp_path):
 
 
 def test_missing_overlay_is_reported_before_anything_is_written(tmp_path):
-    with pytest.raises(ReportError, match=r"overlays/t2_1.png: the outcome names this overlay"):
+    with pytest.raises(OutcomeError, match=r"overlays/t2_1.png: the outcome names this overlay"):
         write_report(fake_outcome(patients=6, overlays=[overlay()]), tmp_path)
     assert not list(tmp_path.iterdir())
 
