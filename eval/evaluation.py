@@ -55,8 +55,7 @@ def evaluate(options: EvaluationOptions, log: Log = print) -> list[Path]:
     opened: dict[str, SliceBatches | MapsToRender] = {**sets, **({} if maps is None else {SYNTHETIC: maps})}
     for candidate in candidates:
         for loaded in opened.values():
-            candidate.refuse_patients(loaded.patients)
-            candidate.refuse_spacing(loaded.spacing_mm)
+            candidate.check_set(loaded.patients, loaded.spacing_mm)
     chosen = conditions(options, sets, maps)
     for study, reason in chosen.left_out.items():
         log(f"study {study} is left out: {reason}")

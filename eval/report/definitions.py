@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from synthspine.eval.metrics.statistics import SIGNIFICANT, Interval, least_p
@@ -56,18 +57,12 @@ def headline(findings: Findings) -> Table:
         measured = [findings.plain(model, place) for model in ("A", "B")]
         means = [None if m is None else m.interval() for m in measured]
         n = max(len(m.patients) for m in measured if m is not None)
-        row = (means, None, NOT_DEFINED, n)
+        cells = (*map(interval_cell, means), Cell(NOT_DEFINED), NOT_DEFINED, str(n))
         if pair is not None:
-            row = ([pair.first, pair.second], pair.difference, _first_larger(pair), pair.n)
-        subjects.append(((set_name(place),), row))
-    columns: Columns = {
-        "A": lambda row: interval_cell(row[0][0]),
-        "B": lambda row: interval_cell(row[0][1]),
-        BETWEEN: lambda row: interval_cell(row[1], signed=True),
-        "A better": lambda row: row[2],
-        "n": lambda row: str(row[3]),
-    }
-    return table("headline", subjects, columns)
+            means, difference = [pair.first, pair.second], interval_cell(pair.difference, signed=True)
+            cells = (*map(interval_cell, means), difference, _first_larger(pair), str(pair.n))
+        subjects.append(((set_name(place),), cells))
+    return table("headline", subjects, _listed("A", "B", BETWEEN, "A better", "n"))
 
 
 def primary(findings: Findings) -> Table:
@@ -175,11 +170,10 @@ def worst(findings: Findings) -> Table:
         measured = [m for place in findings.real_sets for m in findings.on_sets(place) if m.model == model]
         cases = [(dice, m.set, patient, m) for m in measured for patient, dice in m.values().items()]
         for dice, place, patient, measurement in sorted(cases, key=lambda case: case[:3])[:WORST]:
-            values = {name: measurement.values(name).get(patient) for name in STRUCTURES}
-            subjects.append(((model_name(model), patient, set_name(place)), {"overall": dice, **values}))
-    columns: Columns = {"overall": lambda dices: Cell(format_value(dices["overall"]), strong=True)}
-    columns |= {name: lambda dices, name=name: format_value(dices[name]) for name in STRUCTURES}
-    return table("worst", subjects, columns)
+            values = (measurement.values(structure).get(patient) for structure in STRUCTURES)
+            cells = (Cell(format_value(dice), strong=True), *map(format_value, values))
+            subjects.append(((model_name(model), patient, set_name(place)), cells))
+    return table("worst", subjects, _listed("overall", *STRUCTURES))
 
 
 def study(findings: Findings, name: str) -> Table:
@@ -206,17 +200,13 @@ def corruption(findings: Findings) -> Table:
     for name, kind in CORRUPTIONS.items():
         level = max(findings.values(name), default=0.0)
         for place in findings.places(name) if level > 0 else ():
-            curves = {model: findings.curve(name, model, place) for model in findings.models}
-            subjects.append(((f"{kind}, {level:g}", set_name(place)), (curves, level)))
-    columns: Columns = {}
-    for model in findings.models:
-        columns |= {
-            f"{model}, none": lambda row, model=model: interval_cell(row[0][model].get(0.0)),
-            f"{model}, strongest": lambda row, model=model: interval_cell(row[0][model].get(row[1])),
-        }
-    columns |= {"n": lambda row: str(max(map(_most_patients, row[0].values())))}
+            curves = [findings.curve(name, model, place) for model in findings.models]
+            cells = [interval_cell(curve.get(value)) for curve in curves for value in (0.0, level)]
+            n = max(map(_most_patients, curves))
+            subjects.append(((f"{kind}, {level:g}", set_name(place)), (*cells, str(n))))
+    heads = [f"{model}, {strength}" for model in findings.models for strength in ("none", "strongest")]
     levels = "; ".join(f"{kind}: {LEVELS[name]}" for name, kind in CORRUPTIONS.items())
-    return table("corruption", subjects, columns, levels=levels)
+    return table("corruption", subjects, _listed(*heads, "n"), levels=levels)
 
 
 def calibration(findings: Findings) -> Table:
@@ -259,6 +249,11 @@ TABLES: dict[str, Callable[[Findings], Table]] = {
     **{name: partial(study, name=name) for name in (*RESOLUTIONS, *CORRUPTIONS, *CONTINUA)},
 }
 """Tables by name."""
+
+
+def _listed(*heads: str) -> Columns:
+    """Columns of rows that are cells already."""
+    return {head: itemgetter(place) for place, head in enumerate(heads)}
 
 
 def _tested(difference: str, larger: str, pair_of: Callable[[Any], Pair] = lambda pair: pair) -> Columns:

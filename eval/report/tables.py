@@ -6,7 +6,7 @@ structure, a comparison of two models, a measurement.
 
 import math
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -31,7 +31,7 @@ class Cell:
 
 
 Row = tuple[Cell | str, ...]
-Columns = Mapping[str, Callable[[Any], Cell | str]]
+Columns = dict[str, Callable[[Any], Cell | str]]
 """Title of each column, and the cell that it makes of the subject of a row."""
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
-from synthspine.eval.metrics.calibration import expected_calibration_error
+from synthspine.eval.metrics.calibration import BINS, expected_calibration_error
 from synthspine.eval.metrics.distances import NSD_TOLERANCES_MM
 from synthspine.eval.metrics.overlap import mean
 from synthspine.eval.metrics.statistics import Interval, Values, bootstrap_mean, defined
@@ -180,7 +180,8 @@ class Measurement:
     @cached_property
     def reliability(self) -> Reliability | None:
         """The bins of all patients together; None where no pixel was counted."""
-        bins = np.sum([record["ece_bins"] for record in self.patients.values()], axis=0, dtype=np.float64)
+        rows = [record["ece_bins"] for record in self.patients.values()]
+        bins = np.array(rows, dtype=np.float64).reshape(-1, BINS, 3).sum(axis=0)
         if not bins.any():
             return None
         counts, confidence, correct = bins.T

@@ -21,23 +21,17 @@ class EvaluationError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:
-    """A model to be measured.
-
-    Attributes:
-        name: ``"A"`` or ``"B"``.
-        model: the network, on its device, in evaluation mode.
-        facts: its origin.
-    """
+    """A model to be measured."""
 
     name: ModelName
-    model: TrainedUNet
+    model: TrainedUNet  # on its device, in evaluation mode
     facts: ModelFacts
 
-    def refuse_patients(self, patients: Iterable[str]) -> None:
-        """Check that the model was not trained on the images or label maps of patients.
+    def check_set(self, patients: Iterable[str], spacing_mm: float) -> None:
+        """Check that the model may be measured on a set.
 
         Raises:
-            EvaluationError: it was trained on one of them.
+            EvaluationError: it was trained on images or label maps of a patient, or at another pixel size.
         """
         learned = set(json.loads(self.model.checkpoint.config).get("train_patients", []))
         seen = sorted(learned & set(patients))
@@ -46,13 +40,6 @@ class Candidate:
                 f"{self.facts.checkpoint}: was trained on patient {', '.join(seen)}, who would be measured; "
                 "use its own split"
             )
-
-    def refuse_spacing(self, spacing_mm: float) -> None:
-        """Check that the model was trained at the pixel size of a set.
-
-        Raises:
-            EvaluationError: it was trained at another one.
-        """
         if self.facts.spacing_mm != spacing_mm:
             raise EvaluationError(
                 f"{self.facts.checkpoint}: trained at {self.facts.spacing_mm:g} mm, "

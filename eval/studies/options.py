@@ -148,7 +148,7 @@ class EvaluationOptions:
     @property
     def models(self) -> tuple[ModelName, ...]:
         """The models to measure, in order."""
-        return ("A", "B") if self.model in ("both", "compare") else (self.model,)
+        return ("A", "B") if self.model == "both" or self.model == "compare" else (self.model,)
 
     def ends(self, values: tuple[float, ...]) -> tuple[float, ...]:
         """The first and the last of the values with ``quick``, otherwise all."""

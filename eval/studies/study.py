@@ -29,32 +29,21 @@ from synthspine.eval.studies.thick_slices import Neighbours, common_slices, find
 from synthspine.gen.core.anatomy import IGNORE
 
 Load = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Images, float32 ``(B, 1, H, W)``, and dense codes, uint8 ``(B, H, W)``, of slices, int64 ``(B,)``."""
 Batch = tuple[Tensor, Tensor, list[str], list[str]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Condition:
-    """An input of the models.
+    """An input of the models."""
 
-    Attributes:
-        study: an entry of ``eval.studies.options.STUDIES``.
-        place: the set: ``"t1"``, ``"t2"``, ``"t2_SPACE"`` or ``"synthetic"``.
-        value: factor, level, alpha or number of the protocol; 1 (resolution) or 0 without a change.
-        recipe: JSON-able; everything that the input depends on.
-        indices: slices of the set.
-        patients: patient of each slice.
-        volumes: volume of each slice: its series; a render is a volume of its own.
-        load: images, float32 ``(B, 1, H, W)``, and dense codes, uint8 ``(B, H, W)``, of slices, int64
-            ``(B,)``.
-    """
-
-    study: str
-    place: str
-    value: float
-    recipe: dict[str, Any]
-    indices: list[int]
-    patients: list[str]
-    volumes: list[str]
+    study: str  # an entry of eval.studies.options.STUDIES
+    place: str  # the set: "t1", "t2", "t2_SPACE" or "synthetic"
+    value: float  # factor, level, alpha or number of the protocol; 1 (resolution) or 0 without a change
+    recipe: dict[str, Any]  # JSON-able; everything that the input depends on
+    indices: list[int]  # slices of the set
+    patients: list[str]  # of each slice
+    volumes: list[str]  # of each slice: its series; a render is a volume of its own
     load: Load
 
     def batches(self, size: int) -> Iterator[Batch]:
