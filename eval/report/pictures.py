@@ -6,21 +6,15 @@ neighbouring slices fail alike.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
-from matplotlib.patheffects import Stroke, withStroke
+from PIL import Image
 from torch import Tensor, nn
 
 from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME
-from synthspine.eval.report.figures import save
 from synthspine.eval.report.tables import format_value
 from synthspine.eval.results.cache import Cache, is_file_of
 from synthspine.eval.results.outcome import CONTRAST, model_name, set_name
@@ -28,7 +22,9 @@ from synthspine.eval.studies.batches import SliceBatches
 from synthspine.eval.studies.models import Candidate
 from synthspine.eval.studies.options import EvaluationOptions
 from synthspine.eval.studies.study import Condition
-from synthspine.gen.core.anatomy import IGNORE, STRUCTURE_COLOURS, STRUCTURES, label_scheme
+from synthspine.gen.core.anatomy import BACKGROUND, IGNORE, STRUCTURES, label_scheme
+from synthspine.shards.checking.contact_sheet import Tile, write_sheet
+from synthspine.shards.checking.overlay import borders, coloured, grey_picture
 from synthspine.shards.storage.atomic import file_digest
 from synthspine.train.decoding import likeliest_structures
 from synthspine.train.overlap import dice, overlap_counts
@@ -36,73 +32,54 @@ from synthspine.train.overlap import dice, overlap_counts
 FOLDER = "overlays"
 WORST, MEDIAN = "worst", "median"
 CASE_FILE = re.compile(rf"[AB]_\w+_({WORST}_\d\d|{MEDIAN})\.png")
-DPI = 130
-PANEL_INCHES = 2.4
-FILL = 0.45
-"""Opacity of the structures."""
-BORDER, HALO = "white", "black"
+LEAST_ROWS = 400
+"""Height to which smaller slices are enlarged, by a whole factor."""
+WHITE = 255
 Dices = dict[str, float | None]
 """Dice of a slice by structure, and ``"overall"``, their mean; None where it is undefined."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Overlay:
-    """One row of panels: a slice alone, with the truth, and with each prediction.
-
-    ``maps`` holds structures by column title, 0 none, 1.. in the order of ``STRUCTURES``. The truth is the
-    first one; its border is drawn on all of them.
-    """
-
-    image: np.ndarray  # float (H, W) in [0, 1]
-    inside: np.ndarray  # annotated pixels, bool (H, W); the panels show their bounding box
-    maps: Mapping[str, np.ndarray]  # uint8 (H, W)
-    title: str = ""  # to the left of the row
-
-
-def overlay_figure(rows: Sequence[Overlay], path: Path, *, title: str) -> None:
-    """Write a PNG of slices with the structures of their maps and the border of the truth.
+def case_picture(
+    image: np.ndarray,
+    truth: np.ndarray,
+    predictions: Mapping[str, np.ndarray],
+    path: Path,
+    *,
+    title: str,
+    note: str = "",
+) -> None:
+    """Write a PNG of a slice: alone, with the truth, and with every prediction and the border of the truth.
 
     Args:
-        rows: maps of the same titles in each.
+        image: in [0, 1], ``(H, W)``.
+        truth: dense codes, uint8 ``(H, W)``; the picture shows the bounding box of the annotated pixels.
+        predictions: the same by title.
         path: the file; replaced at once when it is whole.
         title: above the picture.
+        note: below the truth.
 
     Raises:
         OSError: it cannot be written.
     """
-    crops = [_bounding_box(row.inside) for row in rows]
-    heights = [
-        row.image[crop].shape[0] / row.image[crop].shape[1] for row, crop in zip(rows, crops, strict=True)
-    ]
-    columns = 1 + len(rows[0].maps)
-    figure = Figure(
-        figsize=(PANEL_INCHES * columns, PANEL_INCHES * sum(heights) + 0.75),
-        layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.01),
-    )
-    panels = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
-    for row, crop, line in zip(rows, crops, panels, strict=True):
-        truth = next(iter(row.maps.values()))[crop]
-        for axes, structures in zip(line, (None, *row.maps.values()), strict=True):
-            filled = None if structures is None else structures[crop]
-            axes.imshow(_painted(row.image[crop], filled), interpolation="nearest")
-            for value in range(1, len(STRUCTURES) + 1) if filled is not None else ():
-                border = (truth == value).astype(float)
-                if 0 < border.mean() < 1:
-                    lines = axes.contour(border, levels=[0.5], colors=BORDER, linewidths=0.7)
-                    lines.set_path_effects([Stroke(linewidth=1.5, foreground=HALO), Stroke(linewidth=0.7)])
-            axes.set(xticks=[], yticks=[])
-            axes.spines[:].set_visible(False)
-        line[0].set_ylabel(row.title, fontsize=9)
-    for axes, name in zip(panels[0], ("image", *rows[0].maps), strict=True):
-        axes.set_title(name, fontsize=9)
-    handles = [Patch(facecolor=_rgb(name), label=name) for name in STRUCTURES]
-    border_line = Line2D([], [], color=BORDER, linewidth=1.0, label="border of the truth")
-    border_line.set_path_effects([withStroke(linewidth=2.2, foreground=HALO)])
-    figure.legend(
-        handles=[*handles, border_line], loc="outside lower center", ncols=4, frameon=False, fontsize=8
-    )
-    figure.suptitle(title, fontsize=9)
-    save(figure, path, DPI)
+    crop = _bounding_box(truth != IGNORE)
+    codes = {"truth": truth, **predictions}
+    codes = {
+        name: np.where(truth == IGNORE, IGNORE, each)[crop].astype(np.uint8) for name, each in codes.items()
+    }
+    factor = -(-LEAST_ROWS // len(codes["truth"]))
+    codes = {name: each.repeat(factor, axis=0).repeat(factor, axis=1) for name, each in codes.items()}
+    size = codes["truth"].shape[::-1]
+    grey = np.asarray(Image.fromarray(image[crop].astype(np.float32)).resize(size, Image.Resampling.BICUBIC))
+    tiles = [Tile(picture=grey_picture(grey), name="image")]
+    border = borders(codes["truth"]) & (codes["truth"] != BACKGROUND) & (codes["truth"] != IGNORE)
+    for name, each in codes.items():
+        picture = coloured(each, grey)
+        if name != "truth":
+            picture[border] = WHITE
+        tiles.append(
+            Tile(picture=picture, name=name, note=note if name == "truth" else "white: border of the truth")
+        )
+    write_sheet(tiles, path, title, columns=len(tiles), legend=True)
 
 
 def draw_cases(
@@ -204,23 +181,22 @@ def _draw(
     first = candidates[0].name
     index = condition.indices[place]
     image, codes = loaded.at(torch.tensor([index]))
-    inside = (codes[0] != IGNORE).cpu().numpy()
-    maps = {"truth": STRUCTURE_SCHEME.encode(codes)[0].cpu().numpy() * inside}
-    for candidate in candidates:
-        found = _structures(candidate.model, image)[0].cpu().numpy()
-        maps[model_name(candidate.name)] = found * inside
+    truth, *found = (
+        STRUCTURE_SCHEME.decode(each)[0].cpu().numpy()
+        for each in (STRUCTURE_SCHEME.encode(codes), *(_structures(c.model, image) for c in candidates))
+    )
+    predictions = {model_name(c.name): each for c, each in zip(candidates, found, strict=True)}
     record = loaded.records[index]
     kind, _, number = case.partition("_")
     described = f"worst case {int(number)}" if kind == WORST else "slice of median Dice"
-    each = ", ".join(f"{name} {format_value(dices[name])}" for name in STRUCTURES)
+    phantom = " (phantom)" if loaded.phantom else ""
     title = (
-        f"{set_name(condition.place)}{' (phantom)' if loaded.phantom else ''}, {described} of Model "
-        f"{model_name(first)}: {record['source']}, slice {record['slice']}\n"
-        f"Dice {format_value(dices['overall'])} ({each})"
+        f"{set_name(condition.place)}{phantom}, {described} of Model {model_name(first)}: {record['source']}, "
+        f"slice {record['slice']}, Dice {format_value(dices['overall'])}"
     )
+    note = ", ".join(f"{name} {format_value(dices[name])}" for name in STRUCTURES)
     file = f"{FOLDER}/{first}_{condition.place}_{case}.png"
-    row = Overlay(image=image[0, 0].cpu().numpy(), inside=inside, maps=maps)
-    overlay_figure([row], folder / file, title=title)
+    case_picture(image[0, 0].cpu().numpy(), truth, predictions, folder / file, title=title, note=note)
     return {
         "file": file,
         "case": kind,
@@ -243,18 +219,3 @@ def _bounding_box(inside: np.ndarray) -> tuple[slice, ...]:
     """Rows and columns with a pixel inside; all where there is none."""
     found = [np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0)]
     return tuple(slice(int(each[0]), int(each[-1]) + 1) if len(each) else slice(None) for each in found)
-
-
-def _painted(image: np.ndarray, structures: np.ndarray | None) -> np.ndarray:
-    """RGB of an image in [0, 1] with the structures in their colours."""
-    painted = np.repeat(np.clip(image, 0, 1)[..., None], 3, axis=-1).astype(np.float64)
-    for value, name in enumerate(STRUCTURES, start=1):
-        if structures is not None:
-            where = structures == value
-            painted[where] = (1 - FILL) * painted[where] + FILL * np.array(_rgb(name))
-    return painted
-
-
-def _rgb(structure: str) -> tuple[float, float, float]:
-    red, green, blue = STRUCTURE_COLOURS[structure]
-    return red / 255, green / 255, blue / 255

@@ -7,10 +7,9 @@ from torch import nn
 from synthspine.eval.report.pictures import (
     MEDIAN,
     WORST,
-    Overlay,
+    case_picture,
     choose_cases,
     draw_cases,
-    overlay_figure,
     slice_dices,
 )
 from synthspine.eval.results.cache import Cache
@@ -19,7 +18,7 @@ from synthspine.eval.studies.batches import SliceBatches
 from synthspine.eval.studies.models import Candidate
 from synthspine.eval.studies.options import EvaluationOptions
 from synthspine.eval.studies.study import conditions
-from synthspine.gen.core.anatomy import STRUCTURES
+from synthspine.gen.core.anatomy import IGNORE, STRUCTURES, vertebra_code
 from synthspine.shards.building.options import ShardOptions
 from synthspine.shards.building.sets import VALIDATION_IMAGES, ensure_sets
 from synthspine.train.model.checkpoint import load_model
@@ -125,7 +124,7 @@ def test_pictures_are_listed_and_drawn_again_only_if_they_changed(setting, candi
     def refuse(*arguments, **more):
         raise AssertionError("drawn again")
 
-    monkeypatch.setattr("synthspine.eval.report.pictures.overlay_figure", refuse)
+    monkeypatch.setattr("synthspine.eval.report.pictures.case_picture", refuse)
     assert draw(setting, [candidate(), candidate("B", 1)], folder) == listed
 
 
@@ -141,44 +140,27 @@ def test_pictures_of_an_earlier_evaluation_go_and_other_files_stay(setting, cand
     }
 
 
-def test_picture_shows_what_is_inside_and_the_truth_in_every_panel(tmp_path):
-    truth = np.zeros((60, 50), dtype=np.uint8)
-    truth[20:40, 15:35] = 1
-    inside = np.zeros((60, 50), dtype=bool)
-    inside[10:50, 5:45] = True
-    path = tmp_path / "case.png"
+def test_picture_shows_what_is_annotated_and_the_truth_in_every_panel(tmp_path, monkeypatch):
+    sheets = []
+    monkeypatch.setattr(
+        "synthspine.eval.report.pictures.write_sheet", lambda tiles, *_, **__: sheets.append(tiles)
+    )
+    truth = np.full((60, 50), IGNORE, dtype=np.uint8)
+    truth[10:50, 5:45] = 0
+    truth[20:40, 15:35] = vertebra_code(1)
     empty = np.zeros_like(truth)
-    row = Overlay(image=np.full((60, 50), 0.3), inside=inside, maps={"truth": truth, "A": truth, "B": empty})
-    overlay_figure([row], path, title="a case")
-    picture = np.asarray(Image.open(path).convert("RGB")).astype(int)
-    quarters = np.array_split(picture, 4, axis=1)
-    # White border of the truth on every panel but the plain one; colour where something is answered.
-    middle = [quarter[picture.shape[0] // 4 : picture.shape[0] * 3 // 4] for quarter in quarters]
-    white = [(part.min(axis=2) > 230)[:, part.shape[1] // 4 : -part.shape[1] // 4].sum() for part in middle]
-    coloured = [(part.max(axis=2) - part.min(axis=2) > 40).sum() for part in middle]
-    assert white[0] == 0 and min(white[1:]) > 20
-    assert coloured[0] == coloured[3] == 0 and min(coloured[1], coloured[2]) > 1000
+    case_picture(np.full((60, 50), 0.3), truth, {"A": truth, "B": empty}, tmp_path / "case.png", title="a")
+    (tiles,) = sheets
+    assert [tile.name for tile in tiles] == ["image", "truth", "A", "B"]
+    assert {tile.picture.shape for tile in tiles} == {(400, 400, 3)}
+    pictures = [tile.picture.astype(int) for tile in tiles]
+    white = [(picture.min(axis=2) > 230).sum() for picture in pictures]
+    coloured = [(picture.max(axis=2) - picture.min(axis=2) > 40).sum() for picture in pictures]
+    assert white[:2] == [0, 0] and min(white[2:]) > 700
+    assert coloured[0] == coloured[3] == 0 and min(coloured[1], coloured[2]) > 30_000
 
 
-def test_panels_have_their_names(tmp_path, monkeypatch):
-    figures = []
-    monkeypatch.setattr("synthspine.eval.report.pictures.save", lambda figure, *_: figures.append(figure))
-    maps = dict.fromkeys(("truth", "A"), np.eye(20, dtype=np.uint8))
-    row = Overlay(image=np.zeros((20, 20)), inside=np.ones((20, 20), bool), maps=maps, title="T1")
-    overlay_figure([row, row], tmp_path / "case.png", title="t")
-    assert [axes.get_title() for axes in figures[0].axes] == ["image", "truth", "A", "", "", ""]
-    assert figures[0].axes[0].get_ylabel() == "T1"
-
-
-def test_rows_of_other_shapes_stand_below_each_other(tmp_path):
-    def row(shape):
-        maps = {"truth": np.zeros(shape, dtype=np.uint8), "Model A": np.ones(shape, dtype=np.uint8)}
-        maps["truth"][10:20, 8:16] = 2
-        return Overlay(image=np.full(shape, 0.5), inside=np.ones(shape, dtype=bool), maps=maps, title="T1")
-
-    heights = []
-    for number in (1, 2):
-        path = tmp_path / f"{number}.png"
-        overlay_figure([row((48, 32)), row((40, 40))][:number], path, title="t")
-        heights.append(Image.open(path).height)
-    assert heights[1] > 1.4 * heights[0]
+def test_picture_of_a_slice_without_annotation_is_whole(tmp_path):
+    nothing = np.full((60, 50), IGNORE, dtype=np.uint8)
+    case_picture(np.zeros((60, 50)), nothing, {"A": nothing}, tmp_path / "case.png", title="a")
+    assert Image.open(tmp_path / "case.png").size[0] > 3 * 350
