@@ -56,7 +56,7 @@ def case_picture(
         predictions: the same by title.
         path: the file; replaced at once when it is whole.
         title: above the picture.
-        note: below the truth.
+        note: below the first prediction.
 
     Raises:
         OSError: it cannot be written.
@@ -70,15 +70,17 @@ def case_picture(
     codes = {name: each.repeat(factor, axis=0).repeat(factor, axis=1) for name, each in codes.items()}
     size = codes["truth"].shape[::-1]
     grey = np.asarray(Image.fromarray(image[crop].astype(np.float32)).resize(size, Image.Resampling.BICUBIC))
-    tiles = [Tile(picture=grey_picture(grey), name="image")]
     border = borders(codes["truth"]) & (codes["truth"] != BACKGROUND) & (codes["truth"] != IGNORE)
-    for name, each in codes.items():
-        picture = coloured(each, grey)
-        if name != "truth":
-            picture[border] = WHITE
-        tiles.append(
-            Tile(picture=picture, name=name, note=note if name == "truth" else "white: border of the truth")
+    pictures = {name: coloured(each, grey) for name, each in codes.items()}
+    for name in predictions:
+        pictures[name][border] = WHITE
+    notes = ["", "its border is white in the predictions", note, *[""] * len(predictions)]
+    tiles = [
+        Tile(picture=picture, name=name, note=text)
+        for (name, picture), text in zip(
+            {"image": grey_picture(grey), **pictures}.items(), notes, strict=False
         )
+    ]
     write_sheet(tiles, path, title, columns=len(tiles), legend=True)
 
 
@@ -191,10 +193,10 @@ def _draw(
     described = f"worst case {int(number)}" if kind == WORST else "slice of median Dice"
     phantom = " (phantom)" if loaded.phantom else ""
     title = (
-        f"{set_name(condition.place)}{phantom}, {described} of Model {model_name(first)}: {record['source']}, "
-        f"slice {record['slice']}, Dice {format_value(dices['overall'])}"
+        f"{set_name(condition.place)}{phantom}, {described} of Model {model_name(first)}: "
+        f"{record['source']}, slice {record['slice']}, Dice {format_value(dices['overall'])}"
     )
-    note = ", ".join(f"{name} {format_value(dices[name])}" for name in STRUCTURES)
+    note = "Dice: " + ", ".join(f"{name} {format_value(dices[name])}" for name in STRUCTURES)
     file = f"{FOLDER}/{first}_{condition.place}_{case}.png"
     case_picture(image[0, 0].cpu().numpy(), truth, predictions, folder / file, title=title, note=note)
     return {
