@@ -66,7 +66,7 @@ def report_sections(findings: Findings, pictures: Mapping[str, Picture]) -> list
     compared = [TEXTS["report"]["gap"], *figures("reality_gap"), *tables("gap")]
     rules = [str(findings.outcome.get("aggregation", "")), TEXTS["report"]["bootstrap"]]
     contents: dict[str, list[Part]] = {
-        "answer": [*conclusions(findings), *_absent(findings), *tables("headline", "primary")],
+        "summary": [*conclusions(findings), *_absent(findings), *tables("headline", "primary")],
         "contrast": [*figures("contrast_shift"), *tables("shift")],
         "gap": [*compared] if findings.compared else [],
         "structures": [*tables("structures")],

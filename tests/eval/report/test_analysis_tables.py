@@ -144,7 +144,7 @@ def test_table_without_figures_is_left_alone(document):
             "text.md:2: no table is called nothing; the tables are headline",
         ),
         ("<!-- table:gap fantom -->\n<!-- /table -->\n", "'fantom' is not 'phantom'"),
-        ("no table\n", "it has no table; mark the place of one by"),
+        ("no table\n", "it has no table; mark its place by"),
     ],
 )
 def test_wrong_markers_are_reported_and_the_file_stays(document, text, message):
