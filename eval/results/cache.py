@@ -13,7 +13,7 @@ from typing import Any
 from synthspine.shards.format.provenance import code_state, digest_of, made_with
 from synthspine.shards.storage.atomic import file_digest, write_text
 
-SOFTWARE = ("torch", "numpy", "scipy", "monai")
+SOFTWARE = ("torch", "numpy", "scipy")
 """Packages that numbers may depend on."""
 
 
