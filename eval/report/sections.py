@@ -50,7 +50,7 @@ CHOSEN_ON = {
 }
 """What the choice of checkpoints means for the figures, by part of the split."""
 BOOTSTRAP = (
-    "Intervals are percentile bootstraps over patients: the patient is the unit. Few patients make them too "
+    "Intervals are BCa bootstraps over patients: the patient is the unit. Few patients make them too "
     "narrow; how much is said beside them."
 )
 CURVES = {
