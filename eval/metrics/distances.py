@@ -22,7 +22,6 @@ Both masks must be cut to the annotated area before they come here; the cut coun
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -135,18 +134,3 @@ def pooled(parts: Sequence[BorderDistances]) -> BorderDistances:
         from_prediction=np.concatenate([np.empty(0), *(part.from_prediction for part in parts)]),
         from_truth=np.concatenate([np.empty(0), *(part.from_truth for part in parts)]),
     )
-
-
-class PatientDistances:
-    """Distances per patient and structure, gathered slice by slice."""
-
-    def __init__(self) -> None:
-        self._parts: dict[tuple[str, str], list[BorderDistances]] = defaultdict(list)
-
-    def add(self, patient: str, structure: str, distances: BorderDistances) -> None:
-        """Add one slice of a patient."""
-        self._parts[patient, structure].append(distances)
-
-    def pooled(self, patient: str, structure: str) -> BorderDistances:
-        """All distances of a patient's structure; empty where none was added."""
-        return pooled(self._parts.get((patient, structure), []))

@@ -24,9 +24,15 @@ from synthspine.eval.results.findings import (
 from synthspine.eval.studies.batches import SliceBatches, spread_over_patients
 from synthspine.eval.studies.continuum import Look, MapsToRender, between_t1_and_t2, by_physics
 from synthspine.eval.studies.corrupt import BIAS_CORRELATION_MM, CORRUPTION_SEED, corrupt
-from synthspine.eval.studies.degrade import degrade
+from synthspine.eval.studies.degrade import (
+    Neighbours,
+    common_slices,
+    degrade,
+    find_neighbours,
+    reach_of,
+    thicken,
+)
 from synthspine.eval.studies.options import CORRUPTION_STUDIES, EvaluationOptions
-from synthspine.eval.studies.thick_slices import Neighbours, common_slices, find_neighbours, reach_of, thicken
 from synthspine.gen.core.anatomy import IGNORE
 
 Load = Callable[[Tensor], tuple[Tensor, Tensor]]

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from synthspine.eval.results.outcome import without_nan
-from synthspine.eval.studies.benchmark import evaluate_model
+from synthspine.eval.studies.measure import evaluate_model
 from synthspine.gen.core.anatomy import CANAL, IGNORE, disc_code, label_scheme, vertebra_code
 
 
