@@ -1,4 +1,4 @@
-"""A picture of a prediction: the mid-sagittal slice and its neighbours with coloured contours and names."""
+"""Picture of a prediction: the mid-sagittal slice and its neighbours with coloured contours and names."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,17 +6,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from synthspine.eval.labelling.components import slice_components
+from synthspine.eval.labelling.islands import slice_components
 from synthspine.eval.prediction.volumes import structure_name
 from synthspine.gen.core.anatomy import BACKGROUND, CANAL, structure_of
-from synthspine.shards.checking.contact_sheet import code_colours
+from synthspine.shards.checking.overlay import coloured
 from synthspine.shards.readers.slices import normalise
 from synthspine.shards.readers.spider import Volume
 from synthspine.shards.storage.atomic import atomic_path
 
 PANEL_ROWS = 720
 NEIGHBOUR_MM = 8.0
-"""Distance of the neighbours that are shown, about; never less than one slice."""
+"""Approximate distance of the neighbours that are shown; at least one slice."""
 _LINE = 2
 _GAP, _TITLE_ROWS, _CAPTION_ROWS, _LINE_ROWS = 6, 30, 24, 18
 _TITLE_SIZE, _TEXT_SIZE, _NAME_SIZE = 18, 13, 15
@@ -26,13 +26,13 @@ _PAPER, _INK, _DIM, _WARNING = (22, 23, 26), (236, 236, 238), (170, 172, 178), (
 def write_scan_picture(
     path: Path, volume: Volume, codes: np.ndarray, *, title: str, notes: Sequence[str] = ()
 ) -> None:
-    """Write a PNG of three slices of a scan (one where it has one) with the contours of a mask.
+    """Write a PNG of three slices of a scan (fewer where the scan has fewer) with the contours of a mask.
 
     Args:
-        path: where the PNG goes; replaced at once when it is whole.
+        path: where the PNG goes; replaced atomically.
         volume: the image.
         codes: dense codes on its grid, uint8 ``(Z, H, W)``.
-        title: over the picture.
+        title: text over the picture.
         notes: lines below it, such as quality flags.
 
     Raises:
@@ -64,10 +64,10 @@ def write_scan_picture(
 
 
 def shown_slices(codes: np.ndarray, across_mm: float) -> list[int]:
-    """The mid-sagittal slice and a neighbour on either side, by index, without those beyond the scan.
+    """Indices of the mid-sagittal slice and a neighbour on either side, inside the scan.
 
-    Mid-sagittal is the middle of the canal, of all structures where there is none, of the scan where there is
-    nothing.
+    Mid-sagittal is the centre of the canal; of all structures where there is no canal; of the scan where
+    there is no structure.
     """
     weights = (codes == CANAL).sum(axis=(1, 2))
     if not weights.any():
@@ -83,36 +83,22 @@ def _panel(image: np.ndarray, codes: np.ndarray, spacing_mm: tuple[float, float]
     scale = PANEL_ROWS / (image.shape[0] * spacing_mm[0])
     size = (max(1, round(image.shape[1] * spacing_mm[1] * scale)), PANEL_ROWS)
     grey = Image.fromarray(image.astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
-    picture = (255 * np.clip(np.asarray(grey), 0, 1)).round().astype(np.uint8)[..., None].repeat(3, axis=-1)
     enlarged = _enlarged(codes, size)
-    line = _contours(enlarged)
-    picture[line] = code_colours()[enlarged[line]]
-    panel = Image.fromarray(picture)
+    panel = Image.fromarray(coloured(enlarged, np.asarray(grey), fill=0.0, line=_LINE))
     _names(ImageDraw.Draw(panel), enlarged)
     return panel
 
 
 def _enlarged(codes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Codes at the size of a picture, with smooth borders: every code is interpolated, the largest wins."""
+    """Codes at the size of a picture with smooth borders: every code is interpolated, the largest wins."""
     best = np.full(size[::-1], -1.0, dtype=np.float32)
     enlarged = np.zeros(size[::-1], dtype=np.uint8)
     for code in np.unique(codes):
-        part = np.asarray(
-            Image.fromarray((codes == code).astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
-        )
+        mask = Image.fromarray((codes == code).astype(np.float32))
+        part = np.asarray(mask.resize(size, Image.Resampling.BILINEAR))
         wins = part > best
         enlarged[wins], best[wins] = code, part[wins]
     return enlarged
-
-
-def _contours(codes: np.ndarray) -> np.ndarray:
-    """Pixels of a structure that lie within a line's width of another code, bool."""
-    inner = np.pad(codes, _LINE, mode="edge")
-    height, width = codes.shape
-    edge = np.zeros(codes.shape, dtype=bool)
-    for down, right in ((_LINE, 0), (-_LINE, 0), (0, _LINE), (0, -_LINE)):
-        edge |= codes != inner[_LINE + down :, _LINE + right :][:height, :width]
-    return edge & (codes != BACKGROUND)
 
 
 def _names(draw: ImageDraw.ImageDraw, codes: np.ndarray) -> None:
@@ -120,7 +106,7 @@ def _names(draw: ImageDraw.ImageDraw, codes: np.ndarray) -> None:
     for code in np.unique(codes).tolist():
         if structure_of(code) != "vertebra":
             continue
-        # The body is the largest region: a spinous process stands by itself.
+        # The body is the largest region: the spinous process is a region of its own.
         _, rows, columns = max(slice_components((codes == code)[None]), key=lambda region: len(region[1]))
         name = structure_name("vertebra", code).removeprefix("vertebra ")
         place = (float(columns.mean()), float(rows.mean()))

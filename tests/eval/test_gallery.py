@@ -16,7 +16,6 @@ from synthspine.eval.gallery import (
     interpolation_strip,
     preset_sheet,
 )
-from synthspine.eval.sheets import pair_sheet
 from synthspine.gen import GeneratorConfig
 from synthspine.gen.core.anatomy import CANAL
 from synthspine.gen.intensity.contrast import measured_contrast
@@ -70,16 +69,26 @@ def test_the_canal_of_the_strip_is_dark_on_t1_and_bright_on_t2(maps, tmp_path):
 
 def test_the_gallery_has_a_sheet_for_every_preset(maps, tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(eval.gallery, "phantom_maps", lambda count: maps[:count])
-    monkeypatch.setattr(eval.gallery, "contact_sheet", lambda rows, path, *_: drawn.append(len(rows)) or path)
-    monkeypatch.setattr(eval.gallery, "feature_pairs", lambda codes: [])
-    monkeypatch.setattr(eval.gallery, "pair_sheet", lambda pairs, path, *_: path)
+    monkeypatch.setattr(gallery_module, "phantom_maps", lambda count: maps[:count])
+    monkeypatch.setattr(
+        gallery_module, "write_sheet", lambda tiles, path, *_, columns: drawn.append(len(tiles)) or path
+    )
+    monkeypatch.setattr(gallery_module, "feature_pairs", lambda codes: [])
     names = [path.name for path in gallery(tmp_path)]
     assert names == [*(f"preset_{name}.png" for name in PRESETS), "features.png", "contrast.png"]
-    assert drawn == [gallery_module.ROWS] * len(PRESETS) + [len(maps)]
+    presets = [gallery_module.ROWS * len(maps)] * len(PRESETS)
+    assert drawn == [*presets, 0, len(maps) * gallery_module.STEPS]
 
 
-def test_pairs_fill_rows(tmp_path):
-    grey = np.zeros((20, 16))
-    path = pair_sheet([("one", grey, grey)] * 3, tmp_path / "pairs.png", "three", pairs_per_row=2)
-    assert path.is_file()
+def test_pictures_of_a_tile_lie_side_by_side_at_one_height():
+    left, right = np.zeros((20, 16), dtype=np.float32), np.ones((40, 16), dtype=np.float32)
+    shown = gallery_module.tile([left, right], "off and on").picture
+    rows = gallery_module.PICTURE_ROWS
+    assert shown.shape[0] == rows and shown.shape[2] == 3
+    assert shown[:, :144].max() == 0 and shown[:, -72:].min() == 255
+
+
+def test_what_a_feature_does_not_set_has_its_default():
+    config = gallery_module._with(calm(), {"noise": {"probability": 1.0}, "contrast": {"alpha": (0.0, 0.0)}})
+    assert config.noise == replace(GeneratorConfig().noise, probability=1.0)
+    assert config.contrast == replace(calm().contrast, alpha=(0.0, 0.0))
