@@ -1,4 +1,4 @@
-"""What is written of one prediction: the mask, its volumes and quality as tables, a picture."""
+"""Files of one prediction: mask, tables of volumes and quality flags, picture."""
 
 import json
 import math
@@ -20,10 +20,10 @@ from synthspine.shards.storage.atomic import write_text
 REPORT_FORMAT = 1
 
 
-def write_answer(
+def write_prediction(
     scan: Scan,
     volume: Volume,
-    answer: Segmentation,
+    segmentation: Segmentation,
     *,
     model_spacing_mm: float,
     provenance: Mapping[str, Any],
@@ -32,39 +32,39 @@ def write_answer(
 ) -> tuple[list[Path], list[Flag]]:
     """Write the files of one prediction, each atomically, the mask first.
 
-    The mask holds SPIDER values, int16, on the scan's own grid. With ``tables`` come ``{stem}_seg.csv`` (one
-    row a structure) and ``{stem}_seg.json`` (grid, volumes, quality flags, entropy, provenance), with
-    ``overlay`` comes ``{stem}_seg.png``.
+    The mask holds SPIDER values, int16, on the scan's own grid. ``tables`` adds ``{stem}_seg.csv`` (one
+    structure a row) and ``{stem}_seg.json`` (grid, volumes, quality flags, entropy, provenance); ``overlay``
+    adds ``{stem}_seg.png``.
 
     Args:
-        scan: where it came from and where the mask goes.
+        scan: the scan and the file of its mask.
         volume: the image.
-        answer: the segmentation on its grid.
+        segmentation: the mask on its grid.
         model_spacing_mm: pixel size of the model's training.
-        provenance: JSON-ready facts about the model and its settings, put into the JSON file.
-        tables: write the tables.
-        overlay: write the picture.
+        provenance: JSON-ready entries of the JSON file about the model and its settings.
+        tables: whether to write the tables.
+        overlay: whether to write the picture.
 
     Returns:
-        The files that were written, and the quality flags.
+        The written files, and the quality flags.
 
     Raises:
         OSError: a file cannot be written.
     """
     flags = quality_flags(
         Evidence(
-            codes=answer.codes,
+            codes=segmentation.codes,
             spacing_mm=volume.spacing_mm,
-            entropy=answer.entropy,
-            removed=answer.removed,
+            entropy=segmentation.entropy,
+            removed=segmentation.removed,
             model_spacing_mm=model_spacing_mm,
             tilt_degrees=tilt_degrees(volume),
         )
     )
-    write_like(spider_values()[answer.codes], volume.reference, scan.mask)
+    write_like(spider_values()[segmentation.codes], volume.reference, scan.mask)
     files = [scan.mask]
     if tables:
-        volumes = structure_volumes(answer.codes, volume.spacing_mm)
+        volumes = structure_volumes(segmentation.codes, volume.spacing_mm)
         report = {
             "format": REPORT_FORMAT,
             "scan": str(scan.path),
@@ -73,8 +73,8 @@ def write_answer(
             "spacing_mm": list(volume.spacing_mm),
             "structures": [entry.to_json() for entry in volumes],
             "flags": [flag.to_json() for flag in flags],
-            "entropy": None if math.isnan(answer.entropy) else answer.entropy,
-            "removed_as_islands": answer.removed,
+            "entropy": None if math.isnan(segmentation.entropy) else segmentation.entropy,
+            "removed_as_islands": segmentation.removed,
             **provenance,
             "use": "for research, not for diagnosis",
         }
@@ -83,7 +83,7 @@ def write_answer(
         files += [scan.beside(".csv"), scan.beside(".json")]
     if overlay:
         notes = [f"{flag.name}: {flag.reason}" for flag in flags]
-        write_scan_picture(scan.beside(".png"), volume, answer.codes, title=scan.path.name, notes=notes)
+        write_scan_picture(scan.beside(".png"), volume, segmentation.codes, title=scan.path.name, notes=notes)
         files.append(scan.beside(".png"))
     return files, flags
 
