@@ -8,13 +8,13 @@ import torch
 
 from synthspine.eval import gallery as gallery_module
 from synthspine.eval.gallery import (
-    STRONG,
     calm,
     close_view,
     feature_pairs,
     gallery,
     interpolation_strip,
     preset_sheet,
+    showcases,
 )
 from synthspine.gen import GeneratorConfig
 from synthspine.gen.core.anatomy import CANAL
@@ -33,17 +33,19 @@ def maps(spine):
 def test_every_feature_is_shown_in_the_order_in_which_it_is_applied():
     config = GeneratorConfig()
     fields = [entry.name for entry in dataclasses.fields(config)]
-    assert list(STRONG) == [name for name in fields if dataclasses.is_dataclass(getattr(config, name))]
+    assert list(showcases()["features"]) == [
+        name for name in fields if dataclasses.is_dataclass(getattr(config, name))
+    ]
 
 
 def test_every_feature_can_be_seen_when_it_is_on(maps):
     pairs = feature_pairs(maps[:1])
-    assert [name for name, _, _ in pairs] == list(STRONG)
+    assert [name for name, _, _ in pairs] == list(showcases()["features"])
     assert [name for name, off, on in pairs if np.abs(on - off).max() < 0.1] == []
 
 
 def test_a_close_view_stays_inside_the_picture(maps):
-    for code in (gallery_module.MIDDLE, gallery_module.LOWEST):
+    for code in gallery_module.STRUCTURES.values():
         rows, columns = close_view(maps[:1], code)
         view = maps[0, rows, columns]
         assert view.shape == (64, 51)

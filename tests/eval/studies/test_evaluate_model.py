@@ -93,7 +93,7 @@ def test_training_mode_of_the_model_is_kept():
 
 
 def test_no_slices_is_an_error():
-    with pytest.raises(ValueError, match="no slices to evaluate for T2"):
+    with pytest.raises(ValueError, match="no slices to measure for T2"):
         evaluate_model(model=Oracle(4), dataloader=[], description="T2")
 
 
