@@ -104,7 +104,9 @@ def feature_pairs(codes: torch.Tensor) -> list[tuple[str, np.ndarray, np.ndarray
         base = _with(calm(), shown.get("also", {}))
         without = replace(base, **{name: getattr(plain(base), name)})
         view = close_view(codes, STRUCTURES.get(shown.get("close")))
-        off, on = (_picture(codes, config)[view] for config in (without, _with(base, {name: shown["settings"]})))
+        off, on = (
+            _picture(codes, config)[view] for config in (without, _with(base, {name: shown["settings"]}))
+        )
         pairs.append((name, off, on))
     return pairs
 

@@ -18,13 +18,8 @@ from synthspine.eval.metrics.overlap import mean
 
 LEVEL = 0.95
 SIGNIFICANT = 0.05
-COVERAGE = dict(
-    zip(
-        range(2, 20),
-        (50, 72, 81, 84, 86, 88, 88, 89, 90, 90, 91, 91, 91, 92, 92, 92, 92, 93),
-        strict=True,
-    )
-)
+_PER_CENT = (50, 72, 81, 84, 86, 88, 88, 89, 90, 90, 91, 91, 91, 92, 92, 92, 92, 93)
+COVERAGE = dict(enumerate(_PER_CENT, start=2))
 """Per cent of cases in which an interval holds the true mean of normal values, by number of patients
 (simulated, docs/evaluation.md)."""
 DRAWS = 2000
@@ -84,16 +79,6 @@ class PairedDifference:
         Both are required because the interval of few patients is too narrow.
         """
         return (self.difference.low > 0 or self.difference.high < 0) and self.p < SIGNIFICANT
-
-    def as_dict(self) -> dict[str, object]:
-        """What JSON can hold: None in place of nan."""
-        numbers = {"first": self.first, "second": self.second, "p": self.p}
-        return {
-            "difference": self.difference.as_dict(),
-            **{name: None if math.isnan(number) else number for name, number in numbers.items()},
-            "first_larger": self.first_larger,
-            "n_tested": self.n_tested,
-        }
 
 
 def bootstrap_mean(values: Values, *, draws: int = DRAWS, seed: int = 0) -> Interval:

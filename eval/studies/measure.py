@@ -7,6 +7,7 @@ record per patient. Their definitions are in ``eval.metrics``. Pixels without an
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ from synthspine.train.decoding import likeliest_classes
 Change = Callable[[Tensor], Tensor]
 Progress = Callable[[int], Any]
 Batch = tuple[Tensor, Tensor, Sequence[str], Sequence[str]]
+Labelled = tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Sequence[str]]
 Volumes = dict[str, list[tuple[np.ndarray, np.ndarray]]]
 """Predicted classes and dense codes, ``(H, W)`` each, of the slices of every volume."""
 
@@ -120,7 +122,7 @@ def measure(
 def evaluate_model(
     *,
     model: nn.Module,
-    dataloader: Iterable[tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Sequence[str]]],
+    dataloader: Iterable[Labelled],
     device: torch.device | str = "cpu",
     resolution_factor: float = 1.0,
     description: str = "",
@@ -151,34 +153,33 @@ def evaluate_model(
         )
     except MeasureError as error:
         raise MeasureError(f"{error}{f' for {description}' if description else ''}") from None
-    structures, classes = (
-        {
-            patient: {
-                name: math.nan if entry["dice"] is None else entry["dice"]
-                for name, entry in record[kind].items()
-            }
-            for patient, record in records.items()
-        }
-        for kind in ("structures", "classes")
-    )
-    by_structure, by_class = mean_over_patients(structures), mean_over_patients(classes)
+    structures, classes = (_dices(records, kind) for kind in ("structures", "classes"))
+    by_structure = mean_over_patients(structures)
     return {
         "description": description,
         "resolution_factor": float(resolution_factor),
         "overall_dice": mean([score.dice for score in by_structure.values()]),
         "n_patients": len(records),
         "n_slices": sum(record["slices"] for record in records.values()),
-        "structures": {name: {"dice": score.dice, "n": score.n} for name, score in by_structure.items()},
-        "classes": {name: {"dice": score.dice, "n": score.n} for name, score in by_class.items()},
+        "structures": {name: asdict(score) for name, score in by_structure.items()},
+        "classes": {name: asdict(score) for name, score in mean_over_patients(classes).items()},
         "patients": {
             patient: {**dices, "overall": mean(list(dices.values()))} for patient, dices in structures.items()
         },
     }
 
 
-def _with_volumes(
-    dataloader: Iterable[tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Sequence[str]]],
-) -> Iterator[Batch]:
+def _dices(records: dict[str, dict[str, Any]], kind: str) -> dict[str, dict[str, float]]:
+    """Dice by patient and name; nan where it is not defined."""
+    return {
+        patient: {
+            name: math.nan if entry["dice"] is None else entry["dice"] for name, entry in record[kind].items()
+        }
+        for patient, record in records.items()
+    }
+
+
+def _with_volumes(dataloader: Iterable[Labelled]) -> Iterator[Batch]:
     """Batches in which every slice is a volume, and a patient where none is given."""
     slices = 0
     for image, label, *patients in dataloader:

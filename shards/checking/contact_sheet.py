@@ -25,10 +25,10 @@ LEAST_ROWS = 288
 ASPECT = 1.6
 """Preferred ratio of width and height of a sheet."""
 
-_MARGIN, _GAP, _PAIR_GAP = 28, 18, 3
+MARGIN, _GAP, _PAIR_GAP = 28, 18, 3
 _TITLE_SIZE, _KEY_SIZE, _SMALL_SIZE = 24, 15, 12
-_CAPTION_ROWS, _TITLE_ROWS, _LEGEND_ROWS = 42, 52, 34
-_PAPER, _INK, _DIM = (22, 23, 26), (236, 236, 238), (148, 150, 156)
+_CAPTION_ROWS, _TITLE_ROWS, _LEGEND_ROWS, _NOTE_ROWS = 42, 52, 34, 18
+_PAPER, _INK, _DIM, _WARNING = (22, 23, 26), (236, 236, 238), (148, 150, 156), (255, 196, 84)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,7 +47,13 @@ class Tile:
 
 
 def write_sheet(
-    tiles: Sequence[Tile], path: Path, title: str, *, columns: int | None = None, legend: bool = False
+    tiles: Sequence[Tile],
+    path: Path,
+    title: str,
+    *,
+    columns: int | None = None,
+    legend: bool = False,
+    notes: Sequence[str] = (),
 ) -> Path:
     """Write a PNG of pictures.
 
@@ -56,7 +62,8 @@ def write_sheet(
         path: where the PNG goes; replaced atomically.
         title: text over the sheet.
         columns: pictures in a row; by default as many as bring the sheet near to ``ASPECT``.
-        legend: whether the colours of the structures are explained at the bottom.
+        legend: whether the colours of the structures are explained below the pictures.
+        notes: lines at the bottom, such as warnings.
 
     Raises:
         ValueError: no tile, or a file name that does not end in ``.png``.
@@ -69,19 +76,22 @@ def write_sheet(
     height, width = (max(tile.picture.shape[axis] for tile in tiles) for axis in (0, 1))
     columns = columns or _columns(len(tiles), width + _GAP, height + _CAPTION_ROWS + _GAP)
     rows = -(-len(tiles) // columns)
-    sheet_width = 2 * _MARGIN + columns * width + (columns - 1) * _GAP
-    sheet_height = 2 * _MARGIN + _TITLE_ROWS + rows * (height + _CAPTION_ROWS + _GAP) + _LEGEND_ROWS * legend
-    sheet = Image.new("RGB", (sheet_width, sheet_height), _PAPER)
+    bottom = MARGIN + _TITLE_ROWS + rows * (height + _CAPTION_ROWS + _GAP)
+    end = bottom + _LEGEND_ROWS * legend + _NOTE_ROWS * len(notes) + MARGIN
+    sheet = Image.new("RGB", (2 * MARGIN + columns * width + (columns - 1) * _GAP, end), _PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((_MARGIN, _MARGIN), title, _INK, ImageFont.load_default(_TITLE_SIZE))
+    draw.text((MARGIN, MARGIN), title, _INK, ImageFont.load_default(_TITLE_SIZE))
     for number, tile in enumerate(tiles):
         row, column = divmod(number, columns)
-        left = _MARGIN + column * (width + _GAP)
-        top = _MARGIN + _TITLE_ROWS + row * (height + _CAPTION_ROWS + _GAP)
+        left = MARGIN + column * (width + _GAP)
+        top = MARGIN + _TITLE_ROWS + row * (height + _CAPTION_ROWS + _GAP)
         sheet.paste(Image.fromarray(tile.picture), (left, top))
         _caption(draw, tile, left, top + height + 6, width)
     if legend:
-        _legend(draw, _MARGIN, sheet_height - _MARGIN - _LEGEND_ROWS // 2)
+        _legend(draw, MARGIN, bottom + _LEGEND_ROWS // 2)
+    for number, note in enumerate(reversed(notes), start=1):
+        top = end - MARGIN - _NOTE_ROWS * number
+        draw.text((MARGIN, top), note, _WARNING, ImageFont.load_default(_SMALL_SIZE + 1))
     with atomic_path(path) as temporary:
         sheet.save(temporary, format="png", optimize=True)
     return path

@@ -168,17 +168,6 @@ def test_rounding_makes_no_difference_and_no_order():
     assert (result.n_tested, result.p, result.first_larger) == (0, 1.0, 0)
 
 
-def test_differences_as_json_can_hold_them():
-    assert paired_difference({"a": 1.0}, {"b": 1.0}).as_dict() == {
-        "difference": {"mean": None, "low": None, "high": None, "n": 0},
-        "first": None,
-        "second": None,
-        "p": None,
-        "first_larger": 0,
-        "n_tested": 0,
-    }
-
-
 def test_holm_by_hand():
     corrected = holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": math.nan, "e": 0.9})
     assert math.isnan(corrected.pop("d"))
