@@ -1,27 +1,24 @@
 """Ranks of vertebrae and discs in a four-class segmentation, counted from the lowest upward.
 
-Rules of ``assign_ranks``, on the whole volume:
+Rules of ``assign_ranks``, on the whole volume (docs/evaluation.md has the measurements behind the numbers):
 
-1. *Position* is measured along the canal (``eval.labelling.canal_axis``) from its lower end upward; along the
-   vertical where there is no canal.
+1. *Position* is measured along the canal from its lower end upward; along the vertical without a canal.
 2. *Levels.* Disc regions in front of the canal are grouped by position: a gap of 10 mm or more starts the
    next disc. Each group is a level; the lowest has rank 1.
 3. *Missed discs.* The usual distance of levels is the median (33 mm for fewer than two levels). A gap of 1.4
    expected distances or more (the mean of its two neighbours, at least the usual one) gets the missing
    levels, each at the position with the least vertebra. Below the lowest level one is added where there is a
    whole vertebra for it (.6 of the vertebra between two levels) and the canal continues for a usual distance;
-   otherwise it is sacrum that was segmented as vertebra. Above the highest level one is added for .1 of a
-   vertebra: the uppermost vertebra is often cut off, and shifts no other.
-4. *Vertebrae.* The vertebra of rank r lies between levels r and r+1; what is below the first level belongs to
-   rank 1. Posterior arches lie lower than their bodies: behind the canal, .28 of a distance is added to the
-   position (in full from 20 mm behind the centre line). A region of a slice no longer than 1.25 distances
-   takes one rank as a whole; longer ones (bridged by arches) are cut at the levels.
+   otherwise it is sacrum. Above the highest level one is added for .1 of a vertebra: the uppermost vertebra
+   is often cut off.
+4. *Vertebrae.* The vertebra of rank r lies between levels r and r+1. Posterior arches lie lower than their
+   bodies: behind the canal, .28 of a distance is added to the position (in full from 20 mm behind the centre
+   line). A region of a slice no longer than 1.25 distances takes one rank; longer ones are cut at the levels.
 5. *Discs* take the rank of the nearest level as whole regions.
 
-``order_ranks`` combines this count with the ranks of a model that has its own. A network sees too little of a
-slice to count far, so that it may give one vertebra two ranks or two vertebrae one; the count has neither
-gaps nor repetitions, but is off by one where its lowest level is wrong. The order is therefore the counted
-one, and the majority of the model's voxels decides where the count starts.
+``order_ranks`` combines the count with the ranks of a model that has its own. A network sees too little of a
+slice to count far; the count has neither gaps nor repetitions, but is off by one where its lowest level is
+wrong. The order is therefore counted, and most of the model's voxels decide where the count starts.
 """
 
 from dataclasses import dataclass
@@ -102,14 +99,16 @@ def assign_ranks(structures: np.ndarray, spacing_mm: tuple[float, float]) -> np.
     codes[structures == CANAL_CLASS] = CANAL
     middles = (levels[1:] + levels[:-1]) / 2
     for region in discs:
-        codes[region.where] = disc_code(_clipped(int(np.searchsorted(middles, region.centre_mm)) + 1))
+        rank = int(np.clip(np.searchsorted(middles, region.centre_mm) + 1, 1, MAX_RANK))
+        codes[region.where] = disc_code(rank)
     lowered = along + distance * ARCH_DROP * np.clip(behind / ARCH_DEPTH_MM, 0, 1)
     for side in (front, ~front):
         for region in _regions((structures == VERTEBRA) & side, lowered):
             ranks = np.clip(np.searchsorted(levels, region.along_mm), 1, MAX_RANK)
             if region.length_mm <= WHOLE_REGION * distance:
                 ranks = np.full_like(ranks, np.bincount(ranks).argmax())
-            codes[region.where] = _VERTEBRA_CODES[ranks]
+            # The code of a vertebra is its rank.
+            codes[region.where] = ranks
     return codes
 
 
@@ -148,15 +147,6 @@ def _shifted(start: int) -> np.ndarray:
         table[vertebra_code(rank)] = moved if moved > 0 else BACKGROUND
         table[disc_code(rank)] = DISC_OFFSET + moved if moved > 0 else BACKGROUND
     return table
-
-
-_VERTEBRA_CODES = np.array(
-    [BACKGROUND, *(vertebra_code(rank) for rank in range(1, MAX_RANK + 1))], dtype=np.uint8
-)
-
-
-def _clipped(rank: int) -> int:
-    return min(max(rank, 1), MAX_RANK)
 
 
 def _ruler(structures: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:

@@ -5,7 +5,7 @@ has the measurements behind the bounds.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -30,16 +30,19 @@ class Flag:
     name: str
     reason: str
 
-    def to_json(self) -> dict[str, str]:
-        """The fields, JSON-ready."""
-        return asdict(self)
 
+def quality_flags(
+    codes: np.ndarray,
+    spacing_mm: tuple[float, float, float],
+    *,
+    entropy: float = float("nan"),
+    removed: float = 0.0,
+    model_spacing_mm: float = 1.0,
+    tilt_degrees: float = 0.0,
+) -> list[Flag]:
+    """The flags of a mask, those of the whole scan first; empty where every check passes.
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Evidence:
-    """Input of the checks.
-
-    Attributes:
+    Args:
         codes: dense codes of the mask, uint8, shape ``(Z, H, W)``, rows superior to inferior, columns
             anterior to posterior.
         spacing_mm: spacing along ``Z``, ``H`` and ``W``.
@@ -48,49 +51,40 @@ class Evidence:
         model_spacing_mm: pixel size of the model's training.
         tilt_degrees: angle of the slice axis to left-right.
     """
-
-    codes: np.ndarray
-    spacing_mm: tuple[float, float, float]
-    entropy: float = float("nan")
-    removed: float = 0.0
-    model_spacing_mm: float = 1.0
-    tilt_degrees: float = 0.0
-
-
-def quality_flags(evidence: Evidence) -> list[Flag]:
-    """The flags of a mask, those of the whole scan first; empty where every check passes."""
-    volumes = structure_volumes(evidence.codes, evidence.spacing_mm)
+    volumes = structure_volumes(codes, spacing_mm)
     return [
-        *_geometry(evidence),
-        *_certainty(evidence),
+        *_geometry(len(codes), spacing_mm, model_spacing_mm, tilt_degrees),
+        *_certainty(entropy, removed),
         *_missing(volumes),
         *_small(volumes),
-        *_order(evidence.codes, volumes),
-        *_canal(evidence),
-        *_border(evidence.codes),
+        *_order(codes, volumes),
+        *_canal(codes, spacing_mm[1]),
+        *_border(codes),
     ]
 
 
-def _geometry(evidence: Evidence) -> Iterator[Flag]:
-    across, *in_plane = evidence.spacing_mm
+def _geometry(
+    slices: int, spacing_mm: tuple[float, float, float], model_spacing_mm: float, tilt_degrees: float
+) -> Iterator[Flag]:
+    across, *in_plane = spacing_mm
     if across > THICK_MM:
         yield Flag("thick_slices", f"slices lie {across:.1f} mm apart (more than {THICK_MM:g} mm)")
-    if max(in_plane) > COARSE_FACTOR * evidence.model_spacing_mm:
-        learned = f"the model learned at {evidence.model_spacing_mm:g} mm"
+    if max(in_plane) > COARSE_FACTOR * model_spacing_mm:
+        learned = f"the model learned at {model_spacing_mm:g} mm"
         yield Flag("coarse_pixels", f"pixels of {max(in_plane):.2f} mm; {learned}")
-    if evidence.tilt_degrees > MOST_TILT_DEGREES:
-        reason = f"slices are turned {evidence.tilt_degrees:.0f} degrees off the sagittal plane"
+    if tilt_degrees > MOST_TILT_DEGREES:
+        reason = f"slices are turned {tilt_degrees:.0f} degrees off the sagittal plane"
         yield Flag("oblique", reason)
-    if len(evidence.codes) == 1:
+    if slices == 1:
         yield Flag("one_slice", "the scan is one slice; volumes are its areas times the slice distance")
 
 
-def _certainty(evidence: Evidence) -> Iterator[Flag]:
-    if evidence.entropy > MOST_ENTROPY:
+def _certainty(entropy: float, removed: float) -> Iterator[Flag]:
+    if entropy > MOST_ENTROPY:
         bound = f"above {MOST_ENTROPY}: unlike the training data"
-        yield Flag("uncertain", f"mean entropy {evidence.entropy:.2f} nats, {bound}")
-    if evidence.removed > MOST_REMOVED:
-        yield Flag("scattered", f"{evidence.removed:.0%} of the structures was removed as small islands")
+        yield Flag("uncertain", f"mean entropy {entropy:.2f} nats, {bound}")
+    if removed > MOST_REMOVED:
+        yield Flag("scattered", f"{removed:.0%} of the structures was removed as small islands")
 
 
 def _missing(volumes: Sequence[StructureVolume]) -> Iterator[Flag]:
@@ -137,10 +131,10 @@ def _order(codes: np.ndarray, volumes: Sequence[StructureVolume]) -> Iterator[Fl
             yield Flag(f"order_{structure}", f"{structure}: {', '.join(wrong)}")
 
 
-def _canal(evidence: Evidence) -> Iterator[Flag]:
-    canal = evidence.codes == CANAL
+def _canal(codes: np.ndarray, row_mm: float) -> Iterator[Flag]:
+    canal = codes == CANAL
     rows = np.flatnonzero(canal.any(axis=(0, 2)))
-    gap_mm = float((np.diff(rows).max(initial=1) - 1) * evidence.spacing_mm[1])
+    gap_mm = float((np.diff(rows).max(initial=1) - 1) * row_mm)
     if gap_mm > CANAL_GAP_MM:
         yield Flag("canal_interrupted", f"the canal is interrupted over {gap_mm:.0f} mm")
     if len(canal) > 1 and (canal[0].any() or canal[-1].any()):

@@ -3,12 +3,13 @@
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from synthspine.eval.prediction.quality import Evidence, Flag, quality_flags
+from synthspine.eval.prediction.quality import Flag, quality_flags
 from synthspine.eval.prediction.scan_picture import write_scan_picture
 from synthspine.eval.prediction.scans import Scan
 from synthspine.eval.prediction.segment import Segmentation
@@ -52,14 +53,12 @@ def write_prediction(
         OSError: a file cannot be written.
     """
     flags = quality_flags(
-        Evidence(
-            codes=segmentation.codes,
-            spacing_mm=volume.spacing_mm,
-            entropy=segmentation.entropy,
-            removed=segmentation.removed,
-            model_spacing_mm=model_spacing_mm,
-            tilt_degrees=tilt_degrees(volume),
-        )
+        segmentation.codes,
+        volume.spacing_mm,
+        entropy=segmentation.entropy,
+        removed=segmentation.removed,
+        model_spacing_mm=model_spacing_mm,
+        tilt_degrees=tilt_degrees(volume),
     )
     write_like(spider_values()[segmentation.codes], volume.reference, scan.mask)
     files = [scan.mask]
@@ -71,8 +70,8 @@ def write_prediction(
             "mask": scan.mask.name,
             "slices_rows_columns": list(volume.array.shape),
             "spacing_mm": list(volume.spacing_mm),
-            "structures": [entry.to_json() for entry in volumes],
-            "flags": [flag.to_json() for flag in flags],
+            "structures": [asdict(volume) for volume in volumes],
+            "flags": [asdict(flag) for flag in flags],
             "entropy": None if math.isnan(segmentation.entropy) else segmentation.entropy,
             "removed_as_islands": segmentation.removed,
             **provenance,

@@ -4,12 +4,10 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
 from synthspine.gen.core.anatomy import (
-    BACKGROUND,
     CANAL,
     DISC_NAMES,
     DISC_OFFSET,
@@ -42,10 +40,6 @@ class StructureVolume:
     voxels: int
     slices: int
 
-    def to_json(self) -> dict[str, Any]:
-        """The fields, JSON-ready."""
-        return asdict(self)
-
 
 def structure_volumes(codes: np.ndarray, spacing_mm: tuple[float, float, float]) -> list[StructureVolume]:
     """Volumes of all structures of a mask: vertebrae from the lowest upward, then discs, then the canal.
@@ -60,7 +54,7 @@ def structure_volumes(codes: np.ndarray, spacing_mm: tuple[float, float, float])
     volumes = []
     for code in np.flatnonzero(by_slice.any(axis=0)).tolist():
         structure = structure_of(code)
-        if code == BACKGROUND or structure is None:
+        if structure is None:
             continue
         voxels = int(by_slice[:, code].sum())
         rank = None if code == CANAL else code - (DISC_OFFSET if structure == "disc" else 0)
@@ -91,6 +85,5 @@ def volumes_csv(volumes: Sequence[StructureVolume]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(StructureVolume.__slots__), lineterminator="\n")
     writer.writeheader()
-    for volume in volumes:
-        writer.writerow(volume.to_json() | {"volume_ml": f"{volume.volume_ml:.4f}"})
+    writer.writerows(asdict(volume) | {"volume_ml": f"{volume.volume_ml:.4f}"} for volume in volumes)
     return text.getvalue()
