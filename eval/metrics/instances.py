@@ -79,10 +79,7 @@ class InstanceCounts:
 
 
 def count_instances(
-    classes: np.ndarray,
-    codes: np.ndarray,
-    scheme: LabelScheme,
-    spacing_mm: tuple[float, float],
+    classes: np.ndarray, codes: np.ndarray, scheme: LabelScheme, spacing_mm: Spacing
 ) -> InstanceCounts:
     """Count the found, missed and false-positive vertebrae of a volume.
 
@@ -101,7 +98,7 @@ def count_instances(
 
 
 def vertebra_ranks(
-    classes: np.ndarray, codes: np.ndarray, scheme: LabelScheme, spacing_mm: tuple[float, float]
+    classes: np.ndarray, codes: np.ndarray, scheme: LabelScheme, spacing_mm: Spacing
 ) -> np.ndarray:
     """Rank of the predicted vertebra of every pixel, 0 elsewhere and where nothing is annotated; uint8."""
     annotated = torch.from_numpy(np.where(codes == IGNORE, np.uint8(BACKGROUND), classes))
@@ -111,7 +108,7 @@ def vertebra_ranks(
     return np.where(dense <= MAX_RANK, dense, np.uint8(0))
 
 
-def match_ranks(ranks: np.ndarray, codes: np.ndarray, spacing_mm: tuple[float, float]) -> InstanceCounts:
+def match_ranks(ranks: np.ndarray, codes: np.ndarray, spacing_mm: Spacing) -> InstanceCounts:
     """Match predicted vertebrae with those of the truth.
 
     Args:
@@ -157,7 +154,7 @@ def _distances(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Spacing) -
     return pooled([border_distances(prediction[place], truth[place], spacing_mm) for place in shown])
 
 
-def _counted_codes(structures: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:
+def _counted_codes(structures: np.ndarray, spacing_mm: Spacing) -> np.ndarray:
     """Dense codes by ``eval.labelling.ranks`` on the box around all structures, to save time."""
     found = structures != BACKGROUND
     codes = np.zeros_like(structures)

@@ -81,7 +81,10 @@ def find_neighbours(records: Sequence[Mapping[str, Any]]) -> Neighbours:
     series: dict[str, dict[int, int]] = defaultdict(dict)
     for index, record in enumerate(records):
         series[str(record["source"])][int(record["slice"])] = index
-    steps = {source: _step(sorted(stored)) for source, stored in series.items()}
+    steps = {
+        source: min((high - low for low, high in pairwise(sorted(stored))), default=1)
+        for source, stored in series.items()
+    }
     found: Neighbours = []
     for record in records:
         source, middle = str(record["source"]), int(record["slice"])
@@ -158,8 +161,3 @@ def thicken(images: Tensor, neighbours: Neighbours, factor: float, indices: Sequ
                 weights += 2 * weight
         thick.append(total / weights)
     return torch.stack(thick)
-
-
-def _step(numbers: list[int]) -> int:
-    """Distance of stored slices, in slices of the series."""
-    return min((high - low for low, high in pairwise(numbers)), default=1)
