@@ -25,7 +25,7 @@ from scipy.optimize import linear_sum_assignment
 
 from synthspine.eval.labelling.islands import MIN_ISLAND_MM2
 from synthspine.eval.labelling.ranks import assign_ranks, order_ranks
-from synthspine.eval.metrics.distances import BorderDistances, Spacing, border_distances, pooled
+from synthspine.eval.metrics.distances import Spacing, border_distances, pooled
 from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME, group_structures
 from synthspine.gen.core.anatomy import BACKGROUND, IGNORE, MAX_RANK, RANK_NAMES, LabelScheme, label_scheme
 
@@ -133,10 +133,10 @@ def match_ranks(ranks: np.ndarray, codes: np.ndarray, spacing_mm: Spacing) -> In
     found = dices[pairs] >= FOUND_DICE
     found_rows, found_columns = rows[pairs[0][found]], columns[pairs[1][found]]
     alone = np.setdiff1d(columns, found_columns)
-    distances = [
-        _distances((ranks == column) & counted, truth == row, spacing_mm)
-        for row, column in zip(found_rows, found_columns, strict=True)
-    ]
+    distances = []
+    for row, column in zip(found_rows, found_columns, strict=True):
+        slices = zip((ranks == column) & counted, truth == row, strict=True)
+        distances.append(pooled([border_distances(*masks, spacing_mm) for masks in slices]))
     return InstanceCounts(
         truth=len(rows),
         found=len(found_rows),
@@ -146,12 +146,6 @@ def match_ranks(ranks: np.ndarray, codes: np.ndarray, spacing_mm: Spacing) -> In
         hd95_sum_mm=math.fsum(each.hd95_mm for each in distances),
         assd_sum_mm=math.fsum(each.assd_mm for each in distances),
     )
-
-
-def _distances(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Spacing) -> BorderDistances:
-    """Distances of one vertebra, masks ``(Z, H, W)``, pooled over the slices that show it."""
-    shown = np.flatnonzero((prediction | truth).any(axis=(1, 2)))
-    return pooled([border_distances(prediction[place], truth[place], spacing_mm) for place in shown])
 
 
 def _counted_codes(structures: np.ndarray, spacing_mm: Spacing) -> np.ndarray:

@@ -85,7 +85,7 @@ def bootstrap_mean(values: Values, *, draws: int = DRAWS, seed: int = 0) -> Inte
     """Mean over patients with its 95 % BCa bootstrap interval.
 
     Args:
-        values: one number per patient; None and nan are left out. Their order does not matter.
+        values: one number per patient, in any order; None and nan are left out.
         draws: number of resamples.
         seed: seed of the resampling.
 
@@ -96,24 +96,17 @@ def bootstrap_mean(values: Values, *, draws: int = DRAWS, seed: int = 0) -> Inte
         raise ValueError(f"{draws} draws: at least 1 is needed")
     known = defined(values)
     n = len(known)
-    if n == 0:
-        return Interval(mean=math.nan, low=math.nan, high=math.nan, n=0)
+    middle = mean(list(known.values()))
+    if n < 2:
+        return Interval(mean=middle, low=math.nan, high=math.nan, n=n)
     numbers = np.array([known[patient] for patient in sorted(known)])
-    middle = math.fsum(known.values()) / n
-    if n == 1:
-        return Interval(mean=middle, low=math.nan, high=math.nan, n=1)
     if np.ptp(numbers) < 10.0**-_DECIMALS:
         # The BCa interval of equal values is not defined.
         return Interval(mean=middle, low=middle, high=middle, n=n)
-    ends = bootstrap(
-        (numbers,),
-        np.mean,
-        confidence_level=LEVEL,
-        n_resamples=draws,
-        method="BCa",
-        rng=np.random.PCG64(seed),
-    ).confidence_interval
-    return Interval(mean=middle, low=float(ends.low), high=float(ends.high), n=n)
+    rng = np.random.Generator(np.random.PCG64(seed))
+    found = bootstrap((numbers,), np.mean, confidence_level=LEVEL, n_resamples=draws, method="BCa", rng=rng)
+    low, high = map(float, found.confidence_interval)
+    return Interval(mean=middle, low=low, high=high, n=n)
 
 
 def defined(values: Values) -> dict[str, float]:

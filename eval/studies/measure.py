@@ -39,8 +39,6 @@ from synthspine.eval.studies.degrade import degrade
 from synthspine.gen.core.anatomy import IGNORE, LabelScheme, label_scheme
 from synthspine.train.decoding import likeliest_classes
 
-Change = Callable[[Tensor], Tensor]
-Progress = Callable[[int], Any]
 Batch = tuple[Tensor, Tensor, Sequence[str], Sequence[str]]
 Labelled = tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Sequence[str]]
 Volumes = dict[str, list[tuple[np.ndarray, np.ndarray]]]
@@ -57,9 +55,9 @@ def measure(
     batches: Iterable[Batch],
     device: torch.device | str,
     *,
-    change: Change | None = None,
+    change: Callable[[Tensor], Tensor] | None = None,
     spacing_mm: float | Spacing,
-    progress: Progress | None = None,
+    progress: Callable[[int], Any] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Measure a model on slices, patient by patient.
 
@@ -218,12 +216,8 @@ class _ClassTally:
             for value, name in enumerate(self._names, start=1):
                 masks = (predicted == value) & annotated, actual == value
                 found, present = (bool(mask.any()) for mask in masks)
-                self._slices[patient, name] += (
-                    present,
-                    not present,
-                    present and not found,
-                    found and not present,
-                )
+                missed, false_positive = present and not found, found and not present
+                self._slices[patient, name] += (present, not present, missed, false_positive)
                 self._distances[patient, name].append(border_distances(*masks, self._spacing_mm))
 
     def records(self) -> dict[str, dict[str, dict[str, Any]]]:
