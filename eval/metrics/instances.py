@@ -94,15 +94,22 @@ def count_instances(
     """
     if classes.shape != codes.shape or classes.ndim != 3:
         raise ValueError(f"prediction {classes.shape} and truth {codes.shape} must be slices of one shape")
-    return match_ranks(vertebra_ranks(classes, codes, scheme, spacing_mm), codes, spacing_mm)
+    return match_ranks(_vertebra_ranks(classes, codes, scheme, spacing_mm), codes, spacing_mm)
 
 
-def vertebra_ranks(
+def _vertebra_ranks(
     classes: np.ndarray, codes: np.ndarray, scheme: LabelScheme, spacing_mm: Spacing
 ) -> np.ndarray:
     """Rank of the predicted vertebra of every pixel, 0 elsewhere and where nothing is annotated; uint8."""
     annotated = torch.from_numpy(np.where(codes == IGNORE, np.uint8(BACKGROUND), classes))
-    dense = _counted_codes(group_structures(annotated, scheme).numpy(), spacing_mm)
+    structures = group_structures(annotated, scheme).numpy()
+    found = structures != BACKGROUND
+    dense = np.zeros_like(structures)
+    rows, columns = (np.flatnonzero(found.any(axis=axes)) for axes in ((0, 2), (0, 1)))
+    if len(rows):
+        # The box around all structures, to save time.
+        box = (slice(None), slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+        dense[box] = assign_ranks(structures[box], spacing_mm)
     if scheme != STRUCTURE_SCHEME:
         dense = order_ranks(dense, scheme.decode(annotated).numpy())
     return np.where(dense <= MAX_RANK, dense, np.uint8(0))
@@ -146,14 +153,3 @@ def match_ranks(ranks: np.ndarray, codes: np.ndarray, spacing_mm: Spacing) -> In
         hd95_sum_mm=math.fsum(each.hd95_mm for each in distances),
         assd_sum_mm=math.fsum(each.assd_mm for each in distances),
     )
-
-
-def _counted_codes(structures: np.ndarray, spacing_mm: Spacing) -> np.ndarray:
-    """Dense codes by ``eval.labelling.ranks`` on the box around all structures, to save time."""
-    found = structures != BACKGROUND
-    codes = np.zeros_like(structures)
-    rows, columns = (np.flatnonzero(found.any(axis=axes)) for axes in ((0, 2), (0, 1)))
-    if len(rows):
-        box = (slice(None), slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-        codes[box] = assign_ranks(structures[box], spacing_mm)
-    return codes
