@@ -10,6 +10,7 @@ Source: Efron 1987, "Better Bootstrap Confidence Intervals"; Holm 1979.
 import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.stats import bootstrap, wilcoxon
@@ -99,14 +100,20 @@ def bootstrap_mean(values: Values, *, draws: int = DRAWS, seed: int = 0) -> Inte
     middle = mean(list(known.values()))
     if n < 2:
         return Interval(mean=middle, low=math.nan, high=math.nan, n=n)
-    numbers = np.array([known[patient] for patient in sorted(known)])
-    if np.ptp(numbers) < 10.0**-_DECIMALS:
-        # The BCa interval of equal values is not defined.
-        return Interval(mean=middle, low=middle, high=middle, n=n)
+    # BCa compares resampled means with the mean: rounding errors must not decide.
+    rounded = tuple(round(known[patient], _DECIMALS) for patient in sorted(known))
+    # The BCa interval of equal values is not defined.
+    low, high = _bca_interval(rounded, draws, seed) if len(set(rounded)) > 1 else (middle, middle)
+    return Interval(mean=middle, low=low, high=high, n=n)
+
+
+@lru_cache(maxsize=8192)
+def _bca_interval(numbers: tuple[float, ...], draws: int, seed: int) -> tuple[float, float]:
+    """Ends of the interval of numbers that are not all equal; cached, a report shows many means twice."""
     rng = np.random.Generator(np.random.PCG64(seed))
     found = bootstrap((numbers,), np.mean, confidence_level=LEVEL, n_resamples=draws, method="BCa", rng=rng)
     low, high = map(float, found.confidence_interval)
-    return Interval(mean=middle, low=low, high=high, n=n)
+    return low, high
 
 
 def defined(values: Values) -> dict[str, float]:
