@@ -1,7 +1,4 @@
-"""Curved coordinates along the spinal canal: position along it, and distance in front of or behind it.
-
-The spine is curved, so that "above" and "below" are defined along the canal and not along image rows.
-"""
+"""Curved coordinates of the spine: position along the canal, and distance in front of or behind it."""
 
 from dataclasses import dataclass
 

@@ -1,18 +1,16 @@
 """Vertebra by vertebra: detection, rank, overlap and distances.
 
-- *Truth*: the named vertebrae, ranks 1 to 6 (L5 ... T12). Vertebrae and discs of higher rank are left out
-  like pixels without annotation, for every model: 14 classes cannot represent them.
+- *Truth*: the named vertebrae, ranks 1 to 6 (L5 ... T12). Structures of higher rank are left out, like pixels
+  without annotation, for every model: 14 classes cannot represent them.
 - *Prediction*: ranks as ``eval/predict.py`` assigns them (``eval.labelling.ranks``). Pixels without
   annotation are background before that.
-- *Volume*: the slices of one series. Ranks are counted and vertebrae matched on the whole volume; counts of
-  several volumes are added.
+- *Volume*: the slices of one series, on which ranks are counted and vertebrae matched as a whole.
 - *Islands*: vertebrae of less than 25 mm2, in truth or prediction, are ignored.
 - *Matching* is one to one by overlap, independent of rank (Hungarian algorithm): it maximises the number of
   found vertebrae, then the sum of Dice. A true vertebra is *found* where Dice with its match is 0.5 or more;
   its rank is *right* where it is found and both ranks agree. A predicted vertebra without a match is *extra*
   (a false positive), unless at least half of it lies where nothing is counted.
-- *Dice*: mean over the true vertebrae, 0 for those without a match. (A mean over the found ones would improve
-  with every miss.)
+- *Dice*: mean over the true vertebrae, 0 for those without a match.
 - *HD95, ASSD*: means over the found ones (``eval.metrics.distances``, pooled over the slices of the volume).
 """
 

@@ -75,10 +75,7 @@ class PairedDifference:
 
     @property
     def clear(self) -> bool:
-        """Whether the interval excludes 0 and p, uncorrected, is below .05.
-
-        Both are required because the interval of few patients is too narrow.
-        """
+        """Whether the interval excludes 0 and p, uncorrected, is below .05."""
         return (self.difference.low > 0 or self.difference.high < 0) and self.p < SIGNIFICANT
 
 
@@ -187,11 +184,7 @@ def least_p(n: int) -> float:
 
 
 def holm(p_values: Mapping[Hashable, float]) -> dict[Hashable, float]:
-    """Holm's correction of the p values of one family of tests.
-
-    Args:
-        p_values: p by test; nan stays nan and does not count as a test.
-    """
+    """Holm's correction of the p values of one family of tests; nan stays nan and is not counted."""
     tests = sorted((p, place, name) for place, (name, p) in enumerate(p_values.items()) if not math.isnan(p))
     corrected: dict[Hashable, float] = dict(p_values)
     least = 0.0

@@ -1,8 +1,7 @@
 """Export of a network to ONNX.
 
 The graph takes ``image`` ``(batch, 1, 16 h, 16 w)``, float32 in [0, 1] at the model's pixel size, and returns
-``logits`` ``(batch, classes, 16 h, 16 w)``. The file's metadata hold pixel size, class names and SPIDER
-values. Resampling, removal of islands and ranks are not part of the graph.
+``logits`` ``(batch, classes, 16 h, 16 w)``. The metadata hold pixel size, class names and SPIDER values.
 """
 
 import copy

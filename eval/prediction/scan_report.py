@@ -43,9 +43,7 @@ def write_prediction(
 ) -> tuple[list[Path], list[Flag]]:
     """Write the files of one prediction, each atomically, the mask first.
 
-    The mask holds SPIDER values, int16, on the scan's own grid. ``tables`` adds ``{stem}_seg.csv`` (one
-    structure a row) and ``{stem}_seg.json`` (grid, volumes, quality flags, entropy, provenance); ``overlay``
-    adds ``{stem}_seg.png``.
+    The mask holds SPIDER values, int16, on the scan's own grid.
 
     Args:
         scan: the scan and the file of its mask.
@@ -53,8 +51,9 @@ def write_prediction(
         segmentation: the mask on its grid.
         model_spacing_mm: pixel size of the model's training.
         provenance: JSON-ready entries of the JSON file about the model and its settings.
-        tables: whether to write the tables.
-        overlay: whether to write the picture.
+        tables: whether to write ``{stem}_seg.csv`` (one structure a row) and ``{stem}_seg.json`` (grid,
+            volumes, quality flags, entropy, provenance).
+        overlay: whether to write the picture ``{stem}_seg.png``.
 
     Returns:
         The written files, and the quality flags.

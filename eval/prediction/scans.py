@@ -56,8 +56,7 @@ def find_scans(inputs: Sequence[Path], output_dir: Path) -> tuple[list[Scan], li
     ``{output_dir}/{path}/{stem}_seg.mha``; masks of a DICOM series are named after its folder and the series.
 
     Returns:
-        Scans in the order of the arguments, and errors: files that cannot be read, then images in folders
-        that are not sagittal MRI of a patient (``UnsuitableError``).
+        Scans in the order of the arguments; errors, ``UnsuitableError`` (not sagittal MRI) last.
 
     Raises:
         ScanError: two masks would get one name.

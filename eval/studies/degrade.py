@@ -1,18 +1,16 @@
 """Coarser resolution for the benchmark: larger pixels in a slice, and thicker slices.
 
-*In the plane* (``degrade``): area average over larger pixels, then linear interpolation back. The operator
-differs from the generator's acquisition (slice profiles, noise at low resolution) on purpose: a network must
-not be tested with the operator that it was trained with. Along an axis of ``n`` pixels, factor ``f`` places
-``ceil(n / f)`` large pixels of ``f`` small ones over the image, centred on it; each takes the mean of what it
-covers. Interpolation runs between the centres of mass of these means, so that constants and ramps are
+*In the plane* (``degrade``): area average over larger pixels, then linear interpolation back. It differs from
+the generator's acquisition on purpose: a network must not be tested with the operator of its training. Along
+an axis of ``n`` pixels, factor ``f`` places ``ceil(n / f)`` large pixels of ``f`` small ones over the image,
+centred on it; interpolation runs between the centres of mass of their means, so that constants and ramps are
 preserved and nothing shifts, also for factors that are not integers.
 
 *Across slices* (``thicken``): a stored slice stands for a slab as thick as the distance between the stored
 slices of its series. Factor ``f`` makes it a slab ``f`` times as thick about the same middle: the mean over
 the slabs that it covers, weighted by the covered share. Slices keep their places and their number (thick
-slices overlap), and each is scored against the full mask of its middle slice. For all factors only those
-slices are taken that have neighbours enough for the largest factor (``common_slices``): no slab is cut off at
-the end of a series, and all factors are measured on the same slices.
+slices overlap), and each is scored against the full mask of its middle slice. All factors are measured on the
+slices that have neighbours enough for the largest factor (``common_slices``).
 """
 
 import math

@@ -1,7 +1,7 @@
 """Measurement of one model on one set of slices under one condition, in one pass.
 
-Dice, distances, instances, calibration and entropy are computed from the same prediction and returned as one
-record per patient. Their definitions are in ``eval.metrics``. Pixels without annotation are left out of all.
+Dice, distances, instances, calibration and entropy (defined in ``eval.metrics``) come from the same prediction,
+one record per patient. Pixels without annotation are left out of all.
 """
 
 import math
@@ -82,10 +82,9 @@ def measure(
              "entropy", "structure_entropy", "scan_entropies": structure entropy of every volume,
              "slices"}
 
-        ``slices_with``: slices whose truth has the structure; *missed* are those of them whose prediction has
-        no pixel of it. *Invented* are false-positive slices: the prediction has it and the truth does not.
-        The borders of both count in HD95 and ASSD with the diagonal of the slice. The counts of ``instances``
-        are sums over the patient's volumes.
+        ``slices_with``: slices whose truth has the structure; *missed*: those of them whose prediction has no
+        pixel of it; *invented*: false positives, slices whose prediction alone has it. The counts of
+        ``instances`` are sums over the patient's volumes.
 
     Raises:
         MeasureError: there is no batch; labels and images do not fit; the model returns another shape, or
