@@ -93,13 +93,7 @@ def inference(output_dir: Path) -> list[Path]:
     return [write_sheet(tiles, output_dir / "inference.png", title, columns=1, legend=True)]
 
 
-DEMOS = {
-    "synth": synth,
-    "contrast": contrast,
-    "gallery": gallery,
-    "training": training,
-    "inference": inference,
-}
+DEMOS = {demo.__name__: demo for demo in (synth, contrast, gallery, training, inference)}
 
 
 def _short_model(output_dir: Path) -> Path:
