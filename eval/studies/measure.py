@@ -1,7 +1,7 @@
 """Measurement of one model on one set of slices under one condition, in one pass.
 
-Dice, distances, instances, calibration and entropy (``eval.metrics``) come from the same prediction, one record
-per patient. Pixels without annotation are left out of all.
+Dice, distances, instances, calibration and entropy (``eval.metrics``) come from one prediction, one record per
+patient. Pixels without annotation are left out of all.
 """
 
 import math
