@@ -57,7 +57,8 @@ def training(output_dir: Path) -> list[Path]:
     left.set(xlabel="step", ylabel="loss", title="Training on synthetic images")
     for name, marker in zip(STRUCTURES, "os^", strict=True):
         values = [float(row[f"dice_{name}"] or "nan") for row in rows]
-        right.plot(steps, values, marker=marker, color=_rgb(name), label=name)
+        colour = [value / 255 for value in STRUCTURE_COLOURS[name]]
+        right.plot(steps, values, marker=marker, color=colour, label=name)
     right.set(xlabel="step", ylabel="Dice", ylim=(0, 1), title="Validation on synthetic images")
     right.legend(frameon=False)
     FigureCanvasAgg(figure)
@@ -82,31 +83,18 @@ def inference(output_dir: Path) -> list[Path]:
         image, label, record = batches.slice_at(batches.slices // 2)
         with torch.inference_mode():
             predicted = scheme.decode(likeliest_classes(model(image[None, None]), scheme))[0]
-        truth = (
-            label_scheme("4").decode(label_scheme("4").encode(label)) if scheme.num_classes == 4 else label
-        )
+        # In the colours of the model's classes.
+        truth = scheme.decode(scheme.encode(label))
         picture = image.numpy()
         maps = [coloured(codes.numpy(), picture) for codes in (truth, predicted)]
-        tiles.append(
-            tile([picture, *maps], f"{title}: image, truth, {checkpoint.name}", str(record["source"]))
-        )
+        name = f"{title}: image, truth, {checkpoint.name}"
+        tiles.append(tile([picture, *maps], name, str(record["source"]), height=len(picture)))
     title = "Segmentation of unseen phantom images"
     return [write_sheet(tiles, output_dir / "inference.png", title, columns=1, legend=True)]
 
 
-DEMOS = {
-    "synth": synth,
-    "contrast": contrast,
-    "gallery": gallery,
-    "training": training,
-    "inference": inference,
-}
+DEMOS = {demo.__name__: demo for demo in (synth, contrast, gallery, training, inference)}
 
 
 def _short_model(output_dir: Path) -> Path:
     return replace(SHORT_TRAINING, save_dir=output_dir / "models").file("A", "best.pth")
-
-
-def _rgb(structure: str) -> tuple[float, float, float]:
-    red, green, blue = STRUCTURE_COLOURS[structure]
-    return red / 255, green / 255, blue / 255

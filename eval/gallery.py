@@ -125,13 +125,13 @@ def interpolation_strip(maps: torch.Tensor, output_dir: Path) -> Path:
     return write_sheet(tiles, output_dir / "contrast.png", title, columns=STEPS)
 
 
-def tile(pictures: Sequence[np.ndarray], name: str, note: str = "") -> Tile:
+def tile(pictures: Sequence[np.ndarray], name: str, note: str = "", *, height: int = PICTURE_ROWS) -> Tile:
     """Images in [0, 1], ``(H, W)``, or pictures in colour, uint8 ``(H, W, 3)``, as one picture of a sheet."""
     scaled = []
     for picture in pictures:
         colours = picture if picture.dtype == np.uint8 else grey_picture(picture)
-        width = round(colours.shape[1] * PICTURE_ROWS / colours.shape[0])
-        resized = Image.fromarray(colours).resize((width, PICTURE_ROWS), Image.Resampling.LANCZOS)
+        width = round(colours.shape[1] * height / colours.shape[0])
+        resized = Image.fromarray(colours).resize((width, height), Image.Resampling.LANCZOS)
         coarse = (np.asarray(resized).astype(np.uint16) + GREY_STEP // 2) // GREY_STEP * GREY_STEP
         scaled.append(coarse.astype(np.uint8))
     return Tile(picture=side_by_side(scaled), name=name, note=note)

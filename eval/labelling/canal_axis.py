@@ -1,7 +1,4 @@
-"""Curved coordinates along the spinal canal: position along it, and distance in front of or behind it.
-
-The spine is curved, so that "above" and "below" are defined along the canal and not along image rows.
-"""
+"""Curved coordinates of the spine: position along the canal, and distance in front of or behind it."""
 
 from dataclasses import dataclass
 
@@ -46,17 +43,12 @@ class CanalAxis:
         result = np.full((2, *shape), np.nan, dtype=np.float32)
         places = np.nonzero(np.ones(shape, dtype=bool) if where is None else where)
         pixels = np.stack(places, axis=1) * spacing_mm
-        nearest = self._nearest(pixels)
+        _, nearest = cKDTree(self.points_mm).query(pixels)
         offset, tangent = pixels - self.points_mm[nearest], self.directions[nearest]
         result[0][places] = self.along_mm[nearest] + (offset * tangent).sum(axis=1)
         # The tangent points upward (row < 0), so the posterior normal is (column, -row) of it.
         result[1][places] = offset[:, 0] * tangent[:, 1] - offset[:, 1] * tangent[:, 0]
         return result
-
-    def _nearest(self, pixels: np.ndarray) -> np.ndarray:
-        """Index of the point of the line nearest to every pixel, in mm, float64 ``(K, 2)``."""
-        nearest: np.ndarray = cKDTree(self.points_mm).query(pixels)[1]
-        return nearest
 
 
 def canal_axis(canal: np.ndarray, spacing_mm: tuple[float, float]) -> CanalAxis | None:

@@ -18,8 +18,6 @@ MIN_ISLAND_MM2 = 25.0
 def slice_components(mask: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Connected regions of every slice of a mask; pixels that touch at a corner are connected.
 
-    Regions end at the slice: slices lie several millimetres apart.
-
     Args:
         mask: bool, shape ``(Z, H, W)``.
 

@@ -35,7 +35,6 @@ from synthspine.gen.core.anatomy import (
     MAX_RANK,
     STRUCTURES,
     disc_code,
-    vertebra_code,
 )
 
 VERTEBRA, DISC, CANAL_CLASS = (1 + STRUCTURES.index(name) for name in ("vertebra", "disc", "canal"))
@@ -90,7 +89,7 @@ def assign_ranks(structures: np.ndarray, spacing_mm: tuple[float, float]) -> np.
     anchors = [region for region in discs if front[region.where[1:]].mean() > 0.5]
     levels = _levels(anchors, pixel_mm2)
     bodies = np.broadcast_to(along, structures.shape)[(structures == VERTEBRA) & front]
-    distance = _usual_distance(levels)
+    distance = float(np.median(np.diff(levels))) if len(levels) > 1 else USUAL_DISTANCE_MM
     canal = np.broadcast_to(along, structures.shape)[structures == CANAL_CLASS]
     canal_end = float(np.percentile(canal, 0.5)) if len(canal) else -np.inf
     levels = _with_missed_levels(levels, distance, _Profile(bodies), canal_end)
@@ -133,19 +132,17 @@ def order_ranks(counted: np.ndarray, modelled: np.ndarray) -> np.ndarray:
 
 
 def _ranks(codes: np.ndarray) -> np.ndarray:
-    table = np.zeros(256, dtype=np.uint8)
-    for rank in range(1, MAX_RANK + 1):
-        table[vertebra_code(rank)] = table[disc_code(rank)] = rank
-    return table[codes]
+    ranks = np.where(codes > DISC_OFFSET, codes - np.uint8(DISC_OFFSET), codes)
+    return np.where(ranks <= MAX_RANK, ranks, np.uint8(0))
 
 
 def _shifted(start: int) -> np.ndarray:
     """Look-up table of dense codes that shifts all ranks by ``start``."""
     table = np.arange(256, dtype=np.uint8)
-    for rank in range(1, MAX_RANK + 1):
-        moved = min(rank + start, MAX_RANK)
-        table[vertebra_code(rank)] = moved if moved > 0 else BACKGROUND
-        table[disc_code(rank)] = DISC_OFFSET + moved if moved > 0 else BACKGROUND
+    ranks = np.arange(1, MAX_RANK + 1)
+    moved = np.minimum(ranks + start, MAX_RANK)
+    table[ranks] = np.where(moved > 0, moved, BACKGROUND)
+    table[DISC_OFFSET + ranks] = np.where(moved > 0, DISC_OFFSET + moved, BACKGROUND)
     return table
 
 
@@ -187,27 +184,15 @@ def _levels(regions: list[Region], pixel_mm2: float) -> np.ndarray:
     )
 
 
-def _usual_distance(levels: np.ndarray) -> float:
-    gaps = np.diff(levels)
-    return float(np.median(gaps)) if len(gaps) else USUAL_DISTANCE_MM
-
-
 class _Profile:
     """Amount of vertebral body along the canal."""
 
     def __init__(self, along_mm: np.ndarray) -> None:
-        self._sorted = np.sort(along_mm)
-
-    def extent(self) -> tuple[float, float] | None:
-        """Lower and upper end without the outermost 1 %; None where there is no vertebra."""
-        if len(self._sorted) == 0:
-            return None
-        low, high = np.percentile(self._sorted, (1, 99))
-        return float(low), float(high)
+        self.along_mm = np.sort(along_mm)
 
     def mass(self, low: float, high: float) -> int:
         """Number of pixels between two positions."""
-        return int(np.searchsorted(self._sorted, high) - np.searchsorted(self._sorted, low))
+        return int(np.searchsorted(self.along_mm, high) - np.searchsorted(self.along_mm, low))
 
     def thinnest(self, centre: float, reach: float) -> float:
         """The position within ``reach`` of ``centre`` with the least vertebra in 6 mm around it."""
@@ -247,10 +232,9 @@ def _with_missed_levels(
 
 def _first_levels(distance: float, bodies: _Profile) -> np.ndarray:
     """Levels of a scan without discs: one below the lowest body, then as for missed discs."""
-    extent = bodies.extent()
-    if extent is None:
+    if not len(bodies.along_mm):
         return np.empty(0)
-    low, high = extent
+    low, high = map(float, np.percentile(bodies.along_mm, (1, 99)))
     found = [low]
     while high - found[-1] > MISSED_FACTOR * distance and len(found) < MAX_RANK:
         found.append(bodies.thinnest(found[-1] + distance, 0.25 * distance))

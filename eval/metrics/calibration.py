@@ -1,15 +1,13 @@
 """Calibration error and entropy of class probabilities.
 
 - *Confidence* of a pixel is the largest softmax probability over the model's own classes; the pixel is right
-  where the class of that probability is the target's. Background counts like any class: most of a slice is
-  easy background, so that the error is small and compares models on the same slices only.
+  where the class of that probability is the target's. Background counts like any class.
 - *ECE*: 15 bins of equal width over (0, 1]; the absolute difference of mean confidence and accuracy in each
   bin, weighted by its pixels. Pixels of all slices of a patient are counted together.
 - *Entropy* of a pixel's probabilities in nats, over the model's own classes (at most ln K).
 - *Structure entropy*: entropy of background, vertebra, disc and canal (at most ln 4), over the pixels
   predicted as structure. A prediction flags a scan by its mean (``eval.prediction.quality``).
-- Targets of 255 are left out of the bins; for 14 classes these include ranks above 6. The entropy leaves out
-  only pixels without annotation.
+- Targets of 255 are left out of the bins; the entropy leaves out only pixels without annotation.
 
 Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", eq. 3 (ECE).
 """

@@ -6,7 +6,7 @@
   the other mask in the same slice.
 - *Pooling*: the distances of all slices of a patient are pooled per direction (truth to prediction,
   prediction to truth) before a metric is computed, as Dice is computed from the pixels of all slices. A slice
-  thus weighs as much as it has border.
+  weighs as much as it has border.
 - *HD95*: the larger one of the two directed 95th percentiles (linear between ranks), not the percentile of
   both together. *ASSD*: the mean over all distances of both directions. *NSD*: the share of them that is at
   most the tolerance; a distance that equals it counts.
@@ -14,11 +14,9 @@
   with the diagonal of the slice. A structure that is missed everywhere has HD95 = ASSD = diagonal and
   NSD = 0; where both masks are empty in all slices there is no value (nan).
 
-For one slice with two masks these are MONAI's ``compute_hausdorff_distance``,
-``compute_average_surface_distance(symmetric=True)`` and ``compute_surface_dice``; for an empty prediction
-MONAI gives nan, so that a mean over patients would improve with every miss.
-
-Both masks must be cut to the annotated area before they come here; the cut counts as border of both.
+For one slice with two masks the values equal MONAI's; for an empty prediction MONAI gives nan, so that a mean
+over patients would improve with every miss. Both masks must be cut to the annotated area before they come
+here; the cut counts as border of both.
 """
 
 import math

@@ -1,18 +1,16 @@
 """Vertebra by vertebra: detection, rank, overlap and distances.
 
-- *Truth*: the named vertebrae, ranks 1 to 6 (L5 ... T12). Vertebrae and discs of higher rank are left out
-  like pixels without annotation, for every model: 14 classes cannot represent them.
+- *Truth*: the named vertebrae, ranks 1 to 6 (L5 ... T12). Structures of higher rank are left out, like pixels
+  without annotation, for every model: 14 classes cannot represent them.
 - *Prediction*: ranks as ``eval/predict.py`` assigns them (``eval.labelling.ranks``). Pixels without
   annotation are background before that.
-- *Volume*: the slices of one series. Ranks are counted and vertebrae matched on the whole volume; counts of
-  several volumes are added.
+- *Volume*: the slices of one series, on which ranks are counted and vertebrae matched as a whole.
 - *Islands*: vertebrae of less than 25 mm2, in truth or prediction, are ignored.
 - *Matching* is one to one by overlap, independent of rank (Hungarian algorithm): it maximises the number of
   found vertebrae, then the sum of Dice. A true vertebra is *found* where Dice with its match is 0.5 or more;
   its rank is *right* where it is found and both ranks agree. A predicted vertebra without a match is *extra*
   (a false positive), unless at least half of it lies where nothing is counted.
-- *Dice*: mean over the true vertebrae, 0 for those without a match. (A mean over the found ones would improve
-  with every miss.)
+- *Dice*: mean over the true vertebrae, 0 for those without a match.
 - *HD95, ASSD*: means over the found ones (``eval.metrics.distances``, pooled over the slices of the volume).
 """
 
@@ -25,7 +23,7 @@ from scipy.optimize import linear_sum_assignment
 
 from synthspine.eval.labelling.islands import MIN_ISLAND_MM2
 from synthspine.eval.labelling.ranks import assign_ranks, order_ranks
-from synthspine.eval.metrics.distances import BorderDistances, Spacing, border_distances, pooled
+from synthspine.eval.metrics.distances import Spacing, border_distances, pooled
 from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME, group_structures
 from synthspine.gen.core.anatomy import BACKGROUND, IGNORE, MAX_RANK, RANK_NAMES, LabelScheme, label_scheme
 
@@ -79,10 +77,7 @@ class InstanceCounts:
 
 
 def count_instances(
-    classes: np.ndarray,
-    codes: np.ndarray,
-    scheme: LabelScheme,
-    spacing_mm: tuple[float, float],
+    classes: np.ndarray, codes: np.ndarray, scheme: LabelScheme, spacing_mm: Spacing
 ) -> InstanceCounts:
     """Count the found, missed and false-positive vertebrae of a volume.
 
@@ -97,21 +92,28 @@ def count_instances(
     """
     if classes.shape != codes.shape or classes.ndim != 3:
         raise ValueError(f"prediction {classes.shape} and truth {codes.shape} must be slices of one shape")
-    return match_ranks(vertebra_ranks(classes, codes, scheme, spacing_mm), codes, spacing_mm)
+    return match_ranks(_vertebra_ranks(classes, codes, scheme, spacing_mm), codes, spacing_mm)
 
 
-def vertebra_ranks(
-    classes: np.ndarray, codes: np.ndarray, scheme: LabelScheme, spacing_mm: tuple[float, float]
+def _vertebra_ranks(
+    classes: np.ndarray, codes: np.ndarray, scheme: LabelScheme, spacing_mm: Spacing
 ) -> np.ndarray:
     """Rank of the predicted vertebra of every pixel, 0 elsewhere and where nothing is annotated; uint8."""
     annotated = torch.from_numpy(np.where(codes == IGNORE, np.uint8(BACKGROUND), classes))
-    dense = _counted_codes(group_structures(annotated, scheme).numpy(), spacing_mm)
+    structures = group_structures(annotated, scheme).numpy()
+    found = structures != BACKGROUND
+    dense = np.zeros_like(structures)
+    rows, columns = (np.flatnonzero(found.any(axis=axes)) for axes in ((0, 2), (0, 1)))
+    if len(rows):
+        # The box around all structures, to save time.
+        box = (slice(None), slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+        dense[box] = assign_ranks(structures[box], spacing_mm)
     if scheme != STRUCTURE_SCHEME:
         dense = order_ranks(dense, scheme.decode(annotated).numpy())
     return np.where(dense <= MAX_RANK, dense, np.uint8(0))
 
 
-def match_ranks(ranks: np.ndarray, codes: np.ndarray, spacing_mm: tuple[float, float]) -> InstanceCounts:
+def match_ranks(ranks: np.ndarray, codes: np.ndarray, spacing_mm: Spacing) -> InstanceCounts:
     """Match predicted vertebrae with those of the truth.
 
     Args:
@@ -136,10 +138,10 @@ def match_ranks(ranks: np.ndarray, codes: np.ndarray, spacing_mm: tuple[float, f
     found = dices[pairs] >= FOUND_DICE
     found_rows, found_columns = rows[pairs[0][found]], columns[pairs[1][found]]
     alone = np.setdiff1d(columns, found_columns)
-    distances = [
-        _distances((ranks == column) & counted, truth == row, spacing_mm)
-        for row, column in zip(found_rows, found_columns, strict=True)
-    ]
+    distances = []
+    for row, column in zip(found_rows, found_columns, strict=True):
+        slices = zip((ranks == column) & counted, truth == row, strict=True)
+        distances.append(pooled([border_distances(*masks, spacing_mm) for masks in slices]))
     return InstanceCounts(
         truth=len(rows),
         found=len(found_rows),
@@ -149,20 +151,3 @@ def match_ranks(ranks: np.ndarray, codes: np.ndarray, spacing_mm: tuple[float, f
         hd95_sum_mm=math.fsum(each.hd95_mm for each in distances),
         assd_sum_mm=math.fsum(each.assd_mm for each in distances),
     )
-
-
-def _distances(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Spacing) -> BorderDistances:
-    """Distances of one vertebra, masks ``(Z, H, W)``, pooled over the slices that show it."""
-    shown = np.flatnonzero((prediction | truth).any(axis=(1, 2)))
-    return pooled([border_distances(prediction[place], truth[place], spacing_mm) for place in shown])
-
-
-def _counted_codes(structures: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:
-    """Dense codes by ``eval.labelling.ranks`` on the box around all structures, to save time."""
-    found = structures != BACKGROUND
-    codes = np.zeros_like(structures)
-    rows, columns = (np.flatnonzero(found.any(axis=axes)) for axes in ((0, 2), (0, 1)))
-    if len(rows):
-        box = (slice(None), slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-        codes[box] = assign_ranks(structures[box], spacing_mm)
-    return codes

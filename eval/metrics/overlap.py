@@ -37,12 +37,7 @@ STRUCTURE_SCHEME = label_scheme("4")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Score:
-    """A mean over patients.
-
-    Attributes:
-        dice: mean Dice in [0, 1]; nan where no patient counts.
-        n: patients in the mean.
-    """
+    """Mean Dice over patients, nan where no patient counts, and the number of patients in the mean."""
 
     dice: float
     n: int

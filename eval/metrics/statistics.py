@@ -10,6 +10,7 @@ Source: Efron 1987, "Better Bootstrap Confidence Intervals"; Holm 1979.
 import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.stats import bootstrap, wilcoxon
@@ -74,10 +75,7 @@ class PairedDifference:
 
     @property
     def clear(self) -> bool:
-        """Whether the interval excludes 0 and p, uncorrected, is below .05.
-
-        Both are required because the interval of few patients is too narrow.
-        """
+        """Whether the interval excludes 0 and p, uncorrected, is below .05."""
         return (self.difference.low > 0 or self.difference.high < 0) and self.p < SIGNIFICANT
 
 
@@ -85,7 +83,7 @@ def bootstrap_mean(values: Values, *, draws: int = DRAWS, seed: int = 0) -> Inte
     """Mean over patients with its 95 % BCa bootstrap interval.
 
     Args:
-        values: one number per patient; None and nan are left out. Their order does not matter.
+        values: one number per patient, in any order; None and nan are left out.
         draws: number of resamples.
         seed: seed of the resampling.
 
@@ -96,24 +94,23 @@ def bootstrap_mean(values: Values, *, draws: int = DRAWS, seed: int = 0) -> Inte
         raise ValueError(f"{draws} draws: at least 1 is needed")
     known = defined(values)
     n = len(known)
-    if n == 0:
-        return Interval(mean=math.nan, low=math.nan, high=math.nan, n=0)
-    numbers = np.array([known[patient] for patient in sorted(known)])
-    middle = math.fsum(known.values()) / n
-    if n == 1:
-        return Interval(mean=middle, low=math.nan, high=math.nan, n=1)
-    if np.ptp(numbers) < 10.0**-_DECIMALS:
-        # The BCa interval of equal values is not defined.
-        return Interval(mean=middle, low=middle, high=middle, n=n)
-    ends = bootstrap(
-        (numbers,),
-        np.mean,
-        confidence_level=LEVEL,
-        n_resamples=draws,
-        method="BCa",
-        rng=np.random.PCG64(seed),
-    ).confidence_interval
-    return Interval(mean=middle, low=float(ends.low), high=float(ends.high), n=n)
+    middle = mean(list(known.values()))
+    if n < 2:
+        return Interval(mean=middle, low=math.nan, high=math.nan, n=n)
+    # BCa compares resampled means with the mean: rounding errors must not decide.
+    rounded = tuple(round(known[patient], _DECIMALS) for patient in sorted(known))
+    # The BCa interval of equal values is not defined.
+    low, high = _bca_interval(rounded, draws, seed) if len(set(rounded)) > 1 else (middle, middle)
+    return Interval(mean=middle, low=low, high=high, n=n)
+
+
+@lru_cache(maxsize=8192)
+def _bca_interval(numbers: tuple[float, ...], draws: int, seed: int) -> tuple[float, float]:
+    """Ends of the interval of numbers that are not all equal; cached, a report shows many means twice."""
+    rng = np.random.Generator(np.random.PCG64(seed))
+    found = bootstrap((numbers,), np.mean, confidence_level=LEVEL, n_resamples=draws, method="BCa", rng=rng)
+    low, high = map(float, found.confidence_interval)
+    return low, high
 
 
 def defined(values: Values) -> dict[str, float]:
@@ -187,11 +184,7 @@ def least_p(n: int) -> float:
 
 
 def holm(p_values: Mapping[Hashable, float]) -> dict[Hashable, float]:
-    """Holm's correction of the p values of one family of tests.
-
-    Args:
-        p_values: p by test; nan stays nan and does not count as a test.
-    """
+    """Holm's correction of the p values of one family of tests; nan stays nan and is not counted."""
     tests = sorted((p, place, name) for place, (name, p) in enumerate(p_values.items()) if not math.isnan(p))
     corrected: dict[Hashable, float] = dict(p_values)
     least = 0.0

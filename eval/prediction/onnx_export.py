@@ -1,8 +1,7 @@
 """Export of a network to ONNX.
 
 The graph takes ``image`` ``(batch, 1, 16 h, 16 w)``, float32 in [0, 1] at the model's pixel size, and returns
-``logits`` ``(batch, classes, 16 h, 16 w)``. The file's metadata hold pixel size, class names and SPIDER
-values. Resampling, removal of islands and ranks are not part of the graph.
+``logits`` ``(batch, classes, 16 h, 16 w)``. The metadata hold pixel size, class names and SPIDER values.
 """
 
 import copy
@@ -22,8 +21,6 @@ from synthspine.train.model.checkpoint import TrainedUNet
 from synthspine.train.model.instance_norm import InstanceNorm
 
 INPUT, OUTPUT = "image", "logits"
-_EXAMPLE_SIZE = (4, 3)
-"""Sides of the example slice, in units of the stride."""
 
 
 class OnnxError(ValueError):
@@ -52,7 +49,7 @@ def export_onnx(model: TrainedUNet, path: Path) -> None:
         ) from None
     network = _exportable(model).to("cpu").eval()
     rows, columns = (model.stride * torch.export.Dim(name) for name in ("h", "w"))
-    example = torch.zeros(2, 1, *(model.stride * size for size in _EXAMPLE_SIZE))
+    example = torch.zeros(2, 1, 4 * model.stride, 3 * model.stride)
     with atomic_path(path) as temporary:
         with _quiet():
             torch.onnx.export(

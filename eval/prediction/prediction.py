@@ -115,18 +115,18 @@ def predict(options: PredictOptions) -> Iterator[Prediction]:
     if options.onnx is not None:
         export_onnx(model, options.onnx)
         yield Prediction(path=options.checkpoint, files=(options.onnx,))
-    found = find_scans(options.images, options.output_dir)
-    for error in (*found.broken, *found.unsuitable):
+    scans, errors = find_scans(options.images, options.output_dir)
+    for error in errors:
         failed = not isinstance(error, UnsuitableError)
         yield Prediction(path=error.path, problem=str(error), failed=failed)
-    bar = tqdm(total=len(found.scans), desc="predict", unit="scan", file=sys.stderr)
+    bar = tqdm(total=len(scans), desc="predict", unit="scan", file=sys.stderr)
     with bar, ThreadPoolExecutor(1, thread_name_prefix="scan") as pool:
         # One scan is read ahead, so that two are in memory at most.
-        following = [pool.submit(scan.read) for scan in found.scans[:1]]
-        for number, scan in enumerate(found.scans):
+        following = [pool.submit(scan.read) for scan in scans[:1]]
+        for number, scan in enumerate(scans):
             volume = following.pop()
             wait([volume])
-            following += [pool.submit(scan.read) for scan in found.scans[number + 1 : number + 2]]
+            following += [pool.submit(scan.read) for scan in scans[number + 1 : number + 2]]
             yield _predicted(model, scan, volume, options, device)
             bar.update()
 

@@ -1,7 +1,7 @@
 """Quality flags of a segmentation: reasons to check a mask or its scan by eye.
 
-A flag does not prove that a mask is wrong, nor does its absence prove that it is right. docs/evaluation.md
-has the measurements behind the bounds.
+A flag does not prove that a mask is wrong, nor does its absence prove that it is right
+(docs/evaluation.md has the measurements behind the bounds).
 """
 
 from collections.abc import Iterator, Sequence

@@ -2,23 +2,33 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
+from synthspine.eval.labelling.islands import slice_components
 from synthspine.eval.prediction.quality import Flag, quality_flags
-from synthspine.eval.prediction.scan_picture import write_scan_picture
 from synthspine.eval.prediction.scans import Scan
 from synthspine.eval.prediction.segment import Segmentation
-from synthspine.eval.prediction.volumes import structure_volumes, volumes_csv
-from synthspine.gen.core.anatomy import spider_values
+from synthspine.eval.prediction.volumes import structure_name, structure_volumes, volumes_csv
+from synthspine.gen.core.anatomy import BACKGROUND, CANAL, spider_values, structure_of
+from synthspine.shards.checking.contact_sheet import Tile, write_sheet
+from synthspine.shards.checking.overlay import coloured
+from synthspine.shards.readers.slices import normalise
 from synthspine.shards.readers.spider import Volume, write_like
 from synthspine.shards.storage.atomic import write_text
 
 REPORT_FORMAT = 1
+PANEL_ROWS = 720
+NEIGHBOUR_MM = 8.0
+"""Approximate distance of the neighbours that are shown; at least one slice."""
+_LINE = 2
+_NAME_SIZE = 15
+_INK, _OUTLINE = (236, 236, 238), (0, 0, 0)
 
 
 def write_prediction(
@@ -33,9 +43,7 @@ def write_prediction(
 ) -> tuple[list[Path], list[Flag]]:
     """Write the files of one prediction, each atomically, the mask first.
 
-    The mask holds SPIDER values, int16, on the scan's own grid. ``tables`` adds ``{stem}_seg.csv`` (one
-    structure a row) and ``{stem}_seg.json`` (grid, volumes, quality flags, entropy, provenance); ``overlay``
-    adds ``{stem}_seg.png``.
+    The mask holds SPIDER values, int16, on the scan's own grid.
 
     Args:
         scan: the scan and the file of its mask.
@@ -43,8 +51,9 @@ def write_prediction(
         segmentation: the mask on its grid.
         model_spacing_mm: pixel size of the model's training.
         provenance: JSON-ready entries of the JSON file about the model and its settings.
-        tables: whether to write the tables.
-        overlay: whether to write the picture.
+        tables: whether to write ``{stem}_seg.csv`` (one structure a row) and ``{stem}_seg.json`` (grid,
+            volumes, quality flags, entropy, provenance).
+        overlay: whether to write the picture ``{stem}_seg.png``.
 
     Returns:
         The written files, and the quality flags.
@@ -91,3 +100,83 @@ def tilt_degrees(volume: Volume) -> float:
     """Angle of the slice axis of a volume to the patient's left-right axis."""
     direction = np.array(volume.reference.GetDirection()).reshape(3, 3)
     return float(np.degrees(np.arccos(min(1.0, np.abs(direction[0]).max()))))
+
+
+def write_scan_picture(
+    path: Path, volume: Volume, codes: np.ndarray, *, title: str, notes: Sequence[str] = ()
+) -> None:
+    """Write a PNG of three slices of a scan (fewer where the scan has fewer) with the contours of a mask.
+
+    Args:
+        path: where the PNG goes; replaced atomically.
+        volume: the image.
+        codes: dense codes on its grid, uint8 ``(Z, H, W)``.
+        title: text over the picture.
+        notes: lines below it, such as quality flags.
+
+    Raises:
+        ValueError: the mask has another shape than the image.
+    """
+    if codes.shape != volume.array.shape:
+        raise ValueError(f"a mask of shape {codes.shape} does not fit an image of shape {volume.array.shape}")
+    slices = shown_slices(codes, volume.spacing_mm[0])
+    images = normalise(volume.array)
+    in_plane = (volume.spacing_mm[1], volume.spacing_mm[2])
+    tiles = [
+        Tile(
+            picture=_panel(images[index], codes[index], in_plane),
+            name=f"slice {index + 1} of {len(codes)} from the left",
+        )
+        for index in slices
+    ]
+    write_sheet(tiles, path, title, columns=len(tiles), notes=notes)
+
+
+def shown_slices(codes: np.ndarray, across_mm: float) -> list[int]:
+    """Indices of the mid-sagittal slice and a neighbour on either side, inside the scan.
+
+    Mid-sagittal is the centre of the canal; of all structures where there is no canal; of the scan where
+    there is no structure.
+    """
+    weights = (codes == CANAL).sum(axis=(1, 2))
+    if not weights.any():
+        weights = (codes != BACKGROUND).sum(axis=(1, 2))
+    if not weights.any():
+        weights = np.ones(len(codes))
+    middle = round(float(weights @ np.arange(len(codes)) / weights.sum()))
+    step = max(1, round(NEIGHBOUR_MM / across_mm))
+    return [index for index in (middle - step, middle, middle + step) if 0 <= index < len(codes)]
+
+
+def _panel(image: np.ndarray, codes: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:
+    scale = PANEL_ROWS / (image.shape[0] * spacing_mm[0])
+    size = (max(1, round(image.shape[1] * spacing_mm[1] * scale)), PANEL_ROWS)
+    grey = Image.fromarray(image.astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
+    enlarged = _enlarged(codes, size)
+    panel = Image.fromarray(coloured(enlarged, np.asarray(grey), fill=0.0, line=_LINE))
+    _names(ImageDraw.Draw(panel), enlarged)
+    return np.asarray(panel)
+
+
+def _enlarged(codes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Codes at the size of a picture with smooth borders: every code is interpolated, the largest wins."""
+    best = np.full(size[::-1], -1.0, dtype=np.float32)
+    enlarged = np.zeros(size[::-1], dtype=np.uint8)
+    for code in np.unique(codes):
+        mask = Image.fromarray((codes == code).astype(np.float32))
+        part = np.asarray(mask.resize(size, Image.Resampling.BILINEAR))
+        wins = part > best
+        enlarged[wins], best[wins] = code, part[wins]
+    return enlarged
+
+
+def _names(draw: ImageDraw.ImageDraw, codes: np.ndarray) -> None:
+    font = ImageFont.load_default(_NAME_SIZE)
+    for code in np.unique(codes).tolist():
+        if structure_of(code) != "vertebra":
+            continue
+        # The body is the largest region: the spinous process is a region of its own.
+        _, rows, columns = max(slice_components((codes == code)[None]), key=lambda region: len(region[1]))
+        name = structure_name("vertebra", code).removeprefix("vertebra ")
+        place = (float(columns.mean()), float(rows.mean()))
+        draw.text(place, name, _INK, font, anchor="mm", stroke_width=2, stroke_fill=_OUTLINE)

@@ -47,28 +47,16 @@ class Scan:
         return read_image(self.path) if self.series is None else read_dicom(self.series)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FoundScans:
-    """Result of a search.
-
-    Attributes:
-        scans: scans, in the order of the arguments.
-        broken: files that look like scans and cannot be read.
-        unsuitable: images in folders that are not sagittal MRI of a patient.
-    """
-
-    scans: tuple[Scan, ...]
-    broken: tuple[SpiderError, ...]
-    unsuitable: tuple[UnsuitableError, ...]
-
-
-def find_scans(inputs: Sequence[Path], output_dir: Path) -> FoundScans:
+def find_scans(inputs: Sequence[Path], output_dir: Path) -> tuple[list[Scan], list[SpiderError]]:
     """The scans of files and folders.
 
     A folder contributes every ``.mha`` and ``.nii.gz`` volume and every DICOM series in it and below it; a
     folder in SPIDER layout only its ``images/``. Hidden files, masks of this program (``*_seg``) and the
     output folder are skipped. Masks keep the relative path of their scan:
     ``{output_dir}/{path}/{stem}_seg.mha``; masks of a DICOM series are named after its folder and the series.
+
+    Returns:
+        Scans in the order of the arguments; errors, ``UnsuitableError`` (not sagittal MRI) last.
 
     Raises:
         ScanError: two masks would get one name.
@@ -90,11 +78,7 @@ def find_scans(inputs: Sequence[Path], output_dir: Path) -> FoundScans:
         scans += found
         errors += wrong if found or wrong else [SpiderError(path, nothing)]
     _check_places(scans)
-    return FoundScans(
-        scans=tuple(scans),
-        broken=tuple(error for error in errors if not isinstance(error, UnsuitableError)),
-        unsuitable=tuple(error for error in errors if isinstance(error, UnsuitableError)),
-    )
+    return scans, sorted(errors, key=lambda error: isinstance(error, UnsuitableError))
 
 
 def _in_folder(folder: Path, output_dir: Path) -> tuple[list[Scan], list[SpiderError]]:

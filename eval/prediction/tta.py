@@ -55,11 +55,8 @@ def class_probabilities(
     """
     if not views:
         raise ValueError("class probabilities need at least one view")
-    total = _viewed(model, slices, views[0], device)
-    for view in views[1:]:
-        total += _viewed(model, slices, view, device)
-    total /= np.float32(len(views))
-    return total
+    total = sum(_viewed(model, slices, view, device) for view in views)
+    return np.asarray(total / np.float32(len(views)))
 
 
 def _viewed(model: nn.Module, slices: np.ndarray, view: View, device: torch.device | str) -> np.ndarray:

@@ -10,7 +10,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -217,14 +217,8 @@ class Measurement:
 
 def interval_of(values: Values) -> Interval | None:
     """Mean of values by patient with its bootstrap interval; None where there is no value."""
-    interval = _bootstrap(tuple(sorted(defined(values).items())))
+    interval = bootstrap_mean(values)
     return interval if interval.n else None
-
-
-@lru_cache(maxsize=10_000)
-def _bootstrap(values: tuple[tuple[str, float], ...]) -> Interval:
-    # Tables, figures and the CSV file need the same intervals.
-    return bootstrap_mean(dict(values))
 
 
 def _means(entries: Mapping[str, Mapping[str, Any]], metrics: Iterable[str]) -> dict[str, Interval | None]:

@@ -34,14 +34,14 @@ class SliceBatches:
         self.identity_hash = opened.manifest.identity_hash
         self.label_digest = opened.manifest.label_digest
         self._batch_size = batch_size
-        self._images = self._labels = torch.empty(0)
+        self.images = self._labels = torch.empty(0)
         self.records: list[dict] = []
         if not len(opened):
             return
         arrays = opened.read()
         if arrays.images is None:
             raise ShardError(f"{path}: the set has label maps without images; evaluation needs images")
-        self._images = torch.from_numpy(arrays.images).to(device)
+        self.images = torch.from_numpy(arrays.images).to(device)
         self._labels = torch.from_numpy(arrays.labels).to(device)
         self.records = arrays.records
 
@@ -55,11 +55,6 @@ class SliceBatches:
         """Patient of every slice."""
         return [str(record["patient"]) for record in self.records]
 
-    @property
-    def images(self) -> Tensor:
-        """All images, float16 ``(N, H, W)``."""
-        return self._images
-
     def __len__(self) -> int:
         """Number of batches."""
         return -(-self.slices // self._batch_size)
@@ -69,16 +64,16 @@ class SliceBatches:
         patients = self.patients
         for start in range(0, self.slices, self._batch_size):
             part = slice(start, start + self._batch_size)
-            yield self._images[part, None].float(), self._labels[part], patients[part]
+            yield self.images[part, None].float(), self._labels[part], patients[part]
 
     def at(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Images, float32 ``(B, 1, H, W)``, and labels ``(B, H, W)`` of slices, int64 ``(B,)``."""
-        indices = indices.to(self._images.device)
-        return self._images[indices, None].float(), self._labels[indices]
+        indices = indices.to(self.images.device)
+        return self.images[indices, None].float(), self._labels[indices]
 
     def slice_at(self, index: int) -> tuple[Tensor, Tensor, dict]:
         """Image ``(H, W)``, label ``(H, W)`` and record of one slice."""
-        return self._images[index].float(), self._labels[index], self.records[index]
+        return self.images[index].float(), self._labels[index], self.records[index]
 
 
 def spread_over_patients(

@@ -74,7 +74,7 @@ class MapsToRender:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A contrast to render: alpha or the number of the protocol, and the configuration with it."""
+    """A contrast to render: alpha or number of the protocol, and the configuration with it."""
 
     value: float
     config: GeneratorConfig

@@ -1,18 +1,16 @@
 """Coarser resolution for the benchmark: larger pixels in a slice, and thicker slices.
 
-*In the plane* (``degrade``): area average over larger pixels, then linear interpolation back. The operator
-differs from the generator's acquisition (slice profiles, noise at low resolution) on purpose: a network must
-not be tested with the operator that it was trained with. Along an axis of ``n`` pixels, factor ``f`` places
-``ceil(n / f)`` large pixels of ``f`` small ones over the image, centred on it; each takes the mean of what it
-covers. Interpolation runs between the centres of mass of these means, so that constants and ramps are
+*In the plane* (``degrade``): area average over larger pixels, then linear interpolation back. It differs from
+the generator's acquisition on purpose: a network must not be tested with the operator of its training. Along
+an axis of ``n`` pixels, factor ``f`` places ``ceil(n / f)`` large pixels of ``f`` small ones over the image,
+centred on it; interpolation runs between the centres of mass of their means, so that constants and ramps are
 preserved and nothing shifts, also for factors that are not integers.
 
 *Across slices* (``thicken``): a stored slice stands for a slab as thick as the distance between the stored
 slices of its series. Factor ``f`` makes it a slab ``f`` times as thick about the same middle: the mean over
 the slabs that it covers, weighted by the covered share. Slices keep their places and their number (thick
-slices overlap), and each is scored against the full mask of its middle slice. For all factors only those
-slices are taken that have neighbours enough for the largest factor (``common_slices``): no slab is cut off at
-the end of a series, and all factors are measured on the same slices.
+slices overlap), and each is scored against the full mask of its middle slice. All factors are measured on the
+slices that have neighbours enough for the largest factor (``common_slices``).
 """
 
 import math
@@ -81,7 +79,10 @@ def find_neighbours(records: Sequence[Mapping[str, Any]]) -> Neighbours:
     series: dict[str, dict[int, int]] = defaultdict(dict)
     for index, record in enumerate(records):
         series[str(record["source"])][int(record["slice"])] = index
-    steps = {source: _step(sorted(stored)) for source, stored in series.items()}
+    steps = {
+        source: min((high - low for low, high in pairwise(sorted(stored))), default=1)
+        for source, stored in series.items()
+    }
     found: Neighbours = []
     for record in records:
         source, middle = str(record["source"]), int(record["slice"])
@@ -158,8 +159,3 @@ def thicken(images: Tensor, neighbours: Neighbours, factor: float, indices: Sequ
                 weights += 2 * weight
         thick.append(total / weights)
     return torch.stack(thick)
-
-
-def _step(numbers: list[int]) -> int:
-    """Distance of stored slices, in slices of the series."""
-    return min((high - low for low, high in pairwise(numbers)), default=1)

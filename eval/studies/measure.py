@@ -1,7 +1,7 @@
 """Measurement of one model on one set of slices under one condition, in one pass.
 
-Dice, distances, instances, calibration and entropy are computed from the same prediction and returned as one
-record per patient. Their definitions are in ``eval.metrics``. Pixels without annotation are left out of all.
+Dice, distances, instances, calibration and entropy (``eval.metrics``) come from one prediction, one record
+per patient. Pixels without annotation are left out of all.
 """
 
 import math
@@ -39,8 +39,6 @@ from synthspine.eval.studies.degrade import degrade
 from synthspine.gen.core.anatomy import IGNORE, LabelScheme, label_scheme
 from synthspine.train.decoding import likeliest_classes
 
-Change = Callable[[Tensor], Tensor]
-Progress = Callable[[int], Any]
 Batch = tuple[Tensor, Tensor, Sequence[str], Sequence[str]]
 Labelled = tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Sequence[str]]
 Volumes = dict[str, list[tuple[np.ndarray, np.ndarray]]]
@@ -57,9 +55,9 @@ def measure(
     batches: Iterable[Batch],
     device: torch.device | str,
     *,
-    change: Change | None = None,
+    change: Callable[[Tensor], Tensor] | None = None,
     spacing_mm: float | Spacing,
-    progress: Progress | None = None,
+    progress: Callable[[int], Any] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Measure a model on slices, patient by patient.
 
@@ -84,10 +82,9 @@ def measure(
              "entropy", "structure_entropy", "scan_entropies": structure entropy of every volume,
              "slices"}
 
-        ``slices_with``: slices whose truth has the structure; *missed* are those of them whose prediction has
-        no pixel of it. *Invented* are false-positive slices: the prediction has it and the truth does not.
-        The borders of both count in HD95 and ASSD with the diagonal of the slice. The counts of ``instances``
-        are sums over the patient's volumes.
+        ``slices_with``: slices whose truth has the structure; *missed*: those of them whose prediction has no
+        pixel of it; *invented*: false positives, slices whose prediction alone has it. The counts of
+        ``instances`` are sums over the patient's volumes.
 
     Raises:
         MeasureError: there is no batch; labels and images do not fit; the model returns another shape, or
@@ -218,12 +215,8 @@ class _ClassTally:
             for value, name in enumerate(self._names, start=1):
                 masks = (predicted == value) & annotated, actual == value
                 found, present = (bool(mask.any()) for mask in masks)
-                self._slices[patient, name] += (
-                    present,
-                    not present,
-                    present and not found,
-                    found and not present,
-                )
+                missed, false_positive = present and not found, found and not present
+                self._slices[patient, name] += (present, not present, missed, false_positive)
                 self._distances[patient, name].append(border_distances(*masks, self._spacing_mm))
 
     def records(self) -> dict[str, dict[str, dict[str, Any]]]:

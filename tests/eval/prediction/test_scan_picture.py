@@ -3,7 +3,7 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image
 
-from synthspine.eval.prediction.scan_picture import PANEL_ROWS, shown_slices, write_scan_picture
+from synthspine.eval.prediction.scan_report import PANEL_ROWS, shown_slices, write_scan_picture
 from synthspine.gen.core.anatomy import CANAL, disc_code, vertebra_code
 from synthspine.shards.checking.contact_sheet import MARGIN
 from synthspine.shards.checking.overlay import code_colours
