@@ -1,4 +1,4 @@
-"""Pictures of what the project does, from the phantom alone.
+"""Example pictures of the project, from the phantom alone.
 
 python example.py --demo synth|contrast|gallery|training|inference|all [--output-dir results/demo]
 """
@@ -16,14 +16,14 @@ from synthspine.shards.command import run_command
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Arguments:
-    """Which demo, and where its pictures go."""
+    """Demo and output folder."""
 
     demo: Literal["synth", "contrast", "gallery", "training", "inference", "all"] = "all"
-    """synth: what the presets make of label maps; contrast: from T1 to T2; gallery: a sheet per preset, every
-    feature off and on, from T1 to T2; training: a short training of Model A; inference: a trained Model A on
-    images that it never saw."""
+    """synth: label maps and synthetic images of every preset; contrast: from T1 to T2; gallery: a sheet per
+    preset, every feature off and on, from T1 to T2; training: a short training of Model A; inference: a
+    trained Model A on unseen images."""
     output_dir: Path = Path("results/demo")
-    """Where the pictures are written."""
+    """Folder of the pictures."""
 
 
 def main() -> int:

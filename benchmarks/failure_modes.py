@@ -201,8 +201,7 @@ def load(path: Path, device: torch.device, sets: Mapping[str, SliceBatches]) -> 
     )
     candidate = Candidate(name=cast(ModelName, model.checkpoint.model), model=model, facts=facts)
     for batches in sets.values():
-        candidate.refuse_patients(batches.patients)
-        candidate.refuse_spacing(batches.spacing_mm)
+        candidate.check_set(batches.patients, batches.spacing_mm)
     return candidate
 
 

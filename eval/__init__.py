@@ -6,8 +6,8 @@ if __name__ != "synthspine.eval":
 
 from synthspine.eval.prediction.segment import segment_volume
 from synthspine.eval.studies.batches import SliceBatches
-from synthspine.eval.studies.benchmark import evaluate_model
 from synthspine.eval.studies.degrade import degrade
+from synthspine.eval.studies.measure import evaluate_model
 from synthspine.train import load_model
 
 __all__ = ["SliceBatches", "degrade", "evaluate_model", "load_model", "segment_volume"]

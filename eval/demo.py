@@ -1,4 +1,4 @@
-"""Pictures of what the project does, from the phantom alone."""
+"""Example pictures of the project, from the phantom alone."""
 
 import csv
 from dataclasses import replace
@@ -8,44 +8,43 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from synthspine.eval.gallery import contrast, gallery
-from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME
-from synthspine.eval.report.figures import DPI, Overlay, overlay_figure
-from synthspine.eval.sheets import PHANTOM, contact_sheet, phantom_maps
+from synthspine.eval.gallery import PHANTOM, contrast, gallery, phantom_maps, tile
 from synthspine.eval.studies.batches import SliceBatches
 from synthspine.gen import SpineSynthGenerator, label_scheme
-from synthspine.gen.core.anatomy import IGNORE, STRUCTURES
+from synthspine.gen.core.anatomy import STRUCTURE_COLOURS, STRUCTURES
 from synthspine.gen.presets import PRESETS
 from synthspine.shards.building.sets import ensure_sets
-from synthspine.shards.checking.contact_sheet import coloured
+from synthspine.shards.checking.contact_sheet import write_sheet
+from synthspine.shards.checking.overlay import coloured
 from synthspine.shards.storage.atomic import atomic_path
 from synthspine.train.config import TrainOptions
-from synthspine.train.decoding import likeliest_structures
+from synthspine.train.decoding import likeliest_classes
 from synthspine.train.experiment import train_models
 from synthspine.train.model.checkpoint import load_model
 from synthspine.train.runtime.distributed import join_ranks
 
-CREDIT = "Label maps and images: the project's own phantom."
 SHORT_TRAINING = TrainOptions(
     model="A", epochs=8, lr=0.003, num_classes=4, validation_samples=16, shards=PHANTOM
 )
 COLUMNS = 5
+DPI = 160
 
 
 def synth(output_dir: Path) -> list[Path]:
-    """Label maps, and what every preset makes of them."""
+    """Label maps, and synthetic images of every preset."""
     maps = phantom_maps(COLUMNS)
-    rows = [("label map", [coloured(codes.numpy()) for codes in maps])]
+    tiles = [tile([coloured(codes.numpy())], "label map") for codes in maps]
     for place, name in enumerate(PRESETS):
         generator = SpineSynthGenerator(name, labels="dense")
         indices = range(place * COLUMNS, (place + 1) * COLUMNS)
         image, _ = generator.sample(maps[:, None], indices=indices, maps=range(COLUMNS))
-        rows.append((name, [picture.numpy() for picture in image[:, 0]]))
-    return [contact_sheet(rows, output_dir / "synth.png", "One label map a column, one preset a row")]
+        tiles += [tile([picture.numpy()], name) for picture in image[:, 0]]
+    title = "One label map a column, one preset a row"
+    return [write_sheet(tiles, output_dir / "synth.png", title, columns=COLUMNS)]
 
 
 def training(output_dir: Path) -> list[Path]:
-    """A short training of Model A, and its course."""
+    """A short training of Model A, with its loss and Dice."""
     options = replace(SHORT_TRAINING, save_dir=output_dir / "models")
     with join_ranks(options.shards.device) as ranks:
         train_models(options, ranks)
@@ -58,7 +57,8 @@ def training(output_dir: Path) -> list[Path]:
     left.set(xlabel="step", ylabel="loss", title="Training on synthetic images")
     for name, marker in zip(STRUCTURES, "os^", strict=True):
         values = [float(row[f"dice_{name}"] or "nan") for row in rows]
-        right.plot(steps, values, marker=marker, color=_rgb(name), label=name)
+        colour = [value / 255 for value in STRUCTURE_COLOURS[name]]
+        right.plot(steps, values, marker=marker, color=colour, label=name)
     right.set(xlabel="step", ylabel="Dice", ylim=(0, 1), title="Validation on synthetic images")
     right.legend(frameon=False)
     FigureCanvasAgg(figure)
@@ -69,44 +69,32 @@ def training(output_dir: Path) -> list[Path]:
 
 
 def inference(output_dir: Path) -> list[Path]:
-    """Model A on phantom images that it never saw, T1 and T2; trains one first where there is none."""
+    """Model A on unseen phantom images, T1 and T2; a model is trained first where there is none."""
     candidates = [TrainOptions().file("A", "best.pth"), _short_model(output_dir)]
     checkpoint = next((path for path in candidates if path.is_file()), None)
     if checkpoint is None:
         training(output_dir)
         checkpoint = _short_model(output_dir)
     model = load_model(checkpoint)
-    sets = ensure_sets(("real_t1_val", "real_t2_val"), PHANTOM)
-    rows = []
+    scheme = label_scheme(model.num_classes)
+    tiles = []
     for title, name in (("T1", "real_t1_val"), ("T2", "real_t2_val")):
-        batches = SliceBatches(sets[name], 1)
+        batches = SliceBatches(ensure_sets((name,), PHANTOM)[name], 1)
         image, label, record = batches.slice_at(batches.slices // 2)
         with torch.inference_mode():
-            found = likeliest_structures(model(image[None, None]), label_scheme(model.num_classes))[0]
-        maps = {"truth": STRUCTURE_SCHEME.encode(label).numpy(), "Model A": found.numpy()}
-        inside = (label != IGNORE).numpy()
-        rows.append(
-            Overlay(title=f"{title}, {record['source']}", image=image.numpy(), inside=inside, maps=maps)
-        )
-    path = output_dir / "inference.png"
-    overlay_figure(rows, path, title=f"{checkpoint.name} on unseen images", credit=CREDIT, phantom=True)
-    return [path]
+            predicted = scheme.decode(likeliest_classes(model(image[None, None]), scheme))[0]
+        # In the colours of the model's classes.
+        truth = scheme.decode(scheme.encode(label))
+        picture = image.numpy()
+        maps = [coloured(codes.numpy(), picture) for codes in (truth, predicted)]
+        name = f"{title}: image, truth, {checkpoint.name}"
+        tiles.append(tile([picture, *maps], name, str(record["source"]), height=len(picture)))
+    title = "Segmentation of unseen phantom images"
+    return [write_sheet(tiles, output_dir / "inference.png", title, columns=1, legend=True)]
 
 
-DEMOS = {
-    "synth": synth,
-    "contrast": contrast,
-    "gallery": gallery,
-    "training": training,
-    "inference": inference,
-}
+DEMOS = {demo.__name__: demo for demo in (synth, contrast, gallery, training, inference)}
 
 
 def _short_model(output_dir: Path) -> Path:
     return replace(SHORT_TRAINING, save_dir=output_dir / "models").file("A", "best.pth")
-
-
-def _rgb(structure: str) -> tuple[float, float, float]:
-    scheme = label_scheme("4")
-    red, green, blue = scheme.colours[scheme.class_names.index(structure)]
-    return red / 255, green / 255, blue / 255

@@ -1,10 +1,10 @@
-"""The whole evaluation: models and sets in; measurements, overlays and the report out."""
+"""The whole evaluation: from models and sets to measurements, overlays and the report."""
 
 import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,11 @@ from tqdm import tqdm
 
 from synthspine.eval.metrics.overlap import AGGREGATION, DISTANCE_AGGREGATION
 from synthspine.eval.report.analysis_tables import refresh
+from synthspine.eval.report.pictures import draw_cases
 from synthspine.eval.report.report import write_report
-from synthspine.eval.report.worst_cases import draw_cases
 from synthspine.eval.results.cache import Cache, versions
-from synthspine.eval.results.findings import SYNTHETIC, set_name
-from synthspine.eval.results.outcome import Measurement, Outcome, SetFacts, write_outcome
+from synthspine.eval.results.measurement import Measurement
+from synthspine.eval.results.outcome import SYNTHETIC, Outcome, SetFacts, set_name, write_outcome
 from synthspine.eval.studies.batches import SliceBatches
 from synthspine.eval.studies.continuum import PROTOCOLS, MapsToRender
 from synthspine.eval.studies.measure import measure
@@ -29,82 +29,67 @@ from synthspine.eval.studies.study import Condition, conditions
 from synthspine.gen.core.device import pick_device
 from synthspine.shards.format.provenance import digest_of
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
-def evaluate(options: EvaluationOptions, say: Say = print) -> list[Path]:
-    """Measure the models that are there, on the sets of the chosen part of the split; write everything.
+def evaluate(options: EvaluationOptions, log: Log = print) -> list[Path]:
+    """Measure the models on the sets of the chosen part of the split, and write measurements and report.
 
     Args:
-        options: which models, on what, where to.
-        say: takes one line for every thing that is worth telling.
+        options: models, studies and output.
+        log: takes one line per message.
 
     Returns:
         The files that were written, those of the report last.
 
     Raises:
-        EvaluationError: none of the models is there, or there is nothing to measure them on.
-        CheckpointError: a checkpoint is damaged, or has another number of classes than was asked for.
+        EvaluationError: no model exists, or there is nothing to measure.
+        CheckpointError: a checkpoint is damaged, or has another number of classes than the options.
         ShardError, SpiderError: the sets cannot be built or read.
         OSError: something cannot be written.
     """
     began = time.monotonic()
     device = pick_device(options.shards.device)
-    candidates, missing = load_candidates(options, device, say)
-    sets, maps, left_out = open_sets(options, device, say)
-    measured: list[SliceBatches | MapsToRender] = list(sets.values())
-    measured += [] if maps is None else [maps]
+    candidates, missing = load_candidates(options, device, log)
+    sets, maps, left_out = open_sets(options, device, log)
+    opened: dict[str, SliceBatches | MapsToRender] = {**sets, **({} if maps is None else {SYNTHETIC: maps})}
     for candidate in candidates:
-        for loaded in measured:
-            candidate.refuse_patients(loaded.patients)
-            candidate.refuse_spacing(loaded.spacing_mm)
-    wanted = conditions(options, sets, maps)
-    chosen = wanted.conditions
-    for study, reason in wanted.left_out.items():
-        say(f"study {study} is left out: {reason}")
-    for study, what in wanted.dropped.items():
-        say(f"study {study} is not measured at {what}")
-    if not chosen:
-        raise EvaluationError(f"nothing to measure: {'; '.join(wanted.left_out.values())}")
+        for loaded in opened.values():
+            candidate.check_set(loaded.patients, loaded.spacing_mm)
+    chosen = conditions(options, sets, maps)
+    for study, reason in chosen.left_out.items():
+        log(f"study {study} is left out: {reason}")
+    for study, values in chosen.dropped.items():
+        log(f"study {study} is not measured at {values}")
+    if not chosen.conditions:
+        raise EvaluationError(f"nothing to measure: {'; '.join(chosen.left_out.values())}")
     cache = Cache(options.output_dir / "cache", fresh=options.fresh)
-    measurements, cached = _measure(candidates, chosen, cache, options, device, measured[0].spacing_mm, say)
-    overlays = draw_cases(
-        candidates,
-        chosen,
-        sets,
-        cache,
-        options.output_dir,
-        count=options.overlays,
-        batch_size=options.batch_size,
-    )
-    used = {condition.place for condition in chosen}
-    facts = {place: _facts(loaded) for place, loaded in sets.items() if place in used}
-    if maps is not None and SYNTHETIC in used:
-        facts[SYNTHETIC] = _facts(maps)
+    spacing_mm = next(iter(opened.values())).spacing_mm
+    measurements, cached = _measure(candidates, chosen.conditions, cache, options, spacing_mm, log)
+    used = {condition.place for condition in chosen.conditions}
     outcome = Outcome(
         command=shlex.join(sys.argv),
-        options={name: _text(value) for name, value in _chosen(options).items()},
+        options=_chosen(options),
         versions=versions(),
         made=datetime.now(UTC).isoformat(timespec="seconds"),
+        overlays=draw_cases(candidates, chosen.conditions, sets, cache, options),
         seconds=round(time.monotonic() - began, 1),
         cached=cached,
         part=options.part,
         compare=options.model == "compare",
         models={candidate.name: candidate.facts for candidate in candidates},
         missing=dict(missing),
-        left_out=left_out | wanted.left_out,
-        dropped=wanted.dropped,
-        sets=facts,
+        left_out=left_out | chosen.left_out,
+        dropped=chosen.dropped,
+        sets={place: _facts(loaded) for place, loaded in opened.items() if place in used},
         physical={f"{number}.0": name for number, name in enumerate(PROTOCOLS)},
         aggregation=f"{AGGREGATION}; {DISTANCE_AGGREGATION}",
         measurements=measurements,
-        overlays=overlays,
-    )
-    told = outcome.to_json()
-    written = [write_outcome(told, options.output_dir), *write_report(told, options.output_dir, cache)]
+    ).to_json()
+    written = [write_outcome(outcome, options.output_dir), *write_report(outcome, options.output_dir)]
     if options.refresh_analysis is not None:
-        for line in refresh(options.refresh_analysis, told):
-            say(line)
+        for line in refresh(options.refresh_analysis, outcome):
+            log(line)
     return written
 
 
@@ -113,33 +98,28 @@ def _measure(
     chosen: Sequence[Condition],
     cache: Cache,
     options: EvaluationOptions,
-    device: torch.device,
     spacing_mm: float,
-    say: Say,
+    log: Log,
 ) -> tuple[list[Measurement], int]:
-    """Every model under every condition, each input once; and how many of them the cache knew."""
+    """Every model under every condition, each input once; and the number of inputs in the cache."""
+    device = pick_device(options.shards.device)
     jobs = [(candidate, condition) for candidate in candidates for condition in chosen]
     keys = [_key(candidate, condition, options.part, device) for candidate, condition in jobs]
     names = [digest_of(key) for key in keys]
-    known: dict[str, Any] = {}
-    for key, name in zip(keys, names, strict=True):
-        if name not in known and (value := cache.find(key)) is not None:
-            known[name] = value
+    found = {name: cache.find(key) for name, key in zip(names, keys, strict=True)}
+    known = {name: value for name, value in found.items() if value is not None}
     cached = len(known)
     if cached:
-        say(f"{cached} of {len(set(names))} measurements come from the cache; --fresh makes them again")
+        log(f"{cached} of {len(found)} measurements come from the cache; --fresh makes them again")
     waiting = {name: place for place, name in enumerate(names) if name not in known}
     slices = sum(len(jobs[place][1].indices) for place in waiting.values())
     with tqdm(total=slices, desc="evaluate", unit="slice", file=sys.stderr, disable=not slices) as bar:
         for name, place in waiting.items():
             candidate, condition = jobs[place]
             bar.set_postfix_str(f"{candidate.name} {set_name(condition.place)} {condition.study}")
+            batches = condition.batches(options.batch_size)
             known[name] = measure(
-                candidate.model,
-                condition.batches(options.batch_size),
-                device,
-                spacing_mm=spacing_mm,
-                progress=bar.update,
+                candidate.model, batches, device, spacing_mm=spacing_mm, progress=bar.update
             )
             cache.keep(keys[place], known[name])
     measurements = [
@@ -183,17 +163,13 @@ def _facts(loaded: SliceBatches | MapsToRender) -> SetFacts:
     )
 
 
-def _chosen(options: Any) -> dict[str, Any]:
-    """Options by name, those of groups with the group's name before a dot."""
-    values: dict[str, Any] = {}
+def _chosen(options: Any, prefix: str = "") -> dict[str, str]:
+    """Options as text by name; the name of an option in a group begins with that of the group and a dot."""
+    texts: dict[str, str] = {}
     for each in fields(options):
-        value = getattr(options, each.name)
-        if hasattr(value, "__dataclass_fields__"):
-            values |= {f"{each.name}.{name}": entry for name, entry in _chosen(value).items()}
+        value, name = getattr(options, each.name), f"{prefix}{each.name}"
+        if is_dataclass(value):
+            texts |= _chosen(value, f"{name}.")
         else:
-            values[each.name] = value
-    return values
-
-
-def _text(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            texts[name] = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return texts

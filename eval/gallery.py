@@ -1,49 +1,31 @@
 """Gallery of the generator: a contact sheet per preset, every feature off and on, the way from T1 to T2."""
 
-from dataclasses import dataclass, field, replace
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import yaml
+from PIL import Image
 
-from synthspine.eval.sheets import contact_sheet, pair_sheet, phantom_maps
 from synthspine.gen import GeneratorConfig, SpineSynthGenerator, draw, render
 from synthspine.gen.config import plain
+from synthspine.gen.config_text import config_from_text
 from synthspine.gen.core.anatomy import CANAL, disc_code
-from synthspine.gen.geometry.affine import AffineConfig
-from synthspine.gen.geometry.deformation import DeformationConfig
-from synthspine.gen.geometry.field_of_view import FieldOfViewConfig
-from synthspine.gen.geometry.flip import FlipConfig
 from synthspine.gen.intensity.contrast import measured_contrast
-from synthspine.gen.intensity.cortex import CortexConfig
-from synthspine.gen.intensity.flow_void import FlowVoidConfig
-from synthspine.gen.intensity.hidden_labels import HiddenConfig
-from synthspine.gen.intensity.partial_volume import PartialVolumeConfig
-from synthspine.gen.intensity.posterior_arch import ArchConfig
-from synthspine.gen.intensity.texture import TextureConfig
 from synthspine.gen.presets import PRESETS
-from synthspine.gen.scanner.acquisition import ResolutionConfig
-from synthspine.gen.scanner.chemical_shift import ChemicalShiftConfig
-from synthspine.gen.scanner.display import ClipConfig, CurveConfig, GammaConfig, InversionConfig
-from synthspine.gen.scanner.implant import ImplantConfig
-from synthspine.gen.scanner.kspace import GibbsConfig, SpikeConfig
-from synthspine.gen.scanner.motion import GhostingConfig, KSpaceMotionConfig, MotionBlurConfig
-from synthspine.gen.scanner.noise import NoiseConfig, ZipperConfig
-from synthspine.gen.scanner.shading import BiasConfig, CoilConfig
-from synthspine.gen.scanner.wrap import WrapConfig
-from synthspine.gen.tissues.background import BackgroundConfig
-from synthspine.gen.tissues.body_layers import BodyLayersConfig
-from synthspine.gen.tissues.bowel import BowelConfig
-from synthspine.gen.tissues.canal import CanalConfig, EpiduralFatConfig
-from synthspine.gen.tissues.discs import DiscConfig
-from synthspine.gen.tissues.end_plates import ModicConfig, SchmorlConfig
-from synthspine.gen.tissues.fat_pads import FatPadsConfig
-from synthspine.gen.tissues.floor import FloorConfig
-from synthspine.gen.tissues.haemangioma import HaemangiomaConfig
-from synthspine.gen.tissues.sacrum import SacrumConfig
-from synthspine.gen.tissues.unannotated import OutsideConfig
+from synthspine.shards.building.options import DEFAULT_DATA_DIR, ShardOptions
+from synthspine.shards.building.sets import ensure_sets
+from synthspine.shards.checking.contact_sheet import Tile, side_by_side, write_sheet
+from synthspine.shards.checking.overlay import grey_picture
+from synthspine.shards.readers.phantom import PHANTOM_FOLDER
+from synthspine.shards.reading.open import open_set
 
+PHANTOM = ShardOptions(use_dummy_data=True, shards_dir=str(DEFAULT_DATA_DIR / PHANTOM_FOLDER / "shards"))
 ROWS, COLUMNS = 3, 6
 """Pictures of a preset's sheet."""
 STEPS = 5
@@ -53,148 +35,35 @@ INDEX = 7
 """The sample that shows most features."""
 CLOSE_SHARE = 0.4
 """Height and width of a close view, share of the picture's."""
-MIDDLE, LOWEST = disc_code(3), disc_code(1)
-"""Discs in the middle of close views."""
+PICTURE_ROWS = 180
+"""Height of a picture in a sheet, pixels."""
+GREY_STEP = 5
+"""Step of grey values in a sheet, a divisor of 255: grain takes most of the space of a PNG."""
+STRUCTURES = {"middle_disc": disc_code(3), "lowest_disc": disc_code(1), "canal": CANAL}
+"""Structures at the centre of close views."""
+CALM_CONTRAST = replace(measured_contrast(1.0), spread=0.3, instance_jitter=(0.0, 0.02))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Showcase:
-    """How a feature is shown.
-
-    Attributes:
-        on: its configuration, strong enough to be seen.
-        close: code of the structure in the middle of a close view; None for the whole picture.
-        also: what else both pictures of the pair have, by name in ``GeneratorConfig``.
-    """
-
-    on: Any
-    close: int | None = None
-    also: dict[str, Any] = field(default_factory=dict)
+@cache
+def showcases() -> dict[str, Any]:
+    """The settings of ``gallery.yaml``: the calm picture, and how every feature is shown."""
+    settings: dict[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+    return settings
 
 
 def calm() -> GeneratorConfig:
     """A still T2-weighted picture with the body around the spine and nothing else."""
-    return replace(
-        plain(GeneratorConfig()),
-        contrast=replace(measured_contrast(1.0), spread=0.3, instance_jitter=(0.0, 0.02)),
-        background=BackgroundConfig(medium_share=(0.1, 0.1), fine_share=(0.05, 0.05)),
-        body_layers=BodyLayersConfig(probability=1.0, fat_mm=(15.0, 20.0), vessel_probability=0.0),
-        sacrum=SacrumConfig(probability=1.0, turn_deg=(12.0, 16.0), shrink=(0.8, 0.85)),
-        canal=CanalConfig(cord_probability=1.0, roots_probability=0.0),
-        discs=DiscConfig(degenerated_probability=0.0, cleft_probability=0.0, health=(0.8, 1.0)),
-        outside=OutsideConfig(probability=1.0),
-        partial_volume=PartialVolumeConfig(probability=1.0),
-        texture=TextureConfig(strength=(0.02, 0.03)),
-        cortex=CortexConfig(probability=1.0, strength=(0.8, 0.8), end_plate_probability=0.0),
-        clip=ClipConfig(low=(0.005, 0.005), high=(0.03, 0.03)),
-    )
+    return _with(replace(plain(GeneratorConfig()), contrast=CALM_CONTRAST), showcases()["calm"])
 
 
-STRONG: dict[str, Showcase] = {
-    "affine": Showcase(
-        on=AffineConfig(
-            scale=(0.85, 0.85), rotation_deg=(12.0, 12.0), shear=(0.05, 0.05), translation_mm=(8.0, 8.0)
-        )
-    ),
-    "deformation": Showcase(
-        on=DeformationConfig(velocity_mm=(8.0, 8.0), velocity_correlation_mm=(16.0, 16.0))
-    ),
-    "flip": Showcase(
-        on=FlipConfig(front_back_probability=1.0),
-        # What is painted around the spine looks for the back where it usually is.
-        also={"body_layers": BodyLayersConfig(probability=0.0), "sacrum": SacrumConfig(probability=0.0)},
-    ),
-    "view": Showcase(on=FieldOfViewConfig(probability=1.0, crop_mm=(40.0, 60.0))),
-    "background": Showcase(on=BackgroundConfig(medium_share=(0.3, 0.3), fine_share=(0.3, 0.3))),
-    "body_layers": Showcase(on=BodyLayersConfig(probability=1.0, vessel_probability=1.0)),
-    "bowel": Showcase(on=BowelConfig(probability=1.0, head_probability=1.0, gas_share=(0.2, 0.2))),
-    "sacrum": Showcase(
-        on=SacrumConfig(probability=1.0, turn_deg=(12.0, 16.0), shrink=(0.8, 0.85)), close=LOWEST
-    ),
-    "floor": Showcase(on=FloorConfig(probability=1.0, below_mm=(15.0, 20.0), fat_probability=0.0)),
-    "canal": Showcase(
-        on=CanalConfig(
-            cord_probability=1.0, cord_mm=(3.0, 4.0), roots_probability=1.0, roots_share=(0.5, 0.5)
-        ),
-        close=MIDDLE,
-    ),
-    "epidural_fat": Showcase(on=EpiduralFatConfig(probability=1.0, share=(0.7, 0.8)), close=MIDDLE),
-    "fat_pads": Showcase(
-        on=FatPadsConfig(probability=1.0, share=(0.8, 0.8), thickness_mm=(8.0, 9.0), length_mm=(5.0, 5.0)),
-        close=CANAL,
-        # Dark fluid, against which fat stands out.
-        also={"contrast": replace(calm().contrast, alpha=(0.0, 0.0))},
-    ),
-    "discs": Showcase(
-        on=DiscConfig(
-            cleft_probability=1.0,
-            health=(1.0, 1.0),
-            nucleus_t2=1.0,
-            degenerated_probability=0.3,
-            lost_mm=(2.0, 2.0),
-            darkness=(0.5, 0.5),
-        ),
-        close=MIDDLE,
-    ),
-    "modic": Showcase(on=ModicConfig(probability=1.0, plate_probability=0.7), close=MIDDLE),
-    "haemangioma": Showcase(
-        on=HaemangiomaConfig(probability=1.0, spot_probability=0.8, radius_mm=(4.0, 8.0)), close=MIDDLE
-    ),
-    "schmorl": Showcase(
-        on=SchmorlConfig(probability=1.0, plate_probability=0.6, radius_mm=(4.0, 6.0)), close=MIDDLE
-    ),
-    "hidden": Showcase(on=HiddenConfig(probability=1.0)),
-    "outside": Showcase(on=OutsideConfig(probability=1.0), also={"view": FieldOfViewConfig(probability=1.0)}),
-    "contrast": Showcase(on=replace(calm().contrast, alpha=(0.0, 0.0))),
-    "arches": Showcase(
-        on=ArchConfig(probability=1.0, blur_mm=(1.8, 1.8), through=(0.8, 0.8), lines_lost=(1.0, 1.0)),
-        close=CANAL,
-    ),
-    "partial_volume": Showcase(
-        on=PartialVolumeConfig(probability=1.0, sigma_mm=(0.7, 0.7)),
-        close=MIDDLE,
-        also={"cortex": CortexConfig(probability=0.0, end_plate_probability=0.0)},
-    ),
-    "texture": Showcase(on=TextureConfig(strength=(0.08, 0.10), correlated=(0.7, 0.7)), close=MIDDLE),
-    "cortex": Showcase(
-        on=CortexConfig(probability=1.0, strength=(0.9, 1.0), end_plate_probability=0.0), close=MIDDLE
-    ),
-    "implant": Showcase(
-        on=ImplantConfig(probability=1.0, second_probability=1.0, displacement_mm=(5.0, 8.0))
-    ),
-    "flow_void": Showcase(
-        on=FlowVoidConfig(probability=1.0, depth=(0.8, 0.9), threshold=(0.2, 0.3)), close=MIDDLE
-    ),
-    "chemical_shift": Showcase(
-        on=ChemicalShiftConfig(probability=1.0, displacement_mm=(2.5, 2.5)), close=MIDDLE
-    ),
-    "coil": Showcase(on=CoilConfig(probability=1.0, floor=(0.1, 0.1), width_mm=(20.0, 30.0))),
-    "bias": Showcase(on=BiasConfig(probability=1.0, log_std=(0.5, 0.5), correlation_mm=(60.0, 60.0))),
-    "wrap": Showcase(
-        on=WrapConfig(probability=1.0, strength=(0.8, 0.8), width=(0.2, 0.2), both_probability=1.0)
-    ),
-    "kspace_motion": Showcase(
-        on=KSpaceMotionConfig(
-            probability=1.0, swing_probability=0.0, jump_mm=(2.5, 2.5), jump_time=(0.1, 0.2)
-        )
-    ),
-    "ghosting": Showcase(on=GhostingConfig(probability=1.0, strength=(0.15, 0.15))),
-    "gibbs": Showcase(on=GibbsConfig(probability=1.0, phase_kept=(0.4, 0.4)), close=MIDDLE),
-    "spike": Showcase(on=SpikeConfig(probability=1.0, strength=(0.1, 0.1))),
-    "motion_blur": Showcase(on=MotionBlurConfig(probability=1.0, length_mm=(6.0, 6.0)), close=MIDDLE),
-    "resolution": Showcase(
-        on=ResolutionConfig(native_probability=0.0, isotropic_probability=1.0, isotropic=(4.0, 4.0))
-    ),
-    "noise": Showcase(
-        on=NoiseConfig(probability=1.0, level=(0.08, 0.08), g_factor_probability=1.0, g_factor=(1.0, 1.0))
-    ),
-    "zipper": Showcase(on=ZipperConfig(probability=1.0, strength=(1.0, 1.0), width_mm=(1.5, 1.5))),
-    "clip": Showcase(on=ClipConfig(probability=1.0, low=(0.03, 0.03), high=(0.2, 0.2))),
-    "gamma": Showcase(on=GammaConfig(log_gamma=(0.5, 0.5))),
-    "curve": Showcase(on=CurveConfig(probability=1.0, strength=(1.2, 1.2))),
-    "inversion": Showcase(on=InversionConfig(probability=1.0)),
-}
-"""Every feature of the generator at its strongest, or nearly so."""
+def phantom_maps(count: int) -> torch.Tensor:
+    """Mid-sagittal label maps of ``count`` phantom patients, dense codes, uint8 ``(count, H, W)``."""
+    bank = open_set(ensure_sets(("labels",), PHANTOM)["labels"]).read()
+    by_patient: dict[str, list[int]] = {}
+    for index, record in enumerate(bank.records):
+        by_patient.setdefault(str(record["patient"]), []).append(index)
+    middles = [indices[len(indices) // 4] for indices in by_patient.values()]
+    return torch.from_numpy(bank.labels[middles[:count]])
 
 
 def gallery(output_dir: Path) -> list[Path]:
@@ -205,54 +74,71 @@ def gallery(output_dir: Path) -> list[Path]:
 
 
 def contrast(output_dir: Path) -> list[Path]:
-    """The way from T1 to T2 alone."""
+    """The sheet from T1 to T2 alone."""
     return [interpolation_strip(phantom_maps(2), output_dir)]
 
 
 def preset_sheet(name: str, maps: torch.Tensor, output_dir: Path) -> Path:
-    """What a preset makes of label maps, dense codes ``(N, H, W)``: one map a column."""
+    """Samples of a preset from label maps, dense codes ``(N, H, W)``: one map a column."""
     generator = SpineSynthGenerator(labels="dense", config=PRESETS[name])
-    rows = []
+    tiles = []
     for row in range(ROWS):
         indices = range(row * len(maps), (row + 1) * len(maps))
         image, _ = generator.sample(maps[:, None], indices=indices, maps=range(len(maps)))
-        rows.append(("", [picture.numpy() for picture in image[:, 0]]))
-    return contact_sheet(rows, output_dir / f"preset_{name}.png", f"Preset {name}: one label map a column")
+        tiles += [tile([image[k, 0].numpy()], f"sample {index}") for k, index in enumerate(indices)]
+    title = f"Preset {name}: one label map a column"
+    return write_sheet(tiles, output_dir / f"preset_{name}.png", title, columns=len(maps))
 
 
 def feature_sheet(codes: torch.Tensor, output_dir: Path) -> Path:
     """Every feature off and on, on one map, dense codes ``(1, H, W)``."""
+    tiles = [tile([off, on], name) for name, off, on in feature_pairs(codes)]
     title = "Every feature off (left) and on (right)"
-    return pair_sheet(feature_pairs(codes), output_dir / "features.png", title, PAIRS_PER_ROW)
+    return write_sheet(tiles, output_dir / "features.png", title, columns=PAIRS_PER_ROW)
 
 
 def feature_pairs(codes: torch.Tensor) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """Name, picture without and picture with every feature, from the same draw of everything else."""
+    """Name, picture without and picture with every feature; all other random numbers are the same."""
     pairs = []
-    for name, shown in STRONG.items():
-        base = replace(calm(), **shown.also)
+    for name, shown in showcases()["features"].items():
+        base = _with(calm(), shown.get("also", {}))
         without = replace(base, **{name: getattr(plain(base), name)})
-        pair = (_picture(codes, config) for config in (without, replace(base, **{name: shown.on})))
-        off, on = (picture[close_view(codes, shown.close)] for picture in pair)
+        view = close_view(codes, STRUCTURES.get(shown.get("close")))
+        off, on = (
+            _picture(codes, config)[view] for config in (without, _with(base, {name: shown["settings"]}))
+        )
         pairs.append((name, off, on))
     return pairs
 
 
 def interpolation_strip(maps: torch.Tensor, output_dir: Path) -> Path:
-    """The same anatomy from T1 to T2: nothing moves, only the contrast does."""
+    """The same anatomy from T1 to T2: only the contrast changes."""
     alphas = np.linspace(0, 1, STEPS)
     generator = SpineSynthGenerator(labels="dense", config=calm())
-    rows = []
+    ends = {0.0: " (T1)", 1.0: " (T2)"}
+    tiles = []
     for index, codes in enumerate(maps):
-        images = [generator.generate_synthetic_mri(codes, float(alpha), index=index) for alpha in alphas]
-        rows.append((f"map {index + 1}", [image.numpy() for image in images]))
-    titles = [f"alpha = {alpha:g}" for alpha in alphas]
-    titles[0], titles[-1] = f"{titles[0]} (T1)", f"{titles[-1]} (T2)"
-    return contact_sheet(rows, output_dir / "contrast.png", "From T1 to T2 on a still label map", titles)
+        for alpha in map(float, alphas):
+            image = generator.generate_synthetic_mri(codes, alpha, index=index)
+            tiles.append(tile([image.numpy()], f"alpha = {alpha:g}{ends.get(alpha, '')}", f"map {index + 1}"))
+    title = "From T1 to T2 on a still label map"
+    return write_sheet(tiles, output_dir / "contrast.png", title, columns=STEPS)
+
+
+def tile(pictures: Sequence[np.ndarray], name: str, note: str = "", *, height: int = PICTURE_ROWS) -> Tile:
+    """Images in [0, 1], ``(H, W)``, or pictures in colour, uint8 ``(H, W, 3)``, as one picture of a sheet."""
+    scaled = []
+    for picture in pictures:
+        colours = picture if picture.dtype == np.uint8 else grey_picture(picture)
+        width = round(colours.shape[1] * height / colours.shape[0])
+        resized = Image.fromarray(colours).resize((width, height), Image.Resampling.LANCZOS)
+        coarse = (np.asarray(resized).astype(np.uint16) + GREY_STEP // 2) // GREY_STEP * GREY_STEP
+        scaled.append(coarse.astype(np.uint8))
+    return Tile(picture=side_by_side(scaled), name=name, note=note)
 
 
 def close_view(codes: torch.Tensor, middle: int | None) -> tuple[slice, slice]:
-    """Rows and columns of a close view of the code ``middle`` in a map ``(1, H, W)``, or all of them."""
+    """Rows and columns of a close view of the code ``middle`` in a map ``(1, H, W)``; all for None."""
     if middle is None:
         return slice(None), slice(None)
     places = (codes[0] == middle).nonzero().float().mean(0).tolist()
@@ -268,3 +154,13 @@ def close_view(codes: torch.Tensor, middle: int | None) -> tuple[slice, slice]:
 def _picture(codes: torch.Tensor, config: GeneratorConfig) -> np.ndarray:
     params = draw(config, 0, torch.tensor([INDEX]), maps=len(codes))
     return render(codes, params)[0][0, 0].numpy()
+
+
+def _with(config: GeneratorConfig, features: dict[str, dict[str, Any]]) -> GeneratorConfig:
+    """The configuration with other features: their settings, and defaults for the others."""
+    defaults = replace(GeneratorConfig(), contrast=CALM_CONTRAST)
+    made = {
+        name: config_from_text(json.dumps(settings), getattr(defaults, name))
+        for name, settings in features.items()
+    }
+    return replace(config, **made)

@@ -4,8 +4,8 @@
                         [--model-dir ./models/saved] [--studies all] [--resolution-factors 1.0,2.0,3.0,4.0]
                         [--quick] [--fresh] [--output-dir results/evaluation_results]
 
-Sets that are missing are built first. A model that is missing is reported, and the other one measured. What
-was measured before, of the same checkpoint on the same slices, comes from the cache in the output folder.
+Missing sets are built first. A missing model is reported, and the other one is measured. Measurements of the
+same checkpoint on the same slices come from the cache in the output folder.
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Segment scans with a trained model: the masks come in SPIDER values on the scans' own grids.
 
-    python eval/predict.py SCAN...                   # with the model that comes with the project
+    python eval/predict.py SCAN...                   # with the model of the project
     python eval/predict.py SCAN... --checkpoint models/saved/model_a_synthetic_best.pth --output-dir masks
 
 A SCAN is a .mha or .nii.gz volume or a folder of volumes and DICOM series. Writes ``{stem}_seg.mha`` (or
@@ -18,7 +18,7 @@ from synthspine.shards.command import run_command
 
 
 def main() -> int:
-    """Parse the command line, segment; the exit status: 1 if a scan failed."""
+    """Parse the command line and segment; exit status 1 if a scan failed."""
     return run_command(_predict, less_memory="--device cpu, or fewer programs on the GPU")
 
 
@@ -30,18 +30,18 @@ def _predict() -> None:
             more = ", ".join(path.suffix for path in prediction.files[1:])
             tqdm.write(f"wrote {prediction.files[0]}{f' and {more} beside it' if more else ''}")
         for flag in prediction.flags:
-            tqdm.write(f"  look at it, {flag.name}: {flag.reason}")
-    # At the end, where the progress of many scans cannot carry it out of sight.
+            tqdm.write(f"  check it, {flag.name}: {flag.reason}")
+    # Problems come last: the progress of many scans would scroll them away.
     for prediction in done:
         if prediction.problem is not None and not prediction.failed:
-            print(f"left out: {prediction.problem}")
+            print(f"skipped: {prediction.problem}")
     failed = [prediction.problem for prediction in done if prediction.failed]
     for problem in failed:
         print(f"failed: {problem}", file=sys.stderr)
     if failed:
         raise PredictionError(f"{len(failed)} of {len(done)} scans could not be predicted")
     if not any(prediction.files for prediction in done):
-        raise PredictionError("none of the images is an MRI series of sagittal slices")
+        raise PredictionError("none of the images is a sagittal MRI series")
 
 
 if __name__ == "__main__":

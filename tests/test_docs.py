@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from synthspine.eval.gallery import STRONG
+from synthspine.eval.gallery import showcases
 from synthspine.gen import GeneratorConfig
 from synthspine.gen.config_text import config_diff
 from synthspine.gen.presets import PRESETS
@@ -71,7 +71,7 @@ def test_every_preset_is_named_on_the_page():
 
 
 def test_the_gallery_shows_every_feature():
-    assert list(STRONG) == FEATURES
+    assert list(showcases()["features"]) == FEATURES
 
 
 def test_the_example_of_a_configuration_in_text_is_right():

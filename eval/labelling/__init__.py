@@ -1,1 +1,1 @@
-"""From a segmentation to named vertebrae and discs."""
+"""Post-processing of a segmentation: islands, ranks."""

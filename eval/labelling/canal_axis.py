@@ -1,19 +1,15 @@
-"""The spinal canal as a ruler: how far along it, and how far before or behind it, a pixel lies.
-
-The spine is curved, so "above" and "below" are told along the canal and not along the rows of the image.
-"""
+"""Curved coordinates of the spine: position along the canal, and distance in front of or behind it."""
 
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 SMOOTHING_MM = 10.0
 TANGENT_MM = 30.0
 EXTENSION_MM = 200.0
 STEP_MM = 1.0
 MIN_LENGTH_MM = 40.0
-PIXELS_AT_ONCE = 1024
-ROUNDING_MM = 0.001
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,48 +29,26 @@ class CanalAxis:
     def coordinates(
         self, shape: tuple[int, int], spacing_mm: tuple[float, float], where: np.ndarray | None = None
     ) -> np.ndarray:
-        """Where pixels lie with respect to the canal.
+        """Coordinates of pixels with respect to the canal.
 
         Args:
             shape: rows and columns of the plane.
             spacing_mm: size of a pixel along rows and columns.
-            where: the pixels that are asked for, bool ``(H, W)``; all by default.
+            where: the requested pixels, bool ``(H, W)``; all by default.
 
         Returns:
             float32 ``(2, H, W)``: mm along the canal from its lower end upward, and mm behind (positive,
-            posterior) or before (negative, anterior) its centre line; nan where it was not asked for.
+            posterior) or in front of (negative, anterior) its centre line; nan where it was not requested.
         """
         result = np.full((2, *shape), np.nan, dtype=np.float32)
-        rows, columns = np.nonzero(np.ones(shape, dtype=bool) if where is None else where)
-        for start in range(0, len(rows), PIXELS_AT_ONCE):
-            part = slice(start, start + PIXELS_AT_ONCE)
-            pixels = np.stack((rows[part] * spacing_mm[0], columns[part] * spacing_mm[1]), axis=1)
-            nearest = self._nearest(pixels)
-            tangent = self.directions[nearest]
-            offset = pixels - self.points_mm[nearest]
-            beyond = (offset * tangent).sum(axis=-1)
-            result[0, rows[part], columns[part]] = self.along_mm[nearest] + beyond
-            # The tangent points upward (row < 0), so the posterior normal is (column, -row) of it.
-            behind = offset[:, 0] * tangent[:, 1] - offset[:, 1] * tangent[:, 0]
-            result[1, rows[part], columns[part]] = behind
+        places = np.nonzero(np.ones(shape, dtype=bool) if where is None else where)
+        pixels = np.stack(places, axis=1) * spacing_mm
+        _, nearest = cKDTree(self.points_mm).query(pixels)
+        offset, tangent = pixels - self.points_mm[nearest], self.directions[nearest]
+        result[0][places] = self.along_mm[nearest] + (offset * tangent).sum(axis=1)
+        # The tangent points upward (row < 0), so the posterior normal is (column, -row) of it.
+        result[1][places] = offset[:, 0] * tangent[:, 1] - offset[:, 1] * tangent[:, 0]
         return result
-
-    def _nearest(self, pixels: np.ndarray) -> np.ndarray:
-        """Index of the point of the line that is nearest to every pixel, in mm, float64 ``(K, 2)``.
-
-        A point that is further from the middle of the pixels than its nearest one by more than twice their
-        radius is nearest to none of them; the others are tried one by one.
-        """
-        middle = (pixels.min(axis=0) + pixels.max(axis=0)) / 2
-        radius = np.linalg.norm(pixels - middle, axis=1).max()
-        from_middle = np.linalg.norm(self.points_mm - middle, axis=1)
-        near = np.flatnonzero(from_middle <= from_middle.min() + 2 * radius + ROUNDING_MM)
-        parts = []
-        for axis in (0, 1):
-            places, back = np.unique(pixels[:, axis], return_inverse=True)
-            parts.append(((places[:, None] - self.points_mm[near, axis]) ** 2)[back])
-        nearest: np.ndarray = near[(parts[0] + parts[1]).argmin(axis=1)]
-        return nearest
 
 
 def canal_axis(canal: np.ndarray, spacing_mm: tuple[float, float]) -> CanalAxis | None:
@@ -101,7 +75,7 @@ def canal_axis(canal: np.ndarray, spacing_mm: tuple[float, float]) -> CanalAxis 
 
 
 def vertical_axis(column_mm: float, height_mm: float) -> CanalAxis:
-    """A straight ruler at a column, for a scan in which no canal was found."""
+    """A vertical line at a column, for a scan without a canal."""
     rows = np.arange(height_mm, -STEP_MM, -STEP_MM)
     return _measured(np.stack((rows, np.full_like(rows, column_mm)), axis=1))
 

@@ -1,16 +1,37 @@
-"""Removal of small islands, the usual litter of a slice-by-slice segmentation.
+"""Connected regions of a slice, and the removal of small ones (islands).
 
-By a minimum area and not by the largest region: in a mid-slice a vertebra's spinous process is a region of
-its own, and a slice holds many vertebrae and discs.
+Islands are removed by area: the largest region is no criterion, because in a mid-slice the spinous process of
+a vertebra is a region of its own, and a slice holds many vertebrae and discs.
 """
 
-import numpy as np
+from collections.abc import Iterator
 
-from synthspine.eval.labelling.components import slice_components
+import numpy as np
+import SimpleITK as sitk
+
 from synthspine.gen.core.anatomy import STRUCTURES
 
 MIN_ISLAND_MM2 = 25.0
-"""Smaller regions are removed unless the user chooses another area."""
+"""Default area below which a region is removed."""
+
+
+def slice_components(mask: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Connected regions of every slice of a mask; pixels that touch at a corner are connected.
+
+    Args:
+        mask: bool, shape ``(Z, H, W)``.
+
+    Yields:
+        ``(slice, rows, columns)`` of the pixels of one region, in a fixed order.
+    """
+    for index in np.flatnonzero(mask.any(axis=(1, 2))):
+        image = sitk.GetImageFromArray(mask[index].astype(np.uint8))
+        labels = sitk.GetArrayFromImage(sitk.ConnectedComponent(image, True))
+        rows, columns = np.nonzero(labels)
+        order = np.argsort(labels[rows, columns], kind="stable")
+        bounds = np.flatnonzero(np.diff(labels[rows, columns][order])) + 1
+        for part in np.split(order, bounds):
+            yield int(index), rows[part], columns[part]
 
 
 def remove_islands(
@@ -21,7 +42,7 @@ def remove_islands(
     Args:
         structures: four classes (background, vertebra, disc, canal), uint8 ``(Z, H, W)``.
         spacing_mm: size of a pixel along rows and columns.
-        min_area_mm2: regions below this area go; 0 keeps all.
+        min_area_mm2: smallest area that is kept; 0 keeps all regions.
 
     Returns:
         A copy without the islands.

@@ -1,23 +1,24 @@
-"""Ranks for a four-class segmentation: which vertebra, which disc.
+"""Ranks of vertebrae and discs in a four-class segmentation, counted from the lowest upward.
 
-The rule, on the whole volume:
+Rules of ``assign_ranks``, on the whole volume (docs/evaluation.md has the measurements behind the numbers):
 
-1. *Ruler.* Positions are measured along the canal (``eval.labelling.canal_axis``), from its lower end upward;
-   where no canal was found, along the vertical.
-2. *Levels.* Regions of disc in front of the canal are gathered by position: a gap of 10 mm or more starts the
-   next disc. Each gathering is a level, the lowest has rank 1.
-3. *Missed discs.* The usual distance of levels is the median (33 mm where there are fewer than two). A gap of
-   1.4 expected distances or more (the mean of its two neighbours, at least the usual one) has levels put
-   into it for what it lacks, where least vertebra lies. Below the lowest level one is put in where there is
-   a whole vertebra for it (.6 of what lies between two levels) and the canal runs on for a usual distance:
-   otherwise it is sacrum that was taken for a vertebra. (On 67 SPIDER masks the canal ends less than 34 mm
-   below the lowest disc in 4 of 5, and further below the second in 9 of 10.) Above the highest level one is
-   put in for .1 of a vertebra already: the uppermost one is often cut off, and shifts no other.
-4. *Vertebrae.* The vertebra of rank r lies between levels r and r+1; what is below the first level belongs to
-   rank 1. Behind the canal everything hangs lower: there .28 of a distance is added (reached 20 mm behind
-   the centre line; measured on 29 SPIDER masks). A region of one slice that is no longer than 1.25 distances
-   is one vertebra and takes one rank as a whole; longer ones (bridged by arches) are cut at the levels.
+1. *Position* is measured along the canal from its lower end upward; along the vertical without a canal.
+2. *Levels.* Disc regions in front of the canal are grouped by position: a gap of 10 mm or more starts the
+   next disc. Each group is a level; the lowest has rank 1.
+3. *Missed discs.* The usual distance of levels is the median (33 mm for fewer than two levels). A gap of 1.4
+   expected distances or more (the mean of its two neighbours, at least the usual one) gets the missing
+   levels, each at the position with the least vertebra. Below the lowest level one is added where there is a
+   whole vertebra for it (.6 of the vertebra between two levels) and the canal continues for a usual distance;
+   otherwise it is sacrum. Above the highest level one is added for .1 of a vertebra: the uppermost vertebra
+   is often cut off.
+4. *Vertebrae.* The vertebra of rank r lies between levels r and r+1. Posterior arches lie lower than their
+   bodies: behind the canal, .28 of a distance is added to the position (in full from 20 mm behind the centre
+   line). A region of a slice no longer than 1.25 distances takes one rank; longer ones are cut at the levels.
 5. *Discs* take the rank of the nearest level as whole regions.
+
+``order_ranks`` combines the count with the ranks of a model that has its own. A network sees too little of a
+slice to count far; the count has neither gaps nor repetitions, but is off by one where its lowest level is
+wrong. The order is therefore counted, and most of the model's voxels decide where the count starts.
 """
 
 from dataclasses import dataclass
@@ -26,8 +27,15 @@ from itertools import pairwise
 import numpy as np
 
 from synthspine.eval.labelling.canal_axis import canal_axis, vertical_axis
-from synthspine.eval.labelling.components import slice_components
-from synthspine.gen.core.anatomy import BACKGROUND, CANAL, MAX_RANK, STRUCTURES, disc_code, vertebra_code
+from synthspine.eval.labelling.islands import slice_components
+from synthspine.gen.core.anatomy import (
+    BACKGROUND,
+    CANAL,
+    DISC_OFFSET,
+    MAX_RANK,
+    STRUCTURES,
+    disc_code,
+)
 
 VERTEBRA, DISC, CANAL_CLASS = (1 + STRUCTURES.index(name) for name in ("vertebra", "disc", "canal"))
 LEVEL_GAP_MM = 10.0
@@ -40,16 +48,13 @@ ARCH_DROP = 0.28
 ARCH_DEPTH_MM = 20.0
 MIN_DISC_MM2 = 40.0
 MIN_LEVEL = 0.1
+LOWEST_START, HIGHEST_START = -1, 4
+"""Range of the shift of a count: down by one (sacrum), up by levels below the field of view."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Region:
-    """One connected region of a slice.
-
-    Attributes:
-        where: index of its pixels into the volume.
-        along_mm: position of every pixel along the canal.
-    """
+    """One connected region of a slice: index of its pixels, and their positions along the canal."""
 
     where: tuple[int, np.ndarray, np.ndarray]
     along_mm: np.ndarray
@@ -67,7 +72,7 @@ class Region:
 
 
 def assign_ranks(structures: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:
-    """Dense codes of a four-class segmentation, by the rule of this module.
+    """Dense codes of a four-class segmentation, by the rules of this module.
 
     Args:
         structures: background 0, vertebra 1, disc 2, canal 3; uint8 ``(Z, H, W)``, rows superior to inferior,
@@ -84,7 +89,7 @@ def assign_ranks(structures: np.ndarray, spacing_mm: tuple[float, float]) -> np.
     anchors = [region for region in discs if front[region.where[1:]].mean() > 0.5]
     levels = _levels(anchors, pixel_mm2)
     bodies = np.broadcast_to(along, structures.shape)[(structures == VERTEBRA) & front]
-    distance = _usual_distance(levels)
+    distance = float(np.median(np.diff(levels))) if len(levels) > 1 else USUAL_DISTANCE_MM
     canal = np.broadcast_to(along, structures.shape)[structures == CANAL_CLASS]
     canal_end = float(np.percentile(canal, 0.5)) if len(canal) else -np.inf
     levels = _with_missed_levels(levels, distance, _Profile(bodies), canal_end)
@@ -93,28 +98,56 @@ def assign_ranks(structures: np.ndarray, spacing_mm: tuple[float, float]) -> np.
     codes[structures == CANAL_CLASS] = CANAL
     middles = (levels[1:] + levels[:-1]) / 2
     for region in discs:
-        codes[region.where] = disc_code(_clipped(int(np.searchsorted(middles, region.centre_mm)) + 1))
+        rank = int(np.clip(np.searchsorted(middles, region.centre_mm) + 1, 1, MAX_RANK))
+        codes[region.where] = disc_code(rank)
     lowered = along + distance * ARCH_DROP * np.clip(behind / ARCH_DEPTH_MM, 0, 1)
     for side in (front, ~front):
         for region in _regions((structures == VERTEBRA) & side, lowered):
             ranks = np.clip(np.searchsorted(levels, region.along_mm), 1, MAX_RANK)
             if region.length_mm <= WHOLE_REGION * distance:
                 ranks = np.full_like(ranks, np.bincount(ranks).argmax())
-            codes[region.where] = _VERTEBRA_CODES[ranks]
+            # The code of a vertebra is its rank.
+            codes[region.where] = ranks
     return codes
 
 
-_VERTEBRA_CODES = np.array(
-    [BACKGROUND, *(vertebra_code(rank) for rank in range(1, MAX_RANK + 1))], dtype=np.uint8
-)
+def order_ranks(counted: np.ndarray, modelled: np.ndarray) -> np.ndarray:
+    """Counted ranks, all shifted by the number with which most voxels agree with the model.
+
+    Args:
+        counted: dense codes with counted ranks, uint8, any shape.
+        modelled: dense codes with the ranks of the model, uint8, the same shape.
+
+    Returns:
+        Dense codes, uint8; ranks below 1 become background.
+    """
+    own, other = _ranks(counted), _ranks(modelled)
+    ranked = (own > 0) & (other > 0)
+    starts = range(LOWEST_START, HIGHEST_START + 1)
+    shifts = other[ranked].astype(np.int16) - own[ranked]
+    votes = {start: np.count_nonzero(shifts == start) for start in starts}
+    # Ties keep the count as it is.
+    shift = max(starts, key=lambda start: (votes[start], -abs(start)))
+    return _shifted(shift)[counted]
 
 
-def _clipped(rank: int) -> int:
-    return min(max(rank, 1), MAX_RANK)
+def _ranks(codes: np.ndarray) -> np.ndarray:
+    ranks = np.where(codes > DISC_OFFSET, codes - np.uint8(DISC_OFFSET), codes)
+    return np.where(ranks <= MAX_RANK, ranks, np.uint8(0))
+
+
+def _shifted(start: int) -> np.ndarray:
+    """Look-up table of dense codes that shifts all ranks by ``start``."""
+    table = np.arange(256, dtype=np.uint8)
+    ranks = np.arange(1, MAX_RANK + 1)
+    moved = np.minimum(ranks + start, MAX_RANK)
+    table[ranks] = np.where(moved > 0, moved, BACKGROUND)
+    table[DISC_OFFSET + ranks] = np.where(moved > 0, DISC_OFFSET + moved, BACKGROUND)
+    return table
 
 
 def _ruler(structures: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:
-    """Position along the canal and behind it, ``(2, H, W)``, where any slice has a structure."""
+    """Position along and behind the canal, ``(2, H, W)``, where any slice has a structure."""
     shape = structures.shape[1:]
     axis = canal_axis(structures == CANAL_CLASS, spacing_mm)
     if axis is None:
@@ -133,7 +166,7 @@ def _regions(mask: np.ndarray, along: np.ndarray) -> list[Region]:
 
 
 def _levels(regions: list[Region], pixel_mm2: float) -> np.ndarray:
-    """Positions of the discs that are there, ascending, float64 ``(L,)``."""
+    """Positions of the discs found, ascending, float64 ``(L,)``."""
     regions = [region for region in regions if len(region.along_mm) * pixel_mm2 >= MIN_DISC_MM2]
     if not regions:
         return np.empty(0)
@@ -151,33 +184,21 @@ def _levels(regions: list[Region], pixel_mm2: float) -> np.ndarray:
     )
 
 
-def _usual_distance(levels: np.ndarray) -> float:
-    gaps = np.diff(levels)
-    return float(np.median(gaps)) if len(gaps) else USUAL_DISTANCE_MM
-
-
 class _Profile:
-    """How much vertebral body lies where along the canal."""
+    """Amount of vertebral body along the canal."""
 
     def __init__(self, along_mm: np.ndarray) -> None:
-        self._sorted = np.sort(along_mm)
-
-    def extent(self) -> tuple[float, float] | None:
-        """Where vertebra begins and ends, without the outermost 1 %; None where there is none."""
-        if len(self._sorted) == 0:
-            return None
-        low, high = np.percentile(self._sorted, (1, 99))
-        return float(low), float(high)
+        self.along_mm = np.sort(along_mm)
 
     def mass(self, low: float, high: float) -> int:
-        """Pixels between two positions."""
-        return int(np.searchsorted(self._sorted, high) - np.searchsorted(self._sorted, low))
+        """Number of pixels between two positions."""
+        return int(np.searchsorted(self.along_mm, high) - np.searchsorted(self.along_mm, low))
 
     def thinnest(self, centre: float, reach: float) -> float:
-        """The position within ``reach`` of ``centre`` with least vertebra in 6 mm around it."""
+        """The position within ``reach`` of ``centre`` with the least vertebra in 6 mm around it."""
         candidates = centre + np.arange(-reach, reach + 1.0)
         masses = [self.mass(position - 3, position + 3) for position in candidates]
-        # Among equals the one nearest to the centre, so that an empty stretch does not pull to its end.
+        # Ties go to the position nearest to the centre: an empty stretch must not attract to its end.
         return float(min(zip(masses, abs(candidates - centre), candidates, strict=True))[2])
 
 
@@ -210,11 +231,10 @@ def _with_missed_levels(
 
 
 def _first_levels(distance: float, bodies: _Profile) -> np.ndarray:
-    """Levels of a scan without any disc: one below the lowest body, then as for missed ones."""
-    extent = bodies.extent()
-    if extent is None:
+    """Levels of a scan without discs: one below the lowest body, then as for missed discs."""
+    if not len(bodies.along_mm):
         return np.empty(0)
-    low, high = extent
+    low, high = map(float, np.percentile(bodies.along_mm, (1, 99)))
     found = [low]
     while high - found[-1] > MISSED_FACTOR * distance and len(found) < MAX_RANK:
         found.append(bodies.thinnest(found[-1] + distance, 0.25 * distance))

@@ -1,1 +1,1 @@
-"""What is counted: overlap, distances, instances, calibration, intervals."""
+"""Overlap, distances, instances, calibration, statistics."""

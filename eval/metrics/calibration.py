@@ -1,17 +1,15 @@
-"""Whether a network knows what it does not know: calibration error and entropy.
+"""Calibration error and entropy of class probabilities.
 
-- *Confidence* of a pixel is the largest softmax probability over the model's own classes; it is right where
-  the class of that probability is the target's. Background counts like any class: every annotated pixel is
-  in the bins, so the error is small in absolute terms (most of a slice is easy background) and is for
-  comparing models and contrasts on the same slices, not for comparing with other work.
-- *ECE*: 15 bins of equal width over (0, 1]; the difference of mean confidence and share of right pixels in
-  each bin, weighted by its pixels. Pixels of all slices of a patient are counted together.
-- *Entropy* of a pixel's probabilities in nats, over the model's own classes (at most ln K): its mean needs
-  no truth but for the annotated area.
-- *Structure entropy*: that of background, vertebra, disc and canal (at most ln 4), over the pixels where the
-  model finds a structure. A prediction flags a scan by its mean (``eval.prediction.quality``).
-- Targets of 255 are left out of the bins: for 14 classes these include ranks above 6. The entropy leaves out
-  only what is not annotated at all.
+- *Confidence* of a pixel is the largest softmax probability over the model's own classes; the pixel is right
+  where the class of that probability is the target's. Background counts like any class.
+- *ECE*: 15 bins of equal width over (0, 1]; the absolute difference of mean confidence and accuracy in each
+  bin, weighted by its pixels. Pixels of all slices of a patient are counted together.
+- *Entropy* of a pixel's probabilities in nats, over the model's own classes (at most ln K).
+- *Structure entropy*: entropy of background, vertebra, disc and canal (at most ln 4), over the pixels
+  predicted as structure. A prediction flags a scan by its mean (``eval.prediction.quality``).
+- Targets of 255 are left out of the bins; the entropy leaves out only pixels without annotation.
+
+Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", eq. 3 (ECE).
 """
 
 import math
@@ -34,24 +32,24 @@ def confidence_bins(probabilities: Tensor, target: Tensor) -> Tensor:
         target: classes, 255 where nothing is known, uint8 ``(B, H, W)``.
 
     Returns:
-        float64 ``(B, 15, 3)``: pixels, sum of their confidences, right ones among them, bin by bin upward.
+        float64 ``(B, 15, 3)``: per bin, ascending: pixels, sum of their confidences, right pixels.
 
     Raises:
-        ValueError: the shapes do not fit.
+        ValueError: the shapes differ.
     """
     if probabilities.ndim != 4 or target.shape != probabilities[:, 0].shape:
         raise ValueError(
             f"probabilities {tuple(probabilities.shape)} and target {tuple(target.shape)} do not fit"
         )
     batch = len(target)
-    confidence, answer = probabilities.max(dim=1)
+    confidence, prediction = probabilities.max(dim=1)
     confidence = confidence.double()
-    # Bins are open below and closed above, so that 1 is in the last one; bin 0 takes what is not known.
+    # Bins are open below and closed above, so that 1 is in the last one; bin 0 takes unknown targets.
     place = (confidence * BINS).ceil().long().clamp(1, BINS).masked_fill_(target == IGNORE, 0)
     sample = torch.arange(batch, device=target.device)[:, None, None]
     cells = (sample * (BINS + 1) + place).flatten()
     size = batch * (BINS + 1)
-    right = (answer == target).flatten()
+    right = (prediction == target).flatten()
     pixels = torch.bincount(2 * cells + right, minlength=2 * size).reshape(size, 2)
     sums = torch.bincount(cells, confidence.flatten(), minlength=size)
     counts = torch.stack((pixels.sum(dim=1), sums, pixels[:, 1]), dim=1)
@@ -59,13 +57,13 @@ def confidence_bins(probabilities: Tensor, target: Tensor) -> Tensor:
 
 
 def expected_calibration_error(bins: Tensor | Sequence[Sequence[float]]) -> float:
-    """ECE of counts as ``confidence_bins`` gives them for one sample (or sums of them).
+    """ECE of the counts of one sample, or of a sum of counts, as ``confidence_bins`` returns them.
 
     Args:
         bins: ``(15, 3)``.
 
     Returns:
-        In [0, 1]; nan where there is no pixel.
+        ECE in [0, 1]; nan where there is no pixel.
     """
     counts = torch.as_tensor(bins, dtype=torch.float64)
     pixels = float(counts[:, 0].sum())
@@ -73,11 +71,11 @@ def expected_calibration_error(bins: Tensor | Sequence[Sequence[float]]) -> floa
 
 
 def entropy_sums(probabilities: Tensor, annotated: Tensor) -> tuple[Tensor, Tensor]:
-    """Sum of the pixels' entropies, and the number of pixels, of every sample.
+    """Sum of the entropies of the pixels, and number of pixels, of every sample.
 
     Args:
         probabilities: softmax over K classes, float ``(B, K, H, W)``.
-        annotated: which pixels count, bool ``(B, H, W)``.
+        annotated: the counted pixels, bool ``(B, H, W)``.
 
     Returns:
         Nats, float64 ``(B,)``, and pixels, int64 ``(B,)``.
@@ -89,12 +87,12 @@ def entropy_sums(probabilities: Tensor, annotated: Tensor) -> tuple[Tensor, Tens
 def structure_entropy_sums(
     probabilities: Tensor, scheme: LabelScheme, annotated: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Sum of the structures' entropies where a structure is most likely, and those pixels, of every sample.
+    """Sum of the structure entropy where a structure is most likely, and number of pixels, of every sample.
 
     Args:
         probabilities: softmax over the classes of ``scheme``, float ``(B, K, H, W)``.
-        scheme: what the classes mean.
-        annotated: which pixels count, bool ``(B, H, W)``; None for all.
+        scheme: label scheme of the classes.
+        annotated: the counted pixels, bool ``(B, H, W)``; all by default.
 
     Returns:
         Nats, float64 ``(B,)``, and pixels, int64 ``(B,)``.

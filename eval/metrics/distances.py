@@ -1,35 +1,30 @@
-"""How far apart the borders of two masks lie: HD95, ASSD and NSD, in millimetres.
+"""Distances between the borders of two masks: HD95, ASSD and NSD, in millimetres.
 
-The definitions, stated once:
-
-- *Border*: the pixels of a mask that have a pixel outside of it above, below, left or right; beyond the
-  edge of the slice is outside (``monai.metrics.utils.get_mask_edges``).
+- *Border*: the pixels of a mask that have a pixel outside of it above, below, left or right; the area beyond
+  the edge of the slice is outside.
 - *Distance* of a border pixel: Euclidean, in mm, from its centre to the nearest centre of a border pixel of
-  the other mask in the same slice (``monai.metrics.utils.get_surface_distance``).
-- *Pool*: the distances of all slices of a patient are gathered, truth to prediction and prediction to truth
-  apart, and the metrics are taken from the gathering, as Dice is from the pixels of all slices. A slice thus
-  weighs as much as it has border. With one slice they are MONAI's ``compute_hausdorff_distance``,
-  ``compute_average_surface_distance(symmetric=True)`` and ``compute_surface_dice``.
+  the other mask in the same slice.
+- *Pooling*: the distances of all slices of a patient are pooled per direction (truth to prediction,
+  prediction to truth) before a metric is computed, as Dice is computed from the pixels of all slices. A slice
+  weighs as much as it has border.
 - *HD95*: the larger one of the two directed 95th percentiles (linear between ranks), not the percentile of
   both together. *ASSD*: the mean over all distances of both directions. *NSD*: the share of them that is at
   most the tolerance; a distance that equals it counts.
-- *Empty*: in a slice in which only one of the two masks has pixels, every pixel of its border counts with the
-  diagonal of the slice. A patient in whom a structure was missed everywhere so has HD95 = ASSD = diagonal and
-  NSD = 0; where both masks are empty in all slices there is no value (nan). MONAI would give nan for the
-  missed one as well, and a mean over patients would improve with every miss.
+- *Empty masks*: in a slice in which only one of the two masks has pixels, every pixel of its border counts
+  with the diagonal of the slice. A structure that is missed everywhere has HD95 = ASSD = diagonal and
+  NSD = 0; where both masks are empty in all slices there is no value (nan).
 
-Pixels that are not annotated belong to neither mask: both must be cut there before they come here. The cut
-then counts as border of both masks, at distance 0 where both reach it. On real slices 1.3 % of the border of
-vertebrae and canal is such a cut (where the scan ends) and none of the discs'; leaving it out changes ASSD by
-less than 0.04 mm and NSD by less than 0.004 (measured on the T1 and T2 slices of 6 patients).
+For one slice with two masks the values equal MONAI's; for an empty prediction MONAI gives nan, so that a mean
+over patients would improve with every miss. Both masks must be cut to the annotated area before they come
+here; the cut counts as border of both.
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import binary_erosion, distance_transform_edt
 
 HD_PERCENTILE = 95.0
 NSD_TOLERANCES_MM = (1.0, 2.0)
@@ -91,9 +86,6 @@ def border_distances(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Spac
     Raises:
         ValueError: the masks are not two bool slices of one shape, or the spacing is not positive.
     """
-    # MONAI takes a second to load: only what measures needs it.
-    from monai.metrics.utils import get_mask_edges, get_surface_distance
-
     if prediction.shape != truth.shape or prediction.ndim != 2:
         raise ValueError(f"prediction {prediction.shape} and truth {truth.shape} must be slices of one shape")
     if prediction.dtype != np.bool_ or truth.dtype != np.bool_:
@@ -103,18 +95,24 @@ def border_distances(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Spac
     rows, columns = np.flatnonzero(either.any(axis=1)), np.flatnonzero(either.any(axis=0))
     if not len(rows):
         return BorderDistances(from_prediction=np.empty(0), from_truth=np.empty(0))
-    # Cropped here: MONAI's own crop takes twice the time of everything else.
     box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-    predicted, actual = get_mask_edges(prediction[box], truth[box], crop=False)
+    predicted, actual = (mask[box] & ~binary_erosion(mask[box]) for mask in (prediction, truth))
     if not (predicted.any() and actual.any()):
         return BorderDistances(
             from_prediction=np.full(np.count_nonzero(predicted), diagonal),
             from_truth=np.full(np.count_nonzero(actual), diagonal),
         )
     return BorderDistances(
-        from_prediction=np.asarray(get_surface_distance(predicted, actual, spacing=spacing_mm), np.float64),
-        from_truth=np.asarray(get_surface_distance(actual, predicted, spacing=spacing_mm), np.float64),
+        from_prediction=_nearest_mm(predicted, actual, spacing_mm),
+        from_truth=_nearest_mm(actual, predicted, spacing_mm),
     )
+
+
+def _nearest_mm(border: np.ndarray, other: np.ndarray, spacing_mm: Spacing) -> np.ndarray:
+    """Distance of every pixel of a border to the nearest one of another border, float64 ``(P,)``."""
+    distances = distance_transform_edt(~other, sampling=spacing_mm)[border]
+    # Single precision makes distances equal that differ by rounding alone.
+    return np.asarray(distances.astype(np.float32), np.float64)
 
 
 def diagonal_mm(shape: tuple[int, ...], spacing_mm: Spacing) -> float:
@@ -134,18 +132,3 @@ def pooled(parts: Sequence[BorderDistances]) -> BorderDistances:
         from_prediction=np.concatenate([np.empty(0), *(part.from_prediction for part in parts)]),
         from_truth=np.concatenate([np.empty(0), *(part.from_truth for part in parts)]),
     )
-
-
-class PatientDistances:
-    """Distances per patient and structure, gathered slice by slice."""
-
-    def __init__(self) -> None:
-        self._parts: dict[tuple[str, str], list[BorderDistances]] = defaultdict(list)
-
-    def add(self, patient: str, structure: str, distances: BorderDistances) -> None:
-        """Add one slice of a patient."""
-        self._parts[patient, structure].append(distances)
-
-    def pooled(self, patient: str, structure: str) -> BorderDistances:
-        """All distances of a patient's structure; empty where none was added."""
-        return pooled(self._parts.get((patient, structure), []))

@@ -1,16 +1,12 @@
 """Dice per patient, then the mean over patients.
 
-The rules, stated once (``AGGREGATION`` is printed in every report):
-
-- Pixels of all slices of one patient are counted together, class by class; Dice comes from those sums. Never
-  is a mean taken over batches or slices.
-- A class that is empty in a patient's truth and prediction leaves that patient out of the mean of the class;
+- Pixels of all slices of one patient are counted together, class by class; Dice is computed from these sums,
+  never averaged over batches or slices.
+- A class that is empty in a patient's truth and prediction excludes the patient from the mean of the class;
   where one of the two is empty the patient counts with Dice 0. ``n`` is the number of patients in a mean.
 - *Structures* (vertebra, disc, canal) are scored against the four-class target for every model, on every
-  annotated pixel: a 14-class answer is grouped first (any vertebra class is vertebra). Ranks above 6, which
-  14 classes have no name for, stay in that target, so that all models are measured on the same pixels.
-- *Classes* of a 14-class model are scored against the 14-class target, where ranks above 6 are left out, as
-  in its training.
+  annotated pixel, ranks above 6 included: predictions of 14 classes are grouped first.
+- *Classes* of a 14-class model are scored against the 14-class target, which leaves out ranks above 6.
 """
 
 import math
@@ -40,12 +36,7 @@ STRUCTURE_SCHEME = label_scheme("4")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Score:
-    """A mean over patients.
-
-    Attributes:
-        dice: mean Dice in [0, 1]; nan where no patient counts.
-        n: patients in the mean.
-    """
+    """Mean Dice over patients, nan where no patient counts, and the number of patients in the mean."""
 
     dice: float
     n: int
@@ -71,7 +62,7 @@ class PatientTally:
             patients: patient of every sample, length B.
 
         Raises:
-            ValueError: as many patients as samples are needed.
+            ValueError: the numbers of patients and samples differ.
         """
         if len(patients) != len(prediction):
             raise ValueError(f"{len(prediction)} predictions, but {len(patients)} patients")
@@ -105,5 +96,5 @@ def mean(values: Sequence[float]) -> float:
 
 
 def group_structures(classes: Tensor, scheme: LabelScheme) -> Tensor:
-    """Four-class answer (uint8: background, vertebra, disc, canal) of an answer in ``scheme``."""
+    """Structures (uint8: background, vertebra, disc, canal) of classes of ``scheme``."""
     return to_structures(classes, scheme)

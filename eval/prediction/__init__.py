@@ -1,1 +1,1 @@
-"""Segmenting scans of a user."""
+"""Prediction of scans."""

@@ -1,8 +1,7 @@
-"""The network of a checkpoint as an ONNX file, to run it without torch.
+"""Export of a network to ONNX.
 
-The exported graph takes ``image`` ``(batch, 1, 16 h, 16 w)``, float32 in [0, 1] at the model's pixel size,
-and gives ``logits`` ``(batch, classes, 16 h, 16 w)``. What else is needed to use it (pixel size, class names,
-SPIDER values) lies in the file's metadata. Resampling, islands and ranks are not part of it.
+The graph takes ``image`` ``(batch, 1, 16 h, 16 w)``, float32 in [0, 1] at the model's pixel size, and returns
+``logits`` ``(batch, classes, 16 h, 16 w)``. The metadata hold pixel size, class names and SPIDER values.
 """
 
 import copy
@@ -22,8 +21,6 @@ from synthspine.train.model.checkpoint import TrainedUNet
 from synthspine.train.model.instance_norm import InstanceNorm
 
 INPUT, OUTPUT = "image", "logits"
-_EXAMPLE_SIZE = (4, 3)
-"""Sides of the slice that the exporter follows through the network, in units of the stride."""
 
 
 class OnnxError(ValueError):
@@ -31,15 +28,15 @@ class OnnxError(ValueError):
 
 
 def export_onnx(model: TrainedUNet, path: Path) -> None:
-    """Write the network as one ONNX file, whole or not at all.
+    """Write the network as one ONNX file, atomically.
 
     Args:
         model: a network with its checkpoint.
         path: the file, ``.onnx``.
 
     Raises:
-        OnnxError: another suffix, or the packages of ``synthspine[onnx]`` are missing.
-        OSError: it cannot be written.
+        OnnxError: another suffix, or missing packages of ``synthspine[onnx]``.
+        OSError: the file cannot be written.
     """
     if path.suffix != ".onnx":
         raise OnnxError(f"{path}: the file name does not end in .onnx")
@@ -52,7 +49,7 @@ def export_onnx(model: TrainedUNet, path: Path) -> None:
         ) from None
     network = _exportable(model).to("cpu").eval()
     rows, columns = (model.stride * torch.export.Dim(name) for name in ("h", "w"))
-    example = torch.zeros(2, 1, *(model.stride * size for size in _EXAMPLE_SIZE))
+    example = torch.zeros(2, 1, 4 * model.stride, 3 * model.stride)
     with atomic_path(path) as temporary:
         with _quiet():
             torch.onnx.export(
@@ -86,7 +83,7 @@ def _metadata(model: TrainedUNet) -> dict[str, str]:
 
 
 def _exportable(model: nn.Module) -> nn.Module:
-    """A copy in which torch's own instance normalisation stands for the one made for CPUs."""
+    """A copy with torch's instance normalisation in place of the one for CPUs."""
     network = copy.deepcopy(model)
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):
@@ -99,7 +96,7 @@ def _exportable(model: nn.Module) -> nn.Module:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the exporter's remarks about packages that are not needed here."""
+    """Suppress the exporter's remarks about packages that are not needed."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Prediction of scans: with which model, what is written of each, and what becomes of those that fail."""
+"""Prediction of scans: options, results, and failures of single scans."""
 
 import math
 import sys
@@ -16,7 +16,7 @@ from tqdm import tqdm
 from synthspine.eval.labelling.islands import MIN_ISLAND_MM2
 from synthspine.eval.prediction.onnx_export import export_onnx
 from synthspine.eval.prediction.quality import Flag
-from synthspine.eval.prediction.scan_report import write_answer
+from synthspine.eval.prediction.scan_report import write_prediction
 from synthspine.eval.prediction.scans import Scan, find_scans
 from synthspine.eval.prediction.segment import RankSource, segment_volume
 from synthspine.eval.prediction.tta import PLAIN, TTA_VIEWS
@@ -29,36 +29,35 @@ from synthspine.train.release import PRETRAINED, check_digest
 
 
 class PredictionError(ValueError):
-    """What was asked for cannot be predicted; the message is one line that says why."""
+    """The request cannot be predicted; the message is one line that says why."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PredictOptions:
-    """Which scans are segmented with which model, and what is written of each."""
+    """Scans, model, and written files."""
 
     images: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
-    """Volumes (.mha or .nii.gz, any orientation; one slice is a volume too), or folders of volumes and DICOM
-    series."""
+    """Volumes (.mha or .nii.gz, any orientation), or folders of volumes and DICOM series."""
     checkpoint: Path = PRETRAINED
-    """A model that the trainer saved; by default the one that comes with the project, which learned from
-    the phantom's label maps alone."""
+    """A model saved by the trainer; by default the model of the project, trained on the phantom's label maps
+    alone."""
     output_dir: Path = Path("results/predictions")
-    """Where the masks are written, each with its volumes (.csv) and quality (.json)."""
+    """Folder of the masks and of their volumes (.csv) and quality flags (.json)."""
     tables: bool = True
     """Write volumes in ml (.csv) and volumes, quality flags and provenance (.json) beside every mask."""
     overlay: bool = False
     """Write a picture (.png) of three slices with contours beside every mask."""
     tta: bool = False
-    """Average over four views of every slice: better on scans unlike the training, 5 times as slow."""
+    """Average over four views of every slice: better on scans unlike the training data, 5 times as slow."""
     min_island_mm2: float = MIN_ISLAND_MM2
-    """Regions of a structure that are smaller than this in a slice are removed; 0 keeps all."""
+    """Remove regions of a structure in a slice that are smaller than this; 0 keeps all."""
     ranks: RankSource = "auto"
-    """How vertebrae and discs are numbered: count them along the canal; leave what the model says (14
-    classes); auto counts, from where most of the model's numbers agree where it has any."""
+    """Ranks of vertebrae and discs: count: counted along the canal; model: those of a model of 14 classes;
+    auto: counted, from the start with which most of the model's ranks agree, if it has any."""
     onnx: Path | None = None
-    """Export the network to this .onnx file; then images may be left out."""
+    """Export the network to this .onnx file; images are then optional."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where the model runs."""
+    """Device of the model."""
 
     def __post_init__(self) -> None:
         if not self.images and self.onnx is None:
@@ -71,14 +70,14 @@ class PredictOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prediction:
-    """What became of one scan.
+    """Result of one scan.
 
     Attributes:
         path: the scan.
-        files: what was written, the mask first; empty where it failed or was left out.
-        flags: reasons to look at the mask.
-        problem: why there is no mask, one line that names the scan; None where there is one.
-        failed: False where the scan was only left out: an image in a folder that is no sagittal series.
+        files: the written files, the mask first; empty where the scan failed or was skipped.
+        flags: reasons to check the mask.
+        problem: reason why there is no mask, one line that names the scan; None where there is a mask.
+        failed: False where the scan was only skipped: an image in a folder that is not a sagittal series.
     """
 
     path: Path
@@ -89,40 +88,40 @@ class Prediction:
 
 
 def predict(options: PredictOptions) -> Iterator[Prediction]:
-    """Export the network if that was asked for, then segment the scans one after the other.
+    """Export the network if requested, then segment the scans one after the other.
 
-    A scan that cannot be read or written is told, and the others go on. The next scan is read while the
-    network works on this one. Every file is written atomically and replaces an older one.
+    A scan that cannot be read or written is reported and does not stop the others. The next scan is read
+    while the network works. Every file is written atomically and replaces an older one.
 
     Yields:
-        What became of every scan, as soon as it is known.
+        The result of every scan, as soon as it is known.
 
     Raises:
         ScanError: two masks would be written to one file.
-        CheckpointError: the checkpoint cannot be used, or none was named and the project's own is not there.
+        CheckpointError: the checkpoint cannot be used, or the default one is missing.
         OnnxError: the network cannot be exported.
-        PredictionError: the model has no ranks to give.
+        PredictionError: ``--ranks model`` with a model without ranks.
     """
     device = pick_device(options.device)
     if options.checkpoint == PRETRAINED:
         if not PRETRAINED.is_file():
             raise CheckpointError(
-                f"{PRETRAINED}: the model that comes with the project is not there; name one that the "
-                "trainer saved with --checkpoint FILE"
+                f"{PRETRAINED}: the model of the project is not there; name a checkpoint of the trainer with "
+                "--checkpoint FILE"
             )
         check_digest(PRETRAINED)
     model = load_model(options.checkpoint, device)
     if options.ranks == "model" and model.num_classes == 4:
-        raise PredictionError("--ranks model: a model of 4 classes knows no ranks; use auto or count")
+        raise PredictionError("--ranks model: a model of 4 classes has no ranks; use auto or count")
     if options.onnx is not None:
         export_onnx(model, options.onnx)
         yield Prediction(path=options.checkpoint, files=(options.onnx,))
-    found = find_scans(options.images, options.output_dir)
-    for error in (*found.broken, *found.unsuitable):
+    scans, errors = find_scans(options.images, options.output_dir)
+    for error in errors:
         failed = not isinstance(error, UnsuitableError)
         yield Prediction(path=error.path, problem=str(error), failed=failed)
-    with tqdm(total=len(found.scans), desc="predict", unit="scan", file=sys.stderr) as bar:
-        for scan, volume in prefetch(found.scans, lambda scan: scan.read()):
+    with tqdm(total=len(scans), desc="predict", unit="scan", file=sys.stderr) as bar:
+        for scan, volume in prefetch(scans, lambda scan: scan.read()):
             yield _predicted(model, scan, volume, options, device)
             bar.update()
 
@@ -137,7 +136,7 @@ def _predicted(
     started = time.perf_counter()
     try:
         image = volume.result()
-        answer = segment_volume(
+        segmentation = segment_volume(
             model,
             image,
             spacing_mm=model.checkpoint.spacing_mm,
@@ -146,10 +145,10 @@ def _predicted(
             ranks=options.ranks,
             views=TTA_VIEWS if options.tta else PLAIN,
         )
-        files, flags = write_answer(
+        files, flags = write_prediction(
             scan,
             image,
-            answer,
+            segmentation,
             model_spacing_mm=model.checkpoint.spacing_mm,
             provenance=_provenance(model, options, time.perf_counter() - started),
             tables=options.tables,
@@ -164,8 +163,8 @@ def _predicted(
         reason = "too large for the memory"
     except (ValueError, OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    told = reason if str(scan.path) in reason else f"{scan.path}: {reason}"
-    return Prediction(path=scan.path, problem=told, failed=True)
+    problem = reason if str(scan.path) in reason else f"{scan.path}: {reason}"
+    return Prediction(path=scan.path, problem=problem, failed=True)
 
 
 def _provenance(model: TrainedUNet, options: PredictOptions, seconds: float) -> dict[str, Any]:

@@ -1,29 +1,40 @@
-"""What is written of one prediction: the mask, its volumes and quality as tables, a picture."""
+"""Files of one prediction: mask, tables of volumes and quality flags, picture."""
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
-from synthspine.eval.prediction.quality import Evidence, Flag, quality_flags
-from synthspine.eval.prediction.scan_picture import write_scan_picture
+from synthspine.eval.labelling.islands import slice_components
+from synthspine.eval.prediction.quality import Flag, quality_flags
 from synthspine.eval.prediction.scans import Scan
 from synthspine.eval.prediction.segment import Segmentation
-from synthspine.eval.prediction.volumes import structure_volumes, volumes_csv
-from synthspine.gen.core.anatomy import spider_values
+from synthspine.eval.prediction.volumes import structure_name, structure_volumes, volumes_csv
+from synthspine.gen.core.anatomy import BACKGROUND, CANAL, spider_values, structure_of
+from synthspine.shards.checking.contact_sheet import Tile, write_sheet
+from synthspine.shards.checking.overlay import coloured
+from synthspine.shards.readers.slices import normalise
 from synthspine.shards.readers.spider import Volume, write_like
 from synthspine.shards.storage.atomic import write_text
 
 REPORT_FORMAT = 1
+PANEL_ROWS = 720
+NEIGHBOUR_MM = 8.0
+"""Approximate distance of the neighbours that are shown; at least one slice."""
+_LINE = 2
+_NAME_SIZE = 15
+_INK, _OUTLINE = (236, 236, 238), (0, 0, 0)
 
 
-def write_answer(
+def write_prediction(
     scan: Scan,
     volume: Volume,
-    answer: Segmentation,
+    segmentation: Segmentation,
     *,
     model_spacing_mm: float,
     provenance: Mapping[str, Any],
@@ -32,49 +43,46 @@ def write_answer(
 ) -> tuple[list[Path], list[Flag]]:
     """Write the files of one prediction, each atomically, the mask first.
 
-    The mask holds SPIDER values, int16, on the scan's own grid. With ``tables`` come ``{stem}_seg.csv`` (one
-    row a structure) and ``{stem}_seg.json`` (grid, volumes, quality flags, entropy, provenance), with
-    ``overlay`` comes ``{stem}_seg.png``.
+    The mask holds SPIDER values, int16, on the scan's own grid.
 
     Args:
-        scan: where it came from and where the mask goes.
+        scan: the scan and the file of its mask.
         volume: the image.
-        answer: the segmentation on its grid.
+        segmentation: the mask on its grid.
         model_spacing_mm: pixel size of the model's training.
-        provenance: JSON-ready facts about the model and its settings, put into the JSON file.
-        tables: write the tables.
-        overlay: write the picture.
+        provenance: JSON-ready entries of the JSON file about the model and its settings.
+        tables: whether to write ``{stem}_seg.csv`` (one structure a row) and ``{stem}_seg.json`` (grid,
+            volumes, quality flags, entropy, provenance).
+        overlay: whether to write the picture ``{stem}_seg.png``.
 
     Returns:
-        The files that were written, and the quality flags.
+        The written files, and the quality flags.
 
     Raises:
         OSError: a file cannot be written.
     """
     flags = quality_flags(
-        Evidence(
-            codes=answer.codes,
-            spacing_mm=volume.spacing_mm,
-            entropy=answer.entropy,
-            removed=answer.removed,
-            model_spacing_mm=model_spacing_mm,
-            tilt_degrees=tilt_degrees(volume),
-        )
+        segmentation.codes,
+        volume.spacing_mm,
+        entropy=segmentation.entropy,
+        removed=segmentation.removed,
+        model_spacing_mm=model_spacing_mm,
+        tilt_degrees=tilt_degrees(volume),
     )
-    write_like(spider_values()[answer.codes], volume.reference, scan.mask)
+    write_like(spider_values()[segmentation.codes], volume.reference, scan.mask)
     files = [scan.mask]
     if tables:
-        volumes = structure_volumes(answer.codes, volume.spacing_mm)
+        volumes = structure_volumes(segmentation.codes, volume.spacing_mm)
         report = {
             "format": REPORT_FORMAT,
             "scan": str(scan.path),
             "mask": scan.mask.name,
             "slices_rows_columns": list(volume.array.shape),
             "spacing_mm": list(volume.spacing_mm),
-            "structures": [entry.to_json() for entry in volumes],
-            "flags": [flag.to_json() for flag in flags],
-            "entropy": None if math.isnan(answer.entropy) else answer.entropy,
-            "removed_as_islands": answer.removed,
+            "structures": [asdict(volume) for volume in volumes],
+            "flags": [asdict(flag) for flag in flags],
+            "entropy": None if math.isnan(segmentation.entropy) else segmentation.entropy,
+            "removed_as_islands": segmentation.removed,
             **provenance,
             "use": "for research, not for diagnosis",
         }
@@ -83,7 +91,7 @@ def write_answer(
         files += [scan.beside(".csv"), scan.beside(".json")]
     if overlay:
         notes = [f"{flag.name}: {flag.reason}" for flag in flags]
-        write_scan_picture(scan.beside(".png"), volume, answer.codes, title=scan.path.name, notes=notes)
+        write_scan_picture(scan.beside(".png"), volume, segmentation.codes, title=scan.path.name, notes=notes)
         files.append(scan.beside(".png"))
     return files, flags
 
@@ -92,3 +100,83 @@ def tilt_degrees(volume: Volume) -> float:
     """Angle of the slice axis of a volume to the patient's left-right axis."""
     direction = np.array(volume.reference.GetDirection()).reshape(3, 3)
     return float(np.degrees(np.arccos(min(1.0, np.abs(direction[0]).max()))))
+
+
+def write_scan_picture(
+    path: Path, volume: Volume, codes: np.ndarray, *, title: str, notes: Sequence[str] = ()
+) -> None:
+    """Write a PNG of three slices of a scan (fewer where the scan has fewer) with the contours of a mask.
+
+    Args:
+        path: where the PNG goes; replaced atomically.
+        volume: the image.
+        codes: dense codes on its grid, uint8 ``(Z, H, W)``.
+        title: text over the picture.
+        notes: lines below it, such as quality flags.
+
+    Raises:
+        ValueError: the mask has another shape than the image.
+    """
+    if codes.shape != volume.array.shape:
+        raise ValueError(f"a mask of shape {codes.shape} does not fit an image of shape {volume.array.shape}")
+    slices = shown_slices(codes, volume.spacing_mm[0])
+    images = normalise(volume.array)
+    in_plane = (volume.spacing_mm[1], volume.spacing_mm[2])
+    tiles = [
+        Tile(
+            picture=_panel(images[index], codes[index], in_plane),
+            name=f"slice {index + 1} of {len(codes)} from the left",
+        )
+        for index in slices
+    ]
+    write_sheet(tiles, path, title, columns=len(tiles), notes=notes)
+
+
+def shown_slices(codes: np.ndarray, across_mm: float) -> list[int]:
+    """Indices of the mid-sagittal slice and a neighbour on either side, inside the scan.
+
+    Mid-sagittal is the centre of the canal; of all structures where there is no canal; of the scan where
+    there is no structure.
+    """
+    weights = (codes == CANAL).sum(axis=(1, 2))
+    if not weights.any():
+        weights = (codes != BACKGROUND).sum(axis=(1, 2))
+    if not weights.any():
+        weights = np.ones(len(codes))
+    middle = round(float(weights @ np.arange(len(codes)) / weights.sum()))
+    step = max(1, round(NEIGHBOUR_MM / across_mm))
+    return [index for index in (middle - step, middle, middle + step) if 0 <= index < len(codes)]
+
+
+def _panel(image: np.ndarray, codes: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:
+    scale = PANEL_ROWS / (image.shape[0] * spacing_mm[0])
+    size = (max(1, round(image.shape[1] * spacing_mm[1] * scale)), PANEL_ROWS)
+    grey = Image.fromarray(image.astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
+    enlarged = _enlarged(codes, size)
+    panel = Image.fromarray(coloured(enlarged, np.asarray(grey), fill=0.0, line=_LINE))
+    _names(ImageDraw.Draw(panel), enlarged)
+    return np.asarray(panel)
+
+
+def _enlarged(codes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Codes at the size of a picture with smooth borders: every code is interpolated, the largest wins."""
+    best = np.full(size[::-1], -1.0, dtype=np.float32)
+    enlarged = np.zeros(size[::-1], dtype=np.uint8)
+    for code in np.unique(codes):
+        mask = Image.fromarray((codes == code).astype(np.float32))
+        part = np.asarray(mask.resize(size, Image.Resampling.BILINEAR))
+        wins = part > best
+        enlarged[wins], best[wins] = code, part[wins]
+    return enlarged
+
+
+def _names(draw: ImageDraw.ImageDraw, codes: np.ndarray) -> None:
+    font = ImageFont.load_default(_NAME_SIZE)
+    for code in np.unique(codes).tolist():
+        if structure_of(code) != "vertebra":
+            continue
+        # The body is the largest region: the spinous process is a region of its own.
+        _, rows, columns = max(slice_components((codes == code)[None]), key=lambda region: len(region[1]))
+        name = structure_name("vertebra", code).removeprefix("vertebra ")
+        place = (float(columns.mean()), float(rows.mean()))
+        draw.text(place, name, _INK, font, anchor="mm", stroke_width=2, stroke_fill=_OUTLINE)

@@ -1,4 +1,4 @@
-"""Which scans the arguments of a prediction mean, and where their masks go."""
+"""Scans found in files and folders, and the files of their masks."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ DICOM_MASK_SUFFIX = ".mha"
 
 
 class ScanError(ValueError):
-    """The scans that were asked for cannot be predicted; the message is one line that says why."""
+    """The requested scans cannot be predicted; the message is one line that says why."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scan:
-    """One scan and the place of its mask.
+    """One scan and the file of its mask.
 
     Attributes:
-        path: its file; of a DICOM series its folder and name.
-        mask: the file of its mask.
+        path: file of the scan; folder and name of a DICOM series.
+        mask: file of the mask.
         series: the DICOM series, None for a file.
-        named: whether the user named it, rather than a folder that it lies in.
+        named: whether the user named it, and not only a folder that contains it.
     """
 
     path: Path
@@ -34,7 +34,7 @@ class Scan:
     named: bool = False
 
     def beside(self, suffix: str) -> Path:
-        """The file of that suffix that goes with the mask."""
+        """The file beside the mask with another suffix."""
         stem = _stem(self.mask)
         return stem.with_name(stem.name + suffix)
 
@@ -42,60 +42,43 @@ class Scan:
         """The volume.
 
         Raises:
-            SpiderError: it cannot be read; ``UnsuitableError`` where it is no sagittal series.
+            SpiderError: it cannot be read; ``UnsuitableError`` where it is not a sagittal series.
         """
         return read_image(self.path) if self.series is None else read_dicom(self.series)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FoundScans:
-    """What was found.
-
-    Attributes:
-        scans: the scans, in the order of the arguments.
-        broken: what looks like a scan, but is none that can be read.
-        unsuitable: images in folders that are no MRI of a patient in sagittal slices.
-    """
-
-    scans: tuple[Scan, ...]
-    broken: tuple[SpiderError, ...]
-    unsuitable: tuple[UnsuitableError, ...]
-
-
-def find_scans(inputs: Sequence[Path], output_dir: Path) -> FoundScans:
+def find_scans(inputs: Sequence[Path], output_dir: Path) -> tuple[list[Scan], list[SpiderError]]:
     """The scans of files and folders.
 
-    A file means itself. A folder means every ``.mha`` and ``.nii.gz`` volume and every DICOM series in it and
-    in its folders; of a folder in SPIDER layout its ``images/`` alone. Hidden files, masks of this program
-    (``*_seg``) and the output folder are passed over. Masks keep the place that their scan has in its folder:
-    ``{output_dir}/{place}/{stem}_seg.mha``; those of a DICOM series are called after its folder and itself.
+    A folder contributes every ``.mha`` and ``.nii.gz`` volume and every DICOM series in it and below it; a
+    folder in SPIDER layout only its ``images/``. Hidden files, masks of this program (``*_seg``) and the
+    output folder are skipped. Masks keep the relative path of their scan:
+    ``{output_dir}/{path}/{stem}_seg.mha``; masks of a DICOM series are named after its folder and the series.
+
+    Returns:
+        Scans in the order of the arguments; errors, ``UnsuitableError`` (not sagittal MRI) last.
 
     Raises:
         ScanError: two masks would get one name.
     """
     scans: list[Scan] = []
     errors: list[SpiderError] = []
+    volume_or_series = f"no {' or '.join(SUFFIXES)} volume and no DICOM"
     for path in inputs:
         if path.is_dir():
             found, wrong = _in_folder(path, output_dir)
-            if not found and not wrong:
-                wrong = [SpiderError(path, f"no {' or '.join(SUFFIXES)} volume and no DICOM series in it")]
-            scans += found
-            errors += wrong
+            nothing = f"{volume_or_series} series in it"
         elif path.name.endswith(SUFFIXES) or not path.is_file():
-            scans.append(_file(path, output_dir, named=True))
+            found, wrong = [_file(path, output_dir, named=True)], []
+            nothing = ""
         else:
-            found, wrong = _dicom([path], path.parent, output_dir, named=True)
-            if not found and not wrong:
-                wrong = [SpiderError(path, f"no {' or '.join(SUFFIXES)} volume and no DICOM image")]
-            scans += found
-            errors += [SpiderError(error.path, error.reason) for error in wrong]
+            found, unsuitable = _dicom([path], path.parent, output_dir, named=True)
+            wrong = [SpiderError(error.path, error.reason) for error in unsuitable]
+            nothing = f"{volume_or_series} image"
+        scans += found
+        errors += wrong if found or wrong else [SpiderError(path, nothing)]
     _check_places(scans)
-    return FoundScans(
-        scans=tuple(scans),
-        broken=tuple(error for error in errors if not isinstance(error, UnsuitableError)),
-        unsuitable=tuple(error for error in errors if isinstance(error, UnsuitableError)),
-    )
+    return scans, sorted(errors, key=lambda error: isinstance(error, UnsuitableError))
 
 
 def _in_folder(folder: Path, output_dir: Path) -> tuple[list[Scan], list[SpiderError]]:
@@ -125,10 +108,10 @@ def _visible(root: Path, output_dir: Path) -> Iterator[Path]:
 
 
 def _file(path: Path, folder: Path, *, named: bool = False) -> Scan:
-    # Of a name with another ending the reader tells what is wrong.
-    suffix = next((suffix for suffix in SUFFIXES if path.name.endswith(suffix)), "")
-    stem = path.name.removesuffix(suffix)
-    return Scan(path=path, mask=folder / f"{stem}{MASK_STEM}{suffix}", named=named)
+    # The reader reports names with another ending.
+    stem = _stem(path)
+    suffix = path.name.removeprefix(stem.name)
+    return Scan(path=path, mask=folder / f"{stem.name}{MASK_STEM}{suffix}", named=named)
 
 
 def _dicom(
@@ -140,7 +123,7 @@ def _dicom(
     for series in find_dicom(files, errors.append):
         folder = output_dir / series.folder.relative_to(root)
         stem = f"{series.folder.resolve().name}_{series.name}"
-        # Two series may have one number and description, or none.
+        # Two series may share a number and description, or have none.
         names = (f"{stem}{'' if number == 1 else f'-{number}'}" for number in count(1))
         mask = next(
             mask for name in names if (mask := folder / f"{name}{MASK_STEM}{DICOM_MASK_SUFFIX}") not in taken
@@ -161,7 +144,7 @@ def _check_places(scans: Sequence[Scan]) -> None:
             )
 
 
-def _stem(mask: Path) -> Path:
-    # Masks of a.mha and a.nii.gz have two names, but the tables beside them would have one.
-    suffix = next((suffix for suffix in SUFFIXES if mask.name.endswith(suffix)), "")
-    return mask.with_name(mask.name.removesuffix(suffix))
+def _stem(path: Path) -> Path:
+    """The path without the suffix of a volume; one for ``a.mha`` and ``a.nii.gz``."""
+    suffix = next((suffix for suffix in SUFFIXES if path.name.endswith(suffix)), "")
+    return path.with_name(path.name.removesuffix(suffix))

@@ -1,4 +1,4 @@
-"""From an image volume of any grid to dense codes on that grid, slice by slice."""
+"""Segmentation of an image volume, slice by slice, as dense codes on its own grid."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from synthspine.eval.labelling.islands import MIN_ISLAND_MM2, remove_islands
-from synthspine.eval.labelling.ordering import order_ranks
-from synthspine.eval.labelling.ranks import assign_ranks
+from synthspine.eval.labelling.ranks import assign_ranks, order_ranks
 from synthspine.eval.metrics.calibration import structure_entropy_sums
 from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME, group_structures
 from synthspine.eval.prediction.tta import PLAIN, View, class_probabilities
@@ -22,18 +21,18 @@ from synthspine.train.decoding import likeliest_classes
 RankSource = Literal["auto", "count", "model"]
 _LEAST_PIXELS = 2**19
 PIXELS_AT_ONCE = {"cpu": _LEAST_PIXELS, "cuda": 2**22}
-"""Pixels of the slices that the network sees at once, by kind of device: what bounds its memory."""
+"""Pixels that the network sees at once, by kind of device; bounds its memory."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Segmentation:
-    """What a model answers to a volume.
+    """Segmentation of a volume.
 
     Attributes:
         codes: dense codes on the volume's own grid, uint8.
-        entropy: mean entropy (nats) of the structure probabilities over the pixels where a structure was
-            found, before islands were removed; nan where none was.
-        removed: share of the structures' pixels that were removed as islands, 0 where none was found.
+        entropy: mean structure entropy (nats) over the pixels predicted as structure, before islands are
+            removed; nan where there is none.
+        removed: share of the structures' pixels that was removed as islands; 0 where there is no structure.
     """
 
     codes: np.ndarray
@@ -53,23 +52,21 @@ def segment_volume(
 ) -> Segmentation:
     """Segment an image volume.
 
-    Every slice is resampled to the model's pixel size, segmented whole, and the class probabilities are
-    resampled back before the most likely class is taken. Islands go by structure and area; then ranks are
-    put in order.
+    Every slice is resampled to the model's pixel size and segmented as a whole; the class probabilities are
+    resampled back before the most likely class is taken. Islands are removed, then ranks are assigned.
 
     Args:
         model: ``(B, 1, H, W)`` image in [0, 1] to logits ``(B, K, H, W)``, K one of the label schemes.
-        volume: the image, as ``shards.readers.spider.read_image`` gives it.
-        spacing_mm: pixel size that the model was trained at.
-        device: where the model lives.
-        min_island_mm2: regions of a structure smaller than this in a slice are removed; 0 keeps all.
-        ranks: ``"count"`` them (``eval.labelling.ranks``), leave them as the ``"model"`` says, or ``"auto"``:
-            counted, and where the model has ranks, from where most of them agree
-            (``eval.labelling.ordering``).
-        views: how the network sees every slice (``eval.prediction.tta``).
+        volume: the image, as returned by ``shards.readers.spider.read_image``.
+        spacing_mm: pixel size of the model's training.
+        device: where the model runs.
+        min_island_mm2: smallest area of a region of a structure in a slice; smaller ones are removed.
+        ranks: ``"count"``: counted along the canal (``eval.labelling.ranks``); ``"model"``: those of the
+            model; ``"auto"``: counted, from the start with which most of the model's ranks agree, if any.
+        views: views of every slice (``eval.prediction.tta``).
 
     Raises:
-        ValueError: ranks of a model that has none are asked for.
+        ValueError: ``"model"`` ranks of a model without ranks.
     """
     classes, scheme, entropy = _most_likely(model, volume, spacing_mm, device, views)
     in_plane = (volume.spacing_mm[1], volume.spacing_mm[2])
@@ -78,7 +75,7 @@ def segment_volume(
     before, after = int(np.count_nonzero(found)), int(np.count_nonzero(structures))
     has_ranks = scheme != STRUCTURE_SCHEME
     if ranks == "model" and not has_ranks:
-        raise ValueError(f"a model of {scheme.num_classes} classes knows no ranks; let them be counted")
+        raise ValueError(f"a model of {scheme.num_classes} classes has no ranks; let them be counted")
     if ranks == "count" or not has_ranks:
         codes = assign_ranks(structures, in_plane)
     else:
@@ -96,7 +93,7 @@ def _most_likely(
     device: torch.device | str,
     views: Sequence[View],
 ) -> tuple[np.ndarray, LabelScheme, float]:
-    """Most likely class of every voxel, uint8 ``(Z, H, W)``, the scheme of the classes, and the entropy."""
+    """Most likely class of every voxel, uint8 ``(Z, H, W)``, the label scheme, and the entropy."""
     images = normalise(volume.array)
     in_plane = (volume.spacing_mm[1], volume.spacing_mm[2])
     native = (images.shape[1], images.shape[2])
@@ -112,7 +109,7 @@ def _most_likely(
         scheme = label_scheme(num_classes)
         nats, found = structure_entropy_sums(torch.from_numpy(probabilities), scheme)
         total, pixels = total + float(nats.sum()), pixels + int(found.sum())
-        # By slice: the probabilities of all classes at native resolution are the largest array here.
+        # One slice at a time: the probabilities at native resolution are the largest array here.
         for index, probability in enumerate(probabilities, start):
             back = resample_back(probability, spacing_mm, native, in_plane, labels=False)
             likely = torch.from_numpy(back).unsqueeze(0).log()

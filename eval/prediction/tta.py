@@ -1,21 +1,6 @@
-"""Class probabilities of slices, from one view of them or as the mean over several (test-time augmentation).
+"""Class probabilities of slices: from one view, or averaged over several (test-time augmentation).
 
-Which views: measured on the 38 real mid-slices of 22 patients (mean structure Dice at 1 mm; two models A of 4
-classes after 2,046 and 6,572 steps, B after 1,488), each view averaged with the plain one, patients out of
-B's training. Flips are out: front and back, up and down differ in anatomy. Inverted contrast costs A .01 to
-.03 and B up to .23; gamma, blur and noise change A by less than .005 either way; a smaller image (0.9) costs
-A up to .005. A larger image (1.1, 1.2) and a shift by half the network's stride help both, and so do
-rotations by 5 degrees, which add nothing to these. With the four views taken here the Dice rose by:
-
-==================== ===== ===== ==========================
-model                T1    T2    the same on other patients
-==================== ===== ===== ==========================
-A after 2,046 steps  .006  .006  .000 T1, .003 T2
-A after 6,572 steps  .006  .005  .001 T1, .003 T2
-B                    .012  .026  .003 T1, .007 T2 (it learned from their T1)
-==================== ===== ===== ==========================
-
-So it helps little where the model is at home and more where it is not; it takes about 5 times as long.
+Views enlarge or shift a slice; docs/evaluation.md has the measurements behind the choice.
 """
 
 from collections.abc import Sequence
@@ -31,11 +16,11 @@ from synthspine.train.model.unet import STRIDE
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class View:
-    """How a slice is shown to the network; the answer is brought back by the same amount.
+    """How a slice is shown to the network; the prediction is transformed back.
 
     Attributes:
-        magnification: the slice is enlarged by this factor about its centre.
-        shift: how far it is moved down and to the right, as a share of the network's stride.
+        magnification: factor by which the slice is enlarged about its centre.
+        shift: displacement down and to the right, share of the network's stride.
     """
 
     magnification: float = 1.0
@@ -60,7 +45,7 @@ def class_probabilities(
             ``stride``, or of 16 where it has none.
         slices: at the model's pixel size, float32 in [0, 1], shape ``(B, h, w)``, any size.
         views: at least one.
-        device: where the model lives.
+        device: where the model runs.
 
     Returns:
         float32, shape ``(B, K, h, w)``.
@@ -70,14 +55,11 @@ def class_probabilities(
     """
     if not views:
         raise ValueError("class probabilities need at least one view")
-    total = _seen(model, slices, views[0], device)
-    for view in views[1:]:
-        total += _seen(model, slices, view, device)
-    total /= np.float32(len(views))
-    return total
+    total = sum(_viewed(model, slices, view, device) for view in views)
+    return np.asarray(total / np.float32(len(views)))
 
 
-def _seen(model: nn.Module, slices: np.ndarray, view: View, device: torch.device | str) -> np.ndarray:
+def _viewed(model: nn.Module, slices: np.ndarray, view: View, device: torch.device | str) -> np.ndarray:
     native = (slices.shape[-2], slices.shape[-1])
     factor = view.magnification
     if factor != 1.0:
@@ -93,10 +75,7 @@ def _seen(model: nn.Module, slices: np.ndarray, view: View, device: torch.device
 
 
 def _padded(slices: np.ndarray, shift: int, stride: int) -> tuple[np.ndarray, tuple[slice, slice]]:
-    """Slices with a margin of 0 up to a multiple of the model's stride, and where they lie in it.
-
-    They lie ``shift`` pixels, less than the stride, further down and right than without a shift.
-    """
+    """Slices padded with 0 to a multiple of the stride, ``shift`` pixels down and right, and their place."""
     margins = [(0, 0)]
     places = []
     for size in slices.shape[1:]:

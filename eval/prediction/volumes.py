@@ -1,15 +1,13 @@
-"""Volumes of the structures of a mask: every vertebra and disc by itself, and the canal."""
+"""Volumes of the structures of a mask: every vertebra and disc, and the canal."""
 
 import csv
 import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
 from synthspine.gen.core.anatomy import (
-    BACKGROUND,
     CANAL,
     DISC_NAMES,
     DISC_OFFSET,
@@ -22,16 +20,16 @@ from synthspine.gen.core.anatomy import (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StructureVolume:
-    """How much of one structure there is.
+    """Size of one structure.
 
     Attributes:
         structure: one of ``STRUCTURES``.
-        rank: of a vertebra or disc, counted from the lowest upward; None for the canal.
-        name: its name in ordinary anatomy (L5, L4/L5, ...), or its structure and rank where it has none.
-        spider_value: its value in the mask file.
-        volume_ml: voxels times the volume of a voxel, with slices as thick as their distance.
-        voxels: number of its voxels.
-        slices: number of slices in which it lies.
+        rank: rank of a vertebra or disc, counted from the lowest upward; None for the canal.
+        name: anatomical name (L5, L4/L5, ...), or structure and rank where there is none.
+        spider_value: value in the mask file.
+        volume_ml: voxels times the volume of a voxel; slices are as thick as their distance.
+        voxels: number of voxels.
+        slices: number of slices with a voxel.
     """
 
     structure: str
@@ -41,10 +39,6 @@ class StructureVolume:
     volume_ml: float
     voxels: int
     slices: int
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields, JSON-ready."""
-        return asdict(self)
 
 
 def structure_volumes(codes: np.ndarray, spacing_mm: tuple[float, float, float]) -> list[StructureVolume]:
@@ -60,7 +54,7 @@ def structure_volumes(codes: np.ndarray, spacing_mm: tuple[float, float, float])
     volumes = []
     for code in np.flatnonzero(by_slice.any(axis=0)).tolist():
         structure = structure_of(code)
-        if code == BACKGROUND or structure is None:
+        if structure is None:
             continue
         voxels = int(by_slice[:, code].sum())
         rank = None if code == CANAL else code - (DISC_OFFSET if structure == "disc" else 0)
@@ -79,7 +73,7 @@ def structure_volumes(codes: np.ndarray, spacing_mm: tuple[float, float, float])
 
 
 def structure_name(structure: str, rank: int | None) -> str:
-    """Name of a structure in ordinary anatomy, where the lowest vertebra is L5."""
+    """Anatomical name of a structure; the lowest vertebra is L5."""
     if rank is None:
         return structure
     names = DISC_NAMES if structure == "disc" else RANK_NAMES
@@ -87,10 +81,9 @@ def structure_name(structure: str, rank: int | None) -> str:
 
 
 def volumes_csv(volumes: Sequence[StructureVolume]) -> str:
-    """A table of volumes, one row a structure, with a header; ml to four decimals."""
+    """Volumes as CSV with a header, one structure a row, ml to four decimals."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(StructureVolume.__slots__), lineterminator="\n")
     writer.writeheader()
-    for volume in volumes:
-        writer.writerow(volume.to_json() | {"volume_ml": f"{volume.volume_ml:.4f}"})
+    writer.writerows(asdict(volume) | {"volume_ml": f"{volume.volume_ml:.4f}"} for volume in volumes)
     return text.getvalue()

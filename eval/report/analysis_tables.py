@@ -1,177 +1,115 @@
-"""Tables of a hand-written text that an evaluation can write anew.
+"""Tables of a hand-written text that an evaluation replaces.
 
-A table stands between two lines::
+A table is between two lines::
 
     <!-- table:NAME -->
     <!-- /table -->
 
-What is between them is replaced, and nothing else is touched. Figures of the phantom never take the place of
-real ones: they go only where the first line says ``<!-- table:NAME phantom -->``, and real ones never there.
-In the same way figures of the test patients go only where it says ``test``; all others are validation's.
+The lines between them are replaced; the rest of the text stays. Results of the phantom replace only tables
+that are marked ``<!-- table:NAME phantom -->``, and results of the test patients only those that are marked
+``test``. Unmarked tables are for results of real validation patients.
 """
 
 import re
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from synthspine.eval.report.comparison_tables import gap_table, headline_table, primary_table, shift_table
-from synthspine.eval.report.fact_tables import generators, model_table, set_table
-from synthspine.eval.report.score_tables import class_table, instance_table, structure_table, worst_table
-from synthspine.eval.report.study_tables import calibration_table, corruption_table, study_table
-from synthspine.eval.report.tables import Table, to_markdown
-from synthspine.eval.results.findings import (
-    CONTINUUM,
-    CORRUPTIONS,
-    PHYSICAL,
-    RESOLUTIONS,
-    TEST,
-    VALIDATION,
-    Findings,
-    set_name,
-)
+from synthspine.eval.report.definitions import TABLES
+from synthspine.eval.report.facts import SHOWN, generators
+from synthspine.eval.report.tables import to_markdown
+from synthspine.eval.results.outcome import TEST, VALIDATION, Findings, set_name
 from synthspine.shards.storage.atomic import write_text
 
 PHANTOM = "phantom"
-KINDS = (PHANTOM, TEST)
-"""Marks of tables of other figures than those of real validation patients."""
-START = re.compile(r"<!--\s*table:(?P<name>\S+)(?P<kinds>(?:\s+\w+)*)\s*-->")
-END = "<!-- /table -->"
-DIGEST = 12
-TABLES: dict[str, Callable[[Findings], Table]] = {
-    "headline": headline_table,
-    "primary": primary_table,
-    "gap": gap_table,
-    "shift": shift_table,
-    "structures": structure_table,
-    "classes": class_table,
-    "instances": instance_table,
-    "corruption": corruption_table,
-    "calibration": calibration_table,
-    "worst": worst_table,
-    "models": model_table,
-    "sets": set_table,
-    **{
-        study: partial(study_table, study=study)
-        for study in (*RESOLUTIONS, *CORRUPTIONS, CONTINUUM, PHYSICAL)
-    },
-}
-"""Tables by the name in the marker."""
+START = re.compile(
+    r"^[ \t]*<!--[ \t]*table:(?P<name>\S+)(?P<marks>(?:[ \t]+\w+)*)[ \t]*-->[ \t]*$", re.MULTILINE
+)
+END = re.compile(r"^[ \t]*<!-- /table -->[ \t]*$", re.MULTILINE)
 
 
 class AnalysisError(ValueError):
-    """The tables cannot be written; the message is one line that names the file and what is wrong."""
+    """The tables cannot be written; the message is one line that names the file and the fault."""
 
 
 def refresh(path: Path, outcome: Mapping[str, Any]) -> list[str]:
-    """Write the tables of a text anew, each with a line that says what it was made from.
+    """Replace the tables of a text; below each is a line with its origin.
 
     Args:
         path: a Markdown file with markers.
         outcome: the dictionary of ``outcome.json``.
 
     Returns:
-        A line for every table: written, or left as it was and why.
+        A line for every table: written, or unchanged and why.
 
     Raises:
-        AnalysisError: a marker is not closed or names no table; or there is no table that figures of this
-            outcome may go to. The file is then as it was.
+        AnalysisError: a marker is not closed or names no table, or no table is for results of this outcome;
+            the file is then unchanged.
         OutcomeError: the outcome cannot be read.
         OSError: the file cannot be read or written.
     """
     findings = Findings(outcome)
-    lines = path.read_text(encoding="utf-8").split("\n")
-    told: list[str] = []
-    result: list[str] = []
-    written = 0
-    place = 0
-    while place < len(lines):
-        result.append(lines[place])
-        start = START.fullmatch(lines[place].strip())
-        place += 1
-        if start is None:
-            continue
-        end = _end(path, lines, place)
-        name, why = start["name"], _refusal(path, place, start, findings)
-        table = TABLES[name](findings) if why is None else None
-        if table is not None and not table.rows:
+    text = path.read_text(encoding="utf-8")
+    messages: list[str] = []
+    parts: list[str] = []
+    position = 0
+    for start in START.finditer(text):
+        place, name = f"{path}:{text.count(chr(10), 0, start.start()) + 1}", start["name"]
+        end = END.search(text, start.end())
+        if end is None or START.search(text, start.end(), end.start()):
+            raise AnalysisError(f"{place}: {start[0].strip()} is not closed by <!-- /table -->")
+        if name not in TABLES:
+            raise AnalysisError(f"{place}: no table is called {name}; the tables are {', '.join(TABLES)}")
+        why = _refusal(place, start["marks"].split(), findings)
+        table = TABLES[name](findings)
+        if why is None and not table.rows:
             why = "nothing of it was measured"
-        if table is None or why is not None:
-            result += lines[place:end]
-            told.append(f"{path}: table {name} was left as it is: {why}")
-        else:
-            result += [to_markdown(table), "", _again(findings) if written else _source(findings)]
-            told.append(f"{path}: table {name} was written")
-            written += 1
-        place = end
-    if not written:
-        raise AnalysisError(_nothing_written(path, findings, told))
-    write_text(path, "\n".join(result))
-    return told
+        if why is None:
+            same = f"*Made {outcome['made']}, from the same as the first table of that time.*"
+            origin = same if parts else _origin(findings)
+            parts += [text[position : start.end()], f"\n{to_markdown(table)}\n\n{origin}\n"]
+            position = end.start()
+        messages.append(f"{path}: table {name} was {'written' if why is None else f'left as it is: {why}'}")
+    if not parts:
+        raise AnalysisError(_nothing_written(path, findings, messages))
+    write_text(path, "".join([*parts, text[position:]]))
+    return messages
 
 
-def _end(path: Path, lines: list[str], place: int) -> int:
-    """Index of the line that closes the marker in the line before ``place``."""
-    for index in range(place, len(lines)):
-        if lines[index].strip() == END:
-            return index
-        if START.fullmatch(lines[index].strip()):
-            break
-    raise AnalysisError(f"{path}:{place}: {lines[place - 1].strip()} is not closed by {END}")
-
-
-def _refusal(path: Path, line: int, start: re.Match[str], findings: Findings) -> str | None:
-    """Why a table must not be written; None where it may."""
-    if start["name"] not in TABLES:
-        raise AnalysisError(
-            f"{path}:{line}: no table is called {start['name']}; there are {', '.join(TABLES)}"
-        )
-    kinds = start["kinds"].split()
-    for kind in kinds:
-        if kind not in KINDS:
-            raise AnalysisError(
-                f"{path}:{line}: {kind!r} is not {PHANTOM!r} or {TEST!r}, the marks of a table"
-            )
-    if findings.phantom and PHANTOM not in kinds:
+def _refusal(place: str, marks: list[str], findings: Findings) -> str | None:
+    """Why a table with these marks is not for the results; None where it is."""
+    for mark in marks:
+        if mark not in (PHANTOM, TEST):
+            raise AnalysisError(f"{place}: {mark!r} is not {PHANTOM!r} or {TEST!r}, the marks of a table")
+    if findings.phantom and PHANTOM not in marks:
         return "the figures are the phantom's, the table is for real ones"
-    if not findings.phantom and PHANTOM in kinds:
+    if not findings.phantom and PHANTOM in marks:
         return "the figures are real, the table is for the phantom's"
-    wanted = TEST if TEST in kinds else VALIDATION
+    wanted = TEST if TEST in marks else VALIDATION
     if findings.part != wanted:
         return f"the figures are of {findings.part} patients, the table is for {wanted} patients"
     return None
 
 
-def _nothing_written(path: Path, findings: Findings, told: list[str]) -> str:
-    if not told:
-        return f"{path}: it has no table; mark the place of one by <!-- table:NAME --> and {END}"
+def _nothing_written(path: Path, findings: Findings, messages: list[str]) -> str:
+    if not messages:
+        return f"{path}: it has no table; mark its place by <!-- table:NAME --> and <!-- /table -->"
     if findings.phantom:
         return (
             f"{path}: these are figures of the phantom; they replace no table of real ones "
-            f"(a table for them is marked <!-- table:NAME {PHANTOM} -->)"
+            f"(mark a table for them by <!-- table:NAME {PHANTOM} -->)"
         )
-    return told[0]
+    return messages[0]
 
 
-def _source(findings: Findings) -> str:
-    """What a table was made from, in a line."""
+def _origin(findings: Findings) -> str:
+    """Time, checkpoints, sets and generators of a table, in one line."""
     outcome = findings.outcome
-    models = ", ".join(f"{name} {_digest(facts, 'sha256')}" for name, facts in outcome["models"].items())
+    models = ", ".join(f"{name} {facts['sha256'][:SHOWN]}" for name, facts in outcome["models"].items())
     sets = ", ".join(
-        f"{set_name(name)} {_digest(facts, 'identity_hash')}, {facts['patients']} patients"
+        f"{set_name(name)} {facts['identity_hash'][:SHOWN]}, {facts['patients']} patients"
         for name, facts in outcome["sets"].items()
     )
     smoke = "Smoke figures from the phantom. " if findings.phantom else ""
     made = f"{smoke}Made {outcome['made']} by `make eval` on {findings.part} patients."
-    made += f" Checkpoints: {models}. Sets: {sets}."
-    return f"*{' '.join(filter(None, (made, generators(findings))))}*"
-
-
-def _again(findings: Findings) -> str:
-    """What tables after the first say, for they are made from the same."""
-    return f"*Made {findings.outcome['made']}, from the same as the first table of that time.*"
-
-
-def _digest(facts: Mapping[str, Any], key: str) -> str:
-    return str(facts[key])[:DIGEST]
+    return f"*{made} Checkpoints: {models}. Sets: {sets}. {generators(findings)}".rstrip() + "*"

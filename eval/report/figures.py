@@ -1,150 +1,340 @@
-"""The look of all figures, and overlays of masks on slices.
+"""The figures of a report: which there are, their captions, and how they are drawn.
 
-Colours are safe for colour-blind readers, and every difference is also told by shape (hatch, marker, line
-style), so that a figure survives a grey printer.
+Colours are safe for colour-blind readers. Every difference also has a shape (marker, line style), so that it
+remains visible in a grey print.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
-from synthspine.eval.results.findings import MODEL_COLOURS, model_name
-from synthspine.gen.core.anatomy import STRUCTURE_COLOURS, STRUCTURES
+from synthspine.eval.metrics.statistics import Interval, narrowness
+from synthspine.eval.report.sections import Picture
+from synthspine.eval.report.tables import TEXTS, format_p
+from synthspine.eval.results.measurement import MEASURES, OVERALL
+from synthspine.eval.results.outcome import (
+    CONTINUA,
+    CONTINUUM,
+    CONTRAST,
+    CORRUPTIONS,
+    IN_PLANE,
+    LEVELS,
+    MODEL_COLOURS,
+    PHYSICAL,
+    RESOLUTIONS,
+    SYNTHETIC,
+    Findings,
+    model_name,
+    set_name,
+)
+from synthspine.eval.results.paired import gap
 from synthspine.shards.storage.atomic import atomic_path
 
+PLAIN = (CONTRAST, SYNTHETIC)
 DPI = 160
 MODEL_MARKERS = {"A": "o", "B": "s"}
 MODEL_LINES = {"A": "-", "B": "--"}
 EDGE = "#333333"
-FILL = 0.35
-PANEL_INCHES = 2.1
+BAND = 0.25
+"""Opacity of an interval."""
+MOST_TICKS = 6
+SIDE = {"A": -0.14, "B": 0.14}
+"""Offset of a model from the middle of its set."""
+SPREAD = 0.09
+FEWEST_PIXELS = 100
+"""Fewest pixels of a bin whose accuracy is drawn; that of fewer pixels is noise."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Overlay:
-    """One row of the overlays.
+class Drawing(NamedTuple):
+    """A figure of the studies that were measured."""
 
-    Attributes:
-        title: which slice, at which resolution.
-        image: float ``(H, W)`` in [0, 1], as the models saw it.
-        inside: bool ``(H, W)``, the field of view.
-        maps: column title to four-class map, uint8 ``(H, W)``; the truth first.
-    """
-
-    title: str
-    image: np.ndarray
-    inside: np.ndarray
-    maps: dict[str, np.ndarray]
+    studies: tuple[str, ...]
+    draw: Callable[[Findings, Path], None]
+    intervals: bool = True  # the caption states their coverage for few patients
 
 
-def overlay_figure(rows: list[Overlay], path: Path, *, title: str, credit: str, phantom: bool) -> None:
-    """Slices with the truth and the answers of the models drawn over them."""
-    columns = ["image", *rows[0].maps]
-    crops = [_crop(row.inside) for row in rows]
-    ratios = [
-        row.image[crop].shape[0] / row.image[crop].shape[1] for row, crop in zip(rows, crops, strict=True)
-    ]
-    size = (PANEL_INCHES * len(columns) + 0.3, PANEL_INCHES * sum(ratios) + 0.8)
-    tight = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.0, hspace=0.0)
-    figure = Figure(figsize=size, layout=tight)
-    panels = figure.subplots(len(rows), len(columns), squeeze=False, height_ratios=ratios)
-    for row, crop, line in zip(rows, crops, panels, strict=True):
-        image = np.repeat(row.image[crop][..., None], 3, axis=-1)
-        for axes, name in zip(line, columns, strict=True):
-            axes.imshow(image if name == "image" else _painted(image, row.maps[name][crop]), vmin=0, vmax=1)
-            if name != "image":
-                _outline(axes, row.maps[name][crop])
-            axes.set_xticks([])
-            axes.set_yticks([])
-            axes.spines[:].set_visible(False)
-        line[0].set_ylabel(row.title, fontsize=9)
-    for axes, name in zip(panels[0], columns, strict=True):
-        axes.set_title(name, fontsize=10)
-    handles = [Patch(facecolor=_rgb(name), label=name) for name in STRUCTURES]
-    legend(figure, handles).set_title(credit, prop=FontProperties(size=6.5))
-    head(figure, title, phantom)
-    save(figure, path)
+class Panel(NamedTuple):
+    """One panel of a grid of curves."""
+
+    title: str  # shown in the first row of the grid
+    x: str  # name of the values
+    curves: Mapping[str, Mapping[float, Interval]]  # mean Dice by value, by model
+    ticks: tuple[str, ...] = ()  # names of the values, where they are not numbers
 
 
-def _rgb(structure: str) -> tuple[float, float, float]:
-    red, green, blue = STRUCTURE_COLOURS[structure]
-    return red / 255, green / 255, blue / 255
+def draw_figures(findings: Findings, folder: Path) -> dict[str, Picture]:
+    """Draw the figures that have something to show as PNG files in a folder; the pictures by name."""
+    pictures = {}
+    for name, drawing in _drawings(findings).items():
+        counts = findings.counted(*drawing.studies)
+        if not counts:
+            continue
+        path = folder / f"{name}.png"
+        drawing.draw(findings, path)
+        patients = ", ".join(f"{set_name(place)} {count}" for place, count in counts.items())
+        fewest = min((count for count in counts.values() if count > 1), default=0)
+        coverage = narrowness(fewest) if drawing.intervals else ""
+        caption = " ".join(filter(None, (TEXTS["figures"][name], coverage, f"Patients: {patients}.")))
+        pictures[name] = Picture(file=path.name, alt=caption.split(". ")[0], caption=caption)
+    return pictures
 
 
-def _painted(image: np.ndarray, structures: np.ndarray) -> np.ndarray:
-    painted = image.copy()
-    for value, name in enumerate(STRUCTURES, start=1):
-        where = structures == value
-        painted[where] = (1 - FILL) * painted[where] + FILL * np.array(_rgb(name))
-    return painted
+def level_figure(findings: Findings, path: Path) -> None:
+    """Dice by set: a panel per measure, means with intervals, a small dot for every patient."""
+    places = findings.sets
+    figure = Figure(figsize=(9.0, 3.3), layout="constrained")
+    panels = figure.subplots(1, len(MEASURES), sharey=True)
+    for axes, measure in zip(panels, MEASURES, strict=True):
+        for measurement in sorted(findings.on_sets(), key=lambda m: m.model):
+            model, interval = measurement.model, measurement.interval(measure)
+            if interval is None:
+                continue
+            x, colour = places.index(measurement.set) + SIDE[model], MODEL_COLOURS[model]
+            dots = np.sort(list(measurement.values(measure).values()))
+            spread = np.linspace(-SPREAD, SPREAD, len(dots)) if len(dots) > 1 else np.zeros(1)
+            axes.plot(x + spread, dots, ".", color=colour, markersize=3, alpha=0.8, zorder=2)
+            axes.plot([x, x], [interval.low, interval.high], color=EDGE, linewidth=1.3, zorder=3)
+            marks = _marks(colour, size=6.5, edge=0.8)
+            axes.plot(x, interval.mean, MODEL_MARKERS[model], **marks, zorder=4)
+        if SYNTHETIC in places and len(places) > 1:
+            axes.axvline(0.5, color="#bbbbbb", linewidth=0.8, linestyle=":")
+        axes.set_title(measure, fontsize=10)
+        axes.set_xticks(range(len(places)), [set_name(place).replace(" ", "\n") for place in places])
+        axes.set_xlim(-0.5, len(places) - 0.5)
+        axes.set_ylim(0, 1.02)
+        _plain(axes)
+    panels[0].set_ylabel("Dice")
+    _finish(figure, path, "The same models on every set", findings, lines=False)
 
 
-def _outline(axes: Axes, structures: np.ndarray) -> None:
-    for value, name in enumerate(STRUCTURES, start=1):
-        where = structures == value
-        if where.any() and not where.all():
-            axes.contour(where.astype(float), levels=[0.5], colors=[_rgb(name)], linewidths=0.9)
+def gap_figure(findings: Findings, path: Path) -> None:
+    """Differences A − B with intervals, one line per set and measure."""
+    rows = [(place, measure) for place in findings.sets for measure in MEASURES]
+    pairs = [(place, measure, found) for place, measure in rows if (found := gap(findings, place, measure))]
+    figure = Figure(figsize=(9.0, 0.25 * len(pairs) + 1.4), layout="constrained")
+    axes = figure.subplots()
+    height, ticks, previous = 0.0, [], None
+    for place, measure, found in pairs:
+        height += 1.7 if previous not in (None, place) else 1.0
+        previous = place
+        difference = found.difference
+        overall = measure == OVERALL
+        ends = [difference.low, difference.high]
+        axes.plot(ends, [height] * 2, color=EDGE, linewidth=2.2 if overall else 1.2)
+        colour = MODEL_COLOURS["A" if difference.mean > 0 else "B"]
+        axes.plot(difference.mean, height, "D" if overall else "o", **_marks(colour, size=6, edge=0.8))
+        ticks.append((height, f"{set_name(place)}  {measure}"))
+        axes.annotate(
+            f"n {found.n}, p {format_p(found.paired.p)}",
+            (1.01, height),
+            xycoords=("axes fraction", "data"),
+            fontsize=7,
+            va="center",
+            color="#444444",
+        )
+    axes.axvline(0, color=EDGE, linewidth=0.9)
+    shown = [(f.difference.low, f.difference.mean, f.difference.high) for *_, f in pairs]
+    reach = max(0.05, 1.1 * float(np.nanmax(np.abs(shown))))
+    axes.set_xlim(-reach, reach)
+    axes.set_yticks([place for place, _ in ticks], [name for _, name in ticks])
+    axes.invert_yaxis()
+    _plain(axes)
+    axes.grid(visible=False, axis="y")
+    axes.grid(axis="x", color="#dddddd", linewidth=0.6)
+    axes.set_xlabel("← B better    difference of Dice, A − B, 95 % interval    A better →", fontsize=9)
+    _finish(figure, path, "A against B on the same patients", findings, lines=None)
 
 
-def _crop(inside: np.ndarray) -> tuple[slice, slice]:
-    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-    if not len(rows):
-        return slice(None), slice(None)
-    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+def calibration_figure(findings: Findings, path: Path) -> None:
+    """Reliability diagrams, a panel per set, over the share of pixels in every bin."""
+    places = list(dict.fromkeys(m.set for m in findings.on_sets() if m.reliability is not None))
+    figure = Figure(figsize=(2.4 * len(places) + 0.8, 3.9), layout="constrained")
+    panels = figure.subplots(2, len(places), squeeze=False, sharex=True, sharey="row", height_ratios=(3, 1))
+    for place, (upper, lower) in zip(places, panels.T, strict=True):
+        upper.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle=":")
+        lines = []
+        for model, bins in [(m.model, m.reliability) for m in findings.on_sets(place)]:
+            if bins is None:
+                continue
+            enough, marks = bins.counts >= FEWEST_PIXELS, _marks(MODEL_COLOURS[model], size=4.5, edge=0.6)
+            curve = (bins.confidences[enough], bins.accuracies[enough], MODEL_LINES[model])
+            upper.plot(*curve, marker=MODEL_MARKERS[model], **marks, linewidth=1.5)
+            share = np.where(bins.counts > 0, bins.counts / bins.counts.sum(), 1e-7)
+            edges = np.linspace(0, 1, len(share) + 1)
+            lower.stairs(share, edges, color=MODEL_COLOURS[model], linewidth=1.8)
+            lines.append(f"{model}: ECE {bins.ece:.3f}")
+        upper.text(0.04, 0.96, "\n".join(lines), transform=upper.transAxes, va="top", fontsize=7.5)
+        upper.set(xlim=(0, 1.03), ylim=(0, 1.03))
+        upper.set_title(set_name(place), fontsize=10)
+        lower.set_yscale("log")
+        lower.set_ylim(1e-6, 1)
+        lower.set_xlabel("confidence")
+        _plain(upper)
+        _plain(lower)
+    panels[0][0].set_ylabel("share of right pixels")
+    panels[1][0].set_ylabel("share of\npixels", fontsize=8)
+    _finish(figure, path, "Is the confidence right?", findings)
 
 
-def plain(axes: Axes) -> None:
-    """Give a panel the look of the house: two spines, a light grid, small ticks."""
+def entropy_figure(findings: Findings, path: Path) -> None:
+    """Overall Dice over mean entropy, a mark per patient."""
+    places = list(dict.fromkeys(m.set for m in findings.on_sets() if len(m.entropy_and_dice())))
+    figure = Figure(figsize=(2.4 * len(places) + 0.8, 3.0), layout="constrained")
+    panels = figure.subplots(1, len(places), squeeze=False, sharex=True, sharey=True)[0]
+    for place, axes in zip(places, panels, strict=True):
+        for measurement in findings.on_sets(place):
+            marks = _marks(MODEL_COLOURS[measurement.model], size=5, edge=0.6)
+            axes.plot(*measurement.entropy_and_dice().T, MODEL_MARKERS[measurement.model], **marks)
+        axes.set_title(set_name(place), fontsize=10)
+        axes.set_xlabel("mean entropy (nats)")
+        axes.set_ylim(0, 1.02)
+        _plain(axes)
+    panels[0].set_ylabel("overall Dice")
+    _finish(figure, path, "Does entropy indicate a poor mask?", findings, lines=False)
+
+
+def resolution_figure(findings: Findings, path: Path, study: str) -> None:
+    """Dice over the factor, a row per set, a column per measure."""
+    x = "pixel size, multiple" if study == IN_PLANE else "thickness, multiple"
+    rows = {
+        set_name(place): [Panel(measure, x, _curves(findings, study, place, measure)) for measure in MEASURES]
+        for place in findings.places(study)
+    }
+    _grid(findings, rows, path, f"{RESOLUTIONS[study]} resolution: coarser input, truth at full resolution")
+
+
+def corruption_figure(findings: Findings, path: Path) -> None:
+    """Overall Dice over the level, a row per set, a column per corruption."""
+    studies = [study for study in CORRUPTIONS if findings.places(study)]
+    rows = {
+        set_name(place): [
+            Panel(CORRUPTIONS[study], LEVELS[study], _curves(findings, study, place)) for study in studies
+        ]
+        for place in findings.places(*studies)
+    }
+    _grid(findings, rows, path, "Corrupted input: overall Dice")
+
+
+def continuum_figure(findings: Findings, path: Path) -> None:
+    """Dice over alpha, a row per way of making contrast, a column per measure."""
+    protocols = [findings.value_name(PHYSICAL, value) for value in findings.values(PHYSICAL)]
+    kinds = {
+        CONTINUUM: ("measured\nmeans", "α, from T1 (0) to T2 (1)", ()),
+        PHYSICAL: ("spin-echo\nphysics", "", tuple(name.replace(" ", "\n", 1) for name in protocols)),
+    }
+    rows = {
+        name: [Panel(measure, x, _curves(findings, study, place, measure), ticks) for measure in MEASURES]
+        for study, (name, x, ticks) in kinds.items()
+        for place in findings.places(study)
+    }
+    _grid(findings, rows, path, f"From T1 to T2 on rendered {findings.part} maps")
+
+
+def save(figure: Figure, path: Path, dpi: int = DPI) -> None:
+    """Write a figure as PNG; equal numbers give equal bytes."""
+    FigureCanvasAgg(figure)
+    with atomic_path(path) as temporary:
+        # The date and the version in the file would differ.
+        figure.savefig(temporary, dpi=dpi, format="png", metadata={"Software": None})
+
+
+def _drawings(findings: Findings) -> dict[str, Drawing]:
+    measured = findings.on_sets()
+    confidences = PLAIN if any(m.reliability for m in measured) else ()
+    entropies = PLAIN if any(len(m.entropy_and_dice()) for m in measured) else ()
+    return {
+        "contrast_shift": Drawing(PLAIN, level_figure),
+        "reality_gap": Drawing(PLAIN if findings.compared else (), gap_figure),
+        **{name: Drawing((name,), partial(resolution_figure, study=name)) for name in RESOLUTIONS},
+        "corruption": Drawing(tuple(CORRUPTIONS), corruption_figure),
+        "continuum": Drawing(tuple(CONTINUA), continuum_figure),
+        "calibration": Drawing(confidences, calibration_figure, intervals=False),
+        "entropy": Drawing(entropies, entropy_figure, intervals=False),
+    }
+
+
+def _curves(
+    findings: Findings, study: str, place: str, measure: str = OVERALL
+) -> dict[str, dict[float, Interval]]:
+    found = {model: findings.curve(study, model, place, measure) for model in findings.models}
+    return {model: curve for model, curve in found.items() if curve}
+
+
+def _grid(findings: Findings, rows: Mapping[str, Sequence[Panel]], path: Path, title: str) -> None:
+    columns = max(len(panels) for panels in rows.values())
+    figure = Figure(figsize=(9.0, 2.0 * len(rows) + 1.1), layout="constrained")
+    grid = figure.subplots(len(rows), columns, squeeze=False, sharey=True)
+    for (name, panels), line in zip(rows.items(), grid, strict=True):
+        for panel, axes in zip(panels, line, strict=True):
+            _draw_curves(axes, panel)
+            axes.set_xlabel(panel.x, fontsize=8)
+        line[0].set_ylabel(f"{name}\nDice", fontsize=9)
+    for panel, upper in zip(next(iter(rows.values())), grid[0], strict=True):
+        upper.set_title(panel.title, fontsize=10)
+    _finish(figure, path, title, findings)
+
+
+def _draw_curves(axes: Axes, panel: Panel) -> None:
+    for model, curve in panel.curves.items():
+        values, colour = list(curve), MODEL_COLOURS[model]
+        low, mean, high = zip(*((i.low, i.mean, i.high) for i in curve.values()), strict=True)
+        if panel.ticks:
+            axes.vlines(values, low, high, color=EDGE, linewidth=1.2)
+        else:
+            axes.fill_between(values, low, high, color=colour, alpha=BAND, linewidth=0)
+        axes.plot(
+            values,
+            mean,
+            linestyle="none" if panel.ticks else MODEL_LINES[model],
+            marker=MODEL_MARKERS[model],
+            **_marks(colour, size=4.5, edge=0.6),
+            linewidth=1.8,
+        )
+    axes.set_ylim(0, 1)
+    _plain(axes)
+    values = sorted({value for curve in panel.curves.values() for value in curve})
+    if panel.ticks:
+        axes.set_xticks(range(len(panel.ticks)), panel.ticks)
+        axes.set_xlim(-0.5, len(panel.ticks) - 0.5)
+    elif 1 < len(values) <= MOST_TICKS:
+        axes.set_xticks(values, [f"{value:g}" for value in values])
+
+
+def _marks(colour: str, *, size: float, edge: float) -> dict[str, Any]:
+    return {"color": colour, "markersize": size, "markeredgecolor": EDGE, "markeredgewidth": edge}
+
+
+def _plain(axes: Axes) -> None:
+    """Give a panel the look of all figures: two spines, a light grid, small ticks."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=8)
 
 
-def head(figure: Figure, text: str, phantom: bool) -> None:
-    """Set the title, with a mark where the numbers come from the phantom."""
-    figure.suptitle(f"{text}\n(smoke figure from the phantom)" if phantom else text, fontsize=11)
-
-
-def model_handles(models: Iterable[str]) -> list[Line2D]:
-    """What stands in a legend for the models."""
-    return [
+def _finish(figure: Figure, path: Path, title: str, findings: Findings, *, lines: bool | None = True) -> None:
+    """Add the title and a legend of the models, with or without their lines (None: no legend); write it."""
+    figure.suptitle(f"{title}\n(smoke figure from the phantom)" if findings.phantom else title, fontsize=11)
+    handles = [
         Line2D(
             [],
             [],
-            color=MODEL_COLOURS[model],
-            linestyle=MODEL_LINES[model],
+            linestyle=MODEL_LINES[model] if lines else "none",
             marker=MODEL_MARKERS[model],
-            markeredgecolor=EDGE,
-            markeredgewidth=0.6,
+            **_marks(MODEL_COLOURS[model], size=6, edge=0.6),
             linewidth=1.8,
             label=model_name(model),
         )
-        for model in models
+        for model in findings.models
     ]
-
-
-def legend(figure: Figure, handles: Sequence[Artist]) -> Legend:
-    """Put a legend under the figure."""
-    return figure.legend(
-        handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=8
-    )
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG; equal numbers give equal bytes."""
-    FigureCanvasAgg(figure)
-    with atomic_path(path) as temporary:
-        # Without the date and version in the file, equal numbers give equal bytes.
-        figure.savefig(temporary, dpi=DPI, format="png", metadata={"Software": None})
+    if lines is not None:
+        style = {"loc": "outside lower center", "ncols": len(handles), "frameon": False, "fontsize": 8}
+        figure.legend(handles=handles, **style)
+    save(figure, path)

@@ -1,79 +1,44 @@
-"""What the report says, section by section: texts, tables and pictures, ready to be rendered."""
+"""Content of the report, section by section: sentences, tables and pictures in their order."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from synthspine.eval.report.comparison_tables import gap_table, headline_table, primary_table, shift_table
-from synthspine.eval.report.fact_tables import (
-    configuration_table,
-    generators,
-    model_table,
-    set_table,
-    version_table,
-)
-from synthspine.eval.report.headline import MEANING, answer
-from synthspine.eval.report.score_tables import class_table, instance_table, structure_table, worst_table
-from synthspine.eval.report.study_tables import STUDIES, calibration_table, corruption_table, study_table
-from synthspine.eval.report.tables import NOT_DEFINED, Table, score
-from synthspine.eval.results.findings import (
-    CONTINUUM,
+from synthspine.eval.metrics.statistics import SIGNIFICANT, Interval
+from synthspine.eval.report.definitions import TABLES
+from synthspine.eval.report.facts import generators
+from synthspine.eval.report.tables import TEXTS, Table, format_p, format_value
+from synthspine.eval.results.outcome import (
+    CONTINUA,
     CORRUPTIONS,
-    PHYSICAL,
     RESOLUTIONS,
-    TEST,
-    VALIDATION,
+    T1,
     Findings,
+    model_name,
     set_name,
 )
+from synthspine.eval.results.paired import (
+    GAPS,
+    SHIFTS,
+    Pair,
+    Primary,
+    gap,
+    primary_comparisons,
+    shift,
+    shift_difference,
+)
 
-TITLE = "SynthSpine: evaluation"
-PHANTOM_BANNER = (
-    "Smoke figures from the phantom. They show that everything runs; they say nothing about real images."
-)
-CREDIT = (
-    "Images: data in SPIDER layout; SPIDER itself is van der Graaf et al., Scientific Data 2024 (CC BY 4.0)."
-)
-PHANTOM_CREDIT = "Images: the procedural phantom of this project."
-PURPOSE = "For research, not for diagnosis."
-CHOSEN_ON = {
-    VALIDATION: (
-        "Measured on the validation patients. Checkpoints were chosen on validation that sees no T2: A on "
-        "synthetic renders of validation patients' label maps, B on real T1 of the validation patients (so "
-        "B's T1 figures lean to the good side). Real validation slices may have been looked at when the "
-        "recipe was made: these are validation figures, not a blind test."
-    ),
-    TEST: (
-        "Measured on the test patients, on whom no checkpoint was chosen. The test is as blind as they were "
-        "kept: slices or figures of theirs that were looked at before take from it."
-    ),
-}
-"""What the choice of checkpoints means for the figures, by part of the split."""
-BOOTSTRAP = (
-    "Intervals are percentile bootstraps over patients: the patient is the unit. Few patients make them too "
-    "narrow; how much is said beside them."
-)
-CURVES = {
-    **{study: study for study in RESOLUTIONS},
-    **dict.fromkeys(CORRUPTIONS, "corruption"),
-    CONTINUUM: "continuum",
-    PHYSICAL: "continuum",
-}
-"""Name of the figure that shows a study."""
+FACTS = ("models", "sets", "versions", "configuration")
+TOO_POOR = 0.4
+"""Overall Dice below which a difference of two models is not meaningful."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """A PNG file beside the report.
+    """A PNG file beside the report."""
 
-    Attributes:
-        file: its name, relative to the report.
-        alt: what it shows, for those who do not see it.
-        caption: what stands under it.
-    """
-
-    file: str
-    alt: str
+    file: str  # relative to the report
+    alt: str  # description for readers who cannot see it
     caption: str
 
 
@@ -82,127 +47,142 @@ Part = str | Table | Picture
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """A part of the report.
+    """A part of the report."""
 
-    Attributes:
-        name: short name, for links.
-        title: its title.
-        parts: paragraphs, tables and pictures in their order.
-    """
-
-    name: str
+    name: str  # for links
     title: str
     parts: tuple[Part, ...]
 
 
 def report_sections(findings: Findings, pictures: Mapping[str, Picture]) -> list[Section]:
-    """All sections; those without anything to show are left out.
+    """All sections with content; ``pictures`` are the drawn figures by name."""
 
-    Args:
-        findings: what was measured.
-        pictures: the figures that were drawn, by name.
-    """
-    compared = [MEANING, pictures.get("reality_gap"), gap_table(findings)] if findings.compared else []
-    in_short = [headline_table(findings), primary_table(findings)]
-    calibration = [pictures.get("calibration"), calibration_table(findings), pictures.get("entropy")]
-    contents: list[tuple[str, str, Sequence[Part | None]]] = [
-        ("answer", "In short", [*answer(findings), *_absent(findings), *in_short]),
-        ("contrast", "Contrast shift", [pictures.get("contrast_shift"), shift_table(findings)]),
-        ("gap", "Reality gap", compared),
-        ("structures", "Structures", [structure_table(findings)]),
-        ("vertebrae", "Vertebrae and classes", [instance_table(findings), class_table(findings)]),
-        ("resolution", "Resolution", _curves(findings, pictures, RESOLUTIONS)),
-        (
-            "corruption",
-            "Corrupted input",
-            _curves(findings, pictures, CORRUPTIONS, corruption_table(findings)),
-        ),
-        ("continuum", "From T1 to T2", _curves(findings, pictures, (CONTINUUM, PHYSICAL))),
-        ("calibration", "Calibration and self-check", calibration),
-        ("worst", "Worst cases", [worst_table(findings), *_overlays(findings)]),
-        ("method", "How this was counted", _method(findings)),
-        ("facts", "What was measured", _facts(findings)),
-    ]
-    return [
-        Section(name=name, title=title, parts=_filled(parts))
-        for name, title, parts in contents
-        if _filled(parts)
-    ]
+    def figures(*names: str) -> list[Picture]:
+        return [pictures[name] for name in names if name in pictures]
+
+    def tables(*names: str) -> list[Table]:
+        return [table for table in (TABLES[name](findings) for name in names) if table.rows]
+
+    compared = [TEXTS["report"]["gap"], *figures("reality_gap"), *tables("gap")]
+    rules = [str(findings.outcome.get("aggregation", "")), TEXTS["report"]["bootstrap"]]
+    contents: dict[str, list[Part]] = {
+        "summary": [*conclusions(findings), *_absent(findings), *tables("headline", "primary")],
+        "contrast": [*figures("contrast_shift"), *tables("shift")],
+        "gap": [*compared] if findings.compared else [],
+        "structures": [*tables("structures")],
+        "vertebrae": [*tables("instances", "classes")],
+        "resolution": [*figures(*RESOLUTIONS), *tables(*RESOLUTIONS)],
+        "corruption": [*figures("corruption"), *tables("corruption", *CORRUPTIONS)],
+        "continuum": [*figures("continuum"), *tables(*CONTINUA)],
+        "calibration": [*figures("calibration"), *tables("calibration"), *figures("entropy")],
+        "worst": [*tables("worst"), *map(_overlay, findings.outcome.get("overlays", ()))],
+        "method": [*rules, TEXTS["chosen_on"][findings.part]],
+        "facts": [made(findings), generators(findings), *tables(*FACTS)],
+    }
+    titles = TEXTS["sections"]
+    filled = {name: tuple(part for part in parts if part) for name, parts in contents.items()}
+    return [Section(name=name, title=titles[name], parts=parts) for name, parts in filled.items() if parts]
 
 
 def credit(findings: Findings) -> str:
-    """Whose images these are, and what the report is for."""
-    return f"{PHANTOM_CREDIT if findings.phantom else CREDIT} {PURPOSE}"
+    """Origin of the images, and purpose of the report."""
+    texts = TEXTS["report"]
+    return f"{texts['phantom_credit'] if findings.phantom else texts['credit']} {texts['purpose']}"
 
 
 def made(findings: Findings) -> str:
-    """When, on which part of the split, how long, and by which command."""
+    """Time, part of the split, duration and command."""
     outcome = findings.outcome
-    took = _duration(float(outcome["seconds"]))
+    seconds = float(outcome["seconds"])
+    took = f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.1f} minutes"
     return f"Made {outcome['made']} on the {findings.part} patients in {took} by: {outcome['command']}"
 
 
-def _filled(parts: Sequence[Part | None]) -> tuple[Part, ...]:
-    """Without what is missing and without empty tables."""
-    return tuple(part for part in parts if part and not (isinstance(part, Table) and not part.rows))
+def conclusions(findings: Findings) -> list[str]:
+    """Dice of A and B on each real set, their difference, and the changes between contrasts."""
+    primary = primary_comparisons(findings)
+    sentences = [s for place in findings.real_sets for s in _on_set(findings, place, primary)]
+    for place in [place for place in findings.real_sets if place != T1]:
+        changes = {model: shift(findings, model, place) for model in findings.models}
+        parts = [
+            f"{model} by {_estimate(change.difference, signed=True)}"
+            for model, change in changes.items()
+            if change is not None
+        ]
+        if parts:
+            sentences.append(
+                f"From T1 to {set_name(place)}, on the patients that have both, the overall Dice changes for "
+                f"{' and for '.join(parts)}."
+            )
+        between = shift_difference(findings, place)
+        if between is not None:
+            verdict = _verdict(between, "A keeps more", "B keeps more", primary.get(SHIFTS.get(place, "")))
+            sentences.append(f"The change of A minus that of B, patient by patient, is {verdict}.")
+    return sentences
 
 
-def _absent(findings: Findings) -> list[str]:
-    """Models and studies that are not there, and why."""
+def _absent(findings: Findings) -> Iterable[str]:
+    """Models and studies without measurement, with the reason."""
     outcome = findings.outcome
-    missing = [f"Model {name} was not measured: {why}." for name, why in outcome.get("missing", {}).items()]
-    left_out = [
-        f"{STUDIES[name][0].partition(':')[0] if name in STUDIES else set_name(name)} was left out: {why}."
-        for name, why in outcome.get("left_out", {}).items()
-    ]
-    dropped = [
-        f"{STUDIES[name][0].partition(':')[0]} was not measured at {what}."
-        for name, what in outcome.get("dropped", {}).items()
-    ]
-    return [*missing, *left_out, *dropped]
-
-
-def _curves(
-    findings: Findings, pictures: Mapping[str, Picture], studies: Iterable[str], *first: Table
-) -> list[Part | None]:
-    """The figures of studies, then the tables ``first``, then a table of each study."""
-    present = [study for study in studies if findings.places(study)]
-    drawn = dict.fromkeys(CURVES[study] for study in present)
-    tables = [study_table(findings, study) for study in present]
-    return [*(pictures.get(name) for name in drawn), *first, *tables]
-
-
-def _overlays(findings: Findings) -> list[Picture]:
-    return [_overlay(entry) for entry in findings.outcome.get("overlays", ())]
+    for name, why in outcome.get("missing", {}).items():
+        yield f"Model {name} was not measured: {why}."
+    for entry, text in (("left_out", "was left out:"), ("dropped", "was not measured at")):
+        for name, why in outcome.get(entry, {}).items():
+            title = TEXTS["tables"].get(name, {}).get("title", set_name(name)).partition(":")[0]
+            yield f"{title} {text} {why}."
 
 
 def _overlay(entry: Mapping[str, Any]) -> Picture:
-    dices = ", ".join(
-        f"{name} {NOT_DEFINED if value is None else score(value)}" for name, value in entry["dice"].items()
-    )
-    kind = f"{entry.get('case', 'worst').capitalize()} case"
+    dices = ", ".join(f"{name} {format_value(value)}" for name, value in entry["dice"].items())
     where = f"{set_name(entry['set'])}, patient {entry['patient']}, slice {entry['slice']}"
+    kind = entry.get("case", "worst").capitalize()
     return Picture(
         file=entry["file"],
-        alt=f"Slice with the truth and the answers of the models: {where}",
-        caption=f"{kind} of Model {entry['model']}: {where} ({entry['source']}). Dice: {dices}.",
+        alt=f"Slice with the truth and the predictions of the models: {where}",
+        caption=f"{kind} case of Model {entry['model']}: {where} ({entry['source']}). Dice: {dices}.",
     )
 
 
-def _method(findings: Findings) -> list[Part | None]:
-    return [str(findings.outcome.get("aggregation", "")), BOOTSTRAP, CHOSEN_ON[findings.part]]
+def _on_set(findings: Findings, place: str, primary: Mapping[str, Primary]) -> list[str]:
+    where = f"On {set_name(place)}, {TEXTS['unseen'].get(place, 'a set of its own')},"
+    pair = gap(findings, place)
+    if pair is None:
+        means = [(m.model, m.interval()) for m in findings.on_sets(place)]
+        return [
+            f"{where} {model_name(model)} reaches {_estimate(mean)} (n {mean.n})."
+            for model, mean in means
+            if mean is not None
+        ]
+    verdict = _verdict(pair, "A is ahead", "B is ahead", primary.get(GAPS.get(place, "")))
+    poor = ""
+    if max(pair.first.mean, pair.second.mean) < TOO_POOR:
+        poor = f" Both stay below {format_value(TOO_POOR)}: too poor for the difference to mean much."
+    first, second = _estimate(pair.first), _estimate(pair.second)
+    return [f"{where} A reaches {first} and B {second}: A − B is {verdict}.{poor}"]
 
 
-def _facts(findings: Findings) -> list[Part | None]:
-    return [
-        made(findings),
-        generators(findings),
-        model_table(findings),
-        set_table(findings),
-        version_table(findings),
-        configuration_table(findings),
-    ]
+def _verdict(pair: Pair, if_positive: str, if_negative: str, primary: Primary | None) -> str:
+    """The difference with interval and test, and its meaning; ``primary`` is None where it is exploratory."""
+    difference, p = pair.difference, pair.paired.p
+    p_text = format_p(p) if p < 0.001 else f"= {format_p(p)}"
+    kind = "exploratory" if primary is None else f"after correction {format_p(primary.corrected)}"
+    numbers = (
+        f"{_estimate(difference, signed=True)} over {difference.n} patients, paired test p {p_text}, {kind}"
+    )
+    if not (difference.low > 0 or difference.high < 0):
+        return f"{numbers}; the interval includes 0"
+    verdict = if_positive if difference.low > 0 else if_negative
+    if primary is None or primary.corrected < SIGNIFICANT:
+        return f"{numbers}; {verdict}" + ("" if p < SIGNIFICANT else ", by the interval alone")
+    why = "the corrected test does not confirm it"
+    if primary.least >= SIGNIFICANT:
+        why = f"with so few patients the corrected test cannot fall below {format_value(primary.least)}"
+    return f"{numbers}; {verdict} by the interval, but {why}"
 
 
-def _duration(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.1f} minutes"
+def _estimate(estimate: Interval, *, signed: bool = False) -> str:
+    mean, low, high = (
+        format_value(number, signed=signed) for number in (estimate.mean, estimate.low, estimate.high)
+    )
+    interval = f"[{low}, {high}]" if estimate.low <= estimate.high else "(no interval from one patient)"
+    return f"{mean} {interval}"

@@ -1,67 +1,92 @@
-"""Tables of the report: one definition, rendered to Markdown and to HTML.
+"""Tables of the report, and how numbers are written everywhere in it.
 
-A cell is a short text with an optional detail (an interval, a count). Both renderings show both.
+A table is rows times columns. A column is a title and a function of the subject of a row: the scores of a
+structure, a comparison of two models, a measurement.
 """
 
-import html
 import math
+import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
+from typing import Any
 
 from synthspine.eval.metrics.statistics import Interval, narrowness
+from synthspine.eval.results.measurement import DICE, Metric, Share
 
-_INTERVAL = "Means over patients, in brackets their 95 % bootstrap interval."
+TEXTS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("texts.toml").read_text(encoding="utf-8"))
+"""Titles, notes and captions of the report."""
 NOT_DEFINED = "–"
 MINUS = "−"
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What stands in one place of a table.
-
-    Attributes:
-        text: the main thing.
-        detail: what goes with it, in small print.
-        strong: whether it is to be seen first.
-    """
+    """Content of one cell."""
 
     text: str
-    detail: str = ""
-    strong: bool = False
+    detail: str = ""  # an interval or a count, in small print
+    strong: bool = False  # whether the text is bold
 
 
 Row = tuple[Cell | str, ...]
+Columns = dict[str, Callable[[Any], Cell | str]]
+"""Title of each column, and the cell that it makes of the subject of a row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table.
+    """A table with one title in ``head`` and one cell, or plain text, in every row per column."""
 
-    Attributes:
-        name: by which it is asked for (markers in ``ANALYSIS_REPORT.md``).
-        title: what it shows, in a line.
-        head: one title per column.
-        rows: one cell, or plain text, per column.
-        keys: leading columns that name the row; rows with the same first one stand together.
-        note: how it is to be read; may be empty.
-        folded: in HTML it starts closed.
-        words: the cells hold words, not numbers: they stand to the left.
-    """
-
-    name: str
+    name: str  # its name in the markers of ANALYSIS_REPORT.md
     title: str
     head: tuple[str, ...]
     rows: tuple[Row, ...]
-    keys: int = 1
-    note: str = ""
-    folded: bool = False
-    words: bool = False
+    keys: int = 1  # leading columns that name a row; rows with the same first cell form a group
+    note: str = ""  # explanation below the table
+    folded: bool = False  # in HTML it starts closed
+    words: bool = False  # the cells are aligned to the left
 
     def __post_init__(self) -> None:
         wrong = next((row for row in self.rows if len(row) != len(self.head)), None)
         if wrong is not None:
             raise ValueError(f"table {self.name}: {len(wrong)} cells under {len(self.head)} titles: {wrong}")
+
+    @property
+    def groups(self) -> list[list[Row]]:
+        """The rows with the same first cell together; all rows where one column names them."""
+        if self.keys == 1:
+            return [list(self.rows)]
+        return [list(rows) for _, rows in groupby(self.rows, key=lambda row: row[0])]
+
+
+def table(
+    name: str, subjects: Iterable[tuple[tuple[str, ...], Any]], columns: Columns, **values: Any
+) -> Table:
+    """A table of values with its titles and notes from ``texts.toml``.
+
+    Args:
+        name: its entry in ``texts.toml``.
+        subjects: the names and the subject of every row.
+        columns: the columns after the names; the last one is the number of patients, as text.
+        values: text for the names in braces of the note.
+    """
+    rows = tuple((*names, *(cell(subject) for cell in columns.values())) for names, subject in subjects)
+    texts, values = TEXTS["tables"][name], TEXTS["shared"] | values
+    keys, intervals = tuple(texts["keys"]), texts.get("intervals", values["intervals"])
+    counts = [int(row[-1]) for row in rows if isinstance(row[-1], str)] if intervals else []
+    coverage = narrowness(min((n for n in counts if n > 1), default=0))
+    note = " ".join(filter(None, (intervals, coverage, texts.get("note")))).format(**values).strip()
+    return Table(
+        name=name,
+        title=texts["title"],
+        head=(*keys, *columns),
+        rows=rows,
+        keys=len(keys),
+        note=note,
+        folded=texts.get("folded", False),
+    )
 
 
 def to_markdown(table: Table) -> str:
@@ -72,98 +97,51 @@ def to_markdown(table: Table) -> str:
     return f"{text}\n\n{table.note}" if table.note else text
 
 
-def to_html(table: Table) -> str:
-    """The table in HTML; rows with the same first cell form one group."""
-    head = "".join(
-        f'<th scope="col"{_kind(index, table)}>{html.escape(title)}</th>'
-        for index, title in enumerate(table.head)
-    )
-    groups = [list(table.rows)]
-    if table.keys > 1:
-        groups = [list(rows) for _, rows in groupby(table.rows, key=lambda row: _flat(row[0]))]
-    note = f'<p class="note">{html.escape(table.note)}</p>' if table.note else ""
-    bodies = "".join(_group(rows, table) for rows in groups)
-    kind = " class=words" if table.words else ""
-    body = (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{html.escape(table.title)}">'
-        f"<table{kind}><thead><tr>{head}</tr></thead>{bodies}</table></div>{note}"
-    )
-    title = html.escape(table.title)
-    if table.folded:
-        return f'<details id="table-{table.name}"><summary>{title}</summary>{body}</details>'
-    return f'<section class="table" id="table-{table.name}"><h3>{title}</h3>{body}</section>'
-
-
-def interval_note(rows: Iterable[Row], text: str = _INTERVAL) -> str:
-    """What stands under rows with intervals, and that they are narrow where patients are few.
+def format_value(value: float | None, metric: Metric = DICE, *, signed: bool = False) -> str:
+    """A value of a metric.
 
     Args:
-        rows: the last cell of each is its number of patients; the least of them that has intervals is told.
-        text: what the numbers are.
+        value: the value; None and nan are written as ``NOT_DEFINED``.
+        metric: a share without a unit has no leading zero.
+        signed: write the sign of a difference, with a true minus; a difference that rounds to 0 has none.
     """
-    counts = [int(cell) for *_, cell in rows if isinstance(cell, str)]
-    fewest = min((n for n in counts if n > 1), default=0)
-    return " ".join(filter(None, (text, narrowness(fewest))))
-
-
-def score_cell(estimate: Interval | None, *, n: int | None = None, strong: bool = False) -> Cell:
-    """A score in [0, 1] with its interval; the number of patients too, where it is not ``n``."""
-    if estimate is None:
-        return Cell(NOT_DEFINED)
-    return Cell(score(estimate.mean), _detail(estimate, score, n), strong)
-
-
-def mm_cell(estimate: Interval | None, *, n: int | None = None) -> Cell:
-    """A distance in mm with its interval."""
-    if estimate is None:
-        return Cell(NOT_DEFINED)
-    return Cell(one_decimal(estimate.mean), _detail(estimate, one_decimal, n))
-
-
-def difference_cell(estimate: Interval | None, *, strong: bool = False) -> Cell:
-    """A signed difference of scores with its interval."""
-    if estimate is None:
-        return Cell(NOT_DEFINED)
-    return Cell(signed(estimate.mean), _detail(estimate, signed, None), strong)
-
-
-def share_cell(count: int, n: int) -> Cell:
-    """``count`` of ``n`` in per cent."""
-    return Cell(f"{count / n:.0%}", f"({count}/{n})") if n else Cell(NOT_DEFINED, "(0/0)")
-
-
-def score(value: float) -> str:
-    """A score in [0, 1] to three decimals, without the leading zero."""
-    if not math.isfinite(value):
-        return NOT_DEFINED
-    return f"{value:.3f}".removeprefix("0") if value < 0.9995 else f"{value:.2f}"
-
-
-def signed(value: float) -> str:
-    """A difference of scores with its sign, a true minus."""
-    if not math.isfinite(value):
-        return NOT_DEFINED
-    text = f"{abs(value):.3f}".removeprefix("0")
-    return text if text == ".000" else f"{MINUS if value < 0 else '+'}{text}"
-
-
-def probability(value: float | None) -> str:
-    """A p value: three decimals, or below what they can show."""
     if value is None or not math.isfinite(value):
         return NOT_DEFINED
-    return "< .001" if value < 0.001 else score(value)
+    text = f"{abs(value):.{metric.decimals}f}"
+    if not metric.unit:
+        text = text.removeprefix("0") if signed or float(text) < 1 else f"{value:.2f}"
+    if signed and float(text):
+        return f"{MINUS if value < 0 else '+'}{text}"
+    return text
 
 
-def one_decimal(value: float) -> str:
-    """A number to one decimal."""
-    return f"{value:.1f}" if math.isfinite(value) else NOT_DEFINED
+def format_p(p: float | None) -> str:
+    """A p value with three decimals, or as a bound below .001."""
+    return "< .001" if p is not None and p < 0.001 else format_value(p)
 
 
-def _detail(estimate: Interval, shown: Callable[[float], str], n: int | None) -> str:
-    """The interval, where there is one, and the number of patients, where it is not ``n``."""
-    ends = [end for end in (estimate.low, estimate.high) if math.isfinite(end)]
-    interval = [f"[{', '.join(map(shown, ends))}]"] if ends else []
-    return " ".join([*interval, *([] if n is None or n == estimate.n else [f"n {estimate.n}"])])
+def interval_cell(
+    estimate: Interval | None,
+    metric: Metric = DICE,
+    *,
+    n: int | None = None,
+    signed: bool = False,
+    strong: bool = False,
+) -> Cell:
+    """A mean with its interval, and with its number of patients where that is not ``n``."""
+    if estimate is None:
+        return Cell(NOT_DEFINED)
+    ends = [format_value(end, metric, signed=signed) for end in (estimate.low, estimate.high)]
+    details = [] if NOT_DEFINED in ends else [f"[{', '.join(ends)}]"]
+    details += [] if n is None or n == estimate.n else [f"n {estimate.n}"]
+    return Cell(format_value(estimate.mean, metric, signed=signed), " ".join(details), strong)
+
+
+def share_cell(share: Share) -> Cell:
+    """A share in per cent with its counts."""
+    if not share.n:
+        return Cell(NOT_DEFINED, "(0/0)")
+    return Cell(f"{share.count / share.n:.0%}", f"({share.count}/{share.n})")
 
 
 def _flat(cell: Cell | str) -> str:
@@ -171,31 +149,3 @@ def _flat(cell: Cell | str) -> str:
         text = f"**{cell.text}**" if cell.strong else cell.text
         cell = f"{text} {cell.detail}".strip()
     return cell.replace("|", "\\|").replace("\n", " ")
-
-
-def _group(rows: list[Row], table: Table) -> str:
-    lines = []
-    for index, row in enumerate(rows):
-        cells = []
-        for column, cell in enumerate(row):
-            if column == 0 and table.keys > 1:
-                if index == 0:
-                    cells.append(f'<th scope="rowgroup" rowspan="{len(rows)}">{_inner(cell)}</th>')
-            elif column < table.keys:
-                cells.append(f'<th scope="row">{_inner(cell)}</th>')
-            else:
-                cells.append(f"<td>{_inner(cell)}</td>")
-        lines.append(f"<tr>{''.join(cells)}</tr>")
-    return f"<tbody>{''.join(lines)}</tbody>"
-
-
-def _inner(cell: Cell | str) -> str:
-    if isinstance(cell, str):
-        return html.escape(cell)
-    text = html.escape(cell.text)
-    text = f"<b>{text}</b>" if cell.strong else text
-    return f"{text} <small>{html.escape(cell.detail)}</small>" if cell.detail else text
-
-
-def _kind(index: int, table: Table) -> str:
-    return ' class="key"' if index < table.keys else ""

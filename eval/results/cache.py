@@ -1,8 +1,8 @@
-"""Measurements that were made before: one small file each, known by everything that they depend on.
+"""Cache of measurements and pictures: one small file each, named by the digest of its key.
 
 A key holds the digest of the checkpoint, the identity of the set, the slices and the change of the input. The
-cache adds the code and the versions of the software to every key. An entry that cannot be read, was cut off
-or changed, or belongs to another key is measured again.
+cache adds the code and the versions of the software to every key. An entry that is unreadable, damaged or of
+another key is ignored.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any
 from synthspine.shards.format.provenance import code_state, digest_of, made_with
 from synthspine.shards.storage.atomic import file_digest, write_text
 
-SOFTWARE = ("torch", "numpy", "scipy", "monai")
+SOFTWARE = ("torch", "numpy", "scipy")
 """Packages that numbers may depend on."""
 
 
@@ -21,8 +21,8 @@ class Cache:
     """Values by key in a folder.
 
     Args:
-        folder: where the entries lie; made when the first is written.
-        fresh: find nothing, and write everything anew.
+        folder: the folder of the entries, created with the first one.
+        fresh: find nothing, and replace all entries.
     """
 
     def __init__(self, folder: Path, *, fresh: bool = False) -> None:
@@ -31,7 +31,7 @@ class Cache:
         self._made_by = {"code": code_state(), "versions": versions()}
 
     def find(self, key: dict[str, Any]) -> Any | None:
-        """The value that was kept under a key; None where there is none that can be trusted."""
+        """The value of a key; None where there is no valid entry."""
         if self._fresh:
             return None
         try:
@@ -64,5 +64,5 @@ def versions() -> dict[str, str]:
 
 
 def is_file_of(path: Path, sha256: str) -> bool:
-    """Whether a file is there and is the one that was written, and not another one under its name."""
+    """Whether a file exists and has this digest."""
     return path.is_file() and file_digest(path) == sha256

@@ -1,131 +1,103 @@
-"""What an evaluation found, as ``outcome.json`` holds it: the report is made from it alone."""
+"""What ``outcome.json`` holds: the record of an evaluation, and the view of it that the report reads.
+
+A report is made from the dictionary of ``outcome.json`` alone, without models, images or a GPU.
+"""
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from synthspine.eval.results.findings import FORMAT
+from synthspine.eval.metrics.statistics import Interval
+from synthspine.eval.results.measurement import OVERALL, Measurement
 from synthspine.shards.storage.atomic import write_text
 
-OUTCOME_FILE = "outcome.json"
+FORMAT = 2
+"""Format number of ``outcome.json``; another number is refused."""
+VALIDATION: Final = "validation"
+TEST: Final = "test"
+MODEL_NAMES = {"A": "A (synthetic only)", "B": "B (real T1)"}
+MODEL_COLOURS = {"A": "#882255", "B": "#88CCEE"}
+"""From Tol's "muted" scheme, which is safe for colour-blind readers; the two differ in lightness too."""
+SYNTHETIC, T1, T2 = "synthetic", "t1", "t2"
+SET_NAMES = {SYNTHETIC: "synthetic", T1: "T1", T2: "T2", "t2_SPACE": "T2 SPACE"}
+CONTRAST = "contrast"
+IN_PLANE, THROUGH_PLANE = "resolution_in_plane", "resolution_through_plane"
+RESOLUTIONS = {IN_PLANE: "In-plane", THROUGH_PLANE: "Through-plane"}
+CORRUPTIONS = {
+    "corruption_noise": "noise",
+    "corruption_bias": "bias field",
+    "corruption_motion": "motion",
+    "corruption_ghosting": "ghosting",
+}
+LEVELS = {
+    "corruption_noise": "deviation, share of full scale",
+    "corruption_bias": "deviation of the logarithm",
+    "corruption_motion": "movement, mm",
+    "corruption_ghosting": "amplitude, share of the picture",
+}
+"""Meaning and unit of the level of a corruption (``eval.studies.corrupt``)."""
+CONTINUUM, PHYSICAL = "continuum", "physical"
+CONTINUA = {CONTINUUM: "measured tissue means", PHYSICAL: "spin-echo physics"}
+
+
+class OutcomeError(ValueError):
+    """An outcome cannot be read; the message is one line with the reason."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelFacts:
-    """Where a model comes from.
+    """Origin of a model."""
 
-    Attributes:
-        checkpoint: its file.
-        sha256: SHA-256 of that file.
-        num_classes: classes that it answers.
-        parameters: number of weights.
-        step: optimiser steps behind them.
-        validation_dice: Dice on the set that chose the checkpoint, nan if unknown.
-        minutes: minutes of training, None if unknown.
-        spacing_mm: pixel size that it was trained at.
-        generator_hash: SHA-256 of the configuration of the generator that a model of synthetic images was
-            trained with; None for one of real images, or where the checkpoint does not say.
-    """
-
-    checkpoint: str
-    sha256: str
-    num_classes: int
+    checkpoint: str  # its file
+    sha256: str  # of that file
+    num_classes: int  # of its output
     parameters: int
-    step: int
-    validation_dice: float
-    minutes: float | None
-    spacing_mm: float
-    generator_hash: str | None = None
+    step: int  # optimiser steps of its training
+    validation_dice: float  # on the set that chose the checkpoint; nan if unknown
+    minutes: float | None  # of its training; None if unknown
+    spacing_mm: float  # pixel size of its training
+    generator_hash: str | None = None  # of the training images; None if they are real or it is unknown
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SetFacts:
-    """What was measured on.
-
-    Attributes:
-        folder: the set.
-        identity_hash: SHA-256 of everything that determines it.
-        label_digest: SHA-256 of its labels.
-        patients: number of patients.
-        slices: number of slices.
-        phantom: made from the phantom.
-        spacing_mm: pixel size.
-        generator_hash: SHA-256 of the generator's configuration, for rendered maps.
-    """
+    """A measured set."""
 
     folder: str
-    identity_hash: str
-    label_digest: str
+    identity_hash: str  # SHA-256 of everything that determines the set
+    label_digest: str  # SHA-256 of its labels
     patients: int
     slices: int
-    phantom: bool
+    phantom: bool  # made from the phantom
     spacing_mm: float
-    generator_hash: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Measurement:
-    """One model on one set under one condition.
-
-    Attributes:
-        study: an entry of ``eval.studies.options.STUDIES``.
-        model: ``"A"`` or ``"B"``.
-        set: a key of ``eval.results.findings.SET_NAMES``.
-        value: factor, level, alpha or number of the protocol; 1 (resolution) or 0 where nothing is changed.
-        patients: what ``eval.studies.measure`` found, by patient; None in place of nan.
-    """
-
-    study: str
-    model: str
-    set: str
-    value: float
-    patients: dict[str, Any]
+    generator_hash: str | None = None  # SHA-256 of the generator's configuration, for rendered maps
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """Everything that was measured.
+    """Everything that was measured."""
 
-    Attributes:
-        command: the command line.
-        options: what was chosen, as text by name.
-        versions: versions of the software.
-        made: when, UTC, ISO 8601.
-        seconds: how long this run took until the report; what came from the cache took none of it.
-        cached: measurements that came from the cache.
-        part: which patients of the split were measured, ``"validation"`` or ``"test"``.
-        compare: whether the comparison of A and B was asked for.
-        models: facts by model; those that were missing are not in it.
-        missing: model to the reason why it was not evaluated.
-        left_out: study or set to the reason why it is not there.
-        dropped: study to the values of it that could not be measured on some set, and why.
-        sets: facts by set; those without slices are not in it.
-        physical: name of the contrast by value of the study ``physical``.
-        aggregation: how the numbers were counted.
-        measurements: study by study.
-        overlays: pictures beside the file, set by set, the worst first.
-    """
-
-    command: str
-    options: dict[str, str]
-    versions: dict[str, str]
-    made: str
-    seconds: float
-    cached: int
-    part: str
-    compare: bool
-    models: dict[str, ModelFacts]
-    missing: dict[str, str]
-    left_out: dict[str, str]
-    sets: dict[str, SetFacts]
-    physical: dict[str, str]
-    aggregation: str
-    dropped: dict[str, str] = field(default_factory=dict)
-    measurements: list[Measurement] = field(default_factory=list)
-    overlays: list[dict[str, Any]] = field(default_factory=list)
+    command: str  # the command line
+    options: dict[str, str]  # every option as text
+    versions: dict[str, str]  # of the software
+    made: str  # UTC, ISO 8601
+    seconds: float  # duration of this run up to the report
+    cached: int  # measurements that came from the cache
+    part: str  # measured part of the split, "validation" or "test"
+    compare: bool  # whether the comparison of A and B was requested
+    models: dict[str, ModelFacts]  # the measured models
+    missing: dict[str, str]  # model to the reason why it was not measured
+    left_out: dict[str, str]  # study or set to the reason why it is not there
+    sets: dict[str, SetFacts]  # the measured sets
+    physical: dict[str, str]  # name of the contrast by value of the study "physical"
+    aggregation: str  # rules by which the numbers are counted
+    dropped: dict[str, str] = field(default_factory=dict)  # study to its values without measurement, and why
+    measurements: list[Measurement] = field(default_factory=list)  # study by study
+    overlays: list[dict[str, Any]] = field(default_factory=list)  # pictures, the worst case of a set first
 
     def to_json(self) -> dict[str, Any]:
         """The dictionary of ``outcome.json``: numbers, texts, lists and None."""
@@ -133,18 +105,118 @@ class Outcome:
         return plain
 
 
-def write_outcome(told: Mapping[str, Any], folder: Path) -> Path:
+class Findings:
+    """Read-only view of an outcome.
+
+    Args:
+        outcome: the dictionary of ``outcome.json``.
+
+    Raises:
+        OutcomeError: the format is another one, or the outcome holds no measurement.
+    """
+
+    def __init__(self, outcome: Mapping[str, Any]) -> None:
+        if outcome.get("format") != FORMAT:
+            raise OutcomeError(f"outcome: format {outcome.get('format')!r} is not {FORMAT}; measure again")
+        self.outcome = outcome
+        self.measurements = [Measurement(**entry) for entry in outcome.get("measurements", ())]
+        if not self.measurements:
+            raise OutcomeError("outcome: it holds no measurement; nothing can be reported")
+
+    @property
+    def phantom(self) -> bool:
+        """Whether any set was made from the phantom."""
+        return any(facts.get("phantom", False) for facts in self.outcome.get("sets", {}).values())
+
+    @property
+    def part(self) -> str:
+        """The measured part of the split, ``"validation"`` or ``"test"``."""
+        return str(self.outcome["part"])
+
+    @cached_property
+    def models(self) -> tuple[str, ...]:
+        """The measured models."""
+        return _in_order(MODEL_NAMES, (m.model for m in self.measurements))
+
+    @cached_property
+    def sets(self) -> tuple[str, ...]:
+        """All sets that were measured without a change, the rendered one first."""
+        return self.places(CONTRAST, SYNTHETIC)
+
+    @cached_property
+    def real_sets(self) -> tuple[str, ...]:
+        """The sets of slices that were not rendered from label maps."""
+        return tuple(place for place in self.sets if place != SYNTHETIC)
+
+    @cached_property
+    def compared(self) -> bool:
+        """Whether the comparison of A and B was requested and both were measured."""
+        return bool(self.outcome.get("compare", True)) and {"A", "B"} <= set(self.models)
+
+    def plain(self, model: str, place: str) -> Measurement | None:
+        """The measurement of a set without a change."""
+        study = SYNTHETIC if place == SYNTHETIC else CONTRAST
+        found = (m for m in self.measurements if (m.study, m.model, m.set) == (study, model, place))
+        return next(found, None)
+
+    def on_sets(self, *places: str) -> list[Measurement]:
+        """The measurements of these or all sets without a change, set by set, model by model."""
+        found = (self.plain(model, place) for place in places or self.sets for model in self.models)
+        return [measurement for measurement in found if measurement is not None]
+
+    def counted(self, *studies: str) -> dict[str, int]:
+        """Largest number of patients in any measurement of studies, by set."""
+        return {
+            place: max(len(m.patients) for m in self.measurements if m.set == place and m.study in studies)
+            for place in self.places(*studies)
+        }
+
+    def curve(self, study: str, model: str, place: str, measure: str = OVERALL) -> dict[float, Interval]:
+        """Mean Dice by value of a study, ascending, without values at which no patient has a Dice."""
+        wanted = [m for m in self.measurements if (m.study, m.model, m.set) == (study, model, place)]
+        points = {float(m.value): m.interval(measure) for m in sorted(wanted, key=lambda m: m.value)}
+        return {value: interval for value, interval in points.items() if interval is not None}
+
+    def places(self, *studies: str) -> tuple[str, ...]:
+        """The sets of studies."""
+        return _in_order(SET_NAMES, (m.set for m in self.measurements if m.study in studies))
+
+    def values(self, study: str) -> tuple[float, ...]:
+        """All values of a study, ascending."""
+        return tuple(sorted({float(m.value) for m in self.measurements if m.study == study}))
+
+    def value_name(self, study: str, value: float) -> str:
+        """Name of a value of a study, for the head of a column."""
+        if study == PHYSICAL:
+            names = {float(key): name for key, name in self.outcome.get("physical", {}).items()}
+            return names.get(value, f"{value:g}")
+        if study in RESOLUTIONS:
+            return f"{value:g}x"
+        return "none" if study in CORRUPTIONS and value == 0 else f"{value:g}"
+
+
+def set_name(place: str) -> str:
+    """Name of a set in text."""
+    return SET_NAMES.get(place, place)
+
+
+def model_name(model: str) -> str:
+    """Name of a model in text."""
+    return MODEL_NAMES.get(model, model)
+
+
+def write_outcome(outcome: Mapping[str, Any], folder: Path) -> Path:
     """Write ``outcome.json``, whole or not at all.
 
     Args:
-        told: what ``Outcome.to_json`` gives.
-        folder: where to.
+        outcome: the dictionary of ``Outcome.to_json``.
+        folder: the output folder.
 
     Raises:
         OSError: it cannot be written.
     """
-    path = folder / OUTCOME_FILE
-    write_text(path, json.dumps(told, indent=1, allow_nan=False) + "\n")
+    path = folder / "outcome.json"
+    write_text(path, json.dumps(outcome, indent=1, allow_nan=False) + "\n")
     return path
 
 
@@ -155,3 +227,9 @@ def without_nan(value: Any) -> Any:
     if isinstance(value, list):
         return [without_nan(entry) for entry in value]
     return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _in_order(known: Iterable[str], found: Iterable[str]) -> tuple[str, ...]:
+    present = set(found)
+    names = [name for name in known if name in present]
+    return (*names, *sorted(present - set(names)))

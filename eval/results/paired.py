@@ -1,28 +1,29 @@
-"""Two measurements on the same patients: both means with their intervals, the difference, the paired test."""
+"""Comparisons of two measurements on the same patients, and the primary ones among them.
 
+Three comparisons of the overall Dice are primary: A against B on T1, A against B on T2, and the change from
+T1 to T2 of A against that of B. Holm's correction covers those of them that were measured. Every other p
+value of a report is exploratory and uncorrected.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from synthspine.eval.metrics.statistics import Interval, PairedDifference, paired_difference
-from synthspine.eval.results.findings import OVERALL, T1, Findings, Measurement, interval_of
+from synthspine.eval.metrics.statistics import Interval, PairedDifference, holm, least_p, paired_difference
+from synthspine.eval.results.measurement import OVERALL, Measurement, interval_of
+from synthspine.eval.results.outcome import T1, T2, Findings
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One measure of two measurements, on the patients in whom both are defined.
-
-    Attributes:
-        first: mean of the first, with its interval.
-        second: mean of the second.
-        paired: first minus second, with interval and test.
-    """
+    """One measure of two measurements, on the patients in whom both are defined."""
 
     first: Interval
     second: Interval
-    paired: PairedDifference
+    paired: PairedDifference  # first minus second
 
     @property
     def difference(self) -> Interval:
-        """First minus second."""
+        """First minus second, with its interval."""
         return self.paired.difference
 
     @property
@@ -31,32 +32,23 @@ class Pair:
         return self.paired.difference.n
 
 
-def pair(
-    first: Measurement | None, second: Measurement | None, measure: str = OVERALL, metric: str = "dice"
-) -> Pair | None:
-    """Compare two measurements; None where one is missing or no patient has both."""
-    if first is None or second is None:
-        return None
-    return _compared(first.values(measure, metric), second.values(measure, metric))
-
-
 def gap(findings: Findings, place: str, measure: str = OVERALL) -> Pair | None:
-    """A against B on a set as it is: the difference is A minus B."""
-    return pair(findings.plain("A", place), findings.plain("B", place), measure)
+    """A minus B on a set without a change; None where one is missing or no patient has both."""
+    return _pair(findings.plain("A", place), findings.plain("B", place), measure)
 
 
 def shift(findings: Findings, model: str, place: str, measure: str = OVERALL) -> Pair | None:
-    """A model on a set against the same model on T1: the difference is what it gains by the change."""
-    return pair(findings.plain(model, place), findings.plain(model, T1), measure)
+    """A model on a set minus the same model on T1; None where one is missing or no patient has both."""
+    return _pair(findings.plain(model, place), findings.plain(model, T1), measure)
 
 
 def shift_difference(findings: Findings, place: str, measure: str = OVERALL) -> Pair | None:
-    """What the change from T1 costs A against what it costs B, on the patients that have all four values.
+    """The change from T1 of A minus that of B, on the patients that have all four values.
 
     Returns:
-        The first is A minus B on the set, the second A minus B on T1. Their difference is that of the
-        changes, (A on the set - A on T1) - (B on the set - B on T1): positive where A keeps more. None where
-        a measurement is missing or no patient has all four.
+        The first is A minus B on the set, the second A minus B on T1. Their difference is
+        (A on the set - A on T1) - (B on the set - B on T1), positive where A keeps more. None where a
+        measurement is missing or no patient has all four.
     """
     found = [findings.plain(model, contrast) for contrast in (place, T1) for model in ("A", "B")]
     present = [measurement.values(measure) for measurement in found if measurement is not None]
@@ -64,6 +56,42 @@ def shift_difference(findings: Findings, place: str, measure: str = OVERALL) -> 
         return None
     a_there, b_there, a_t1, b_t1 = present
     return _compared(_minus(a_there, b_there), _minus(a_t1, b_t1))
+
+
+ON_T1, ON_T2, SHIFT = "A − B on T1", "A − B on T2", "A − B, change from T1 to T2"
+FAMILY: dict[str, Callable[[Findings], Pair | None]] = {
+    ON_T1: lambda findings: gap(findings, T1),
+    ON_T2: lambda findings: gap(findings, T2),
+    SHIFT: lambda findings: shift_difference(findings, T2),
+}
+"""The comparisons by name."""
+GAPS = {T1: ON_T1, T2: ON_T2}
+"""Name of the primary comparison of the models on a set."""
+SHIFTS = {T2: SHIFT}
+"""Name of the primary comparison of the changes from T1 to a set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Primary:
+    """A primary comparison."""
+
+    pair: Pair
+    corrected: float  # p after Holm's correction over the family
+    least: float  # its least value at these numbers of patients: all differences have one sign
+
+
+def primary_comparisons(findings: Findings) -> dict[str, Primary]:
+    """The measured comparisons of the family, by name, in its order."""
+    pairs = {name: found for name, compare in FAMILY.items() if (found := compare(findings)) is not None}
+    corrected = holm({name: found.paired.p for name, found in pairs.items()})
+    least = holm({name: least_p(found.n) for name, found in pairs.items()})
+    return {name: Primary(pairs[name], corrected[name], least[name]) for name in pairs}
+
+
+def _pair(first: Measurement | None, second: Measurement | None, measure: str) -> Pair | None:
+    if first is None or second is None:
+        return None
+    return _compared(first.values(measure), second.values(measure))
 
 
 def _compared(first: dict[str, float], second: dict[str, float]) -> Pair | None:

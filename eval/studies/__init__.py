@@ -1,1 +1,1 @@
-"""Which inputs the models are measured on."""
+"""Conditions of the evaluation, and measurement under them."""

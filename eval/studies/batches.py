@@ -1,4 +1,4 @@
-"""Batches of real slices from a set of shards."""
+"""Batches of slices from a set of shards."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,18 +12,18 @@ from synthspine.shards.storage.place import Place
 
 
 class SliceBatches:
-    """Batches ``(image, label, patients)`` of a set, in stored order, as often as they are asked for.
+    """Batches ``(image, label, patients)`` of a set in stored order; can be iterated several times.
 
     ``image`` is float32 ``(B, 1, H, W)`` in [0, 1], ``label`` uint8 ``(B, H, W)`` dense codes, ``patients``
     a list of B patient ids.
 
     Args:
         path: folder or URL of the set.
-        batch_size: B, the last batch may be smaller.
-        device: where the slices lie and the batches come from.
+        batch_size: B; the last batch may be smaller.
+        device: device of the slices.
 
     Raises:
-        ShardError: the set is broken, or holds no images.
+        ShardError: the set is broken, or has no images.
     """
 
     def __init__(self, path: Path | str | Place, batch_size: int, device: torch.device | str = "cpu") -> None:
@@ -34,14 +34,14 @@ class SliceBatches:
         self.identity_hash = opened.manifest.identity_hash
         self.label_digest = opened.manifest.label_digest
         self._batch_size = batch_size
-        self._images = self._labels = torch.empty(0)
+        self.images = self._labels = torch.empty(0)
         self.records: list[dict] = []
         if not len(opened):
             return
         arrays = opened.read()
         if arrays.images is None:
-            raise ShardError(f"{path}: the set holds label maps without images; evaluation needs images")
-        self._images = torch.from_numpy(arrays.images).to(device)
+            raise ShardError(f"{path}: the set has label maps without images; evaluation needs images")
+        self.images = torch.from_numpy(arrays.images).to(device)
         self._labels = torch.from_numpy(arrays.labels).to(device)
         self.records = arrays.records
 
@@ -55,41 +55,36 @@ class SliceBatches:
         """Patient of every slice."""
         return [str(record["patient"]) for record in self.records]
 
-    @property
-    def images(self) -> Tensor:
-        """All images, float16 ``(N, H, W)``."""
-        return self._images
-
     def __len__(self) -> int:
         """Number of batches."""
         return -(-self.slices // self._batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Sequence[str]]]:
-        """The batches, from the first."""
+        """Iterate over the batches from the first."""
         patients = self.patients
         for start in range(0, self.slices, self._batch_size):
             part = slice(start, start + self._batch_size)
-            yield self._images[part, None].float(), self._labels[part], patients[part]
+            yield self.images[part, None].float(), self._labels[part], patients[part]
 
     def at(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Images ``(B, 1, H, W)``, float32, and labels ``(B, H, W)`` of some slices, int64 ``(B,)``."""
-        indices = indices.to(self._images.device)
-        return self._images[indices, None].float(), self._labels[indices]
+        """Images, float32 ``(B, 1, H, W)``, and labels ``(B, H, W)`` of slices, int64 ``(B,)``."""
+        indices = indices.to(self.images.device)
+        return self.images[indices, None].float(), self._labels[indices]
 
     def slice_at(self, index: int) -> tuple[Tensor, Tensor, dict]:
         """Image ``(H, W)``, label ``(H, W)`` and record of one slice."""
-        return self._images[index].float(), self._labels[index], self.records[index]
+        return self.images[index].float(), self._labels[index], self.records[index]
 
 
 def spread_over_patients(
     patients: Sequence[str], per_patient: int, among: Sequence[int] | None = None
 ) -> list[int]:
-    """Indices of at most so many slices of every patient, evenly spread over the patient's slices, ascending.
+    """Indices of slices evenly spread over the slices of every patient, ascending.
 
     Args:
         patients: patient of every slice.
-        per_patient: how many; 0 for all.
-        among: the slices to choose from; all by default.
+        per_patient: greatest number of slices of a patient; 0 for all.
+        among: indices to choose from; all by default.
     """
     by_patient: dict[str, list[int]] = {}
     for index in range(len(patients)) if among is None else among:
@@ -97,6 +92,6 @@ def spread_over_patients(
     chosen: list[int] = []
     for indices in by_patient.values():
         count = len(indices) if per_patient == 0 else min(per_patient, len(indices))
-        # The middles of equal parts: a patient's single slice is the middle one.
+        # Middles of equal parts, so that a single slice is the middle one.
         chosen += [indices[(2 * part + 1) * len(indices) // (2 * count)] for part in range(count)]
     return sorted(chosen)

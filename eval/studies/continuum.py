@@ -1,8 +1,7 @@
-"""Rendered label maps: contrasts between T1 and T2, contrasts by physics, and the training mixture.
+"""Rendered label maps: contrasts between T1 and T2, physical contrasts, and the training mixture.
 
-Every map of a measured patient is rendered once, with the steps of the generator's configuration and a fixed
-seed; only the contrast differs between conditions, so all of them show the same anatomy, artefacts and
-resolution.
+Every map of a measured patient is rendered with the generator's configuration and a fixed seed; only the
+contrast differs between conditions, so that all show the same anatomy, artefacts and resolution.
 """
 
 from dataclasses import dataclass, replace
@@ -19,19 +18,19 @@ from synthspine.shards.format.provenance import digest_of
 from synthspine.shards.reading.open import open_set
 from synthspine.shards.storage.place import Place
 
-# Apart from the seeds that people choose and from that of the renders that chose a checkpoint.
+# Differs from seeds that people choose and from the seed of the validation in training.
 RENDER_SEED = 2**40 + 2
 PROTOCOLS = {"T1 spin echo": (0.0, 0.0), "T2 spin echo": (0.0, 1.0), "STIR": (1.0, 0.0)}
-"""Physical contrasts by name: probability of an inversion that nulls fat, else of T2 weighting."""
+"""Physical contrasts by name: probabilities of fat-nulling inversion, and otherwise of T2 weighting."""
 
 
 class MapsToRender:
-    """Label maps of measured patients that are rendered when they are asked for.
+    """Label maps of measured patients, rendered on demand.
 
     Args:
         place: the set of label maps.
         config: the generator's configuration.
-        device: where they are rendered.
+        device: device of the rendering.
 
     Raises:
         ShardError: the set is broken.
@@ -63,7 +62,7 @@ class MapsToRender:
         return torch.from_numpy(self._labels).to(self._device)
 
     def rendered(self, indices: Tensor, config: GeneratorConfig) -> tuple[Tensor, Tensor]:
-        """Maps ``indices``, int64 ``(B,)``, as samples of the same numbers.
+        """Render maps ``indices``, int64 ``(B,)``, as samples of the same indices.
 
         Returns:
             Image, float32 in [0, 1], ``(B, 1, H, W)``, and dense codes, uint8, ``(B, H, W)``, on the device.
@@ -75,29 +74,24 @@ class MapsToRender:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A contrast to render.
-
-    Attributes:
-        value: alpha, or the number of the protocol.
-        config: the configuration with that contrast alone.
-    """
+    """A contrast to render: alpha or number of the protocol, and the configuration with it."""
 
     value: float
     config: GeneratorConfig
 
     def to_json(self) -> dict[str, Any]:
-        """What the picture depends on."""
+        """Everything that decides the picture."""
         return {"generator": config_hash(self.config), "seed": RENDER_SEED}
 
 
 def between_t1_and_t2(config: GeneratorConfig, steps: int) -> list[Look]:
-    """``steps`` contrasts about the measured means of T1 (alpha 0) and T2 (alpha 1), evenly spaced.
+    """Evenly spaced contrasts from the measured means of T1 (alpha 0) to those of T2 (alpha 1).
 
     Raises:
-        ValueError: less than two steps.
+        ValueError: fewer than two steps.
     """
     if steps < 2:
-        raise ValueError(f"a continuum of {steps} steps; it needs both ends, so at least 2")
+        raise ValueError(f"a continuum of {steps} steps needs both ends, so at least 2")
     alphas = [step / (steps - 1) for step in range(steps)]
     return [
         Look(alpha, replace(config, contrast=measured_contrast(alpha, config.contrast))) for alpha in alphas
@@ -105,7 +99,7 @@ def between_t1_and_t2(config: GeneratorConfig, steps: int) -> list[Look]:
 
 
 def by_physics(config: GeneratorConfig) -> list[Look]:
-    """The contrasts of ``PROTOCOLS``, numbered in its order, from the signal equations of spin echoes."""
+    """The contrasts of ``PROTOCOLS``, numbered in order, from the signal equations of spin echoes."""
     looks = []
     for number, (stir, t2) in enumerate(PROTOCOLS.values()):
         physical = replace(config.contrast.physical, stir_probability=stir, t2_probability=t2)

@@ -1,10 +1,9 @@
 """Corruptions of known strength: noise, bias field, motion, ghosts.
 
-The operators are the generator's (``gen.scanner.noise``, ``gen.scanner.shading``,
-``gen.scanner.motion``): Model A has met their kind in training, up to the
-strength that its configuration allows; Model B has not. Their levels are set here instead of drawn, and what
-else is random about them (where, which direction, which lines) is a function of (``CORRUPTION_SEED``, index
-of the slice): the same slice is corrupted in the same way for every model, at every level and in any batch.
+The operators are those of the generator: Model A has met their kind in training, up to the strength of its
+configuration; Model B has not. Levels are given instead of drawn; other random choices (place, direction,
+lines) are a function of (``CORRUPTION_SEED``, index of the slice), so that a slice is corrupted in the same
+way for every model, level and batch.
 """
 
 import math
@@ -23,7 +22,7 @@ CORRUPTION_SEED = 2**40 + 3
 BIAS_CORRELATION_MM = 60.0
 """Correlation length of the bias field."""
 GHOSTS_EVERY = (2, 3, 4)
-"""Every how many lines of k-space one is wrong; drawn alike."""
+"""Periods of wrong lines of k-space, equally probable."""
 
 Corruption = Callable[[Tensor, float, Tensor, float], Tensor]
 
@@ -42,7 +41,7 @@ def add_rician_noise(image: Tensor, level: float, keys: Tensor, spacing_mm: floa
 
 
 def add_bias_field(image: Tensor, level: float, keys: Tensor, spacing_mm: float) -> Tensor:
-    """Bias field; ``level`` is the deviation of its logarithm. The brightest pixel stays as bright."""
+    """Bias field; ``level`` is the standard deviation of its logarithm. The maximum is preserved."""
     bias = BiasParams(
         key=named_keys(keys, "benchmark_bias"),
         log_std=image.new_full((len(image),), level),
@@ -54,7 +53,7 @@ def add_bias_field(image: Tensor, level: float, keys: Tensor, spacing_mm: float)
 
 
 def add_motion(image: Tensor, level: float, keys: Tensor, spacing_mm: float) -> Tensor:
-    """Two sudden movements of ``level`` mm each, in any directions, while k-space is read."""
+    """Two sudden displacements of ``level`` mm each, in any direction, during the reading of k-space."""
     low, high = KSpaceMotionConfig().jump_time
     angle = 2 * math.pi * uniform_field(keys, "benchmark_jump_angle", JUMPS)
     steps = level * torch.stack((torch.cos(angle), torch.sin(angle)), dim=2)
@@ -71,7 +70,7 @@ def add_motion(image: Tensor, level: float, keys: Tensor, spacing_mm: float) -> 
 
 
 def add_ghosts(image: Tensor, level: float, keys: Tensor, spacing_mm: float) -> Tensor:
-    """Ghosts of amplitude ``level``, share of the picture, a half to a quarter of the view apart."""
+    """Ghosts of amplitude ``level``, share of the signal, a half to a quarter of the field of view apart."""
     place = uniform_field(keys, "benchmark_ghosts_every", 1)[:, 0] * len(GHOSTS_EVERY)
     every = torch.tensor(GHOSTS_EVERY, device=image.device, dtype=image.dtype)
     ghosts = GhostingParams(
@@ -96,8 +95,8 @@ def corrupt(image: Tensor, kind: str, level: float, indices: Tensor, spacing_mm:
     Args:
         image: float32 in [0, 1], shape ``(B, 1, H, W)``.
         kind: an entry of ``CORRUPTIONS``.
-        level: its strength, at least 0; 0 gives the slices themselves.
-        indices: number of every slice in its set, int64, shape ``(B,)``: what its random choices depend on.
+        level: its strength, at least 0; 0 returns the slices themselves.
+        indices: index of every slice in its set, int64, shape ``(B,)``; decides the random choices.
         spacing_mm: pixel size.
 
     Returns:

@@ -1,23 +1,34 @@
-"""Coarser resolution for the benchmark: area average over larger pixels, then linear interpolation back.
+"""Coarser resolution for the benchmark: larger pixels in a slice, and thicker slices.
 
-This operator is written apart from the generator's acquisition (slice profiles, noise at low resolution) on
-purpose: a network must not be tested with the very operator that it was trained with.
+*In the plane* (``degrade``): area average over larger pixels, then linear interpolation back. It differs from
+the generator's acquisition on purpose: a network must not be tested with the operator of its training. Along
+an axis of ``n`` pixels, factor ``f`` places ``ceil(n / f)`` large pixels of ``f`` small ones over the image,
+centred on it; interpolation runs between the centres of mass of their means, so that constants and ramps are
+preserved and nothing shifts, also for factors that are not integers.
 
-Along one axis of ``n`` pixels, factor ``f`` lays ``ceil(n / f)`` large pixels of ``f`` small ones over the
-image, centred on it; each takes the mean of what it covers. Interpolation back runs between the positions
-that those means stand for, so that constants and ramps come back unchanged and nothing shifts by a fraction
-of a pixel, for factors that are not integers too.
+*Across slices* (``thicken``): a stored slice stands for a slab as thick as the distance between the stored
+slices of its series. Factor ``f`` makes it a slab ``f`` times as thick about the same middle: the mean over
+the slabs that it covers, weighted by the covered share. Slices keep their places and their number (thick
+slices overlap), and each is scored against the full mask of its middle slice. All factors are measured on the
+slices that have neighbours enough for the largest factor (``common_slices``).
 """
 
 import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
 
+Neighbours = list[dict[int, tuple[int, int]]]
+"""Per slice: distance, in stored slices, to the indices of the two slices at that distance."""
+
 
 def degrade(image: Tensor, factor: float) -> Tensor:
-    """The image as it looks at a pixel size ``factor`` times larger in both axes, on its own grid.
+    """The image at a pixel size ``factor`` times larger along both axes, on its own grid.
 
     Args:
         image: float, shape ``(..., H, W)``.
@@ -57,3 +68,94 @@ def _operator(size: int, factor: float) -> Tensor:
     interpolate.scatter_(1, (right - 1)[:, None], (1 - weight)[:, None])
     interpolate.scatter_(1, right[:, None], weight[:, None])
     return interpolate @ average
+
+
+def find_neighbours(records: Sequence[Mapping[str, Any]]) -> Neighbours:
+    """The neighbours of every slice, outward until one is missing on either side.
+
+    Args:
+        records: records of all slices of a set, with ``source`` and ``slice``.
+    """
+    series: dict[str, dict[int, int]] = defaultdict(dict)
+    for index, record in enumerate(records):
+        series[str(record["source"])][int(record["slice"])] = index
+    steps = {
+        source: min((high - low for low, high in pairwise(sorted(stored))), default=1)
+        for source, stored in series.items()
+    }
+    found: Neighbours = []
+    for record in records:
+        source, middle = str(record["source"]), int(record["slice"])
+        stored, step = series[source], steps[source]
+        pairs: dict[int, tuple[int, int]] = {}
+        for distance in range(1, len(stored)):
+            low, high = middle - distance * step, middle + distance * step
+            if low not in stored or high not in stored:
+                break
+            pairs[distance] = stored[low], stored[high]
+        found.append(pairs)
+    return found
+
+
+def reach_of(factor: float) -> int:
+    """Number of stored slices on either side of the middle one that a slab of ``factor`` distances covers."""
+    return math.ceil((factor - 1) / 2)
+
+
+def common_slices(neighbours: Neighbours, factors: Sequence[float]) -> tuple[list[int], tuple[float, ...]]:
+    """The slices on which all factors can be measured, and the factors.
+
+    The largest factor is dropped while no slice has neighbours enough for it.
+
+    Args:
+        neighbours: neighbours of every slice of a set.
+        factors: ascending, each at least 1.
+
+    Returns:
+        Indices of the slices, ascending, and the remaining factors; both empty where every requested factor
+        above 1 was dropped.
+    """
+    kept = tuple(factors)
+    while kept:
+        reach = reach_of(kept[-1])
+        indices = [index for index, pairs in enumerate(neighbours) if len(pairs) >= reach]
+        if indices and (kept[-1] > 1 or kept == tuple(factors)):
+            return indices, kept
+        kept = kept[:-1]
+    return [], ()
+
+
+def thicken(images: Tensor, neighbours: Neighbours, factor: float, indices: Sequence[int]) -> Tensor:
+    """Slices that are ``factor`` times as thick.
+
+    Args:
+        images: all slices of the set, float, shape ``(N, H, W)``.
+        neighbours: neighbours of every slice.
+        factor: thickness over the distance of stored slices, at least 1; 1 returns the slices themselves.
+        indices: the slices, each with neighbours enough.
+
+    Returns:
+        Float32, shape ``(len(indices), H, W)``, on the device of ``images``.
+
+    Raises:
+        ValueError: ``factor`` is below 1 or not finite, or a slice has too few neighbours for it.
+    """
+    if not (math.isfinite(factor) and factor >= 1):
+        raise ValueError(f"slice thickness factor {factor} is not a finite number of at least 1")
+    reach = reach_of(factor)
+    thick = []
+    for index in indices:
+        if len(neighbours[index]) < reach:
+            raise ValueError(
+                f"slice {index} has {len(neighbours[index])} stored slices on both sides; a thickness of "
+                f"{factor:g} distances needs {reach}"
+            )
+        total, weights = images[index].float(), 1.0
+        for distance, (before, after) in neighbours[index].items():
+            # The slab of a neighbour extends half a distance to either side of it.
+            weight = min(1.0, max(0.0, factor / 2 - (distance - 0.5)))
+            if weight > 0:
+                total = total + weight * (images[before].float() + images[after].float())
+                weights += 2 * weight
+        thick.append(total / weights)
+    return torch.stack(thick)

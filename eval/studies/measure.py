@@ -1,13 +1,13 @@
-"""Everything that is measured of one model on one set under one condition, in one pass over its slices.
+"""Measurement of one model on one set of slices under one condition, in one pass.
 
-Dice, distances, instances, calibration and entropy come from the same answer of the network, one record per
-patient. The rules of each are in ``eval.metrics.overlap``, ``eval.metrics.distances``,
-``eval.metrics.instances`` and ``eval.metrics.calibration``; pixels that are not annotated are in none of
-them.
+Dice, distances, instances, calibration and entropy (``eval.metrics``) come from one prediction, one record
+per patient. Pixels without annotation are left out of all.
 """
 
+import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -20,18 +20,29 @@ from synthspine.eval.metrics.calibration import (
     expected_calibration_error,
     structure_entropy_sums,
 )
-from synthspine.eval.metrics.class_tally import ClassTally
-from synthspine.eval.metrics.distances import Spacing
+from synthspine.eval.metrics.distances import (
+    NSD_TOLERANCES_MM,
+    BorderDistances,
+    Spacing,
+    border_distances,
+    pooled,
+)
 from synthspine.eval.metrics.instances import InstanceCounts, count_instances
-from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME, group_structures
-from synthspine.eval.results.outcome import without_nan
+from synthspine.eval.metrics.overlap import (
+    STRUCTURE_SCHEME,
+    PatientTally,
+    group_structures,
+    mean,
+    mean_over_patients,
+)
+from synthspine.eval.studies.degrade import degrade
 from synthspine.gen.core.anatomy import IGNORE, LabelScheme, label_scheme
 from synthspine.train.decoding import likeliest_classes
 
-Change = Callable[[Tensor], Tensor]
-Progress = Callable[[int], Any]
-_Volumes = dict[str, list[tuple[np.ndarray, np.ndarray]]]
-"""Answers and dense codes, ``(H, W)`` each, of the slices of every volume."""
+Batch = tuple[Tensor, Tensor, Sequence[str], Sequence[str]]
+Labelled = tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Sequence[str]]
+Volumes = dict[str, list[tuple[np.ndarray, np.ndarray]]]
+"""Predicted classes and dense codes, ``(H, W)`` each, of the slices of every volume."""
 
 
 class MeasureError(ValueError):
@@ -41,22 +52,21 @@ class MeasureError(ValueError):
 @torch.inference_mode()
 def measure(
     model: nn.Module,
-    batches: Iterable[tuple[Tensor, Tensor, Sequence[str], Sequence[str]]],
+    batches: Iterable[Batch],
     device: torch.device | str,
     *,
-    change: Change | None = None,
+    change: Callable[[Tensor], Tensor] | None = None,
     spacing_mm: float | Spacing,
-    progress: Progress | None = None,
+    progress: Callable[[int], Any] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Measure a model on slices, patient by patient.
 
     Args:
         model: ``(B, 1, H, W)`` float image in [0, 1] to logits ``(B, K, H, W)``, K one of the label schemes.
-        batches: ``(image (B, 1, H, W) float, dense codes (B, H, W) uint8, patients, volumes)``, the last two
-            of length B: whose each slice is, and the volume that it belongs to. Vertebrae are ranked and
-            counted volume by volume: two series of a patient are two volumes, a render is one of its own.
-        device: where the model lives and runs; distances and instances are always counted on the CPU.
-        change: degrades the image before the model sees it, keeping its shape; the truth stays as it is.
+        batches: ``(image (B, 1, H, W) float, dense codes (B, H, W) uint8, patients, volumes)``; patient and
+            volume of every slice, each of length B. Vertebrae are ranked and counted volume by volume.
+        device: where the model runs; distances and instances are computed on the CPU.
+        change: degrades the image before the model sees it, keeping its shape; the truth is not degraded.
         spacing_mm: size of a pixel of the slices, or along rows and columns.
         progress: called with the number of slices after every batch.
 
@@ -72,15 +82,14 @@ def measure(
              "entropy", "structure_entropy", "scan_entropies": structure entropy of every volume,
              "slices"}
 
-        The counts of ``instances`` are sums over the patient's volumes, and its Dice is the mean over the
-        vertebrae of all of them. ``slices_with`` are those whose truth has the structure; of these the
-        *missed* ones have no pixel of it in the prediction. Of the others the *invented* ones have one. The
-        borders of both stand in HD95 and ASSD with the diagonal of the slice.
+        ``slices_with``: slices whose truth has the structure; *missed*: those of them whose prediction has no
+        pixel of it; *invented*: false positives, slices whose prediction alone has it. The counts of
+        ``instances`` are sums over the patient's volumes.
 
     Raises:
-        MeasureError: no batch came; labels and images do not fit; the model answers other shapes, or
+        MeasureError: there is no batch; labels and images do not fit; the model returns another shape, or
             numbers that are not finite.
-        ValueError: the model has a number of classes without a label scheme.
+        ValueError: no label scheme has the model's number of classes.
     """
     spacing = (spacing_mm, spacing_mm) if isinstance(spacing_mm, int | float) else spacing_mm
     tally: _Tally | None = None
@@ -107,49 +116,162 @@ def measure(
     return tally.records()
 
 
+def evaluate_model(
+    *,
+    model: nn.Module,
+    dataloader: Iterable[Labelled],
+    device: torch.device | str = "cpu",
+    resolution_factor: float = 1.0,
+    description: str = "",
+) -> dict[str, Any]:
+    """Dice of a model on slices whose *input* is degraded; the target keeps its full resolution.
+
+    Args:
+        model: ``(B, 1, H, W)`` float image in [0, 1] to logits ``(B, K, H, W)``, K one of the label schemes.
+        dataloader: batches ``(image (B, 1, H, W) float, label (B, H, W) dense codes, patients of length
+            B)``; without patients every slice counts as a patient of its own.
+        device: where the model runs.
+        resolution_factor: pixel size of the degraded input over the grid's own, at least 1.
+        description: a text that is part of the result.
+
+    Returns:
+        A dictionary: ``overall_dice``, the mean of the structures' Dice; ``structures`` and ``classes``, name
+        to ``{"dice", "n"}``; ``patients``, patient to Dice per structure and ``"overall"``; ``n_patients``,
+        ``n_slices``, ``resolution_factor``, ``description``. Dice is aggregated as in
+        ``eval.metrics.overlap``; nan where it is not defined.
+
+    Raises:
+        ValueError: there is no batch, or the factor is below 1; else as in ``measure``.
+    """
+    batches = _with_volumes(dataloader)
+    try:
+        records = measure(
+            model, batches, device, change=lambda image: degrade(image, resolution_factor), spacing_mm=1.0
+        )
+    except MeasureError as error:
+        raise MeasureError(f"{error}{f' for {description}' if description else ''}") from None
+    structures, classes = (_dices(records, kind) for kind in ("structures", "classes"))
+    by_structure = mean_over_patients(structures)
+    return {
+        "description": description,
+        "resolution_factor": float(resolution_factor),
+        "overall_dice": mean([score.dice for score in by_structure.values()]),
+        "n_patients": len(records),
+        "n_slices": sum(record["slices"] for record in records.values()),
+        "structures": {name: asdict(score) for name, score in by_structure.items()},
+        "classes": {name: asdict(score) for name, score in mean_over_patients(classes).items()},
+        "patients": {
+            patient: {**dices, "overall": mean(list(dices.values()))} for patient, dices in structures.items()
+        },
+    }
+
+
+def _dices(records: dict[str, dict[str, Any]], kind: str) -> dict[str, dict[str, float]]:
+    """Dice by patient and name; nan where it is not defined."""
+    return {
+        patient: {
+            name: math.nan if entry["dice"] is None else entry["dice"] for name, entry in record[kind].items()
+        }
+        for patient, record in records.items()
+    }
+
+
+def _with_volumes(dataloader: Iterable[Labelled]) -> Iterator[Batch]:
+    """Batches in which every slice is a volume, and a patient where none is given."""
+    slices = 0
+    for image, label, *patients in dataloader:
+        numbers = [str(slices + place) for place in range(len(image))]
+        slices += len(image)
+        yield image, label, patients[0] if patients else numbers, numbers
+
+
 def _check(logits: Tensor, codes: Tensor, patients: Sequence[str]) -> None:
     if logits.ndim != 4 or logits[:, 0].shape != codes.shape:
-        raise MeasureError(f"the model answers {tuple(logits.shape)} to label maps {tuple(codes.shape)}")
+        raise MeasureError(
+            f"the model returns shape {tuple(logits.shape)} for label maps {tuple(codes.shape)}"
+        )
     finite = logits.isfinite().flatten(1).all(dim=1)
     if not finite.all():
         worst = patients[int((~finite).nonzero()[0])]
-        raise MeasureError(f"the model answers numbers that are not finite on a slice of patient {worst}")
+        raise MeasureError(f"the model returns numbers that are not finite on a slice of patient {worst}")
+
+
+class _ClassTally:
+    """Dice, distances and detection by slice of the classes of a scheme, added batch by batch."""
+
+    def __init__(self, class_names: Sequence[str], spacing_mm: Spacing) -> None:
+        self._names = tuple(class_names[1:])
+        self._spacing_mm = spacing_mm
+        self._dices = PatientTally(class_names)
+        self._distances: dict[tuple[str, str], list[BorderDistances]] = defaultdict(list)
+        self._slices: dict[tuple[str, str], np.ndarray] = defaultdict(lambda: np.zeros(4, dtype=np.int64))
+
+    def add(self, prediction: Tensor, target: Tensor, patients: Sequence[str]) -> None:
+        """Count a batch of classes, uint8 ``(B, H, W)``; the target is 255 where nothing is known."""
+        self._dices.add(prediction, target, patients)
+        maps = zip(patients, prediction.cpu().numpy(), target.cpu().numpy(), strict=True)
+        for patient, predicted, actual in maps:
+            annotated = actual != IGNORE
+            for value, name in enumerate(self._names, start=1):
+                masks = (predicted == value) & annotated, actual == value
+                found, present = (bool(mask.any()) for mask in masks)
+                missed, false_positive = present and not found, found and not present
+                self._slices[patient, name] += (present, not present, missed, false_positive)
+                self._distances[patient, name].append(border_distances(*masks, self._spacing_mm))
+
+    def records(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """By patient and class, as ``measure`` returns them."""
+        return {
+            patient: {name: self._record(patient, name, dice) for name, dice in dices.items()}
+            for patient, dices in self._dices.per_patient().items()
+        }
+
+    def _record(self, patient: str, name: str, dice: float) -> dict[str, Any]:
+        distances = pooled(self._distances[patient, name])
+        present, absent, missed, false_positive = self._slices[patient, name].tolist()
+        values = {"dice": dice, "hd95_mm": distances.hd95_mm, "assd_mm": distances.assd_mm}
+        values |= {f"nsd_{tolerance:g}mm": distances.nsd(tolerance) for tolerance in NSD_TOLERANCES_MM}
+        return {
+            **_without_nan(values),
+            "slices_with": present,
+            "slices_without": absent,
+            "missed_slices": missed,
+            "invented_slices": false_positive,
+        }
 
 
 class _Tally:
-    """What is gathered of one pass."""
+    """Everything that one pass counts."""
 
     def __init__(self, scheme: LabelScheme, spacing_mm: Spacing) -> None:
         self._scheme = scheme
         self._spacing_mm = spacing_mm
-        self._structures = ClassTally(STRUCTURE_SCHEME.class_names, spacing_mm)
-        # A model of the structures has no other classes: they are not counted twice.
+        self._structures = _ClassTally(STRUCTURE_SCHEME.class_names, spacing_mm)
+        # The classes of a model of structures are the structures: they are counted once.
         own = scheme != STRUCTURE_SCHEME
-        self._classes = ClassTally(scheme.class_names, spacing_mm) if own else self._structures
+        self._classes = _ClassTally(scheme.class_names, spacing_mm) if own else self._structures
         self._bins: dict[str, Tensor] = {}
         self._entropy: dict[str, Tensor] = {}
         self._structure_entropy: dict[str, dict[str, Tensor]] = defaultdict(dict)
-        self._maps: dict[str, _Volumes] = defaultdict(lambda: defaultdict(list))
+        self._maps: dict[str, Volumes] = defaultdict(lambda: defaultdict(list))
 
     def add(self, logits: Tensor, codes: Tensor, patients: Sequence[str], volumes: Sequence[str]) -> None:
         """Count a batch: logits ``(B, K, H, W)``, dense codes ``(B, H, W)``."""
         probabilities = logits.float().softmax(dim=1)
-        answer = likeliest_classes(logits, self._scheme)
-        grouped, truth = group_structures(answer, self._scheme), STRUCTURE_SCHEME.encode(codes)
+        prediction = likeliest_classes(logits, self._scheme)
+        grouped, truth = group_structures(prediction, self._scheme), STRUCTURE_SCHEME.encode(codes)
         target = self._scheme.encode(codes)
         self._structures.add(grouped, truth, patients)
         if self._classes is not self._structures:
-            self._classes.add(answer, target, patients)
+            self._classes.add(prediction, target, patients)
         bins = confidence_bins(probabilities, target).cpu()
         annotated = codes != IGNORE
         entropies = torch.stack(entropy_sums(probabilities, annotated), dim=1).double().cpu()
         found = structure_entropy_sums(probabilities, self._scheme, annotated)
         structure_entropies = torch.stack(found, dim=1).double().cpu()
-        maps = zip(answer.cpu().numpy(), codes.cpu().numpy(), strict=True)
-        for index, (patient, volume, (classes, dense)) in enumerate(
-            zip(patients, volumes, maps, strict=True)
-        ):
-            self._maps[patient][volume].append((classes, dense))
+        maps = zip(prediction.cpu().numpy(), codes.cpu().numpy(), strict=True)
+        for index, (patient, volume, pair) in enumerate(zip(patients, volumes, maps, strict=True)):
+            self._maps[patient][volume].append(pair)
             self._bins[patient] = self._bins.get(patient, 0) + bins[index]
             self._entropy[patient] = self._entropy.get(patient, 0) + entropies[index]
             scans = self._structure_entropy[patient]
@@ -160,32 +282,33 @@ class _Tally:
         structures, classes = self._structures.records(), self._classes.records()
         records = {}
         for patient, volumes in sorted(self._maps.items()):
-            counts = self._instances(volumes)
             bins, scans = self._bins[patient], self._structure_entropy[patient]
             records[patient] = {
                 "structures": structures[patient],
                 "classes": classes[patient],
-                "instances": counts.as_dict(),
-                "ece": expected_calibration_error(bins),
+                "instances": _without_nan(self._instances(volumes).as_dict()),
+                **_without_nan({"ece": expected_calibration_error(bins)}),
                 "ece_bins": bins.tolist(),
-                "entropy": _mean(self._entropy[patient]),
-                "structure_entropy": _mean(torch.stack(list(scans.values())).sum(dim=0)),
-                "scan_entropies": [_mean(scan) for scan in scans.values()],
+                "entropy": _mean_entropy(self._entropy[patient]),
+                "structure_entropy": _mean_entropy(torch.stack(list(scans.values())).sum(dim=0)),
+                "scan_entropies": [_mean_entropy(scan) for scan in scans.values()],
                 "slices": sum(map(len, volumes.values())),
             }
-        cleaned: dict[str, dict[str, Any]] = without_nan(records)
-        return cleaned
+        return records
 
-    def _instances(self, volumes: _Volumes) -> InstanceCounts:
-        """The vertebrae of a patient, volume by volume."""
+    def _instances(self, volumes: Volumes) -> InstanceCounts:
         total = InstanceCounts()
         for slices in volumes.values():
-            answers, codes = (np.stack(part) for part in zip(*slices, strict=True))
-            total += count_instances(answers, codes, self._scheme, self._spacing_mm)
+            classes, codes = (np.stack(part) for part in zip(*slices, strict=True))
+            total += count_instances(classes, codes, self._scheme, self._spacing_mm)
         return total
 
 
-def _mean(sum_and_pixels: Tensor) -> float | None:
-    """Mean entropy of a sum and its pixels, ``(2,)``; None where there is no pixel."""
+def _mean_entropy(sum_and_pixels: Tensor) -> float | None:
+    """Mean of a sum and its number of pixels, ``(2,)``; None where there is no pixel."""
     total, pixels = sum_and_pixels.tolist()
     return total / pixels if pixels else None
+
+
+def _without_nan(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: None if math.isnan(value) else value for name, value in values.items()}

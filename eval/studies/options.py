@@ -1,12 +1,13 @@
-"""What can be chosen about an evaluation."""
+"""Options of an evaluation."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import tyro
 
-from synthspine.eval.results.findings import (
+from synthspine.eval.results.outcome import (
     CONTINUUM,
     CONTRAST,
     IN_PLANE,
@@ -30,12 +31,12 @@ GROUPS = {
     "corruption": tuple(CORRUPTION_STUDIES),
     "gap": (CONTRAST, SYNTHETIC),
 }
-"""Studies that go by one name."""
+"""Groups of studies by name."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Levels:
-    """Strength of the corruptions; the unchanged image is measured too. Numbers, separated by commas."""
+    """Levels of the corruptions, numbers separated by commas; the unchanged image is measured too."""
 
     noise: str = "0.05,0.1,0.2"
     """Standard deviation of Rician noise in either channel, share of full scale."""
@@ -44,7 +45,7 @@ class Levels:
     motion: str = "1,2,4"
     """Length of each of two sudden movements while k-space is read, mm."""
     ghosting: str = "0.05,0.1,0.2"
-    """Amplitude of each ghost, share of the picture."""
+    """Amplitude of each ghost, share of the image."""
 
     def __post_init__(self) -> None:
         for kind in CORRUPTIONS:
@@ -57,50 +58,46 @@ class Levels:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationOptions:
-    """Which models are measured, on what, and where the report goes."""
+    """The models, the studies and the output of an evaluation."""
 
     model_dir: Path = DEFAULT_MODEL_DIR
-    """Where the trainer saved the models."""
+    """Folder of the trained models."""
     output_dir: Path = Path("results/evaluation_results")
-    """Where measurements, figures and the report are written; what was measured is kept in its "cache"."""
+    """Folder of measurements, figures and report; its "cache" keeps the measurements."""
     model: Literal["A", "B", "both", "compare"] = "both"
     """Which models; compare adds the section on the reality gap, A against B."""
     part: Literal["validation", "test"] = VALIDATION
-    """Which patients of the split are measured. The test patients are for the end, once: their sets are only
-    made, and their files only read, for "test"; take another --output-dir to keep both reports."""
+    """Measured patients of the split. The test patients are for one measurement at the end; their files are
+    read only for "test". Another --output-dir keeps both reports."""
     num_classes: int | None = None
-    """Number of classes that the checkpoints must have, 14 or 4; default: whatever each checkpoint says."""
+    """Required number of classes of the checkpoints, 14 or 4; default: any."""
     studies: tuple[str, ...] = ("all",)
-    """What is measured: contrast, synthetic, resolution_in_plane, resolution_through_plane, corruption_noise,
+    """Measured studies: contrast, synthetic, resolution_in_plane, resolution_through_plane, corruption_noise,
     corruption_bias, corruption_motion, corruption_ghosting, continuum, physical; or all, resolution,
     corruption, gap (contrast and synthetic)."""
     resolution_factors: str = "1.0,2.0,3.0,4.0"
-    """Pixel size, and thickness of slices, over their own, at least 1, separated by commas."""
+    """Multiples of the pixel size and of the slice thickness, at least 1, separated by commas."""
     levels: Levels = field(default_factory=Levels)
     continuum_steps: int = 5
-    """Contrasts from T1 to T2 on rendered maps, both ends counted."""
+    """Number of contrasts from T1 to T2 on rendered maps, both ends included."""
     slices_per_patient: int = 3
-    """Slices of each patient in the studies on slice thickness, corruption and rendered maps, spread evenly;
+    """Slices of each patient, spread evenly, in the studies on slice thickness, corruption and rendered maps;
     0 for all. Contrast and in-plane resolution always take all."""
     overlays: int = 6
-    """Worst cases shown of each set."""
+    """Number of worst cases of each set in the report."""
     quick: bool = False
-    """One slice of each patient, and the ends of every list alone: to see that it runs."""
+    """One slice of each patient and only the ends of every list: a trial run."""
     fresh: bool = False
-    """Measure again what is in the cache (known by checkpoint, set, input, code and versions)."""
+    """Ignore the cache (its keys are checkpoint, set, input, code and versions)."""
     refresh_analysis: Path | None = None
-    """Text, such as ANALYSIS_REPORT.md, whose marked tables are written anew from what was measured."""
+    """Text whose marked tables are replaced by the new ones, such as ANALYSIS_REPORT.md."""
     batch_size: int = 8
-    """Slices that are segmented at once."""
+    """Slices per batch."""
     shards: tyro.conf.OmitArgPrefixes[ShardOptions] = field(default_factory=ShardOptions)
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("batch_size", 1),
-            ("continuum_steps", 2),
-            ("slices_per_patient", 0),
-            ("overlays", 0),
-        ):
+        least_of = {"batch_size": 1, "continuum_steps": 2, "slices_per_patient": 0, "overlays": 0}
+        for name, least in least_of.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} {getattr(self, name)} must be at least {least}")
         if self.num_classes is not None:
@@ -112,12 +109,12 @@ class EvaluationOptions:
 
     @property
     def factors(self) -> tuple[float, ...]:
-        """The resolution factors to measure, ascending, each once."""
+        """The measured resolution factors, ascending, each once."""
         return self.ends(self.every_factor)
 
     @property
     def every_factor(self) -> tuple[float, ...]:
-        """The resolution factors that were asked for, ascending, each once."""
+        """All resolution factors, ascending, each once."""
         return numbers_of("resolution_factors", self.resolution_factors, least=1.0)
 
     def corruption_levels(self, kind: str) -> tuple[float, ...]:
@@ -126,12 +123,12 @@ class EvaluationOptions:
 
     @property
     def steps(self) -> int:
-        """Contrasts of the continuum."""
+        """Number of contrasts of the continuum."""
         return 2 if self.quick else self.continuum_steps
 
     @property
     def per_patient(self) -> tuple[int, int]:
-        """Slices of each patient where all are taken and where few are; 0 stands for all."""
+        """Slices of each patient in studies on all slices and in those on few; 0 stands for all."""
         return (1, 1) if self.quick else (0, self.slices_per_patient)
 
     @property
@@ -139,48 +136,38 @@ class EvaluationOptions:
         """The studies, each once, in the order of ``STUDIES``.
 
         Raises:
-            ValueError: a name that is none.
+            ValueError: an unknown name.
         """
-        wanted: set[str] = set()
+        known = {**GROUPS, **{study: (study,) for study in STUDIES}}
         for name in self.studies:
-            if name not in GROUPS and name not in STUDIES:
-                raise ValueError(f"no study is called {name}; there are {', '.join((*GROUPS, *STUDIES))}")
-            wanted |= set(GROUPS.get(name, (name,)))
+            if name not in known:
+                raise ValueError(f"no study is called {name}; there are {', '.join(known)}")
+        wanted = {study for name in self.studies for study in known[name]}
         return tuple(study for study in STUDIES if study in wanted)
 
     @property
     def models(self) -> tuple[ModelName, ...]:
         """The models to measure, in order."""
-        if self.model == "both" or self.model == "compare":
-            return ("A", "B")
-        return (self.model,)
+        return ("A", "B") if self.model == "both" or self.model == "compare" else (self.model,)
 
     def ends(self, values: tuple[float, ...]) -> tuple[float, ...]:
-        """The first and the last of a list where it is to be quick, else the list."""
+        """The first and the last of the values with ``quick``, otherwise all."""
         return values if not self.quick or len(values) < 2 else (values[0], values[-1])
 
 
 def numbers_of(name: str, text: str, *, least: float, always: float | None = None) -> tuple[float, ...]:
-    """Numbers of a list with commas, ascending, each once.
-
-    Args:
-        name: what an error calls the list.
-        text: the list.
-        least: smallest number allowed.
-        always: a number that is added where it is not given.
+    """Numbers of a list with commas, ascending, each once, with ``always`` among them.
 
     Raises:
-        ValueError: an entry that is no finite number of at least ``least``.
+        ValueError: an entry is not a finite number of at least ``least``; the message has ``name``.
     """
     numbers = set() if always is None else {always}
-    for entry in (entry.strip() for entry in text.split(",")):
-        if not entry:
-            continue
+    for entry in filter(None, map(str.strip, text.split(","))):
         try:
             number = float(entry)
         except ValueError:
-            number = -float("inf")
-        if not least <= number < float("inf"):
+            number = math.nan
+        if not least <= number < math.inf:
             raise ValueError(f"{name}: {entry!r} is not a number of at least {least:g}")
         numbers.add(number)
     return tuple(sorted(numbers))

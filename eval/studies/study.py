@@ -1,7 +1,6 @@
-"""The studies: which inputs the models are measured on, each as a set of slices and a change of them.
+"""The studies: the inputs that models are measured on, each a set of slices and a change of them.
 
-A condition says what the network sees and what it is scored against; equal ``recipe`` means equal input, so
-that what several studies share (the unchanged slices) is measured once.
+Conditions with an equal ``recipe`` have an equal input; the evaluation measures it once for all of them.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from synthspine.eval.results.findings import (
+from synthspine.eval.results.outcome import (
     CONTINUUM,
     CONTRAST,
     IN_PLANE,
@@ -24,104 +23,85 @@ from synthspine.eval.results.findings import (
 from synthspine.eval.studies.batches import SliceBatches, spread_over_patients
 from synthspine.eval.studies.continuum import Look, MapsToRender, between_t1_and_t2, by_physics
 from synthspine.eval.studies.corrupt import BIAS_CORRELATION_MM, CORRUPTION_SEED, corrupt
-from synthspine.eval.studies.degrade import degrade
+from synthspine.eval.studies.degrade import (
+    Neighbours,
+    common_slices,
+    degrade,
+    find_neighbours,
+    reach_of,
+    thicken,
+)
 from synthspine.eval.studies.options import CORRUPTION_STUDIES, EvaluationOptions
-from synthspine.eval.studies.thick_slices import Neighbours, common_slices, find_neighbours, reach_of, thicken
 from synthspine.gen.core.anatomy import IGNORE
 
 Load = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Images, float32 ``(B, 1, H, W)``, and dense codes, uint8 ``(B, H, W)``, of slices, int64 ``(B,)``."""
 Batch = tuple[Tensor, Tensor, list[str], list[str]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Condition:
-    """What a model is measured on.
+    """An input of the models."""
 
-    Attributes:
-        study: an entry of ``eval.studies.options.STUDIES``.
-        place: the set: ``"t1"``, ``"t2"``, ``"t2_SPACE"`` or ``"synthetic"``.
-        value: factor, level, alpha or number of the protocol; 1 (resolution) or 0 where nothing is changed.
-        recipe: JSON-able; everything that the input depends on.
-        indices: slices of the set.
-        patients: patient of each.
-        volumes: the volume that each is a slice of: its series; a render is a volume of its own.
-        load: images, float32 ``(B, 1, H, W)``, and dense codes, uint8 ``(B, H, W)``, of slices, int64
-            ``(B,)``.
-    """
-
-    study: str
-    place: str
-    value: float
-    recipe: dict[str, Any]
-    indices: list[int]
-    patients: list[str]
-    volumes: list[str]
+    study: str  # an entry of eval.studies.options.STUDIES
+    place: str  # the set: "t1", "t2", "t2_SPACE" or "synthetic"
+    value: float  # factor, level, alpha or number of the protocol; 1 (resolution) or 0 without a change
+    recipe: dict[str, Any]  # JSON-able; everything that the input depends on
+    indices: list[int]  # slices of the set
+    patients: list[str]  # of each slice
+    volumes: list[str]  # of each slice: its series; a render is a volume of its own
     load: Load
 
     def batches(self, size: int) -> Iterator[Batch]:
         """The slices ``(image, codes, patients, volumes)`` in order, ``size`` at once."""
         for start in range(0, len(self.indices), size):
             part = slice(start, start + size)
-            indices = self.indices[part]
-            image, codes = self.load(torch.tensor(indices))
+            image, codes = self.load(torch.tensor(self.indices[part]))
             yield image, codes, self.patients[part], self.volumes[part]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chosen:
-    """What is measured, and what of that which was asked for is not.
+    """The conditions of the chosen studies, and what cannot be measured."""
 
-    Attributes:
-        conditions: study by study.
-        left_out: study to the reason why nothing of it can be measured.
-        dropped: study to the values that cannot be measured on some set, and why.
-    """
-
-    conditions: list[Condition]
-    left_out: dict[str, str]
-    dropped: dict[str, str]
+    conditions: list[Condition]  # study by study
+    left_out: dict[str, str]  # study without any condition to the reason
+    dropped: dict[str, str]  # study to the values that cannot be measured on some set, and why
 
 
 def conditions(
     options: EvaluationOptions, sets: Mapping[str, SliceBatches], maps: MapsToRender | None
 ) -> Chosen:
-    """All conditions that were asked for.
+    """All conditions of the chosen studies.
 
-    Args:
-        options: the studies and their levels.
-        sets: the real slices by contrast, each with slices.
-        maps: the label maps to render; None where there are none.
+    ``sets`` holds the real slices by contrast, none empty; ``maps`` is None without label maps to render.
     """
-    chosen: list[Condition] = []
-    left_out: dict[str, str] = {}
-    dropped: dict[str, str] = {}
+    chosen = Chosen(conditions=[], left_out={}, dropped={})
     for study in options.chosen_studies:
         if study in (SYNTHETIC, CONTINUUM, PHYSICAL):
             found = _rendered(study, options, maps) if maps is not None else []
             reason = f"there is no label map of a {options.part} patient to render"
         else:
             found = [c for place, loaded in sets.items() for c in _real(study, place, loaded, options)]
-            reason = "no slice has stored neighbours enough on both sides"
-        chosen += found
+            reason = "no slice has enough stored neighbours on both sides"
+        chosen.conditions.extend(found)
         if not found:
-            left_out[study] = reason
+            chosen.left_out[study] = reason
         elif study == THROUGH_PLANE and (missing := _too_thick(found, options.factors)):
-            dropped[study] = missing
-    return Chosen(conditions=chosen, left_out=left_out, dropped=dropped)
+            chosen.dropped[study] = missing
+    return chosen
 
 
 def _too_thick(found: Sequence[Condition], factors: Sequence[float]) -> str:
-    """The factors that sets have no slice for, and why, in a line; empty where there are none."""
-    measured: dict[str, set[float]] = {}
-    for condition in found:
-        measured.setdefault(condition.place, set()).add(condition.value)
+    """The factors without a slice on a set, and why, in one line; empty where there are none."""
     parts = []
-    for place, values in measured.items():
-        lacking = [factor for factor in factors if factor > max(values)]
-        if lacking:
+    for place in dict.fromkeys(condition.place for condition in found):
+        most = max(condition.value for condition in found if condition.place == place)
+        beyond = [factor for factor in factors if factor > most]
+        if beyond:
             parts.append(
-                f"{', '.join(f'{factor:g}x' for factor in lacking)} on {set_name(place)}, where no slice has "
-                f"{reach_of(lacking[0])} stored slices on both sides"
+                f"{', '.join(f'{factor:g}x' for factor in beyond)} on {set_name(place)}, where no slice has "
+                f"{reach_of(beyond[0])} stored slices on both sides"
             )
     return "; ".join(parts)
 
@@ -129,67 +109,39 @@ def _too_thick(found: Sequence[Condition], factors: Sequence[float]) -> str:
 def _real(study: str, place: str, loaded: SliceBatches, options: EvaluationOptions) -> list[Condition]:
     """Conditions of a study on one set of real slices."""
     many, few = options.per_patient
-    everything = spread_over_patients(loaded.patients, many)
-    some = spread_over_patients(loaded.patients, few)
-    make = partial(_on_real, study, place, loaded)
+    indices = spread_over_patients(loaded.patients, many if study in (CONTRAST, IN_PLANE) else few)
+    changes: list[tuple[float, dict[str, Any], Load]]
     if study == CONTRAST:
-        return [make(0.0, everything, None, loaded.at)]
-    if study == IN_PLANE:
-        return [
-            make(
-                factor,
-                everything,
-                {"in_plane": factor} if factor > 1 else None,
-                partial(_degraded, loaded, factor),
-            )
-            for factor in options.factors
-        ]
-    if study == THROUGH_PLANE:
+        changes = [(0.0, {}, loaded.at)]
+    elif study == IN_PLANE:
+        changes = [(f, {"in_plane": f}, partial(_degraded, loaded, f)) for f in options.factors]
+    elif study == THROUGH_PLANE:
         neighbours = find_neighbours(loaded.records)
         common, factors = common_slices(neighbours, options.every_factor)
-        inner = spread_over_patients(loaded.patients, few, common)
-        return [
-            make(
-                factor,
-                inner,
-                {"through_plane": factor} if factor > 1 else None,
-                partial(_thick, loaded, neighbours, factor),
-            )
-            for factor in options.ends(factors)
-        ]
-    kind = CORRUPTION_STUDIES[study]
-    how = {"kind": kind, "seed": CORRUPTION_SEED, "bias_mm": BIAS_CORRELATION_MM}
+        indices = spread_over_patients(loaded.patients, few, common)
+        thick = partial(_thick, loaded, neighbours)
+        changes = [(f, {"through_plane": f}, partial(thick, f)) for f in options.ends(factors)]
+    else:
+        kind = CORRUPTION_STUDIES[study]
+        how = {"kind": kind, "seed": CORRUPTION_SEED, "bias_mm": BIAS_CORRELATION_MM}
+        levels = options.corruption_levels(kind)
+        corrupted = partial(_corrupted, loaded, kind)
+        changes = [(level, {**how, "level": level}, partial(corrupted, level)) for level in levels]
+    identity = {"set": loaded.identity_hash, "labels": loaded.label_digest, "slices": indices}
+    unchanged = 1.0 if study in (IN_PLANE, THROUGH_PLANE) else 0.0
     return [
-        make(
-            level,
-            some,
-            {**how, "level": level} if level > 0 else None,
-            partial(_corrupted, loaded, kind, level),
+        Condition(
+            study=study,
+            place=place,
+            value=value,
+            recipe={**identity, "change": None if value == unchanged else change},
+            indices=indices,
+            patients=[loaded.patients[index] for index in indices],
+            volumes=[str(loaded.records[index]["source"]) for index in indices],
+            load=load,
         )
-        for level in options.corruption_levels(kind)
+        for value, change, load in changes
     ]
-
-
-def _on_real(
-    study: str,
-    place: str,
-    loaded: SliceBatches,
-    value: float,
-    indices: list[int],
-    change: dict[str, Any] | None,
-    load: Load,
-) -> Condition:
-    identity = {"set": loaded.identity_hash, "labels": loaded.label_digest}
-    return Condition(
-        study=study,
-        place=place,
-        value=value,
-        recipe={**identity, "slices": indices, "change": change},
-        indices=indices,
-        patients=_of(loaded.patients, indices),
-        volumes=[str(loaded.records[index]["source"]) for index in indices],
-        load=load,
-    )
 
 
 def _rendered(study: str, options: EvaluationOptions, maps: MapsToRender) -> list[Condition]:
@@ -207,7 +159,7 @@ def _rendered(study: str, options: EvaluationOptions, maps: MapsToRender) -> lis
             value=look.value,
             recipe={"set": maps.identity_hash, "slices": indices, "render": look.to_json()},
             indices=indices,
-            patients=_of(maps.patients, indices),
+            patients=[maps.patients[index] for index in indices],
             volumes=[f"render {index}" for index in indices],
             load=partial(maps.rendered, config=look.config),
         )
@@ -232,7 +184,3 @@ def _corrupted(loaded: SliceBatches, kind: str, level: float, indices: Tensor) -
     # The grid is larger than the field of view; no scanner has noise or ghosts beyond it.
     inside = (codes != IGNORE)[:, None]
     return torch.where(inside, corrupt(image, kind, level, indices, loaded.spacing_mm), image), codes
-
-
-def _of(patients: Sequence[str], indices: Sequence[int]) -> list[str]:
-    return [patients[index] for index in indices]

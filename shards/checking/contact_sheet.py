@@ -1,17 +1,14 @@
-"""A contact sheet of samples: each picture beside itself with its labels in colour, or the labels alone."""
+"""Contact sheets: pictures in rows, each with a name below it; and sheets of samples with their labels."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from synthspine.gen.core.anatomy import (
-    BACKGROUND,
-    CODES,
     DISC_NAMES,
-    IGNORE,
-    MAX_RANK,
     RANK_NAMES,
     STRUCTURES,
     Colour,
@@ -19,120 +16,122 @@ from synthspine.gen.core.anatomy import (
     label_scheme,
     vertebra_code,
 )
+from synthspine.shards.checking.overlay import HATCH, code_colours, coloured, grey_picture
 from synthspine.shards.format.sample import Sample
 from synthspine.shards.storage.atomic import atomic_path
 
 LEAST_ROWS = 288
-"""Height that pictures are enlarged to, by a whole factor, where they have fewer rows."""
+"""Height to which samples with fewer rows are enlarged, by a whole factor."""
 ASPECT = 1.6
-"""Width of a sheet over its height, about."""
-FILL = 0.4
-"""Opacity of a structure's colour over a picture; its border is opaque."""
+"""Preferred ratio of width and height of a sheet."""
 
-_MARGIN, _GAP, _PAIR_GAP = 28, 18, 3
+MARGIN, _GAP, _PAIR_GAP = 28, 18, 3
 _TITLE_SIZE, _KEY_SIZE, _SMALL_SIZE = 24, 15, 12
-_CAPTION_ROWS, _TITLE_ROWS, _LEGEND_ROWS = 42, 52, 34
-_PAPER, _INK, _DIM = (22, 23, 26), (236, 236, 238), (148, 150, 156)
-_EMPTY, _HATCH = (33, 34, 38), (66, 68, 74)
-_HATCH_STEP = 7
+_CAPTION_ROWS, _TITLE_ROWS, _LEGEND_ROWS, _NOTE_ROWS = 42, 52, 34, 18
+_PAPER, _INK, _DIM, _WARNING = (22, 23, 26), (236, 236, 238), (148, 150, 156), (255, 196, 84)
 
 
-def write_contact_sheet(samples: Sequence[Sample], path: Path, title: str) -> Path:
-    """Write a PNG of samples, with the key and the source of each below it.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tile:
+    """One picture of a sheet.
+
+    Attributes:
+        picture: uint8 ``(H, W, 3)``.
+        name: text below it.
+        note: smaller text below the name, cut to the width of the picture.
+    """
+
+    picture: np.ndarray
+    name: str
+    note: str = ""
+
+
+def write_sheet(
+    tiles: Sequence[Tile],
+    path: Path,
+    title: str,
+    *,
+    columns: int | None = None,
+    legend: bool = False,
+    notes: Sequence[str] = (),
+) -> Path:
+    """Write a PNG of pictures.
 
     Args:
-        samples: at least one; all with an image, or none.
-        path: where the PNG goes; replaced at once when it is whole.
-        title: over the sheet.
+        tiles: at least one.
+        path: where the PNG goes; replaced atomically.
+        title: text over the sheet.
+        columns: pictures in a row; by default as many as bring the sheet near to ``ASPECT``.
+        legend: whether the colours of the structures are explained below the pictures.
+        notes: lines at the bottom, such as warnings.
 
     Raises:
-        ValueError: no sample, or a name that does not end in ``.png``.
-        OSError: it cannot be written.
+        ValueError: no tile, or a file name that does not end in ``.png``.
+        OSError: the file cannot be written.
     """
-    if not samples:
-        raise ValueError("a contact sheet needs a sample")
+    if not tiles:
+        raise ValueError("a contact sheet needs at least one picture")
     if path.suffix.lower() != ".png":
         raise ValueError(f"{path}: the sheet is a PNG; let its name end in .png")
-    tiles = [_tile(sample) for sample in samples]
-    height, width = (max(tile.shape[axis] for tile in tiles) for axis in (0, 1))
-    columns = _columns(len(tiles), width + _GAP, height + _CAPTION_ROWS + _GAP)
+    height, width = (max(tile.picture.shape[axis] for tile in tiles) for axis in (0, 1))
+    columns = columns or _columns(len(tiles), width + _GAP, height + _CAPTION_ROWS + _GAP)
     rows = -(-len(tiles) // columns)
-    sheet_width = 2 * _MARGIN + columns * width + (columns - 1) * _GAP
-    sheet_height = 2 * _MARGIN + _TITLE_ROWS + rows * (height + _CAPTION_ROWS + _GAP) + _LEGEND_ROWS
-    sheet = Image.new("RGB", (sheet_width, sheet_height), _PAPER)
+    bottom = MARGIN + _TITLE_ROWS + rows * (height + _CAPTION_ROWS + _GAP)
+    end = bottom + _LEGEND_ROWS * legend + _NOTE_ROWS * len(notes) + MARGIN
+    sheet = Image.new("RGB", (2 * MARGIN + columns * width + (columns - 1) * _GAP, end), _PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((_MARGIN, _MARGIN), title, _INK, ImageFont.load_default(_TITLE_SIZE))
-    for number, (sample, tile) in enumerate(zip(samples, tiles, strict=True)):
+    draw.text((MARGIN, MARGIN), title, _INK, ImageFont.load_default(_TITLE_SIZE))
+    for number, tile in enumerate(tiles):
         row, column = divmod(number, columns)
-        left = _MARGIN + column * (width + _GAP)
-        top = _MARGIN + _TITLE_ROWS + row * (height + _CAPTION_ROWS + _GAP)
-        sheet.paste(Image.fromarray(tile), (left, top))
-        _caption(draw, sample, left, top + height + 6, width)
-    _legend(draw, _MARGIN, sheet_height - _MARGIN - _LEGEND_ROWS // 2)
+        left = MARGIN + column * (width + _GAP)
+        top = MARGIN + _TITLE_ROWS + row * (height + _CAPTION_ROWS + _GAP)
+        sheet.paste(Image.fromarray(tile.picture), (left, top))
+        _caption(draw, tile, left, top + height + 6, width)
+    if legend:
+        _legend(draw, MARGIN, bottom + _LEGEND_ROWS // 2)
+    for number, note in enumerate(reversed(notes), start=1):
+        top = end - MARGIN - _NOTE_ROWS * number
+        draw.text((MARGIN, top), note, _WARNING, ImageFont.load_default(_SMALL_SIZE + 1))
     with atomic_path(path) as temporary:
         sheet.save(temporary, format="png", optimize=True)
     return path
 
 
-def code_colours() -> np.ndarray:
-    """Colour of every dense code, uint8 ``(256, 3)``; ranks above the last named one have its shade."""
-    scheme = label_scheme("14")
-    table = np.full((CODES, 3), _EMPTY, dtype=np.uint8)
-    for code, number in enumerate(scheme.table):
-        if number < scheme.num_classes and code != BACKGROUND:
-            table[code] = scheme.colours[number]
-    named = len(RANK_NAMES)
-    for rank in range(named + 1, MAX_RANK + 1):
-        table[vertebra_code(rank)] = table[vertebra_code(named)]
-        table[disc_code(rank)] = table[disc_code(named)]
-    return table
-
-
-def coloured(label: np.ndarray, image: np.ndarray | None = None) -> np.ndarray:
-    """A label map in colours, uint8 ``(H, W, 3)``; what is not annotated is hatched.
+def write_contact_sheet(samples: Sequence[Sample], path: Path, title: str) -> Path:
+    """Write a PNG of samples: each image beside itself with its labels in colour, or the labels alone.
 
     Args:
-        label: dense codes, uint8 ``(H, W)``.
-        image: the picture to lay the colours over, in [0, 1], ``(H, W)``.
+        samples: at least one; all with an image, or none. Key, source and slice stand below each.
+        path: where the PNG goes; replaced atomically.
+        title: text over the sheet.
+
+    Raises:
+        ValueError: no sample, or a file name that does not end in ``.png``.
+        OSError: the file cannot be written.
     """
-    colours = code_colours()[label].astype(np.float32)
-    structure = ((label != BACKGROUND) & (label != IGNORE))[..., None]
-    border = _borders(label)[..., None]
-    hatched = ((np.add.outer(*map(np.arange, label.shape)) % _HATCH_STEP == 0) & (label == IGNORE))[..., None]
-    if image is None:
-        picture = np.where(structure & border, 0.55 * colours, colours)
-    else:
-        grey = 255 * np.clip(image.astype(np.float32), 0, 1)[..., None].repeat(3, axis=-1)
-        picture = np.where(structure, (1 - FILL) * grey + FILL * colours, grey)
-        picture = np.where(structure & border, colours, picture)
-    return np.where(hatched, _HATCH, picture).round().astype(np.uint8)
+    return write_sheet([_tile(sample) for sample in samples], path, title, legend=True)
 
 
-def _tile(sample: Sample) -> np.ndarray:
-    """The sample as it is shown, uint8 ``(H, W, 3)``."""
+def side_by_side(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Pictures of one height in a row with narrow gaps, uint8 ``(H, W, 3)``."""
+    gap = np.full((len(pictures[0]), _PAIR_GAP, 3), _PAPER, dtype=np.uint8)
+    parts = [part for picture in pictures for part in (gap, picture)]
+    return np.concatenate(parts[1:], axis=1)
+
+
+def _tile(sample: Sample) -> Tile:
     factor = -(-LEAST_ROWS // sample.label.shape[0])
     label = sample.label.repeat(factor, axis=0).repeat(factor, axis=1)
     if sample.image is None:
-        return coloured(label)
-    picture = Image.fromarray(sample.image.astype(np.float32))
-    image = np.asarray(picture.resize(label.shape[::-1], Image.Resampling.BICUBIC))
-    plain = (255 * np.clip(image, 0, 1)).round().astype(np.uint8)[..., None].repeat(3, axis=-1)
-    gap = np.full((len(label), _PAIR_GAP, 3), _PAPER, dtype=np.uint8)
-    return np.concatenate([plain, gap, coloured(label, image)], axis=1)
-
-
-def _borders(label: np.ndarray) -> np.ndarray:
-    """Whether a pixel has a neighbour (of four) with another code: bool ``(H, W)``."""
-    borders = np.zeros(label.shape, dtype=bool)
-    down, right = label[1:] != label[:-1], label[:, 1:] != label[:, :-1]
-    for part, differs in (
-        (borders[1:], down),
-        (borders[:-1], down),
-        (borders[:, 1:], right),
-        (borders[:, :-1], right),
-    ):
-        part |= differs
-    return borders
+        picture = coloured(label)
+    else:
+        small = Image.fromarray(sample.image.astype(np.float32))
+        image = np.asarray(small.resize(label.shape[::-1], Image.Resampling.BICUBIC))
+        picture = side_by_side([grey_picture(image), coloured(label, image)])
+    record = sample.record
+    origin = "rendered from " if "index" in record else ""
+    note = f"{origin}{record.get('source', '')}, slice {record.get('slice', '?')}"
+    return Tile(picture=picture, name=sample.key, note=note)
 
 
 def _columns(tiles: int, width: int, height: int) -> int:
@@ -146,19 +145,16 @@ def _columns(tiles: int, width: int, height: int) -> int:
     return min(range(1, tiles + 1), key=distance)
 
 
-def _caption(draw: ImageDraw.ImageDraw, sample: Sample, left: int, top: int, width: int) -> None:
-    record = sample.record
-    draw.text((left, top), sample.key, _INK, ImageFont.load_default(_KEY_SIZE))
-    font = ImageFont.load_default(_SMALL_SIZE)
-    origin = "rendered from " if "index" in record else ""
-    text = f"{origin}{record.get('source', '')}, slice {record.get('slice', '?')}"
-    while draw.textlength(text, font) > width:
-        text = f"{text[:-2]}…"
-    draw.text((left, top + _KEY_SIZE + 4), text, _DIM, font)
+def _caption(draw: ImageDraw.ImageDraw, tile: Tile, left: int, top: int, width: int) -> None:
+    draw.text((left, top), tile.name, _INK, ImageFont.load_default(_KEY_SIZE))
+    font, note = ImageFont.load_default(_SMALL_SIZE), tile.note
+    while draw.textlength(note, font) > width:
+        note = f"{note[:-2]}…"
+    draw.text((left, top + _KEY_SIZE + 4), note, _DIM, font)
 
 
 def _legend(draw: ImageDraw.ImageDraw, left: int, top: int) -> None:
-    """Which colour means what: a swatch for each shade, the lowest rank first."""
+    """Swatches of all shades with the names of the structures, the lowest rank first."""
     table = code_colours()
     named = range(1, len(RANK_NAMES) + 1)
     canal = label_scheme("14").codes[-1]
@@ -169,7 +165,7 @@ def _legend(draw: ImageDraw.ImageDraw, left: int, top: int) -> None:
         ),
         (f"{STRUCTURES[1]} {DISC_NAMES[0]} .. {DISC_NAMES[-1]}", [tuple(table[disc_code(r)]) for r in named]),
         (STRUCTURES[2], [tuple(table[canal])]),
-        ("not annotated (hatched)", [_HATCH]),
+        ("not annotated (hatched)", [HATCH]),
     ]
     font = ImageFont.load_default(_SMALL_SIZE + 1)
     for name, shades in entries:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from synthspine.eval.results.findings import (
+from synthspine.eval.results.outcome import (
     CONTINUUM,
     CONTRAST,
     FORMAT,

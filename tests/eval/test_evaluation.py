@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from synthspine.eval.evaluation import evaluate
-from synthspine.eval.results.findings import FORMAT
+from synthspine.eval.results.outcome import FORMAT
 from synthspine.eval.studies.measure import measure
 from synthspine.eval.studies.models import EvaluationError
 from synthspine.eval.studies.options import EvaluationOptions
@@ -122,7 +122,7 @@ def test_a_second_run_takes_everything_from_the_cache(options, trained, tmp_path
 
     with monkeypatch.context() as patch:
         patch.setattr("synthspine.eval.evaluation.measure", refuse)
-        patch.setattr("synthspine.eval.report.worst_cases.slice_dices", refuse)
+        patch.setattr("synthspine.eval.report.pictures.slice_dices", refuse)
         lines = []
         evaluate(chosen, lines.append)
     second = outcome_of(tmp_path)
@@ -183,7 +183,7 @@ def test_outcome_says_what_was_measured_with_what(options, trained, tmp_path):
     assert outcome["sets"]["t1"]["identity_hash"] == manifest.identity_hash
     assert (outcome["sets"]["t1"]["patients"], outcome["sets"]["t1"]["slices"]) == (2, 6)
     assert outcome["sets"]["synthetic"]["generator_hash"]
-    assert {"torch", "monai", "synthspine"} <= outcome["versions"].keys()
+    assert {"torch", "scipy", "synthspine"} <= outcome["versions"].keys()
     assert datetime.fromisoformat(outcome["made"]).utcoffset() == timedelta(0)
     assert "Dice per patient" in outcome["aggregation"] and outcome["physical"]["2.0"] == "STIR"
     assert outcome["options"]["studies"] == "gap" and outcome["seconds"] > 0

@@ -8,15 +8,14 @@ import torch
 
 from synthspine.eval import gallery as gallery_module
 from synthspine.eval.gallery import (
-    STRONG,
     calm,
     close_view,
     feature_pairs,
     gallery,
     interpolation_strip,
     preset_sheet,
+    showcases,
 )
-from synthspine.eval.sheets import pair_sheet
 from synthspine.gen import GeneratorConfig
 from synthspine.gen.core.anatomy import CANAL
 from synthspine.gen.intensity.contrast import measured_contrast
@@ -34,17 +33,19 @@ def maps(spine):
 def test_every_feature_is_shown_in_the_order_in_which_it_is_applied():
     config = GeneratorConfig()
     fields = [entry.name for entry in dataclasses.fields(config)]
-    assert list(STRONG) == [name for name in fields if dataclasses.is_dataclass(getattr(config, name))]
+    assert list(showcases()["features"]) == [
+        name for name in fields if dataclasses.is_dataclass(getattr(config, name))
+    ]
 
 
 def test_every_feature_can_be_seen_when_it_is_on(maps):
     pairs = feature_pairs(maps[:1])
-    assert [name for name, _, _ in pairs] == list(STRONG)
+    assert [name for name, _, _ in pairs] == list(showcases()["features"])
     assert [name for name, off, on in pairs if np.abs(on - off).max() < 0.1] == []
 
 
 def test_a_close_view_stays_inside_the_picture(maps):
-    for code in (gallery_module.MIDDLE, gallery_module.LOWEST):
+    for code in gallery_module.STRUCTURES.values():
         rows, columns = close_view(maps[:1], code)
         view = maps[0, rows, columns]
         assert view.shape == (64, 51)
@@ -70,16 +71,26 @@ def test_the_canal_of_the_strip_is_dark_on_t1_and_bright_on_t2(maps, tmp_path):
 
 def test_the_gallery_has_a_sheet_for_every_preset(maps, tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(eval.gallery, "phantom_maps", lambda count: maps[:count])
-    monkeypatch.setattr(eval.gallery, "contact_sheet", lambda rows, path, *_: drawn.append(len(rows)) or path)
-    monkeypatch.setattr(eval.gallery, "feature_pairs", lambda codes: [])
-    monkeypatch.setattr(eval.gallery, "pair_sheet", lambda pairs, path, *_: path)
+    monkeypatch.setattr(gallery_module, "phantom_maps", lambda count: maps[:count])
+    monkeypatch.setattr(
+        gallery_module, "write_sheet", lambda tiles, path, *_, columns: drawn.append(len(tiles)) or path
+    )
+    monkeypatch.setattr(gallery_module, "feature_pairs", lambda codes: [])
     names = [path.name for path in gallery(tmp_path)]
     assert names == [*(f"preset_{name}.png" for name in PRESETS), "features.png", "contrast.png"]
-    assert drawn == [gallery_module.ROWS] * len(PRESETS) + [len(maps)]
+    presets = [gallery_module.ROWS * len(maps)] * len(PRESETS)
+    assert drawn == [*presets, 0, len(maps) * gallery_module.STEPS]
 
 
-def test_pairs_fill_rows(tmp_path):
-    grey = np.zeros((20, 16))
-    path = pair_sheet([("one", grey, grey)] * 3, tmp_path / "pairs.png", "three", pairs_per_row=2)
-    assert path.is_file()
+def test_pictures_of_a_tile_lie_side_by_side_at_one_height():
+    left, right = np.zeros((20, 16), dtype=np.float32), np.ones((40, 16), dtype=np.float32)
+    shown = gallery_module.tile([left, right], "off and on").picture
+    rows = gallery_module.PICTURE_ROWS
+    assert shown.shape[0] == rows and shown.shape[2] == 3
+    assert shown[:, :144].max() == 0 and shown[:, -72:].min() == 255
+
+
+def test_what_a_feature_does_not_set_has_its_default():
+    config = gallery_module._with(calm(), {"noise": {"probability": 1.0}, "contrast": {"alpha": (0.0, 0.0)}})
+    assert config.noise == replace(GeneratorConfig().noise, probability=1.0)
+    assert config.contrast == replace(calm().contrast, alpha=(0.0, 0.0))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from synthspine.eval.labelling.ordering import order_ranks
+from synthspine.eval.labelling.ranks import order_ranks
 from synthspine.gen.core.anatomy import CANAL, MAX_RANK, disc_code, vertebra_code
 
 

@@ -12,7 +12,7 @@ from monai.metrics import compute_average_surface_distance, compute_hausdorff_di
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import cdist
 
-from synthspine.eval.metrics.distances import PatientDistances, border_distances, diagonal_mm
+from synthspine.eval.metrics.distances import border_distances, diagonal_mm, pooled
 
 SHAPE = (40, 32)
 SPACING = (0.7, 1.3)
@@ -186,17 +186,14 @@ def test_one_empty_is_as_far_as_the_diagonal(missed):
 
 
 def test_slices_are_pooled_by_their_border():
-    pool = PatientDistances()
     large, small, nothing = rectangle(5, 30, 5, 30), rectangle(5, 6, 5, 6), np.zeros(SHAPE, dtype=bool)
-    pool.add("7", "disc", border_distances(large, large, (1.0, 1.0)))
-    pool.add("7", "disc", border_distances(nothing, small, (1.0, 1.0)))
-    pool.add("8", "disc", border_distances(nothing, nothing, (1.0, 1.0)))
-    pooled = pool.pooled("7", "disc")
-    assert pooled.nsd(1.0) == pytest.approx(192 / 193)
-    assert pooled.assd_mm == pytest.approx(diagonal_mm(SHAPE, (1.0, 1.0)) / 193)
-    assert pooled.hd95_mm == 0.0
-    assert math.isnan(pool.pooled("8", "disc").assd_mm)
-    assert math.isnan(pool.pooled("7", "canal").assd_mm)
+    pairs = [(large, large), (nothing, small)]
+    pool = pooled([border_distances(*masks, (1.0, 1.0)) for masks in pairs])
+    assert pool.nsd(1.0) == pytest.approx(192 / 193)
+    assert pool.assd_mm == pytest.approx(diagonal_mm(SHAPE, (1.0, 1.0)) / 193)
+    assert pool.hd95_mm == 0.0
+    assert math.isnan(pooled([border_distances(nothing, nothing, (1.0, 1.0))]).assd_mm)
+    assert math.isnan(pooled([]).assd_mm)
 
 
 def test_a_cut_that_both_reach_is_border_of_both():

@@ -257,7 +257,7 @@ def test_a_model_without_ranks_is_refused_at_once(tmp_path, checkpoint, image_fi
     options = PredictOptions(
         images=(image_file(),), checkpoint=checkpoint, ranks="model", output_dir=tmp_path
     )
-    with pytest.raises(PredictionError, match="4 classes knows no ranks"):
+    with pytest.raises(PredictionError, match="4 classes has no ranks"):
         next(predict(options))
 
 

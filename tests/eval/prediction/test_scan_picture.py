@@ -3,9 +3,10 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image
 
-from synthspine.eval.prediction.scan_picture import PANEL_ROWS, shown_slices, write_scan_picture
+from synthspine.eval.prediction.scan_report import PANEL_ROWS, shown_slices, write_scan_picture
 from synthspine.gen.core.anatomy import CANAL, disc_code, vertebra_code
-from synthspine.shards.checking.contact_sheet import code_colours
+from synthspine.shards.checking.contact_sheet import MARGIN
+from synthspine.shards.checking.overlay import code_colours
 from synthspine.shards.readers.spider import Volume
 
 
@@ -46,7 +47,7 @@ def test_contours_lie_on_the_borders_and_leave_the_inside(tmp_path):
 def test_pixels_are_shown_square(tmp_path):
     codes = np.zeros((1, 100, 100), dtype=np.uint8)
     write_scan_picture(tmp_path / "o.png", volume_of(codes, (4.0, 0.5, 1.0)), codes, title="")
-    assert picture(tmp_path / "o.png").shape[1] == pytest.approx(2 * PANEL_ROWS, abs=20)
+    assert picture(tmp_path / "o.png").shape[1] == 2 * PANEL_ROWS + 2 * MARGIN
 
 
 def test_notes_make_the_picture_longer(tmp_path):

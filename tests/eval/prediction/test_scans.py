@@ -5,7 +5,7 @@ import pytest
 from dicom_files import AXIAL, write_series
 
 from synthspine.eval.prediction.scans import ScanError, find_scans
-from synthspine.shards.readers.spider import UnsuitableError, write_mha
+from synthspine.shards.readers.spider import SpiderError, UnsuitableError, write_mha
 
 SPACING = (4.0, 1.0, 1.0)
 
@@ -21,12 +21,12 @@ def series(folder, **more):
 
 
 def masks(found, out):
-    return [str(scan.mask.relative_to(out)) for scan in found.scans]
+    return [str(scan.mask.relative_to(out)) for scan in found[0]]
 
 
 def test_a_file_is_itself(tmp_path):
     out = tmp_path / "out"
-    (scan,) = find_scans([volume(tmp_path / "a.mha")], out).scans
+    (scan,) = find_scans([volume(tmp_path / "a.mha")], out)[0]
     assert scan.named
     assert scan.mask == out / "a_seg.mha"
     assert scan.beside(".csv") == out / "a_seg.csv"
@@ -38,7 +38,7 @@ def test_masks_keep_their_place_in_a_folder(tmp_path):
         volume(tmp_path / "in" / name)
     found = find_scans([tmp_path / "in"], tmp_path / "out")
     assert masks(found, tmp_path / "out") == ["a_seg.mha", "p1/s_seg.mha", "p2/s_seg.mha"]
-    assert not any(scan.named for scan in found.scans)
+    assert not any(scan.named for scan in found[0])
 
 
 def test_own_masks_hidden_files_and_the_output_folder_are_passed_over(tmp_path):
@@ -57,7 +57,7 @@ def test_of_a_spider_folder_only_images_are_predicted(tmp_path, nested):
 
 def test_a_spider_folder_without_images_is_told(tmp_path):
     volume(tmp_path / "masks" / "1_t1.mha")
-    (error,) = find_scans([tmp_path], tmp_path / "out").broken
+    (error,) = find_scans([tmp_path], tmp_path / "out")[1]
     assert "no images/" in str(error)
 
 
@@ -66,7 +66,7 @@ def test_series_of_a_dicom_folder_are_named_by_folder_number_and_description(tmp
     series(tmp_path / "study", uid="1.2", number="4", description="T2")
     found = find_scans([tmp_path / "study"], tmp_path / "out")
     assert masks(found, tmp_path / "out") == ["study_3-T1-sag-fs_seg.mha", "study_4-T2_seg.mha"]
-    assert found.scans[0].read().array.shape == (3, 20, 20)
+    assert found[0][0].read().array.shape == (3, 20, 20)
 
 
 def test_series_of_one_name_get_two_masks(tmp_path):
@@ -78,14 +78,14 @@ def test_series_of_one_name_get_two_masks(tmp_path):
 
 def test_a_dicom_file_is_its_series(tmp_path):
     path = series(tmp_path / "study")[0]
-    (scan,) = find_scans([path], tmp_path / "out").scans
+    (scan,) = find_scans([path], tmp_path / "out")[0]
     assert scan.named
     assert scan.series.files == (path,)
 
 
 def test_axial_series_are_unsuitable_when_read(tmp_path):
     series(tmp_path / "study", axes=AXIAL)
-    (scan,) = find_scans([tmp_path / "study"], tmp_path / "out").scans
+    (scan,) = find_scans([tmp_path / "study"], tmp_path / "out")[0]
     with pytest.raises(UnsuitableError):
         scan.read()
 
@@ -93,15 +93,15 @@ def test_axial_series_are_unsuitable_when_read(tmp_path):
 def test_other_modalities_are_unsuitable_in_a_folder_and_broken_when_named(tmp_path):
     paths = series(tmp_path / "study", tag_0008_0060="CT")
     found = find_scans([tmp_path / "study"], tmp_path / "out")
-    assert (len(found.broken), len(found.unsuitable)) == (0, 3)
+    assert [type(error) for error in found[1]] == [UnsuitableError] * 3
     found = find_scans([paths[0]], tmp_path / "out")
-    assert (len(found.broken), len(found.unsuitable)) == (1, 0)
+    assert [type(error) for error in found[1]] == [SpiderError]
 
 
 def test_what_is_no_scan_is_told(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.png").write_text("text")
-    broken = find_scans([tmp_path / "empty", tmp_path / "text.png"], tmp_path / "out").broken
+    broken = find_scans([tmp_path / "empty", tmp_path / "text.png"], tmp_path / "out")[1]
     assert [error.path.name for error in broken] == ["empty", "text.png"]
     assert all(".mha or .nii.gz" in error.reason for error in broken)
 

@@ -167,7 +167,7 @@ def test_entropy_and_share_of_islands_are_told():
 
 def test_four_classes_have_no_ranks_to_give(spine):
     volume = volume_of(spine(levels=5), "4", (1.0, 1.0))
-    with pytest.raises(ValueError, match="4 classes knows no ranks"):
+    with pytest.raises(ValueError, match="4 classes has no ranks"):
         segment_volume(Thresholds(4), volume, spacing_mm=1.0, ranks="model")
 
 

@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 from fake_outcome import fake_outcome
 
-from synthspine.eval.report.analysis_tables import START, TABLES, AnalysisError, refresh
-from synthspine.eval.results.findings import OutcomeError
+from synthspine.eval.report.analysis_tables import START, AnalysisError, refresh
+from synthspine.eval.report.definitions import TABLES
+from synthspine.eval.results.outcome import OutcomeError
 
 FEW = ("contrast",)
 REPORT = Path(__file__).parents[3] / "ANALYSIS_REPORT.md"
@@ -28,9 +29,9 @@ def document(tmp_path):
 
 def test_tables_are_written_anew_and_prose_stays(document):
     path = document()
-    told = refresh(path, fake_outcome(patients=6, studies=FEW))
+    lines = refresh(path, fake_outcome(patients=6, studies=FEW))
     text = path.read_text()
-    assert told == [f"{path}: table gap was written", f"{path}: table shift was written"]
+    assert lines == [f"{path}: table gap was written", f"{path}: table shift was written"]
     assert "former" not in text
     assert text.startswith("# Title\n\n<!-- table:gap -->\n| Set | Structure |")
     assert "\n<!-- /table -->\n\nProse.\n\n<!-- table:shift -->\n| Change |" in text
@@ -46,11 +47,11 @@ def test_table_says_what_it_was_made_from(document):
     assert "T1 c2c2c2c2c2c2, 6 patients" in path.read_text()
 
 
-WARNING = "Warning: these are not the same; what is rendered is not what A learned from."
+WARNING = "Warning: the two differ; the rendered images are not of the kind that A learned from."
 
 
 @pytest.mark.parametrize(
-    ("learned", "told", "warns"),
+    ("learned", "sentence", "warns"),
     [
         ("f5" * 32, "A learned from f5f5f5f5f5f5, the set synthetic was rendered by e4e4e4e4e4e4.", True),
         ("e4" * 32, "A learned from e4e4e4e4e4e4, the set synthetic was rendered by e4e4e4e4e4e4.", False),
@@ -61,12 +62,12 @@ WARNING = "Warning: these are not the same; what is rendered is not what A learn
         ),
     ],
 )
-def test_table_says_which_generators_and_warns_where_they_differ(document, learned, told, warns):
+def test_table_says_which_generators_and_warns_where_they_differ(document, learned, sentence, warns):
     outcome = fake_outcome(patients=6, studies=FEW)
     outcome["models"]["A"]["generator_hash"] = learned
     path = document()
     refresh(path, outcome)
-    assert told in path.read_text()
+    assert sentence in path.read_text()
     assert (WARNING in path.read_text()) is warns
 
 
@@ -102,22 +103,22 @@ def test_phantom_figures_replace_no_real_ones(document):
 @pytest.mark.parametrize("phantom", [True, False])
 def test_marked_table_takes_phantom_figures_and_only_those(document, phantom):
     path = document(TEXT.format(mark=" phantom"))
-    told = refresh(path, fake_outcome(patients=6, studies=FEW, phantom=phantom))
+    lines = refresh(path, fake_outcome(patients=6, studies=FEW, phantom=phantom))
     text = path.read_text()
     assert ("former gap" in text) is phantom
     assert ("former shift" in text) is not phantom
     assert ("Smoke figures from the phantom" in text) is phantom
-    assert sum("was left as it is" in line for line in told) == 1
+    assert sum("was left as it is" in line for line in lines) == 1
 
 
 @pytest.mark.parametrize("part", ["validation", "test"])
 def test_tables_of_test_patients_are_marked_and_take_no_others(document, part):
     path = document(TEXT.format(mark=" test"))
-    told = refresh(path, fake_outcome(patients=6, studies=FEW, part=part))
+    lines = refresh(path, fake_outcome(patients=6, studies=FEW, part=part))
     text = path.read_text()
     assert ("former gap" in text) is (part == "test") and ("former shift" in text) is not (part == "test")
     assert f"by `make eval` on {part} patients." in text
-    assert sum(f"the figures are of {part} patients" in line for line in told) == 1
+    assert sum(f"the figures are of {part} patients" in line for line in lines) == 1
 
 
 def test_a_table_may_have_both_marks(document):
@@ -128,9 +129,9 @@ def test_a_table_may_have_both_marks(document):
 
 def test_table_without_figures_is_left_alone(document):
     path = document()
-    told = refresh(path, fake_outcome(patients=6, studies=FEW, models=("A",)))
+    lines = refresh(path, fake_outcome(patients=6, studies=FEW, models=("A",)))
     assert "former gap" in path.read_text()
-    assert "table gap was left as it is: nothing of it was measured" in told[0]
+    assert "table gap was left as it is: nothing of it was measured" in lines[0]
 
 
 @pytest.mark.parametrize(
@@ -140,13 +141,13 @@ def test_table_without_figures_is_left_alone(document):
         ("<!-- table:gap -->\n<!-- table:shift -->\n<!-- /table -->\n", "text.md:1: .* is not closed"),
         (
             "\n<!-- table:nothing -->\n<!-- /table -->\n",
-            "text.md:2: no table is called nothing; there are headline",
+            "text.md:2: no table is called nothing; the tables are headline",
         ),
         ("<!-- table:gap fantom -->\n<!-- /table -->\n", "'fantom' is not 'phantom'"),
-        ("no table\n", "it has no table; mark the place of one by"),
+        ("no table\n", "it has no table; mark its place by"),
     ],
 )
-def test_wrong_markers_are_told_and_the_file_stays(document, text, message):
+def test_wrong_markers_are_reported_and_the_file_stays(document, text, message):
     path = document(text)
     with pytest.raises(AnalysisError, match=message):
         refresh(path, fake_outcome(patients=6, studies=FEW))

@@ -3,16 +3,21 @@ import numpy as np
 import pytest
 from fake_outcome import fake_outcome
 
-from synthspine.eval.report.calibration_figures import calibration_figure, entropy_figure
-from synthspine.eval.report.curve_figures import continuum_figure, corruption_figure, resolution_figure
-from synthspine.eval.report.figures import Overlay, overlay_figure
-from synthspine.eval.report.level_figures import gap_figure, level_figure
-from synthspine.eval.results.findings import IN_PLANE, Findings
+from synthspine.eval.report.figures import (
+    calibration_figure,
+    continuum_figure,
+    corruption_figure,
+    entropy_figure,
+    gap_figure,
+    level_figure,
+    resolution_figure,
+)
+from synthspine.eval.results.outcome import IN_PLANE, Findings
 
 A, B = (0x88, 0x22, 0x55), (0x88, 0xCC, 0xEE)
 FIGURES = {
     "levels": level_figure,
-    "in-plane": lambda findings, path: resolution_figure(findings, IN_PLANE, path),
+    "in-plane": lambda findings, path: resolution_figure(findings, path, IN_PLANE),
     "corruption": corruption_figure,
     "continuum": continuum_figure,
     "calibration": calibration_figure,
@@ -20,17 +25,6 @@ FIGURES = {
 }
 FEW = ("synthetic", "t2")
 each = pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
-
-
-def overlay(shape=(48, 32), models=("Model A", "Model B")):
-    truth = np.zeros(shape, dtype=np.uint8)
-    truth[10:20, 8:16] = 1
-    truth[20:24, 8:16] = 2
-    truth[5:40, 18:22] = 3
-    inside = np.ones(shape, dtype=bool)
-    inside[:4] = False
-    maps = dict.fromkeys(("truth", *models), truth)
-    return Overlay(title="T1, 1 mm", image=np.full(shape, 0.5), inside=inside, maps=maps)
 
 
 def colours_of(path):
@@ -67,7 +61,7 @@ def test_figure_does_without_undefined_numbers(tmp_path, draw):
     assert (tmp_path / "figure.png").stat().st_size > 1000
 
 
-@each
+@pytest.mark.parametrize("draw", [*FIGURES.values(), gap_figure], ids=[*FIGURES, "gaps"])
 def test_one_patient_is_drawn_without_interval(tmp_path, draw):
     outcome = fake_outcome(patients=2, sets=FEW)
     for measurement in outcome["measurements"]:
@@ -80,19 +74,3 @@ def test_same_numbers_give_the_same_bytes(tmp_path):
     for name in ("one.png", "two.png"):
         level_figure(Findings(fake_outcome(patients=6)), tmp_path / name)
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
-
-
-@pytest.mark.parametrize("models", [("Model A",), ("Model A", "Model B")])
-def test_overlays_use_the_colours_of_the_structures(tmp_path, models):
-    path = tmp_path / "overlay.png"
-    overlay_figure(
-        [overlay(models=models), overlay((40, 40), models)], path, title="t", credit="c", phantom=True
-    )
-    assert {(230, 159, 0), (0, 114, 178), (0, 158, 115)} <= colours_of(path)
-
-
-def test_empty_answer_can_be_drawn(tmp_path):
-    row = overlay()
-    row.maps["Model A"] = np.zeros((48, 32), dtype=np.uint8)
-    overlay_figure([row], tmp_path / "overlay.png", title="t", credit="c", phantom=False)
-    assert (tmp_path / "overlay.png").is_file()

@@ -99,7 +99,7 @@ def test_cards_show_the_models_that_are_there(text, tmp_path):
     assert rows(made(tmp_path, models=("B",))) == ["B", "B"]
 
 
-def test_page_is_told_in_light_dark_narrow_and_on_paper(text):
+def test_page_has_styles_for_light_dark_narrow_and_on_paper(text):
     assert 'name="viewport"' in text
     for medium in ("prefers-color-scheme: dark", "max-width: 40rem", "@media print"):
         assert medium in text

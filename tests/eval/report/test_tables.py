@@ -1,23 +1,26 @@
 import math
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
+from fake_outcome import fake_outcome
 
-from synthspine.eval.metrics.statistics import Interval
+from synthspine.eval.metrics.statistics import LEVEL, SIGNIFICANT, Interval
+from synthspine.eval.report.report import as_html
+from synthspine.eval.report.sections import Section
 from synthspine.eval.report.tables import (
+    TEXTS,
     Cell,
     Table,
-    difference_cell,
-    mm_cell,
-    probability,
-    score,
-    score_cell,
+    format_p,
+    format_value,
+    interval_cell,
     share_cell,
-    signed,
-    to_html,
     to_markdown,
 )
+from synthspine.eval.results.measurement import ENTROPY, METRICS, Share
+from synthspine.eval.results.outcome import Findings
 
 
 def interval(mean, low, high, n=6):
@@ -33,6 +36,12 @@ def table(**changes):
     return Table(
         **{"name": "t", "title": "A < B", "head": ("Set", "x", "Dice"), "rows": rows, "keys": 2, **changes}
     )
+
+
+def to_html(table):
+    findings = Findings(fake_outcome(patients=2, sets=("synthetic",), studies=("synthetic",)))
+    page = as_html(findings, [Section(name="s", title="S", parts=(table,))], Path())
+    return page.split("<h2>S</h2>")[1].split("</main>")[0].strip()
 
 
 class Cells(HTMLParser):
@@ -103,7 +112,7 @@ def test_row_of_another_length_is_refused():
     ("value", "text"), [(0.8684, ".868"), (0.0, ".000"), (1.0, "1.00"), (0.9996, "1.00"), (math.nan, "–")]
 )
 def test_scores_have_three_decimals_and_no_leading_zero(value, text):
-    assert score(value) == text
+    assert format_value(value) == text
 
 
 @pytest.mark.parametrize(
@@ -111,29 +120,38 @@ def test_scores_have_three_decimals_and_no_leading_zero(value, text):
     [(-0.0371, "−.037"), (0.45, "+.450"), (-0.0001, ".000"), (-1.0, "−1.000"), (math.nan, "–")],
 )
 def test_differences_show_their_sign_but_zero_has_none(value, text):
-    assert signed(value) == text
+    assert format_value(value, signed=True) == text
 
 
 def test_small_p_is_a_bound():
-    assert [probability(p) for p in (0.0004, 0.03125, 1.0, math.nan)] == ["< .001", ".031", "1.00", "–"]
+    assert [format_p(p) for p in (0.0004, 0.03125, 1.0, math.nan)] == ["< .001", ".031", "1.00", "–"]
 
 
 def test_estimate_shows_interval_and_another_n():
-    assert score_cell(interval(0.85, 0.8, 0.9), n=6) == Cell(".850", "[.800, .900]")
-    assert score_cell(interval(0.85, 0.8, 0.9), n=7) == Cell(".850", "[.800, .900] n 6")
-    assert mm_cell(interval(2.04, 1.5, 3.0)) == Cell("2.0", "[1.5, 3.0]")
-    assert score_cell(None) == mm_cell(None) == difference_cell(None) == Cell("–")
+    assert interval_cell(interval(0.85, 0.8, 0.9), n=6) == Cell(".850", "[.800, .900]")
+    assert interval_cell(interval(0.85, 0.8, 0.9), n=7) == Cell(".850", "[.800, .900] n 6")
+    assert interval_cell(None) == Cell("–")
+
+
+def test_values_with_a_unit_keep_the_leading_zero_and_their_decimals():
+    assert interval_cell(interval(2.04, 0.5, 3.0), METRICS["hd95_mm"]) == Cell("2.0", "[0.5, 3.0]")
+    assert interval_cell(interval(0.2, 0.1, 1.0), ENTROPY) == Cell("0.200", "[0.100, 1.000]")
 
 
 def test_one_patient_has_no_interval():
-    assert score_cell(interval(0.85, math.nan, math.nan, n=1)) == Cell(".850")
+    assert interval_cell(interval(0.85, math.nan, math.nan, n=1)) == Cell(".850")
 
 
 def test_difference_is_strong_where_it_is_said_to_be():
-    assert difference_cell(interval(0.1, 0.01, 0.2)) == Cell("+.100", "[+.010, +.200]")
-    assert difference_cell(interval(0.1, 0.01, 0.2), strong=True).strong
+    assert interval_cell(interval(0.1, 0.01, 0.2), signed=True) == Cell("+.100", "[+.010, +.200]")
+    assert interval_cell(interval(0.1, 0.01, 0.2), strong=True).strong
 
 
 def test_share_of_nobody_is_not_zero():
-    assert share_cell(1, 6) == Cell("17%", "(1/6)")
-    assert share_cell(0, 0) == Cell("–", "(0/0)")
+    assert share_cell(Share(1, 6)) == Cell("17%", "(1/6)")
+    assert share_cell(Share(0, 0)) == Cell("–", "(0/0)")
+
+
+def test_texts_state_the_limits_of_the_statistics():
+    assert float(TEXTS["shared"]["limit"]) == SIGNIFICANT
+    assert f"{100 * LEVEL:.0f} %" in TEXTS["shared"]["intervals"]

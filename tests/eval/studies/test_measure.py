@@ -8,8 +8,7 @@ import torch
 from torch import nn
 
 from synthspine.eval.prediction.segment import segment_volume
-from synthspine.eval.studies.benchmark import evaluate_model
-from synthspine.eval.studies.measure import MeasureError, measure
+from synthspine.eval.studies.measure import MeasureError, evaluate_model, measure
 from synthspine.gen.core.anatomy import CANAL, IGNORE, STRUCTURES, disc_code, label_scheme, vertebra_code
 from synthspine.shards.readers.spider import Volume
 
@@ -304,7 +303,7 @@ def test_answer_that_is_not_finite_names_the_patient(spine):
 
 def test_answer_of_another_shape_is_an_error(spine):
     image, *others = batch(spine(levels=2), ["7"])
-    with pytest.raises(MeasureError, match="the model answers"):
+    with pytest.raises(MeasureError, match="the model returns shape"):
         run((image[..., :128], *others))
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from synthspine.eval.results.findings import CORRUPTIONS as NAMED
+from synthspine.eval.results.outcome import CORRUPTIONS as NAMED
 from synthspine.eval.studies.options import CORRUPTION_STUDIES, STUDIES, EvaluationOptions, Levels
 
 

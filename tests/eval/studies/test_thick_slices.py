@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from synthspine.eval.studies.thick_slices import common_slices, find_neighbours, reach_of, thicken
+from synthspine.eval.studies.degrade import common_slices, find_neighbours, reach_of, thicken
 
 
 def records(*numbers, source="1_t1"):

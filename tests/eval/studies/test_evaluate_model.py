@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from synthspine.eval.results.outcome import without_nan
-from synthspine.eval.studies.benchmark import evaluate_model
+from synthspine.eval.studies.measure import evaluate_model
 from synthspine.gen.core.anatomy import CANAL, IGNORE, disc_code, label_scheme, vertebra_code
 
 
@@ -93,7 +93,7 @@ def test_training_mode_of_the_model_is_kept():
 
 
 def test_no_slices_is_an_error():
-    with pytest.raises(ValueError, match="no slices to evaluate for T2"):
+    with pytest.raises(ValueError, match="no slices to measure for T2"):
         evaluate_model(model=Oracle(4), dataloader=[], description="T2")
 
 

@@ -4,16 +4,21 @@ import torch
 from PIL import Image
 from torch import nn
 
-from synthspine.eval.report.case_picture import case_picture
-from synthspine.eval.report.samples import MEDIAN, WORST, choose_cases, slice_dices
-from synthspine.eval.report.worst_cases import draw_cases
+from synthspine.eval.report.pictures import (
+    MEDIAN,
+    WORST,
+    case_picture,
+    choose_cases,
+    draw_cases,
+    slice_dices,
+)
 from synthspine.eval.results.cache import Cache
 from synthspine.eval.results.outcome import ModelFacts
 from synthspine.eval.studies.batches import SliceBatches
 from synthspine.eval.studies.models import Candidate
 from synthspine.eval.studies.options import EvaluationOptions
 from synthspine.eval.studies.study import conditions
-from synthspine.gen.core.anatomy import STRUCTURES
+from synthspine.gen.core.anatomy import IGNORE, STRUCTURES, vertebra_code
 from synthspine.shards.building.options import ShardOptions
 from synthspine.shards.building.sets import VALIDATION_IMAGES, ensure_sets
 from synthspine.train.model.checkpoint import load_model
@@ -43,6 +48,9 @@ def setting(tmp_path, spider_folder):
     return sets, conditions(EvaluationOptions(studies=("contrast",)), sets, None).conditions
 
 
+PATIENTS = ["3"] * 3 + ["4"] * 3
+
+
 def rows(*overalls):
     return [{"overall": overall, **dict.fromkeys(STRUCTURES, overall)} for overall in overalls]
 
@@ -59,21 +67,15 @@ def test_dice_of_each_slice(setting):
     assert row["overall"] == pytest.approx(row["vertebra"] / 3)
 
 
-def test_worst_slice_of_each_patient_comes_first_then_the_median(setting):
-    _, (condition, _) = setting
-    cases = choose_cases(condition, rows(0.6, 0.5, 0.9, 0.8, 0.2, 0.7), 5)
-    assert [(case.kind, case.index, case.dice["overall"]) for case in cases] == [
-        (WORST, 4, 0.2),
-        (WORST, 1, 0.5),
-        (MEDIAN, 5, 0.7),
-    ]
+def test_worst_slice_of_each_patient_comes_first_then_the_median():
+    cases = choose_cases(PATIENTS, rows(0.6, 0.5, 0.9, 0.8, 0.2, 0.7), 5)
+    assert cases == [(WORST, 4), (WORST, 1), (MEDIAN, 5)]
 
 
-def test_slices_without_anything_are_no_cases(setting):
-    _, (condition, _) = setting
-    assert choose_cases(condition, rows(None, None, None, None, 0.4, None), 5)[0].index == 4
-    assert choose_cases(condition, rows(*[None] * 6), 5) == []
-    assert choose_cases(condition, rows(*[0.5] * 6), 0) == []
+def test_slices_without_anything_are_no_cases():
+    assert choose_cases(PATIENTS, rows(None, None, None, None, 0.4, None), 5)[0] == (WORST, 4)
+    assert choose_cases(PATIENTS, rows(*[None] * 6), 5) == []
+    assert choose_cases(PATIENTS, rows(*[0.5] * 6), 0) == []
 
 
 @pytest.fixture
@@ -98,7 +100,8 @@ def candidate(tmp_path, save_untrained):
 def draw(setting, candidates, folder, count=1):
     sets, chosen = setting
     cache = Cache(folder / "cache")
-    return draw_cases(candidates, chosen, sets, cache, folder, count=count, batch_size=4)
+    options = EvaluationOptions(output_dir=folder, overlays=count, batch_size=4)
+    return draw_cases(candidates, chosen, sets, cache, options)
 
 
 def files(folder):
@@ -121,7 +124,7 @@ def test_pictures_are_listed_and_drawn_again_only_if_they_changed(setting, candi
     def refuse(*arguments, **more):
         raise AssertionError("drawn again")
 
-    monkeypatch.setattr("synthspine.eval.report.worst_cases.case_picture", refuse)
+    monkeypatch.setattr("synthspine.eval.report.pictures.case_picture", refuse)
     assert draw(setting, [candidate(), candidate("B", 1)], folder) == listed
 
 
@@ -137,19 +140,27 @@ def test_pictures_of_an_earlier_evaluation_go_and_other_files_stay(setting, cand
     }
 
 
-def test_picture_shows_what_is_inside_and_the_truth_in_every_panel(tmp_path):
-    truth = np.zeros((60, 50), dtype=np.uint8)
-    truth[20:40, 15:35] = 1
-    inside = np.zeros((60, 50), dtype=bool)
-    inside[10:50, 5:45] = True
-    path = tmp_path / "case.png"
+def test_picture_shows_what_is_annotated_and_the_truth_in_every_panel(tmp_path, monkeypatch):
+    sheets = []
+    monkeypatch.setattr(
+        "synthspine.eval.report.pictures.write_sheet", lambda tiles, *_, **__: sheets.append(tiles)
+    )
+    truth = np.full((60, 50), IGNORE, dtype=np.uint8)
+    truth[10:50, 5:45] = 0
+    truth[20:40, 15:35] = vertebra_code(1)
     empty = np.zeros_like(truth)
-    case_picture(np.full((60, 50), 0.3), truth, {"A": truth, "B": empty}, inside, path, title="a case")
-    picture = np.asarray(Image.open(path).convert("RGB")).astype(int)
-    quarters = np.array_split(picture, 4, axis=1)
-    # White border of the truth on every panel but the plain one; colour where something is answered.
-    middle = [quarter[picture.shape[0] // 4 : picture.shape[0] * 3 // 4] for quarter in quarters]
-    white = [(part.min(axis=2) > 230)[:, part.shape[1] // 4 : -part.shape[1] // 4].sum() for part in middle]
-    coloured = [(part.max(axis=2) - part.min(axis=2) > 40).sum() for part in middle]
-    assert white[0] == 0 and min(white[1:]) > 20
-    assert coloured[0] == coloured[3] == 0 and min(coloured[1], coloured[2]) > 1000
+    case_picture(np.full((60, 50), 0.3), truth, {"A": truth, "B": empty}, tmp_path / "case.png", title="a")
+    (tiles,) = sheets
+    assert [tile.name for tile in tiles] == ["image", "truth", "A", "B"]
+    assert {tile.picture.shape for tile in tiles} == {(400, 400, 3)}
+    pictures = [tile.picture.astype(int) for tile in tiles]
+    white = [(picture.min(axis=2) > 230).sum() for picture in pictures]
+    coloured = [(picture.max(axis=2) - picture.min(axis=2) > 40).sum() for picture in pictures]
+    assert white[:2] == [0, 0] and min(white[2:]) > 700
+    assert coloured[0] == coloured[3] == 0 and min(coloured[1], coloured[2]) > 30_000
+
+
+def test_picture_of_a_slice_without_annotation_is_whole(tmp_path):
+    nothing = np.full((60, 50), IGNORE, dtype=np.uint8)
+    case_picture(np.zeros((60, 50)), nothing, {"A": nothing}, tmp_path / "case.png", title="a")
+    assert Image.open(tmp_path / "case.png").size[0] > 3 * 350
