@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from benchmarks.reality_inputs import INPUTS
 from synthspine.gen import GeneratorConfig, config_from_text, preset
-from synthspine.gen.config_text import config_hash
+from synthspine.gen.config import config_hash
 from synthspine.shards.format.sample import to_json
 from synthspine.train.model.deep_supervision import COARSE_LEVELS
 from synthspine.train.model.unet import LEVELS

@@ -21,7 +21,7 @@ from benchmarks.reality_slices import CONTRASTS
 from benchmarks.reality_training import EMA, RAW
 from synthspine.eval.metrics.statistics import Interval, bootstrap_mean, paired_difference
 from synthspine.gen import preset
-from synthspine.gen.config_text import config_diff
+from synthspine.gen.config import config_diff
 from synthspine.gen.core.anatomy import STRUCTURES
 from synthspine.shards.storage.atomic import write_text
 

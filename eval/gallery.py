@@ -43,9 +43,8 @@ from synthspine.gen.tissues.canal import CanalConfig, EpiduralFatConfig
 from synthspine.gen.tissues.discs import DiscConfig
 from synthspine.gen.tissues.end_plates import ModicConfig, SchmorlConfig
 from synthspine.gen.tissues.fat_pads import FatPadsConfig
-from synthspine.gen.tissues.floor import FloorConfig
 from synthspine.gen.tissues.haemangioma import HaemangiomaConfig
-from synthspine.gen.tissues.sacrum import SacrumConfig
+from synthspine.gen.tissues.pelvis import FloorConfig, SacrumConfig
 from synthspine.gen.tissues.unannotated import OutsideConfig
 
 ROWS, COLUMNS = 3, 6

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from synthspine.gen.config import GeneratorConfig
 from synthspine.gen.core.anatomy import BACKGROUND
-from synthspine.gen.core.brush import has_code, overpaint
 from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
-from synthspine.gen.core.settings import whole_number
+from synthspine.gen.core.feature import whole_number
+from synthspine.gen.core.masks import has_code, overpaint
 from synthspine.gen.geometry.affine import draw_affine
 from synthspine.gen.geometry.deformation import draw_deformation
 from synthspine.gen.geometry.field_of_view import draw_view, limit_view
@@ -64,9 +64,8 @@ from synthspine.gen.tissues.canal import draw_canal, draw_epidural_fat, paint_ca
 from synthspine.gen.tissues.discs import add_nucleus, darken_discs, draw_discs, thin_discs
 from synthspine.gen.tissues.end_plates import draw_modic, draw_schmorl
 from synthspine.gen.tissues.fat_pads import draw_fat_pads, paint_fat_pads
-from synthspine.gen.tissues.floor import draw_floor, paint_floor
 from synthspine.gen.tissues.haemangioma import draw_haemangioma, paint_lesions
-from synthspine.gen.tissues.sacrum import draw_sacrum, paint_sacrum
+from synthspine.gen.tissues.pelvis import draw_floor, draw_sacrum, paint_floor, paint_sacrum
 from synthspine.gen.tissues.unannotated import black_pixels, draw_outside, paint_outside
 
 CHUNK = {"cpu": 2**20, "cuda": 2**24}

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from synthspine.gen.core.record import Batch
+from synthspine.gen.core.feature import Batch
 from synthspine.gen.geometry.affine import AffineParams
 from synthspine.gen.geometry.deformation import DeformationParams
 from synthspine.gen.geometry.field_of_view import FieldOfViewParams
@@ -36,9 +36,8 @@ from synthspine.gen.tissues.canal import CanalParams, EpiduralFatParams
 from synthspine.gen.tissues.discs import DiscParams
 from synthspine.gen.tissues.end_plates import ModicParams, SchmorlParams
 from synthspine.gen.tissues.fat_pads import FatPadsParams
-from synthspine.gen.tissues.floor import FloorParams
 from synthspine.gen.tissues.haemangioma import HaemangiomaParams
-from synthspine.gen.tissues.sacrum import SacrumParams
+from synthspine.gen.tissues.pelvis import FloorParams, SacrumParams
 from synthspine.gen.tissues.unannotated import OutsideParams
 
 

@@ -7,7 +7,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from synthspine.gen.config_text import config_hash
+from synthspine.gen.config import config_hash
 from synthspine.shards.format.provenance import made_with
 from synthspine.shards.storage.atomic import write_text
 from synthspine.train.options import ModelName, TrainOptions

@@ -6,7 +6,7 @@ import math
 from contextlib import nullcontext
 
 from synthspine.gen import label_scheme
-from synthspine.gen.config_text import config_hash
+from synthspine.gen.config import config_hash
 from synthspine.train.code_version import code_version
 from synthspine.train.configuration import compact, configuration, write_configuration
 from synthspine.train.model.checkpoint import Checkpoint, bare_state, load_model, save_checkpoint

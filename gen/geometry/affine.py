@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.record import Batch
-from synthspine.gen.core.settings import Range, check
+from synthspine.gen.core.feature import Batch, Range, check
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

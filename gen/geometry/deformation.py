@@ -12,9 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from synthspine.gen.core.counter_rng import SampleRandom, named_keys
+from synthspine.gen.core.feature import Batch, Range, check, check_within
 from synthspine.gen.core.filters import WIDEST, smooth_field
-from synthspine.gen.core.record import Batch
-from synthspine.gen.core.settings import Range, check, check_within
 
 FINEST_VELOCITY_MM = 12.0
 """The velocity field is drawn on a grid this coarse, so no smaller correlation length can be asked for."""

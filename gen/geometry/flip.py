@@ -7,8 +7,7 @@ from torch import Tensor
 
 from synthspine.gen.core.anatomy import CODES, IGNORE
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.record import Batch
-from synthspine.gen.core.settings import check
+from synthspine.gen.core.feature import Batch, check
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.anatomy import CANAL, DISC_OFFSET, MAX_RANK, disc_code, vertebra_code
-from synthspine.gen.core.brush import has_code, per_sample
 from synthspine.gen.core.filters import apply_along, centred_positions
+from synthspine.gen.core.masks import has_code, per_sample
 
 BODY_TO_CANAL_MM = 25.0
 """Typical distance from the middle of a vertebral body to the middle of the canal."""
 BEFORE_CANAL_MM = 5.0
 """What belongs to a vertebra and lies farther in front of the canal's middle than this is its body."""
+NEVER_MM = 1e4
+"""A distance that no picture reaches: the place of what is absent."""
 _REACH_MM = ((8.0, 1.0), (30.0, 1e-3), (120.0, 1e-6))
 """Kernels (standard deviation, weight) that carry the canal's course to rows where it is not seen."""
 _FAINT = 1e-4

@@ -14,10 +14,9 @@ import numpy as np
 
 from synthspine.gen.intensity.spin_echo import draw_protocol
 from synthspine.gen.phantom.anatomy import Anatomy
-from synthspine.gen.phantom.field import draw_field
 from synthspine.gen.phantom.paint import Points, paint
 from synthspine.gen.phantom.patient import phantom_patient
-from synthspine.gen.phantom.soft import HIGH_MM, LOW_MM, SoftTissue, draw_soft_tissue, skin_behind
+from synthspine.gen.phantom.soft import HIGH_MM, LOW_MM, SoftTissue, draw_field, draw_soft_tissue, skin_behind
 from synthspine.gen.phantom.tissues import signal_table, texture_table
 
 Array = np.ndarray

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from synthspine.gen.core.brush import per_sample
+from synthspine.gen.core.masks import per_sample
 from synthspine.gen.scanner.ghosting import GhostingParams, ghosting_factors
 from synthspine.gen.scanner.gibbs import GibbsParams, gibbs_factors
 from synthspine.gen.scanner.kspace_motion import KSpaceMotionParams, motion_factors

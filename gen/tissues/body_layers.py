@@ -10,20 +10,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from synthspine.gen.core.brush import above, overpaint, per_sample
 from synthspine.gen.core.counter_rng import SampleRandom
+from synthspine.gen.core.feature import Batch, Range, check, check_within
 from synthspine.gen.core.filters import WIDEST, smooth_field
-from synthspine.gen.core.record import Batch
-from synthspine.gen.core.settings import Range, check, check_within
-from synthspine.gen.geometry.spine_frame import SpineFrame
+from synthspine.gen.core.masks import above, overpaint, per_sample
+from synthspine.gen.geometry.spine_frame import NEVER_MM, SpineFrame
 from synthspine.gen.tissues.palette import AIR, FAT, MUSCLE, MUSCLE_FAT, VESSEL
 
 FINEST_WAVE_MM = 12.0
 FINEST_STRAND_MM = 4.0
 """Random fields are drawn on grids this coarse, so nothing finer than that can be asked for."""
-
-NEVER_MM = 1e4
-"""A distance that no picture reaches: a layer that is not there."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,18 +14,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from synthspine.gen.core.brush import above, has_code, overpaint, per_sample
 from synthspine.gen.core.counter_rng import SampleRandom
+from synthspine.gen.core.feature import Batch, Range, check, check_within
 from synthspine.gen.core.filters import WIDEST, smooth_field
-from synthspine.gen.core.record import Batch
-from synthspine.gen.core.settings import Range, check, check_within
-from synthspine.gen.geometry.spine_frame import SpineFrame
+from synthspine.gen.core.masks import above, has_code, overpaint, per_sample
+from synthspine.gen.geometry.spine_frame import NEVER_MM, SpineFrame
 from synthspine.gen.tissues.palette import AIR, BOWEL_CONTENT, BOWEL_GAS, BOWEL_WALL
 
 FINEST_LOOP_MM = 4.0
 """The random field is drawn on a grid this coarse, so no loop finer than that can be asked for."""
-NEVER_MM = 1e4
-"""A distance that no picture reaches: a window that is not there."""
 _FALL = 2.0
 """By how many standard deviations the field is lowered at the border of a window: few loops reach it."""
 _MEAN_SLOPE = 0.886

@@ -11,11 +11,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from synthspine.gen.core.anatomy import CODES, MAX_RANK, STRUCTURES
-from synthspine.gen.core.brush import per_sample
-from synthspine.gen.core.byte_masks import at_most, between, greatest_above, greatest_below, shifted_rows
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.record import Batch
-from synthspine.gen.core.settings import Range, check, check_within
+from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.masks import (
+    at_most,
+    between,
+    greatest_above,
+    greatest_below,
+    per_sample,
+    shifted_rows,
+)
 from synthspine.gen.tissues.palette import DISCS, VERTEBRAE
 
 MOST_LOST_MM = 2.0

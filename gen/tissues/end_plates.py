@@ -15,12 +15,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from synthspine.gen.core.anatomy import MAX_RANK
-from synthspine.gen.core.brush import above, has_code, overpaint, per_sample
-from synthspine.gen.core.byte_masks import between
 from synthspine.gen.core.counter_rng import SampleRandom
+from synthspine.gen.core.feature import Batch, Range, check, check_within
 from synthspine.gen.core.filters import centred_positions
-from synthspine.gen.core.record import Batch
-from synthspine.gen.core.settings import Range, check, check_within
+from synthspine.gen.core.masks import above, between, has_code, overpaint, per_sample
 from synthspine.gen.tissues.palette import DISCS, MODIC, SACRUM, SCHMORL, VERTEBRAE
 
 WAVES = 3

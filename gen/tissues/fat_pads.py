@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.anatomy import CANAL
-from synthspine.gen.core.brush import above, has_code, overpaint, per_sample
 from synthspine.gen.core.counter_rng import SampleRandom
+from synthspine.gen.core.feature import Batch, Range, check, check_within
 from synthspine.gen.core.filters import WIDEST, smooth_field
-from synthspine.gen.core.record import Batch
-from synthspine.gen.core.settings import Range, check, check_within
+from synthspine.gen.core.masks import above, has_code, overpaint, per_sample
 from synthspine.gen.geometry.spine_frame import SpineFrame
 from synthspine.gen.tissues.palette import EPIDURAL_FAT
 from synthspine.gen.tissues.unannotated import unlabelled

@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.anatomy import STRUCTURES
-from synthspine.gen.core.brush import above, overpaint
 from synthspine.gen.core.counter_rng import SampleRandom
+from synthspine.gen.core.feature import Batch, Range, check, check_within
 from synthspine.gen.core.filters import centred_positions
-from synthspine.gen.core.record import Batch
-from synthspine.gen.core.settings import Range, check, check_within
+from synthspine.gen.core.masks import above, overpaint
 from synthspine.gen.tissues.end_plates import (
     ModicParams,
     SchmorlParams,

@@ -6,11 +6,9 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.anatomy import BACKGROUND, IGNORE
-from synthspine.gen.core.brush import has_code, overpaint, per_sample
-from synthspine.gen.core.byte_masks import at_most
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.record import Batch
-from synthspine.gen.core.settings import check
+from synthspine.gen.core.feature import Batch, check
+from synthspine.gen.core.masks import at_most, has_code, overpaint, per_sample
 from synthspine.gen.tissues.palette import OUTSIDE
 
 

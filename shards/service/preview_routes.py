@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
 
-from synthspine.gen.config_text import config_diff
+from synthspine.gen.config import config_diff
 from synthspine.gen.presets import PRESETS, preset
 from synthspine.shards.building.sets import BANK
 from synthspine.shards.reading.rendered import etag_of

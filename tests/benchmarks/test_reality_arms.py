@@ -7,7 +7,7 @@ import pytest
 from benchmarks.reality_arms import REFERENCE, Arm, Training
 from benchmarks.reality_choices import all_arms, features, off
 from synthspine.gen import GeneratorConfig, preset
-from synthspine.gen.config_text import config_hash
+from synthspine.gen.config import config_hash
 
 ARMS = all_arms()
 

@@ -20,7 +20,7 @@ from synthspine.gen import (
     render,
 )
 from synthspine.gen.core.anatomy import VALID_CODES, spider_values
-from synthspine.gen.core.settings import GREATEST, Range
+from synthspine.gen.core.feature import GREATEST, Range
 
 NAN, INFINITY = float("nan"), float("inf")
 OTHER_KINDS = [None, "1", [0.1, 0.2], (0.1,), (0.1, 0.2, 0.3), {}, 1j, b"1", torch.tensor(1.0)]

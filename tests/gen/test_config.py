@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from synthspine.gen import config_diff, config_from_text, config_to_json, config_to_yaml, preset
-from synthspine.gen.config_text import config_hash
+from synthspine.gen.config import config_hash
 from synthspine.gen.presets import PRESETS
 
 
