@@ -9,6 +9,7 @@ import difflib
 import hashlib
 import json
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
@@ -184,12 +185,45 @@ def config_from_text(text: str, base: Config) -> Config:
 
 def config_diff(config: Any, base: Any) -> list[str]:
     """What ``config`` changes against ``base``, one line per value: ``noise.probability: 0.9 -> 0.0``."""
-    ours, theirs = _flat(config), _flat(base)
+    before = flat(dataclasses.asdict(base))
     return [
-        f"{name}: {_short(theirs[name])} -> {_short(ours[name])}"
-        for name in ours
-        if ours[name] != theirs[name]
+        f"{name}: {_short(before[name])} -> {_short(value)}"
+        for name, value in config_changes(config, base).items()
     ]
+
+
+def config_changes(config: Any, base: Any) -> dict[str, Any]:
+    """The values of ``config`` that differ from those of ``base``, by dotted name."""
+    before = flat(dataclasses.asdict(base))
+    return {name: value for name, value in flat(dataclasses.asdict(config)).items() if value != before[name]}
+
+
+def flat(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Values of nested dictionaries by dotted name: ``{"noise": {"level": 1}}`` as ``{"noise.level": 1}``."""
+    dotted: dict[str, Any] = {}
+    for name, value in values.items():
+        dotted |= flat(value, f"{path}{name}.") if isinstance(value, Mapping) else {f"{path}{name}": value}
+    return dotted
+
+
+def nested(dotted: Mapping[str, Any]) -> dict[str, Any]:
+    """The reverse of :func:`flat`.
+
+    Raises:
+        ValueError: a name is a value and a group of values at once.
+    """
+    values: dict[str, Any] = {}
+    for name, value in dotted.items():
+        *path, last = name.split(".")
+        inner = values
+        for part in path:
+            inner = inner.setdefault(part, {})
+            if not isinstance(inner, dict):
+                raise ValueError(f"{name}: a part of it is set by another parameter")
+        if last in inner:
+            raise ValueError(f"{name}: a part of it is set by another parameter")
+        inner[last] = value
+    return values
 
 
 def _changed(base: Config, values: Any, path: str) -> Config:
@@ -219,15 +253,6 @@ def _plain(value: Any) -> Any:
 def _nearest(name: str, known: list[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
     return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
-
-
-def _flat(config: Any, path: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for entry in dataclasses.fields(config):
-        value = getattr(config, entry.name)
-        name = f"{path}{entry.name}"
-        flat |= _flat(value, f"{name}.") if dataclasses.is_dataclass(value) else {name: value}
-    return flat
 
 
 def _short(value: Any) -> str:

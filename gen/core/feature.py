@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 Range = tuple[float, float]
-Pairs = tuple[tuple[int, int], ...]
 GREATEST = 1e30
 """No number is larger: float32 still holds the difference of two, and their product with a grid's size."""
 
@@ -40,8 +39,6 @@ def check(config: Any) -> None:
                 raise TypeError(f"{where} is {value!r}; want true or false")
         elif entry.type == Range:
             _check_range(where, value)
-        elif entry.type == Pairs:
-            _check_pairs(where, value)
         elif isinstance(entry.type, type) and dataclasses.is_dataclass(entry.type):
             if not isinstance(value, entry.type):
                 raise TypeError(f"{where} is {value!r}; want a {entry.type.__name__}")
@@ -85,14 +82,6 @@ def _check_number(where: str, value: Any) -> None:
         raise ValueError(f"{where} is {value}; want a finite number")
     if abs(value) > GREATEST:
         raise ValueError(f"{where} is beyond {GREATEST:g}; want a smaller number")
-
-
-def _check_pairs(where: str, value: Any) -> None:
-    pairs = isinstance(value, tuple) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in value)
-    if not pairs or any(
-        isinstance(code, bool) or not isinstance(code, int) for pair in value for code in pair
-    ):
-        raise TypeError(f"{where} is {value!r}; want pairs of integers")
 
 
 def whole_number(name: str, value: Any, least: int | None = None) -> int:

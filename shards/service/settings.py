@@ -9,11 +9,10 @@ from typing import Any, Literal, get_args
 
 import yaml
 
-from synthspine.gen import GeneratorConfig, config_from_text, preset
-from synthspine.gen.config import plain, without_geometry
+from synthspine.gen import GeneratorConfig, config_from_text, config_to_json, preset
+from synthspine.gen.config import config_changes, flat, nested, plain, without_geometry
 from synthspine.gen.geometry.deformation import STRONGEST_VELOCITY
 from synthspine.gen.intensity.contrast import measured_contrast
-from synthspine.gen.presets import PRESETS
 
 Show = Literal["both", "image", "label", "overlay"]
 Features = Literal["all", "none"]
@@ -95,9 +94,9 @@ def look_of(
     for name in SLIDERS:
         if name in query:
             config = _slid(config, name, _number(name, query[name]))
-    dotted = {name: value for name, value in query.items() if name not in plainly}
+    dotted = {name: _value(name, value) for name, value in query.items() if name not in plainly}
     if dotted:
-        config = config_from_text(yaml.safe_dump(_nested(dotted)), config)
+        config = config_from_text(yaml.safe_dump(nested(dotted)), config)
     return Look(
         config=config,
         seed=_whole(query, "seed", seed, _GREATEST_NUMBER),
@@ -109,7 +108,7 @@ def look_of(
 
 def changes_as_yaml(config: GeneratorConfig) -> str:
     """What a configuration changes against the preset ``spine``, as YAML: a file for ``--preset``."""
-    changes = _difference(*(json.loads(json.dumps(dataclasses.asdict(c))) for c in (config, preset("spine"))))
+    changes = json.loads(json.dumps(nested(config_changes(config, preset("spine")))))
     return yaml.safe_dump(changes, sort_keys=False, default_flow_style=None) if changes else ""
 
 
@@ -132,12 +131,7 @@ def python_call(look: Look, labels: str) -> str:
 
 def dotted_settings() -> dict[str, Any]:
     """Every setting by dotted name, with its value in the preset ``spine``."""
-    return _flat(json.loads(json.dumps(dataclasses.asdict(preset("spine")))), "")
-
-
-def preset_names() -> list[str]:
-    """Names of the presets."""
-    return list(PRESETS)
+    return flat(json.loads(config_to_json(preset("spine"))))
 
 
 def _slid(config: GeneratorConfig, name: str, value: float) -> GeneratorConfig:
@@ -202,19 +196,6 @@ def _choice(query: Mapping[str, str], name: str, choices: tuple[Any, ...]) -> An
     return value
 
 
-def _nested(dotted: Mapping[str, str]) -> dict[str, Any]:
-    nested: dict[str, Any] = {}
-    for name, text in dotted.items():
-        *path, last = name.split(".")
-        inner = nested
-        for part in path:
-            inner = inner.setdefault(part, {})
-            if not isinstance(inner, dict):
-                raise ValueError(f"{name}: a part of it is set by another parameter")
-        inner[last] = _value(name, text)
-    return nested
-
-
 def _value(name: str, text: str) -> Any:
     if spread := _SPREAD.fullmatch(text):
         return [_number(name, end) for end in spread.groups()]
@@ -222,21 +203,3 @@ def _value(name: str, text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return text
-
-
-def _difference(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
-    changes = {}
-    for name, value in ours.items():
-        if isinstance(value, dict):
-            if inner := _difference(value, theirs[name]):
-                changes[name] = inner
-        elif value != theirs[name]:
-            changes[name] = value
-    return changes
-
-
-def _flat(values: dict[str, Any], path: str) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{path}{name}.") if isinstance(value, dict) else {f"{path}{name}": value}
-    return flat
