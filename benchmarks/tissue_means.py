@@ -2,9 +2,9 @@
 
     python benchmarks/tissue_means.py data --split benchmarks/spider_mini_split.json --part train
 
-Every series of the SPIDER folder counts once, with the slice that shows most of the canal. Its image is scaled
-as for training. A structure is measured 2 mm inside its border, where there is no partial volume. The darker
-and the brighter half of its pixels tell nerve tissue from fluid in the canal.
+Every series of the SPIDER folder counts once, with the slice that shows most of the canal. Its image is
+scaled as for training. A structure is measured 2 mm inside its border, where there is no partial volume. The
+darker and the brighter half of its pixels tell nerve tissue from fluid in the canal.
 """
 
 import json

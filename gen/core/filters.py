@@ -3,6 +3,9 @@
 Positions are in millimetres from the centre of the grid, so operators built from them never shift a
 picture, whatever the spacings on either side. Where a kernel is much narrower than its axis, the matrix is
 a band: the axis is cut into blocks, and each block of outputs is a small product with a window of inputs.
+
+The *correlation length* ``s`` of a random field is the standard deviation of the Gaussian kernel that smooths
+white noise into it; two points at distance ``d`` have the correlation ``exp(-d^2 / (4 s^2))``.
 """
 
 import math
@@ -175,6 +178,7 @@ def smooth_field(
     spacing_mm: Sequence[float],
     correlation_mm: Tensor,
     smallest_mm: float,
+    widest: float = WIDEST,
 ) -> Tensor:
     """Gaussian random field of mean 0 and variance 1 with a Gaussian correlation.
 
@@ -187,15 +191,16 @@ def smooth_field(
         grid: shape of the field.
         spacing_mm: grid spacing per axis, mm.
         correlation_mm: standard deviation of the smoothing kernel per sample and axis, mm, shape ``(B, D)``,
-            from ``smallest_mm`` to ``WIDEST`` times that.
+            from ``smallest_mm`` to ``widest`` times that.
         smallest_mm: sets the coarse grid, so it must not depend on data.
+        widest: greatest correlation length as a multiple of the smallest.
 
     Returns:
         float32, shape ``(B, *grid)``.
     """
     operators, coarse = [], []
     for axis, (count, spacing) in enumerate(zip(grid, spacing_mm, strict=True)):
-        operator = _spread(count, spacing, correlation_mm[:, axis], max(smallest_mm, spacing))
+        operator = _spread(count, spacing, correlation_mm[:, axis], max(smallest_mm, spacing), widest)
         operators.append(operator)
         coarse.append(operator[1])
     values = bell_field(keys, name, math.prod(coarse)).reshape(-1, *coarse)
@@ -207,7 +212,7 @@ def smooth_field(
 
 
 def _spread(
-    count: int, spacing_mm: float, correlation_mm: Tensor, smallest_mm: float
+    count: int, spacing_mm: float, correlation_mm: Tensor, smallest_mm: float, widest: float
 ) -> tuple[Tensor, int, int]:
     """Rows of unit length from a coarse axis to a fine one; coarse points; stride of a band, 0 if whole."""
     device = correlation_mm.device
@@ -219,7 +224,7 @@ def _spread(
     if coarse > SHORT_AXIS:
         stride = math.ceil(BLOCK * spacing_mm / step_mm)
         finer_mm = BLOCK * spacing_mm / stride
-        window = stride + 2 * math.ceil(REACH * WIDEST * smallest_mm / finer_mm)
+        window = stride + 2 * math.ceil(REACH * widest * smallest_mm / finer_mm)
         coarse = (math.ceil(count / BLOCK) - 1) * stride + window
         fine_mm = centred_positions(BLOCK, spacing_mm, device)
         coarse_mm = centred_positions(window, finer_mm, device)

@@ -55,8 +55,16 @@ class Tissue:
     fat: float = 0.0
 
 
+MARROW_FAT = 0.7
+"""Share of the signal of bone marrow that is lipid. Where 0.45 of its protons are lipid, it is 0.6 on T1-weighted
+and 0.8 on T2-weighted images, as the water in marrow has the longer T1 and the shorter T2."""
 _BONE = Tissue(
-    codes=VERTEBRAE, t1=(0.50, 0.11), t2=(0.48, 0.09), relaxation=("marrow", "fat"), blend=(0.0, 0.4), fat=0.5
+    codes=VERTEBRAE,
+    t1=(0.50, 0.11),
+    t2=(0.48, 0.09),
+    relaxation=("marrow", "fat"),
+    blend=(0.0, 0.4),
+    fat=MARROW_FAT,
 )
 _DISC = Tissue(codes=DISCS, t1=(0.26, 0.09), t2=(0.21, 0.10), relaxation=("annulus", "nucleus dry"))
 _FLUID = ("cerebrospinal fluid", "cerebrospinal fluid")
