@@ -182,7 +182,11 @@ class SpineSynthGenerator:
         )
         if maps is None:
             return params
-        if maps.shape != indices.shape or int(maps.min()) < 0 or int(maps.max()) >= len(codes):
+        # Numbers on a GPU are not looked at: that would wait for the device.
+        on_cpu = maps.device.type == "cpu"
+        if maps.shape != indices.shape or (
+            on_cpu and not 0 <= int(maps.min()) <= int(maps.max()) < len(codes)
+        ):
             raise ValueError(f"maps {maps.tolist()} do not name one of {len(codes)} maps per index")
         return replace(params, map_index=maps.to(codes.device, torch.int64))
 

@@ -101,7 +101,8 @@ def draw(
 
     Raises:
         TypeError: an argument of another kind; indices that are not whole numbers.
-        ValueError: no sample, a negative index, no map, or a wrong number of dimensions.
+        ValueError: no sample, a negative index (where indices lie on the CPU), no map, or a wrong number of
+            dimensions.
     """
     _check_draw(config, seed, indices, maps, dims)
     keys = sample_keys(seed, indices.to(device=device, dtype=torch.int64))
@@ -241,8 +242,8 @@ def _check_draw(config: GeneratorConfig, seed: int, indices: Tensor, maps: int, 
     if indices.dim() != 1 or len(indices) == 0 or indices.is_meta:
         raise ValueError(f"indices have shape {tuple(indices.shape)} on {indices.device}; "
                          "need (B,) with B at least 1, on a device that holds values")  # fmt: skip
-    least = int(indices.min())
-    if least < 0:
+    # Indices on a GPU are not looked at: that would wait for the device.
+    if indices.device.type == "cpu" and (least := int(indices.min())) < 0:
         raise ValueError(f"indices begin at {least}; none may be negative")
     if whole_number("maps", maps) < 1 or whole_number("dims", dims) not in (2, 3):
         raise ValueError(f"got {maps} maps of {dims} dimensions; need a map or more, of 2 or 3 dimensions")

@@ -51,18 +51,18 @@ class Vertebra:
     concavity_top: float
     concavity_bottom: float
     waist: float
-    lip: float
-    wing: float
-    sacral: bool
-    nodes: tuple[tuple[float, float, float, float], ...]
+    lip: float = 0.0
+    wing: float = 0.0
+    sacral: bool = False
+    nodes: tuple[tuple[float, float, float, float], ...] = ()
     marrow_fat: float
-    end_plate_change: tuple[float, float]
-    change_is_fat: bool
-    lesion: tuple[float, float, float, float]
+    end_plate_change: tuple[float, float] = (0.0, 0.0)
+    change_is_fat: bool = True
+    lesion: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     pedicle_gap: float
     pedicle_width: float
     canal_depth: float
-    transverse_reach: float
+    transverse_reach: float = 0.0
     roughness: tuple[float, float, float]
     spinous: tuple[float, float, float, float]
 

@@ -56,8 +56,8 @@ class Tissue:
 
 
 MARROW_FAT = 0.7
-"""Share of the signal of bone marrow that is lipid. Where 0.45 of its protons are lipid, it is 0.6 on T1-weighted
-and 0.8 on T2-weighted images, as the water in marrow has the longer T1 and the shorter T2."""
+"""Share of the signal of bone marrow that is lipid. Where 0.45 of its protons are lipid, 0.6 of the signal is
+on T1-weighted and 0.8 on T2-weighted images: water in marrow has the longer T1 and the shorter T2."""
 _BONE = Tissue(
     codes=VERTEBRAE,
     t1=(0.50, 0.11),
