@@ -5,6 +5,7 @@ uint8.
 """
 
 import torch
+from kornia.morphology import dilation
 from torch import Tensor
 from torch.nn import functional
 
@@ -71,22 +72,8 @@ def shifted_rows(codes: Tensor, rows: int, fill: int) -> Tensor:
     return padded.narrow(-2, max(-rows, 0), codes.shape[-2])
 
 
-def greatest_below(codes: Tensor, rows: int) -> Tensor:
-    """Greatest code among a pixel and the ``rows`` below it, ``(B, *grid)``."""
-    return _running_greatest(functional.pad(codes, (0, 0, 0, rows)), rows + 1)
-
-
-def greatest_above(codes: Tensor, rows: int) -> Tensor:
-    """Greatest code among a pixel and the ``rows`` above it, ``(B, *grid)``."""
-    return _running_greatest(functional.pad(codes, (0, 0, rows, 0)), rows + 1)
-
-
-def _running_greatest(codes: Tensor, window: int) -> Tensor:
-    """Greatest of ``window`` rows from each row on; ``window - 1`` rows fewer come out."""
-    seen = 1
-    while seen < window:
-        step = min(seen, window - seen)
-        count = codes.shape[-2] - step
-        codes = torch.maximum(codes.narrow(-2, 0, count), codes.narrow(-2, step, count))
-        seen += step
-    return codes
+def greatest_near(codes: Tensor, rows: int) -> Tensor:
+    """Greatest code among a pixel and the ``rows`` above and below it: uint8, the shape of ``codes``."""
+    planes = codes.reshape(-1, 1, *codes.shape[-2:]).float()
+    column = torch.ones(2 * rows + 1, 1, device=codes.device)
+    return dilation(planes, column, border_type="constant", border_value=0.0).reshape(codes.shape).byte()

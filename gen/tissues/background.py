@@ -1,7 +1,7 @@
 """Background: what lies around the labelled structures, as random regions of three sizes.
 
-Without any idea of the organs there, contours and contrasts of every size are painted: a network that has
-seen those is not surprised by kidneys, vessels or a bladder.
+No organ is modelled. Contours and contrasts of every size prepare a network for kidneys, vessels or a
+bladder.
 """
 
 from collections.abc import Sequence
@@ -66,16 +66,9 @@ class BackgroundConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BackgroundParams(Batch):
-    """Random regions of a batch, ``(B,)`` unless said.
+    """Random regions of a batch; sizes and shares of spots are None if no sample has any.
 
-    Attributes:
-        key: key of the fields, int32 ``(B, 2)``.
-        regions: 1 with random regions, 0 with one tissue.
-        coarse_mm: correlation length of the regions that cover all.
-        medium_mm: correlation length of the medium spots; None if no sample has any.
-        medium_share: share that they overpaint, 0..1.
-        fine_mm: correlation length of the finest spots; None if no sample has any.
-        fine_share: share that they overpaint, 0..1.
+    ``regions`` is 1 with random regions and 0 with one tissue.
     """
 
     key: Tensor
@@ -106,16 +99,7 @@ def draw_background(config: BackgroundConfig, random: SampleRandom) -> Backgroun
 
 
 def paint_background(codes: Tensor, params: BackgroundParams | None, spacing_mm: Sequence[float]) -> Tensor:
-    """Paint random regions, everywhere: what is labelled is laid over them later.
-
-    Args:
-        codes: dense codes, uint8 ``(B, *grid)``; only shape and device count.
-        params: what was drawn; None for one tissue.
-        spacing_mm: grid spacing per axis, mm.
-
-    Returns:
-        Painted codes, uint8 ``(B, *grid)``.
-    """
+    """Paint random regions everywhere; of ``codes`` only shape and device count."""
     painted = torch.full_like(codes, FIRST_COARSE)
     if params is None:
         return painted

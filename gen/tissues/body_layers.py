@@ -1,7 +1,7 @@
-"""Body layers that follow the spine: muscle, fat and air behind; vessel and air in front.
+"""Body layers that follow the spine: muscle, fat and air behind it; vessel and air in front of it.
 
-Distances are measured from the middle of the canal along the rows of the picture, so the layers keep to
-the curve of the back.
+Distances are measured along the rows of the picture from the middle of the canal, so the layers follow the
+curve of the back.
 """
 
 from collections.abc import Sequence
@@ -67,19 +67,10 @@ class BodyLayersConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BodyLayersParams(Batch):
-    """Body layers of a batch, ``(B,)`` unless said; distances in mm, ``NEVER_MM`` for what is not there.
+    """Body layers of a batch.
 
-    Attributes:
-        key: key of the fields, int32 ``(B, 2)``.
-        muscle_mm: canal centre to the beginning and the end of the posterior muscle, ``(B, 2)``.
-        strand_mm: correlation length of what lies in the muscle.
-        strand_share: share of the muscle that is fat.
-        gap_share: share of the muscle where the background shows.
-        fat_mm: thickness of the fat behind it; air follows.
-        front_mm: canal centre to the skin in front.
-        uneven_mm: standard deviation of the waves of these borders.
-        wave_mm: their correlation length.
-        vessel_mm: nearest and farthest distance of the vessel in front of the canal centre, ``(B, 2)``.
+    ``muscle_mm`` holds the beginning and the end of the posterior muscle, ``vessel_mm`` the nearest and the
+    farthest point of the vessel in front of the canal's centre, ``(B, 2)`` each.
     """
 
     key: Tensor
@@ -126,17 +117,7 @@ def draw_body_layers(config: BodyLayersConfig, random: SampleRandom) -> BodyLaye
 def paint_body_layers(
     painted: Tensor, params: BodyLayersParams | None, frame: SpineFrame, spacing_mm: Sequence[float]
 ) -> Tensor:
-    """Paint the layers over the background.
-
-    Args:
-        painted: painted codes, uint8 ``(B, *grid)``.
-        params: what was drawn; None leaves ``painted`` as it is.
-        frame: where the spine lies in these maps.
-        spacing_mm: grid spacing per axis, mm.
-
-    Returns:
-        Painted codes, uint8 ``(B, *grid)``.
-    """
+    """Paint the layers over the background."""
     if params is None:
         return painted
 

@@ -1,7 +1,7 @@
-"""What fills the canal and what lies close around it: cord, nerve roots, epidural fat.
+"""Inside and close around the canal: cord, nerve roots, epidural fat.
 
-Cerebrospinal fluid is the canal's own code. All of this runs along the canal, so it is painted in a narrow
-table of rows and of distances behind the canal's middle, where the pixels look it up.
+Cerebrospinal fluid is the canal's own code. The others run along the canal: they are painted into a narrow
+table over rows and distances behind the canal's middle, in which the pixels look them up.
 """
 
 from collections.abc import Sequence
@@ -72,14 +72,7 @@ class CanalConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RootsParams(Batch):
-    """Nerve roots.
-
-    Attributes:
-        key: key of the field that shapes them, int32 ``(B, 2)``.
-        share: share of the back of the canal that they fill, 0 for none, float32 ``(B,)``.
-        length_mm: correlation length along the canal, float32 ``(B,)``.
-        width_mm: the same across, float32 ``(B,)``.
-    """
+    """Nerve roots; ``share`` is 0 for none."""
 
     key: Tensor
     share: Tensor
@@ -89,13 +82,9 @@ class RootsParams(Batch):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CanalParams(Batch):
-    """What the canal holds beside fluid, float32 ``(B,)``.
+    """Contents of the canal beside fluid; ``cord_mm`` is 0 without a cord.
 
-    Attributes:
-        cord_mm: half width of the cord, 0 for none.
-        cord_offset_mm: its middle behind the middle of the canal.
-        conus_mm: its end above the middle of the lowest vertebra.
-        roots: nerve roots, None if the configuration never has them.
+    ``roots`` is None if the configuration never has nerve roots.
     """
 
     cord_mm: Tensor
@@ -132,18 +121,7 @@ def _draw_roots(config: CanalConfig, random: SampleRandom) -> RootsParams | None
 def paint_canal(
     painted: Tensor, codes: Tensor, frame: SpineFrame, params: CanalParams | None, spacing_mm: Sequence[float]
 ) -> Tensor:
-    """Paint cord and nerve roots where the codes say canal; the rest of it stays as it is.
-
-    Args:
-        painted: painted codes, uint8 ``(B, *grid)``.
-        codes: dense codes, uint8 ``(B, *grid)``.
-        frame: of ``codes``.
-        params: None returns ``painted`` as it is.
-        spacing_mm: grid spacing per axis, mm.
-
-    Returns:
-        uint8 ``(B, *grid)``.
-    """
+    """Paint cord and nerve roots where the codes say canal."""
     if params is None:
         return painted
     behind, step_mm = _columns(codes, spacing_mm)
@@ -221,14 +199,7 @@ class EpiduralFatConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EpiduralFatParams(Batch):
-    """Patches of fat around the canal.
-
-    Attributes:
-        key: key of the field that shapes them, int32 ``(B, 2)``.
-        share: share of the surroundings that they fill, 0 for none, float32 ``(B,)``.
-        thickness_mm: their thickness, float32 ``(B,)``.
-        patch_mm: their correlation length, float32 ``(B,)``.
-    """
+    """Patches of fat around the canal; ``share`` is 0 for none."""
 
     key: Tensor
     share: Tensor
@@ -257,19 +228,7 @@ def paint_epidural_fat(
     params: EpiduralFatParams | None,
     spacing_mm: Sequence[float],
 ) -> Tensor:
-    """Paint fat close outside the canal, over background (the painted sacrum too) but over no structure.
-
-    Args:
-        painted: painted codes, uint8 ``(B, *grid)``; ``OUTSIDE`` stays.
-        codes: dense codes, uint8 ``(B, *grid)``.
-        depth_mm: of ``gen.intensity.cortex.depths``, ``(B, 3, *grid)``.
-        frame: of ``codes``.
-        params: None returns ``painted`` as it is.
-        spacing_mm: grid spacing per axis, mm.
-
-    Returns:
-        uint8 ``(B, *grid)``.
-    """
+    """Paint fat close outside the canal, over the background (also the sacrum) but over no structure."""
     if params is None:
         return painted
     behind, step_mm = _columns(codes, spacing_mm)

@@ -1,7 +1,6 @@
 """Fat pads behind the canal: the triangles between the laminae, and the fat around the end of the sac.
 
-On real mid-slices these are the brightest things next to the canal, up to 8 mm thick and one to two
-centimetres long; a network that has never seen them takes them for a part of the canal.
+They are the brightest objects next to the canal, up to 8 mm thick and one to two centimetres long.
 """
 
 from collections.abc import Sequence
@@ -56,14 +55,7 @@ class FatPadsConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FatPadsParams(Batch):
-    """Fat pads of a batch.
-
-    Attributes:
-        key: key of the field that shapes them, int32 ``(B, 2)``.
-        share: share of the canal's length behind which they lie, float32 ``(B,)``.
-        thickness_mm: their thickness, 0 for none, float32 ``(B,)``.
-        length_mm: correlation length of their thickness, float32 ``(B,)``.
-    """
+    """Fat pads of a batch; ``thickness_mm`` is 0 for none."""
 
     key: Tensor
     share: Tensor
@@ -91,20 +83,10 @@ def paint_fat_pads(
     params: FatPadsParams | None,
     spacing_mm: Sequence[float],
 ) -> Tensor:
-    """Paint the pads over background (the painted sacrum too) but over no structure.
+    """Paint the pads over the background (also the sacrum) but over no structure.
 
-    They begin at the last pixel of the canal in their row. Below the last row that shows the canal they lie
-    around its course, on either side; above the first one, and in slices without canal, there are none.
-
-    Args:
-        painted: painted codes, uint8 ``(B, *grid)``; ``OUTSIDE`` stays.
-        codes: dense codes, uint8 ``(B, *grid)``.
-        frame: of ``codes``.
-        params: None returns ``painted`` as it is.
-        spacing_mm: grid spacing per axis, mm.
-
-    Returns:
-        uint8 ``(B, *grid)``.
+    A pad begins at the last pixel of the canal in its row. Below the last row that shows the canal the pads
+    lie around its course, on either side. Above the first row, and in slices without canal, there are none.
     """
     if params is None:
         return painted

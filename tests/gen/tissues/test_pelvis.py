@@ -185,7 +185,7 @@ def test_draws_stay_in_their_ranges_and_probabilities():
 
 def test_turn_goes_from_down_to_back():
     down = torch.tensor([[1.0, 0.0]])
-    assert torch.allclose(turn(down, torch.tensor([math.pi / 2])), torch.tensor([[0.0, 1.0]]), atol=1e-6)
+    assert torch.allclose(turn(down, torch.tensor([90.0])), torch.tensor([[0.0, 1.0]]), atol=1e-6)
 
 
 def _draw_floor(count, **changes):
