@@ -44,11 +44,9 @@ from synthspine.gen.scanner.zipper import ZipperConfig
 from synthspine.gen.tissues.background import BackgroundConfig
 from synthspine.gen.tissues.body_layers import BodyLayersConfig
 from synthspine.gen.tissues.bowel import BowelConfig
-from synthspine.gen.tissues.canal import CanalConfig, EpiduralFatConfig
+from synthspine.gen.tissues.canal import CanalConfig, EpiduralFatConfig, FatPadsConfig
 from synthspine.gen.tissues.discs import DiscConfig
-from synthspine.gen.tissues.end_plates import ModicConfig, SchmorlConfig
-from synthspine.gen.tissues.fat_pads import FatPadsConfig
-from synthspine.gen.tissues.haemangioma import HaemangiomaConfig
+from synthspine.gen.tissues.lesions import HaemangiomaConfig, ModicConfig, SchmorlConfig
 from synthspine.gen.tissues.pelvis import FloorConfig, SacrumConfig
 from synthspine.gen.tissues.unannotated import OutsideConfig
 
@@ -124,9 +122,9 @@ def without_geometry(config: GeneratorConfig) -> GeneratorConfig:
 
 
 def plain(config: GeneratorConfig) -> GeneratorConfig:
-    """The same configuration without its features: label maps in their place, one grey value per tissue.
+    """The same configuration without its features: label maps in place, one grey value per tissue.
 
-    What is left is the contrast. A feature of ``config`` put back in (``replace``) shows what it does.
+    Only the contrast is left. A feature of ``config`` put back in (``replace``) shows its effect.
     """
     features = {
         entry.name: _off(getattr(config, entry.name))
@@ -256,14 +254,6 @@ def _nearest(name: str, known: list[str]) -> str:
 
 
 def _short(value: Any) -> str:
-    return (
-        f"{value[0]:g}..{value[1]:g}"
-        if _is_range(value)
-        else f"{value:g}"
-        if isinstance(value, float)
-        else str(value)
-    )
-
-
-def _is_range(value: Any) -> bool:
-    return isinstance(value, tuple) and len(value) == 2 and all(isinstance(end, int | float) for end in value)
+    if isinstance(value, tuple) and len(value) == 2 and all(isinstance(end, int | float) for end in value):
+        return f"{value[0]:g}..{value[1]:g}"
+    return f"{value:g}" if isinstance(value, float) else str(value)

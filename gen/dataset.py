@@ -1,4 +1,4 @@
-"""The public face of the generator: label maps in, synthetic MRI out."""
+"""The public interface of the generator: label maps in, synthetic MRI out."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -99,7 +99,7 @@ class SpineSynthGenerator:
             index: number of the first sample; a batch takes the following ones.
 
         Returns:
-            Values in [0, 1], float32, of the shape, kind (NumPy or torch) and device of ``label_map``.
+            float32 in [0, 1], with the shape, kind (NumPy or torch) and device of ``label_map``.
 
         Raises:
             TypeError: the map does not hold integers, or ``contrast_alpha`` is no number.
@@ -147,7 +147,7 @@ class SpineSynthGenerator:
         return image, target
 
     def codes(self, label_maps: np.ndarray | Tensor) -> Tensor:
-        """Label maps as a label bank: dense codes, uint8, shape ``(N, *grid)``; raises as :meth:`sample`."""
+        """Label maps as a label bank, uint8 dense codes ``(N, *grid)``; raises as :meth:`sample`."""
         return self._codes(label_maps)[0]
 
     def sample_codes(
@@ -158,7 +158,7 @@ class SpineSynthGenerator:
         seed: int | None = None,
         maps: Sequence[int] | Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """:meth:`sample` from a bank of :meth:`codes`, which is then checked and encoded only once."""
+        """:meth:`sample` from a bank of :meth:`codes`, which is checked and encoded only once."""
         chosen = None if maps is None else _whole_numbers("maps", maps)
         params = self._draw(self.config, bank, seed, _whole_numbers("indices", indices), chosen)
         image, moved = render(bank, params)

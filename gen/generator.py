@@ -60,11 +60,16 @@ from synthspine.gen.scanner.zipper import add_zipper, draw_zipper
 from synthspine.gen.tissues.background import draw_background, paint_background
 from synthspine.gen.tissues.body_layers import draw_body_layers, paint_body_layers
 from synthspine.gen.tissues.bowel import draw_bowel, paint_bowel
-from synthspine.gen.tissues.canal import draw_canal, draw_epidural_fat, paint_canal, paint_epidural_fat
+from synthspine.gen.tissues.canal import (
+    draw_canal,
+    draw_epidural_fat,
+    draw_fat_pads,
+    paint_canal,
+    paint_epidural_fat,
+    paint_fat_pads,
+)
 from synthspine.gen.tissues.discs import add_nucleus, darken_discs, draw_discs, thin_discs
-from synthspine.gen.tissues.end_plates import draw_modic, draw_schmorl
-from synthspine.gen.tissues.fat_pads import draw_fat_pads, paint_fat_pads
-from synthspine.gen.tissues.haemangioma import draw_haemangioma, paint_lesions
+from synthspine.gen.tissues.lesions import draw_haemangioma, draw_modic, draw_schmorl, paint_lesions
 from synthspine.gen.tissues.pelvis import draw_floor, draw_sacrum, paint_floor, paint_sacrum
 from synthspine.gen.tissues.unannotated import black_pixels, draw_outside, paint_outside
 
@@ -76,7 +81,7 @@ MOST_MAPS = 2**24
 
 @lru_cache(maxsize=64)
 def _memory(config: GeneratorConfig, dims: int) -> dict[str, int]:
-    """The names of the random numbers that a configuration asks for, filled by its first batch."""
+    """Names and counts of the random numbers of a configuration, filled by its first batch."""
     return {}
 
 
@@ -253,7 +258,7 @@ def _check_draw(config: GeneratorConfig, seed: int, indices: Tensor, maps: int, 
 
 def _check_bank(bank: Tensor, params: Params) -> None:
     if not isinstance(bank, Tensor) or bank.dtype != torch.uint8:
-        found = bank.dtype if isinstance(bank, Tensor) else type(bank).__name__
+        found = getattr(bank, "dtype", type(bank).__name__)
         raise TypeError(f"the label bank is {found}; want a tensor of uint8 codes (gen.core.anatomy)")
     if not isinstance(params, Params):
         raise TypeError(f"params are {type(params).__name__}; want the Params of draw")

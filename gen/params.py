@@ -1,4 +1,4 @@
-"""Every random decision of a batch of samples: what is written beside a picture, and renders it again."""
+"""Every random decision of a batch of samples: the record of a picture, which renders it again."""
 
 from dataclasses import dataclass
 
@@ -32,11 +32,9 @@ from synthspine.gen.scanner.zipper import ZipperParams
 from synthspine.gen.tissues.background import BackgroundParams
 from synthspine.gen.tissues.body_layers import BodyLayersParams
 from synthspine.gen.tissues.bowel import BowelParams
-from synthspine.gen.tissues.canal import CanalParams, EpiduralFatParams
+from synthspine.gen.tissues.canal import CanalParams, EpiduralFatParams, FatPadsParams
 from synthspine.gen.tissues.discs import DiscParams
-from synthspine.gen.tissues.end_plates import ModicParams, SchmorlParams
-from synthspine.gen.tissues.fat_pads import FatPadsParams
-from synthspine.gen.tissues.haemangioma import HaemangiomaParams
+from synthspine.gen.tissues.lesions import HaemangiomaParams, ModicParams, SchmorlParams
 from synthspine.gen.tissues.pelvis import FloorParams, SacrumParams
 from synthspine.gen.tissues.unannotated import OutsideParams
 

@@ -24,12 +24,9 @@ GREATEST = 1e30
 def check(config: Any) -> None:
     """Refuse reversed or non-finite ranges, non-finite numbers, probabilities outside 0..1, wrong kinds.
 
-    Args:
-        config: a configuration dataclass.
-
     Raises:
-        TypeError: a field holds something that is not what its annotation says.
-        ValueError: a field holds a value that makes no sense; the message names it.
+        TypeError: a field of the dataclass ``config`` holds something else than its annotation says.
+        ValueError: a field is out of bounds; the message names it.
     """
     for entry in dataclasses.fields(config):
         value = getattr(config, entry.name)
@@ -52,11 +49,7 @@ def check(config: Any) -> None:
 
 
 def check_within(config: Any, **bounds: Range) -> None:
-    """Refuse ranges that leave the bounds given by field name.
-
-    Raises:
-        ValueError: a range goes below the lower or above the upper bound.
-    """
+    """Raise a ValueError for a range, or number, outside the bounds given by field name."""
     for name, (least, greatest) in bounds.items():
         value = getattr(config, name)
         low, high = value if isinstance(value, tuple) else (value, value)
@@ -112,7 +105,7 @@ _INTEGERS = {"key": torch.int32, "map_index": torch.int64}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Batch:
-    """Tensors of one value per sample, or other batches; None where a feature is left out.
+    """Tensors with one value per sample, or other batches; None where a feature is left out.
 
     Tuples are common to all samples of a batch.
     """

@@ -12,7 +12,7 @@ from synthspine.gen.core.feature import Batch, Range, check
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AffineConfig:
-    """Where anatomy moves as a whole."""
+    """Motion of the anatomy as a whole."""
 
     scale: Range = (0.85, 1.15)
     """Magnification per axis."""

@@ -16,8 +16,7 @@ from synthspine.gen.core.feature import Batch, check
 from synthspine.gen.core.masks import between, has_code, overpaint, per_sample
 from synthspine.gen.intensity.cortex import CortexParams
 from synthspine.gen.intensity.posterior_arch import ArchParams
-from synthspine.gen.tissues.canal import EpiduralFatParams
-from synthspine.gen.tissues.fat_pads import FatPadsParams
+from synthspine.gen.tissues.canal import EpiduralFatParams, FatPadsParams
 from synthspine.gen.tissues.palette import DISCS, VERTEBRAE
 
 

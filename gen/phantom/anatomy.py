@@ -1,7 +1,7 @@
-"""The phantom's anatomy: the record of every random decision about one patient's lumbar spine, in mm.
+"""The phantom's anatomy, every random decision about one patient's lumbar spine, and the canal's course.
 
-Coordinates: x left to right, y superior to inferior, z anterior to posterior; the origin is the middle of the
-sacral end plate. A vertebra has its own axes: u to the right, v up along the spine, w to the back.
+Coordinates in mm: x left to right, y superior to inferior, z anterior to posterior; the origin is the middle
+of the sacral end plate. A vertebra has its own axes: u to the right, v up along the spine, w to the back.
 """
 
 from dataclasses import dataclass

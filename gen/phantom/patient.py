@@ -91,7 +91,7 @@ def _draw_disc(rng: np.random.Generator, rank: int, age: float) -> Disc:
 def _stack(
     rng: np.random.Generator, age: float, size: float, discs: tuple[Disc, ...]
 ) -> tuple[tuple[Vertebra, ...], tuple[Vertebra, ...]]:
-    """Put sacrum and vertebrae on top of one another, from the sacral end plate both ways."""
+    """Stack vertebrae upward and sacral segments downward from the sacral end plate."""
     slope_deg = float(np.clip(rng.normal(31.5, 7.0), 17, 48))
     lordosis = 0.45 + 0.55 * slope_deg / 31.5 + rng.normal(0, 0.06)
     bend_mm = float(np.clip(rng.normal(0, 3.2), -11, 11))
@@ -106,10 +106,8 @@ def _stack(
     def sideways(y_mm: float) -> tuple[float, float]:
         """Lateral offset and its slope at height ``y_mm``, both zero in the sacrum."""
         angle, start = 2 * np.pi * y_mm / bend_length, bend_phase
-        fade = 1 - np.exp(-((y_mm / 60) ** 2)) if y_mm < 0 else 0.0
-        return bend_mm * fade * np.sin(angle + start), bend_mm * fade * np.cos(
-            angle + start
-        ) * 2 * np.pi / bend_length
+        bend = bend_mm * (1 - np.exp(-((y_mm / 60) ** 2)) if y_mm < 0 else 0.0)
+        return bend * np.sin(angle + start), bend * np.cos(angle + start) * 2 * np.pi / bend_length
 
     vertebrae = []
     tilt, point = slope_deg, np.zeros(2)

@@ -145,20 +145,11 @@ def paint_soft(
     fields = {
         name: getattr(soft, name).planes(y_mm, z_mm) for name in ("bowel", "content", "vessels", "septa")
     }
-    return np.stack(
-        [
-            _paint_plane(
-                anatomy,
-                soft,
-                course,
-                {name: plane(float(x)) for name, plane in fields.items()},
-                float(x),
-                y_mm,
-                z_mm,
-            )
-            for x in x_mm
-        ]
-    )
+    planes = []
+    for x in map(float, x_mm):
+        values = {name: plane(x) for name, plane in fields.items()}
+        planes.append(_paint_plane(anatomy, soft, course, values, x, y_mm, z_mm))
+    return np.stack(planes)
 
 
 def _paint_plane(

@@ -27,7 +27,7 @@ from synthspine.gen.tissues.palette import (
 FINEST_COARSE_MM = 12.0
 FINEST_MEDIUM_MM = 4.0
 FINEST_FINE_MM = 1.5
-"""Random fields are drawn on grids this coarse, so no region finer than that can be asked for."""
+"""Least correlation lengths: random fields are drawn on grids this coarse."""
 
 _CORE = 0.4
 """Share of a spot that is its centre; the rest is its border, another tissue."""
@@ -103,24 +103,21 @@ def paint_background(codes: Tensor, params: BackgroundParams | None, spacing_mm:
     painted = torch.full_like(codes, FIRST_COARSE)
     if params is None:
         return painted
-    coarse = _field(params.key, "coarse", codes, spacing_mm, params.coarse_mm, FINEST_COARSE_MM)
+    coarse = smooth_field(
+        params.key, "coarse", codes.shape[1:], spacing_mm, params.coarse_mm, FINEST_COARSE_MM
+    )
     even = per_sample(_NEVER * (1 - params.regions), codes)
     for quantile in _QUANTILES:
         painted += above(coarse, even + quantile)
     if params.medium_mm is not None and params.medium_share is not None:
-        field = _field(params.key, "medium", codes, spacing_mm, params.medium_mm, FINEST_MEDIUM_MM)
+        field = smooth_field(
+            params.key, "medium", codes.shape[1:], spacing_mm, params.medium_mm, FINEST_MEDIUM_MM
+        )
         painted = _spots(painted, field, params.medium_share, FIRST_MEDIUM, MEDIUM_REGIONS)
     if params.fine_mm is not None and params.fine_share is not None:
-        field = _field(params.key, "fine", codes, spacing_mm, params.fine_mm, FINEST_FINE_MM)
+        field = smooth_field(params.key, "fine", codes.shape[1:], spacing_mm, params.fine_mm, FINEST_FINE_MM)
         painted = _spots(painted, field, params.fine_share, FIRST_FINE, FINE_REGIONS)
     return painted
-
-
-def _field(
-    key: Tensor, name: str, codes: Tensor, spacing_mm: Sequence[float], size_mm: Tensor, smallest_mm: float
-) -> Tensor:
-    size = size_mm.unsqueeze(1).expand(-1, len(spacing_mm))
-    return smooth_field(key, name, codes.shape[1:], spacing_mm, size, smallest_mm)
 
 
 def _spots(painted: Tensor, field: Tensor, share: Tensor, first: int, count: int) -> Tensor:

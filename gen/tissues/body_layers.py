@@ -19,7 +19,7 @@ from synthspine.gen.tissues.palette import AIR, FAT, MUSCLE, MUSCLE_FAT, VESSEL
 
 FINEST_WAVE_MM = 12.0
 FINEST_STRAND_MM = 4.0
-"""Random fields are drawn on grids this coarse, so nothing finer than that can be asked for."""
+"""Least correlation lengths: random fields are drawn on grids this coarse."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,8 +122,7 @@ def paint_body_layers(
         return painted
 
     def field(name: str, size_mm: Tensor, smallest_mm: float) -> Tensor:
-        size = size_mm.unsqueeze(1).expand(-1, len(spacing_mm))
-        return smooth_field(params.key, name, painted.shape[1:], spacing_mm, size, smallest_mm)
+        return smooth_field(params.key, name, painted.shape[1:], spacing_mm, size_mm, smallest_mm)
 
     def each(values: Tensor) -> Tensor:
         return per_sample(values, painted)

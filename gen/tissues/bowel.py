@@ -20,7 +20,7 @@ from synthspine.gen.geometry.spine_frame import NEVER_MM, SpineFrame
 from synthspine.gen.tissues.palette import AIR, BOWEL_CONTENT, BOWEL_GAS, BOWEL_WALL
 
 FINEST_LOOP_MM = 4.0
-"""The random field is drawn on a grid this coarse, so no loop finer than that can be asked for."""
+"""Least size of loops: their random field is drawn on a grid this coarse."""
 _FALL = 2.0
 """By how many standard deviations the field is lowered at the border of a window: few loops reach it."""
 _MEAN_SLOPE = 0.886
@@ -117,8 +117,7 @@ def paint_bowel(
     """Paint loops over background and layers, but not over air."""
     if params is None:
         return painted
-    size = params.loop_mm.unsqueeze(1).expand(-1, len(spacing_mm))
-    field = smooth_field(params.key, "loops", painted.shape[1:], spacing_mm, size, FINEST_LOOP_MM)
+    field = smooth_field(params.key, "loops", painted.shape[1:], spacing_mm, params.loop_mm, FINEST_LOOP_MM)
     # The slope of such a field is normal, of this deviation, and independent of its value at the point.
     ahead = torch.cat((field[..., :1], field[..., :-1]), dim=-1)
     slope = (field - ahead) * per_sample(params.loop_mm * (2**0.5 / spacing_mm[-1]), field)

@@ -138,7 +138,7 @@ def thin_discs(codes: Tensor, params: DiscParams | None, spacing_mm: Sequence[fl
     most = min(int(MOST_LOST_MM / spacing_mm[-2] + 0.5), _MOST_ROWS)
     if params is None or params.lost_mm is None or most == 0:
         return codes
-    # One bit says that a border moves by so many rows, so one look-up answers for both borders.
+    # One bit per number of rows that a border moves: one look-up serves both borders.
     bits = (1 << (params.lost_mm / spacing_mm[-2] + 0.5).int().clamp(max=most)) >> 1
     table = _by_code((bits[:, 0] | (bits[:, 1] << most)).to(torch.uint8 if most <= 4 else torch.int16))
     disc = between(codes, DISCS.start, DISCS.stop - 1)
@@ -165,7 +165,7 @@ def _move_border(
         The codes, and 1 where they come from another row.
     """
     most, rows = len(wanted), codes.shape[-2]
-    # Only vertebrae and background move in. A code is raised by 1, so that 0 says that none does.
+    # Only vertebrae and background move in. Codes are raised by 1: 0 means that none moves in.
     source = at_most(codes, VERTEBRAE.stop - 1) * (codes.clamp(max=CODES - 2) + 1)
     source = functional.pad(source, (0, 0, most, most))
     moved = torch.zeros_like(codes)

@@ -72,8 +72,8 @@ class SacrumParams(Batch):
     """Sacrum of a batch; ``(B, 5)`` for the segments, but ``(B,)`` for ``canal``.
 
     ``turn_deg`` is the turn against the segment above, ``scale`` the size against the lowest vertebra (0 for
-    an absent segment), ``taper`` the width of the lower end against the upper end. ``disc_place`` is the middle
-    of a disc from -1 (front) to 1 (back) of the room left; ``canal`` is 1 with a sacral canal.
+    an absent segment), ``taper`` the width of the lower end against the upper end. ``disc_place`` is the
+    middle of a disc from -1 (front) to 1 (back) of the room left; ``canal`` is 1 with a sacral canal.
     """
 
     turn_deg: Tensor
