@@ -112,7 +112,7 @@ STRONG: dict[str, Showcase] = {
     "sacrum": Showcase(
         on=SacrumConfig(probability=1.0, turn_deg=(12.0, 16.0), shrink=(0.8, 0.85)), close=LOWEST
     ),
-    "floor": Showcase(on=FloorConfig(probability=1.0, below_mm=(15.0, 20.0), fat_probability=0.0)),
+    "floor": Showcase(on=FloorConfig(probability=1.0, below_mm=(10.0, 10.0), fat_probability=0.0)),
     "canal": Showcase(
         on=CanalConfig(
             cord_probability=1.0, cord_mm=(3.0, 4.0), roots_probability=1.0, roots_share=(0.5, 0.5)

@@ -165,12 +165,7 @@ class SpineSynthGenerator:
         return image, self._from_codes.to(moved.device)[moved.long()]
 
     def _draw(
-        self,
-        config: GeneratorConfig,
-        codes: Tensor,
-        seed: int | None,
-        indices: Tensor,
-        maps: Tensor | None,
+        self, config: GeneratorConfig, codes: Tensor, seed: int | None, indices: Tensor, maps: Tensor | None
     ) -> Params:
         params = draw(
             config,

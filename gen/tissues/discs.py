@@ -13,13 +13,7 @@ from torch.nn import functional
 from synthspine.gen.core.anatomy import CODES, MAX_RANK, STRUCTURES
 from synthspine.gen.core.counter_rng import SampleRandom
 from synthspine.gen.core.feature import Batch, Range, check, check_within
-from synthspine.gen.core.masks import (
-    at_most,
-    between,
-    greatest_near,
-    per_sample,
-    shifted_rows,
-)
+from synthspine.gen.core.masks import at_most, between, greatest_near, per_sample, shifted_rows
 from synthspine.gen.tissues.palette import DISCS, VERTEBRAE
 
 MOST_LOST_MM = 2.0
