@@ -13,8 +13,7 @@ import yaml
 from PIL import Image
 
 from synthspine.gen import GeneratorConfig, SpineSynthGenerator, draw, render
-from synthspine.gen.config import plain
-from synthspine.gen.config_text import config_from_text
+from synthspine.gen.config import config_from_text, plain
 from synthspine.gen.core.anatomy import CANAL, disc_code
 from synthspine.gen.intensity.contrast import measured_contrast
 from synthspine.gen.presets import PRESETS

@@ -4,15 +4,19 @@ if __name__ != "synthspine.gen":
     raise ImportError("this package is imported as synthspine.gen, not as gen")
 
 
-from synthspine.gen.config import GeneratorConfig
-from synthspine.gen.config_text import config_diff, config_from_text, config_to_json, config_to_yaml
+from synthspine.gen.config import (
+    GeneratorConfig,
+    config_diff,
+    config_from_text,
+    config_to_json,
+    config_to_yaml,
+)
 from synthspine.gen.core.anatomy import LabelScheme, label_scheme
-from synthspine.gen.dataset import SpineSynthGenerator, SyntheticDataset
+from synthspine.gen.dataset import SpineSynthGenerator, SyntheticDataset, SyntheticStream
 from synthspine.gen.generator import draw, render
 from synthspine.gen.params import Params
 from synthspine.gen.phantom.series import phantom_series
 from synthspine.gen.presets import preset
-from synthspine.gen.stream import SyntheticStream
 
 __all__ = [
     "GeneratorConfig",

@@ -9,7 +9,7 @@ from typing import Literal
 
 import tyro
 
-from synthspine.gen.config_text import config_diff, config_to_json, config_to_yaml
+from synthspine.gen.config import config_diff, config_to_json, config_to_yaml
 from synthspine.gen.presets import preset
 
 

@@ -4,10 +4,18 @@ A feature whose probability is 0 is left out: nothing is drawn for it and its st
 defaults are those of the preset ``spine``.
 """
 
+import dataclasses
+import difflib
+import hashlib
+import json
+import typing
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
-from synthspine.gen.core.settings import check, check_within
+import yaml
+
+from synthspine.gen.core.feature import check, check_within
 from synthspine.gen.geometry.affine import AffineConfig
 from synthspine.gen.geometry.deformation import DeformationConfig
 from synthspine.gen.geometry.field_of_view import FieldOfViewConfig
@@ -32,13 +40,10 @@ from synthspine.gen.scanner.wrap import WrapConfig
 from synthspine.gen.tissues.background import BackgroundConfig
 from synthspine.gen.tissues.body_layers import BodyLayersConfig
 from synthspine.gen.tissues.bowel import BowelConfig
-from synthspine.gen.tissues.canal import CanalConfig, EpiduralFatConfig
+from synthspine.gen.tissues.canal import CanalConfig, EpiduralFatConfig, FatPadsConfig
 from synthspine.gen.tissues.discs import DiscConfig
-from synthspine.gen.tissues.end_plates import ModicConfig, SchmorlConfig
-from synthspine.gen.tissues.fat_pads import FatPadsConfig
-from synthspine.gen.tissues.floor import FloorConfig
-from synthspine.gen.tissues.haemangioma import HaemangiomaConfig
-from synthspine.gen.tissues.sacrum import SacrumConfig
+from synthspine.gen.tissues.lesions import HaemangiomaConfig, ModicConfig, SchmorlConfig
+from synthspine.gen.tissues.pelvis import FloorConfig, SacrumConfig
 from synthspine.gen.tissues.unannotated import OutsideConfig
 
 
@@ -113,9 +118,9 @@ def without_geometry(config: GeneratorConfig) -> GeneratorConfig:
 
 
 def plain(config: GeneratorConfig) -> GeneratorConfig:
-    """The same configuration without its features: label maps in their place, one grey value per tissue.
+    """The same configuration without its features: label maps in place, one grey value per tissue.
 
-    What is left is the contrast. A feature of ``config`` put back in (``replace``) shows what it does.
+    Only the contrast is left. A feature of ``config`` put back in (``replace``) shows its effect.
     """
     features = {
         entry.name: _off(getattr(config, entry.name))
@@ -129,3 +134,122 @@ def plain(config: GeneratorConfig) -> GeneratorConfig:
 def _off(feature: Any) -> Any:
     chances = [entry.name for entry in fields(feature) if entry.name.endswith("probability")]
     return replace(feature, **dict.fromkeys(chances, 0.0))
+
+
+Config = TypeVar("Config")
+
+
+def config_to_json(config: Any) -> str:
+    """A configuration dataclass as JSON with sorted keys."""
+    return json.dumps(dataclasses.asdict(config), sort_keys=True)
+
+
+def config_hash(config: Any) -> str:
+    """SHA-256 of the JSON form, hexadecimal: equal for equal configurations."""
+    return hashlib.sha256(config_to_json(config).encode()).hexdigest()
+
+
+def config_to_yaml(config: Any) -> str:
+    """A configuration dataclass as YAML, in the order of its fields, ranges on one line."""
+    return yaml.safe_dump(
+        json.loads(json.dumps(dataclasses.asdict(config))), sort_keys=False, default_flow_style=None
+    )
+
+
+def config_from_text(text: str, base: Config) -> Config:
+    """``base`` with the values that YAML or JSON text names.
+
+    Args:
+        text: YAML, of which JSON is a part; what it leaves out stays as in ``base``.
+        base: a configuration dataclass.
+
+    Raises:
+        TypeError: a value of the wrong kind.
+        ValueError: not YAML, an unknown key (the message names the nearest valid one), or a value out of
+            bounds.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"the configuration is {text!r}; want text")
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"the configuration is not YAML or JSON: {error}") from error
+    return _changed(base, {} if values is None else values, "")
+
+
+def config_diff(config: Any, base: Any) -> list[str]:
+    """What ``config`` changes against ``base``, one line per value: ``noise.probability: 0.9 -> 0.0``."""
+    before = flat(dataclasses.asdict(base))
+    return [
+        f"{name}: {_short(before[name])} -> {_short(value)}"
+        for name, value in config_changes(config, base).items()
+    ]
+
+
+def config_changes(config: Any, base: Any) -> dict[str, Any]:
+    """The values of ``config`` that differ from those of ``base``, by dotted name."""
+    before = flat(dataclasses.asdict(base))
+    return {name: value for name, value in flat(dataclasses.asdict(config)).items() if value != before[name]}
+
+
+def flat(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Values of nested dictionaries by dotted name: ``{"noise": {"level": 1}}`` as ``{"noise.level": 1}``."""
+    dotted: dict[str, Any] = {}
+    for name, value in values.items():
+        dotted |= flat(value, f"{path}{name}.") if isinstance(value, Mapping) else {f"{path}{name}": value}
+    return dotted
+
+
+def nested(dotted: Mapping[str, Any]) -> dict[str, Any]:
+    """The reverse of :func:`flat`.
+
+    Raises:
+        ValueError: a name is a value and a group of values at once.
+    """
+    values: dict[str, Any] = {}
+    for name, value in dotted.items():
+        *path, last = name.split(".")
+        inner = values
+        for part in path:
+            inner = inner.setdefault(part, {})
+            if not isinstance(inner, dict):
+                raise ValueError(f"{name}: a part of it is set by another parameter")
+        if last in inner:
+            raise ValueError(f"{name}: a part of it is set by another parameter")
+        inner[last] = value
+    return values
+
+
+def _changed(base: Config, values: Any, path: str) -> Config:
+    if not isinstance(values, dict):
+        raise TypeError(f"{path or 'the configuration'} is {values!r}; want names with values")
+    hints = typing.get_type_hints(type(base))
+    changes = {}
+    for name, value in values.items():
+        where = f"{path}.{name}" if path else str(name)
+        if name not in hints:
+            raise ValueError(f"there is no setting {where!r}; {_nearest(str(name), list(hints))}")
+        present = getattr(base, name)
+        changes[name] = (
+            _changed(present, value, where) if dataclasses.is_dataclass(present) else _plain(value)
+        )
+    try:
+        return dataclasses.replace(base, **changes)  # type: ignore[type-var]
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{path}: {error}" if path and path not in str(error) else str(error)) from error
+
+
+def _plain(value: Any) -> Any:
+    """Lists of text as tuples, all the way down."""
+    return tuple(_plain(entry) for entry in value) if isinstance(value, list) else value
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, tuple) and len(value) == 2 and all(isinstance(end, int | float) for end in value):
+        return f"{value[0]:g}..{value[1]:g}"
+    return f"{value:g}" if isinstance(value, float) else str(value)

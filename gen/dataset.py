@@ -1,34 +1,26 @@
-"""The public face of the generator: label maps in, synthetic MRI out."""
+"""The public interface of the generator: label maps in, synthetic MRI out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from itertools import count
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from synthspine.gen.config import GeneratorConfig, without_geometry
-from synthspine.gen.core.anatomy import (
-    CODES,
-    IGNORE,
-    VALID_CODES,
-    codes_of_spider,
-    label_scheme,
-    spider_values,
-)
-from synthspine.gen.core.settings import whole_number
+from synthspine.gen.core.anatomy import CODES, label_tables
+from synthspine.gen.core.device import pick_device
+from synthspine.gen.core.feature import whole_number
 from synthspine.gen.generator import draw, render
 from synthspine.gen.intensity.contrast import measured_contrast
 from synthspine.gen.params import Params
-from synthspine.gen.presets import preset
+from synthspine.gen.presets import switched_preset
 from synthspine.gen.tissues.unannotated import OutsideConfig
 
 Array = TypeVar("Array", np.ndarray, Tensor)
-
-MOTION_PROBABILITY = 0.3
-"""Probability of motion in k-space, and of a blur by motion, where motion is asked for."""
 
 
 class SpineSynthGenerator:
@@ -77,9 +69,9 @@ class SpineSynthGenerator:
     ) -> None:
         self.labels = str(labels)
         self.seed = whole_number("seed", seed)
-        self._to_codes, self._from_codes = _tables(self.labels)
+        self._to_codes, self._from_codes = label_tables(self.labels)
         if config is None:
-            config = _configure(contrast_type, resolution_range, add_bias_field, add_noise, add_motion)
+            config = switched_preset(contrast_type, resolution_range, add_bias_field, add_noise, add_motion)
         elif not isinstance(config, GeneratorConfig):
             raise TypeError(f"config is {config!r}; want a GeneratorConfig")
         if spacing_mm is not None:
@@ -107,7 +99,7 @@ class SpineSynthGenerator:
             index: number of the first sample; a batch takes the following ones.
 
         Returns:
-            Values in [0, 1], float32, of the shape, kind (NumPy or torch) and device of ``label_map``.
+            float32 in [0, 1], with the shape, kind (NumPy or torch) and device of ``label_map``.
 
         Raises:
             TypeError: the map does not hold integers, or ``contrast_alpha`` is no number.
@@ -155,7 +147,7 @@ class SpineSynthGenerator:
         return image, target
 
     def codes(self, label_maps: np.ndarray | Tensor) -> Tensor:
-        """Label maps as a label bank: dense codes, uint8, shape ``(N, *grid)``; raises as :meth:`sample`."""
+        """Label maps as a label bank, uint8 dense codes ``(N, *grid)``; raises as :meth:`sample`."""
         return self._codes(label_maps)[0]
 
     def sample_codes(
@@ -166,19 +158,14 @@ class SpineSynthGenerator:
         seed: int | None = None,
         maps: Sequence[int] | Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """:meth:`sample` from a bank of :meth:`codes`, which is then checked and encoded only once."""
+        """:meth:`sample` from a bank of :meth:`codes`, which is checked and encoded only once."""
         chosen = None if maps is None else _whole_numbers("maps", maps)
         params = self._draw(self.config, bank, seed, _whole_numbers("indices", indices), chosen)
         image, moved = render(bank, params)
         return image, self._from_codes.to(moved.device)[moved.long()]
 
     def _draw(
-        self,
-        config: GeneratorConfig,
-        codes: Tensor,
-        seed: int | None,
-        indices: Tensor,
-        maps: Tensor | None,
+        self, config: GeneratorConfig, codes: Tensor, seed: int | None, indices: Tensor, maps: Tensor | None
     ) -> Params:
         params = draw(
             config,
@@ -190,7 +177,11 @@ class SpineSynthGenerator:
         )
         if maps is None:
             return params
-        if maps.shape != indices.shape or int(maps.min()) < 0 or int(maps.max()) >= len(codes):
+        # Numbers on a GPU are not looked at: that would wait for the device.
+        on_cpu = maps.device.type == "cpu"
+        if maps.shape != indices.shape or (
+            on_cpu and not 0 <= int(maps.min()) <= int(maps.max()) < len(codes)
+        ):
             raise ValueError(f"maps {maps.tolist()} do not name one of {len(codes)} maps per index")
         return replace(params, map_index=maps.to(codes.device, torch.int64))
 
@@ -251,64 +242,6 @@ def _spans(values: list[int]) -> str:
     return ", ".join(f"{a}-{b}" if a < b else f"{a}" for a, b in zip(starts, ends, strict=True))
 
 
-def _tables(labels: str) -> tuple[Tensor, Tensor]:
-    """Dense code of every label value (-1 where unknown), and label value of every dense code."""
-    every = torch.arange(CODES, dtype=torch.uint8)
-    if labels == "14":
-        scheme = label_scheme(labels)
-        codes = scheme.decode(every).short()
-        codes[scheme.num_classes : IGNORE] = -1
-        return codes, scheme.encode(every)
-    if labels == "dense":
-        codes = torch.full((CODES,), -1, dtype=torch.int16)
-        codes[list(VALID_CODES)] = torch.tensor(VALID_CODES, dtype=torch.int16)
-        return codes, every
-    if labels == "spider":
-        values = torch.from_numpy(spider_values())
-        values[IGNORE] = IGNORE
-        return torch.from_numpy(codes_of_spider()), values
-    raise ValueError(f"no label scheme is called {labels!r}; there are '14', 'dense', 'spider'")
-
-
-def _configure(
-    contrast_type: str,
-    resolution_range: Sequence[float],
-    add_bias_field: bool,
-    add_noise: bool,
-    add_motion: bool,
-) -> GeneratorConfig:
-    if not isinstance(contrast_type, str):
-        raise TypeError(f"contrast_type is {contrast_type!r}; want the name of a preset")
-    config = preset(contrast_type)
-    switches = {"add_bias_field": add_bias_field, "add_noise": add_noise, "add_motion": add_motion}
-    for name, switch in switches.items():
-        if not isinstance(switch, bool | np.bool_):
-            raise TypeError(f"{name} is {switch!r}; want true or false")
-    if not isinstance(resolution_range, Sequence) or len(resolution_range) != 2:
-        raise ValueError(f"resolution_range is {resolution_range}; want (least, greatest) factor")
-    least, greatest = resolution_range
-    resolution = replace(config.resolution, isotropic=(least, greatest), single_axis=(least, greatest))
-    if least > 1:
-        resolution = replace(resolution, native_probability=0.0)
-    config = replace(config, resolution=resolution)
-    if not add_bias_field:
-        config = replace(config, bias=_never(config.bias), coil=_never(config.coil))
-    if not add_noise:
-        config = replace(config, noise=_never(config.noise))
-    if add_motion:
-        motion = replace(config.kspace_motion, probability=MOTION_PROBABILITY)
-        return replace(
-            config,
-            kspace_motion=motion,
-            motion_blur=replace(config.motion_blur, probability=MOTION_PROBABILITY),
-        )
-    return replace(config, kspace_motion=_never(config.kspace_motion), motion_blur=_never(config.motion_blur))
-
-
-def _never(feature: Any) -> Any:
-    return replace(feature, probability=0.0)
-
-
 class SyntheticDataset(Dataset[tuple[Tensor, Tensor]]):
     """``num_augmentations`` deformed pictures of every label map, the same every time.
 
@@ -348,3 +281,63 @@ class SyntheticDataset(Dataset[tuple[Tensor, Tensor]]):
         label_map = self.label_maps[index // self.num_augmentations]
         image, target = self.generator.sample(label_map, indices=[index], maps=[0])
         return image[0], target[0].long()
+
+
+class SyntheticStream(IterableDataset[tuple[Tensor, Tensor]]):
+    """Batches of synthetic pictures, rendered together on one device, the same every time.
+
+    Batch ``k`` holds samples ``k * batch_size`` and the following ones: a function of (generator, label
+    maps, ``k``) alone. Training resumes where it was by ``first``. In a ``DataLoader(stream,
+    batch_size=None, num_workers=W)`` the workers take turns, so the order is that of one worker.
+
+    Args:
+        label_maps: maps of one shape, ``(H, W)`` or ``(Z, H, W)``, integers.
+        generator: how they are rendered; its seed makes the series.
+        batch_size: samples per batch.
+        device: where batches are rendered and stay.
+        first: number of the first batch.
+        batches: how many there are; None for no end.
+
+    Yields image, float32 in [0, 1], ``(batch_size, 1, *grid)``, and target in the label scheme of the
+    generator, int64, ``(batch_size, *grid)``, 255 where nothing is annotated.
+
+    Raises:
+        TypeError: an argument of another kind, or maps that do not hold integers.
+        ValueError: no map, maps of different shapes, an unknown label, a device that is not there, or a
+            batch size, first batch or number of batches out of bounds.
+    """
+
+    def __init__(
+        self,
+        label_maps: Sequence[np.ndarray | Tensor] | np.ndarray | Tensor,
+        generator: SpineSynthGenerator,
+        batch_size: int = 16,
+        *,
+        device: torch.device | str = "cpu",
+        first: int = 0,
+        batches: int | None = None,
+    ) -> None:
+        if not isinstance(generator, SpineSynthGenerator):
+            raise TypeError(f"generator is {generator!r}; want a SpineSynthGenerator")
+        maps = [torch.as_tensor(label_map) for label_map in label_maps]
+        shapes = sorted({tuple(label_map.shape) for label_map in maps})
+        if len(shapes) != 1:
+            raise ValueError(f"the label maps have shapes {shapes}; want maps of one shape")
+        self.bank = generator.codes(torch.stack(maps).unsqueeze(1))
+        self.generator = generator
+        self.batch_size = whole_number("batch_size", batch_size, least=1)
+        self.device = pick_device(str(device))
+        self.first = whole_number("first", first, least=0)
+        self.batches = None if batches is None else whole_number("batches", batches, least=0)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        worker = get_worker_info()
+        own, workers = (worker.id, worker.num_workers) if worker else (0, 1)
+        bank = self.bank.to(self.device)
+        for batch in count(own, workers):
+            if self.batches is not None and batch >= self.batches:
+                return
+            start = (self.first + batch) * self.batch_size
+            indices = torch.arange(start, start + self.batch_size)
+            image, target = self.generator.sample_codes(bank, indices=indices)
+            yield image, target.long()

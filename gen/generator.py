@@ -12,9 +12,9 @@ from torch import Tensor
 
 from synthspine.gen.config import GeneratorConfig
 from synthspine.gen.core.anatomy import BACKGROUND
-from synthspine.gen.core.brush import has_code, overpaint
 from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
-from synthspine.gen.core.settings import whole_number
+from synthspine.gen.core.feature import whole_number
+from synthspine.gen.core.masks import has_code, overpaint
 from synthspine.gen.geometry.affine import draw_affine
 from synthspine.gen.geometry.deformation import draw_deformation
 from synthspine.gen.geometry.field_of_view import draw_view, limit_view
@@ -55,13 +55,17 @@ from synthspine.gen.scanner.wrap import draw_wrap, wrap_around
 from synthspine.gen.tissues.background import draw_background, paint_background
 from synthspine.gen.tissues.body_layers import draw_body_layers, paint_body_layers
 from synthspine.gen.tissues.bowel import draw_bowel, paint_bowel
-from synthspine.gen.tissues.canal import draw_canal, draw_epidural_fat, paint_canal, paint_epidural_fat
+from synthspine.gen.tissues.canal import (
+    draw_canal,
+    draw_epidural_fat,
+    draw_fat_pads,
+    paint_canal,
+    paint_epidural_fat,
+    paint_fat_pads,
+)
 from synthspine.gen.tissues.discs import add_nucleus, darken_discs, draw_discs, thin_discs
-from synthspine.gen.tissues.end_plates import draw_modic, draw_schmorl
-from synthspine.gen.tissues.fat_pads import draw_fat_pads, paint_fat_pads
-from synthspine.gen.tissues.floor import draw_floor, paint_floor
-from synthspine.gen.tissues.haemangioma import draw_haemangioma, paint_lesions
-from synthspine.gen.tissues.sacrum import draw_sacrum, paint_sacrum
+from synthspine.gen.tissues.lesions import draw_haemangioma, draw_modic, draw_schmorl, paint_lesions
+from synthspine.gen.tissues.pelvis import draw_floor, draw_sacrum, paint_floor, paint_sacrum
 from synthspine.gen.tissues.unannotated import black_pixels, draw_outside, paint_outside
 
 CHUNK = {"cpu": 2**20, "cuda": 2**24}
@@ -72,7 +76,7 @@ MOST_MAPS = 2**24
 
 @lru_cache(maxsize=64)
 def _memory(config: GeneratorConfig, dims: int) -> dict[str, int]:
-    """The names of the random numbers that a configuration asks for, filled by its first batch."""
+    """Names and counts of the random numbers of a configuration, filled by its first batch."""
     return {}
 
 
@@ -97,7 +101,8 @@ def draw(
 
     Raises:
         TypeError: an argument of another kind; indices that are not whole numbers.
-        ValueError: no sample, a negative index, no map, or a wrong number of dimensions.
+        ValueError: no sample, a negative index (where indices lie on the CPU), no map, or a wrong number of
+            dimensions.
     """
     _check_draw(config, seed, indices, maps, dims)
     keys = sample_keys(seed, indices.to(device=device, dtype=torch.int64))
@@ -237,8 +242,8 @@ def _check_draw(config: GeneratorConfig, seed: int, indices: Tensor, maps: int, 
     if indices.dim() != 1 or len(indices) == 0 or indices.is_meta:
         raise ValueError(f"indices have shape {tuple(indices.shape)} on {indices.device}; "
                          "need (B,) with B at least 1, on a device that holds values")  # fmt: skip
-    least = int(indices.min())
-    if least < 0:
+    # Indices on a GPU are not looked at: that would wait for the device.
+    if indices.device.type == "cpu" and (least := int(indices.min())) < 0:
         raise ValueError(f"indices begin at {least}; none may be negative")
     if whole_number("maps", maps) < 1 or whole_number("dims", dims) not in (2, 3):
         raise ValueError(f"got {maps} maps of {dims} dimensions; need a map or more, of 2 or 3 dimensions")
@@ -248,7 +253,7 @@ def _check_draw(config: GeneratorConfig, seed: int, indices: Tensor, maps: int, 
 
 def _check_bank(bank: Tensor, params: Params) -> None:
     if not isinstance(bank, Tensor) or bank.dtype != torch.uint8:
-        found = bank.dtype if isinstance(bank, Tensor) else type(bank).__name__
+        found = getattr(bank, "dtype", type(bank).__name__)
         raise TypeError(f"the label bank is {found}; want a tensor of uint8 codes (gen.core.anatomy)")
     if not isinstance(params, Params):
         raise TypeError(f"params are {type(params).__name__}; want the Params of draw")

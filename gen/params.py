@@ -1,10 +1,10 @@
-"""Every random decision of a batch of samples: what is written beside a picture, and renders it again."""
+"""Every random decision of a batch of samples: the record of a picture, which renders it again."""
 
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from synthspine.gen.core.record import Batch
+from synthspine.gen.core.feature import Batch
 from synthspine.gen.geometry.affine import AffineParams
 from synthspine.gen.geometry.deformation import DeformationParams
 from synthspine.gen.geometry.field_of_view import FieldOfViewParams
@@ -28,13 +28,10 @@ from synthspine.gen.scanner.wrap import WrapParams
 from synthspine.gen.tissues.background import BackgroundParams
 from synthspine.gen.tissues.body_layers import BodyLayersParams
 from synthspine.gen.tissues.bowel import BowelParams
-from synthspine.gen.tissues.canal import CanalParams, EpiduralFatParams
+from synthspine.gen.tissues.canal import CanalParams, EpiduralFatParams, FatPadsParams
 from synthspine.gen.tissues.discs import DiscParams
-from synthspine.gen.tissues.end_plates import ModicParams, SchmorlParams
-from synthspine.gen.tissues.fat_pads import FatPadsParams
-from synthspine.gen.tissues.floor import FloorParams
-from synthspine.gen.tissues.haemangioma import HaemangiomaParams
-from synthspine.gen.tissues.sacrum import SacrumParams
+from synthspine.gen.tissues.lesions import HaemangiomaParams, ModicParams, SchmorlParams
+from synthspine.gen.tissues.pelvis import FloorParams, SacrumParams
 from synthspine.gen.tissues.unannotated import OutsideParams
 
 

@@ -1,6 +1,10 @@
 """Named configurations."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
+
+import numpy as np
 
 from synthspine.gen.config import GeneratorConfig, plain
 from synthspine.gen.geometry.affine import AffineConfig
@@ -11,6 +15,9 @@ from synthspine.gen.intensity.texture import TextureConfig
 from synthspine.gen.scanner.acquisition import ResolutionConfig
 from synthspine.gen.scanner.display import GammaConfig
 from synthspine.gen.scanner.shading import BiasConfig
+
+MOTION_PROBABILITY = 0.3
+"""Probability of motion in k-space, and of motion blur, where motion is requested."""
 
 
 def _synthseg() -> GeneratorConfig:
@@ -85,3 +92,50 @@ def preset(name: str, *, spacing_mm: float = GeneratorConfig().spacing_mm) -> Ge
     if name.lower() not in PRESETS:
         raise ValueError(f"no preset is called {name!r}; there are {', '.join(PRESETS)}")
     return replace(PRESETS[name.lower()], spacing_mm=spacing_mm)
+
+
+def switched_preset(
+    contrast_type: str,
+    resolution_range: Sequence[float],
+    add_bias_field: bool,
+    add_noise: bool,
+    add_motion: bool,
+) -> GeneratorConfig:
+    """A preset with its range of acquired spacing, and bias field, noise and motion on or off.
+
+    Arguments as in ``gen.dataset.SpineSynthGenerator``.
+
+    Raises:
+        TypeError: an argument of another kind.
+        ValueError: no such preset, or a range that is empty or out of bounds.
+    """
+    if not isinstance(contrast_type, str):
+        raise TypeError(f"contrast_type is {contrast_type!r}; want the name of a preset")
+    config = preset(contrast_type)
+    switches = {"add_bias_field": add_bias_field, "add_noise": add_noise, "add_motion": add_motion}
+    for name, switch in switches.items():
+        if not isinstance(switch, bool | np.bool_):
+            raise TypeError(f"{name} is {switch!r}; want true or false")
+    if not isinstance(resolution_range, Sequence) or len(resolution_range) != 2:
+        raise ValueError(f"resolution_range is {resolution_range}; want (least, greatest) factor")
+    least, greatest = resolution_range
+    resolution = replace(config.resolution, isotropic=(least, greatest), single_axis=(least, greatest))
+    if least > 1:
+        resolution = replace(resolution, native_probability=0.0)
+    config = replace(config, resolution=resolution)
+    if not add_bias_field:
+        config = replace(config, bias=_never(config.bias), coil=_never(config.coil))
+    if not add_noise:
+        config = replace(config, noise=_never(config.noise))
+    if add_motion:
+        motion = replace(config.kspace_motion, probability=MOTION_PROBABILITY)
+        return replace(
+            config,
+            kspace_motion=motion,
+            motion_blur=replace(config.motion_blur, probability=MOTION_PROBABILITY),
+        )
+    return replace(config, kspace_motion=_never(config.kspace_motion), motion_blur=_never(config.motion_blur))
+
+
+def _never(feature: Any) -> Any:
+    return replace(feature, probability=0.0)

@@ -10,7 +10,7 @@ import pytest
 
 from synthspine.eval.gallery import showcases
 from synthspine.gen import GeneratorConfig
-from synthspine.gen.config_text import config_diff
+from synthspine.gen.config import config_diff
 from synthspine.gen.presets import PRESETS
 
 DOCS = Path(__file__).parents[1] / "docs"

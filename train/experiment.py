@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from synthspine.gen import label_scheme
-from synthspine.gen.config_text import config_hash
+from synthspine.gen.config import config_hash
 from synthspine.shards.format.provenance import code_state, made_with
 from synthspine.shards.storage.atomic import file_digest, write_text
 from synthspine.train.config import FILE_STEMS, ModelName, Plan, TrainingError, TrainOptions

@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from synthspine.gen import GeneratorConfig
-from synthspine.gen.config_text import config_hash
+from synthspine.gen.config import config_hash
 from synthspine.shards.building.sets import (
     BANK,
     LABELS_VAL,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from synthspine.gen import GeneratorConfig, draw, render
-from synthspine.gen.config_text import config_hash
+from synthspine.gen.config import config_hash
 from synthspine.gen.intensity.contrast import measured_contrast
 from synthspine.shards.format.provenance import digest_of
 from synthspine.shards.reading.open import open_set

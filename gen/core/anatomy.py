@@ -12,10 +12,10 @@ code       meaning
 255        not annotated, outside the scan: left out of loss and metrics
 =========  ====================================================================
 
-A *label scheme* turns codes into the classes that a network answers. This table is the only place where
-names, values, colours and groups are written.
+A *label scheme* turns codes into the classes of a network.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -122,56 +122,49 @@ def _table_tensor(table: tuple[int, ...], device: torch.device) -> Tensor:
 
 def _shades(base: Colour, count: int) -> tuple[Colour, ...]:
     """``count`` shades of a colour, from the colour itself towards white."""
-    return tuple(
-        (
-            round(base[0] + (255 - base[0]) * 0.6 * i / count),
-            round(base[1] + (255 - base[1]) * 0.6 * i / count),
-            round(base[2] + (255 - base[2]) * 0.6 * i / count),
-        )
-        for i in range(count)
+    red, green, blue = ([round(part + (255 - part) * 0.6 * i / count) for i in range(count)] for part in base)
+    return tuple(zip(red, green, blue, strict=True))
+
+
+def _scheme(classes: Sequence[tuple[str, str | None, Colour, Sequence[int]]]) -> LabelScheme:
+    """The scheme of classes with these names, structures, colours and dense codes, the first code shown."""
+    table = [IGNORE] * CODES
+    for number, (_, _, _, codes) in enumerate(classes):
+        for code in codes:
+            table[code] = number
+    names, structures, colours, codes = zip(*classes, strict=True)
+    return LabelScheme(
+        name=str(len(classes)),
+        class_names=names,
+        structures=structures,
+        colours=colours,
+        table=tuple(table),
+        codes=tuple(shown[0] for shown in codes),
     )
+
+
+_BACKGROUND_CLASS = ("background", None, (0, 0, 0), [BACKGROUND])
 
 
 def _by_rank() -> LabelScheme:
-    ranks = len(RANK_NAMES)
-    table = [IGNORE] * CODES
-    table[BACKGROUND] = 0
-    for rank in range(1, ranks + 1):
-        table[vertebra_code(rank)] = rank
-        table[disc_code(rank)] = ranks + rank
-    table[CANAL] = 2 * ranks + 1
-    colours = STRUCTURE_COLOURS
-    return LabelScheme(
-        name="14",
-        class_names=("background", *RANK_NAMES, *(f"disc {name}" for name in DISC_NAMES), "canal"),
-        structures=(None, *["vertebra"] * ranks, *["disc"] * ranks, "canal"),
-        colours=(
-            (0, 0, 0),
-            *_shades(colours["vertebra"], ranks),
-            *_shades(colours["disc"], ranks),
-            colours["canal"],
-        ),
-        table=tuple(table),
-        codes=(
-            BACKGROUND,
-            *(vertebra_code(rank) for rank in range(1, ranks + 1)),
-            *(disc_code(rank) for rank in range(1, ranks + 1)),
-            CANAL,
-        ),
-    )
+    classes: list[tuple[str, str | None, Colour, Sequence[int]]] = [_BACKGROUND_CLASS]
+    for structure, names, code in (("vertebra", RANK_NAMES, vertebra_code), ("disc", DISC_NAMES, disc_code)):
+        colours = _shades(STRUCTURE_COLOURS[structure], len(names))
+        prefix = "disc " if structure == "disc" else ""
+        for rank, (name, colour) in enumerate(zip(names, colours, strict=True), start=1):
+            classes.append((prefix + name, structure, colour, [code(rank)]))
+    return _scheme([*classes, ("canal", "canal", STRUCTURE_COLOURS["canal"], [CANAL])])
 
 
 def _by_structure() -> LabelScheme:
-    classes = {None: 0, "vertebra": 1, "disc": 2, "canal": 3}
-    table = [classes[structure_of(code)] if code in VALID_CODES else IGNORE for code in range(CODES)]
-    table[IGNORE] = IGNORE
-    return LabelScheme(
-        name="4",
-        class_names=("background", *STRUCTURES),
-        structures=(None, *STRUCTURES),
-        colours=((0, 0, 0), *(STRUCTURE_COLOURS[name] for name in STRUCTURES)),
-        table=tuple(table),
-        codes=(BACKGROUND, vertebra_code(1), disc_code(1), CANAL),
+    return _scheme(
+        [
+            _BACKGROUND_CLASS,
+            *(
+                (name, name, STRUCTURE_COLOURS[name], [c for c in VALID_CODES if structure_of(c) == name])
+                for name in STRUCTURES
+            ),
+        ]
     )
 
 
@@ -214,3 +207,29 @@ def codes_of_spider() -> np.ndarray:
         codes[rank] = codes[SPIDER_PARTIAL_OFFSET + rank] = vertebra_code(rank)
         codes[SPIDER_DISC_OFFSET + rank] = disc_code(rank)
     return codes
+
+
+def label_tables(labels: str) -> tuple[Tensor, Tensor]:
+    """Dense code of every label value (int16, -1 where unknown), and label value of every dense code.
+
+    Args:
+        labels: ``"14"``, ``"dense"`` or ``"spider"``.
+
+    Raises:
+        ValueError: another name.
+    """
+    every = torch.arange(CODES, dtype=torch.uint8)
+    if labels == "14":
+        scheme = label_scheme(labels)
+        codes = scheme.decode(every).short()
+        codes[scheme.num_classes : IGNORE] = -1
+        return codes, scheme.encode(every)
+    if labels == "dense":
+        codes = torch.full((CODES,), -1, dtype=torch.int16)
+        codes[list(VALID_CODES)] = torch.tensor(VALID_CODES, dtype=torch.int16)
+        return codes, every
+    if labels == "spider":
+        values = torch.from_numpy(spider_values())
+        values[IGNORE] = IGNORE
+        return torch.from_numpy(codes_of_spider()), values
+    raise ValueError(f"no label scheme is called {labels!r}; there are '14', 'dense', 'spider'")

@@ -1,9 +1,8 @@
 """Random numbers as a function of (seed, index, name): no state, same on every device and in every batch.
 
-A number is an integer hash of a counter, so a draw costs no bookkeeping and cannot be moved by another
-draw: adding, removing or reordering draws leaves all others as they were. The hash is the 32-bit mixer
-"lowbias32" (C. Wellons, "Prospecting for Hash Functions", 2018: two multiplications, three xor-shifts),
-applied to keys and counters.
+A number is an integer hash of a counter. Adding, removing or reordering draws leaves all others as they were.
+The hash is the 32-bit mixer "lowbias32" (C. Wellons, "Prospecting for Hash Functions", 2018: two
+multiplications, three xor-shifts), applied to keys and counters.
 """
 
 import math
@@ -144,8 +143,8 @@ def normal_field(keys: Tensor, name: str, count: int) -> Tensor:
 def bell_field(keys: Tensor, name: str, count: int) -> Tensor:
     """Independent numbers of mean 0 and variance 1, float32, shape ``(B, count)``, at half a normal's cost.
 
-    The four bytes of a hash, summed: a bell that ends at 3.4 and has a kurtosis of 2.7 instead of 3. To be
-    averaged over neighbours, after which nothing tells it from normal numbers.
+    The sum of the four bytes of a hash: it ends at 3.4 and has a kurtosis of 2.7 instead of 3. For fields
+    that are averaged over neighbours, which makes it normal.
     """
     bits = _bits(keys, _counters(name, _whole(count), keys.device))
     pairs = bits & _EVEN_BYTES
@@ -155,27 +154,27 @@ def bell_field(keys: Tensor, name: str, count: int) -> Tensor:
 
 
 class SampleRandom:
-    """Named draws for a batch of samples; no name may be asked for twice.
+    """Named draws for a batch of samples; no name may be used twice.
 
     Args:
         keys: int32, shape ``(B, 2)``, from :func:`sample_keys`.
-        memory: names and counts that the last batch asked for; they are hashed in one go, and what this
-            batch asks for is noted. The values do not depend on it, only the speed does.
+        memory: names and counts of the last batch's draws, which are hashed in one pass; updated with those
+            of this batch. Values do not depend on it.
 
     Raises:
-        ValueError: a name is asked for a second time: two decisions would share their numbers.
+        ValueError: a name is used twice: two decisions would share their numbers.
     """
 
     def __init__(self, keys: Tensor, memory: dict[str, int] | None = None) -> None:
         self.keys = keys
         self._memory = memory if memory is not None else {}
         self._bits, self._units = _draw_together(keys, dict(self._memory))
-        self._asked: set[str] = set()
+        self._used: set[str] = set()
 
     def _note(self, name: str, count: int) -> None:
-        if name in self._asked:
-            raise ValueError(f"two decisions ask for the random numbers {name!r}")
-        self._asked.add(name)
+        if name in self._used:
+            raise ValueError(f"two decisions use the random numbers {name!r}")
+        self._used.add(name)
         self._memory[name] = count
 
     def _numbers(self, name: str, count: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Where tensors live: the device of a name, and the memory of the CPU."""
+"""The device of a name, and the memory of the CPU."""
 
 import ctypes
 import sys
@@ -14,11 +14,10 @@ _NEVER = 2**31 - 1
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep the memory that tensors free, for the tensors to come.
+    """Let this process keep the memory of freed tensors for new tensors.
 
-    glibc gives large blocks back to the system, and every temporary tensor then pays for fresh pages:
-    measured, white noise on the CPU took three times as long. For entry points, not for libraries: the
-    process holds on to its peak. Without glibc it does nothing.
+    glibc returns large blocks to the system, and every temporary tensor then pays for fresh pages. For entry
+    points, not for libraries: the process keeps its peak memory. Without glibc it does nothing.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -58,9 +57,9 @@ def pick_device(name: str, local_rank: int | None = None) -> torch.device:
 
 
 def start_copy(tensor: Tensor) -> Tensor:
-    """The same values on the CPU; from a GPU they arrive later, and nobody waits for them here.
+    """Start a copy to the CPU without waiting for a GPU.
 
-    They are there when an event that is recorded after this call has come.
+    The values are valid once an event recorded after this call has occurred.
     """
     if tensor.device.type == "cpu":
         return tensor

@@ -3,6 +3,9 @@
 Positions are in millimetres from the centre of the grid, so operators built from them never shift a
 picture, whatever the spacings on either side. Where a kernel is much narrower than its axis, the matrix is
 a band: the axis is cut into blocks, and each block of outputs is a small product with a window of inputs.
+
+The *correlation length* ``s`` of a random field is the standard deviation of the Gaussian kernel that smooths
+white noise into it; two points at distance ``d`` have the correlation ``exp(-d^2 / (4 s^2))``.
 """
 
 import math
@@ -23,7 +26,7 @@ SHORT_AXIS = 48
 REACH = 3.5
 """Where the kernel of a random field ends, in standard deviations."""
 FARTHEST = 70.0
-"""Squared distance, in standard deviations, beyond which Gaussian weights fall no further (below 1e-15)."""
+"""Squared distance, in standard deviations, beyond which Gaussian weights stay constant (below 1e-15)."""
 WIDEST = 4
 """Greatest correlation length of a random field, as a multiple of its smallest."""
 COARSENESS = 4 / 3
@@ -120,7 +123,7 @@ def gaussian_matrix(out_mm: Tensor, in_mm: Tensor, sigma_mm: Tensor) -> Tensor:
         Shape ``(B, n_out, n_in)``.
     """
     distance = (out_mm.unsqueeze(-1) - in_mm) / sigma_mm[:, None, None]
-    # Weights end before they become denormal numbers, which slow matrix products down.
+    # Denormal weights would slow matrix products down.
     return torch.exp(-0.5 * distance.square().clamp(max=FARTHEST))
 
 
@@ -179,22 +182,24 @@ def smooth_field(
 ) -> Tensor:
     """Gaussian random field of mean 0 and variance 1 with a Gaussian correlation.
 
-    White noise on a coarse grid, spread by Gaussian rows of unit length: the variance is exactly 1 at
-    every point, borders included. Its values are normal within what ``bell_field`` leaves after averaging.
+    White noise on a coarse grid, spread by Gaussian rows of unit length: the variance is exactly 1 at every
+    point, borders included.
 
     Args:
         keys: int32 keys, shape ``(B, 2)``.
         name: name of the stream of random numbers.
         grid: shape of the field.
         spacing_mm: grid spacing per axis, mm.
-        correlation_mm: standard deviation of the smoothing kernel per sample and axis, mm, shape ``(B, D)``,
-            from ``smallest_mm`` to ``widest`` times that.
+        correlation_mm: standard deviation of the smoothing kernel per sample, ``(B,)``, or per sample and
+            axis, ``(B, D)``, mm, from ``smallest_mm`` to ``widest`` times that.
         smallest_mm: sets the coarse grid, so it must not depend on data.
         widest: greatest correlation length as a multiple of the smallest.
 
     Returns:
         float32, shape ``(B, *grid)``.
     """
+    if correlation_mm.dim() == 1:
+        correlation_mm = correlation_mm.unsqueeze(1).expand(-1, len(grid))
     operators, coarse = [], []
     for axis, (count, spacing) in enumerate(zip(grid, spacing_mm, strict=True)):
         operator = _spread(count, spacing, correlation_mm[:, axis], max(smallest_mm, spacing), widest)

@@ -13,8 +13,8 @@ def quantiles(values: Tensor, counted: Tensor | None, low: Tensor, high: Tensor)
     Args:
         values: ``(B, *grid)``.
         counted: which of them count, bool, same shape; None for all.
-        low: share below the first quantile, ``(B,)``.
-        high: share below the second, ``(B,)``.
+        low: share of values below the first quantile, ``(B,)``.
+        high: share of values below the second, ``(B,)``.
 
     Returns:
         The highest level with at most ``low`` below it, and the lowest with at least ``high`` below it,

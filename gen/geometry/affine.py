@@ -3,16 +3,16 @@
 from dataclasses import dataclass
 
 import torch
+from kornia.geometry.conversions import angle_to_rotation_matrix
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.record import Batch
-from synthspine.gen.core.settings import Range, check
+from synthspine.gen.core.feature import Batch, Range, check
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AffineConfig:
-    """Where anatomy moves as a whole."""
+    """Motion of the anatomy as a whole."""
 
     scale: Range = (0.85, 1.15)
     """Magnification per axis."""
@@ -53,11 +53,9 @@ def draw_affine(config: AffineConfig, random: SampleRandom, dims: int) -> Affine
     turn, shear = unit, unit.clone()
     for pair, (i, j) in enumerate(planes):
         span = config.tilt_deg if pair else config.rotation_deg
-        angle = torch.deg2rad(random.uniform(f"affine_turn{pair}", *span))
         rotation = unit.clone()
-        rotation[:, i, i] = rotation[:, j, j] = torch.cos(angle)
-        rotation[:, j, i] = torch.sin(angle)
-        rotation[:, i, j] = -torch.sin(angle)
+        angle_deg = random.uniform(f"affine_turn{pair}", *span)
+        rotation[:, [[i], [j]], [i, j]] = angle_to_rotation_matrix(-angle_deg)
         turn = rotation @ turn
         shear[:, i, j] = random.uniform(f"affine_shear{pair}", *config.shear)
     return AffineParams(

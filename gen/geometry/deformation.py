@@ -12,12 +12,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from synthspine.gen.core.counter_rng import SampleRandom, named_keys
+from synthspine.gen.core.feature import Batch, Range, check, check_within
 from synthspine.gen.core.filters import WIDEST, smooth_field
-from synthspine.gen.core.record import Batch
-from synthspine.gen.core.settings import Range, check, check_within
 
 FINEST_VELOCITY_MM = 12.0
-"""The velocity field is drawn on a grid this coarse, so no smaller correlation length can be asked for."""
+"""Least correlation length of the velocity field: it is drawn on a grid this coarse."""
 STRONGEST_VELOCITY = 0.5
 """Greatest ratio of amplitude to correlation length; tests show that nothing folds up to here."""
 SQUARINGS = 2
@@ -42,12 +41,9 @@ class DeformationConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeformationParams(Batch):
-    """The velocity field.
+    """The velocity field: ``key`` is int32 ``(B, 2)``, the others are ``(B,)``.
 
-    Attributes:
-        key: key of the field, int32 ``(B, 2)``.
-        velocity_mm: its standard deviation, 0 for a sample without, ``(B,)``.
-        velocity_correlation_mm: its smoothness, ``(B,)``.
+    ``velocity_mm`` is 0 for a sample without a deformation.
     """
 
     key: Tensor
@@ -96,7 +92,7 @@ def _velocity(params: DeformationParams, nodes: Sequence[int], step_mm: Sequence
     """The field in the units and the order of ``grid_sample``: half extents, last axis first."""
     dims = len(nodes)
     keys = torch.cat([named_keys(params.key, f"axis{axis}") for axis in reversed(range(dims))])
-    correlation_mm = params.velocity_correlation_mm.repeat(dims).unsqueeze(1).expand(-1, dims)
+    correlation_mm = params.velocity_correlation_mm.repeat(dims)
     field = smooth_field(keys, "velocity", nodes, step_mm, correlation_mm, smallest_mm=FINEST_VELOCITY_MM)
     per_axis = zip(field.chunk(dims), reversed(nodes), reversed(step_mm), strict=True)
     amplitude = params.velocity_mm.view(-1, *[1] * dims)
@@ -104,6 +100,6 @@ def _velocity(params: DeformationParams, nodes: Sequence[int], step_mm: Sequence
 
 
 def _sample(field: Tensor, here: Tensor, moved: Tensor) -> Tensor:
-    """The field where one gets to from every node; beyond the border it goes on as it is there."""
+    """The field at the end of the way from every node; it continues constantly beyond the border."""
     there = here + moved.movedim(1, -1)
     return functional.grid_sample(field, there, mode="bilinear", padding_mode="border", align_corners=True)

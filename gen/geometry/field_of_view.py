@@ -9,12 +9,11 @@ from torch import Tensor
 
 from synthspine.gen.core.anatomy import IGNORE, vertebra_code
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.record import Batch
-from synthspine.gen.core.settings import Range, check, check_within
+from synthspine.gen.core.feature import Batch, Range, check, check_within
 
 LOWEST = vertebra_code(1)
 MOST_SHARE = 0.49
-"""Two sides lose less than all, so that of every axis some is left."""
+"""Two sides together lose less than a whole axis."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,10 +40,8 @@ class FieldOfViewConfig:
 class FieldOfViewParams(Batch):
     """The sides of the field of view.
 
-    Attributes:
-        lost_mm: lost at head, foot, front and back, 0 for a whole field of view, ``(B, 4)``.
-        greatest_share: greatest share of an axis that is lost at one side, ``(B,)``.
-        keep_lowest: 1 if the lowest vertebra limits what is lost, ``(B,)``.
+    ``lost_mm``, ``(B, 4)``, is lost at head, foot, front and back, 0 for a whole field of view;
+    ``greatest_share`` and ``keep_lowest`` (1 or 0) are ``(B,)``.
     """
 
     lost_mm: Tensor
@@ -67,19 +64,10 @@ def draw_view(config: FieldOfViewConfig, random: SampleRandom) -> FieldOfViewPar
 
 
 def limit_view(codes: Tensor, params: FieldOfViewParams | None, spacing_mm: Sequence[float]) -> Tensor:
-    """Set what lies outside the field of view to 255.
-
-    Args:
-        codes: dense codes, uint8, shape ``(B, *grid)``.
-        params: what was drawn for ``B`` samples; None for a whole field of view.
-        spacing_mm: spacing per grid axis, mm.
-
-    Returns:
-        Dense codes, uint8, shape ``(B, *grid)``.
-    """
+    """Set the dense codes, uint8 ``(B, *grid)``, outside the field of view to 255."""
     if params is None:
         return codes
-    # 0 where the lowest vertebra is: the least of bytes costs less than a look for what is true.
+    # 0 at the lowest vertebra: the minimum of bytes is faster than any().
     other = codes ^ LOWEST
     if codes.dim() == 4:
         other = other.amin(1)
@@ -87,7 +75,6 @@ def limit_view(codes: Tensor, params: FieldOfViewParams | None, spacing_mm: Sequ
     columns = _unseen(params, 2, other.amin(-2) == 0, spacing_mm[-1])
     slices = [1] * (codes.dim() - 3)
     rows, columns = rows.view(len(codes), *slices, -1, 1), columns.view(len(codes), *slices, 1, -1)
-    # All bits of 255 are set, so that "or" puts it wherever a row or a column is unseen.
     return codes | rows | columns
 
 

@@ -1,22 +1,21 @@
-"""Mirror images, with a swap of the codes of left and right where a scheme has sides."""
+"""Mirror images of label maps."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from synthspine.gen.core.anatomy import CODES, IGNORE
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.record import Batch
-from synthspine.gen.core.settings import check
+from synthspine.gen.core.feature import Batch, check
+from synthspine.gen.core.masks import per_sample
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FlipConfig:
     """Mirror images.
 
-    Patients are alike from left to right only; the other flips make other anatomy, and what is painted along
-    the spine (body layers, bowel, sacrum) keeps to a front on the left and a head at the top.
+    Only left and right of a patient are alike. The other flips show impossible anatomy: body layers, bowel
+    and sacrum are painted with the front on the left and the head at the top all the same.
     """
 
     left_right_probability: float = 0.5
@@ -25,17 +24,9 @@ class FlipConfig:
     """Probability of a flip of the rows."""
     front_back_probability: float = 0.0
     """Probability of a flip of the columns."""
-    sides: tuple[tuple[int, int], ...] = ()
-    """Pairs of dense codes (left, right) that change places in a left-right flip."""
 
     def __post_init__(self) -> None:
         check(self)
-        codes = [code for pair in self.sides for code in pair]
-        pairs = all(len(pair) == 2 for pair in self.sides) and len(set(codes)) == len(codes)
-        if not pairs or not all(isinstance(code, int) and 0 < code < IGNORE for code in codes):
-            raise ValueError(
-                f"FlipConfig.sides is {self.sides}; want pairs of dense codes in 1..254, every code once"
-            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,13 +37,11 @@ class FlipParams(Batch):
         left_right: slices.
         head_foot: rows.
         front_back: columns.
-        code_table: what takes the place of every dense code, ``(B, 256)``; None if no code has a side.
     """
 
     left_right: Tensor | None
     head_foot: Tensor | None
     front_back: Tensor | None
-    code_table: Tensor | None
 
 
 def draw_flip(config: FlipConfig, random: SampleRandom, dims: int) -> FlipParams | None:
@@ -66,25 +55,14 @@ def draw_flip(config: FlipConfig, random: SampleRandom, dims: int) -> FlipParams
     front_back = flips("flip_front_back", config.front_back_probability)
     if left_right is None and head_foot is None and front_back is None:
         return None
-    code_table = None
-    if config.sides and left_right is not None:
-        tables = torch.arange(CODES, dtype=torch.float32, device=random.keys.device).repeat(2, 1)
-        for left, right in config.sides:
-            tables[1, left], tables[1, right] = right, left
-        code_table = tables[left_right.long()]
-    return FlipParams(
-        left_right=left_right, head_foot=head_foot, front_back=front_back, code_table=code_table
-    )
+    return FlipParams(left_right=left_right, head_foot=head_foot, front_back=front_back)
 
 
 def mirror(codes: Tensor, params: FlipParams | None) -> Tensor:
     """Mirror label maps, dense codes, uint8, shape ``(B, *grid)``; the same shape back."""
     if params is None:
         return codes
-    dims = codes.dim() - 1
     for axis, flipped in ((-3, params.left_right), (-2, params.head_foot), (-1, params.front_back)):
         if flipped is not None:
-            codes = torch.where(flipped.view(-1, *[1] * dims) > 0, codes.flip(axis), codes)
-    if params.code_table is None:
-        return codes
-    return params.code_table.to(torch.uint8).gather(1, codes.flatten(1).long()).reshape(codes.shape)
+            codes = torch.where(per_sample(flipped, codes) > 0, codes.flip(axis), codes)
+    return codes

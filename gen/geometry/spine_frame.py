@@ -10,19 +10,21 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.anatomy import CANAL, DISC_OFFSET, MAX_RANK, disc_code, vertebra_code
-from synthspine.gen.core.brush import has_code, per_sample
 from synthspine.gen.core.filters import apply_along, centred_positions
+from synthspine.gen.core.masks import has_code, per_sample
 
 BODY_TO_CANAL_MM = 25.0
 """Typical distance from the middle of a vertebral body to the middle of the canal."""
 BEFORE_CANAL_MM = 5.0
 """What belongs to a vertebra and lies farther in front of the canal's middle than this is its body."""
+NEVER_MM = 1e4
+"""A distance beyond every picture: something is absent."""
 _REACH_MM = ((8.0, 1.0), (30.0, 1e-3), (120.0, 1e-6))
 """Kernels (standard deviation, weight) that carry the canal's course to rows where it is not seen."""
 _FAINT = 1e-4
-"""Weight of a pixel of a body, from which the course is guessed, against one of the canal."""
+"""Weight of a pixel of a vertebral body, from which the course is estimated, against one of the canal."""
 _TINY = 1e-20
-"""Weight of the middle of the picture, where nothing is seen at all."""
+"""Weight of the middle of the picture, which counts where neither is seen."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +53,7 @@ class SpineFrame:
 
 
 def nowhere(codes: Tensor) -> SpineFrame:
-    """The frame for pictures in which nothing is placed along the spine: numbers that nobody reads."""
+    """A frame of zeros, for pictures in which nothing is placed along the spine."""
     nothing = torch.zeros(len(codes), device=codes.device)
     rows, columns = (torch.zeros(count, device=codes.device) for count in codes.shape[-2:])
     return SpineFrame(
@@ -67,15 +69,7 @@ def nowhere(codes: Tensor) -> SpineFrame:
 
 
 def find_spine(codes: Tensor, spacing_mm: Sequence[float]) -> SpineFrame:
-    """Locate the spine in dense codes.
-
-    Args:
-        codes: uint8, shape ``(B, *grid)``; rows and columns are the last two axes.
-        spacing_mm: grid spacing per axis, mm.
-
-    Returns:
-        The frame, on the device of ``codes``.
-    """
+    """Locate the spine in dense codes, uint8 ``(B, *grid)``; rows and columns are the last two axes."""
     rows, columns = (
         centred_positions(codes.shape[axis], spacing_mm[axis], codes.device) for axis in (-2, -1)
     )
@@ -120,7 +114,7 @@ def _canal_course(
     shape: torch.Size,
     spacing_mm: Sequence[float],
 ) -> Tensor:
-    """Column of the canal's middle per row, mm, ``(B, *grid[:-1])``; guessed from the bodies where unseen."""
+    """Column of the canal's middle per row, mm, ``(B, *grid[:-1])``; estimated from the bodies elsewhere."""
     shift = BODY_TO_CANAL_MM / spacing_mm[-1]
     weight = canal[0] + _FAINT * bodies[0]
     moment = canal[1] + _FAINT * (bodies[1] + shift * bodies[0])

@@ -1,8 +1,7 @@
 """Geometry: flip, affine map and deformation of the label maps, composed into one nearest gather.
 
-Where a picture looks is computed at nodes a few millimetres apart and interpolated linearly between
-them. That leaves the affine part exact, and a full-size picture costs one pass per axis and a gather,
-with no table of coordinates.
+The source of a pixel is computed at nodes a few millimetres apart and interpolated linearly between them,
+which is exact for the affine part. A full-size picture costs one pass per axis and a gather.
 """
 
 import math
@@ -66,12 +65,11 @@ def deform(
         spacing_mm: spacing per grid axis, mm.
 
     Returns:
-        Dense codes, uint8, shape ``(B, *grid)``; 255 where the map ends.
+        Dense codes, uint8, shape ``(B, *grid)``; 255 outside the map.
     """
     grid = bank.shape[1:]
     strides = _strides(spacing_mm)
-    # Whole maps are mirrored: exact, whatever the positions are rounded to afterwards. A border of 255
-    # takes in all that lies outside, so that no mask of the inside is needed.
+    # A border of 255 serves all positions outside the map.
     maps = functional.pad(mirror(bank.index_select(0, map_index), flip), (1, 1) * len(grid), value=IGNORE)
     exact = torch.float32 if maps[0].numel() <= EXACT_FLOAT32 else torch.float64
     seen = _node_positions(grid, spacing_mm, deformation, bank.device)

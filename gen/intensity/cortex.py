@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.anatomy import BACKGROUND, CANAL, CODES, DISC_OFFSET, MAX_RANK, STRUCTURES
-from synthspine.gen.core.brush import per_sample
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.record import Batch
-from synthspine.gen.core.settings import Range, check, check_within
+from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.masks import per_sample
 from synthspine.gen.tissues.palette import SACRAL_DISC, SACRUM
 
 BLUR_MM = 2.0

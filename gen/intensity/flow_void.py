@@ -7,11 +7,10 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.anatomy import CANAL
-from synthspine.gen.core.brush import per_sample
 from synthspine.gen.core.counter_rng import SampleRandom
+from synthspine.gen.core.feature import Batch, Range, check, check_within
 from synthspine.gen.core.filters import centred_positions
-from synthspine.gen.core.record import Batch
-from synthspine.gen.core.settings import Range, check, check_within
+from synthspine.gen.core.masks import per_sample
 
 WAVES = 12
 """Plane waves whose sum is the random field: enough that its values are close to normal."""

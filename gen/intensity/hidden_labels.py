@@ -11,15 +11,12 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.anatomy import CANAL, STRUCTURES
-from synthspine.gen.core.brush import has_code, overpaint, per_sample
-from synthspine.gen.core.byte_masks import between
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.record import Batch
-from synthspine.gen.core.settings import check
+from synthspine.gen.core.feature import Batch, check
+from synthspine.gen.core.masks import between, has_code, overpaint, per_sample
 from synthspine.gen.intensity.cortex import CortexParams
 from synthspine.gen.intensity.posterior_arch import ArchParams
-from synthspine.gen.tissues.canal import EpiduralFatParams
-from synthspine.gen.tissues.fat_pads import FatPadsParams
+from synthspine.gen.tissues.canal import EpiduralFatParams, FatPadsParams
 from synthspine.gen.tissues.palette import DISCS, VERTEBRAE
 
 Feature = TypeVar("Feature", bound=Batch)

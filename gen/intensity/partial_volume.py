@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
+from synthspine.gen.core.feature import Batch, Range, check, check_within
 from synthspine.gen.core.filters import gaussian_blur
-from synthspine.gen.core.record import Batch
-from synthspine.gen.core.settings import Range, check, check_within
 
 REACH_MM = 2.0
 """Reach of the kernel: at least 2.5 standard deviations."""

@@ -19,8 +19,7 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.record import Batch
-from synthspine.gen.core.settings import Range, check, check_within
+from synthspine.gen.core.feature import Batch, Range, check, check_within
 from synthspine.gen.intensity import spin_echo
 from synthspine.gen.tissues.palette import FAT_FRACTION, PAINT_CODES, REGIONS, TISSUES, codes_of
 

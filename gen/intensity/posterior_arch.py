@@ -9,12 +9,10 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.anatomy import MAX_RANK
-from synthspine.gen.core.brush import above, per_sample
-from synthspine.gen.core.byte_masks import at_most, between
 from synthspine.gen.core.counter_rng import SampleRandom
+from synthspine.gen.core.feature import Batch, Range, check, check_within
 from synthspine.gen.core.filters import WIDEST, gaussian_blur, smooth_field
-from synthspine.gen.core.record import Batch
-from synthspine.gen.core.settings import Range, check, check_within
+from synthspine.gen.core.masks import above, at_most, between, per_sample
 from synthspine.gen.geometry.spine_frame import SpineFrame
 from synthspine.gen.intensity.contrast import ContrastParams, colour
 from synthspine.gen.tissues.palette import VERTEBRAE

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from synthspine.gen.tissues.palette import MARROW_FAT
+
 FAST_SPIN_ECHO_FAT = 2.0
 """Factor of an echo train on the T2 of lipid."""
 
@@ -38,7 +40,7 @@ TISSUES: dict[str, Tissue] = {
     "cortical bone": Tissue(density=0.2, t1_ms=(240, 280), t2_ms=(1, 1)),
     "ligament": Tissue(density=0.6, t1_ms=(700, 850), t2_ms=(9, 8)),
     "fibrous": Tissue(density=0.65, t1_ms=(750, 900), t2_ms=(24, 22)),
-    "marrow": Tissue(density=0.82, t1_ms=(549, 586), t2_ms=(49, 49), fat=0.7),
+    "marrow": Tissue(density=0.82, t1_ms=(549, 586), t2_ms=(49, 49), fat=MARROW_FAT),
     "fat": Tissue(density=0.90, t1_ms=(343, 382), t2_ms=(58, 68), fat=1.0),
     "muscle": Tissue(density=0.78, t1_ms=(856, 898), t2_ms=(34, 31)),
     "skin": Tissue(density=0.55, t1_ms=(900, 1000), t2_ms=(25, 22)),

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom, normal_field
+from synthspine.gen.core.feature import Batch, Range, check, check_within
 from synthspine.gen.core.filters import WIDEST, smooth_field
-from synthspine.gen.core.record import Batch
-from synthspine.gen.core.settings import Range, check, check_within
 from synthspine.gen.intensity.contrast import code_tables
 from synthspine.gen.tissues.palette import PAINT_CODES
 

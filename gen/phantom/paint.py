@@ -1,13 +1,11 @@
 """Painting the phantom: tissue codes and SPIDER labels at any grid of points in millimetres."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
-from synthspine.gen.core.anatomy import SPIDER_DISC_OFFSET
-from synthspine.gen.phantom.anatomy import Anatomy, Disc, Vertebra
-from synthspine.gen.phantom.canal import paint_canal
-from synthspine.gen.phantom.course import course_of
+from synthspine.gen.core.anatomy import SPIDER_CANAL, SPIDER_DISC_OFFSET
+from synthspine.gen.phantom.anatomy import Anatomy, Course, Disc, Vertebra, course_of
 from synthspine.gen.phantom.shapes import (
     arch_distance,
     body_distance,
@@ -36,21 +34,22 @@ class Points:
     y: Array
     z: Array
 
-    def window(self, low: Array, high: Array) -> tuple[slice, slice, slice]:
-        """Index ranges of the points inside the box ``low`` .. ``high`` (``(3,)`` each)."""
-        first, second, third = (
+    def window(
+        self, low: Array, high: Array
+    ) -> tuple[tuple[slice, slice, slice], tuple[Array, Array, Array]]:
+        """Index ranges of the points inside the box ``low`` .. ``high`` (``(3,)`` each), and their axes."""
+        x, y, z = (
             slice(int(np.searchsorted(axis, low[i])), int(np.searchsorted(axis, high[i])))
             for i, axis in enumerate((self.x, self.y, self.z))
         )
-        return first, second, third
+        return (x, y, z), (self.x[x], self.y[y], self.z[z])
 
 
 def paint(anatomy: Anatomy, soft: SoftTissue | None, points: Points) -> tuple[Array, Array]:
     """Tissue codes (uint8) and SPIDER labels (int16), both ``(X, Y, Z)``, at the points.
 
-    Without soft tissue the spine lies in fat: the labels are the same, in a fraction of the time.
-
-    The sacrum and levels above the visible ones are painted but not labelled.
+    Without soft tissue the spine lies in fat: the labels are the same, in a fraction of the time. The sacrum
+    and levels above the visible ones are painted but not labelled.
     """
     course = course_of(anatomy, points.y, points.z)
     if soft is None:
@@ -86,21 +85,15 @@ def _box(
     return corners.min(axis=0), corners.max(axis=0)
 
 
-def _body_box(vertebra: Vertebra, margin: float) -> tuple[Array, Array]:
-    half = np.array([vertebra.width / 2, vertebra.height / 2, vertebra.depth / 2]) + margin
-    return _box(vertebra, tuple(-half), tuple(half))
-
-
 def _paint_arch(tissue: Array, label: Array, anatomy: Anatomy, vertebra: Vertebra, points: Points) -> None:
     length, _, slope_deg, _ = vertebra.spinous
     reach = max(vertebra.transverse_reach, vertebra.pedicle_gap / 2 + vertebra.pedicle_width + 6) + 2
     drop = vertebra.height / 2 + 14 + length * np.sin(np.deg2rad(max(slope_deg, 0.0)))
     low = (-reach, -drop, vertebra.depth / 2 - 8)
     high = (reach, vertebra.height / 2 + 10, vertebra.depth / 2 + vertebra.canal_depth + length + 8)
-    window = points.window(*_box(vertebra, low, high))
+    window, axes = points.window(*_box(vertebra, low, high))
     if 0 in tissue[window].shape:
         return
-    axes = (points.x[window[0]], points.y[window[1]], points.z[window[2]])
     distance = arch_distance(vertebra, local_coordinates(vertebra, *axes))
     part = tissue[window]
     part[(distance < SHEATH_MM) & (part == code("fat"))] = code("fibrous")
@@ -113,10 +106,9 @@ def _paint_ganglia(tissue: Array, vertebra: Vertebra, points: Points) -> None:
     """The nerve roots that leave under both pedicles, dark in the fat of the foramina."""
     lateral, level, back = vertebra.pedicle_gap / 2 + 4, -0.22 * vertebra.height, vertebra.depth / 2 + 5
     low, high = (-lateral - 6, level - 5, back - 5), (lateral + 6, level + 5, back + 5)
-    window = points.window(*_box(vertebra, low, high))
+    window, axes = points.window(*_box(vertebra, low, high))
     if 0 in tissue[window].shape:
         return
-    axes = (points.x[window[0]], points.y[window[1]], points.z[window[2]])
     u, v, w = local_coordinates(vertebra, *axes)
     # They run outward and down.
     drop = level - 0.5 * (np.abs(u) - lateral)
@@ -126,10 +118,10 @@ def _paint_ganglia(tissue: Array, vertebra: Vertebra, points: Points) -> None:
 
 
 def _paint_body(tissue: Array, label: Array, anatomy: Anatomy, vertebra: Vertebra, points: Points) -> None:
-    window = points.window(*_body_box(vertebra, _REACH_MM + vertebra.lip))
+    half = np.array([vertebra.width / 2, vertebra.height / 2, vertebra.depth / 2]) + _REACH_MM + vertebra.lip
+    window, axes = points.window(*_box(vertebra, tuple(-half), tuple(half)))
     if 0 in tissue[window].shape:
         return
-    axes = (points.x[window[0]], points.y[window[1]], points.z[window[2]])
     local = local_coordinates(vertebra, *axes)
     distance = body_distance(vertebra, local)
     part = tissue[window]
@@ -140,19 +132,16 @@ def _paint_body(tissue: Array, label: Array, anatomy: Anatomy, vertebra: Vertebr
     marrow = distance < -CORTEX_MM
     part[marrow] = MARROW + vertebra.rank
     u, v, w = local
+    changed = np.zeros_like(marrow)
     top, bottom = vertebra.end_plate_change
     if top:
-        part[marrow & (v > top_surface(vertebra, local) - top * (1 + 0.3 * np.sin(w / 4 + u / 6)))] = (
-            CHANGE + vertebra.rank
-        )
+        changed |= v > top_surface(vertebra, local) - top * (1 + 0.3 * np.sin(w / 4 + u / 6))
     if bottom:
-        part[marrow & (v < bottom_surface(vertebra, local) + bottom * (1 + 0.3 * np.sin(w / 5 - u / 7)))] = (
-            CHANGE + vertebra.rank
-        )
+        changed |= v < bottom_surface(vertebra, local) + bottom * (1 + 0.3 * np.sin(w / 5 - u / 7))
     lesion_u, lesion_v, lesion_w, radius = vertebra.lesion
     if radius:
-        square = (u - lesion_u) ** 2 + (v - lesion_v) ** 2 + (w - lesion_w) ** 2
-        part[marrow & (square < radius**2)] = CHANGE + vertebra.rank
+        changed |= (u - lesion_u) ** 2 + (v - lesion_v) ** 2 + (w - lesion_w) ** 2 < radius**2
+    part[marrow & changed] = CHANGE + vertebra.rank
     if vertebra.rank > 0:
         vein = (np.abs(v) < 1.3) & (np.abs(u) < 4) & (w > vertebra.depth / 2 - 8) & (distance < 0)
         part[vein] = code("slow blood")
@@ -163,13 +152,10 @@ def _paint_disc(tissue: Array, label: Array, anatomy: Anatomy, disc: Disc, point
     upper = anatomy.vertebrae[disc.rank - 1]
     lower = anatomy.vertebrae[disc.rank - 2] if disc.rank > 1 else anatomy.sacrum[0]
     half = (upper.width / 2 + 4, 0.0, upper.depth / 2 + 9)
-    low, high = _box(
-        upper, (-half[0], -upper.height / 2 - 18, -half[2]), (half[0], -upper.height / 2 + 7, half[2])
-    )
-    window = points.window(low, high)
+    low, high = (-half[0], -upper.height / 2 - 18, -half[2]), (half[0], -upper.height / 2 + 7, half[2])
+    window, axes = points.window(*_box(upper, low, high))
     if 0 in tissue[window].shape:
         return
-    axes = (points.x[window[0]], points.y[window[1]], points.z[window[2]])
     above, below = (local_coordinates(vertebra, *axes) for vertebra in (upper, lower))
     distance, outline, height = disc_distances(disc, upper, lower, above, below, END_PLATE_MM)
     part = tissue[window]
@@ -186,12 +172,87 @@ def _paint_disc(tissue: Array, label: Array, anatomy: Anatomy, disc: Disc, point
 def _paint_sacral_remnant(tissue: Array, anatomy: Anatomy, points: Points) -> None:
     """The rudimentary disc between S1 and S2: a short dark line."""
     upper = anatomy.sacrum[0]
-    window = points.window(*_box(upper, (-14, -upper.height / 2 - 7, -12), (14, -upper.height / 2 + 2, 13)))
+    low, high = (-14, -upper.height / 2 - 7, -12), (14, -upper.height / 2 + 2, 13)
+    window, axes = points.window(*_box(upper, low, high))
     if 0 in tissue[window].shape:
         return
-    axes = (points.x[window[0]], points.y[window[1]], points.z[window[2]])
     u, v, w = local_coordinates(upper, *axes)
     distance = np.maximum(np.abs(v + upper.height / 2 + 1.5) - 1.6, np.sqrt(u**2 + (w - 2) ** 2) - 9)
     part = tissue[window]
     part[distance < 0.6] = code("cortical bone")
     part[distance < -0.6] = code("nucleus dry")
+
+
+ROOTS = 9
+_ROOT_RADIUS_MM = 0.95
+_DURA_MM = 0.5
+_DEEPEST_MM, _LOWEST_MM = 17.0, 95.0
+
+
+def paint_canal(tissue: Array, label: Array, anatomy: Anatomy, course: Course, x_mm: Array) -> None:
+    """Paint the canal into ``tissue`` (uint8) and ``label`` (int16, SPIDER values), both ``(X, H, W)``.
+
+    Arches inside the canal are carved away; bodies and discs are to be painted over it afterwards.
+    """
+    near = (np.abs(course.behind) < _DEEPEST_MM) & (course.along < _LOWEST_MM)
+    if not near.any():
+        return
+    rows, columns = np.flatnonzero(near.any(axis=1)), np.flatnonzero(near.any(axis=0))
+    box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    near = near[box]
+    course = Course(**{entry.name: getattr(course, entry.name)[box] for entry in fields(course)})
+    reach = float(course.half_width.max()) + 4
+    low, high = float(course.across.min()) - reach, float(course.across.max()) + reach
+    for index in np.flatnonzero((x_mm > low) & (x_mm < high)):
+        _paint_plane(tissue[index][box], label[index][box], anatomy, course, near, float(x_mm[index]))
+
+
+def _paint_plane(
+    tissue: Array, label: Array, anatomy: Anatomy, course: Course, near: Array, x_mm: float
+) -> None:
+    along, behind = course.along, course.behind
+    x = np.float32(x_mm) - course.across
+    front = np.clip(course.half_depth + 0.8, 4, None)
+    # A pad of fat lies behind the sac at every level between the laminae.
+    pad = 0.2 + 3.4 * np.maximum(np.sin(along * np.float32(2 * np.pi / 35)), 0) ** 2
+    stretch = np.where(behind > 0, front + pad, front)
+    lining = near & ((x / (course.half_width + 2.8)) ** 2 + (behind / (stretch + 1.8)) ** 2 < 1)
+    fat = near & ((x / (course.half_width + 1.2)) ** 2 + (behind / stretch) ** 2 < 1)
+    tissue[lining & ~fat & (along < 10)] = code("fibrous")
+    tissue[fat] = code("fat")
+    label[fat] = 0
+
+    fade = np.sqrt(np.clip((np.float32(anatomy.sac_end) - along) / 14, 1e-6, 1))
+    half_depth, half_width = course.half_depth * fade, course.half_width * fade
+    # The sac leaves the bodies at L5/S1, where fat gathers in front of it.
+    rear = behind - np.clip(along + 25, 0, 60) * np.float32(0.05)
+    radius = np.sqrt((x / half_width) ** 2 + (rear / half_depth) ** 2)
+    sac = near & (radius < 1) & (along < anatomy.sac_end)
+    tissue[sac] = code("cerebrospinal fluid")
+    tissue[near & (np.abs(radius - 1) * half_depth < _DURA_MM)] = code("fibrous")
+    _paint_nerves(tissue, sac, anatomy, x, rear, along, half_depth)
+    label[sac & (along < anatomy.label_end)] = SPIDER_CANAL
+
+
+def _paint_nerves(
+    tissue: Array, sac: Array, anatomy: Anatomy, x: Array, rear: Array, along: Array, half_depth: Array
+) -> None:
+    """The cord down to the conus, and the cauda equina lying towards the back of the sac (supine patient)."""
+    below = along - np.float32(anatomy.conus)
+    for number in range(ROOTS):
+        # Roots of the lower levels lie nearest to the midline and reach furthest.
+        spread = np.clip((below + 30) / 45, 0, 1)
+        end = 185 - 20 * number
+        leave = np.clip((below - (end - 40)) / 40, 0, 1)
+        lying = sac & (below > -30) & (below < end)
+        for side in (-1, 1):
+            phase = 2.1 * number + side + anatomy.patient
+            wave = np.sin(along * np.float32(0.06 + 0.011 * number) + np.float32(phase))
+            lateral = (0.9 + 0.75 * number) * spread + 3.5 * (1 - spread) + 5 * leave
+            root_x = side * lateral + np.float32(0.6) * wave
+            root_rear = half_depth * np.float32(0.62 - 0.055 * number) - 2.2 * leave + np.float32(0.5) * wave
+            square = (x - root_x) ** 2 + (rear - root_rear) ** 2
+            tissue[lying & (square < _ROOT_RADIUS_MM**2)] = code("nerve root")
+    size = np.clip(-below / 30, 1e-6, 1) ** np.float32(0.6)
+    inside = (x / (4.6 * size)) ** 2 + ((rear - 0.8) / (3.6 * size)) ** 2 < 1
+    tissue[sac & inside & (below < 0)] = code("cord")

@@ -1,10 +1,12 @@
 """Drawing one patient of the phantom: alignment, sizes, degeneration, canal, surroundings.
 
 Sizes by level start from published morphometry (Panjabi et al., Spine 1992;17:299, lumbar vertebrae, and
-Spine 1991;16:888, thoracic vertebrae; Gilad and Nissan, Spine 1986;11:154, disc heights) and are trimmed so
-that the masks have the mean areas, lengths and inclinations measured on SPIDER's annotations (patients lie
-supine, with back pain: lower discs, less lordosis than in healthy standing adults).
+Spine 1991;16:888, thoracic vertebrae; Gilad and Nissan, Spine 1986;11:154, disc heights). They are adjusted
+to the mean areas, lengths and inclinations of SPIDER's annotations: these patients lie supine and have back
+pain, so their discs are lower and their lordosis is less than in healthy standing adults.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -89,7 +91,7 @@ def _draw_disc(rng: np.random.Generator, rank: int, age: float) -> Disc:
 def _stack(
     rng: np.random.Generator, age: float, size: float, discs: tuple[Disc, ...]
 ) -> tuple[tuple[Vertebra, ...], tuple[Vertebra, ...]]:
-    """Put sacrum and vertebrae on top of one another, from the sacral end plate both ways."""
+    """Stack vertebrae upward and sacral segments downward from the sacral end plate."""
     slope_deg = float(np.clip(rng.normal(31.5, 7.0), 17, 48))
     lordosis = 0.45 + 0.55 * slope_deg / 31.5 + rng.normal(0, 0.06)
     bend_mm = float(np.clip(rng.normal(0, 3.2), -11, 11))
@@ -99,14 +101,13 @@ def _stack(
     marrow_fat = float(np.clip((age - 20) / 150 + rng.normal(0, 0.08), 0, 0.5))
     relative = {name: rng.normal(1, 0.04) for name in ("height", "depth", "width", "disc", "spinous")}
     canal_depth = rng.normal(17.5, 1.1) * size
+    build = _Build(age=age, size=size, relative=relative, marrow_fat=marrow_fat, canal_depth=canal_depth)
 
     def sideways(y_mm: float) -> tuple[float, float]:
         """Lateral offset and its slope at height ``y_mm``, both zero in the sacrum."""
         angle, start = 2 * np.pi * y_mm / bend_length, bend_phase
-        fade = 1 - np.exp(-((y_mm / 60) ** 2)) if y_mm < 0 else 0.0
-        return bend_mm * fade * np.sin(angle + start), bend_mm * fade * np.cos(
-            angle + start
-        ) * 2 * np.pi / bend_length
+        bend = bend_mm * (1 - np.exp(-((y_mm / 60) ** 2)) if y_mm < 0 else 0.0)
+        return bend * np.sin(angle + start), bend * np.cos(angle + start) * 2 * np.pi / bend_length
 
     vertebrae = []
     tilt, point = slope_deg, np.zeros(2)
@@ -133,43 +134,46 @@ def _stack(
         centre, axes = _frame(point, tilt - wedge / 2, across, slope, turn_deg=1.2 * bend_mm * slope * 10)
         point = point + _up(tilt - wedge / 2) * height / 2
         tilt -= wedge
-        vertebrae.append(
-            _draw_vertebra(
-                rng,
-                rank,
-                age,
-                size,
-                relative,
-                centre,
-                axes,
-                height,
-                wedge,
-                hollow,
-                marrow_fat,
-                canal_depth,
-                (discs[rank].hydration if rank < LEVELS else 1.0, discs[column].hydration),
-            )
+        place = _Place(
+            rank=rank,
+            centre=centre,
+            axes=axes,
+            height=height,
+            wedge_deg=wedge,
+            hollow=hollow,
+            hydration=(discs[rank].hydration if rank < LEVELS else 1.0, discs[column].hydration),
         )
-    return tuple(vertebrae), _sacrum(rng, slope_deg, size * relative["depth"], marrow_fat, canal_depth)
+        vertebrae.append(_draw_vertebra(rng, build, place))
+    return tuple(vertebrae), _sacrum(rng, build, slope_deg)
 
 
-def _draw_vertebra(
-    rng: np.random.Generator,
-    rank: int,
-    age: float,
-    size: float,
-    relative: dict[str, float],
-    centre: Array,
-    axes: Array,
-    height: float,
-    wedge_deg: float,
-    hollow: Array,
-    marrow_fat: float,
-    canal_depth: float,
-    hydration: tuple[float, float],
-) -> Vertebra:
-    column = rank - 1
-    worn = 1 - min(hydration)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Build:
+    """What all vertebrae of a patient share; ``relative`` holds factors on published sizes."""
+
+    age: float
+    size: float
+    relative: dict[str, float]
+    marrow_fat: float
+    canal_depth: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Place:
+    """A vertebral body in its place; ``hydration`` is that of the disc above and the disc below."""
+
+    rank: int
+    centre: Array
+    axes: Array
+    height: float
+    wedge_deg: float
+    hollow: Array
+    hydration: tuple[float, float]
+
+
+def _draw_vertebra(rng: np.random.Generator, build: _Build, place: _Place) -> Vertebra:
+    size, relative = build.size, build.relative
+    column, worn = place.rank - 1, 1 - min(place.hydration)
     depth = _BODY_DEPTH[column] * size * relative["depth"]
     nodes = tuple(
         (float(side), rng.normal(0, 6), rng.uniform(-0.45, 0.3) * depth, rng.uniform(1.5, 4.5))
@@ -177,37 +181,32 @@ def _draw_vertebra(
         if rng.uniform() < 0.07 + 0.06 * worn
     )
     changes = tuple(
-        rng.uniform(4, 11) if rng.uniform() < 0.35 * max(0.0, 0.75 - moist) else 0.0 for moist in hydration
+        rng.uniform(4, 11) if rng.uniform() < 0.35 * max(0.0, 0.75 - moist) else 0.0
+        for moist in place.hydration
     )
-    lesion = (
-        rng.normal(0, 8),
-        rng.normal(0, 4),
-        rng.normal(0, 6),
-        rng.uniform(4, 8) * (rng.uniform() < 0.04),
-    )
+    lesion_centre = (rng.normal(0, 8), rng.normal(0, 4), rng.normal(0, 6))
+    lesion = (*lesion_centre, rng.uniform(4, 8) * (rng.uniform() < 0.04))
     return Vertebra(
-        rank=rank,
-        centre=centre,
-        axes=axes,
+        rank=place.rank,
+        centre=place.centre,
+        axes=place.axes,
         width=_BODY_WIDTH[column] * size * relative["width"] * rng.normal(1, 0.02),
         depth=depth * rng.normal(1, 0.02),
-        height=height,
-        wedge_deg=wedge_deg,
+        height=place.height,
+        wedge_deg=place.wedge_deg,
         taper=rng.normal(0.0, 0.02),
-        concavity_top=float(hollow[0]),
-        concavity_bottom=float(hollow[1]),
+        concavity_top=float(place.hollow[0]),
+        concavity_bottom=float(place.hollow[1]),
         waist=rng.uniform(0.07, 0.13),
-        lip=float(np.clip(rng.normal(3.2 * worn * (age > 45), 0.8), 0, 4.5)),
-        wing=0.0,
-        sacral=False,
+        lip=float(np.clip(rng.normal(3.2 * worn * (build.age > 45), 0.8), 0, 4.5)),
         nodes=nodes,
-        marrow_fat=float(np.clip(marrow_fat + rng.normal(0, 0.02), 0, 0.6)),
+        marrow_fat=float(np.clip(build.marrow_fat + rng.normal(0, 0.02), 0, 0.6)),
         end_plate_change=(changes[0], changes[1]),
         change_is_fat=bool(rng.uniform() < 0.7),
         lesion=lesion,
         pedicle_gap=_PEDICLE_GAP[column] * size * rng.normal(1, 0.03),
         pedicle_width=_PEDICLE_WIDTH[column] * size * rng.normal(1, 0.06),
-        canal_depth=canal_depth,
+        canal_depth=build.canal_depth,
         transverse_reach=_TRANSVERSE_REACH[column] * size * rng.normal(1, 0.05),
         roughness=(rng.uniform(0.2, 0.7), rng.uniform(0, 6.3), rng.uniform(0, 6.3)),
         spinous=(
@@ -219,10 +218,9 @@ def _draw_vertebra(
     )
 
 
-def _sacrum(
-    rng: np.random.Generator, slope_deg: float, size: float, marrow_fat: float, canal_depth: float
-) -> tuple[Vertebra, ...]:
+def _sacrum(rng: np.random.Generator, build: _Build, slope_deg: float) -> tuple[Vertebra, ...]:
     segments = []
+    size = build.size * build.relative["depth"]
     tilt, point = slope_deg, np.zeros(2)
     bend = rng.normal(1, 0.2)
     for number, (height, depth, half_width, turn, gap) in enumerate(_SACRUM):
@@ -246,18 +244,12 @@ def _sacrum(
                 concavity_top=0.8,
                 concavity_bottom=0.3,
                 waist=0.02,
-                lip=0.0,
                 wing=0.30 if number == 0 else 0.0,
                 sacral=True,
-                nodes=(),
-                marrow_fat=min(0.6, marrow_fat + 0.06),
-                end_plate_change=(0.0, 0.0),
-                change_is_fat=True,
-                lesion=(0.0, 0.0, 0.0, 0.0),
+                marrow_fat=min(0.6, build.marrow_fat + 0.06),
                 pedicle_gap=30.0 - 3 * number,
                 pedicle_width=16.0,
-                canal_depth=canal_depth - 2.0 - 2.6 * number,
-                transverse_reach=0.0,
+                canal_depth=build.canal_depth - 2.0 - 2.6 * number,
                 roughness=(0.4, float(number), 0.5),
                 spinous=(9.0 - 1.5 * number, 6.5 - 0.5 * number, 0.0, 3.0),
             )

@@ -1,8 +1,8 @@
-"""The phantom: a procedural lumbar-spine scan, image and mask, as a scanner and SPIDER would have made them.
+"""The phantom: a procedural lumbar-spine scan, image and mask, in the form of SPIDER.
 
-A patient's anatomy comes from (seed, patient) alone (``gen.phantom.patient``); a scan paints it at
-sub-sampled points through the slice thickness, turns tissues into spin-echo signal, averages over the
-thickness, and adds what a scanner adds: coil sensitivity, limited resolution, Rician noise, SPIDER's clip.
+A patient's anatomy depends on (seed, patient) alone (``gen.phantom.patient``). A scan paints it at several
+points through the slice thickness, turns tissues into spin-echo signal, averages, and adds coil sensitivity,
+limited resolution, Rician noise and SPIDER's clipping.
 """
 
 from collections.abc import Iterator
@@ -14,10 +14,9 @@ import numpy as np
 
 from synthspine.gen.intensity.spin_echo import draw_protocol
 from synthspine.gen.phantom.anatomy import Anatomy
-from synthspine.gen.phantom.field import draw_field
 from synthspine.gen.phantom.paint import Points, paint
 from synthspine.gen.phantom.patient import phantom_patient
-from synthspine.gen.phantom.soft import HIGH_MM, LOW_MM, SoftTissue, draw_soft_tissue, skin_behind
+from synthspine.gen.phantom.soft import HIGH_MM, LOW_MM, SoftTissue, draw_field, draw_soft_tissue, skin_behind
 from synthspine.gen.phantom.tissues import signal_table, texture_table
 
 Array = np.ndarray
@@ -34,29 +33,25 @@ _MATRIX = (320, 336, 352, 384, 400)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PhantomSeries:
-    """One scan in the grid convention: Z left to right, H superior to inferior, W anterior to posterior.
+class PhantomMask:
+    """The mask of a scan: Z left to right, H superior to inferior, W anterior to posterior.
 
     Attributes:
-        image: int16 ``(Z, H, W)``, clipped to [-1000, 3096] at its percentiles 5 and 95 as in SPIDER.
         mask: int16 ``(Z, H, W)``, SPIDER values: vertebrae 1.. from the bottom, canal 100, discs 201...
         spacing_mm: of Z, H, W.
         storage: axis order in which SPIDER would store it.
     """
 
-    image: Array
     mask: Array
     spacing_mm: tuple[float, float, float]
     storage: Storage
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PhantomMask:
-    """The mask of a scan without its image; see :class:`PhantomSeries`."""
+class PhantomSeries(PhantomMask):
+    """A scan: its mask, and its image, int16 ``(Z, H, W)``, clipped to [-1000, 3096] as in SPIDER."""
 
-    mask: Array
-    spacing_mm: tuple[float, float, float]
-    storage: Storage
+    image: Array
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,8 +71,8 @@ class ScanGrid:
 def phantom_series(seed: int, patient: int, contrast: Contrast) -> PhantomSeries:
     """Scan one patient of the phantom.
 
-    T1 and T2 of a patient show the same anatomy, mostly on the same grid (in SPIDER 150 of 190 share it); the
-    others differ in matrix and by up to a millimetre of motion.
+    T1 and T2 of a patient show the same anatomy, mostly on the same grid; the others differ in matrix and by
+    up to a millimetre of motion.
 
     Args:
         seed: of the whole phantom, >= 0.
@@ -213,7 +208,7 @@ def _coil_sensitivity(rng: np.random.Generator, soft: SoftTissue, grid: ScanGrid
 
 
 def _acquire(rng: np.random.Generator, signal: Array) -> Array:
-    """Limited in-plane resolution and Rician noise, which is born before the reconstruction's filter."""
+    """Limited in-plane resolution and Rician noise, which arises before the reconstruction's filter."""
     noise = rng.uniform(0.010, 0.035) * float(np.percentile(signal[:, ::4, ::4], 90))
     real = rng.standard_normal(signal.shape, dtype=np.float32)
     real *= noise
@@ -234,14 +229,11 @@ def _reconstruction_kernel(bandwidth: float) -> Array:
 
 
 def _filter(volume: Array, kernel: Array, axis: int) -> Array:
-    half = len(kernel) // 2
+    half, size = len(kernel) // 2, volume.shape[axis]
     padded = np.pad(volume, [(half, half) if axis == number else (0, 0) for number in range(3)], mode="edge")
-    size = volume.shape[axis]
     result = np.zeros_like(volume)
     for start, weight in enumerate(kernel):
-        window = [slice(None)] * 3
-        window[axis] = slice(start, start + size)
-        result += weight * padded[tuple(window)]
+        result += weight * padded.take(range(start, start + size), axis)
     return result
 
 

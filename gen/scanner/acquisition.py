@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
+from synthspine.gen.core.feature import Batch, Range, check, check_within
 from synthspine.gen.core.filters import gaussian_blur
-from synthspine.gen.core.record import Batch
-from synthspine.gen.core.settings import Range, check, check_within
 from synthspine.gen.scanner.noise import NoiseParams, add_noise
 
 FWHM = 2 * math.sqrt(2 * math.log(2))

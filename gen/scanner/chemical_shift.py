@@ -6,10 +6,9 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from synthspine.gen.core.brush import per_sample
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.record import Batch
-from synthspine.gen.core.settings import Range, check, check_within
+from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.masks import per_sample
 from synthspine.gen.scanner.lines import phase_along_rows, take
 from synthspine.gen.tissues.palette import FAT_FRACTION
 

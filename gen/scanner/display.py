@@ -7,11 +7,10 @@ import torch
 from kornia import enhance
 from torch import Tensor
 
-from synthspine.gen.core.brush import per_sample
 from synthspine.gen.core.counter_rng import SampleRandom
+from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.masks import per_sample
 from synthspine.gen.core.quantiles import quantiles
-from synthspine.gen.core.record import Batch
-from synthspine.gen.core.settings import Range, check, check_within
 
 DEGREE = 4
 """Degree of the contrast curve: three control points are free."""

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from synthspine.gen.core.brush import per_sample
 from synthspine.gen.core.counter_rng import SampleRandom
+from synthspine.gen.core.feature import Batch, Range, check, check_within
 from synthspine.gen.core.filters import centred_positions
-from synthspine.gen.core.record import Batch
-from synthspine.gen.core.settings import Range, check, check_within
+from synthspine.gen.core.masks import per_sample
 from synthspine.gen.geometry.spine_frame import SpineFrame
 from synthspine.gen.scanner.lines import phase_along_rows
 

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from synthspine.gen.core.brush import per_sample
 from synthspine.gen.core.counter_rng import SampleRandom
+from synthspine.gen.core.feature import Batch, Range, check, check_within
 from synthspine.gen.core.filters import centred_positions
-from synthspine.gen.core.record import Batch
-from synthspine.gen.core.settings import Range, check, check_within
+from synthspine.gen.core.masks import per_sample
 from synthspine.gen.scanner.lines import PlaneLines, lines_of, phase_along_rows
 from synthspine.gen.scanner.motion import (
     GhostingParams,

@@ -1,7 +1,7 @@
 """Background: what lies around the labelled structures, as random regions of three sizes.
 
-Without any idea of the organs there, contours and contrasts of every size are painted: a network that has
-seen those is not surprised by kidneys, vessels or a bladder.
+No organ is modelled. Contours and contrasts of every size prepare a network for kidneys, vessels or a
+bladder.
 """
 
 from collections.abc import Sequence
@@ -11,11 +11,10 @@ from statistics import NormalDist
 import torch
 from torch import Tensor
 
-from synthspine.gen.core.brush import above, overpaint, per_sample
 from synthspine.gen.core.counter_rng import SampleRandom
+from synthspine.gen.core.feature import Batch, Range, check, check_within
 from synthspine.gen.core.filters import WIDEST, smooth_field
-from synthspine.gen.core.record import Batch
-from synthspine.gen.core.settings import Range, check, check_within
+from synthspine.gen.core.masks import above, overpaint, per_sample
 from synthspine.gen.tissues.palette import (
     COARSE_REGIONS,
     FINE_REGIONS,
@@ -28,7 +27,7 @@ from synthspine.gen.tissues.palette import (
 FINEST_COARSE_MM = 12.0
 FINEST_MEDIUM_MM = 4.0
 FINEST_FINE_MM = 1.5
-"""Random fields are drawn on grids this coarse, so no region finer than that can be asked for."""
+"""Least correlation lengths: random fields are drawn on grids this coarse."""
 
 _CORE = 0.4
 """Share of a spot that is its centre; the rest is its border, another tissue."""
@@ -67,16 +66,9 @@ class BackgroundConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BackgroundParams(Batch):
-    """Random regions of a batch, ``(B,)`` unless said.
+    """Random regions of a batch; sizes and shares of spots are None if no sample has any.
 
-    Attributes:
-        key: key of the fields, int32 ``(B, 2)``.
-        regions: 1 with random regions, 0 with one tissue.
-        coarse_mm: correlation length of the regions that cover all.
-        medium_mm: correlation length of the medium spots; None if no sample has any.
-        medium_share: share that they overpaint, 0..1.
-        fine_mm: correlation length of the finest spots; None if no sample has any.
-        fine_share: share that they overpaint, 0..1.
+    ``regions`` is 1 with random regions and 0 with one tissue.
     """
 
     key: Tensor
@@ -107,37 +99,25 @@ def draw_background(config: BackgroundConfig, random: SampleRandom) -> Backgroun
 
 
 def paint_background(codes: Tensor, params: BackgroundParams | None, spacing_mm: Sequence[float]) -> Tensor:
-    """Paint random regions, everywhere: what is labelled is laid over them later.
-
-    Args:
-        codes: dense codes, uint8 ``(B, *grid)``; only shape and device count.
-        params: what was drawn; None for one tissue.
-        spacing_mm: grid spacing per axis, mm.
-
-    Returns:
-        Painted codes, uint8 ``(B, *grid)``.
-    """
+    """Paint random regions everywhere; of ``codes`` only shape and device count."""
     painted = torch.full_like(codes, FIRST_COARSE)
     if params is None:
         return painted
-    coarse = _field(params.key, "coarse", codes, spacing_mm, params.coarse_mm, FINEST_COARSE_MM)
+    coarse = smooth_field(
+        params.key, "coarse", codes.shape[1:], spacing_mm, params.coarse_mm, FINEST_COARSE_MM
+    )
     even = per_sample(_NEVER * (1 - params.regions), codes)
     for quantile in _QUANTILES:
         painted += above(coarse, even + quantile)
     if params.medium_mm is not None and params.medium_share is not None:
-        field = _field(params.key, "medium", codes, spacing_mm, params.medium_mm, FINEST_MEDIUM_MM)
+        field = smooth_field(
+            params.key, "medium", codes.shape[1:], spacing_mm, params.medium_mm, FINEST_MEDIUM_MM
+        )
         painted = _spots(painted, field, params.medium_share, FIRST_MEDIUM, MEDIUM_REGIONS)
     if params.fine_mm is not None and params.fine_share is not None:
-        field = _field(params.key, "fine", codes, spacing_mm, params.fine_mm, FINEST_FINE_MM)
+        field = smooth_field(params.key, "fine", codes.shape[1:], spacing_mm, params.fine_mm, FINEST_FINE_MM)
         painted = _spots(painted, field, params.fine_share, FIRST_FINE, FINE_REGIONS)
     return painted
-
-
-def _field(
-    key: Tensor, name: str, codes: Tensor, spacing_mm: Sequence[float], size_mm: Tensor, smallest_mm: float
-) -> Tensor:
-    size = size_mm.unsqueeze(1).expand(-1, len(spacing_mm))
-    return smooth_field(key, name, codes.shape[1:], spacing_mm, size, smallest_mm)
 
 
 def _spots(painted: Tensor, field: Tensor, share: Tensor, first: int, count: int) -> Tensor:

@@ -1,7 +1,7 @@
-"""Body layers that follow the spine: muscle, fat and air behind; vessel and air in front.
+"""Body layers that follow the spine: muscle, fat and air behind it; vessel and air in front of it.
 
-Distances are measured from the middle of the canal along the rows of the picture, so the layers keep to
-the curve of the back.
+Distances are measured along the rows of the picture from the middle of the canal, so the layers follow the
+curve of the back.
 """
 
 from collections.abc import Sequence
@@ -10,20 +10,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from synthspine.gen.core.brush import above, overpaint, per_sample
 from synthspine.gen.core.counter_rng import SampleRandom
+from synthspine.gen.core.feature import Batch, Range, check, check_within
 from synthspine.gen.core.filters import WIDEST, smooth_field
-from synthspine.gen.core.record import Batch
-from synthspine.gen.core.settings import Range, check, check_within
-from synthspine.gen.geometry.spine_frame import SpineFrame
+from synthspine.gen.core.masks import above, overpaint, per_sample
+from synthspine.gen.geometry.spine_frame import NEVER_MM, SpineFrame
 from synthspine.gen.tissues.palette import AIR, FAT, MUSCLE, MUSCLE_FAT, VESSEL
 
 FINEST_WAVE_MM = 12.0
 FINEST_STRAND_MM = 4.0
-"""Random fields are drawn on grids this coarse, so nothing finer than that can be asked for."""
-
-NEVER_MM = 1e4
-"""A distance that no picture reaches: a layer that is not there."""
+"""Least correlation lengths: random fields are drawn on grids this coarse."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,19 +67,10 @@ class BodyLayersConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BodyLayersParams(Batch):
-    """Body layers of a batch, ``(B,)`` unless said; distances in mm, ``NEVER_MM`` for what is not there.
+    """Body layers of a batch.
 
-    Attributes:
-        key: key of the fields, int32 ``(B, 2)``.
-        muscle_mm: canal centre to the beginning and the end of the posterior muscle, ``(B, 2)``.
-        strand_mm: correlation length of what lies in the muscle.
-        strand_share: share of the muscle that is fat.
-        gap_share: share of the muscle where the background shows.
-        fat_mm: thickness of the fat behind it; air follows.
-        front_mm: canal centre to the skin in front.
-        uneven_mm: standard deviation of the waves of these borders.
-        wave_mm: their correlation length.
-        vessel_mm: nearest and farthest distance of the vessel in front of the canal centre, ``(B, 2)``.
+    ``muscle_mm`` holds the beginning and the end of the posterior muscle, ``vessel_mm`` the nearest and the
+    farthest point of the vessel in front of the canal's centre, ``(B, 2)`` each.
     """
 
     key: Tensor
@@ -130,23 +117,12 @@ def draw_body_layers(config: BodyLayersConfig, random: SampleRandom) -> BodyLaye
 def paint_body_layers(
     painted: Tensor, params: BodyLayersParams | None, frame: SpineFrame, spacing_mm: Sequence[float]
 ) -> Tensor:
-    """Paint the layers over the background.
-
-    Args:
-        painted: painted codes, uint8 ``(B, *grid)``.
-        params: what was drawn; None leaves ``painted`` as it is.
-        frame: where the spine lies in these maps.
-        spacing_mm: grid spacing per axis, mm.
-
-    Returns:
-        Painted codes, uint8 ``(B, *grid)``.
-    """
+    """Paint the layers over the background."""
     if params is None:
         return painted
 
     def field(name: str, size_mm: Tensor, smallest_mm: float) -> Tensor:
-        size = size_mm.unsqueeze(1).expand(-1, len(spacing_mm))
-        return smooth_field(params.key, name, painted.shape[1:], spacing_mm, size, smallest_mm)
+        return smooth_field(params.key, name, painted.shape[1:], spacing_mm, size_mm, smallest_mm)
 
     def each(values: Tensor) -> Tensor:
         return per_sample(values, painted)

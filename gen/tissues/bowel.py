@@ -1,11 +1,9 @@
-"""Bowel-like distractors in front of the spine near its ends: loops with a wall, content and gas.
+"""Bowel-like loops with a wall, content and gas, in front of the spine near its ends.
 
-In front of the sacrum and of the uppermost vertebrae real pictures show round structures with dark rims
-and bright or black insides, about as large as vertebrae and discs; none of them is labelled.
-
-A smooth random field, lowered with the distance from the middle of a window, is cut at a level: what
-stays above it are loops. A loop's wall lies along its border. Gas gathers in the part of a loop that faces
-the front, up for a patient who lies on the back: where the field still rises from front to back.
+They are about as large as vertebrae and discs, and none of them is labelled. A smooth random field is
+lowered with the distance from the middle of a window and cut at a level: what exceeds it are loops. The wall
+of a loop lies along its border. Gas collects in the front of a loop, which is up in a supine patient: where
+the field still rises from front to back.
 """
 
 from collections.abc import Sequence
@@ -14,18 +12,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from synthspine.gen.core.brush import above, has_code, overpaint, per_sample
 from synthspine.gen.core.counter_rng import SampleRandom
+from synthspine.gen.core.feature import Batch, Range, check, check_within
 from synthspine.gen.core.filters import WIDEST, smooth_field
-from synthspine.gen.core.record import Batch
-from synthspine.gen.core.settings import Range, check, check_within
-from synthspine.gen.geometry.spine_frame import SpineFrame
+from synthspine.gen.core.masks import above, has_code, overpaint, per_sample
+from synthspine.gen.geometry.spine_frame import NEVER_MM, SpineFrame
 from synthspine.gen.tissues.palette import AIR, BOWEL_CONTENT, BOWEL_GAS, BOWEL_WALL
 
 FINEST_LOOP_MM = 4.0
-"""The random field is drawn on a grid this coarse, so no loop finer than that can be asked for."""
-NEVER_MM = 1e4
-"""A distance that no picture reaches: a window that is not there."""
+"""Least size of loops: their random field is drawn on a grid this coarse."""
 _FALL = 2.0
 """By how many standard deviations the field is lowered at the border of a window: few loops reach it."""
 _MEAN_SLOPE = 0.886
@@ -74,18 +69,10 @@ class BowelConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BowelParams(Batch):
-    """Loops of a batch, ``(B,)`` unless said.
+    """Loops of a batch.
 
-    Attributes:
-        key: key of the field, int32 ``(B, 2)``.
-        middle_mm: from the uppermost and the lowest labelled row down to the middle of the loops,
-            ``(B, 2)``, ``NEVER_MM`` for none.
-        front_mm: from the canal's centre forward to it.
-        half_mm: half the height and the width of the window, ``(B, 2)``.
-        loop_mm: correlation length of the loops.
-        share: share of the middle of the window that they fill, 0..1.
-        wall_mm: mean thickness of their wall.
-        gas_share: share of their inside that is gas, 0..1.
+    ``middle_mm``, ``(B, 2)``, is the way from the uppermost and from the lowest labelled row down to the
+    middle of the loops; ``half_mm``, ``(B, 2)``, holds half the height and half the width of the window.
     """
 
     key: Tensor
@@ -127,21 +114,10 @@ def draw_bowel(config: BowelConfig, random: SampleRandom) -> BowelParams | None:
 def paint_bowel(
     painted: Tensor, params: BowelParams | None, frame: SpineFrame, spacing_mm: Sequence[float]
 ) -> Tensor:
-    """Paint loops over background and layers, nowhere outside the body.
-
-    Args:
-        painted: painted codes, uint8 ``(B, *grid)``.
-        params: what was drawn; None leaves ``painted`` as it is.
-        frame: where the spine lies in these maps.
-        spacing_mm: grid spacing per axis, mm.
-
-    Returns:
-        Painted codes, uint8 ``(B, *grid)``.
-    """
+    """Paint loops over background and layers, but not over air."""
     if params is None:
         return painted
-    size = params.loop_mm.unsqueeze(1).expand(-1, len(spacing_mm))
-    field = smooth_field(params.key, "loops", painted.shape[1:], spacing_mm, size, FINEST_LOOP_MM)
+    field = smooth_field(params.key, "loops", painted.shape[1:], spacing_mm, params.loop_mm, FINEST_LOOP_MM)
     # The slope of such a field is normal, of this deviation, and independent of its value at the point.
     ahead = torch.cat((field[..., :1], field[..., :-1]), dim=-1)
     slope = (field - ahead) * per_sample(params.loop_mm * (2**0.5 / spacing_mm[-1]), field)
@@ -158,7 +134,7 @@ def paint_bowel(
 
 
 def _lower(field: Tensor, params: BowelParams, frame: SpineFrame) -> Tensor:
-    """The field, lowered by the squared distance from the middle of the nearer window."""
+    """The field lowered by the squared distance from the middle of the nearer window."""
     height, width = params.half_mm.unbind(1)
     ends = torch.stack((frame.head_mm, frame.foot_mm), dim=1) + params.middle_mm
     down = (frame.rows_mm - ends.unsqueeze(2)).square().amin(1) / height.square().unsqueeze(1)

@@ -1,7 +1,8 @@
-"""What fills the canal and what lies close around it: cord, nerve roots, epidural fat.
+"""Inside and close around the canal: cord, nerve roots, epidural fat, fat pads.
 
-Cerebrospinal fluid is the canal's own code. All of this runs along the canal, so it is painted in a narrow
-table of rows and of distances behind the canal's middle, where the pixels look it up.
+Cerebrospinal fluid is the canal's own code. Cord, roots and patches of fat run along the canal: they are
+painted into a narrow table over rows and distances behind the canal's middle, in which the pixels look them
+up.
 """
 
 from collections.abc import Sequence
@@ -11,11 +12,10 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.anatomy import CANAL, STRUCTURES
-from synthspine.gen.core.brush import above, has_code, overpaint, per_sample
 from synthspine.gen.core.counter_rng import SampleRandom
+from synthspine.gen.core.feature import Batch, Range, check, check_within
 from synthspine.gen.core.filters import WIDEST, centred_positions, smooth_field
-from synthspine.gen.core.record import Batch
-from synthspine.gen.core.settings import Range, check, check_within
+from synthspine.gen.core.masks import above, has_code, overpaint, per_sample
 from synthspine.gen.geometry.spine_frame import SpineFrame
 from synthspine.gen.tissues.palette import CORD, EPIDURAL_FAT, ROOTS
 from synthspine.gen.tissues.unannotated import unlabelled
@@ -23,8 +23,7 @@ from synthspine.gen.tissues.unannotated import unlabelled
 FINEST_ROOT_LENGTH_MM = 12.0
 FINEST_ROOT_WIDTH_MM = 1.0
 FINEST_PATCH_MM = 4.5
-"""Random fields are drawn on grids this coarse, so no kernel finer than that (nor ``WIDEST`` times as wide)
-can be asked for."""
+"""Least correlation lengths: random fields are drawn on grids this coarse."""
 
 CONE_MM = 30.0
 """The cord narrows to its end over this length."""
@@ -73,14 +72,7 @@ class CanalConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RootsParams(Batch):
-    """Nerve roots.
-
-    Attributes:
-        key: key of the field that shapes them, int32 ``(B, 2)``.
-        share: share of the back of the canal that they fill, 0 for none, float32 ``(B,)``.
-        length_mm: correlation length along the canal, float32 ``(B,)``.
-        width_mm: the same across, float32 ``(B,)``.
-    """
+    """Nerve roots; ``share`` is 0 for none."""
 
     key: Tensor
     share: Tensor
@@ -90,13 +82,9 @@ class RootsParams(Batch):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CanalParams(Batch):
-    """What the canal holds beside fluid, float32 ``(B,)``.
+    """Contents of the canal beside fluid; ``cord_mm`` is 0 without a cord.
 
-    Attributes:
-        cord_mm: half width of the cord, 0 for none.
-        cord_offset_mm: its middle behind the middle of the canal.
-        conus_mm: its end above the middle of the lowest vertebra.
-        roots: nerve roots, None if the configuration never has them.
+    ``roots`` is None if the configuration never has nerve roots.
     """
 
     cord_mm: Tensor
@@ -133,18 +121,7 @@ def _draw_roots(config: CanalConfig, random: SampleRandom) -> RootsParams | None
 def paint_canal(
     painted: Tensor, codes: Tensor, frame: SpineFrame, params: CanalParams | None, spacing_mm: Sequence[float]
 ) -> Tensor:
-    """Paint cord and nerve roots where the codes say canal; the rest of it stays as it is.
-
-    Args:
-        painted: painted codes, uint8 ``(B, *grid)``.
-        codes: dense codes, uint8 ``(B, *grid)``.
-        frame: of ``codes``.
-        params: None returns ``painted`` as it is.
-        spacing_mm: grid spacing per axis, mm.
-
-    Returns:
-        uint8 ``(B, *grid)``.
-    """
+    """Paint cord and nerve roots where the codes say canal."""
     if params is None:
         return painted
     behind, step_mm = _columns(codes, spacing_mm)
@@ -222,14 +199,7 @@ class EpiduralFatConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EpiduralFatParams(Batch):
-    """Patches of fat around the canal.
-
-    Attributes:
-        key: key of the field that shapes them, int32 ``(B, 2)``.
-        share: share of the surroundings that they fill, 0 for none, float32 ``(B,)``.
-        thickness_mm: their thickness, float32 ``(B,)``.
-        patch_mm: their correlation length, float32 ``(B,)``.
-    """
+    """Patches of fat around the canal; ``share`` is 0 for none."""
 
     key: Tensor
     share: Tensor
@@ -258,25 +228,110 @@ def paint_epidural_fat(
     params: EpiduralFatParams | None,
     spacing_mm: Sequence[float],
 ) -> Tensor:
-    """Paint fat close outside the canal, over background (the painted sacrum too) but over no structure.
-
-    Args:
-        painted: painted codes, uint8 ``(B, *grid)``; ``OUTSIDE`` stays.
-        codes: dense codes, uint8 ``(B, *grid)``.
-        depth_mm: of ``gen.intensity.cortex.depths``, ``(B, 3, *grid)``.
-        frame: of ``codes``.
-        params: None returns ``painted`` as it is.
-        spacing_mm: grid spacing per axis, mm.
-
-    Returns:
-        uint8 ``(B, *grid)``.
-    """
+    """Paint fat close outside the canal, over the background (also the sacrum) but over no structure."""
     if params is None:
         return painted
     behind, step_mm = _columns(codes, spacing_mm)
-    size = params.patch_mm.unsqueeze(1).expand(-1, len(spacing_mm))
     grid, grid_mm = (*codes.shape[1:-1], len(behind)), (*spacing_mm[:-1], step_mm)
-    field = smooth_field(params.key, "epidural_fat", grid, grid_mm, size, FINEST_PATCH_MM)
+    field = smooth_field(params.key, "epidural_fat", grid, grid_mm, params.patch_mm, FINEST_PATCH_MM)
     patches = _look_up(_fills(field, params.share), frame, step_mm)
     near = above(depth_mm[:, STRUCTURES.index("canal")], -per_sample(params.thickness_mm, codes))
     return overpaint(painted, EPIDURAL_FAT, patches * near * unlabelled(codes, painted))
+
+
+FINEST_LENGTH_MM = 5.0
+"""Least correlation length of their thickness, which is drawn on a grid this coarse."""
+_HIGH = 1.5
+"""Where the random field is this high, a pad is as thick as drawn; it ends where the field falls to the level
+that leaves its share of the rows."""
+_LEAST_RISE = 0.5
+"""Pads of the least shares, whose level is that high, become no steeper than this."""
+_LEAST_SHARE = 1e-4
+"""Shares keep this far from 0 and 1, where the level would be infinite."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FatPadsConfig:
+    """Fat pads: the triangles between the laminae behind the canal, and the fat around the end of the sac.
+
+    They are the brightest objects next to the canal, up to 8 mm thick and one to two centimetres long.
+    """
+
+    probability: float = 0.6
+    """Probability of fat pads."""
+    share: Range = (0.3, 0.9)
+    """Share of the canal's length that pads lie behind."""
+    thickness_mm: Range = (2.0, 9.0)
+    """Thickness of a pad where it is thickest, mm."""
+    length_mm: Range = (5.0, 10.0)
+    """Correlation length of their thickness along the canal, mm."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        check_within(
+            self,
+            share=(0.0, 1.0),
+            thickness_mm=(0.0, 30.0),
+            length_mm=(FINEST_LENGTH_MM, WIDEST * FINEST_LENGTH_MM),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FatPadsParams(Batch):
+    """Fat pads of a batch; ``thickness_mm`` is 0 for none."""
+
+    key: Tensor
+    share: Tensor
+    thickness_mm: Tensor
+    length_mm: Tensor
+
+
+def draw_fat_pads(config: FatPadsConfig, random: SampleRandom) -> FatPadsParams | None:
+    """Draw the pads; None if the configuration never has them."""
+    if config.probability == 0 or config.thickness_mm[1] == 0:
+        return None
+    on = random.chance("fat_pads", config.probability)
+    return FatPadsParams(
+        key=random.key("fat_pads_field"),
+        share=random.uniform("fat_pads_share", *config.share),
+        thickness_mm=random.uniform("fat_pads_thickness", *config.thickness_mm) * on,
+        length_mm=random.uniform("fat_pads_length", *config.length_mm),
+    )
+
+
+def paint_fat_pads(
+    painted: Tensor,
+    codes: Tensor,
+    frame: SpineFrame,
+    params: FatPadsParams | None,
+    spacing_mm: Sequence[float],
+) -> Tensor:
+    """Paint the pads over the background (also the sacrum) but over no structure.
+
+    A pad begins at the last pixel of the canal in its row. Below the last row that shows the canal the pads
+    lie around its course, on either side. Above the first row, and in slices without canal, there are none.
+    """
+    if params is None:
+        return painted
+    thick = _thickness(params, codes, spacing_mm)
+    # The last pixel of the canal, (B, *grid[:-1]), and the rows below the canal.
+    border = (has_code(codes, CANAL) * frame.behind_mm).amax(-1)
+    seen = above(border, 0.0)
+    row = torch.arange(1, codes.shape[-2] + 1, device=codes.device)
+    end = (seen * row).amax(-1, keepdim=True)
+    below = (row > end) * (end > 0)
+    # A pad's middle and half of its width; in rows above the canal it has none.
+    middle = border + seen * (0.5 * thick + 0.25 * spacing_mm[-1])
+    half = seen * (0.5 * thick + 0.25 * spacing_mm[-1]) + below * thick
+    pads = above(half.unsqueeze(-1), (frame.behind_mm - middle.unsqueeze(-1)).abs_())
+    return overpaint(painted, EPIDURAL_FAT, pads * unlabelled(codes, painted))
+
+
+def _thickness(params: FatPadsParams, codes: Tensor, spacing_mm: Sequence[float]) -> Tensor:
+    """Thickness of the pads, mm, of every row, ``(B, *grid[:-1])``; 0 in all but their share of the rows."""
+    field = smooth_field(
+        params.key, "fat_pads", codes.shape[1:-1], spacing_mm[:-1], params.length_mm, FINEST_LENGTH_MM
+    )
+    level = per_sample(-torch.special.ndtri(params.share.clamp(_LEAST_SHARE, 1 - _LEAST_SHARE)), field)
+    rise = ((field - level) / (_HIGH - level).clamp(min=_LEAST_RISE)).clamp(0, 1)
+    return rise * per_sample(params.thickness_mm, field)

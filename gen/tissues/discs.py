@@ -1,6 +1,6 @@
 """Discs: a nucleus in the middle, a cleft across it, and degenerated discs that are dark and thin.
 
-A disc's own health decides: the least healthy ones have no nucleus to speak of and are degenerated.
+The health of a disc decides: the least healthy ones are degenerated and have hardly any nucleus.
 """
 
 from collections.abc import Sequence
@@ -11,11 +11,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from synthspine.gen.core.anatomy import CODES, MAX_RANK, STRUCTURES
-from synthspine.gen.core.brush import per_sample
-from synthspine.gen.core.byte_masks import at_most, between, greatest_above, greatest_below, shifted_rows
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.record import Batch
-from synthspine.gen.core.settings import Range, check, check_within
+from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.masks import at_most, between, greatest_near, per_sample, shifted_rows
 from synthspine.gen.tissues.palette import DISCS, VERTEBRAE
 
 MOST_LOST_MM = 2.0
@@ -126,29 +124,21 @@ def draw_discs(
 
 
 def thin_discs(codes: Tensor, params: DiscParams | None, spacing_mm: Sequence[float]) -> Tensor:
-    """Give the upper and lower margin of thin discs to the vertebrae next to them.
+    """Give the upper and lower margin of thin discs to the vertebrae next to them, in picture and target.
 
-    The border of a vertebra, and the background that an annotator left between it and the disc, move into
-    the disc by whole rows. Where no vertebra lies above or below, the disc gives way to background.
-
-    Args:
-        codes: dense codes, uint8, shape ``(B, *grid)``.
-        params: the discs; None leaves the map as it is.
-        spacing_mm: grid spacing per axis, mm.
-
-    Returns:
-        Dense codes, uint8, shape ``(B, *grid)``: of picture and target alike.
+    The border of a vertebra, and the background between it and the disc, move into the disc by whole rows.
+    Where no vertebra lies above or below, the disc gives way to background. Returns dense codes.
     """
     most = min(int(MOST_LOST_MM / spacing_mm[-2] + 0.5), _MOST_ROWS)
     if params is None or params.lost_mm is None or most == 0:
         return codes
-    # One bit says that a border moves by so many rows, so one look-up answers for both borders.
+    # One bit per number of rows that a border moves: one look-up serves both borders.
     bits = (1 << (params.lost_mm / spacing_mm[-2] + 0.5).int().clamp(max=most)) >> 1
     table = _by_code((bits[:, 0] | (bits[:, 1] << most)).to(torch.uint8 if most <= 4 else torch.int16))
     disc = between(codes, DISCS.start, DISCS.stop - 1)
     discs = codes * disc
     reach = int(END_PLATE_MM / spacing_mm[-2] + 0.5)
-    nearest = torch.maximum(greatest_above(discs, reach), greatest_below(discs, reach))
+    nearest = greatest_near(discs, reach)
     moves = table.gather(1, nearest.flatten(1).long()).reshape(codes.shape)
     least = max(int(LEAST_MM / spacing_mm[-2] + 0.5), 1)
     for first_bit, direction in ((0, 1), (most, -1)):
@@ -169,7 +159,7 @@ def _move_border(
         The codes, and 1 where they come from another row.
     """
     most, rows = len(wanted), codes.shape[-2]
-    # Only vertebrae and background move in. A code is raised by 1, so that 0 says that none does.
+    # Only vertebrae and background move in. Codes are raised by 1: 0 means that none moves in.
     source = at_most(codes, VERTEBRAE.stop - 1) * (codes.clamp(max=CODES - 2) + 1)
     source = functional.pad(source, (0, 0, most, most))
     moved = torch.zeros_like(codes)
@@ -181,15 +171,7 @@ def _move_border(
 
 
 def darken_discs(mean: Tensor, params: DiscParams | None) -> Tensor:
-    """Lower the mean of degenerated discs.
-
-    Args:
-        mean: mean intensity of every painted code, shape ``(B, P)``.
-        params: the discs; None leaves the means as they are.
-
-    Returns:
-        Shape ``(B, P)``.
-    """
+    """Lower the means of degenerated discs; ``mean`` and result ``(B, PAINT_CODES)``."""
     if params is None or params.brightness is None:
         return mean
     around = (DISCS.start, mean.shape[1] - DISCS.stop)
@@ -199,18 +181,7 @@ def darken_discs(mean: Tensor, params: DiscParams | None) -> Tensor:
 def add_nucleus(
     image: Tensor, painted: Tensor, depth_mm: Tensor, params: DiscParams | None, spacing_mm: Sequence[float]
 ) -> Tensor:
-    """Brighten (or darken) the middle of every disc, less in its cleft.
-
-    Args:
-        image: intensity, float32, shape ``(B, *grid)``.
-        painted: painted codes, uint8, the same shape.
-        depth_mm: distance inside the border of ``STRUCTURES``, mm, shape ``(B, 3, *grid)``.
-        params: the discs; None leaves the image as it is.
-        spacing_mm: grid spacing per axis, mm.
-
-    Returns:
-        float32, shape ``(B, *grid)``.
-    """
+    """Brighten (or darken) the middle of every disc in ``image``, ``(B, *grid)``, less in its cleft."""
     if params is None or params.core is None:
         return image
     index = painted.flatten(1).long()
@@ -223,7 +194,7 @@ def add_nucleus(
 
 
 def _take_cleft(core: Tensor, depth: Tensor, share: Tensor, spacing_mm: float) -> None:
-    """Take a share of the core where the distance to the border is greatest along a column, in place.
+    """Reduce the core where the distance to the border is greatest along a column, in place.
 
     Half the second difference of a roof ``-|x|`` over a step ``k`` is ``k - |x|`` up to ``k``, then 0.
     """

@@ -1,13 +1,13 @@
-"""The tissues that are painted: their codes, measured T1 and T2 intensities, relaxation and fat.
+"""The painted tissues: codes, T1 and T2 intensities, relaxation and fat.
 
 A painted map holds dense anatomical codes (``gen.core.anatomy``) where a structure is labelled, and the codes
-of this table elsewhere. The means of vertebra, disc and canal come from 38 real SPIDER mid-slices (8-bit
-values / 255: T1 .52 / .28 / .22, T2 .46 / .18 / .69, before shading and partial volume); the others follow
-from what is known of the tissues: fat and marrow bright on both, muscle dark on T2, air and flow empty,
-oedema dark on T1 and bright on T2, a haemangioma bright on both.
+of this table elsewhere. Means and deviations of vertebra, disc and cerebrospinal fluid are measured on the
+training patients of ``benchmarks/spider_mini_split.json`` (SPIDER, van der Graaf et al. 2024) by
+``benchmarks/tissue_means.py``: 9 T1 and 10 T2 slices. The others are assumptions: fat is bright on both
+weightings, muscle is dark on T2, air and flow are empty, oedema is dark on T1 and bright on T2.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from synthspine.gen.core.anatomy import CANAL, DISC_OFFSET, MAX_RANK
 
@@ -19,24 +19,11 @@ FIRST_COARSE = 64
 FIRST_MEDIUM = FIRST_COARSE + COARSE_REGIONS
 FIRST_FINE = FIRST_MEDIUM + MEDIUM_REGIONS
 MUSCLE = FIRST_FINE + FINE_REGIONS
-MUSCLE_FAT = MUSCLE + 1
-FAT = MUSCLE + 2
-AIR = MUSCLE + 3
-VESSEL = MUSCLE + 4
-SACRUM = MUSCLE + 5
-SACRAL_DISC = MUSCLE + 6
-CORD = MUSCLE + 7
-ROOTS = MUSCLE + 8
-EPIDURAL_FAT = MUSCLE + 9
-OUTSIDE = MUSCLE + 10
-BOWEL_WALL = MUSCLE + 11
-BOWEL_CONTENT = MUSCLE + 12
-BOWEL_GAS = MUSCLE + 13
-MODIC = MUSCLE + 14
-HAEMANGIOMA = MUSCLE + 15
-SCHMORL = MUSCLE + 16
-IMPLANT = MUSCLE + 17
-PAINT_CODES = IMPLANT + 1
+PAINT_CODES = MUSCLE + 18
+MUSCLE_FAT, FAT, AIR, VESSEL, SACRUM, SACRAL_DISC, CORD, ROOTS, EPIDURAL_FAT = range(MUSCLE + 1, MUSCLE + 10)
+OUTSIDE, BOWEL_WALL, BOWEL_CONTENT, BOWEL_GAS, MODIC, HAEMANGIOMA, SCHMORL, IMPLANT = range(
+    MUSCLE + 10, PAINT_CODES
+)
 
 VERTEBRAE = slice(1, MAX_RANK + 1)
 DISCS = slice(DISC_OFFSET + 1, DISC_OFFSET + MAX_RANK + 1)
@@ -47,15 +34,15 @@ Pair = tuple[float, float]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tissue:
-    """A tissue that is painted.
+    """A painted tissue.
 
     Attributes:
         codes: painted codes that share it.
         t1: mean and standard deviation between patients and scanners on T1-weighted images, share of
             full scale.
         t2: the same on T2-weighted images.
-        relaxation: two tissues of ``gen.intensity.spin_echo.TISSUES`` between which it lies, or twice the
-            same; None where any relaxation is possible (random regions).
+        relaxation: the two tissues of ``gen.intensity.spin_echo.TISSUES`` between which it lies, or twice
+            the same; None where any relaxation is possible (random regions).
         blend: range of the share of the second of the two.
         fat: share of its signal that is lipid, 0..1; of random regions see ``FAT_FRACTION``.
     """
@@ -68,30 +55,30 @@ class Tissue:
     fat: float = 0.0
 
 
+MARROW_FAT = 0.7
+"""Share of the signal of bone marrow that is lipid. Where 0.45 of its protons are lipid, 0.6 of the signal is
+on T1-weighted and 0.8 on T2-weighted images: water in marrow has the longer T1 and the shorter T2."""
+_BONE = Tissue(
+    codes=VERTEBRAE,
+    t1=(0.50, 0.11),
+    t2=(0.48, 0.09),
+    relaxation=("marrow", "fat"),
+    blend=(0.0, 0.4),
+    fat=MARROW_FAT,
+)
+_DISC = Tissue(codes=DISCS, t1=(0.26, 0.09), t2=(0.21, 0.10), relaxation=("annulus", "nucleus dry"))
+_FLUID = ("cerebrospinal fluid", "cerebrospinal fluid")
+_VOID = Tissue(codes=AIR, t1=(0.01, 0.02), t2=(0.01, 0.02), relaxation=("air", "air"))
+_FAT = Tissue(codes=FAT, t1=(0.95, 0.12), t2=(0.85, 0.16), relaxation=("fat", "fat"), fat=1.0)
+
 TISSUES: dict[str, Tissue] = {
     "background": Tissue(codes=REGIONS, t1=(0.30, 0.28), t2=(0.26, 0.28), relaxation=None),
-    "vertebra": Tissue(
-        codes=VERTEBRAE,
-        t1=(0.54, 0.10),
-        t2=(0.46, 0.11),
-        relaxation=("marrow", "fat"),
-        blend=(0.0, 0.4),
-        fat=0.5,
-    ),
-    "disc": Tissue(codes=DISCS, t1=(0.27, 0.06), t2=(0.18, 0.07), relaxation=("annulus", "nucleus dry")),
-    "csf": Tissue(
-        codes=CANAL,
-        t1=(0.19, 0.06),
-        t2=(0.82, 0.13),
-        relaxation=("cerebrospinal fluid", "cerebrospinal fluid"),
-    ),
+    "vertebra": _BONE,
+    "disc": _DISC,
+    "csf": Tissue(codes=CANAL, t1=(0.15, 0.05), t2=(0.93, 0.07), relaxation=_FLUID),
     "cord": Tissue(codes=CORD, t1=(0.30, 0.06), t2=(0.40, 0.10), relaxation=("cord", "cord")),
     "roots": Tissue(
-        codes=ROOTS,
-        t1=(0.27, 0.06),
-        t2=(0.42, 0.12),
-        relaxation=("nerve root", "cerebrospinal fluid"),
-        blend=(0.0, 0.5),
+        codes=ROOTS, t1=(0.27, 0.06), t2=(0.42, 0.12), relaxation=("nerve root", _FLUID[0]), blend=(0.0, 0.5)
     ),
     "muscle": Tissue(codes=MUSCLE, t1=(0.24, 0.08), t2=(0.14, 0.07), relaxation=("muscle", "muscle")),
     "muscle_fat": Tissue(
@@ -102,23 +89,12 @@ TISSUES: dict[str, Tissue] = {
         blend=(0.3, 1.0),
         fat=0.7,
     ),
-    "fat": Tissue(codes=FAT, t1=(0.95, 0.12), t2=(0.85, 0.16), relaxation=("fat", "fat"), fat=1.0),
-    "epidural_fat": Tissue(
-        codes=EPIDURAL_FAT, t1=(0.85, 0.15), t2=(0.75, 0.18), relaxation=("fat", "fat"), fat=1.0
-    ),
-    "air": Tissue(codes=AIR, t1=(0.01, 0.02), t2=(0.01, 0.02), relaxation=("air", "air")),
+    "fat": _FAT,
+    "epidural_fat": replace(_FAT, codes=EPIDURAL_FAT, t1=(0.85, 0.15), t2=(0.75, 0.18)),
+    "air": _VOID,
     "vessel": Tissue(codes=VESSEL, t1=(0.10, 0.08), t2=(0.07, 0.06), relaxation=("flow void", "flow void")),
-    "sacrum": Tissue(
-        codes=SACRUM,
-        t1=(0.54, 0.10),
-        t2=(0.46, 0.11),
-        relaxation=("marrow", "fat"),
-        blend=(0.0, 0.4),
-        fat=0.5,
-    ),
-    "sacral_disc": Tissue(
-        codes=SACRAL_DISC, t1=(0.27, 0.06), t2=(0.18, 0.07), relaxation=("annulus", "nucleus dry")
-    ),
+    "sacrum": replace(_BONE, codes=SACRUM),
+    "sacral_disc": replace(_DISC, codes=SACRAL_DISC),
     "bowel_wall": Tissue(
         codes=BOWEL_WALL, t1=(0.27, 0.09), t2=(0.24, 0.10), relaxation=("bowel wall", "bowel wall")
     ),
@@ -129,7 +105,7 @@ TISSUES: dict[str, Tissue] = {
         relaxation=("bowel content", "urine"),
         blend=(0.0, 0.6),
     ),
-    "bowel_gas": Tissue(codes=BOWEL_GAS, t1=(0.02, 0.03), t2=(0.02, 0.03), relaxation=("air", "air")),
+    "bowel_gas": replace(_VOID, codes=BOWEL_GAS, t1=(0.02, 0.03), t2=(0.02, 0.03)),
     "modic": Tissue(codes=MODIC, t1=(0.45, 0.22), t2=(0.60, 0.16), relaxation=("oedema", "fat"), fat=0.4),
     "haemangioma": Tissue(
         codes=HAEMANGIOMA, t1=(0.75, 0.14), t2=(0.75, 0.15), relaxation=("fat", "slow blood"), fat=0.6
@@ -137,12 +113,12 @@ TISSUES: dict[str, Tissue] = {
     "schmorl": Tissue(
         codes=SCHMORL, t1=(0.27, 0.08), t2=(0.24, 0.12), relaxation=("annulus", "nucleus hydrated")
     ),
-    "implant": Tissue(codes=IMPLANT, t1=(0.01, 0.02), t2=(0.01, 0.02), relaxation=("air", "air")),
+    "implant": replace(_VOID, codes=IMPLANT),
 }
-"""Outside is empty and has no entry."""
+"""Every painted tissue but ``OUTSIDE``, which is empty."""
 
 FAT_REGION_STEP = 3
-"""Every third random region is fatty: between organs lies fat, about a third of what a slice shows."""
+"""Every third random region is fatty, as about a third of what lies around the spine in a slice is fat."""
 REGION_FAT = 0.9
 
 

@@ -1,4 +1,4 @@
-"""What a picture shows where nothing is annotated: black, as beyond the field of view, or tissue."""
+"""Pixels without annotation: black, as outside the field of view, or painted as background."""
 
 from dataclasses import dataclass
 
@@ -6,11 +6,9 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.anatomy import BACKGROUND, IGNORE
-from synthspine.gen.core.brush import has_code, overpaint, per_sample
-from synthspine.gen.core.byte_masks import at_most
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.record import Batch
-from synthspine.gen.core.settings import check
+from synthspine.gen.core.feature import Batch, check
+from synthspine.gen.core.masks import at_most, has_code, overpaint, per_sample
 from synthspine.gen.tissues.palette import OUTSIDE
 
 
@@ -27,11 +25,7 @@ class OutsideConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OutsideParams(Batch):
-    """Whether pixels that are not annotated are black.
-
-    Attributes:
-        black: 1 if they are, 0 if they are painted as background, ``(B,)``.
-    """
+    """``black`` is 1 where pixels without annotation are black, 0 where they are painted as background."""
 
     black: Tensor
 
@@ -51,27 +45,12 @@ def black_pixels(codes: Tensor, params: OutsideParams | None) -> Tensor | None:
 
 
 def unlabelled(codes: Tensor, painted: Tensor) -> Tensor:
-    """1 where tissue may be painted: on no structure and not on ``OUTSIDE``.
-
-    Args:
-        codes: dense codes, uint8 ``(B, *grid)``.
-        painted: painted codes, the same shape.
-
-    Returns:
-        uint8, 0 or 1, the same shape.
-    """
+    """1 where tissue may be painted (on no structure, not on ``OUTSIDE``), else 0: uint8."""
     # One more than not annotated is 0, one more than background is 1.
     return at_most(codes + (256 - IGNORE), BACKGROUND + 1) * (painted ^ OUTSIDE).clamp(max=1)
 
 
 def paint_outside(painted: Tensor, background: Tensor, codes: Tensor, black: Tensor | None) -> Tensor:
-    """Paint what is not annotated.
-
-    Args:
-        painted: painted codes, uint8 ``(B, *grid)``.
-        background: painted codes where no structure is, the same shape.
-        codes: dense codes, the same shape.
-        black: from :func:`black_pixels`.
-    """
+    """Paint pixels without annotation as ``background``, or black where ``black`` is 1."""
     painted = overpaint(painted, background, has_code(codes, IGNORE))
     return painted if black is None else overpaint(painted, OUTSIDE, black)

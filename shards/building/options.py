@@ -1,6 +1,7 @@
 """Options of the sets."""
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +14,7 @@ DEFAULT_DATA_DIR = Path("data")
 CONFIG_SUFFIXES = (".yaml", ".yml", ".json")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class ShardOptions:
     """Sources, destination and content of the sets."""
 
@@ -68,13 +69,17 @@ class ShardOptions:
             raise ValueError(f"slice_step_mm {self.slice_step_mm} must be more than 0")
 
     def generator(self) -> GeneratorConfig:
-        """The generator's configuration on this grid.
+        """The generator's configuration on this grid; a file is read once, when the options are made.
 
         Raises:
             OSError: the file cannot be read.
             TypeError: a value of the wrong kind.
             ValueError: no such preset, or a file with an unknown setting or a value out of bounds.
         """
+        return self._generator
+
+    @cached_property
+    def _generator(self) -> GeneratorConfig:
         if Path(self.preset).suffix not in CONFIG_SUFFIXES:
             return preset(self.preset, spacing_mm=self.grid.spacing_mm)
         text = Path(self.preset).read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from synthspine.gen import Params, draw, render
-from synthspine.gen.config_text import config_hash, config_to_json
+from synthspine.gen.config import config_hash, config_to_json
 from synthspine.gen.core.device import pick_device, start_copy
 from synthspine.shards.building.options import ShardOptions
 from synthspine.shards.building.workers import Workers, local_rank

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from synthspine.gen.config_text import config_hash
+from synthspine.gen.config import config_hash
 from synthspine.gen.core.anatomy import (
     CODES,
     IGNORE,

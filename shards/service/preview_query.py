@@ -3,15 +3,14 @@
 import dataclasses
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, Field
 
-from synthspine.gen import GeneratorConfig, config_from_text, preset
-from synthspine.gen.config import plain, without_geometry
+from synthspine.gen import GeneratorConfig, config_from_text, config_to_json, preset
+from synthspine.gen.config import config_changes, flat, nested, plain, without_geometry
 from synthspine.gen.geometry.deformation import STRONGEST_VELOCITY
 from synthspine.gen.intensity.contrast import measured_contrast
 from synthspine.gen.presets import PRESETS
@@ -101,7 +100,7 @@ def resolve(
         config = without_geometry(config)
     values = _slider_settings(query, config) | {name: _value(text) for name, text in settings.items()}
     return Preview(
-        config=config_from_text(yaml.safe_dump(_nested(values)), config),
+        config=config_from_text(yaml.safe_dump(nested(values)), config),
         seed=seed if query.seed is None else query.seed,
         index=query.index,
         map=number,
@@ -111,9 +110,8 @@ def resolve(
 
 def changes_as_yaml(config: GeneratorConfig) -> str:
     """Settings that differ from the preset ``spine``, as YAML: a file for ``--preset``."""
-    usual = dotted_settings()
-    changes = {name: value for name, value in dotted_settings(config).items() if value != usual[name]}
-    return yaml.safe_dump(_nested(changes), sort_keys=False, default_flow_style=None) if changes else ""
+    changes = json.loads(json.dumps(nested(config_changes(config, preset("spine")))))
+    return yaml.safe_dump(changes, sort_keys=False, default_flow_style=None) if changes else ""
 
 
 def python_call(preview: Preview, labels: str) -> str:
@@ -130,9 +128,9 @@ image, label = generator.sample(label_maps, indices=[{preview.index}], maps=[{pr
 '''
 
 
-def dotted_settings(config: GeneratorConfig | None = None) -> dict[str, Any]:
-    """Every setting by dotted name, with its value as JSON has it; by default of the preset ``spine``."""
-    return _flat(json.loads(json.dumps(dataclasses.asdict(config or preset("spine")))), "")
+def dotted_settings() -> dict[str, Any]:
+    """Every setting by dotted name, with its value in the preset ``spine`` as JSON has it."""
+    return flat(json.loads(config_to_json(preset("spine"))))
 
 
 def _slider_settings(query: PreviewQuery, config: GeneratorConfig) -> dict[str, Any]:
@@ -171,23 +169,3 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return text
-
-
-def _nested(dotted: Mapping[str, Any]) -> dict[str, Any]:
-    nested: dict[str, Any] = {}
-    for name, value in dotted.items():
-        *path, last = name.split(".")
-        inner = nested
-        for part in path:
-            inner = inner.setdefault(part, {})
-            if not isinstance(inner, dict):
-                raise ValueError(f"{name}: another parameter sets a part of it")
-        inner[last] = value
-    return nested
-
-
-def _flat(values: dict[str, Any], path: str) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{path}{name}.") if isinstance(value, dict) else {f"{path}{name}": value}
-    return flat

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from synthspine.gen import draw, render
-from synthspine.gen.config_text import config_hash
+from synthspine.gen.config import config_hash
 from synthspine.gen.core.anatomy import CANAL
 from synthspine.shards.building.synthetic_samples import SyntheticSamples
 from synthspine.shards.checking.contact_sheet import coloured

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import JSONResponse, Response
 
-from synthspine.gen.config_text import config_diff
+from synthspine.gen.config import config_diff
 from synthspine.gen.presets import PRESETS, preset
 from synthspine.shards.building.sets import BANK
 from synthspine.shards.reading.rendered import SHA256_HEADER, etag_of

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch._subclasses import FakeTensorMode
 
 from synthspine.gen import (
     GeneratorConfig,
@@ -20,7 +21,7 @@ from synthspine.gen import (
     render,
 )
 from synthspine.gen.core.anatomy import VALID_CODES, spider_values
-from synthspine.gen.core.settings import GREATEST, Range
+from synthspine.gen.core.feature import GREATEST, Range
 
 NAN, INFINITY = float("nan"), float("inf")
 OTHER_KINDS = [None, "1", [0.1, 0.2], (0.1,), (0.1, 0.2, 0.3), {}, 1j, b"1", torch.tensor(1.0)]
@@ -349,3 +350,10 @@ def test_a_dataset_that_cannot_be_is_refused(arguments, error, match):
     for index in (True, 1.0, "1", None):
         with pytest.raises(TypeError, match="index is"):
             dataset[index]
+
+
+def test_indices_on_another_device_are_checked_without_waiting_for_it():
+    with FakeTensorMode(), torch.device("cuda"):
+        indices = torch.arange(4)
+        with pytest.raises(ValueError, match="0 maps"):
+            draw(preset("spine"), 0, indices, maps=0)

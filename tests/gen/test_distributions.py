@@ -30,10 +30,10 @@ from scipy import stats
 
 from synthspine.gen import GeneratorConfig, draw
 from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
+from synthspine.gen.geometry.spine_frame import NEVER_MM
 from synthspine.gen.intensity.contrast import RECIPES
 from synthspine.gen.intensity.physical_contrast import PhysicalConfig, _draw_relaxation
 from synthspine.gen.intensity.spin_echo import TISSUES
-from synthspine.gen.tissues.body_layers import NEVER_MM
 from synthspine.gen.tissues.palette import AIR, SACRUM
 
 CHANCE = {

@@ -8,7 +8,7 @@ from torch.overrides import TorchFunctionMode
 
 from synthspine.gen import GeneratorConfig, draw, render
 from synthspine.gen.core.anatomy import CANAL, disc_code, vertebra_code
-from synthspine.gen.core.record import Batch
+from synthspine.gen.core.feature import Batch
 from synthspine.gen.generator import CHUNK
 from synthspine.gen.presets import PRESETS
 

@@ -21,9 +21,17 @@ from synthspine.gen.tissues.body_layers import (
     paint_body_layers,
 )
 from synthspine.gen.tissues.bowel import BowelConfig, BowelParams, draw_bowel, paint_bowel
-from synthspine.gen.tissues.floor import FloorConfig, FloorParams, draw_floor, paint_floor
 from synthspine.gen.tissues.palette import FIRST_COARSE, MUSCLE
-from synthspine.gen.tissues.sacrum import SacrumConfig, SacrumParams, draw_sacrum, paint_sacrum
+from synthspine.gen.tissues.pelvis import (
+    FloorConfig,
+    FloorParams,
+    SacrumConfig,
+    SacrumParams,
+    draw_floor,
+    draw_sacrum,
+    paint_floor,
+    paint_sacrum,
+)
 
 
 def _background(codes, params, spacing):

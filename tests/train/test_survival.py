@@ -13,7 +13,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from synthspine.gen.config_text import config_hash
+from synthspine.gen.config import config_hash
 from synthspine.shards.reading.open import open_set
 from synthspine.train import config, experiment, snapshots
 from synthspine.train.config import TrainingError

@@ -23,7 +23,7 @@ ALL = FlipConfig(left_right_probability=0.5, head_foot_probability=0.5, front_ba
 
 def test_by_default_only_left_and_right_change_places_and_only_in_volumes():
     params = _draw(FlipConfig())
-    assert params.head_foot is None and params.front_back is None and params.code_table is None
+    assert params.head_foot is None and params.front_back is None
     assert set(params.left_right.tolist()) == {0.0, 1.0}
     assert _draw(FlipConfig(), dims=2) is None
 
@@ -47,17 +47,6 @@ def test_every_flip_is_the_exact_mirror_image(shape):
         assert torch.equal(flipped[sample], expected)
 
 
-def test_sides_change_places_with_a_left_right_flip_alone():
-    codes = _codes(40, 3, 5, 4)
-    params = _draw(FlipConfig(head_foot_probability=1.0, sides=((70, 71), (80, 90))))
-    flipped = mirror(codes, params)
-    swapped = codes.flip(1).clone()
-    for left, right in ((70, 71), (80, 90)):
-        swapped[codes.flip(1) == left], swapped[codes.flip(1) == right] = right, left
-    is_flipped = params.left_right.view(-1, 1, 1, 1) > 0
-    assert torch.equal(flipped, torch.where(is_flipped, swapped, codes).flip(-2))
-
-
 def test_flips_are_as_frequent_as_configured_and_independent():
     params = _draw(
         FlipConfig(left_right_probability=0.3, head_foot_probability=0.6, front_back_probability=1.0), 4000
@@ -69,12 +58,12 @@ def test_flips_are_as_frequent_as_configured_and_independent():
 
 
 def test_a_sample_is_flipped_alike_alone_and_in_a_batch():
-    codes, params = _codes(40, 3, 5, 4), _draw(FlipConfig(sides=((1, 2),)))
+    codes, params = _codes(40, 3, 5, 4), _draw(FlipConfig())
     assert torch.equal(mirror(codes[7:8], params[7:8]), mirror(codes, params)[7:8])
 
 
 def test_the_record_comes_back_bit_for_bit():
-    for config in (FlipConfig(), FlipConfig(sides=((1, 2),), front_back_probability=0.5)):
+    for config in (FlipConfig(), FlipConfig(front_back_probability=0.5)):
         params = _draw(config, 5)
         again = FlipParams.from_records(json.loads(json.dumps(params.to_records())))
         codes = _codes(5, 3, 5, 4)
@@ -82,13 +71,5 @@ def test_the_record_comes_back_bit_for_bit():
 
 
 def test_nothing_is_read_back_from_the_device():
-    params = _draw(FlipConfig(sides=((1, 2),), head_foot_probability=0.5)).to("meta")
+    params = _draw(FlipConfig(head_foot_probability=0.5)).to("meta")
     assert mirror(torch.empty(40, 3, 5, 4, dtype=torch.uint8, device="meta"), params).shape == (40, 3, 5, 4)
-
-
-@pytest.mark.parametrize(
-    "sides", [((1, 1),), ((1, 2), (2, 3)), ((0, 5),), ((5, 255),), ((1, 2, 3),), ((1.5, 2),)]
-)
-def test_sides_that_are_no_pairs_of_codes_are_refused(sides):
-    with pytest.raises((TypeError, ValueError), match="sides"):
-        FlipConfig(sides=sides)

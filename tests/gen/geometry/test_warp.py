@@ -137,9 +137,7 @@ def test_a_flip_first_is_the_same_as_a_bank_of_mirrored_maps(grid, spacing_mm):
     bank, dims = _bank(grid), len(grid)
     map_index, affine, deformation, _ = _draw(grid)
     ones = torch.ones(4)
-    flip = FlipParams(
-        left_right=ones if dims == 3 else None, head_foot=ones, front_back=ones, code_table=None
-    )
+    flip = FlipParams(left_right=ones if dims == 3 else None, head_foot=ones, front_back=ones)
     moved = deform(bank, map_index, affine, deformation, flip, spacing_mm)
     mirrored = bank.flip(list(range(1, dims + 1)))
     assert torch.equal(moved, deform(mirrored, map_index, affine, deformation, None, spacing_mm))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
-from synthspine.gen.core.record import Batch
+from synthspine.gen.core.feature import Batch
 from synthspine.gen.intensity.contrast import ContrastConfig, draw_contrast
 from synthspine.gen.intensity.cortex import CortexConfig, draw_cortex
 from synthspine.gen.intensity.flow_void import FlowVoidConfig, add_flow_void, draw_flow_void

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
-from synthspine.gen.geometry.spine_frame import find_spine
-from synthspine.gen.tissues.bowel import NEVER_MM, BowelConfig, draw_bowel, paint_bowel
+from synthspine.gen.geometry.spine_frame import NEVER_MM, find_spine
+from synthspine.gen.tissues.bowel import BowelConfig, draw_bowel, paint_bowel
 from synthspine.gen.tissues.palette import AIR, BOWEL_CONTENT, BOWEL_GAS, BOWEL_WALL, FIRST_COARSE
 
 SPACING = (1.0, 1.0)

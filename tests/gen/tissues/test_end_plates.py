@@ -8,7 +8,7 @@ import torch
 from synthspine.gen.core.anatomy import MAX_RANK, disc_code, vertebra_code
 from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
 from synthspine.gen.geometry.spine_frame import find_spine
-from synthspine.gen.tissues.end_plates import (
+from synthspine.gen.tissues.lesions import (
     GAP_MM,
     GREATEST_MM,
     ModicConfig,

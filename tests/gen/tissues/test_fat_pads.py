@@ -10,7 +10,7 @@ from synthspine.gen.core.anatomy import CANAL, IGNORE, vertebra_code
 from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
 from synthspine.gen.geometry.spine_frame import find_spine
 from synthspine.gen.intensity.hidden_labels import HiddenParams, without_pads
-from synthspine.gen.tissues.fat_pads import FatPadsConfig, FatPadsParams, draw_fat_pads, paint_fat_pads
+from synthspine.gen.tissues.canal import FatPadsConfig, FatPadsParams, draw_fat_pads, paint_fat_pads
 from synthspine.gen.tissues.palette import EPIDURAL_FAT, FAT, FIRST_COARSE, OUTSIDE, SACRUM
 
 COUNT = 3000

@@ -6,14 +6,17 @@ import torch
 from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
 from synthspine.gen.geometry.spine_frame import find_spine
 from synthspine.gen.intensity.cortex import depths
-from synthspine.gen.tissues.end_plates import ModicConfig, SchmorlConfig, draw_modic, draw_schmorl
-from synthspine.gen.tissues.haemangioma import (
+from synthspine.gen.tissues.lesions import (
     PITCH_MM,
     SHELL_MM,
     SPOTS,
     HaemangiomaConfig,
     HaemangiomaParams,
+    ModicConfig,
+    SchmorlConfig,
     draw_haemangioma,
+    draw_modic,
+    draw_schmorl,
     paint_haemangioma,
     paint_lesions,
 )

@@ -31,6 +31,10 @@ def test_relaxation_names_tissues_that_have_relaxation_times():
     assert all(0 <= tissue.blend[0] <= tissue.blend[1] <= 1 for tissue in TISSUES.values())
 
 
+def test_bone_marrow_has_one_share_of_fat_in_the_picture_and_in_the_spin_echo():
+    assert TISSUES["vertebra"].fat == TISSUES["sacrum"].fat == SUBSTANCES["marrow"].fat
+
+
 def test_means_are_shares_of_full_scale():
     for tissue in TISSUES.values():
         assert all(0 <= mean <= 1 and spread > 0 for mean, spread in (tissue.t1, tissue.t2))

@@ -1,5 +1,7 @@
 """What can be chosen about the sets."""
 
+import pickle
+
 import pytest
 
 from synthspine.gen import preset
@@ -30,3 +32,12 @@ def test_a_malformed_preset_file_is_named(tmp_path):
         ShardOptions(preset=str(tmp_path / "none.yaml"))
     with pytest.raises(ValueError, match="flair"):
         ShardOptions(preset="flair")
+
+
+def test_a_file_that_changes_during_a_run_does_not_change_the_run(tmp_path):
+    file = tmp_path / "own.yaml"
+    file.write_text("noise: {level: [0, 0.1]}\n")
+    options = ShardOptions(preset=str(file))
+    file.write_text("noise: {level: [0, 0.3]}\n")
+    assert options.generator().noise.level == (0, 0.1)
+    assert pickle.loads(pickle.dumps(options)).generator().noise.level == (0, 0.1)

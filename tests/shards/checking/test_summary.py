@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthspine.gen.config_text import config_hash
+from synthspine.gen.config import config_hash
 from synthspine.gen.core.anatomy import STRUCTURE_COLOURS
 from synthspine.gen.presets import preset
 from synthspine.shards.checking.contact_sheet import code_colours, coloured, write_contact_sheet

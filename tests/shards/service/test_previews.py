@@ -122,7 +122,7 @@ def test_every_setting_can_be_named_with_its_own_value():
         ({"noise__probability": "2"}, "a probability lies in 0..1"),
         ({"noise__level": "[1"}, "level"),
         ({"noise__level__low": "1"}, "level"),
-        ({"noise__level": "0", "noise__level__low": "1"}, "another parameter sets a part of it"),
+        ({"noise__level": "0", "noise__level__low": "1"}, "a part of it is set by another parameter"),
         ({"spacing_mm": "0"}, "spacing_mm"),
         ({"__class__": "1"}, "no such parameter"),
     ],

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.device import start_copy
-from synthspine.gen.core.record import Batch
+from synthspine.gen.core.feature import Batch
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,6 +1,6 @@
 import numpy as np
 
-from synthspine.gen.phantom.field import draw_field
+from synthspine.gen.phantom.soft import draw_field
 
 LOW, HIGH = np.array([-50.0, -100.0, -100.0]), np.array([50.0, 100.0, 100.0])
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from synthspine.gen import config_diff, config_from_text, config_to_json, config_to_yaml, preset
-from synthspine.gen.config_text import config_hash
+from synthspine.gen.config import config_hash, flat, nested
 from synthspine.gen.presets import PRESETS
 
 
@@ -60,11 +60,9 @@ def test_what_a_part_leaves_out_stays_as_in_the_base_not_as_by_default(name):
     assert {line.split(".")[0] for line in config_diff(config, base)} <= {"bias", "contrast"}
 
 
-def test_pairs_of_codes_and_an_absent_number_go_through_text():
-    config = config_from_text(
-        "flip: {sides: [[1, 2], [3, 4]]}\nresolution: {native_sigma: null}", preset("synthseg")
-    )
-    assert config.flip.sides == ((1, 2), (3, 4)) and config.resolution.native_sigma is None
+def test_an_absent_number_goes_through_text():
+    config = config_from_text("resolution: {native_sigma: null}", preset("synthseg"))
+    assert config.resolution.native_sigma is None
     assert config_from_text(config_to_yaml(config), preset("spine")) == config
 
 
@@ -101,7 +99,6 @@ def test_an_unknown_name_is_refused_with_the_nearest_known_one(text, known):
         ("noise: {level: [.nan, 1]}", ValueError, "NoiseConfig.level is nan"),
         ("noise: {level: [2, 1]}", ValueError, "NoiseConfig.level"),
         ("view: {crop_foot: 1}", TypeError, "FieldOfViewConfig.crop_foot is 1"),
-        ("flip: {sides: [1, 2]}", TypeError, "FlipConfig.sides"),
         ("resolution: {native_sigma: wide}", TypeError, "ResolutionConfig.native_sigma is 'wide'"),
         ("resolution: {native_sigma: .nan}", ValueError, "ResolutionConfig.native_sigma is nan"),
         ("resolution: {uniform_in: steps}", ValueError, "ResolutionConfig.uniform_in is 'steps'"),
@@ -129,15 +126,23 @@ def test_equal_configurations_have_no_difference_and_a_preset_reads_as_one():
 
 def test_a_difference_names_every_value_that_differs_and_no_other():
     ours, theirs = (yaml.safe_load(config_to_yaml(preset(name))) for name in ("synthseg", "spine"))
-    differing = {path for path, value in _flat(ours).items() if value != _flat(theirs)[path]}
+    differing = {path for path, value in flat(ours).items() if value != flat(theirs)[path]}
     assert {line.split(":")[0] for line in config_diff(preset("synthseg"), preset("spine"))} == differing
 
 
-def _flat(values, path=""):
-    flat = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{path}{name}.") if isinstance(value, dict) else {f"{path}{name}": value}
-    return flat
+def test_dotted_names_and_nested_dictionaries_are_the_same_configuration():
+    values = yaml.safe_load(config_to_yaml(preset("t2")))
+    dotted = flat(values)
+    assert dotted["contrast.physical.t1_echo_ms"] == [7.0, 14.0] and not any(
+        isinstance(value, dict) for value in dotted.values()
+    )
+    assert nested(dotted) == values
+
+
+@pytest.mark.parametrize("dotted", [{"noise": 1, "noise.level": 2}, {"noise.level": 2, "noise": 1}])
+def test_a_name_that_is_both_a_value_and_a_group_is_refused(dotted):
+    with pytest.raises(ValueError, match="noise"):
+        nested(dotted)
 
 
 @pytest.mark.parametrize("kind", ["yaml", "json"])

@@ -1,7 +1,7 @@
-"""What ails end plates: Modic-like bands in the bone along a disc, and Schmorl nodes.
+"""Lesions of vertebrae: Modic-like bands along end plates, Schmorl nodes, haemangiomas.
 
-They are painted, not asked for: the target stays vertebra. Every end plate has a state of its own; a plate is
-known by the disc next to it (rank 1..25) and by the side of the disc it lies on. The upper plate of a painted
+They are painted only: the target stays vertebra. Every end plate has a state of its own; a plate is
+identified by the disc next to it (rank 1..25) and by the side of that disc. The upper plate of a painted
 sacrum is the one below the lowest disc.
 """
 
@@ -11,17 +11,16 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+from kornia.morphology import dilation
 from torch import Tensor
 from torch.nn import functional
 
-from synthspine.gen.core.anatomy import MAX_RANK
-from synthspine.gen.core.brush import above, has_code, overpaint, per_sample
-from synthspine.gen.core.byte_masks import between
+from synthspine.gen.core.anatomy import MAX_RANK, STRUCTURES
 from synthspine.gen.core.counter_rng import SampleRandom
+from synthspine.gen.core.feature import Batch, Range, check, check_within
 from synthspine.gen.core.filters import centred_positions
-from synthspine.gen.core.record import Batch
-from synthspine.gen.core.settings import Range, check, check_within
-from synthspine.gen.tissues.palette import DISCS, MODIC, SACRUM, SCHMORL, VERTEBRAE
+from synthspine.gen.core.masks import above, between, has_code, overpaint, per_sample
+from synthspine.gen.tissues.palette import DISCS, HAEMANGIOMA, MODIC, SACRUM, SCHMORL, VERTEBRAE
 
 WAVES = 3
 """Plane waves that make a band waver along its plate."""
@@ -60,11 +59,9 @@ class ModicConfig:
 class ModicParams(Batch):
     """End-plate changes.
 
-    Attributes:
-        extent_mm: distance from the disc, for the plate above and below each disc, ``(B, 2, 25)``; 0: none.
-        patchiness_mm: its standard deviation along the plates, ``(B,)``.
-        wave_mm: lengths of the waves that make it differ, along columns and across slices, ``(B, 2, 3)``.
-        phase: where these waves begin, turns, ``(B, 3)``.
+    ``extent_mm``, ``(B, 2, 25)``, is the distance from the disc for the plate above and below each disc, 0
+    for none. ``wave_mm``, ``(B, 2, 3)``, are lengths of the waves along columns and across slices, ``phase``,
+    ``(B, 3)``, where they begin, in turns.
     """
 
     extent_mm: Tensor
@@ -95,12 +92,9 @@ class SchmorlConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SchmorlParams(Batch):
-    """Nodes: one at most per plate, for the plate above and below each disc.
+    """Nodes, at most one per plate: ``(B, 2, 25)`` for the plate above and below each disc.
 
-    Attributes:
-        radius_mm: ``(B, 2, 25)``; 0 for none.
-        behind_mm: position behind the middle of the canal, ``(B, 2, 25)``.
-        across_mm: position across the slices from the middle of the volume, ``(B, 2, 25)``.
+    ``radius_mm`` is 0 for none.
     """
 
     radius_mm: Tensor
@@ -144,8 +138,8 @@ class Plates(NamedTuple):
 
     Attributes:
         entry: place in a table of plates: the code of a disc that lies below, or that of one above plus 64;
-            0 or 64 where there is no plate or no bone; int64 ``(B, pixels)``.
-        away_mm: distance from the disc, mm, float32 ``(B, *grid)``; more than ``GREATEST_MM`` at none.
+            0 or 64 without plate or bone; int64 ``(B, pixels)``.
+        away_mm: distance from the disc, mm, float32 ``(B, *grid)``; more than ``GREATEST_MM`` without plate.
     """
 
     entry: Tensor
@@ -153,21 +147,12 @@ class Plates(NamedTuple):
 
 
 def end_plates(codes: Tensor, painted: Tensor, spacing_mm: Sequence[float]) -> Plates:
-    """Find the end plates.
-
-    Args:
-        codes: dense codes, uint8, shape ``(B, *grid)``.
-        painted: painted codes, the same shape: bone is what is painted as vertebra or sacrum.
-        spacing_mm: grid spacing per axis, mm.
-    """
+    """Find the end plates; bone is what is painted as vertebra or sacrum."""
     rows = min(int(GREATEST_MM / spacing_mm[-2] + 0.5), 2**15 // _ROW_STEP - 2)
     disc = between(codes, DISCS.start, DISCS.stop - 1)
     # A disc's code, with how near it is in the higher bits: the greatest is the nearest.
     start = disc.short().mul_((rows + 1) * _ROW_STEP).add_(codes * disc)
-    nearest = torch.maximum(
-        _fading(functional.pad(start, (0, 0, 0, rows)), rows, upward=True),
-        _fading(functional.pad(start + _SIDE_STEP, (0, 0, rows, 0)), rows, upward=False),
-    )
+    nearest = _fading(start, rows, upward=True).maximum(_fading(start + _SIDE_STEP, rows, upward=False))
     near = (nearest >> (_ROW_STEP.bit_length() - 1)).float()
     bone = between(painted, VERTEBRAE.start, VERTEBRAE.stop - 1) + has_code(painted, SACRUM)
     entry = nearest.bitwise_and_(_ROW_STEP - 1).mul_(bone)
@@ -175,16 +160,16 @@ def end_plates(codes: Tensor, painted: Tensor, spacing_mm: Sequence[float]) -> P
 
 
 def _fading(values: Tensor, rows: int, *, upward: bool) -> Tensor:
-    """Greatest of the next ``rows`` rows, each less by its distance; ``rows`` fewer come out."""
-    seen = 1
-    while seen <= rows:
-        step = min(seen, rows + 1 - seen)
-        count = values.shape[-2] - step
-        first, last = values.narrow(-2, 0, count), values.narrow(-2, step, count)
-        near, far = (first, last) if upward else (last, first)
-        values = torch.maximum(near, far - step * _ROW_STEP)
-        seen += step
-    return values
+    """Greatest value among a pixel and the ``rows`` below it (above it), each less by its distance; int16."""
+    away = torch.arange(-rows, rows + 1, device=values.device).unsqueeze(1)
+    found = dilation(
+        values.reshape(-1, 1, *values.shape[-2:]).float(),
+        (away <= 0 if upward else away >= 0).float(),
+        structuring_element=away.abs() * -float(_ROW_STEP),
+        border_type="constant",
+        border_value=0.0,
+    )
+    return found.reshape(values.shape).short()
 
 
 def paint_modic(
@@ -231,6 +216,110 @@ def paint_schmorl(
 
 
 def _of_plate(values: Tensor, plates: Plates, nowhere: float = 0.0) -> Tensor:
-    """Value, of ``(B, 2, 25)``, of the plate a pixel is nearest to; ``nowhere`` at none; ``(B, *grid)``."""
+    """Value, from ``(B, 2, 25)``, of the nearest plate, or ``nowhere`` without one; ``(B, *grid)``."""
     table = functional.pad(values, (DISCS.start, _SIDE_STEP - DISCS.stop), value=nowhere).flatten(1)
     return table.gather(1, plates.entry).reshape(plates.away_mm.shape)
+
+
+SPOTS = 11
+"""Spots that a picture may have, one above the other."""
+PITCH_MM = 25.0
+"""Height of a spot above the one below it; no two share a row."""
+SHELL_MM = 1.5
+"""Compact bone at the surface of a vertebra, free of haemangiomas."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HaemangiomaConfig:
+    """Round spots inside vertebrae."""
+
+    probability: float = 0.15
+    """Probability that a spine has any."""
+    spot_probability: float = 0.3
+    """Probability, in such a spine, of a spot at a given height (every 25 mm)."""
+    radius_mm: Range = (2.0, 8.0)
+    """Radius of a spot, mm; the bone's surface cuts it off."""
+    behind_mm: Range = (-38.0, -14.0)
+    """Its middle behind the middle of the canal, mm; negative is in front."""
+    across_mm: Range = (-12.0, 12.0)
+    """Its middle across the slices, from the middle of the volume, mm (3D only)."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        check_within(self, radius_mm=(0.0, PITCH_MM / 2))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HaemangiomaParams(Batch):
+    """Round spots inside vertebrae, ``(B, 11)`` each; ``radius_mm`` is 0 for no spot.
+
+    ``above_mm`` is the height of the middle above the middle of the picture.
+    """
+
+    radius_mm: Tensor
+    above_mm: Tensor
+    behind_mm: Tensor
+    across_mm: Tensor
+
+
+def draw_haemangioma(config: HaemangiomaConfig, random: SampleRandom) -> HaemangiomaParams | None:
+    """Draw spots inside vertebrae; None if there never are any."""
+    if 0 in (config.probability, config.spot_probability):
+        return None
+    spots = (SPOTS,)
+    on = random.chance("haemangioma_on", config.probability).unsqueeze(1)
+    on = on & (random.uniform("haemangioma_spots", shape=spots) < config.spot_probability)
+    radius = random.uniform("haemangioma_radius", *config.radius_mm, shape=spots)
+    middle = centred_positions(SPOTS, PITCH_MM, radius.device)
+    room = PITCH_MM / 2 - radius
+    return HaemangiomaParams(
+        radius_mm=radius * on,
+        above_mm=middle + room * random.uniform("haemangioma_above", -1.0, 1.0, shape=spots),
+        behind_mm=random.uniform("haemangioma_behind", *config.behind_mm, shape=spots),
+        across_mm=random.uniform("haemangioma_across", *config.across_mm, shape=spots),
+    )
+
+
+def paint_lesions(
+    painted: Tensor,
+    codes: Tensor,
+    depth_mm: Tensor,
+    behind_mm: Tensor,
+    spacing_mm: Sequence[float],
+    *,
+    modic: ModicParams | None = None,
+    haemangioma: HaemangiomaParams | None = None,
+    schmorl: SchmorlParams | None = None,
+) -> Tensor:
+    """Paint all lesions; ``behind_mm`` is that of the frame."""
+    with_spots = paint_haemangioma(painted, depth_mm, behind_mm, haemangioma, spacing_mm)
+    if modic is None and schmorl is None:
+        return with_spots
+    plates = end_plates(codes, painted, spacing_mm)
+    with_bands = paint_modic(with_spots, plates, modic, spacing_mm)
+    return paint_schmorl(with_bands, plates, behind_mm, schmorl, spacing_mm)
+
+
+def paint_haemangioma(
+    painted: Tensor,
+    depth_mm: Tensor,
+    behind_mm: Tensor,
+    params: HaemangiomaParams | None,
+    spacing_mm: Sequence[float],
+) -> Tensor:
+    """Paint round spots inside the bone; a row meets one spot at most."""
+    if params is None:
+        return painted
+    rows_mm = centred_positions(painted.shape[-2], spacing_mm[-2], painted.device)
+    # Squared half width of every spot in every row, (B, spots, [slices,] rows).
+    half = params.radius_mm.square().unsqueeze(2) - (rows_mm + params.above_mm.unsqueeze(2)).square()
+    if painted.dim() == 4:
+        slices_mm = centred_positions(painted.shape[1], spacing_mm[0], painted.device)
+        across = (slices_mm - params.across_mm.unsqueeze(2)).square()
+        half = half.unsqueeze(2) - across.unsqueeze(3)
+    half, spot = half.max(1, keepdim=True)
+    spots = params.behind_mm.view(-1, SPOTS, *[1] * (half.dim() - 2)).expand(-1, -1, *half.shape[2:])
+    middle = spots.gather(1, spot)[:, 0].unsqueeze(-1)
+    room = half[:, 0].unsqueeze(-1) - (behind_mm - middle).square_()
+    inside = depth_mm[:, STRUCTURES.index("vertebra")] - SHELL_MM
+    return overpaint(painted, HAEMANGIOMA, above(torch.minimum(room, inside), 0))

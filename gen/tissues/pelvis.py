@@ -1,28 +1,26 @@
-"""Sacrum: unlabelled, tapering repeats of the lowest vertebral body, each turned further backwards.
+"""Below the lowest vertebra: the sacrum, and the floor where the body or the range of the coil ends.
 
-It is what a network takes most easily for a vertebra, and what tells the lowest vertebra from the next. Its
-bones are fused: they meet at rests of discs, which are lenses that seldom reach from front to back. Behind
-them the canal of the lowest vertebra goes on as the sacral canal, unlabelled and full of fat: in the masks of
-SPIDER (2024) the canal ends with the sac, near the first of these rests.
-
-Above the uppermost vertebra nothing of the kind is painted: in 38 of 38 real slices of SPIDER the
-uppermost labelled vertebra is cut by the border of the picture, so all vertebrae in view are labelled.
+The sacrum is made of unlabelled, tapering repeats of the lowest vertebral body, each turned further
+backwards and fused with the next at a rudimentary disc, a lens that seldom reaches from front to back.
+Behind them the sacral canal continues the canal of the lowest vertebra, unlabelled and filled with fat: in
+the masks of SPIDER the canal ends with the dural sac, near the first of these discs. A network easily takes
+the sacrum for a vertebra, but also tells the lowest vertebra from the next by it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from kornia.geometry.conversions import angle_to_rotation_matrix
 from torch import Tensor
 from torch.nn import functional
 
 from synthspine.gen.core.anatomy import CANAL, vertebra_code
-from synthspine.gen.core.brush import above, has_code, overpaint, per_sample
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.record import Batch
-from synthspine.gen.core.settings import Range, check, check_within
-from synthspine.gen.geometry.spine_frame import BEFORE_CANAL_MM, SpineFrame
-from synthspine.gen.tissues.palette import EPIDURAL_FAT, SACRAL_DISC, SACRUM
+from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.masks import above, has_code, overpaint, per_sample
+from synthspine.gen.geometry.spine_frame import BEFORE_CANAL_MM, NEVER_MM, SpineFrame
+from synthspine.gen.tissues.palette import AIR, EPIDURAL_FAT, FAT, SACRAL_DISC, SACRUM
 
 SEGMENTS = 5
 """Most segments: as many as a sacrum has. With fewer, a real S1 could have as many segments below it as a
@@ -35,12 +33,12 @@ DISC_HALF = 0.28
 _LEAST_SCALE = 0.1
 """A tapering body keeps at least this share of its size."""
 _LEAST_LENS = 0.02
-"""A lens is no thinner and no narrower than this share of the way, so that nothing is divided by 0."""
+"""A lens is no thinner and no narrower than this share of the way; this avoids a division by 0."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SacrumConfig:
-    """Unlabelled repeats of the lowest vertebra's body, 1 to 5 of them, fused at rests of discs."""
+    """Unlabelled repeats of the lowest vertebra's body, 1 to 5 of them."""
 
     probability: float = 0.85
     """Probability of a sacrum."""
@@ -71,16 +69,11 @@ class SacrumConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SacrumParams(Batch):
-    """Sacrum of a batch.
+    """Sacrum of a batch; ``(B, 5)`` for the segments, but ``(B,)`` for ``canal``.
 
-    Attributes:
-        turn_deg: turn from one segment to the next, backwards, degrees, ``(B, 5)``.
-        scale: size of the segments against the lowest vertebra, ``(B, 5)``, 0 for none.
-        taper: width of their lower ends against that of their upper ones, ``(B, 5)``.
-        disc_thickness: thickness of the rests of discs, against discs of that size, ``(B, 5)``.
-        disc_width: their width, against the bone there, ``(B, 5)``.
-        disc_place: their middle, from -1 (in front) to 1 (at the back) of the room left, ``(B, 5)``.
-        canal: 1 with a sacral canal, 0 without, ``(B,)``.
+    ``turn_deg`` is the turn against the segment above, ``scale`` the size against the lowest vertebra (0 for
+    an absent segment), ``taper`` the width of the lower end against the upper end. ``disc_place`` is the
+    middle of a disc from -1 (front) to 1 (back) of the room left; ``canal`` is 1 with a sacral canal.
     """
 
     turn_deg: Tensor
@@ -122,17 +115,7 @@ def paint_sacrum(
     """Paint the sacrum over background, layers and bowel.
 
     A segment is one look-up of the lowest vertebra's body and canal, stretched until it meets the next; the
-    rest of the disc is an ellipse at its lower end.
-
-    Args:
-        painted: painted codes, uint8 ``(B, *grid)``.
-        params: what was drawn; None leaves ``painted`` as it is.
-        codes: dense codes, uint8 ``(B, *grid)``; a volume's slices all move alike.
-        frame: where the spine lies in them.
-        spacing_mm: grid spacing per axis, mm.
-
-    Returns:
-        Painted codes, uint8 ``(B, *grid)``.
+    rudimentary disc is an ellipse at its lower end. All slices of a volume move alike.
     """
     if params is None:
         return painted
@@ -140,24 +123,23 @@ def paint_sacrum(
     # A sacrum has no spinous processes like those of the vertebrae above it: of the bone the body alone.
     body = has_code(codes, vertebra_code(1)) * above(-frame.behind_mm, BEFORE_CANAL_MM)
     parts = body * SACRUM + has_code(codes, CANAL) * fat
-    # Whatever lies outside the grid is looked up in a margin of nothing.
+    # Positions outside the grid are looked up in a margin of zeros.
     source = functional.pad(parts.reshape(len(codes), -1, *codes.shape[-2:]), (1, 1, 1, 1)).flatten(2)
-    angle = torch.zeros_like(params.canal)
+    angle_deg = torch.zeros_like(params.canal)
     width = torch.ones_like(params.canal)
     middle = frame.body_mm + frame.step_mm
     plane = (len(codes), *codes.shape[-2:])
     index = torch.zeros(plane, dtype=torch.int32, device=codes.device)
     lenses = torch.zeros(plane, dtype=torch.bool, device=codes.device)
     for segment in range(SEGMENTS):
-        angle = angle + torch.deg2rad(params.turn_deg[:, segment])
+        angle_deg = angle_deg + params.turn_deg[:, segment]
         scale = params.scale[:, segment] * frame.has_lowest
-        step = turn(frame.step_mm, angle) * scale.clamp(min=_LEAST_SCALE).unsqueeze(1)
+        step = turn(frame.step_mm, angle_deg) * scale.clamp(min=_LEAST_SCALE).unsqueeze(1)
         taper = params.taper[:, segment]
-        place = _Segment(frame, middle + step, angle, scale, width)
+        place = _Segment(frame, middle + step, angle_deg, scale, width)
         index = torch.where(place.inside, place.look_from(taper, spacing_mm), index)
         lenses |= place.lens(params, segment)
         middle, width = middle + 2 * step, width * taper
-    # The slices of a volume all move alike.
     flat = index.flatten(1).long().unsqueeze(1).expand(-1, source.shape[1], -1)
     found = source.gather(2, flat).reshape(codes.shape)
     lens = lenses.to(torch.uint8).reshape(len(codes), *[1] * (codes.dim() - 3), *plane[1:])
@@ -165,31 +147,30 @@ def paint_sacrum(
     return overpaint(painted, found, found.clamp(max=1))
 
 
-def turn(vector: Tensor, angle: Tensor) -> Tensor:
-    """Rotate (row, column) vectors from down towards back; vectors ``(B, 2)``, radians ``(B,)``."""
-    cosine, sine = torch.cos(angle), torch.sin(angle)
-    row, column = vector.unbind(1)
-    return torch.stack((row * cosine - column * sine, row * sine + column * cosine), dim=1)
+def turn(vector: Tensor, angle_deg: Tensor) -> Tensor:
+    """Rotate (row, column) vectors from down towards back; vectors ``(B, 2)``, angles in degrees ``(B,)``."""
+    return (angle_to_rotation_matrix(-angle_deg) @ vector.unsqueeze(2)).squeeze(2)
 
 
 class _Segment:
-    """Coordinates of a segment: along its axis and across, in ways from a body's middle to a disc's.
+    """Coordinates of a segment along and across its axis, in distances from a body's middle to a disc's.
 
     Args:
         frame: where the lowest vertebra lies.
         middle_mm: where the middle of its body goes, ``(B, 2)``.
-        angle: its turn, radians, ``(B,)``.
-        scale: its size, ``(B,)``, 0 for a segment that is not there.
+        angle_deg: its turn, ``(B,)``.
+        scale: its size, ``(B,)``, 0 for an absent segment.
         width: width of its upper end against the lowest vertebra, ``(B,)``.
     """
 
     def __init__(
-        self, frame: SpineFrame, middle_mm: Tensor, angle: Tensor, scale: Tensor, width: Tensor
+        self, frame: SpineFrame, middle_mm: Tensor, angle_deg: Tensor, scale: Tensor, width: Tensor
     ) -> None:
         self._frame = frame
         self._shown = (scale > 0).unsqueeze(1)
         size = scale.clamp(min=_LEAST_SCALE).unsqueeze(1)
-        # Of what is not there all coordinates are 0, so that no number is too large.
+        angle = torch.deg2rad(angle_deg)
+        # Absent segments have zero coordinates; this avoids overflow.
         cosine, sine = (
             torch.where(self._shown, part(angle).unsqueeze(1) / size, 0.0) for part in (torch.cos, torch.sin)
         )
@@ -208,12 +189,7 @@ class _Segment:
         self.inside = (self.along.abs() <= 1) & self._shown.unsqueeze(2)
 
     def look_from(self, taper: Tensor, spacing_mm: Sequence[float]) -> Tensor:
-        """Index of every pixel's source in the padded plane, int32 ``(B, H, W)``.
-
-        Args:
-            taper: width of the lower end against that of the upper, ``(B,)``.
-            spacing_mm: grid spacing per axis, mm.
-        """
+        """Index of every pixel's source in the padded plane, int32 ``(B, H, W)``; ``taper`` is ``(B,)``."""
         frame = self._frame
         rows, columns = len(frame.rows_mm), len(frame.columns_mm)
         step_row, step_column = frame.step_mm.unsqueeze(2).unbind(1)
@@ -239,7 +215,7 @@ class _Segment:
         return torch.add(column, row, alpha=columns + 2)
 
     def lens(self, params: SacrumParams, segment: int) -> Tensor:
-        """Where the rest of the disc at the lower end lies, bool ``(B, H, W)``."""
+        """Where the rudimentary disc at the lower end lies, bool ``(B, H, W)``."""
         bone = params.taper[:, segment]
         wide = (params.disc_width[:, segment] * bone).clamp(min=_LEAST_LENS)
         thick = (params.disc_thickness[:, segment] * DISC_HALF).clamp(min=_LEAST_LENS)
@@ -252,3 +228,57 @@ class _Segment:
             reach, middle = reach.unsqueeze(1), middle.unsqueeze(1)
             parts.append((((first - middle) / reach).unsqueeze(2) + (second / reach).unsqueeze(1)).square_())
         return (parts[0].add_(parts[1]) < 1) & self._shown.unsqueeze(2)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FloorConfig:
+    """An end of the body, or of the range of the coil, below the spine."""
+
+    probability: float = 0.15
+    """Probability of a floor."""
+    below_mm: Range = (10.0, 70.0)
+    """From the lowest row that shows a vertebra or a disc down to the floor, mm."""
+    tilt_deg: Range = (-12.0, 12.0)
+    """Its tilt against the rows of the picture, downwards to the back, degrees."""
+    fat_probability: float = 0.3
+    """Of these pictures, share that shows fat below, as of the buttocks, instead of air."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        check_within(self, tilt_deg=(-45.0, 45.0))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FloorParams(Batch):
+    """Floor of a batch: ``slope`` is its fall to the back, mm per mm; ``fat`` is 1 for fat and 0 for air."""
+
+    below_mm: Tensor
+    slope: Tensor
+    fat: Tensor
+
+
+def draw_floor(config: FloorConfig, random: SampleRandom) -> FloorParams | None:
+    """Draw the floor of every sample; None if the configuration never has one."""
+    if config.probability == 0:
+        return None
+    on = random.chance("floor", config.probability)
+    return FloorParams(
+        below_mm=torch.where(on, random.uniform("floor_below", *config.below_mm), NEVER_MM),
+        slope=torch.tan(torch.deg2rad(random.uniform("floor_tilt", *config.tilt_deg))),
+        fat=random.chance("floor_fat", config.fat_probability).float(),
+    )
+
+
+def paint_floor(
+    painted: Tensor, params: FloorParams | None, frame: SpineFrame, spacing_mm: Sequence[float]
+) -> Tensor:
+    """Paint the floor over everything unlabelled."""
+    if params is None:
+        return painted
+    end = (frame.foot_mm + params.below_mm).view(-1, 1, 1)
+    depth = frame.rows_mm.unsqueeze(1) - params.slope.view(-1, 1, 1) * frame.columns_mm
+    below = above(depth, end)
+    if painted.dim() == 4:
+        below = below.unsqueeze(1)
+    tissue = per_sample(params.fat, painted).to(torch.uint8) * (FAT ^ AIR) ^ AIR
+    return overpaint(painted, tissue, below)

@@ -1,4 +1,4 @@
-"""Unlabelled repeats of the lowest vertebra."""
+"""Sacrum and floor."""
 
 import math
 
@@ -7,15 +7,18 @@ import torch
 
 from synthspine.gen.core.anatomy import BACKGROUND, CANAL, disc_code, vertebra_code
 from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
-from synthspine.gen.geometry.spine_frame import BEFORE_CANAL_MM, find_spine
-from synthspine.gen.tissues.palette import EPIDURAL_FAT, FIRST_COARSE, SACRAL_DISC, SACRUM
-from synthspine.gen.tissues.sacrum import (
+from synthspine.gen.geometry.spine_frame import BEFORE_CANAL_MM, NEVER_MM, find_spine
+from synthspine.gen.tissues.palette import AIR, EPIDURAL_FAT, FAT, FIRST_COARSE, SACRAL_DISC, SACRUM
+from synthspine.gen.tissues.pelvis import (
     DISC_HALF,
     END_PLATE,
     SEGMENTS,
+    FloorConfig,
     SacrumConfig,
     SacrumParams,
+    draw_floor,
     draw_sacrum,
+    paint_floor,
     paint_sacrum,
     turn,
 )
@@ -182,4 +185,30 @@ def test_draws_stay_in_their_ranges_and_probabilities():
 
 def test_turn_goes_from_down_to_back():
     down = torch.tensor([[1.0, 0.0]])
-    assert torch.allclose(turn(down, torch.tensor([math.pi / 2])), torch.tensor([[0.0, 1.0]]), atol=1e-6)
+    assert torch.allclose(turn(down, torch.tensor([90.0])), torch.tensor([[0.0, 1.0]]), atol=1e-6)
+
+
+def _draw_floor(count, **changes):
+    return draw_floor(FloorConfig(**changes), SampleRandom(sample_keys(1, torch.arange(count))))
+
+
+def test_the_floor_is_a_tilted_line_below_the_lowest_label(bank):
+    params = _draw_floor(3, probability=1.0, below_mm=(2.0, 9.0))
+    frame = find_spine(bank, (1.0, 1.5))
+    painted = paint_floor(torch.full_like(bank, FIRST_COARSE), params, frame, (1.0, 1.5))
+    for sample in range(3):
+        row = torch.arange(96.0).unsqueeze(1) - 47.5
+        column = (torch.arange(80.0) - 39.5) * 1.5
+        foot = torch.nonzero((bank[sample] > 0) & (bank[sample] < 60))[:, 0].max() - 47.5
+        below = row > foot + params.below_mm[sample] + params.slope[sample] * column
+        tissue = FAT if params.fat[sample] else AIR
+        assert below.any() and torch.equal(painted[sample], torch.where(below, tissue, FIRST_COARSE).byte())
+
+
+def test_air_and_fat_and_none_come_in_their_shares():
+    params = _draw_floor(1000, probability=0.4, fat_probability=0.25)
+    on = params.below_mm < NEVER_MM
+    assert 0.35 < on.float().mean() < 0.45
+    assert 0.2 < params.fat.mean() < 0.3
+    assert params.below_mm[on].min() >= 10 and params.below_mm[on].max() <= 70
+    assert params.slope.abs().max() <= 0.2126

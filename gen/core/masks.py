@@ -1,0 +1,79 @@
+"""Masks of label maps as uint8 of 0 and 1, combined by integer arithmetic.
+
+On a CPU, comparisons that give bool and ``torch.where`` cost several times as much per pixel as arithmetic on
+uint8.
+"""
+
+import torch
+from kornia.morphology import dilation
+from torch import Tensor
+from torch.nn import functional
+
+
+def per_sample(values: Tensor, like: Tensor) -> Tensor:
+    """Values of shape ``(B,)`` seen as ``(B, 1, ...)``, to meet a tensor ``(B, *grid)``."""
+    return values.view(-1, *[1] * (like.dim() - 1))
+
+
+def above(values: Tensor, threshold: Tensor | float) -> Tensor:
+    """1 where ``values > threshold``, else 0: uint8, shape of both broadcast; no NaN, not both infinite."""
+    return (values - threshold).gt_(0).to(torch.int8).view(torch.uint8)
+
+
+def has_code(codes: Tensor, code: int) -> Tensor:
+    """1 where uint8 ``codes`` are ``code``, else 0: uint8, same shape."""
+    return (codes ^ code).clamp(max=1) ^ 1
+
+
+def overpaint(painted: Tensor, code: Tensor | int, mask: Tensor) -> Tensor:
+    """``code`` where ``mask`` is 1, ``painted`` where it is 0: uint8, shape of all broadcast.
+
+    Args:
+        painted: painted codes, uint8.
+        code: what is painted over them, uint8 or a number 0..255.
+        mask: uint8, 0 or 1.
+    """
+    return painted ^ (mask * (painted ^ code))
+
+
+def between(codes: Tensor, low: int, high: int) -> Tensor:
+    """1 where ``low <= codes <= high``, else 0.
+
+    Args:
+        codes: uint8, any shape.
+        low: at least 1.
+        high: at most 254, and at most 29 above ``low``.
+
+    Returns:
+        uint8, the shape of ``codes``.
+    """
+    near = codes.clamp(low - 1, high + 1)
+    # Both factors are 0 at one end; their product stays below 256 for ranges this short.
+    return ((near - (low - 1)) * (high + 1 - near)).clamp(max=1)
+
+
+def at_most(codes: Tensor, high: int) -> Tensor:
+    """1 where ``codes <= high`` (``high`` up to 254), else 0; uint8, the shape of ``codes``."""
+    return high + 1 - codes.clamp(high, high + 1)
+
+
+def shifted_rows(codes: Tensor, rows: int, fill: int) -> Tensor:
+    """The map moved down by ``rows`` (up where negative); rows that come in hold ``fill``.
+
+    Args:
+        codes: uint8, shape ``(B, *grid)``; rows are the last axis but one.
+        rows: any number.
+        fill: 0..255.
+
+    Returns:
+        The shape of ``codes``: row ``r`` holds what row ``r - rows`` held.
+    """
+    padded = functional.pad(codes, (0, 0, max(rows, 0), max(-rows, 0)), value=fill)
+    return padded.narrow(-2, max(-rows, 0), codes.shape[-2])
+
+
+def greatest_near(codes: Tensor, rows: int) -> Tensor:
+    """Greatest code among a pixel and the ``rows`` above and below it: uint8, the shape of ``codes``."""
+    planes = codes.reshape(-1, 1, *codes.shape[-2:]).float()
+    column = torch.ones(2 * rows + 1, 1, device=codes.device)
+    return dilation(planes, column, border_type="constant", border_value=0.0).reshape(codes.shape).byte()
