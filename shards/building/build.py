@@ -1,7 +1,8 @@
 """Building one set: parts, then shards, and finally the manifest."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
 from tqdm import tqdm
@@ -18,11 +19,14 @@ from synthspine.shards.building.staging import (
     still_whole,
 )
 from synthspine.shards.building.workers import Workers
-from synthspine.shards.building.write import Background, write_shard
 from synthspine.shards.format.manifest import Manifest, ShardEntry, label_digest, save_manifest
 from synthspine.shards.format.provenance import digest_of
 from synthspine.shards.format.sample import Sample, ShardError
+from synthspine.shards.format.tar import write_shard
 from synthspine.shards.storage.place import Place
+
+WRITERS = 2
+"""Threads that pack and write: one packs while the other waits for the disk."""
 
 
 class SampleSource(Protocol):
@@ -42,7 +46,13 @@ class SampleSource(Protocol):
         ...
 
     def prepare(self, parts: Place, workers: Workers, title: str) -> None:
-        """Prepare for :meth:`begin`; every worker calls it."""
+        """Prepare for :meth:`begin`; every worker calls it.
+
+        Args:
+            parts: where intermediate files go.
+            workers: the processes that share the work.
+            title: title of the progress bar.
+        """
 
     def __len__(self) -> int:
         """Number of samples, known after :meth:`prepare`."""
@@ -100,16 +110,20 @@ def build_set(
         workers.log(f"{place}: continuing, {len(notes)} of {len(starts)} shards are complete")
     mine = workers.share([number for number in range(len(starts)) if number not in notes])
     written: dict[int, StagedShard] = {}
-    with Background() as background:
-        for number in tqdm(
-            mine, desc=f"{place.name}: writing", unit="shard", disable=workers.rank != 0 or not mine
-        ):
+    progress = tqdm(mine, f"{place.name}: writing", unit="shard", disable=not workers.is_main or not mine)
+    jobs: deque[Future[None]] = deque()
+    with ThreadPoolExecutor(WRITERS, thread_name_prefix="write") as pool:
+        for number in progress:
+            while len(jobs) >= 2 * WRITERS or (jobs and jobs[0].done()):
+                jobs.popleft().result()
             start = starts[number]
             samples = source.begin(start, min(start + samples_per_shard, len(source)))
-            background.add(partial(_write, place, owner, number, samples, written))
+            jobs.append(pool.submit(_write, place, owner, number, samples, written))
+    for job in jobs:
+        job.result()
     for others in workers.gather(written):
         notes |= others
-    if workers.rank == 0:
+    if workers.is_main:
         _finish(place, owner, source, identity, phantom, [notes[n] for n in range(len(starts))])
     workers.barrier()
 

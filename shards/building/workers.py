@@ -94,6 +94,6 @@ def one_builder(place: Place, workers: Workers) -> Iterator[None]:
 
     So several processes may request the same sets at once: the first builds them, the others use them.
     """
-    with locked(place) if workers.rank == 0 else nullcontext():
+    with locked(place) if workers.is_main else nullcontext():
         workers.barrier()
         yield

@@ -72,10 +72,7 @@ def inspect_set(where: str | Path, output: Path | None = None, samples: int = 16
         output: PNG file to write; by default in ``results/shards``, under the name of the set.
         samples: number of tiles of the sheet; only the shards that hold them are read.
 
-    Raises:
-        ShardError: no set, or a damaged one.
-        OSError: it cannot be read, or the sheet cannot be written.
-        ValueError: less than one sample, or a sheet that is not a PNG.
+    Raises the errors of :func:`survey` and :func:`shards.checking.contact_sheet.write_sheet`.
     """
     found = survey(where, samples)
     for name, text in facts(found):

@@ -1,4 +1,4 @@
-"""Shards as bytes: samples are packed into a plain tar by webdataset, and read without copying."""
+"""Shards: samples are packed into a plain tar by webdataset, and read without copying."""
 
 import hashlib
 import tarfile
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from webdataset import TarWriter
 
 from synthspine.shards.format.sample import LABEL, RECORD, Sample, ShardError, decode, encode
+from synthspine.shards.storage.place import Place
 
 _BLOCK = tarfile.BLOCKSIZE
 _USTAR = b"ustar\x0000"
@@ -58,6 +59,13 @@ class _Parts:
     def write(self, part: bytes) -> int:
         self.written.append(part)
         return len(part)
+
+
+def write_shard(place: Place, name: str, samples: Iterable[Sample]) -> Packed:
+    """Write samples as one tar, whole or not at all; raises OSError if it cannot be written."""
+    packed = pack(samples)
+    place.write(name, *packed.parts)
+    return packed
 
 
 def unpack(content: bytes) -> Iterator[Sample]:

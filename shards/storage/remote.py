@@ -15,7 +15,7 @@ from fsspec import AbstractFileSystem
 from fsspec.asyn import AsyncFileSystem
 from fsspec.config import conf
 
-from synthspine.shards.storage.atomic import TEMPORARY
+from synthspine.shards.storage.atomic import temporary_name
 from synthspine.shards.storage.place import Bytes, Place, checked_name
 from synthspine.shards.storage.retries import Retries, Transient
 
@@ -88,7 +88,7 @@ class RemotePlace(Place):
                 # It would copy and remove: a reader could see half of the file.
                 raise PermissionError(f"{self.protocol}:// is read only, because it cannot rename files")
             folder, _, last = path.rpartition("/")
-            temporary = f"{folder}/{TEMPORARY}{os.getpid()}-{os.urandom(4).hex()}-{last}"
+            temporary = f"{folder}/{temporary_name(last)}"
             files.makedirs(folder, exist_ok=True)
             try:
                 files.pipe_file(temporary, content)
