@@ -12,7 +12,7 @@ from synthspine.shards.building.staging import (
     StagedShard,
     check_owner,
     clear_staging,
-    is_owner,
+    current_owner,
     missing_shards,
     owner_of,
     start_set,
@@ -98,7 +98,7 @@ def build_set(
         )
     owner = owner_of(identity, source.made_with())
     notes = workers.from_main(lambda: start_set(place, owner))
-    if not is_owner(place, owner):
+    if current_owner(place) != owner:
         raise ShardError(
             f"{place}: process {workers.rank} does not find the files of the first process; "
             "all processes need the same folder or URL"
@@ -135,15 +135,14 @@ def _write(
     samples: Callable[[], Iterable[Sample]],
     written: dict[int, StagedShard],
 ) -> None:
-    name = f"shard-{number:06d}"
+    name = f"shard-{number:06d}.tar"
     check_owner(place, owner)
     try:
-        packed = write_shard(place, f"{name}.tar", samples())
-        entry = ShardEntry(
-            name=f"{name}.tar", samples=len(packed.label_digests), bytes=packed.bytes, sha256=packed.sha256
-        )
-        note = StagedShard(owner=owner, entry=entry, label_digests=list(packed.label_digests))
-        place.write(f"{STAGING}/{name}.json", note.to_json().encode())
+        packed = write_shard(place, name, samples())
+        labels, size = list(packed.label_digests), len(packed.content)
+        entry = ShardEntry(name=name, samples=len(labels), bytes=size, sha256=packed.sha256)
+        note = StagedShard(owner=owner, entry=entry, label_digests=labels)
+        note.save(place)
     except OSError:
         # Another writer may have cleared the place, including our temporary files: report that instead.
         check_owner(place, owner)

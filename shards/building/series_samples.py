@@ -131,7 +131,11 @@ class SeriesSamples:
         made = {"samples": 0, "reason": None}
         try:
             packed = write_shard(self._parts, f"{series.stem}.tar", self._slices(series))
-            made |= {"samples": len(packed.label_digests), "bytes": packed.bytes, "sha256": packed.sha256}
+            made |= {
+                "samples": len(packed.label_digests),
+                "bytes": len(packed.content),
+                "sha256": packed.sha256,
+            }
         except SpiderError as error:
             if not self._options.skip_bad:
                 raise

@@ -11,7 +11,6 @@ from synthspine.gen.core.anatomy import (
     DISC_NAMES,
     RANK_NAMES,
     STRUCTURES,
-    Colour,
     disc_code,
     label_scheme,
     vertebra_code,
@@ -152,11 +151,11 @@ def _legend(draw: ImageDraw.ImageDraw, left: int, top: int) -> None:
     table = code_colours()
     named = range(1, len(RANK_NAMES) + 1)
     canal = label_scheme("14").codes[-1]
-    entries: dict[str, list[Colour]] = {
+    entries: dict[str, list[np.ndarray]] = {
         f"{STRUCTURES[0]} {RANK_NAMES[0]} .. {RANK_NAMES[-1]}": [table[vertebra_code(r)] for r in named],
         f"{STRUCTURES[1]} {DISC_NAMES[0]} .. {DISC_NAMES[-1]}": [table[disc_code(r)] for r in named],
         STRUCTURES[2]: [table[canal]],
-        "not annotated (hatched)": [HATCH],
+        "not annotated (hatched)": [np.array(HATCH)],
     }
     font = ImageFont.load_default(_SMALL_SIZE + 1)
     for name, shades in entries.items():

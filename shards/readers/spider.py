@@ -106,25 +106,18 @@ def read_mask(path: Path) -> Volume:
 
 
 def check_pair(image: Volume, mask: Volume, path: Path) -> None:
-    """Check that a mask has the grid of its image.
-
-    Args:
-        image: the image volume.
-        mask: the mask volume.
-        path: file of the mask, for the message.
+    """Check that a mask, of the file ``path``, has the grid of its image.
 
     Raises:
         SpiderError: another shape or spacing. Origins may differ, because some masks were drawn on another
             scan of the same session.
     """
-    if image.array.shape != mask.array.shape:
-        raise SpiderError(
-            path, f"shape {_times(mask.array.shape)} differs from its image's {_times(image.array.shape)}"
-        )
+    shape, expected = _times(mask.array.shape), _times(image.array.shape)
+    if shape != expected:
+        raise SpiderError(path, f"shape {shape} differs from its image's {expected}")
     if not np.allclose(image.spacing_mm, mask.spacing_mm, rtol=_SPACING_TOLERANCE):
-        raise SpiderError(
-            path, f"spacing {_mm(mask.spacing_mm)} differs from its image's {_mm(image.spacing_mm)}"
-        )
+        spacing, expected = _mm(mask.spacing_mm), _mm(image.spacing_mm)
+        raise SpiderError(path, f"spacing {spacing} differs from its image's {expected}")
 
 
 def write_like(array: np.ndarray, reference: sitk.Image, path: Path) -> None:
@@ -143,9 +136,8 @@ def write_like(array: np.ndarray, reference: sitk.Image, path: Path) -> None:
     axes = _Axes.of(reference)
     expected = tuple(reference.GetSize()[::-1][axis] for axis in axes.order)
     if array.shape != expected:
-        raise ValueError(
-            f"an array of shape {_times(array.shape)} does not fit a reference of {_times(expected)}"
-        )
+        shape = _times(array.shape)
+        raise ValueError(f"an array of shape {shape} does not fit a reference of {_times(expected)}")
     stored = sitk.GetImageFromArray(np.ascontiguousarray(axes.back(array)))
     stored.CopyInformation(reference)
     with atomic_path(path) as temporary:

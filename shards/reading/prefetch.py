@@ -11,8 +11,6 @@ from concurrent.futures import Future
 from contextlib import closing
 from typing import Generic, TypeVar
 
-import numpy as np
-
 from synthspine.shards.format.order import Places
 
 Item = TypeVar("Item")
@@ -87,7 +85,7 @@ def prefetch(items: Sequence[Item], load: Callable[[Item], Loaded]) -> Iterator[
 
 
 def read_ahead(
-    windows: Iterator[Places], load: Callable[[int], Loaded], threads: int = LOADERS
+    windows: Iterator[Places], load: Callable[[int], Loaded]
 ) -> Iterator[tuple[Places, Callable[[int], Loaded]]]:
     """Windows, each with a function that gives its loaded shards; the next window is loaded meanwhile.
 
@@ -96,16 +94,15 @@ def read_ahead(
 
     Args:
         windows: what is read, one after the other.
-        load: loads a shard, by number; called in the background.
-        threads: calls of ``load`` at a time.
+        load: loads a shard, by number; called in background threads.
     """
-    loaders = Prefetcher(load, threads=threads, name="shards")
+    loaders = Prefetcher(load, threads=LOADERS, name="shards")
     waiting: deque[tuple[Places, dict[int, Future[Loaded]]]] = deque()
     try:
         for places in windows:
             # The next window may need a shard of this one: what was loaded once is used again.
             known = waiting[-1][1] if waiting else {}
-            numbers = _in_order_of_use(places.shards)
+            numbers = dict.fromkeys(places.shards.tolist())
             waiting.append((places, {n: known.get(n) or loaders.begin(n) for n in numbers}))
             if len(waiting) > 1:
                 yield _loaded(*waiting.popleft())
@@ -117,8 +114,3 @@ def read_ahead(
 
 def _loaded(places: Places, futures: dict[int, Future[Loaded]]) -> tuple[Places, Callable[[int], Loaded]]:
     return places, lambda shard: futures[shard].result()
-
-
-def _in_order_of_use(shards: np.ndarray) -> list[int]:
-    numbers, first_use = np.unique(shards, return_index=True)
-    return numbers[np.argsort(first_use)].tolist()

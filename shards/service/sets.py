@@ -53,7 +53,6 @@ class RenderedSet:
             phantom=phantom,
             identity=identity,
             made_with=made_with,
-            label_digest="",
             left_out=[],
             shards=tuple(entries),
             on_demand=True,
@@ -65,7 +64,7 @@ class RenderedSet:
 
         def finish() -> None:
             packed = pack(samples())
-            self._cache.put(entry.key, packed.sha256, packed.parts)
+            self._cache.put(entry.key, packed.sha256, packed.content)
 
         return finish
 
@@ -84,7 +83,7 @@ class StoredSet:
 
         def finish() -> None:
             whole = checked_content(content, entry.sha256, entry.bytes)
-            self._cache.put(entry.sha256, entry.sha256, [whole])
+            self._cache.put(entry.sha256, entry.sha256, whole)
 
         return finish
 

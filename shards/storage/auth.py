@@ -60,7 +60,8 @@ def accept_challenge(url: str, answered: str, status: int, headers: Mapping[str,
     if status != 401 or CHALLENGE not in headers.get("WWW-Authenticate", ""):
         return False
     origin = _origin(url)
-    if not origin or origin != _origin(answered) or "@" in urlsplit(url).netloc or not token_from_environment():
+    has_user = "@" in urlsplit(url).netloc
+    if not origin or origin != _origin(answered) or has_user or token_from_environment() is None:
         return False
     _check_receiver(origin)
     _receivers.add(origin)
@@ -86,8 +87,8 @@ def _check_receiver(origin: str) -> None:
     name_server(origin)
     if origin != _first_origin:
         raise PermissionError(
-            f"asks for a token; that of {TOKEN_VARIABLE} is for {_first_origin}, which was opened first: list all "
-            f"servers that it is for in {SERVERS_VARIABLE}"
+            f"asks for a token; that of {TOKEN_VARIABLE} is for {_first_origin}, which was opened first: "
+            f"list all servers that it is for in {SERVERS_VARIABLE}"
         )
     if origin.startswith("http:") and not is_this_machine(urlsplit(origin).hostname or ""):
         raise PermissionError(

@@ -5,7 +5,7 @@ import os
 import re
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,18 +103,18 @@ class ShardCache:
             if content is None:
                 content = checked_content(load(), sha256, size)
                 try:
-                    self.put(sha256, sha256, [content])
+                    self.put(sha256, sha256, content)
                 except OSError as error:
                     self._warn(error)
         return content
 
-    def put(self, key: str, sha256: str, parts: Iterable[bytes]) -> None:
+    def put(self, key: str, sha256: str, content: bytes) -> None:
         """Keep a shard, and remove other content of the same key; the shard itself stays, however large.
 
         Args:
             key: the name to find it by, 64 lower-case hexadecimal digits.
             sha256: of the content.
-            parts: the content.
+            content: the content.
 
         Raises:
             OSError: the file cannot be written.
@@ -122,15 +122,14 @@ class ShardCache:
         path = self._path(key, sha256)
         known = path.exists()
         # Not flushed to disk: a file that a crash damages is detected when it is read.
-        with atomic_path(path, flush=False) as temporary, temporary.open("wb") as file:
-            file.writelines(parts)
-            size = file.tell()
-        self._checked[path.name] = size
+        with atomic_path(path, flush=False) as temporary:
+            temporary.write_bytes(content)
+        self._checked[path.name] = len(content)
         for other in self._find(key):
             if other != path:
                 other.unlink(missing_ok=True)
                 known = True
-        self.make_room(path, None if known else size)
+        self.make_room(path, None if known else len(content))
 
     def open(self, key: str) -> CachedShard | None:
         """The shard of this key; None if it is not there or damaged. A damaged file is removed."""

@@ -27,9 +27,8 @@ def open_place(where: str | Path | Place) -> Place:
         return where
     text = str(where)
     if isinstance(where, str) and _SHELL.match(text):
-        raise ValueError(
-            f"{text}: is a shell command; sets are read from folders and URLs, no command is run"
-        )
+        hint = "sets are read from folders and URLs, no command is run"
+        raise ValueError(f"{text}: is a shell command; {hint}")
     if _CUT_URL.match(text):
         raise ValueError(f"{_without_credentials(text)}: a URL has two slashes after the colon")
     url = _URL.match(text)

@@ -27,7 +27,7 @@ def test_equal_samples_give_equal_bytes(tmp_path):
     os.utime(tmp_path / "a.tar", (1, 1))
     write_shard(open_place(tmp_path), "b.tar", samples(3))
     content = (tmp_path / "a.tar").read_bytes()
-    assert packed.bytes == len(content) and packed.sha256 == hashlib.sha256(content).hexdigest()
+    assert packed.content == content and packed.sha256 == hashlib.sha256(content).hexdigest()
     assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
 
 
