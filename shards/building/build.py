@@ -7,17 +7,8 @@ from typing import Any, Protocol
 
 from tqdm import tqdm
 
-from synthspine.shards.building.staging import (
-    STAGING,
-    StagedShard,
-    check_owner,
-    clear_staging,
-    current_owner,
-    missing_shards,
-    owner_of,
-    start_set,
-    still_whole,
-)
+from synthspine.shards.building import staging
+from synthspine.shards.building.staging import StagedShard, check_owner
 from synthspine.shards.building.workers import Workers
 from synthspine.shards.format.manifest import Manifest, ShardEntry, label_digest, save_manifest
 from synthspine.shards.format.provenance import digest_of
@@ -93,18 +84,15 @@ def build_set(
         OSError: a file cannot be written.
     """
     if len({digest_of(made) for made in workers.gather(source.made_with())}) > 1:
-        raise ShardError(
-            f"{place}: the processes run on different devices or versions; the bytes would differ"
-        )
-    owner = owner_of(identity, source.made_with())
-    notes = workers.from_main(lambda: start_set(place, owner))
-    if current_owner(place) != owner:
-        raise ShardError(
-            f"{place}: process {workers.rank} does not find the files of the first process; "
-            "all processes need the same folder or URL"
-        )
-    notes = still_whole(place, notes, workers)
-    source.prepare(place / STAGING / "parts", workers, f"{place.name}: reading")
+        found = "the processes run on different devices or versions"
+        raise ShardError(f"{place}: {found}; the bytes would differ")
+    owner = staging.owner_of(identity, source.made_with())
+    notes = workers.from_main(lambda: staging.start_set(place, owner))
+    if staging.current_owner(place) != owner:
+        found = f"process {workers.rank} does not find the files of the first process"
+        raise ShardError(f"{place}: {found}; all processes need the same folder or URL")
+    notes = staging.still_whole(place, notes, workers)
+    source.prepare(place / staging.STAGING / "parts", workers, f"{place.name}: reading")
     starts = range(0, len(source), samples_per_shard)
     if notes:
         workers.log(f"{place}: continuing, {len(notes)} of {len(starts)} shards are complete")
@@ -169,9 +157,8 @@ def _finish(
         left_out=list(source.left_out),
         shards=tuple(note.entry for note in notes),
     )
-    if missing := missing_shards(place, manifest):
-        raise ShardError(
-            f"{place / missing[0]}: was changed after it was written; is another writer at work?"
-        )
+    if missing := staging.missing_shards(place, manifest):
+        found = "was changed after it was written"
+        raise ShardError(f"{place / missing[0]}: {found}; is another writer at work?")
     save_manifest(place, manifest)
-    clear_staging(place)
+    staging.clear_staging(place)

@@ -48,7 +48,7 @@ TEST_SETS = (LABELS_TEST, *TEST_IMAGES.values())
 
 
 def ensure_sets(names: Iterable[str], options: ShardOptions, workers: Workers = ALONE) -> dict[str, Place]:
-    """Build the missing sets and return the places of all.
+    """Build the missing sets and return the places of all, by name.
 
     A complete set is compared with the options and then used. If the default data folder holds no data (the
     shards came from elsewhere) and nothing has to be built, there is nothing to compare. Several processes
@@ -58,9 +58,6 @@ def ensure_sets(names: Iterable[str], options: ShardOptions, workers: Workers = 
         names: entries of ``SETS`` and ``TEST_SETS``; the sets that they are made from are added.
         options: sources, destination and settings.
         workers: processes that call this together and share the work.
-
-    Returns:
-        Place of every set in ``names`` and of those they are made from.
 
     Raises:
         SpiderError: a folder or a series cannot be read.

@@ -87,20 +87,15 @@ def reopen(place: Place, manifest: Manifest, made_with: dict[str, str]) -> None:
         return
     owner = owner_of(manifest.identity, made_with)
     place.write(OWNER, to_json({"owner": owner}).encode())
+
+    def note(entry: ShardEntry) -> None:
+        if (content := _content(place, entry)) is not None:
+            digests = [sample.record[DIGESTS][LABEL] for sample in unpack(content)]
+            StagedShard(owner=owner, entry=entry, label_digests=digests).save(place)
+
     with ThreadPoolExecutor(_READERS) as pool:
-        for note in pool.map(lambda entry: _note_of(place, owner, entry), manifest.shards):
-            if note is not None:
-                note.save(place)
+        list(pool.map(note, manifest.shards))
     place.remove(MANIFEST)
-
-
-def _note_of(place: Place, owner: str, entry: ShardEntry) -> StagedShard | None:
-    """The note on a shard; None if the shard is missing or damaged."""
-    content = _content(place, entry)
-    if content is None:
-        return None
-    digests = [sample.record[DIGESTS][LABEL] for sample in unpack(content)]
-    return StagedShard(owner=owner, entry=entry, label_digests=digests)
 
 
 def _content(place: Place, entry: ShardEntry) -> bytes | None:

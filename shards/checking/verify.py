@@ -175,15 +175,12 @@ def _strays(place: Place, manifest: Manifest | None, log: Callable[[str], object
         names, folders = [], []
     if manifest is not None and not names and log is not None:
         log(f"{place}: cannot be listed, so files that do not belong to it are not found")
-    for name in sorted(names):
+    for name in sorted(names) + sorted(folders):
         if name.startswith(TEMPORARY):
             yield f"{place / name}: left by a run that was killed; it can be removed"
-        elif manifest is not None and name not in own:
-            yield f"{place / name}: does not belong to the set"
-    for name in sorted(folders):
-        if name == STAGING:
+        elif name == STAGING:
             yield f"{place / name}: left by a run that did not finish"
-        elif manifest is not None:
+        elif manifest is not None and name not in own:
             yield f"{place / name}: does not belong to the set"
 
 

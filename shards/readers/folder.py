@@ -69,8 +69,9 @@ def find_series(data_dir: Path, on_error: Callable[[SpiderError], None] | None =
     for stem in images.keys() | masks.keys():
         match = _STEM.fullmatch(stem)
         assert match is not None
-        files = {"image": images.get(stem), "mask": masks.get(stem)}
-        found.append(Series(stem=stem, **match.groupdict(), **files))
+        patient, contrast = match.groups()
+        image, mask = images.get(stem), masks.get(stem)
+        found.append(Series(stem=stem, patient=patient, contrast=contrast, image=image, mask=mask))
     if not found:
         raise SpiderError(data_dir, f"holds no series: no {' or '.join(SUFFIXES)} file in images/ or masks/")
     return sorted(found, key=lambda series: (*patient_key(series.patient), series.stem))

@@ -69,11 +69,9 @@ class Prefetcher(Generic[Item, Loaded]):
 
 
 def prefetch(items: Sequence[Item], load: Callable[[Item], Loaded]) -> Iterator[tuple[Item, Future[Loaded]]]:
-    """Items with their loaded values; the next item is loaded while this one is used.
+    """Items with their loaded values; the next item is loaded in a thread while this one is used.
 
-    Args:
-        items: what is loaded, in order.
-        load: loads an item in a background thread; the future raises its error.
+    An error of ``load`` is raised by the future.
     """
     with closing(Prefetcher(load)) as loader:
         coming = [loader.begin(item) for item in items[:1]]
@@ -89,12 +87,8 @@ def read_ahead(
 ) -> Iterator[tuple[Places, Callable[[int], Loaded]]]:
     """Windows, each with a function that gives its loaded shards; the next window is loaded meanwhile.
 
-    At most the shards of two windows are in memory. Shards are loaded in the order of their first use; an
-    error of ``load`` is raised when its shard is requested.
-
-    Args:
-        windows: what is read, one after the other.
-        load: loads a shard, by number; called in background threads.
+    At most the shards of two windows are in memory. ``load`` loads a shard, by number, in the background;
+    shards are loaded in the order of their first use. An error is raised when its shard is requested.
     """
     loaders = Prefetcher(load, threads=LOADERS, name="shards")
     waiting: deque[tuple[Places, dict[int, Future[Loaded]]]] = deque()

@@ -71,12 +71,7 @@ class DeviceQueue:
         return sum(self._waiting.values())
 
     def submit(self, key: str, begin: Begin, *, quick: bool = False) -> "asyncio.Task[Any]":
-        """The job of this key that is not finished; a new one if there is none.
-
-        Args:
-            key: identifies the result.
-            begin: begins the job, and returns the function that finishes it.
-            quick: whether it runs before the others.
+        """The job of this key that is not finished; a new one if there is none. Quick jobs run first.
 
         Raises:
             Busy: too many jobs wait.

@@ -79,9 +79,8 @@ def is_this_machine(host: str) -> bool:
 def _check_receiver(origin: str) -> None:
     if listed := os.environ.get(SERVERS_VARIABLE, "").split():
         if origin not in {_listed_origin(server) for server in listed}:
-            raise PermissionError(
-                f"asks for a token; {SERVERS_VARIABLE} reserves that of {TOKEN_VARIABLE} for other servers"
-            )
+            reserved = f"{SERVERS_VARIABLE} reserves that of {TOKEN_VARIABLE} for other servers"
+            raise PermissionError(f"asks for a token; {reserved}")
         return
     # A worker process may not have opened the place itself.
     name_server(origin)

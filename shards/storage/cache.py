@@ -113,7 +113,7 @@ class ShardCache:
 
         Args:
             key: the name to find it by, 64 lower-case hexadecimal digits.
-            sha256: of the content.
+            sha256: SHA-256 of the content.
             content: the content.
 
         Raises:
