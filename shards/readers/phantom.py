@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from synthspine.gen.phantom.series import CONTRASTS, Contrast, PhantomSeries, phantom_mask, phantom_series
+from synthspine.gen.phantom.series import CONTRASTS, Contrast, phantom_mask, phantom_series
 from synthspine.shards.readers.folder import SpiderError, has_layout
 from synthspine.shards.readers.spider import write_mha
 from synthspine.shards.storage.atomic import write_text
@@ -115,11 +115,12 @@ def _one_thread_each() -> Iterator[None]:
 
 def _write(job: Job) -> None:
     data_dir, seed, patient, contrast, images = job
-    series = (phantom_series if images else phantom_mask)(seed, patient, contrast)
+    scan = phantom_series(seed, patient, contrast) if images else None
+    series = phantom_mask(seed, patient, contrast) if scan is None else scan
     image, mask = _files(data_dir, patient, contrast)
     write_mha(series.mask, series.spacing_mm, series.storage, mask)
-    if isinstance(series, PhantomSeries):
-        write_mha(series.image, series.spacing_mm, series.storage, image)
+    if scan is not None:
+        write_mha(scan.image, series.spacing_mm, series.storage, image)
 
 
 def _files(data_dir: Path, patient: int, contrast: str) -> tuple[Path, Path]:
