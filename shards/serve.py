@@ -26,11 +26,7 @@ def _serve() -> None:
 
 
 def main() -> int:
-    """Parse the command line and serve.
-
-    Returns:
-        The exit status.
-    """
+    """Parse the command line and serve; the exit status."""
     return run_command(_serve)
 
 

@@ -1,28 +1,23 @@
 """Building one set: parts, then shards, and finally the manifest."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
 from tqdm import tqdm
 
-from synthspine.shards.building.staging import (
-    STAGING,
-    StagedShard,
-    check_owner,
-    clear_staging,
-    is_owner,
-    missing_shards,
-    owner_of,
-    start_set,
-    still_whole,
-)
+from synthspine.shards.building import staging
+from synthspine.shards.building.staging import StagedShard, check_owner
 from synthspine.shards.building.workers import Workers
-from synthspine.shards.building.write import Background, write_shard
 from synthspine.shards.format.manifest import Manifest, ShardEntry, label_digest, save_manifest
 from synthspine.shards.format.provenance import digest_of
 from synthspine.shards.format.sample import Sample, ShardError
+from synthspine.shards.format.tar import write_shard
 from synthspine.shards.storage.place import Place
+
+WRITERS = 2
+"""Threads that pack and write: one packs while the other waits for the disk."""
 
 
 class SampleSource(Protocol):
@@ -42,7 +37,13 @@ class SampleSource(Protocol):
         ...
 
     def prepare(self, parts: Place, workers: Workers, title: str) -> None:
-        """Prepare for :meth:`begin`; every worker calls it."""
+        """Prepare for :meth:`begin`; every worker calls it.
+
+        Args:
+            parts: where intermediate files go.
+            workers: the processes that share the work.
+            title: title of the progress bar.
+        """
 
     def __len__(self) -> int:
         """Number of samples, known after :meth:`prepare`."""
@@ -83,33 +84,34 @@ def build_set(
         OSError: a file cannot be written.
     """
     if len({digest_of(made) for made in workers.gather(source.made_with())}) > 1:
-        raise ShardError(
-            f"{place}: the processes run on different devices or versions; the bytes would differ"
-        )
-    owner = owner_of(identity, source.made_with())
-    notes = workers.from_main(lambda: start_set(place, owner))
-    if not is_owner(place, owner):
-        raise ShardError(
-            f"{place}: process {workers.rank} does not find the files of the first process; "
-            "all processes need the same folder or URL"
-        )
-    notes = still_whole(place, notes, workers)
-    source.prepare(place / STAGING / "parts", workers, f"{place.name}: reading")
+        found = "the processes run on different devices or versions"
+        raise ShardError(f"{place}: {found}; the bytes would differ")
+    owner = staging.owner_of(identity, source.made_with())
+    notes = workers.from_main(lambda: staging.start_set(place, owner))
+    if staging.current_owner(place) != owner:
+        found = f"process {workers.rank} does not find the files of the first process"
+        raise ShardError(f"{place}: {found}; all processes need the same folder or URL")
+    notes = staging.still_whole(place, notes, workers)
+    source.prepare(place / staging.STAGING / "parts", workers, f"{place.name}: reading")
     starts = range(0, len(source), samples_per_shard)
     if notes:
         workers.log(f"{place}: continuing, {len(notes)} of {len(starts)} shards are complete")
     mine = workers.share([number for number in range(len(starts)) if number not in notes])
     written: dict[int, StagedShard] = {}
-    with Background() as background:
-        for number in tqdm(
-            mine, desc=f"{place.name}: writing", unit="shard", disable=workers.rank != 0 or not mine
-        ):
+    progress = tqdm(mine, f"{place.name}: writing", unit="shard", disable=not workers.is_main or not mine)
+    jobs: deque[Future[None]] = deque()
+    with ThreadPoolExecutor(WRITERS, thread_name_prefix="write") as pool:
+        for number in progress:
+            while len(jobs) >= 2 * WRITERS or (jobs and jobs[0].done()):
+                jobs.popleft().result()
             start = starts[number]
             samples = source.begin(start, min(start + samples_per_shard, len(source)))
-            background.add(partial(_write, place, owner, number, samples, written))
+            jobs.append(pool.submit(_write, place, owner, number, samples, written))
+    for job in jobs:
+        job.result()
     for others in workers.gather(written):
         notes |= others
-    if workers.rank == 0:
+    if workers.is_main:
         _finish(place, owner, source, identity, phantom, [notes[n] for n in range(len(starts))])
     workers.barrier()
 
@@ -121,15 +123,14 @@ def _write(
     samples: Callable[[], Iterable[Sample]],
     written: dict[int, StagedShard],
 ) -> None:
-    name = f"shard-{number:06d}"
+    name = f"shard-{number:06d}.tar"
     check_owner(place, owner)
     try:
-        packed = write_shard(place, f"{name}.tar", samples())
-        entry = ShardEntry(
-            name=f"{name}.tar", samples=len(packed.label_digests), bytes=packed.bytes, sha256=packed.sha256
-        )
-        note = StagedShard(owner=owner, entry=entry, label_digests=list(packed.label_digests))
-        place.write(f"{STAGING}/{name}.json", note.to_json().encode())
+        packed = write_shard(place, name, samples())
+        labels, size = list(packed.label_digests), len(packed.content)
+        entry = ShardEntry(name=name, samples=len(labels), bytes=size, sha256=packed.sha256)
+        note = StagedShard(owner=owner, entry=entry, label_digests=labels)
+        note.save(place)
     except OSError:
         # Another writer may have cleared the place, including our temporary files: report that instead.
         check_owner(place, owner)
@@ -156,9 +157,8 @@ def _finish(
         left_out=list(source.left_out),
         shards=tuple(note.entry for note in notes),
     )
-    if missing := missing_shards(place, manifest):
-        raise ShardError(
-            f"{place / missing[0]}: was changed after it was written; is another writer at work?"
-        )
+    if missing := staging.missing_shards(place, manifest):
+        found = "was changed after it was written"
+        raise ShardError(f"{place / missing[0]}: {found}; is another writer at work?")
     save_manifest(place, manifest)
-    clear_staging(place)
+    staging.clear_staging(place)

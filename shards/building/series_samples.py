@@ -16,10 +16,9 @@ from tqdm import tqdm
 
 from synthspine.shards.building.options import ShardOptions
 from synthspine.shards.building.workers import Workers
-from synthspine.shards.building.write import write_shard
 from synthspine.shards.format.provenance import made_with
 from synthspine.shards.format.sample import Sample, ShardError, sample_key, to_json
-from synthspine.shards.format.tar import unpack
+from synthspine.shards.format.tar import unpack, write_shard
 from synthspine.shards.readers.folder import Series, SpiderError
 from synthspine.shards.readers.slices import annotated, image_slices, label_slices
 from synthspine.shards.readers.spider import check_pair, read_image, read_mask
@@ -77,18 +76,13 @@ class SeriesSamples:
     def prepare(self, parts: Place, workers: Workers, title: str) -> None:
         """Write this worker's parts; afterwards the number of samples is known.
 
-        Args:
-            parts: where the parts go.
-            workers: the processes that share the work.
-            title: of the progress bar.
-
         Raises:
             SpiderError: a series cannot be read, unless unreadable ones are left out.
         """
         self._parts = parts
         mine = workers.share(self._series)
         made = {}
-        for series in tqdm(mine, desc=title, unit="series", disable=workers.rank != 0 or not mine):
+        for series in tqdm(mine, desc=title, unit="series", disable=not workers.is_main or not mine):
             made[series.stem] = self._make_part(series)
         self._made = {stem: part for others in workers.gather(made) for stem, part in others.items()}
         for series in self._series:
@@ -115,16 +109,15 @@ class SeriesSamples:
 
     def _read_part(self, series: int) -> list[Sample]:
         if self._last_read[0] != series:
-            name = f"{self._series[series].stem}.tar"
-            made = self._made[self._series[series].stem]
+            stem = self._series[series].stem
+            made, name = self._made[stem], f"{stem}.tar"
             try:
                 content = checked_content(self._parts.read(name), made["sha256"], made["bytes"])
             except (FileNotFoundError, WrongContent) as error:
                 # Without its summary, the next run writes the part again.
-                self._parts.remove(f"{self._series[series].stem}.json")
-                raise ShardError(
-                    f"{self._parts / name}: damaged ({error}); run again to write it anew"
-                ) from None
+                self._parts.remove(f"{stem}.json")
+                text = f"{self._parts / name}: damaged ({error}); run again to write it anew"
+                raise ShardError(text) from None
             self._last_read = (series, list(unpack(content)))
         return self._last_read[1]
 
@@ -140,7 +133,7 @@ class SeriesSamples:
             packed = write_shard(self._parts, f"{series.stem}.tar", self._slices(series))
             made |= {
                 "samples": len(packed.label_digests),
-                "bytes": packed.bytes,
+                "bytes": len(packed.content),
                 "sha256": packed.sha256,
             }
         except SpiderError as error:

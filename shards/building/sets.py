@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from synthspine.shards.building.series_samples import SeriesSamples
 from synthspine.shards.building.staging import clear_set, clear_staging, missing_shards, reopen
 from synthspine.shards.building.synthetic_samples import SyntheticSamples
 from synthspine.shards.building.workers import ALONE, Workers, one_builder
-from synthspine.shards.format.manifest import VERSION, Manifest, has_manifest, load_manifest
+from synthspine.shards.format.manifest import VERSION, has_manifest, load_manifest
 from synthspine.shards.format.provenance import identity_difference
 from synthspine.shards.format.sample import ShardError
 from synthspine.shards.readers.folder import Series, SpiderError, find_series, has_layout
@@ -26,15 +25,6 @@ from synthspine.shards.readers.phantom import (
 from synthspine.shards.readers.split import OVERVIEW, PARTS, Split, load_or_make_split
 from synthspine.shards.storage.place import Place
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Kind:
-    """Patients and contrast of a set of slices; without a contrast it holds label maps only."""
-
-    part: str
-    contrast: str | None = None
-
-
 BANK, LABELS_VAL, SYNTHETIC = "labels", "labels_val", "synthetic"
 REAL_T1_TRAIN = "real_t1_train"
 VALIDATION_IMAGES = {"t1": "real_t1_val", "t2": "real_t2_val", "t2_SPACE": "real_t2_space_val"}
@@ -43,21 +33,22 @@ LABELS_TEST = "labels_test"
 TEST_IMAGES = {"t1": "real_t1_test", "t2": "real_t2_test", "t2_SPACE": "real_t2_space_test"}
 """Sets of the test patients' images; like their label maps, only built when requested by name."""
 
-_SLICES = {
-    BANK: _Kind(part="train"),
-    LABELS_VAL: _Kind(part="validation"),
-    REAL_T1_TRAIN: _Kind(part="train", contrast="t1"),
-    **{name: _Kind(part="validation", contrast=contrast) for contrast, name in VALIDATION_IMAGES.items()},
-    LABELS_TEST: _Kind(part="test"),
-    **{name: _Kind(part="test", contrast=contrast) for contrast, name in TEST_IMAGES.items()},
+_SLICES: dict[str, tuple[str, str | None]] = {
+    BANK: ("train", None),
+    LABELS_VAL: ("validation", None),
+    REAL_T1_TRAIN: ("train", "t1"),
+    **{name: ("validation", contrast) for contrast, name in VALIDATION_IMAGES.items()},
+    LABELS_TEST: ("test", None),
+    **{name: ("test", contrast) for contrast, name in TEST_IMAGES.items()},
 }
+"""Patients and contrast of the sets of slices; those without a contrast hold label maps only."""
 SETS = (BANK, LABELS_VAL, SYNTHETIC, REAL_T1_TRAIN, *VALIDATION_IMAGES.values())
 """All sets but those of the test patients, in the order in which they are built."""
 TEST_SETS = (LABELS_TEST, *TEST_IMAGES.values())
 
 
 def ensure_sets(names: Iterable[str], options: ShardOptions, workers: Workers = ALONE) -> dict[str, Place]:
-    """Build the missing sets and return the places of all.
+    """Build the missing sets and return the places of all, by name.
 
     A complete set is compared with the options and then used. If the default data folder holds no data (the
     shards came from elsewhere) and nothing has to be built, there is nothing to compare. Several processes
@@ -67,9 +58,6 @@ def ensure_sets(names: Iterable[str], options: ShardOptions, workers: Workers = 
         names: entries of ``SETS`` and ``TEST_SETS``; the sets that they are made from are added.
         options: sources, destination and settings.
         workers: processes that call this together and share the work.
-
-    Returns:
-        Place of every set in ``names`` and of those they are made from.
 
     Raises:
         SpiderError: a folder or a series cannot be read.
@@ -200,11 +188,11 @@ class _Session:
         if name == SYNTHETIC:
             source = SyntheticSamples(self._places[BANK], self._options)
         else:
-            kind = _SLICES[name]
-            chosen = [s for s in series if s.patient in split.part(kind.part) and _fits(s, kind)]
+            part, contrast = _SLICES[name]
+            chosen = [s for s in series if s.patient in split.part(part) and _fits(s, contrast)]
             if more and not chosen:
                 raise SpiderError(path, "no mask of a training patient; see the split file")
-            source = SeriesSamples(chosen + more, kind.contrast is not None, self._options)
+            source = SeriesSamples(chosen + more, contrast is not None, self._options)
         identity = set_identity(name, source, self._options)
         if self._workers.from_main(lambda: self._is_complete(place, source, identity)):
             self._report(place, "complete")
@@ -241,10 +229,8 @@ class _Session:
         if manifest.on_demand:
             raise ShardError(f"{place}: is rendered with other {difference}; give the service's own choices")
         if not self._options.rebuild:
-            raise ShardError(
-                f"{place}: was made with other {difference}; "
-                "use another --shards-dir, or --rebuild to replace it"
-            )
+            hint = "use another --shards-dir, or --rebuild to replace it"
+            raise ShardError(f"{place}: was made with other {difference}; {hint}")
         clear_set(place)
         return False
 
@@ -256,25 +242,20 @@ class _Session:
         self._report(place, "complete")
 
     def _report(self, place: Place, what: str) -> None:
-        if self._workers.rank != 0:
+        if not self._workers.is_main:
             return
         manifest = load_manifest(place)
-        print(_summary(place, manifest, what), flush=True)
+        origin = " (phantom)" if manifest.phantom else ""
+        counts = f"{manifest.samples} samples in {len(manifest.shards)} shards, {manifest.size}"
+        print(f"{what} {place}{origin}: {counts}", flush=True)
         for entry in manifest.left_out:
             print(f"  left out: {entry['source']} ({entry['reason']})", flush=True)
 
 
 def _needs_masks_only(name: str) -> bool:
-    return name == SYNTHETIC or _SLICES[name].contrast is None
+    return name == SYNTHETIC or _SLICES[name][1] is None
 
 
-def _fits(series: Series, kind: _Kind) -> bool:
-    if series.mask is None:
-        return False
-    return kind.contrast is None or (series.contrast == kind.contrast and series.image is not None)
-
-
-def _summary(place: Place, manifest: Manifest, what: str) -> str:
-    origin = " (phantom)" if manifest.phantom else ""
-    counts = f"{manifest.samples} samples in {len(manifest.shards)} shards, {manifest.size}"
-    return f"{what} {place}{origin}: {counts}"
+def _fits(series: Series, contrast: str | None) -> bool:
+    has_image = contrast is None or (series.contrast == contrast and series.image is not None)
+    return has_image and series.mask is not None

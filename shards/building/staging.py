@@ -7,6 +7,7 @@ note on each complete shard. A shard is on disk before its note, so every noted 
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from synthspine.shards.building.workers import Workers
@@ -36,19 +37,16 @@ class StagedShard:
     entry: ShardEntry
     label_digests: list[str]
 
-    def to_json(self) -> str:
-        """The note as JSON text."""
-        return to_json(asdict(self))
+    def save(self, place: Place) -> None:
+        """Write the note to the staging folder of a set."""
+        place.write(f"{STAGING}/{Path(self.entry.name).stem}.json", to_json(asdict(self)).encode())
 
     @staticmethod
     def from_json(content: bytes) -> "StagedShard | None":
         """The note; None if it is malformed: its shard is then written again."""
         try:
             fields = json.loads(content)
-            entry = ShardEntry(**fields["entry"])
-            return StagedShard(
-                owner=fields["owner"], entry=entry, label_digests=list(fields["label_digests"])
-            )
+            return StagedShard(**fields | {"entry": ShardEntry(**fields["entry"])})
         except (ValueError, KeyError, TypeError):
             return None
 
@@ -89,21 +87,15 @@ def reopen(place: Place, manifest: Manifest, made_with: dict[str, str]) -> None:
         return
     owner = owner_of(manifest.identity, made_with)
     place.write(OWNER, to_json({"owner": owner}).encode())
+
+    def note(entry: ShardEntry) -> None:
+        if (content := _content(place, entry)) is not None:
+            digests = [sample.record[DIGESTS][LABEL] for sample in unpack(content)]
+            StagedShard(owner=owner, entry=entry, label_digests=digests).save(place)
+
     with ThreadPoolExecutor(_READERS) as pool:
-        for note in pool.map(lambda entry: _note_of(place, owner, entry), manifest.shards):
-            if note is not None:
-                name = note.entry.name.removesuffix(".tar")
-                place.write(f"{STAGING}/{name}.json", note.to_json().encode())
+        list(pool.map(note, manifest.shards))
     place.remove(MANIFEST)
-
-
-def _note_of(place: Place, owner: str, entry: ShardEntry) -> StagedShard | None:
-    """The note on a shard; None if the shard is missing or damaged."""
-    content = _content(place, entry)
-    if content is None:
-        return None
-    digests = [sample.record[DIGESTS][LABEL] for sample in unpack(content)]
-    return StagedShard(owner=owner, entry=entry, label_digests=digests)
 
 
 def _content(place: Place, entry: ShardEntry) -> bytes | None:
@@ -121,7 +113,7 @@ def owner_of(identity: dict[str, Any], made_with: dict[str, str]) -> str:
 
 def start_set(place: Place, owner: str) -> dict[int, StagedShard]:
     """Notes on the shards that a killed run of the same set left; any other staged set is removed."""
-    if _owner(place) != owner:
+    if current_owner(place) != owner:
         _refuse_complete(place)
         clear_set(place)
         place.write(OWNER, to_json({"owner": owner}).encode())
@@ -155,21 +147,17 @@ def still_whole(place: Place, notes: dict[int, StagedShard], workers: Workers) -
     return {number: notes[number] for others in workers.gather(kept) for number in others}
 
 
-def _owner(place: Place) -> str | None:
+def current_owner(place: Place) -> str | None:
+    """The owner of the staged set at a place; None if there is none."""
     try:
         return json.loads(place.read(OWNER))["owner"]
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
 
 
-def is_owner(place: Place, owner: str) -> bool:
-    """Whether the staged set belongs to this owner."""
-    return _owner(place) == owner
-
-
 def check_owner(place: Place, owner: str) -> None:
     """Raise ShardError if another writer has taken over the place: its files must not be mixed with ours."""
-    if _owner(place) != owner:
+    if current_owner(place) != owner:
         _refuse_complete(place)
         raise ShardError(
             f"{place}: another writer has begun another set here; give each its own place, and run again"

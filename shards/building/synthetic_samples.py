@@ -19,12 +19,7 @@ from synthspine.shards.storage.place import Place
 
 
 class SyntheticSamples:
-    """Samples ``0..N-1`` of the generator over a set of label maps.
-
-    Args:
-        labels: place of the complete set of label maps.
-        options: seed, number of samples, preset, grid and device.
-    """
+    """Samples ``0..N-1`` of the generator over the complete set of label maps at ``labels``."""
 
     left_out: tuple[dict[str, str], ...] = ()
 
@@ -80,15 +75,8 @@ class SyntheticSamples:
             arrived.synchronize()
         images, labels, maps = image.numpy(), codes.numpy(), params.map_index.tolist()
         for place, drawn in enumerate(params.to_records()):
-            origin = self.maps.records[maps[place]]
-            record = {
-                "index": start + place,
-                "seed": self._options.seed,
-                "source": origin["source"],
-                "patient": origin["patient"],
-                "slice": origin["slice"],
-                "params": drawn,
-            }
+            origin = {name: self.maps.records[maps[place]][name] for name in ("source", "patient", "slice")}
+            record = {"index": start + place, "seed": self._options.seed, **origin, "params": drawn}
             yield Sample(sample_key(start + place), images[place], labels[place], record)
 
     def made_with(self) -> dict[str, str]:

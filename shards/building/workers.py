@@ -90,10 +90,7 @@ def gather_objects(value: Any) -> list[Any]:
 
 @contextmanager
 def one_builder(place: Place, workers: Workers) -> Iterator[None]:
-    """Hold ``place`` for one group of workers; another group on this machine waits until it is done.
-
-    So several processes may request the same sets at once: the first builds them, the others use them.
-    """
-    with locked(place) if workers.rank == 0 else nullcontext():
+    """Hold ``place`` for one group of workers; another group on this machine waits until it is done."""
+    with locked(place) if workers.is_main else nullcontext():
         workers.barrier()
         yield

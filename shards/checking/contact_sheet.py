@@ -11,7 +11,6 @@ from synthspine.gen.core.anatomy import (
     DISC_NAMES,
     RANK_NAMES,
     STRUCTURES,
-    Colour,
     disc_code,
     label_scheme,
     vertebra_code,
@@ -100,14 +99,8 @@ def write_sheet(
 def write_contact_sheet(samples: Sequence[Sample], path: Path, title: str) -> Path:
     """Write a PNG of samples: each image beside itself with its labels in colour, or the labels alone.
 
-    Args:
-        samples: at least one; all with an image, or none. Key, source and slice stand below each.
-        path: where the PNG goes; replaced atomically.
-        title: text over the sheet.
-
-    Raises:
-        ValueError: no sample, or a file name that does not end in ``.png``.
-        OSError: the file cannot be written.
+    Key, source and slice of each sample stand below it; all samples have an image, or none. See
+    :func:`write_sheet` for arguments and errors.
     """
     return write_sheet([_tile(sample) for sample in samples], path, title, legend=True)
 
@@ -158,17 +151,14 @@ def _legend(draw: ImageDraw.ImageDraw, left: int, top: int) -> None:
     table = code_colours()
     named = range(1, len(RANK_NAMES) + 1)
     canal = label_scheme("14").codes[-1]
-    entries: list[tuple[str, list[Colour]]] = [
-        (
-            f"{STRUCTURES[0]} {RANK_NAMES[0]} .. {RANK_NAMES[-1]}",
-            [tuple(table[vertebra_code(r)]) for r in named],
-        ),
-        (f"{STRUCTURES[1]} {DISC_NAMES[0]} .. {DISC_NAMES[-1]}", [tuple(table[disc_code(r)]) for r in named]),
-        (STRUCTURES[2], [tuple(table[canal])]),
-        ("not annotated (hatched)", [HATCH]),
-    ]
+    entries: dict[str, list[np.ndarray]] = {
+        f"{STRUCTURES[0]} {RANK_NAMES[0]} .. {RANK_NAMES[-1]}": [table[vertebra_code(r)] for r in named],
+        f"{STRUCTURES[1]} {DISC_NAMES[0]} .. {DISC_NAMES[-1]}": [table[disc_code(r)] for r in named],
+        STRUCTURES[2]: [table[canal]],
+        "not annotated (hatched)": [np.array(HATCH)],
+    }
     font = ImageFont.load_default(_SMALL_SIZE + 1)
-    for name, shades in entries:
+    for name, shades in entries.items():
         for shade in shades:
             draw.rectangle((left, top, left + 13, top + 13), tuple(int(value) for value in shade))
             left += 14

@@ -9,15 +9,8 @@ from typing import Any
 import numpy as np
 
 from synthspine.gen.config import config_hash
-from synthspine.gen.core.anatomy import (
-    CODES,
-    IGNORE,
-    MAX_RANK,
-    STRUCTURES,
-    disc_code,
-    structure_of,
-    vertebra_code,
-)
+from synthspine.gen.core import anatomy
+from synthspine.gen.core.anatomy import CODES, IGNORE, MAX_RANK, STRUCTURES
 from synthspine.gen.presets import PRESETS, preset
 from synthspine.shards.checking.contact_sheet import write_contact_sheet
 from synthspine.shards.checking.verify import find_sets
@@ -72,10 +65,7 @@ def inspect_set(where: str | Path, output: Path | None = None, samples: int = 16
         output: PNG file to write; by default in ``results/shards``, under the name of the set.
         samples: number of tiles of the sheet; only the shards that hold them are read.
 
-    Raises:
-        ShardError: no set, or a damaged one.
-        OSError: it cannot be read, or the sheet cannot be written.
-        ValueError: less than one sample, or a sheet that is not a PNG.
+    Raises the errors of :func:`survey` and :func:`shards.checking.contact_sheet.write_sheet`.
     """
     found = survey(where, samples)
     for name, text in facts(found):
@@ -99,10 +89,9 @@ def survey(where: str | Path | Place, samples: int = 16) -> Survey:
     if samples < 1:
         raise ValueError(f"samples {samples} must be at least 1")
     place = open_place(where)
-    if not has_manifest(place) and (
-        sets := [found.name for found in find_sets(place) if found.name != place.name]
-    ):
-        raise ShardError(f"{place}: a folder of sets; choose one of them: {', '.join(sets)}")
+    sets = [] if has_manifest(place) else find_sets(place)
+    if names := [found.name for found in sets if found.name != place.name]:
+        raise ShardError(f"{place}: a folder of sets; choose one of them: {', '.join(names)}")
     shards = open_set(place)
     count = min(samples, len(shards))
     # The centres of equal parts, because the outer slices of a volume show little.
@@ -148,7 +137,7 @@ def facts(found: Survey) -> Iterator[tuple[str, str]]:
     yield "patients", str(len(found.patients))
     yield "contrasts", ", ".join(f"{name} {number}" for name, number in sorted(found.contrasts.items()))
     yield "pixels", ", ".join(f"{name} {share:.1%}" for name, share in shares(found.codes).items())
-    for structure, code in (("vertebrae", vertebra_code), ("discs", disc_code)):
+    for structure, code in (("vertebrae", anatomy.vertebra_code), ("discs", anatomy.disc_code)):
         ranks = [str(rank) for rank in range(1, MAX_RANK + 1) if found.codes[code(rank)]]
         yield structure, f"rank {', '.join(ranks)}" if ranks else "none"
     if found.values[0]:
@@ -165,7 +154,7 @@ def shares(codes: np.ndarray) -> dict[str, float]:
     """
     counts = dict.fromkeys(("background", *STRUCTURES, NOT_ANNOTATED), 0)
     for code, number in enumerate(codes.tolist()):
-        counts[NOT_ANNOTATED if code == IGNORE else structure_of(code) or "background"] += number
+        counts[NOT_ANNOTATED if code == IGNORE else anatomy.structure_of(code) or "background"] += number
     return {name: number / max(1, int(codes.sum())) for name, number in counts.items()}
 
 

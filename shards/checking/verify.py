@@ -15,13 +15,7 @@ from tqdm import tqdm
 from synthspine.gen.core.anatomy import CODES, VALID_CODES
 from synthspine.shards.building.sets import SETS
 from synthspine.shards.building.staging import FIRST_SHARD, OWNER, STAGING
-from synthspine.shards.format.manifest import (
-    MANIFEST,
-    Manifest,
-    label_digest,
-    load_manifest,
-    schema_error,
-)
+from synthspine.shards.format.manifest import MANIFEST, Manifest, label_digest, load_manifest, schema_error
 from synthspine.shards.format.sample import IMAGE, LABEL, RECORD, Sample, ShardError, named_samples
 from synthspine.shards.format.tar import members, unpack
 from synthspine.shards.reading.open import ShardSet
@@ -64,11 +58,11 @@ def find_sets(where: str | Path | Place) -> list[Place]:
     place = open_place(where)
     if place.path is not None and not place.path.is_dir():
         raise ShardError(f"{place}: no such folder")
-    sets = (
-        [place]
-        if _has_traces(place)
-        else [at for at in map(place.__truediv__, _set_names(place)) if _has_traces(at)]
-    )
+    if _has_traces(place):
+        return [place]
+    # A URL may not be listable.
+    names = sorted(path.name for path in place.path.iterdir() if path.is_dir()) if place.path else SETS
+    sets = [place / name for name in names if _has_traces(place / name)]
     if not sets:
         raise ShardError(f"{place}: neither a set ({MANIFEST} is missing) nor a folder of sets")
     return sets
@@ -101,8 +95,8 @@ def verify_set(
         numbers, desc=place.name, unit="shard", leave=False, disable=None if progress else True
     ):
         problems += check.shard(number)
-    known = not manifest.on_demand and check.labels is not None
-    if known and label_digest(check.labels or []) != manifest.label_digest:
+    known = not manifest.on_demand and len(check.labels) == manifest.samples
+    if known and label_digest(check.labels) != manifest.label_digest:
         problems.append(f"{place / MANIFEST}: label_digest is not that of the labels in the shards")
     return [*problems, *_strays(place, manifest, log)]
 
@@ -111,11 +105,11 @@ class _SetCheck:
     """Checks the shards of a set one after the other.
 
     Attributes:
-        labels: SHA-256 of every label so far; None once one of them is not known.
+        labels: SHA-256 of the labels of all undamaged shards so far.
     """
 
     def __init__(self, shards: ShardSet) -> None:
-        self.labels: list[str] | None = []
+        self.labels: list[str] = []
         self._shards = shards
         self._identity = identity = shards.manifest.identity
         grid, images = identity.get("grid"), identity.get("images")
@@ -125,7 +119,6 @@ class _SetCheck:
     def shard(self, number: int) -> Iterator[str]:
         """The problems of a shard, a line each that names it."""
         where = self._shards.place / self._shards.manifest.shards[number].name
-        labels, self.labels = self.labels, None
         try:
             content = self._shards.content(number)
             samples = list(unpack(content))
@@ -136,14 +129,12 @@ class _SetCheck:
             return
         keys = self._shards.keys(number)
         if [sample.key for sample in samples] != keys:
-            found = (
-                f"{counted(len(samples), 'sample')} ({', '.join(sample.key for sample in samples[:3])}, ...)"
-            )
-            yield f"{where}: holds {found} instead of {named_samples(keys)}"
+            found = ", ".join(sample.key for sample in samples[:3])
+            count = counted(len(samples), "sample")
+            yield f"{where}: holds {count} ({found}, ...) instead of {named_samples(keys)}"
             return
-        if labels is not None:
-            files = (body for name, body in members(content) if name.endswith(f".{LABEL}"))
-            self.labels = labels + [hashlib.sha256(body).hexdigest() for body in files]
+        files = (body for name, body in members(content) if name.endswith(f".{LABEL}"))
+        self.labels += [hashlib.sha256(body).hexdigest() for body in files]
         for sample, record in zip(samples, records, strict=True):
             yield from (f"{where}: sample {sample.key}: {line}" for line in self._problems(sample, record))
 
@@ -184,15 +175,12 @@ def _strays(place: Place, manifest: Manifest | None, log: Callable[[str], object
         names, folders = [], []
     if manifest is not None and not names and log is not None:
         log(f"{place}: cannot be listed, so files that do not belong to it are not found")
-    for name in sorted(names):
+    for name in sorted(names) + sorted(folders):
         if name.startswith(TEMPORARY):
             yield f"{place / name}: left by a run that was killed; it can be removed"
-        elif manifest is not None and name not in own:
-            yield f"{place / name}: does not belong to the set"
-    for name in sorted(folders):
-        if name == STAGING:
+        elif name == STAGING:
             yield f"{place / name}: left by a run that did not finish"
-        elif manifest is not None:
+        elif manifest is not None and name not in own:
             yield f"{place / name}: does not belong to the set"
 
 
@@ -207,13 +195,6 @@ def _verdict(place: Place, problems: list[str], seconds: float) -> str:
 def counted(number: int, what: str) -> str:
     """``1 sample``, ``2 samples``."""
     return f"{number} {what}{'s' * (number != 1)}"
-
-
-def _set_names(place: Place) -> list[str]:
-    """Names of the folders that may hold a set; a URL may not be listable."""
-    if place.path is None:
-        return list(SETS)
-    return sorted(path.name for path in place.path.iterdir() if path.is_dir())
 
 
 def _has_traces(place: Place) -> bool:

@@ -65,7 +65,7 @@ class Manifest:
     phantom: bool
     identity: dict[str, Any]
     made_with: dict[str, str]
-    label_digest: str
+    label_digest: str = ""
     left_out: list[dict[str, str]]
     shards: tuple[ShardEntry, ...]
     on_demand: bool = False
@@ -131,20 +131,14 @@ def load_manifest(place: Place) -> Manifest:
     version = fields.get("version", fields.get("schema"))
     if fields.get("format", FORMAT) != FORMAT or version != VERSION:
         found = f"{fields.get('format', 'an unnamed format')}, version {version}"
-        raise ShardError(
-            f"{where}: {found}; this reader knows {FORMAT}, version {VERSION}; make the set again, or read "
-            "it with the release that wrote it"
-        )
+        known = f"{FORMAT}, version {VERSION}"
+        hint = "make the set again, or read it with the release that wrote it"
+        raise ShardError(f"{where}: {found}; this reader knows {known}; {hint}")
     if wrong := schema_error(fields, "manifest"):
         raise ShardError(f"{where}: broken manifest ({wrong})")
+    del fields["format"], fields["version"]
     entries = tuple(ShardEntry(**entry) for entry in fields["shards"])
-    names = ("name", "samples", "phantom", "identity", "made_with", "left_out")
-    manifest = Manifest(
-        shards=entries,
-        label_digest=fields.get("label_digest", ""),
-        on_demand=fields.get("on_demand", False),
-        **{name: fields[name] for name in names},
-    )
+    manifest = Manifest(**fields | {"shards": entries})
     if sum(entry.samples for entry in entries) != manifest.samples:
         raise ShardError(f"{where}: broken manifest (its shards do not hold {manifest.samples} samples)")
     if len({entry.name for entry in entries}) != len(entries):

@@ -46,10 +46,7 @@ def made_with() -> dict[str, str]:
 
 @cache
 def code_state(file: Path = SOURCE) -> dict[str, str]:
-    """The code that runs, as it is at the first call.
-
-    Args:
-        file: a source file of the project.
+    """The code that runs, as it is at the first call; ``file`` is a source file of the project.
 
     Returns:
         ``"version"`` of the package. In a Git checkout also ``"commit"``, with ``-dirty`` appended if tracked

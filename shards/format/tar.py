@@ -1,6 +1,7 @@
-"""Shards as bytes: samples are packed into a plain tar by webdataset, and read without copying."""
+"""Shards: samples are packed into a plain tar by webdataset, and read without copying."""
 
 import hashlib
+import io
 import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from webdataset import TarWriter
 
 from synthspine.shards.format.sample import LABEL, RECORD, Sample, ShardError, decode, encode
+from synthspine.shards.storage.place import Place
 
 _BLOCK = tarfile.BLOCKSIZE
 _USTAR = b"ustar\x0000"
@@ -19,21 +21,19 @@ class Packed:
     """A shard in memory.
 
     Attributes:
-        parts: its bytes, in parts.
-        bytes: their number.
-        sha256: SHA-256 of all parts together.
+        content: its bytes.
+        sha256: SHA-256 of its content.
         label_digests: SHA-256 of every ``label.npy``, one per sample.
     """
 
-    parts: tuple[bytes, ...]
-    bytes: int
+    content: bytes
     sha256: str
     label_digests: tuple[str, ...]
 
 
 def pack(samples: Iterable[Sample]) -> Packed:
     """Samples as a tar that any WebDataset reader reads; equal samples give equal bytes."""
-    file = _Parts()
+    file = io.BytesIO()
     labels: list[str] = []
     # No owner, a fixed mode and time 0: the bytes depend on the samples alone.
     with TarWriter(file, user="", group="", mode=0o644, mtime=0, compress=False, encoder=False) as tar:
@@ -43,21 +43,15 @@ def pack(samples: Iterable[Sample]) -> Packed:
                 tar.write({"__key__": sample.key, extension: content})
                 if extension == LABEL:
                     labels.append(hashlib.sha256(content).hexdigest())
-    whole = hashlib.sha256()
-    for part in file.written:
-        whole.update(part)
-    return Packed(tuple(file.written), sum(map(len, file.written)), whole.hexdigest(), tuple(labels))
+    content = file.getvalue()
+    return Packed(content, hashlib.sha256(content).hexdigest(), tuple(labels))
 
 
-class _Parts:
-    """A file that keeps what is written to it, part by part."""
-
-    def __init__(self) -> None:
-        self.written: list[bytes] = []
-
-    def write(self, part: bytes) -> int:
-        self.written.append(part)
-        return len(part)
+def write_shard(place: Place, name: str, samples: Iterable[Sample]) -> Packed:
+    """Write samples as one tar, whole or not at all; raises OSError if it cannot be written."""
+    packed = pack(samples)
+    place.write(name, packed.content)
+    return packed
 
 
 def unpack(content: bytes) -> Iterator[Sample]:

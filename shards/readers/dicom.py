@@ -226,15 +226,10 @@ def _gap(headers: Sequence[_Header], place: Path) -> float:
     gaps = np.diff([header.depth_mm for header in headers])
     usual = float(np.median(gaps))
     if np.abs(gaps - usual).max() > SPACING_TOLERANCE * usual:
-        raise SpiderError(
-            place,
-            f"slices lie {gaps.min():.2f} to {gaps.max():.2f} mm apart; evenly spaced ones are needed "
-            "(is a file missing?)",
-        )
-    origins = np.array([header.origin for header in headers])
-    drift = (origins - origins[0]) - np.outer(
-        origins @ headers[0].normal - headers[0].depth_mm, headers[0].normal
-    )
+        found = f"slices lie {gaps.min():.2f} to {gaps.max():.2f} mm apart"
+        raise SpiderError(place, f"{found}; evenly spaced ones are needed (is a file missing?)")
+    origins, normal = np.array([header.origin for header in headers]), headers[0].normal
+    drift = (origins - origins[0]) - np.outer(origins @ normal - headers[0].depth_mm, normal)
     if np.linalg.norm(drift, axis=1).max() > _SHEAR_MM:
         raise SpiderError(place, "slices are shifted in-plane against each other; a straight stack is needed")
     return float(gaps.mean())

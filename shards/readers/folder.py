@@ -69,15 +69,9 @@ def find_series(data_dir: Path, on_error: Callable[[SpiderError], None] | None =
     for stem in images.keys() | masks.keys():
         match = _STEM.fullmatch(stem)
         assert match is not None
-        found.append(
-            Series(
-                stem=stem,
-                patient=match["patient"],
-                contrast=match["contrast"],
-                image=images.get(stem),
-                mask=masks.get(stem),
-            )
-        )
+        patient, contrast = match.groups()
+        image, mask = images.get(stem), masks.get(stem)
+        found.append(Series(stem=stem, patient=patient, contrast=contrast, image=image, mask=mask))
     if not found:
         raise SpiderError(data_dir, f"holds no series: no {' or '.join(SUFFIXES)} file in images/ or masks/")
     return sorted(found, key=lambda series: (*patient_key(series.patient), series.stem))
@@ -113,20 +107,15 @@ def _files_by_stem(folder: Path, on_error: Callable[[SpiderError], None] | None)
         for path in sorted(place.iterdir()):
             if path.name.startswith(".") or not path.name.endswith(SUFFIXES) or not path.is_file():
                 continue
-            error = _name_error(path, files)
-            if error is None:
-                files[image_stem(path)] = path
-            elif on_error is None:
-                raise error
+            stem, expected = image_stem(path), f"{{id}}_{{{'|'.join(CONTRASTS)}}}"
+            if not _STEM.fullmatch(stem):
+                error = SpiderError(path, f"the name is not that of a series; expected {expected}")
+            elif stem in files:
+                error = SpiderError(path, f"the same series as {files[stem]}")
             else:
-                on_error(error)
+                files[stem] = path
+                continue
+            if on_error is None:
+                raise error
+            on_error(error)
     return files
-
-
-def _name_error(path: Path, files: dict[str, Path]) -> SpiderError | None:
-    stem = image_stem(path)
-    if not _STEM.fullmatch(stem):
-        return SpiderError(
-            path, f"the name is not that of a series; expected {{id}}_{{{'|'.join(CONTRASTS)}}}"
-        )
-    return SpiderError(path, f"the same series as {files[stem]}") if stem in files else None

@@ -3,7 +3,7 @@
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +25,7 @@ FIRST_PATIENT = 1001
 # Patients whose label maps are learned from differ from those with images.
 FIRST_LABELS_PATIENT = 100_001
 
-Job = tuple[Path, int, int, Contrast]
+Job = tuple[Path, int, int, Contrast, bool]
 
 _MARKER = "phantom.json"
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -69,29 +69,28 @@ def write_phantom(
     write_text(data_dir / _MARKER, json.dumps(wanted | {"complete": False}) + "\n")
     first, contrasts = (FIRST_PATIENT, CONTRASTS) if images else (FIRST_LABELS_PATIENT, CONTRASTS[:1])
     jobs = [
-        (data_dir, seed, patient, contrast)
+        (data_dir, seed, patient, contrast, images)
         for patient in range(first, first + patients)
         for contrast in contrasts
         if not all(path.is_file() for path in _files(data_dir, patient, contrast)[1 - images :])
     ]
     count = min(processes or os.cpu_count() or 1, len(jobs))
-    work = _write_series if images else _write_mask
-    for _ in tqdm(_run(work, jobs, count), total=len(jobs), desc="phantom", unit="series"):
+    for _ in tqdm(_run(jobs, count), total=len(jobs), desc="phantom", unit="series"):
         pass
     write_text(data_dir / _MARKER, json.dumps(wanted | {"complete": True}) + "\n")
     what = "in T1 and T2" if images else "as label maps"
     print(f"wrote the phantom, {patients} patients {what}, to {data_dir}", flush=True)
 
 
-def _run(work: Callable[[Job], int], jobs: list[Job], processes: int) -> Iterator[int]:
+def _run(jobs: list[Job], processes: int) -> Iterator[None]:
     # More threads change the order of sums, and thus the last bits.
     if processes <= 1 and all(os.environ.get(name) == "1" for name in _THREADS):
-        yield from map(work, jobs)
+        yield from map(_write, jobs)
         return
     # Spawned, because the threads of torch do not survive a fork.
     with ProcessPoolExecutor(max(processes, 1), mp_context=multiprocessing.get_context("spawn")) as pool:
         with _one_thread_each():
-            futures = [pool.submit(work, job) for job in jobs]
+            futures = [pool.submit(_write, job) for job in jobs]
         try:
             for future in as_completed(futures):
                 yield future.result()
@@ -109,27 +108,19 @@ def _one_thread_each() -> Iterator[None]:
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        for name in _THREADS:
+            del os.environ[name]
+        os.environ.update({name: value for name, value in before.items() if value is not None})
 
 
-def _write_series(job: Job) -> int:
-    data_dir, seed, patient, contrast = job
-    series = phantom_series(seed, patient, contrast)
+def _write(job: Job) -> None:
+    data_dir, seed, patient, contrast, images = job
+    scan = phantom_series(seed, patient, contrast) if images else None
+    series = phantom_mask(seed, patient, contrast) if scan is None else scan
     image, mask = _files(data_dir, patient, contrast)
     write_mha(series.mask, series.spacing_mm, series.storage, mask)
-    write_mha(series.image, series.spacing_mm, series.storage, image)
-    return patient
-
-
-def _write_mask(job: Job) -> int:
-    data_dir, seed, patient, contrast = job
-    series = phantom_mask(seed, patient, contrast)
-    write_mha(series.mask, series.spacing_mm, series.storage, _files(data_dir, patient, contrast)[1])
-    return patient
+    if scan is not None:
+        write_mha(scan.image, series.spacing_mm, series.storage, image)
 
 
 def _files(data_dir: Path, patient: int, contrast: str) -> tuple[Path, Path]:

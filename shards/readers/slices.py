@@ -83,24 +83,23 @@ def normalise(array: np.ndarray) -> np.ndarray:
     return np.clip((array.astype(np.float32) - low) / (high - low), 0.0, 1.0).astype(np.float32)
 
 
-def image_slices(volume: Volume, grid: Grid, indices: list[int] | None = None) -> np.ndarray:
+def image_slices(volume: Volume, grid: Grid, indices: list[int]) -> np.ndarray:
     """Slices of an image volume on the working grid, normalised by the whole volume.
 
     Returns:
-        float32 in [0, 1], shape ``(S, *grid.shape)``, of the slices at ``indices`` (by default all).
+        float32 in [0, 1], shape ``(S, *grid.shape)``, of the slices at ``indices``.
     """
-    slices = normalise(volume.array)[_all_or(indices)]
-    return _on_grid(slices, volume, grid, labels=False)
+    return _on_grid(normalise(volume.array)[indices], volume, grid, labels=False)
 
 
-def label_slices(volume: Volume, grid: Grid, indices: list[int] | None = None) -> np.ndarray:
+def label_slices(volume: Volume, grid: Grid, indices: list[int]) -> np.ndarray:
     """Slices of a mask volume on the working grid.
 
     Returns:
-        uint8 dense codes, shape ``(S, *grid.shape)``, of the slices at ``indices`` (by default all); 255
-        outside of the field of view.
+        uint8 dense codes, shape ``(S, *grid.shape)``, of the slices at ``indices``; 255 outside of the field
+        of view.
     """
-    return _on_grid(volume.array[_all_or(indices)], volume, grid, labels=True)
+    return _on_grid(volume.array[indices], volume, grid, labels=True)
 
 
 def resample_in_plane(
@@ -146,10 +145,6 @@ def resample_back(
         Shape ``(..., *shape)``, same centre.
     """
     return _resample(array, (spacing_mm, spacing_mm), shape, target_mm, labels=labels)
-
-
-def _all_or(indices: list[int] | None) -> slice | list[int]:
-    return slice(None) if indices is None else indices
 
 
 def _on_grid(array: np.ndarray, volume: Volume, grid: Grid, *, labels: bool) -> np.ndarray:

@@ -106,25 +106,18 @@ def read_mask(path: Path) -> Volume:
 
 
 def check_pair(image: Volume, mask: Volume, path: Path) -> None:
-    """Check that a mask has the grid of its image.
-
-    Args:
-        image: the image volume.
-        mask: the mask volume.
-        path: file of the mask, for the message.
+    """Check that a mask, of the file ``path``, has the grid of its image.
 
     Raises:
         SpiderError: another shape or spacing. Origins may differ, because some masks were drawn on another
             scan of the same session.
     """
-    if image.array.shape != mask.array.shape:
-        raise SpiderError(
-            path, f"shape {_times(mask.array.shape)} differs from its image's {_times(image.array.shape)}"
-        )
+    shape, expected = _times(mask.array.shape), _times(image.array.shape)
+    if shape != expected:
+        raise SpiderError(path, f"shape {shape} differs from its image's {expected}")
     if not np.allclose(image.spacing_mm, mask.spacing_mm, rtol=_SPACING_TOLERANCE):
-        raise SpiderError(
-            path, f"spacing {_mm(mask.spacing_mm)} differs from its image's {_mm(image.spacing_mm)}"
-        )
+        spacing, expected = _mm(mask.spacing_mm), _mm(image.spacing_mm)
+        raise SpiderError(path, f"spacing {spacing} differs from its image's {expected}")
 
 
 def write_like(array: np.ndarray, reference: sitk.Image, path: Path) -> None:
@@ -143,9 +136,8 @@ def write_like(array: np.ndarray, reference: sitk.Image, path: Path) -> None:
     axes = _Axes.of(reference)
     expected = tuple(reference.GetSize()[::-1][axis] for axis in axes.order)
     if array.shape != expected:
-        raise ValueError(
-            f"an array of shape {_times(array.shape)} does not fit a reference of {_times(expected)}"
-        )
+        shape = _times(array.shape)
+        raise ValueError(f"an array of shape {shape} does not fit a reference of {_times(expected)}")
     stored = sitk.GetImageFromArray(np.ascontiguousarray(axes.back(array)))
     stored.CopyInformation(reference)
     with atomic_path(path) as temporary:
@@ -200,11 +192,8 @@ def _oriented(stored: sitk.Image, path: Path) -> Volume:
     """The volume with its stored values, as a view in the orientation of :class:`Volume`."""
     dimensions, channels = stored.GetDimension(), stored.GetNumberOfComponentsPerPixel()
     if dimensions != 3 or channels != 1:
-        raise SpiderError(
-            path,
-            f"has {dimensions} dimensions and {channels} channel(s), so no sagittal axis; "
-            "a 3D volume with one channel is needed",
-        )
+        found = f"has {dimensions} dimensions and {channels} channel(s), so no sagittal axis"
+        raise SpiderError(path, f"{found}; a 3D volume with one channel is needed")
     axes = _Axes.of(stored)
     across, rows, columns = (float(stored.GetSpacing()[::-1][axis]) for axis in axes.order)
     array = axes.forward(sitk.GetArrayViewFromImage(stored))
@@ -216,22 +205,18 @@ def _oriented(stored: sitk.Image, path: Path) -> Volume:
 
 def _check_sagittal(path: Path, volume: Volume, left_right: float) -> None:
     if left_right < _COS_45:
-        angle = np.degrees(np.arccos(left_right))
-        raise UnsuitableError(
-            path, f"has no sagittal axis: the nearest one is {angle:.0f} degrees off left-right (at most 45)"
-        )
+        angle = f"{np.degrees(np.arccos(left_right)):.0f} degrees"
+        text = f"has no sagittal axis: the nearest one is {angle} off left-right (at most 45)"
+        raise UnsuitableError(path, text)
     across, *in_plane = volume.spacing_mm
     if max(in_plane) > _MAX_IN_PLANE_RATIO * across:
-        raise UnsuitableError(
-            path,
-            f"has no sagittal slices: {max(in_plane):.2f} mm in-plane but {across:.2f} mm left to right; "
-            "a series acquired in sagittal slices is needed",
-        )
+        found = f"{max(in_plane):.2f} mm in-plane but {across:.2f} mm left to right"
+        hint = "a series acquired in sagittal slices is needed"
+        raise UnsuitableError(path, f"has no sagittal slices: {found}; {hint}")
     _, rows, columns = volume.array.shape
     if min(rows, columns) < _MIN_PIXELS:
-        raise UnsuitableError(
-            path, f"has no sagittal slices: {rows} x {columns} pixels in-plane, at least {_MIN_PIXELS} needed"
-        )
+        found = f"{rows} x {columns} pixels in-plane, at least {_MIN_PIXELS} needed"
+        raise UnsuitableError(path, f"has no sagittal slices: {found}")
 
 
 def _read(path: Path) -> sitk.Image:

@@ -18,13 +18,7 @@ OVERVIEW = "overview.csv"
 VALIDATION_SHARE = 0.2
 TEST_SHARE = 0.1
 
-_SUBSETS = {
-    "training": "train",
-    "train": "train",
-    "validation": "validation",
-    "test": "test",
-    "testing": "test",
-}
+_SUBSETS = {part: part for part in PARTS} | {"training": "train", "testing": "test"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +59,8 @@ def load_or_make_split(
         SpiderError: the file or the overview is malformed.
     """
     needed = sorted(set(patients), key=patient_key)
-    folder, name = _folder_and_name(file)
+    at, _, name = str(file).rpartition("/")
+    folder = open_place(at) if "://" in at else open_place(Path(file).parent)
     exists = folder.size(name) is not None
     if exists:
         known = _load(folder, name)
@@ -80,15 +75,6 @@ def load_or_make_split(
         lists = {name: sorted(split.part(name), key=patient_key) for name in PARTS}
         folder.write(name, (json.dumps(lists, indent=1) + "\n").encode())
     return split
-
-
-def _folder_and_name(file: Path | str) -> tuple[Place, str]:
-    """The folder and the name of a file."""
-    text = str(file)
-    if "://" in text:
-        folder, _, name = text.rpartition("/")
-        return open_place(folder), name
-    return open_place(Path(file).parent), Path(file).name
 
 
 def _load(folder: Place, name: str) -> Split:
@@ -113,9 +99,8 @@ def _subsets(overview: Path | None, patients: list[str]) -> dict[str, str]:
     with overview.open(newline="", encoding="utf-8-sig") as file:
         first_line = file.readline()
         file.seek(0)
-        rows = list(
-            csv.DictReader(file, delimiter=";" if first_line.count(";") > first_line.count(",") else ",")
-        )
+        delimiter = max(",;", key=first_line.count)
+        rows = list(csv.DictReader(file, delimiter=delimiter))
     if not rows or "subset" not in rows[0]:
         return {}
     assigned: dict[str, str] = {}

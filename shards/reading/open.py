@@ -62,6 +62,8 @@ def open_set(where: Path | str | Place, cache: ShardCache | None = None) -> "Sha
 class ShardSet:
     """A complete set.
 
+    Methods that read shards raise ShardError if one is missing or damaged, and OSError if one cannot be read.
+
     Attributes:
         place: its folder or URL.
         manifest: its manifest.
@@ -78,12 +80,7 @@ class ShardSet:
         return self.manifest.samples
 
     def samples(self) -> Iterator[Sample]:
-        """All samples in stored order.
-
-        Raises:
-            ShardError: a shard is missing or damaged.
-            OSError: a shard cannot be read.
-        """
+        """All samples in stored order."""
         rows = (np.arange(entry.samples) for entry in self.manifest.shards)
         yield from self._read(Places(np.full(len(row), shard), row) for shard, row in enumerate(rows))
 
@@ -91,7 +88,7 @@ class ShardSet:
         """All samples at once, in stored order.
 
         Raises:
-            ShardError: the set is empty, a shard is missing or damaged, or samples differ in shape.
+            ShardError: also if the set is empty, or samples differ in shape.
         """
         if not len(self):
             raise ShardError(f"{self.place}: the set is empty; its sources hold no usable slice")
@@ -133,8 +130,6 @@ class ShardSet:
 
         Raises:
             ValueError: an endless stream of an empty set, or a negative position or seed.
-            ShardError: a shard is missing or damaged.
-            OSError: a shard cannot be read.
         """
         yield from self._read(self.order(seed, lanes).stream(start, stop, reader))
 
@@ -167,8 +162,6 @@ class ShardSet:
 
         Raises:
             ValueError: a number out of bounds.
-            ShardError: during iteration: a shard is missing or damaged.
-            OSError: during iteration: a shard cannot be read.
         """
         if start < 0 or (epochs is not None and epochs < 1):
             raise ValueError(f"start {start} must not be negative, epochs {epochs} at least 1")
@@ -184,12 +177,7 @@ class ShardSet:
             yield web_sample(sample, str(self.place / self.manifest.shards[shard].name))
 
     def load(self, shard: int) -> list[Sample]:
-        """The samples of one shard, by its number, checked.
-
-        Raises:
-            ShardError: it is missing or damaged; the text names the samples that are lost.
-            OSError: it cannot be read.
-        """
+        """The samples of one shard, by its number, checked; an error names the samples that are lost."""
         content, entry = self.content(shard), self.manifest.shards[shard]
         try:
             samples = list(unpack(content))
@@ -200,12 +188,7 @@ class ShardSet:
         return samples
 
     def content(self, shard: int) -> bytes:
-        """The bytes of one shard, by its number; their length and SHA-256 are those of the manifest.
-
-        Raises:
-            ShardError: as :meth:`load`.
-            OSError: it cannot be read.
-        """
+        """The bytes of one shard, by its number; their length and SHA-256 are those of the manifest."""
         entry = self.manifest.shards[shard]
         if self.manifest.on_demand:
             return rendered_content(self.place, entry)

@@ -59,11 +59,7 @@ class _Source(IterableDataset[WebSample]):
 
 
 def web_sample(sample: Sample, url: str) -> WebSample:
-    """A sample as webdataset gives it after decoding.
-
-    Args:
-        sample: the sample.
-        url: path or URL of its shard.
+    """A sample as webdataset gives it after decoding; ``url`` is the path or URL of its shard.
 
     Returns:
         ``__key__``, ``__url__``, ``image.npy`` (where there is an image) and ``label.npy`` as arrays that may

@@ -11,8 +11,6 @@ from concurrent.futures import Future
 from contextlib import closing
 from typing import Generic, TypeVar
 
-import numpy as np
-
 from synthspine.shards.format.order import Places
 
 Item = TypeVar("Item")
@@ -71,11 +69,9 @@ class Prefetcher(Generic[Item, Loaded]):
 
 
 def prefetch(items: Sequence[Item], load: Callable[[Item], Loaded]) -> Iterator[tuple[Item, Future[Loaded]]]:
-    """Items with their loaded values; the next item is loaded while this one is used.
+    """Items with their loaded values; the next item is loaded in a thread while this one is used.
 
-    Args:
-        items: what is loaded, in order.
-        load: loads an item in a background thread; the future raises its error.
+    An error of ``load`` is raised by the future.
     """
     with closing(Prefetcher(load)) as loader:
         coming = [loader.begin(item) for item in items[:1]]
@@ -87,25 +83,20 @@ def prefetch(items: Sequence[Item], load: Callable[[Item], Loaded]) -> Iterator[
 
 
 def read_ahead(
-    windows: Iterator[Places], load: Callable[[int], Loaded], threads: int = LOADERS
+    windows: Iterator[Places], load: Callable[[int], Loaded]
 ) -> Iterator[tuple[Places, Callable[[int], Loaded]]]:
     """Windows, each with a function that gives its loaded shards; the next window is loaded meanwhile.
 
-    At most the shards of two windows are in memory. Shards are loaded in the order of their first use; an
-    error of ``load`` is raised when its shard is requested.
-
-    Args:
-        windows: what is read, one after the other.
-        load: loads a shard, by number; called in the background.
-        threads: calls of ``load`` at a time.
+    At most the shards of two windows are in memory. ``load`` loads a shard, by number, in the background;
+    shards are loaded in the order of their first use. An error is raised when its shard is requested.
     """
-    loaders = Prefetcher(load, threads=threads, name="shards")
+    loaders = Prefetcher(load, threads=LOADERS, name="shards")
     waiting: deque[tuple[Places, dict[int, Future[Loaded]]]] = deque()
     try:
         for places in windows:
             # The next window may need a shard of this one: what was loaded once is used again.
             known = waiting[-1][1] if waiting else {}
-            numbers = _in_order_of_use(places.shards)
+            numbers = dict.fromkeys(places.shards.tolist())
             waiting.append((places, {n: known.get(n) or loaders.begin(n) for n in numbers}))
             if len(waiting) > 1:
                 yield _loaded(*waiting.popleft())
@@ -117,8 +108,3 @@ def read_ahead(
 
 def _loaded(places: Places, futures: dict[int, Future[Loaded]]) -> tuple[Places, Callable[[int], Loaded]]:
     return places, lambda shard: futures[shard].result()
-
-
-def _in_order_of_use(shards: np.ndarray) -> list[int]:
-    numbers, first_use = np.unique(shards, return_index=True)
-    return numbers[np.argsort(first_use)].tolist()

@@ -32,10 +32,8 @@ def rendered_content(place: Place, entry: ShardEntry) -> bytes:
     except FileNotFoundError:
         raise ShardError(f"{where}: the service does not render it any more; open the set again") from None
     if "ETag" not in headers or SHA256_HEADER not in headers:
-        raise ShardError(
-            f"{where}: comes without ETag and {SHA256_HEADER}; a set rendered on demand is read from its "
-            "service, by http or https"
-        )
+        hint = "a set rendered on demand is read from its service, by http or https"
+        raise ShardError(f"{where}: comes without ETag and {SHA256_HEADER}; {hint}")
     if headers["ETag"] != etag_of(entry.key):
         raise ShardError(
             f"{where}: the service renders with another configuration, other label maps or versions, or on "

@@ -27,12 +27,6 @@ class NotReadyYet(Exception):
 class Delivery:
     """The sets, the disk cache, the device and the metrics of one service.
 
-    Args:
-        rendered: the set that is rendered on demand.
-        stored: other sets, by name.
-        cache: where shards are kept.
-        options: how many renders may wait, and how long a request waits for one.
-
     Attributes:
         sets: by name.
         manifests: content and SHA-256 of each ``manifest.json``, by name of the set.

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import Any
 
-from synthspine.shards.building.write import WRITERS
+from synthspine.shards.building.build import WRITERS
 
 _LONGEST_RETRY_S = 30
 _LAST_RENDERS_S = 30.0
@@ -55,7 +55,7 @@ class DeviceQueue:
         self._most = most
         self._count = count
         self._waiting = {True: 0, False: 0}
-        self._unfinished: dict[str, asyncio.Task[Any]] = {}
+        self._jobs: dict[str, asyncio.Task[Any]] = {}
         self._stopped = False
         self._mean_s = 1.0
         self._owner = ThreadPoolExecutor(1, thread_name_prefix="device")
@@ -71,29 +71,24 @@ class DeviceQueue:
         return sum(self._waiting.values())
 
     def submit(self, key: str, begin: Begin, *, quick: bool = False) -> "asyncio.Task[Any]":
-        """The unfinished job of this key; a new one if there is none.
-
-        Args:
-            key: identifies the result.
-            begin: begins the job, and returns the function that finishes it.
-            quick: whether it runs before the others.
+        """The job of this key that is not finished; a new one if there is none. Quick jobs run first.
 
         Raises:
             Busy: too many jobs wait.
         """
-        if key not in self._unfinished:
+        if key not in self._jobs:
             if self._waiting[quick] >= self._most:
                 wait = math.ceil(self._mean_s * (1 + self.waiting))
                 raise Busy(min(max(wait, 1), _LONGEST_RETRY_S))
             self._waiting[quick] += 1
-            self._unfinished[key] = asyncio.create_task(self._run(key, begin, quick))
-        return self._unfinished[key]
+            self._jobs[key] = asyncio.create_task(self._run(key, begin, quick))
+        return self._jobs[key]
 
     async def close(self) -> None:
         """Finish the jobs that have begun; those that wait end with ``Stopped``."""
         self._stopped = True
-        if self._unfinished:
-            await asyncio.wait(self._unfinished.values(), timeout=_LAST_RENDERS_S)
+        if self._jobs:
+            await asyncio.wait(self._jobs.values(), timeout=_LAST_RENDERS_S)
         self._owner.shutdown(wait=False)
         self._writers.shutdown(wait=False)
 
@@ -114,7 +109,7 @@ class DeviceQueue:
             error = raised
             raise
         finally:
-            del self._unfinished[key]
+            del self._jobs[key]
             seconds = time.perf_counter() - start
             if not quick:
                 self._mean_s += _WEIGHT * (seconds - self._mean_s)

@@ -66,10 +66,9 @@ class ServeOptions:
         rows, columns = self.shards.grid.shape
         shard_gb = rows * columns * _BYTES_PER_PIXEL * self.shards.samples_per_shard / 1e9
         if self.cache_gb < _FEWEST_CACHED * shard_gb:
-            raise ValueError(
-                f"cache_gb {self.cache_gb:g} holds less than {_FEWEST_CACHED} shards of {shard_gb:.3g} GB; "
-                f"at least {_FEWEST_CACHED * shard_gb:.3g} are needed"
-            )
+            found = f"holds less than {_FEWEST_CACHED} shards of {shard_gb:.3g} GB"
+            least = f"at least {_FEWEST_CACHED * shard_gb:.3g} are needed"
+            raise ValueError(f"cache_gb {self.cache_gb:g} {found}; {least}")
         shards = -(-self.shards.synthetic_samples // self.shards.samples_per_shard)
         if shards > MOST_SHARDS:
             raise ValueError(
@@ -104,7 +103,6 @@ class ServeOptions:
                 )
             return None
         if len(token) < SHORTEST_TOKEN or not (token.isascii() and token.isprintable() and " " not in token):
-            raise ValueError(
-                f"{source}: a token has {SHORTEST_TOKEN} or more letters, digits and signs, without spaces"
-            )
+            expected = f"{SHORTEST_TOKEN} or more letters, digits and signs, without spaces"
+            raise ValueError(f"{source}: a token has {expected}")
         return token

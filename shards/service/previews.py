@@ -12,7 +12,7 @@ from synthspine.gen import draw, render
 from synthspine.gen.config import config_hash
 from synthspine.gen.core.anatomy import CANAL
 from synthspine.shards.building.synthetic_samples import SyntheticSamples
-from synthspine.shards.checking.contact_sheet import coloured
+from synthspine.shards.checking.overlay import coloured, grey_picture
 from synthspine.shards.format.provenance import digest_of
 from synthspine.shards.service.preview_query import Preview
 
@@ -21,11 +21,7 @@ _COMPRESS_LEVEL = 1
 
 
 class Previews:
-    """Renders previews of a generator's label maps.
-
-    Args:
-        samples: label maps and device.
-    """
+    """Renders previews of the label maps of a generator, on its device."""
 
     def __init__(self, samples: SyntheticSamples) -> None:
         self._samples = samples
@@ -55,8 +51,8 @@ def clearest_map(labels: np.ndarray) -> int:
 
 def _to_png(image: np.ndarray, codes: np.ndarray, show: str) -> bytes:
     """A PNG of an image with values in [0, 1] and its dense label codes, both of shape ``(H, W)``."""
-    grey = (255 * np.clip(image, 0, 1)).round().astype(np.uint8)[..., None].repeat(3, axis=-1)
-    labels, overlay = coloured(codes), coloured(codes, image)
+    grey, labels = grey_picture(image), coloured(codes)
+    overlay = coloured(codes, image)
     parts = {"image": [grey], "label": [labels], "overlay": [overlay], "both": [labels, grey]}[show]
     buffer = io.BytesIO()
     Image.fromarray(np.concatenate(parts, axis=1)).save(buffer, format="png", compress_level=_COMPRESS_LEVEL)

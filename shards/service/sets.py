@@ -12,9 +12,6 @@ from synthspine.shards.format.tar import pack
 from synthspine.shards.reading.open import ShardSet
 from synthspine.shards.storage.cache import ShardCache, checked_content
 
-_SET_WIDE = ("synthetic_samples",)
-"""Entries of an identity that determine the length of the set, and not the content of a shard."""
-
 
 def content_key(entry: ShardEntry) -> str:
     """The key of a shard, 64 hexadecimal digits: equal keys mean equal bytes."""
@@ -28,12 +25,6 @@ class RenderedSet:
     Its key is a digest of everything that determines the bytes: generator, label maps, grid, seed, numbers of
     the samples, versions and device.
 
-    Args:
-        samples: the generator and its label maps.
-        options: seed, grid and samples per shard.
-        phantom: whether the label maps come from the phantom.
-        cache: where shards are stored.
-
     Raises:
         ShardError: there are no label maps.
     """
@@ -45,9 +36,9 @@ class RenderedSet:
             raise ShardError("there are no label maps to render from: the set of label maps is empty")
         self.samples = samples
         self._cache = cache
-        identity = set_identity(SYNTHETIC, samples, options)
-        made_with = samples.made_with()
-        content = {name: value for name, value in identity.items() if name not in _SET_WIDE}
+        identity, made_with = set_identity(SYNTHETIC, samples, options), samples.made_with()
+        # It determines the length of the set, and not the content of a shard.
+        content = {name: value for name, value in identity.items() if name != "synthetic_samples"}
         self._spans: dict[str, tuple[int, int]] = {}
         entries = []
         for number, start in enumerate(range(0, len(samples), options.samples_per_shard)):
@@ -62,7 +53,6 @@ class RenderedSet:
             phantom=phantom,
             identity=identity,
             made_with=made_with,
-            label_digest="",
             left_out=[],
             shards=tuple(entries),
             on_demand=True,
@@ -74,18 +64,13 @@ class RenderedSet:
 
         def finish() -> None:
             packed = pack(samples())
-            self._cache.put(entry.key, packed.sha256, packed.parts)
+            self._cache.put(entry.key, packed.sha256, packed.content)
 
         return finish
 
 
 class StoredSet:
-    """A complete set in a folder or behind a URL; its shards are checked before they are sent.
-
-    Args:
-        shards: the set.
-        cache: where checked shards are stored.
-    """
+    """A complete set in a folder or behind a URL; its shards are checked, and sent from the disk cache."""
 
     def __init__(self, shards: ShardSet, cache: ShardCache) -> None:
         self.manifest = shards.manifest
@@ -98,7 +83,7 @@ class StoredSet:
 
         def finish() -> None:
             whole = checked_content(content, entry.sha256, entry.bytes)
-            self._cache.put(entry.sha256, entry.sha256, [whole])
+            self._cache.put(entry.sha256, entry.sha256, whole)
 
         return finish
 

@@ -11,23 +11,31 @@ TEMPORARY = ".tmp-"
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, flush: bool = True) -> Iterator[Path]:
     """A temporary path in the same folder that replaces ``path`` at the end of the block.
 
     The temporary name keeps the suffix, because image writers choose the format by it. If the block raises,
     the temporary file is removed and ``path`` stays as it was; a killed process leaves the temporary file.
+    Without ``flush`` a crash of the machine may damage the new file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Two machines that share a folder may have equal process numbers.
-    temporary = path.parent / f"{TEMPORARY}{os.getpid()}-{os.urandom(4).hex()}-{path.name}"
+    temporary = path.parent / temporary_name(path.name)
     try:
         yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        if flush:
+            _flush(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    if flush:
+        # A rename is on disk only after its folder is flushed.
+        _flush(path.parent)
+
+
+def temporary_name(name: str) -> str:
+    """A name under which a file is written before it is renamed to ``name``."""
+    # Two machines that share a folder may have equal process numbers.
+    return f"{TEMPORARY}{os.getpid()}-{os.urandom(4).hex()}-{name}"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -36,9 +44,8 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _sync_folder(folder: Path) -> None:
-    # A rename is on disk only after its folder is flushed.
-    descriptor = os.open(folder, os.O_RDONLY)
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -17,9 +17,9 @@ CHALLENGE = 'Bearer realm="synthspine"'
 
 _PORTS = {"http": 80, "https": 443}
 
-_named: dict[str, str] = {}
-"""Under "first" the origin (scheme, host and port) that was opened first in this process."""
-_asking: set[str] = set()
+_first_origin = ""
+"""Origin (scheme, host and port) of the first server that this process opened; empty before that."""
+_receivers: set[str] = set()
 """Origins that have asked this process for the token and may have it."""
 
 
@@ -30,18 +30,18 @@ def token_from_environment() -> str | None:
 
 def name_server(url: str) -> None:
     """Record that the user opened this URL; the first one names the server that the token is for."""
-    if origin := _origin(url):
-        _named.setdefault("first", origin)
+    global _first_origin
+    _first_origin = _first_origin or _origin(url)
 
 
 def authorization(url: str) -> dict[str, str]:
     """The header to send with a request: the token, if that origin has asked for it, else nothing."""
     token = token_from_environment()
-    return {"Authorization": f"Bearer {token}"} if token and _origin(url) in _asking else {}
+    return {"Authorization": f"Bearer {token}"} if token and _origin(url) in _receivers else {}
 
 
 def accept_challenge(url: str, answered: str, status: int, headers: Mapping[str, str]) -> bool:
-    """Whether an answer asks for the token and the request is to be repeated with it.
+    """Whether a response asks for the token and the request is to be repeated with it.
 
     From then on the token is sent to that origin. Threads that received the challenge at the same time all
     repeat their requests. The token does not follow redirects to other origins, and is not sent beside a
@@ -49,9 +49,9 @@ def accept_challenge(url: str, answered: str, status: int, headers: Mapping[str,
 
     Args:
         url: URL of the request: that of a set that the user named, or of a file below it.
-        answered: URL of the answer, after redirects.
-        status: of the answer.
-        headers: of the answer.
+        answered: URL of the response, after redirects.
+        status: status of the response.
+        headers: headers of the response.
 
     Raises:
         PermissionError: the token is for another server, or others could read it on the way.
@@ -60,12 +60,11 @@ def accept_challenge(url: str, answered: str, status: int, headers: Mapping[str,
     if status != 401 or CHALLENGE not in headers.get("WWW-Authenticate", ""):
         return False
     origin = _origin(url)
-    if not origin or origin != _origin(answered) or "@" in urlsplit(url).netloc:
-        return False
-    if token_from_environment() is None:
+    has_user = "@" in urlsplit(url).netloc
+    if not origin or origin != _origin(answered) or has_user or token_from_environment() is None:
         return False
     _check_receiver(origin)
-    _asking.add(origin)
+    _receivers.add(origin)
     return True
 
 
@@ -80,16 +79,15 @@ def is_this_machine(host: str) -> bool:
 def _check_receiver(origin: str) -> None:
     if listed := os.environ.get(SERVERS_VARIABLE, "").split():
         if origin not in {_listed_origin(server) for server in listed}:
-            raise PermissionError(
-                f"asks for a token; {SERVERS_VARIABLE} reserves that of {TOKEN_VARIABLE} for other servers"
-            )
+            reserved = f"{SERVERS_VARIABLE} reserves that of {TOKEN_VARIABLE} for other servers"
+            raise PermissionError(f"asks for a token; {reserved}")
         return
     # A worker process may not have opened the place itself.
-    first = _named.setdefault("first", origin)
-    if origin != first:
+    name_server(origin)
+    if origin != _first_origin:
         raise PermissionError(
-            f"asks for a token; that of {TOKEN_VARIABLE} is for {first}, which was opened first: list all "
-            f"servers that it is for in {SERVERS_VARIABLE}"
+            f"asks for a token; that of {TOKEN_VARIABLE} is for {_first_origin}, which was opened first: "
+            f"list all servers that it is for in {SERVERS_VARIABLE}"
         )
     if origin.startswith("http:") and not is_this_machine(urlsplit(origin).hostname or ""):
         raise PermissionError(

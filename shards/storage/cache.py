@@ -1,18 +1,19 @@
 """Local copies of shards on disk: bounded in size, and checked by the SHA-256 of their content."""
 
-import fcntl
 import hashlib
 import os
 import re
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from synthspine.shards.storage.atomic import TEMPORARY
+from filelock import FileLock
+
+from synthspine.shards.storage.atomic import TEMPORARY, atomic_path
 
 CACHE_VARIABLE = "SYNTHSPINE_CACHE"
 CACHE_SIZE_VARIABLE = "SYNTHSPINE_CACHE_GB"
@@ -23,6 +24,8 @@ _SPARE = 20
 """A full cache is emptied by one part in this many at once, so that few writes look at all files."""
 _STALE_S = 3600.0
 """Age in seconds from which a temporary file is considered left by a killed process."""
+_POLL_S = 0.01
+"""Interval at which a waiting process tries to get a lock, seconds."""
 
 
 class WrongContent(ValueError):
@@ -47,8 +50,9 @@ class CachedShard:
 class ShardCache:
     """Shards on disk, bounded in size; the least recently used are removed first.
 
-    Any number of processes and threads may share one folder. It holds ``locks`` and one file per shard:
-    ``ab/SHA256.tar``, or ``ab/KEY-SHA256.tar`` where the shard is found by another key than its SHA-256.
+    Any number of processes and threads may share one folder. It holds locks, the number and size of the files
+    (``counts``), and one file per shard: ``ab/SHA256.tar``, or ``ab/KEY-SHA256.tar`` where the shard is found
+    by another key than its SHA-256.
 
     Args:
         folder: where the files are kept; created when it is needed.
@@ -99,40 +103,33 @@ class ShardCache:
             if content is None:
                 content = checked_content(load(), sha256, size)
                 try:
-                    self.put(sha256, sha256, [content])
+                    self.put(sha256, sha256, content)
                 except OSError as error:
                     self._warn(error)
         return content
 
-    def put(self, key: str, sha256: str, parts: Iterable[bytes]) -> None:
+    def put(self, key: str, sha256: str, content: bytes) -> None:
         """Keep a shard, and remove other content of the same key; the shard itself stays, however large.
 
         Args:
             key: the name to find it by, 64 lower-case hexadecimal digits.
-            sha256: of the content.
-            parts: the content.
+            sha256: SHA-256 of the content.
+            content: the content.
 
         Raises:
             OSError: the file cannot be written.
         """
         path = self._path(key, sha256)
         known = path.exists()
-        temporary = path.parent / f"{TEMPORARY}{os.getpid()}-{os.urandom(4).hex()}-{path.name}"
-        path.parent.mkdir(parents=True, exist_ok=True)
         # Not flushed to disk: a file that a crash damages is detected when it is read.
-        try:
-            with temporary.open("wb") as file:
-                file.writelines(parts)
-                size = file.tell()
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        self._checked[path.name] = size
+        with atomic_path(path, flush=False) as temporary:
+            temporary.write_bytes(content)
+        self._checked[path.name] = len(content)
         for other in self._find(key):
             if other != path:
                 other.unlink(missing_ok=True)
                 known = True
-        self.make_room(path, None if known else size)
+        self.make_room(path, None if known else len(content))
 
     def open(self, key: str) -> CachedShard | None:
         """The shard of this key; None if it is not there or damaged. A damaged file is removed."""
@@ -166,16 +163,19 @@ class ShardCache:
         Raises:
             OSError: a file cannot be removed.
         """
-        with self._locked("room") as lock:
-            # The lock file holds the number and size of the files, so that few writes look at all of them.
-            counts = None if written is None or not self._counted else _read_counts(lock)
-            if counts is None or counts[1] + (written or 0) > self.max_bytes:
+        with self._locked("room") as locked:
+            # The number and size of the files are stored, so that few writes look at all of them.
+            file = self.folder / "counts"
+            try:
+                shards, size = map(int, file.read_text().split())
+            except (OSError, ValueError):
+                written = None
+            if not locked or written is None or not self._counted or size + written > self.max_bytes:
                 self.shards, self.bytes = self._remove_oldest(newest)
             else:
-                self.shards, self.bytes = counts[0] + 1, counts[1] + (written or 0)
-            if lock is not None:
-                os.ftruncate(lock, 0)
-                os.pwrite(lock, f"{self.shards} {self.bytes}".encode(), 0)
+                self.shards, self.bytes = shards + 1, size + written
+            with suppress(OSError):
+                file.write_text(f"{self.shards} {self.bytes}")
             self._counted = True
 
     def _remove_oldest(self, newest: Path | None) -> tuple[int, int]:
@@ -224,24 +224,18 @@ class ShardCache:
         return None
 
     @contextmanager
-    def _locked(self, name: str) -> Iterator[int | None]:
-        """Exclude other processes and threads; the lock's descriptor, None where the disk supports none."""
-        descriptor = None
+    def _locked(self, name: str) -> Iterator[bool]:
+        """Exclude other processes and threads; whether that succeeded: not all disks support locks."""
+        lock = FileLock(self.folder / "locks" / name, poll_interval=_POLL_S)
         try:
-            locks = self.folder / "locks"
-            locks.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(locks / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            (self.folder / "locks").mkdir(parents=True, exist_ok=True)
+            lock.acquire()
         except OSError as error:
             self._warn(error)
         try:
-            yield descriptor
+            yield lock.is_locked
         finally:
-            if descriptor is not None:
-                # Closing alone does not release a lock whose file a forked process still has open.
-                with suppress(OSError):
-                    fcntl.flock(descriptor, fcntl.LOCK_UN)
-                os.close(descriptor)
+            lock.release()
 
     def _warn(self, error: OSError) -> None:
         if not self._warned:
@@ -249,17 +243,6 @@ class ShardCache:
             reason = error.strerror or error
             text = f"{self.folder}: shards cannot be kept here ({reason}) and are loaded again when needed"
             warnings.warn(text, stacklevel=4)
-
-
-def _read_counts(lock: int | None) -> tuple[int, int] | None:
-    """Number and size of the files, from the lock file; None if it does not hold them."""
-    if lock is None:
-        return None
-    try:
-        number, size = map(int, os.pread(lock, 64, 0).split())
-    except ValueError:
-        return None
-    return number, size
 
 
 def checked_content(content: bytes, sha256: str, size: int) -> bytes:

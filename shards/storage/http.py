@@ -10,7 +10,7 @@ import aiohttp
 from fsspec.asyn import sync
 
 from synthspine.shards.storage.auth import TOKEN_VARIABLE, accept_challenge, authorization
-from synthspine.shards.storage.place import Bytes, checked_name
+from synthspine.shards.storage.place import checked_name
 from synthspine.shards.storage.remote import RemotePlace
 from synthspine.shards.storage.retries import Retries, Transient, is_transient_status
 
@@ -59,7 +59,7 @@ class HttpPlace(RemotePlace):
 
         return self.attempt(size, name)
 
-    def write(self, name: str, *parts: Bytes) -> None:
+    def write(self, name: str, content: bytes) -> None:
         """Raises PermissionError."""
         self._refuse(name)
 
@@ -77,9 +77,8 @@ class HttpPlace(RemotePlace):
 
     def _refuse(self, name: str | None = None) -> NoReturn:
         where = self.shown if name is None else f"{self.shown}/{checked_name(name)}"
-        raise PermissionError(
-            f"{where}: web servers are read only; write to a folder or a bucket (s3://...) that one serves"
-        )
+        hint = "write to a folder or a bucket (s3://...) that one serves"
+        raise PermissionError(f"{where}: web servers are read only; {hint}")
 
     def _at(self, name: str) -> str:
         return f"{self.url}/{quote(checked_name(name))}"

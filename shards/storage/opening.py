@@ -27,9 +27,8 @@ def open_place(where: str | Path | Place) -> Place:
         return where
     text = str(where)
     if isinstance(where, str) and _SHELL.match(text):
-        raise ValueError(
-            f"{text}: is a shell command; sets are read from folders and URLs, no command is run"
-        )
+        hint = "sets are read from folders and URLs, no command is run"
+        raise ValueError(f"{text}: is a shell command; {hint}")
     if _CUT_URL.match(text):
         raise ValueError(f"{_without_credentials(text)}: a URL has two slashes after the colon")
     url = _URL.match(text)
@@ -41,7 +40,11 @@ def open_place(where: str | Path | Place) -> Place:
         raise ValueError(f"{_without_credentials(text)}: chained URLs (::) are not supported")
     assert url is not None
     if url[1].lower() in ("file", "local"):
-        return LocalPlace(_path_of(text))
+        parts = urlsplit(text)
+        if parts.netloc not in ("", "localhost") or parts.query or parts.fragment:
+            hint = "is not the URL of a local folder: file:///path/to/it"
+            raise ValueError(f"{_without_credentials(text)}: {hint}")
+        return LocalPlace(Path(unquote(parts.path)))
     return _remote_place(text)
 
 
@@ -83,13 +86,6 @@ def _remote_place(url: str) -> Place:
         return RemotePlace(protocol + root, shown)
     name_server(protocol + root)
     return HttpPlace(protocol + root, shown)
-
-
-def _path_of(url: str) -> Path:
-    parts = urlsplit(url)
-    if parts.netloc not in ("", "localhost") or parts.query or parts.fragment:
-        raise ValueError(f"{_without_credentials(url)}: is not the URL of a local folder: file:///path/to/it")
-    return Path(unquote(parts.path))
 
 
 def _without_credentials(text: str) -> str:

@@ -11,8 +11,6 @@ from pathlib import Path, PurePosixPath
 
 from synthspine.shards.storage.atomic import atomic_path
 
-Bytes = bytes | bytearray | memoryview
-
 
 class Place(ABC):
     """A folder of files, local or remote.
@@ -63,8 +61,8 @@ class Place(ABC):
         """Bytes that a file holds, None if there is no such file."""
 
     @abstractmethod
-    def write(self, name: str, *parts: Bytes) -> None:
-        """Write a file of these parts: flushed to disk, whole or not at all."""
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file: flushed to disk, whole or not at all."""
 
     @abstractmethod
     def remove(self, name: str) -> None:
@@ -121,16 +119,11 @@ class LocalPlace(Place):
                 return None
         return status.st_size if stat.S_ISREG(status.st_mode) else None
 
-    def write(self, name: str, *parts: Bytes) -> None:
+    def write(self, name: str, content: bytes) -> None:
         """Write a file under a temporary name, flush it to disk and rename it."""
         path = self._at(name)
-        with (
-            _clear_errors(path, "be written"),
-            atomic_path(path) as temporary,
-            temporary.open("wb") as file,
-        ):
-            for part in parts:
-                file.write(part)
+        with _clear_errors(path, "be written"), atomic_path(path) as temporary:
+            temporary.write_bytes(content)
 
     def remove(self, name: str) -> None:
         """Remove a file, if it exists."""

@@ -15,8 +15,8 @@ from fsspec import AbstractFileSystem
 from fsspec.asyn import AsyncFileSystem
 from fsspec.config import conf
 
-from synthspine.shards.storage.atomic import TEMPORARY
-from synthspine.shards.storage.place import Bytes, Place, checked_name
+from synthspine.shards.storage.atomic import temporary_name
+from synthspine.shards.storage.place import Place, checked_name
 from synthspine.shards.storage.retries import Retries, Transient
 
 RETRIES = Retries()
@@ -76,9 +76,8 @@ class RemotePlace(Place):
             return None
         return int(info["size"]) if info["type"] == "file" else None
 
-    def write(self, name: str, *parts: Bytes) -> None:
-        """Write a file of these parts, whole or not at all."""
-        content = b"".join(parts)
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file, whole or not at all."""
 
         def write(files: Any, path: str) -> None:
             if self.protocol in _WHOLE_OR_NOT:
@@ -88,7 +87,7 @@ class RemotePlace(Place):
                 # It would copy and remove: a reader could see half of the file.
                 raise PermissionError(f"{self.protocol}:// is read only, because it cannot rename files")
             folder, _, last = path.rpartition("/")
-            temporary = f"{folder}/{TEMPORARY}{os.getpid()}-{os.urandom(4).hex()}-{last}"
+            temporary = f"{folder}/{temporary_name(last)}"
             files.makedirs(folder, exist_ok=True)
             try:
                 files.pipe_file(temporary, content)

@@ -18,8 +18,8 @@ SHAPE = (5, 60, 48)
 @pytest.fixture(autouse=True)
 def no_server_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     """No server was opened and none has asked for the token."""
-    monkeypatch.setattr(auth, "_named", {})
-    monkeypatch.setattr(auth, "_asking", set())
+    monkeypatch.setattr(auth, "_first_origin", "")
+    monkeypatch.setattr(auth, "_receivers", set())
 
 
 @pytest.fixture

@@ -45,9 +45,9 @@ def write(folder, samples, per_shard=PER_SHARD, **identity):
     for number, start in enumerate(range(0, len(samples), per_shard)):
         packed = pack(samples[start : start + per_shard])
         name = f"shard-{number:06d}.tar"
-        open_place(folder).write(name, *packed.parts)
+        open_place(folder).write(name, packed.content)
         count = len(packed.label_digests)
-        entries.append(ShardEntry(name=name, samples=count, bytes=packed.bytes, sha256=packed.sha256))
+        entries.append(ShardEntry(name=name, samples=count, bytes=len(packed.content), sha256=packed.sha256))
         digests += packed.label_digests
     defaults = {"version": VERSION, "set": folder.name, "samples_per_shard": PER_SHARD}
     manifest = Manifest(

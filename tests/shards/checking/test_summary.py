@@ -43,9 +43,11 @@ def build(tmp_path):
         for number, start in enumerate(range(0, count, 2)):
             packed = pack(sample_of(index, images) for index in range(start, min(start + 2, count)))
             file = f"shard-{number:06d}.tar"
-            folder.write(file, *packed.parts)
+            folder.write(file, packed.content)
             held = len(packed.label_digests)
-            entries.append(ShardEntry(name=file, samples=held, bytes=packed.bytes, sha256=packed.sha256))
+            entries.append(
+                ShardEntry(name=file, samples=held, bytes=len(packed.content), sha256=packed.sha256)
+            )
         manifest = Manifest(
             name=name,
             samples=count,
@@ -187,8 +189,8 @@ def test_a_sheet_is_a_png(tmp_path):
 def test_a_summary_needs_no_entry_of_a_record(build, tmp_path):
     folder = build(2)
     packed = pack([Sample(sample_key(i), None, np.zeros(SHAPE, np.uint8), {}) for i in range(2)])
-    open_place(folder).write("shard-000000.tar", *packed.parts)
+    open_place(folder).write("shard-000000.tar", packed.content)
     fields = json.loads((folder / "manifest.json").read_text())
-    fields["shards"][0] |= {"bytes": packed.bytes, "sha256": packed.sha256}
+    fields["shards"][0] |= {"bytes": len(packed.content), "sha256": packed.sha256}
     (folder / "manifest.json").write_text(json.dumps(fields))
     inspect_set(folder, tmp_path / "sheet.png")

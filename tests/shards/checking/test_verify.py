@@ -77,7 +77,7 @@ def write_raw(folder, *parts):
 def test_a_malformed_shard_with_a_correct_digest_is_reported(tmp_path):
     assert "not a tar" in verify_set(write_raw(tmp_path / "x", b"no"))[0]
     samples = [sample_of(index) for index in range(PER_SHARD)]
-    content = b"".join(pack(samples).parts).replace(b'{"contrast"', b'["contrast"')
+    content = pack(samples).content.replace(b'{"contrast"', b'["contrast"')
     (line,) = verify_set(write_raw(tmp_path / "y", content))
     assert line.startswith(f"{tmp_path / 'y' / NAMES[0]}: sample 00000000: json: ")
 

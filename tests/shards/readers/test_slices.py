@@ -64,14 +64,16 @@ def test_the_working_grid_keeps_the_centre_for_any_parity():
     for shape in ((151, 160), (160, 151), (333, 345)):
         image = blob(shape, (0.9, 0.8), (11.0, 7.0)).astype(np.float32) * 1000
         volume = volume_of(image[None], (4.0, 0.9, 0.8))
-        assert centroid_mm(image_slices(volume, Grid())[0], (1.0, 1.0)) == pytest.approx((11.0, 7.0), abs=0.3)
+        assert centroid_mm(image_slices(volume, Grid(), [0])[0], (1.0, 1.0)) == pytest.approx(
+            (11.0, 7.0), abs=0.3
+        )
 
 
 def test_images_and_labels_stay_aligned():
     mask = (blob((200, 180), (0.7, 1.1), (20.0, -15.0)) > 0.5).astype(np.uint8)
     spacing = (4.0, 0.7, 1.1)
-    label = label_slices(volume_of(mask[None], spacing), Grid())[0] == 1
-    image = image_slices(volume_of(mask[None].astype(np.float32), spacing), Grid())[0] > 0.5
+    label = label_slices(volume_of(mask[None], spacing), Grid(), [0])[0] == 1
+    image = image_slices(volume_of(mask[None].astype(np.float32), spacing), Grid(), [0])[0] > 0.5
     assert (label ^ image).sum() < 0.03 * label.sum()
 
 
@@ -103,19 +105,19 @@ def test_labels_and_probabilities_are_resampled_to_the_native_grid():
 
 def test_outside_of_the_field_of_view_images_are_black_and_labels_ignored():
     volume = volume_of(np.ones((1, 100, 80), np.uint8), (4.0, 1.0, 2.0))
-    label = label_slices(volume, Grid(spacing_mm=1.0, shape=(160, 176)))[0]
+    label = label_slices(volume, Grid(spacing_mm=1.0, shape=(160, 176)), [0])[0]
     assert (label[30:130, 8:168] == 1).all()
     assert (label == IGNORE).sum() == label.size - 100 * 160
     bright = np.ones((1, 100, 80), np.float32)
     bright[0, 0, 0] = 0
-    image = image_slices(volume_of(bright, (4.0, 1.0, 2.0)), Grid(shape=(160, 176)))[0]
+    image = image_slices(volume_of(bright, (4.0, 1.0, 2.0)), Grid(shape=(160, 176)), [0])[0]
     assert (image[label == IGNORE] == 0).all()
 
 
 def test_a_large_field_of_view_is_cropped_about_its_centre():
     marked = np.zeros((1, 400, 400), np.uint8)
     marked[0, 199:201, 199:201] = 1
-    label = label_slices(volume_of(marked, (4.0, 1.0, 1.0)), Grid(shape=(320, 256)))[0]
+    label = label_slices(volume_of(marked, (4.0, 1.0, 1.0)), Grid(shape=(320, 256)), [0])[0]
     assert (np.argwhere(label) == [[159, 127], [159, 128], [160, 127], [160, 128]]).all()
 
 

@@ -243,7 +243,7 @@ def test_other_files_in_a_shard_are_refused():
 
 
 def test_arrays_are_views_of_the_shard_that_cannot_be_written(built):
-    content = b"".join(pack([Counted(1).sample(0)]).parts)
+    content = pack([Counted(1).sample(0)]).content
     sample = next(unpack(content))
     assert np.shares_memory(sample.label, np.frombuffer(content, np.uint8))
     with pytest.raises(ValueError, match="read-only"):

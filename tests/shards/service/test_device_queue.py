@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the service needs the extra serve")
 
-from synthspine.shards.building.write import WRITERS
+from synthspine.shards.building.build import WRITERS
 from synthspine.shards.service.device_queue import Busy, DeviceQueue, Stopped
 
 

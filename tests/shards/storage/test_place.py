@@ -3,6 +3,7 @@ import gc
 import multiprocessing
 import os
 import pickle
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -42,12 +43,12 @@ def waits(monkeypatch):
 
 def test_files_are_read_as_written(place):
     content = bytes(range(256)) * 500
-    place.write("shard-000000.tar", b"head", bytearray(content), memoryview(content))
-    assert place.read("shard-000000.tar") == b"head" + content * 2
-    assert place.size("shard-000000.tar") == 4 + 2 * len(content)
+    place.write("shard-000000.tar", content)
+    assert place.read("shard-000000.tar") == content
+    assert place.size("shard-000000.tar") == len(content)
     place.write("shard-000000.tar", b"other")
     assert place.read("shard-000000.tar") == b"other"
-    place.write("empty")
+    place.write("empty", b"")
     assert place.read("empty") == b"" and place.size("empty") == 0
 
 
@@ -106,7 +107,8 @@ def test_places_are_values(place):
 @pytest.mark.parametrize("name", ["", "/etc/passwd", "../a", "a/../../b", "a//b", "./a", "a/"])
 def test_names_that_lead_out_of_a_place_are_refused(tmp_path, name):
     for place in (open_place(tmp_path), open_place("memory://a"), open_place("http://localhost/a")):
-        for act in (place.read, place.size, place.write, place.remove, place.__truediv__):
+        write = partial(place.write, content=b"x")
+        for act in (place.read, place.size, write, place.remove, place.__truediv__):
             with pytest.raises(ValueError, match="is not the plain name"):
                 act(name)
 

@@ -2,15 +2,13 @@ import hashlib
 import json
 import os
 import tarfile
-import threading
 
 import numpy as np
 import pytest
 import webdataset
 
-from synthspine.shards.building.write import Background, write_shard
 from synthspine.shards.format.sample import Sample, encode, sample_key
-from synthspine.shards.format.tar import members, unpack
+from synthspine.shards.format.tar import members, unpack, write_shard
 from synthspine.shards.storage.atomic import atomic_path
 from synthspine.shards.storage.opening import open_place
 
@@ -29,7 +27,7 @@ def test_equal_samples_give_equal_bytes(tmp_path):
     os.utime(tmp_path / "a.tar", (1, 1))
     write_shard(open_place(tmp_path), "b.tar", samples(3))
     content = (tmp_path / "a.tar").read_bytes()
-    assert packed.bytes == len(content) and packed.sha256 == hashlib.sha256(content).hexdigest()
+    assert packed.content == content and packed.sha256 == hashlib.sha256(content).hexdigest()
     assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
 
 
@@ -88,45 +86,3 @@ def test_tarfile_finds_the_same_files(tmp_path):
     assert [(name, bytes(body)) for name, body in members(content)] == theirs
     for found, sample in zip(unpack(content), samples(3), strict=True):
         assert (found.image == sample.image).all() and (found.label == sample.label).all()
-
-
-def test_background_jobs_are_bounded_and_complete_at_the_end():
-    begun, go_on, done = [], threading.Event(), []
-
-    def job(number):
-        begun.append(number)
-        assert go_on.wait(10)
-        done.append(number)
-
-    with Background(threads=2) as background:
-        for number in range(4):
-            background.add(lambda number=number: job(number))
-        adding = threading.Thread(target=background.add, args=(lambda: job(4),))
-        adding.start()
-        adding.join(0.2)
-        assert adding.is_alive() and len(begun) <= 2
-        go_on.set()
-        adding.join()
-    assert sorted(done) == [0, 1, 2, 3, 4]
-
-
-def test_an_error_in_the_background_is_not_lost():
-    def fail():
-        raise OSError("disk on fire")
-
-    with pytest.raises(OSError, match="disk on fire"), Background() as background:
-        background.add(fail)
-    with pytest.raises(OSError, match="disk on fire"), Background(threads=1) as background:
-        for _ in range(100):
-            background.add(fail)
-
-
-def test_work_that_has_not_begun_is_dropped_after_an_error():
-    done = []
-    with pytest.raises(KeyboardInterrupt), Background(threads=1) as background:
-        started = threading.Event()
-        background.add(lambda: started.set() or threading.Event().wait(0.2) or done.append(0))
-        background.add(lambda: done.append(1))
-        assert started.wait(10)
-        raise KeyboardInterrupt
-    assert done == [0]
