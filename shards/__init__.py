@@ -7,22 +7,32 @@ if __name__ != "synthspine.shards":
 from synthspine.shards.building.options import ShardOptions
 from synthspine.shards.building.sets import SETS, ensure_sets
 from synthspine.shards.format.sample import Sample, ShardError
-from synthspine.shards.readers.folder import SpiderError
+from synthspine.shards.readers.folder import Series, SpiderError, find_series
 from synthspine.shards.readers.slices import Grid
-from synthspine.shards.reading.open import ShardSet, open_set
+from synthspine.shards.readers.spider import Volume, read_image, read_mask, write_like
+from synthspine.shards.reading.open import SampleArrays, ShardSet, open_set
 from synthspine.shards.reading.stream import ShardStream
 from synthspine.shards.storage.opening import open_place
+from synthspine.shards.storage.place import Place
 
 __all__ = [
     "SETS",
     "Grid",
+    "Place",
     "Sample",
+    "SampleArrays",
+    "Series",
     "ShardError",
     "ShardOptions",
     "ShardSet",
     "ShardStream",
     "SpiderError",
+    "Volume",
     "ensure_sets",
+    "find_series",
     "open_place",
     "open_set",
+    "read_image",
+    "read_mask",
+    "write_like",
 ]
