@@ -50,15 +50,17 @@ def code_state(file: Path = SOURCE) -> dict[str, str]:
 
     Returns:
         ``"version"`` of the package. In a Git checkout also ``"commit"``, with ``-dirty`` appended if tracked
-        files are modified; with modified files or untracked modules also ``"changes"``, their digest.
+        files of the packages are modified; with modified files or untracked modules of the packages also
+        ``"changes"``, their digest.
     """
     state = {"version": metadata.version("synthspine")}
     # A package installed inside another project's checkout is not tracked there.
     if _git(file, "ls-files", "--error-unmatch", "--", file.name) is None:
         return state
-    commit = _git(file, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
-    diff = _git(file, "diff", "--no-ext-diff", "--no-textconv", "--full-index", "HEAD")
-    modules = [f":(top){package}/*.py" for package in PACKAGES]
+    commit = _git(file, "rev-parse", "HEAD")
+    packages = [f":(top){package}/*" for package in PACKAGES]
+    diff = _git(file, "diff", "--no-ext-diff", "--no-textconv", "--full-index", "HEAD", "--", *packages)
+    modules = [f"{package}.py" for package in packages]
     untracked = _git(file, "ls-files", "--others", "--exclude-standard", "-z", "--", *modules)
     if commit is None or diff is None or untracked is None:
         return state
@@ -67,7 +69,7 @@ def code_state(file: Path = SOURCE) -> dict[str, str]:
         diff,
         *(part for path in paths if path.is_file() for part in (bytes(path), path.read_bytes())),
     ]
-    state["commit"] = commit.decode().strip()
+    state["commit"] = commit.decode().strip() + ("-dirty" if diff else "")
     if any(contents):
         state["changes"] = digest_of([hashlib.sha256(content).hexdigest() for content in contents])
     return state

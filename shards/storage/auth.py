@@ -34,6 +34,11 @@ def name_server(url: str) -> None:
     _first_origin = _first_origin or _origin(url)
 
 
+def named_server() -> str:
+    """Origin of the server that the user named first, empty before that."""
+    return _first_origin
+
+
 def authorization(url: str) -> dict[str, str]:
     """The header to send with a request: the token, if that origin has asked for it, else nothing."""
     token = token_from_environment()
@@ -82,8 +87,6 @@ def _check_receiver(origin: str) -> None:
             reserved = f"{SERVERS_VARIABLE} reserves that of {TOKEN_VARIABLE} for other servers"
             raise PermissionError(f"asks for a token; {reserved}")
         return
-    # A worker process may not have opened the place itself.
-    name_server(origin)
     if origin != _first_origin:
         raise PermissionError(
             f"asks for a token; that of {TOKEN_VARIABLE} is for {_first_origin}, which was opened first: "

@@ -9,7 +9,13 @@ from urllib.parse import quote, unquote, urlsplit
 import aiohttp
 from fsspec.asyn import sync
 
-from synthspine.shards.storage.auth import TOKEN_VARIABLE, accept_challenge, authorization
+from synthspine.shards.storage.auth import (
+    TOKEN_VARIABLE,
+    accept_challenge,
+    authorization,
+    name_server,
+    named_server,
+)
 from synthspine.shards.storage.place import checked_name
 from synthspine.shards.storage.remote import RemotePlace
 from synthspine.shards.storage.retries import Retries, Transient, is_transient_status
@@ -29,6 +35,9 @@ class HttpPlace(RemotePlace):
     def name(self) -> str:
         """The last component: the folder, or the server."""
         return unquote(self.shown.rpartition("/")[2])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _in_this_process, (self.url, self.shown, named_server())
 
     def __truediv__(self, name: str) -> "HttpPlace":
         return HttpPlace(self._at(name), f"{self.shown}/{quote(checked_name(name))}")
@@ -92,6 +101,12 @@ class HttpPlace(RemotePlace):
         if urlsplit(answer.url).path.endswith("/"):
             raise FileNotFoundError("is a folder")
         return answer
+
+
+def _in_this_process(url: str, shown: str, named: str) -> HttpPlace:
+    """A place that another process opened, with the server that the user named first there."""
+    name_server(named)
+    return HttpPlace(url, shown)
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import resource
 import subprocess
@@ -19,6 +20,7 @@ from synthspine.train.model.unet import UNet
 from synthspine.train.runtime.distributed import Ranks
 from synthspine.train.step import Stepper
 
+SHARD_OPTIONS = {entry.name for entry in dataclasses.fields(ShardOptions)}
 ROOT = Path(__file__).parents[2]
 SPACING_MM = (4.0, 4.0, 4.0)
 SHAPE = (3, 32, 32)
@@ -71,7 +73,7 @@ def options(tmp_path: Path, data_dir: Path) -> Callable[..., TrainOptions]:
             "device": "cpu",
             "synthetic_samples": 6,
         }
-        shared = {name: changes.pop(name) for name in list(changes) if name in ShardOptions.__slots__}
+        shared = {name: changes.pop(name) for name in list(changes) if name in SHARD_OPTIONS}
         own = {
             "save_dir": tmp_path / "saved",
             "epochs": 2,

@@ -1,11 +1,13 @@
 """The token goes to the server that a set's URL names, on a way that others cannot read, and nowhere else."""
 
+import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import servers
 
+from synthspine.shards.storage import auth
 from synthspine.shards.storage.auth import (
     CHALLENGE,
     SERVERS_VARIABLE,
@@ -95,6 +97,17 @@ def test_another_https_server_does_not_receive_the_token():
     assert authorization("https://evil/sets") == {} and asks("https://mine/sets")
 
 
+def test_another_process_knows_the_server_that_was_named_first(monkeypatch):
+    open_place("https://mine/sets")
+    elsewhere = pickle.dumps(open_place("https://evil/sets"))
+    # As in a new process, which has opened nothing.
+    monkeypatch.setattr(auth, "_first_origin", "")
+    pickle.loads(elsewhere)
+    with pytest.raises(PermissionError, match="is for https://mine:443, which was opened first"):
+        asks("https://evil/sets")
+    assert asks("https://mine/sets")
+
+
 @pytest.mark.parametrize("code", [301, 302, 307, 308])
 def test_the_token_does_not_follow_redirects(code):
     with servers.bad(servers.good(b"content")) as other:
@@ -130,6 +143,7 @@ def test_plain_http_to_another_machine_is_refused_unless_that_server_is_named(mo
     ["https://box/sets", "http://127.0.0.1:8080/sets", "http://localhost/sets", "http://[::1]:8080/sets"],
 )
 def test_https_and_this_machine_receive_the_token(url):
+    auth.name_server(url)
     assert asks(url) and authorization(url) == {"Authorization": f"Bearer {TOKEN}"}
 
 
@@ -150,6 +164,7 @@ def test_only_listed_servers_receive_the_token(monkeypatch):
 
 
 def test_an_origin_is_scheme_host_and_port_in_any_spelling():
+    auth.name_server("https://box/")
     assert asks("https://Box:443/sets", "https://box/sets")
     assert authorization("HTTPS://BOX/other") and authorization("https://box:443/")
     for other in (
