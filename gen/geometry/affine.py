@@ -33,16 +33,12 @@ class AffineConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AffineParams(Batch):
-    """Picture position to map position, about the centre of the grid.
+    """Picture position to map position, about the centre of the grid."""
 
-    Attributes:
-        matrix: rotation, shear and inverse magnification, mm to mm, ``(B, D, D)``; its determinant is
-            the inverse product of the magnifications.
-        translation_mm: added to the map position, ``(B, D)``.
-    """
-
+    # rotation, shear and inverse magnification, mm to mm, ``(B, D, D)``; its determinant is the inverse
+    # product of the magnifications
     matrix: Tensor
-    translation_mm: Tensor
+    translation_mm: Tensor  # added to the map position, ``(B, D)``
 
 
 def draw_affine(config: AffineConfig, random: SampleRandom, dims: int) -> AffineParams:

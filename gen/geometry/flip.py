@@ -31,17 +31,11 @@ class FlipConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FlipParams(Batch):
-    """Which axes are mirrored: 1 or 0, ``(B,)``; None for an axis that never is.
+    """Which axes are mirrored: 1 or 0, ``(B,)``; None for an axis that never is."""
 
-    Attributes:
-        left_right: slices.
-        head_foot: rows.
-        front_back: columns.
-    """
-
-    left_right: Tensor | None
-    head_foot: Tensor | None
-    front_back: Tensor | None
+    left_right: Tensor | None  # slices
+    head_foot: Tensor | None  # rows
+    front_back: Tensor | None  # columns
 
 
 def draw_flip(config: FlipConfig, random: SampleRandom, dims: int) -> FlipParams | None:

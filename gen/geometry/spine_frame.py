@@ -29,27 +29,16 @@ _TINY = 1e-20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SpineFrame:
-    """Position of the spine in a batch of maps, mm from the centre of the grid.
+    """Position of the spine in a batch of maps, mm from the centre of the grid."""
 
-    Attributes:
-        behind_mm: distance behind the middle of the canal, per pixel, ``(B, *grid)``.
-        rows_mm: position of the grid's rows, ``(H,)``.
-        columns_mm: position of the grid's columns, ``(W,)``.
-        body_mm: middle (row, column) of the lowest vertebra's body, ``(B, 2)``.
-        step_mm: from there to the middle of the disc below, ``(B, 2)``.
-        has_lowest: whether the lowest vertebra and its disc are there, bool ``(B,)``.
-        head_mm: first row that shows a vertebra or a disc, ``(B,)``; the first row of all without any.
-        foot_mm: last row that shows one, ``(B,)``; the last row of all without any.
-    """
-
-    behind_mm: Tensor
-    rows_mm: Tensor
-    columns_mm: Tensor
-    body_mm: Tensor
-    step_mm: Tensor
-    has_lowest: Tensor
-    head_mm: Tensor
-    foot_mm: Tensor
+    behind_mm: Tensor  # distance behind the middle of the canal, per pixel, ``(B, *grid)``
+    rows_mm: Tensor  # position of the grid's rows, ``(H,)``
+    columns_mm: Tensor  # position of the grid's columns, ``(W,)``
+    body_mm: Tensor  # middle (row, column) of the lowest vertebra's body, ``(B, 2)``
+    step_mm: Tensor  # from there to the middle of the disc below, ``(B, 2)``
+    has_lowest: Tensor  # whether the lowest vertebra and its disc are there, bool ``(B,)``
+    head_mm: Tensor  # first row that shows a vertebra or a disc, ``(B,)``; the first row of all without any
+    foot_mm: Tensor  # last row that shows one, ``(B,)``; the last row of all without any
 
 
 def nowhere(codes: Tensor) -> SpineFrame:

@@ -77,22 +77,15 @@ class ContrastConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ContrastParams(Batch):
-    """Intensity of every painted code.
+    """Intensity of every painted code."""
 
-    Attributes:
-        mean: share of full scale, 0..1, ``(B, P)``.
-        recipe: number of the recipe in ``RECIPES``, ``(B,)``.
-        alpha: position between T1 (0) and T2 (1), ``(B,)``: of the measured means, or of the physical
-            protocol; the random recipe does not use it for the means.
-        jitter: standard deviation of the difference between vertebrae, ``(B,)``.
-        physical: protocol of the samples whose ``recipe`` is 2; None if never.
-    """
-
-    mean: Tensor
-    recipe: Tensor
+    mean: Tensor  # share of full scale, 0..1, ``(B, P)``
+    recipe: Tensor  # number of the recipe in ``RECIPES``, ``(B,)``
+    # position between T1 (0) and T2 (1), ``(B,)``: of the measured means, or of the physical protocol; the
+    # random recipe does not use it for the means
     alpha: Tensor
-    jitter: Tensor
-    physical: PhysicalParams | None
+    jitter: Tensor  # standard deviation of the difference between vertebrae, ``(B,)``
+    physical: PhysicalParams | None  # protocol of the samples whose ``recipe`` is 2; None if never
 
 
 class CodeTables(NamedTuple):

@@ -42,18 +42,13 @@ class FlowVoidConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FlowVoidParams(Batch):
-    """The patches.
-
-    Attributes:
-        waves: waves that make the field, radians per mm along slices, rows and columns, ``(B, 12, 3)``.
-        phase: of the waves at the middle of the grid, radians, ``(B, 12)``.
-    """
+    """The patches."""
 
     depth: Tensor
     threshold: Tensor
     softness: Tensor
-    waves: Tensor
-    phase: Tensor
+    waves: Tensor  # waves that make the field, radians per mm along slices, rows and columns, ``(B, 12, 3)``
+    phase: Tensor  # of the waves at the middle of the grid, radians, ``(B, 12)``
 
 
 def draw_flow_void(config: FlowVoidConfig, random: SampleRandom) -> FlowVoidParams | None:

@@ -41,16 +41,11 @@ class TextureConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TextureParams(Batch):
-    """Grain of every painted code; standard deviations as a share of full scale.
+    """Grain of every painted code; standard deviations as a share of full scale."""
 
-    Attributes:
-        key: key of the fields, int32 ``(B, 2)``.
-        white: standard deviation of the white part, ``(B, P)``; None where there is never one.
-        coarse: standard deviation of the correlated part, ``(B, P)``; None where there is never one.
-    """
-
-    key: Tensor
-    white: Tensor | None
+    key: Tensor  # key of the fields, int32 ``(B, 2)``
+    white: Tensor | None  # standard deviation of the white part, ``(B, P)``; None where there is never one
+    # standard deviation of the correlated part, ``(B, P)``; None where there is never one
     coarse: Tensor | None
     correlation_mm: Tensor
 

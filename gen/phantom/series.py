@@ -34,17 +34,11 @@ _MATRIX = (320, 336, 352, 384, 400)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PhantomMask:
-    """The mask of a scan: Z left to right, H superior to inferior, W anterior to posterior.
+    """The mask of a scan: Z left to right, H superior to inferior, W anterior to posterior."""
 
-    Attributes:
-        mask: int16 ``(Z, H, W)``, SPIDER values: vertebrae 1.. from the bottom, canal 100, discs 201...
-        spacing_mm: of Z, H, W.
-        storage: axis order in which SPIDER would store it.
-    """
-
-    mask: Array
-    spacing_mm: tuple[float, float, float]
-    storage: Storage
+    mask: Array  # int16 ``(Z, H, W)``, SPIDER values: vertebrae 1.. from the bottom, canal 100, discs 201..
+    spacing_mm: tuple[float, float, float]  # of Z, H, W
+    storage: Storage  # axis order in which SPIDER would store it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

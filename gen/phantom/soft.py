@@ -13,17 +13,11 @@ Array = np.ndarray
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SmoothField:
-    """A Gaussian random field, mean 0 and deviation 1, as cubic B-splines over a box.
+    """A Gaussian random field, mean 0 and deviation 1, as cubic B-splines over a box."""
 
-    Attributes:
-        origin_mm: of the first coefficient, ``(3,)`` in x, y, z.
-        spacing_mm: of the coefficients = the field's correlation length, ``(3,)``.
-        coefficients: ``(X, Y, Z)`` float32.
-    """
-
-    origin_mm: Array
-    spacing_mm: Array
-    coefficients: Array
+    origin_mm: Array  # of the first coefficient, ``(3,)`` in x, y, z
+    spacing_mm: Array  # of the coefficients = the field's correlation length, ``(3,)``
+    coefficients: Array  # ``(X, Y, Z)`` float32
 
     def planes(self, y_mm: Array, z_mm: Array) -> Callable[[float], Array]:
         """The field on sagittal planes with rows at ``y_mm`` ``(H,)`` and columns at ``z_mm`` ``(W,)``.
@@ -70,19 +64,15 @@ _STREAK_SHAPE = (41, 300, 190)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SoftTissue:
-    """Random structure of one patient's soft tissue, drawn once and evaluated on any plane.
+    """Random structure of one patient's soft tissue, drawn once and evaluated on any plane."""
 
-    Attributes:
-        bowel, content, vessels, septa: fields that are cut at thresholds into loops, gas, vessels, fat septa.
-        streaks: fibres of the back muscles over (x, along, behind), deviation 1.
-        fascia_rows, fascia_z, skin_z: y of the rows, z of the lumbar fascia and of the skin there, mm.
-    """
-
+    # bowel, content, vessels, septa: fields that are cut at thresholds into loops, gas, vessels, fat septa
     bowel: SmoothField
     content: SmoothField
     vessels: SmoothField
     septa: SmoothField
-    streaks: Array
+    streaks: Array  # fibres of the back muscles over (x, along, behind), deviation 1
+    # fascia_rows, fascia_z, skin_z: y of the rows, z of the lumbar fascia and of the skin there, mm
     fascia_rows: Array
     fascia_z: Array
     skin_z: Array

@@ -34,15 +34,11 @@ class ChemicalShiftConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChemicalShiftParams(Batch):
-    """Displacement and amount of fat.
+    """Displacement and amount of fat."""
 
-    Attributes:
-        displacement_mm: along rows and columns, mm, ``(B, 2)``; one of the two is 0, both without a shift.
-        fat_fraction: share of the signal of every painted code that is fat, ``(B, PAINT_CODES)``.
-    """
-
+    # along rows and columns, mm, ``(B, 2)``; one of the two is 0, both without a shift
     displacement_mm: Tensor
-    fat_fraction: Tensor
+    fat_fraction: Tensor  # share of the signal of every painted code that is fat, ``(B, PAINT_CODES)``
 
 
 def draw_chemical_shift(config: ChemicalShiftConfig, random: SampleRandom) -> ChemicalShiftParams | None:

@@ -84,28 +84,18 @@ class ImplantConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImplantParams(Batch):
-    """Two straight capsules beside the canal.
-
-    Attributes:
-        up_mm: height of each piece above the first, ``(B, 2)``; ``FAR_MM`` if it is absent.
-        behind_mm: each piece behind the middle of the canal at the height of the first, ``(B, 2)``.
-        across_mm: position across the slices, ``(B, 2)``.
-        half_mm: half the length of the axis, ``(B, 2)``.
-        axis_deg: direction of the axis, 0 from front to back, 90 from head to foot, ``(B, 2)``.
-        displacement_mm: displacement next to the void, ``(B,)``; its sign is the sense of the readout.
-        along_rows: 1 if the readout runs from row to row, 0 from column to column, ``(B,)``.
-    """
+    """Two straight capsules beside the canal."""
 
     rise_mm: Tensor
-    up_mm: Tensor
-    behind_mm: Tensor
-    across_mm: Tensor
-    half_mm: Tensor
-    axis_deg: Tensor
+    up_mm: Tensor  # height of each piece above the first, ``(B, 2)``; ``FAR_MM`` if it is absent
+    behind_mm: Tensor  # each piece behind the middle of the canal at the height of the first, ``(B, 2)``
+    across_mm: Tensor  # position across the slices, ``(B, 2)``
+    half_mm: Tensor  # half the length of the axis, ``(B, 2)``
+    axis_deg: Tensor  # direction of the axis, 0 from front to back, 90 from head to foot, ``(B, 2)``
     radius_mm: Tensor
     halo_mm: Tensor
-    displacement_mm: Tensor
-    along_rows: Tensor
+    displacement_mm: Tensor  # displacement next to the void, ``(B,)``; its sign is the sense of the readout
+    along_rows: Tensor  # 1 if the readout runs from row to row, 0 from column to column, ``(B,)``
 
 
 def draw_implant(config: ImplantConfig, random: SampleRandom) -> ImplantParams | None:

@@ -16,12 +16,7 @@ from synthspine.gen.core.feature import Batch, Range, check, check_within
 from synthspine.gen.core.filters import centred_positions
 from synthspine.gen.core.masks import per_sample
 from synthspine.gen.scanner.lines import PlaneLines, lines_of, phase_along_rows
-from synthspine.gen.scanner.motion import (
-    GhostingParams,
-    KSpaceMotionParams,
-    MotionBlurParams,
-    line_transfer,
-)
+from synthspine.gen.scanner.motion import GhostingParams, KSpaceMotionParams, MotionBlurParams, line_transfer
 
 _TINY = 1e-20
 """Least square under the root, whose slope must stay finite where there is no signal."""
@@ -94,18 +89,12 @@ class SpikeConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SpikeParams(Batch):
-    """The wrong point of k-space.
-
-    Attributes:
-        frequency: of the stripes along rows and columns, cycles per mm, ``(B, 2)``.
-        phase: at the middle of the grid, radians, ``(B,)``.
-        slice_place: which slice of a volume has stripes, share of its slices, ``(B,)``.
-    """
+    """The wrong point of k-space."""
 
     strength: Tensor
-    frequency: Tensor
-    phase: Tensor
-    slice_place: Tensor
+    frequency: Tensor  # of the stripes along rows and columns, cycles per mm, ``(B, 2)``
+    phase: Tensor  # at the middle of the grid, radians, ``(B,)``
+    slice_place: Tensor  # which slice of a volume has stripes, share of its slices, ``(B,)``
 
     def touched(self) -> Tensor:
         """Which samples it changes, bool ``(B,)``."""

@@ -50,21 +50,14 @@ class KSpaceMotionConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KSpaceMotionParams(Batch):
-    """Position of the patient while a line is read; all zero without motion.
+    """Position of the patient while a line is read; all zero without motion."""
 
-    Attributes:
-        along_rows: 1 where phase is encoded along the rows' axis, else 0, ``(B,)``.
-        jump_time: time of the two sudden movements, ``(B, 2)``.
-        displacement_mm: position (row, column) before, between and after them, mm, ``(B, 3, 2)``.
-        swing_phase: phase of the swing at its start, radians, ``(B,)``.
-    """
-
-    along_rows: Tensor
-    jump_time: Tensor
-    displacement_mm: Tensor
+    along_rows: Tensor  # 1 where phase is encoded along the rows' axis, else 0, ``(B,)``
+    jump_time: Tensor  # time of the two sudden movements, ``(B, 2)``
+    displacement_mm: Tensor  # position (row, column) before, between and after them, mm, ``(B, 3, 2)``
     swing_mm: Tensor
     swing_cycles: Tensor
-    swing_phase: Tensor
+    swing_phase: Tensor  # phase of the swing at its start, radians, ``(B,)``
 
     def touched(self) -> Tensor:
         """Which samples move."""

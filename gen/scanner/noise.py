@@ -45,33 +45,22 @@ class NoiseConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GFactorParams(Batch):
-    """Amplification of noise by parallel imaging.
+    """Amplification of noise by parallel imaging."""
 
-    Attributes:
-        extra: amplification above 1 in the middle of the region, 0 for none, ``(B,)``.
-        middle: row and column of its middle, from the image's, share of the field of view, ``(B, 2)``.
-        width: standard deviation of its profile along rows' and columns' positions, same unit, ``(B, 2)``.
-    """
-
-    extra: Tensor
-    middle: Tensor
+    extra: Tensor  # amplification above 1 in the middle of the region, 0 for none, ``(B,)``
+    middle: Tensor  # row and column of its middle, from the image's, share of the field of view, ``(B, 2)``
+    # standard deviation of its profile along rows' and columns' positions, same unit, ``(B, 2)``
     width: Tensor
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NoiseParams(Batch):
-    """Noise of every sample.
+    """Noise of every sample."""
 
-    Attributes:
-        key: key of the noise, int32 ``(B, 2)``.
-        rician: 1 for the magnitude of the complex signal, 0 for its real part, ``(B,)``.
-        g_factor: where the noise is amplified; None if nowhere.
-    """
-
-    key: Tensor
+    key: Tensor  # key of the noise, int32 ``(B, 2)``
     level: Tensor
-    rician: Tensor
-    g_factor: GFactorParams | None
+    rician: Tensor  # 1 for the magnitude of the complex signal, 0 for its real part, ``(B,)``
+    g_factor: GFactorParams | None  # where the noise is amplified; None if nowhere
 
 
 def draw_noise(config: NoiseConfig, random: SampleRandom) -> NoiseParams | None:
@@ -163,18 +152,12 @@ class ZipperConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ZipperParams(Batch):
-    """The line.
+    """The line."""
 
-    Attributes:
-        key: key of its noise, int32 ``(B, 2)``.
-        along_rows: 1 where the line runs along the rows' axis (is a column), else 0, ``(B,)``.
-        place: where it crosses the other axis, share of the field of view, ``(B,)``.
-    """
-
-    key: Tensor
-    along_rows: Tensor
+    key: Tensor  # key of its noise, int32 ``(B, 2)``
+    along_rows: Tensor  # 1 where the line runs along the rows' axis (is a column), else 0, ``(B,)``
     strength: Tensor
-    place: Tensor
+    place: Tensor  # where it crosses the other axis, share of the field of view, ``(B,)``
     width_mm: Tensor
 
 

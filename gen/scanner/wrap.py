@@ -33,14 +33,10 @@ class WrapConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WrapParams(Batch):
-    """The bands that fold over.
+    """The bands that fold over."""
 
-    Attributes:
-        strength: brightness at the border, share of the original, 0 without wrap-around, ``(B,)``.
-        width: bands at the first and last row, first and last column, share of the field of view, ``(B, 4)``.
-    """
-
-    strength: Tensor
+    strength: Tensor  # brightness at the border, share of the original, 0 without wrap-around, ``(B,)``
+    # bands at the first and last row, first and last column, share of the field of view, ``(B, 4)``
     width: Tensor
 
 

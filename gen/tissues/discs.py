@@ -71,19 +71,14 @@ class DiscConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DiscParams(Batch):
-    """Every disc of a batch, by rank 1..25.
+    """Every disc of a batch, by rank 1..25."""
 
-    Attributes:
-        core: brightness added in the middle, share of full scale, ``(B, 25)``; None if there is no nucleus.
-        cleft: share of it that the cleft takes away, ``(B,)``; None if there is no cleft.
-        lost_mm: height lost at the top and at the bottom, ``(B, 2, 25)``; None if none is degenerated.
-        brightness: factor on the mean, ``(B, 25)``; None if none is degenerated.
-    """
-
+    # brightness added in the middle, share of full scale, ``(B, 25)``; None if there is no nucleus
     core: Tensor | None
-    cleft: Tensor | None
+    cleft: Tensor | None  # share of it that the cleft takes away, ``(B,)``; None if there is no cleft
+    # height lost at the top and at the bottom, ``(B, 2, 25)``; None if none is degenerated
     lost_mm: Tensor | None
-    brightness: Tensor | None
+    brightness: Tensor | None  # factor on the mean, ``(B, 25)``; None if none is degenerated
 
 
 def draw_discs(

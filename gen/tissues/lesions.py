@@ -134,15 +134,12 @@ def _plates_on(random: SampleRandom, name: str, probability: float, each: float)
 
 
 class Plates(NamedTuple):
-    """The end plate that every pixel of bone is nearest to, along its column.
+    """The end plate that every pixel of bone is nearest to, along its column."""
 
-    Attributes:
-        entry: place in a table of plates: the code of a disc that lies below, or that of one above plus 64;
-            0 or 64 without plate or bone; int64 ``(B, pixels)``.
-        away_mm: distance from the disc, mm, float32 ``(B, *grid)``; more than ``GREATEST_MM`` without plate.
-    """
-
+    # place in a table of plates: the code of a disc that lies below, or that of one above plus 64; 0 or 64
+    # without plate or bone; int64 ``(B, pixels)``
     entry: Tensor
+    # distance from the disc, mm, float32 ``(B, *grid)``; more than ``GREATEST_MM`` without plate
     away_mm: Tensor
 
 
