@@ -9,9 +9,9 @@ import math
 import operator
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -19,6 +19,25 @@ from torch import Tensor
 Range = tuple[float, float]
 GREATEST = 1e30
 """No number is larger: float32 still holds the difference of two, and their product with a grid's size."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """Configuration of a feature, checked when it is made: see :func:`check`.
+
+    Raises a TypeError or ValueError that names the field; a range, or number, stays in its ``bounds``.
+    """
+
+    bounds: ClassVar[Mapping[str, Range]] = {}
+
+    def __post_init__(self) -> None:
+        check(self)
+        check_within(self, **self.bounds)
+
+
+def within(*shares: str, **bounds: Range) -> Mapping[str, Range]:
+    """Least and greatest value of fields, by name: 0 and 1 for those that are only named."""
+    return dict.fromkeys(shares, (0.0, 1.0)) | bounds
 
 
 def check(config: Any) -> None:
@@ -49,9 +68,10 @@ def check(config: Any) -> None:
 
 
 def check_within(config: Any, **bounds: Range) -> None:
-    """Raise a ValueError for a range, or number, outside the bounds given by field name."""
+    """Raise a ValueError for a range, or number, outside the bounds given by field name; None is inside."""
     for name, (least, greatest) in bounds.items():
-        value = getattr(config, name)
+        if (value := getattr(config, name)) is None:
+            continue
         low, high = value if isinstance(value, tuple) else (value, value)
         if low < least or high > greatest:
             raise ValueError(

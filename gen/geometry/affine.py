@@ -7,11 +7,11 @@ from kornia.geometry.conversions import angle_to_rotation_matrix
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Range, check
+from synthspine.gen.core.feature import Batch, Config, Range
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AffineConfig:
+class AffineConfig(Config):
     """Motion of the anatomy as a whole."""
 
     scale: Range = (0.85, 1.15)
@@ -26,7 +26,7 @@ class AffineConfig:
     """Shift per axis, mm."""
 
     def __post_init__(self) -> None:
-        check(self)
+        Config.__post_init__(self)
         if self.scale[0] <= 0:
             raise ValueError(f"AffineConfig.scale is {self.scale}; a magnification is greater than 0")
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from synthspine.gen.core.counter_rng import SampleRandom, named_keys
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, check_within, within
 from synthspine.gen.core.filters import WIDEST, smooth_field
 
 FINEST_VELOCITY_MM = 12.0
@@ -23,7 +23,7 @@ SQUARINGS = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DeformationConfig:
+class DeformationConfig(Config):
     """Local, smooth, invertible deformation."""
 
     probability: float = 1.0
@@ -33,9 +33,10 @@ class DeformationConfig:
     velocity_correlation_mm: Range = (16.0, 48.0)
     """Standard deviation of the kernel that smooths the velocity field, mm; 12 to 48."""
 
+    bounds = within(velocity_correlation_mm=(FINEST_VELOCITY_MM, WIDEST * FINEST_VELOCITY_MM))
+
     def __post_init__(self) -> None:
-        check(self)
-        check_within(self, velocity_correlation_mm=(FINEST_VELOCITY_MM, WIDEST * FINEST_VELOCITY_MM))
+        Config.__post_init__(self)
         check_within(self, velocity_mm=(0.0, STRONGEST_VELOCITY * self.velocity_correlation_mm[0]))
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from synthspine.gen.core.anatomy import IGNORE, vertebra_code
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, within
 
 LOWEST = vertebra_code(1)
 MOST_SHARE = 0.49
@@ -17,7 +17,7 @@ MOST_SHARE = 0.49
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FieldOfViewConfig:
+class FieldOfViewConfig(Config):
     """A smaller field of view: less is seen in front, behind and at the head end."""
 
     probability: float = 0.5
@@ -31,9 +31,7 @@ class FieldOfViewConfig:
     keep_lowest: bool = True
     """Whether the lowest vertebra always stays in view, whole, where it is: counting starts there."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(self, crop_mm=(0.0, math.inf), greatest_share=(0.0, MOST_SHARE))
+    bounds = within(crop_mm=(0.0, math.inf), greatest_share=(0.0, MOST_SHARE))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

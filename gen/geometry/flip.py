@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, check
+from synthspine.gen.core.feature import Batch, Config
 from synthspine.gen.core.masks import per_sample
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FlipConfig:
+class FlipConfig(Config):
     """Mirror images.
 
     Only left and right of a patient are alike. The other flips show impossible anatomy: body layers, bowel
@@ -24,9 +24,6 @@ class FlipConfig:
     """Probability of a flip of the rows."""
     front_back_probability: float = 0.0
     """Probability of a flip of the columns."""
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

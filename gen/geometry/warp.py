@@ -6,7 +6,6 @@ which is exact for the affine part. A full-size picture costs one pass per axis 
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,14 +13,9 @@ from torch.nn import functional
 
 from synthspine.gen.core.anatomy import IGNORE
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.geometry.affine import AffineConfig, AffineParams
-from synthspine.gen.geometry.deformation import (
-    FINEST_VELOCITY_MM,
-    DeformationConfig,
-    DeformationParams,
-    node_displacement,
-)
-from synthspine.gen.geometry.flip import FlipConfig, FlipParams, mirror
+from synthspine.gen.geometry.affine import AffineParams
+from synthspine.gen.geometry.deformation import FINEST_VELOCITY_MM, DeformationParams, node_displacement
+from synthspine.gen.geometry.flip import FlipParams, mirror
 
 NODE_MM = FINEST_VELOCITY_MM / 2
 """Nodes lie at most this far apart, or a pixel where that is more."""
@@ -32,18 +26,6 @@ EXACT_FLOAT32 = 1 << 24
 def draw_map(random: SampleRandom, maps: int) -> Tensor:
     """Draw which of ``maps`` maps of the bank every sample shows, int64, shape ``(B,)``."""
     return random.integer("map", maps)
-
-
-def identity_geometry() -> dict[str, Any]:
-    """Configurations ``affine``, ``deformation`` and ``flip`` that leave every pixel where it is."""
-    none = (0.0, 0.0)
-    return {
-        "affine": AffineConfig(
-            scale=(1.0, 1.0), rotation_deg=none, tilt_deg=none, shear=none, translation_mm=none
-        ),
-        "deformation": DeformationConfig(probability=0.0),
-        "flip": FlipConfig(left_right_probability=0.0),
-    }
 
 
 def deform(
@@ -83,30 +65,9 @@ def deform(
     return maps.flatten(1).gather(1, offset.flatten(1).long()).reshape(offset.shape)
 
 
-def displacement(params: DeformationParams, grid: Sequence[int], spacing_mm: Sequence[float]) -> Tensor:
-    """Where the tissue seen at a pixel comes from: mm from there, shape ``(B, D, *grid)``."""
-    strides = _strides(spacing_mm)
-    moved = _node_pixels(params, grid, spacing_mm)
-    parts = [_between_nodes(m * s, grid, strides) for m, s in zip(moved, spacing_mm, strict=True)]
-    return torch.stack(parts, dim=1)
-
-
 def _strides(spacing_mm: Sequence[float]) -> list[int]:
     """Pixels from node to node per axis: powers of two, whose linear weights are exact."""
     return [1 << max(0, math.floor(math.log2(NODE_MM / spacing))) for spacing in spacing_mm]
-
-
-def _node_counts(grid: Sequence[int], spacing_mm: Sequence[float]) -> list[int]:
-    """Nodes that span a grid, the first at its first pixel, the last behind its last."""
-    return [-(-count // stride) + 1 for count, stride in zip(grid, _strides(spacing_mm), strict=True)]
-
-
-def _node_pixels(params: DeformationParams, grid: Sequence[int], spacing_mm: Sequence[float]) -> list[Tensor]:
-    """Displacement at the nodes in pixels, ``(B, *nodes)`` per axis."""
-    strides = _strides(spacing_mm)
-    step_mm = [stride * spacing for stride, spacing in zip(strides, spacing_mm, strict=True)]
-    moved = node_displacement(params, _node_counts(grid, spacing_mm), step_mm)
-    return [steps * stride for steps, stride in zip(moved, strides, strict=True)]
 
 
 def _node_positions(
@@ -119,15 +80,18 @@ def _node_positions(
 
     Without a deformation each has the length of one axis only, and broadcasts.
     """
-    strides, counts = _strides(spacing_mm), _node_counts(grid, spacing_mm)
+    strides = _strides(spacing_mm)
+    # Nodes span the grid: the first lies at its first pixel, the last behind its last.
+    counts = [-(-count // stride) + 1 for count, stride in zip(grid, strides, strict=True)]
     positions = []
     for axis, (nodes, stride, count) in enumerate(zip(counts, strides, grid, strict=True)):
         pixels = torch.arange(nodes, dtype=torch.float32, device=device) * stride - (count - 1) / 2
         positions.append(pixels.view(-1, *[1] * (len(grid) - 1 - axis)))
     if deformation is None:
         return positions
-    moved = _node_pixels(deformation, grid, spacing_mm)
-    return [position + move for position, move in zip(positions, moved, strict=True)]
+    step_mm = [stride * spacing for stride, spacing in zip(strides, spacing_mm, strict=True)]
+    moved = node_displacement(deformation, counts, step_mm)
+    return [place + steps * stride for place, steps, stride in zip(positions, moved, strides, strict=True)]
 
 
 def _map_pixel(

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, within
 from synthspine.gen.intensity.physical_contrast import PhysicalConfig, PhysicalParams, draw_physical
 from synthspine.gen.tissues import palette
 from synthspine.gen.tissues.palette import DISCS, PAINT_CODES, SACRAL_DISC, SACRUM, VERTEBRAE, codes_of
@@ -28,7 +28,7 @@ _DISC_JITTER = 1.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ContrastConfig:
+class ContrastConfig(Config):
     """Mean intensity of every tissue: a mixture of recipes."""
 
     random_weight: float = 0.25
@@ -56,8 +56,10 @@ class ContrastConfig:
     physical: PhysicalConfig = field(default_factory=PhysicalConfig)
     """Protocols and relaxation of the physical recipe."""
 
+    bounds = within("random_mean", "dark_air", "instance_jitter", spread=(0.0, 10.0))
+
     def __post_init__(self) -> None:
-        check(self)
+        Config.__post_init__(self)
         weights = self.weights
         if min(weights) < 0 or sum(weights) == 0:
             names = ", ".join(f"{name}_weight {value}" for name, value in zip(RECIPES, weights, strict=True))
@@ -66,8 +68,6 @@ class ContrastConfig:
             raise ValueError(
                 f"ContrastConfig.alpha is {self.alpha}; 0 is T1, 1 is T2, and extrapolation beyond is refused"
             )
-        unit = (0.0, 1.0)
-        check_within(self, random_mean=unit, dark_air=unit, instance_jitter=unit, spread=(0.0, 10.0))
 
     @property
     def weights(self) -> tuple[float, float, float]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from synthspine.gen.core.anatomy import CANAL
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, within
 from synthspine.gen.core.filters import centred_positions
 from synthspine.gen.core.masks import per_sample
 
@@ -17,7 +17,7 @@ WAVES = 12
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FlowVoidConfig:
+class FlowVoidConfig(Config):
     """Dark patches in the canal's fluid where it pulses, longer than wide."""
 
     probability: float = 0.15
@@ -34,10 +34,9 @@ class FlowVoidConfig:
     width_mm: Range = (2.5, 5.0)
     """The same across the canal and between slices, mm."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(self, depth=(0.0, 1.0), threshold=(-5.0, 5.0), softness=(0.01, 5.0))
-        check_within(self, length_mm=(0.1, 1000.0), width_mm=(0.1, 1000.0))
+    bounds = within(
+        "depth", threshold=(-5.0, 5.0), softness=(0.01, 5.0), length_mm=(0.1, 1000.0), width_mm=(0.1, 1000.0)
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

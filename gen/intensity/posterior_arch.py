@@ -10,7 +10,7 @@ from torch import Tensor
 
 from synthspine.gen.core.anatomy import MAX_RANK
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, within
 from synthspine.gen.core.filters import WIDEST, gaussian_blur, smooth_field
 from synthspine.gen.core.masks import above, at_most, between, per_sample
 from synthspine.gen.geometry.spine_frame import SpineFrame
@@ -30,7 +30,7 @@ FINEST_PATCH_MM = 3.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ArchConfig:
+class ArchConfig(Config):
     """Arches seen through a thick slice: soft borders, other tissue showing through, faint lines."""
 
     probability: float = 0.7
@@ -44,10 +44,12 @@ class ArchConfig:
     lines_lost: Range = (0.0, 1.0)
     """Share of the strength that the lines on their borders lose."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(self, blur_mm=(0.0, WIDEST_BLUR_MM), through=(0.0, 1.0), lines_lost=(0.0, 1.0))
-        check_within(self, patch_mm=(FINEST_PATCH_MM, WIDEST * FINEST_PATCH_MM))
+    bounds = within(
+        "through",
+        "lines_lost",
+        blur_mm=(0.0, WIDEST_BLUR_MM),
+        patch_mm=(FINEST_PATCH_MM, WIDEST * FINEST_PATCH_MM),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

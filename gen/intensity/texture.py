@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom, normal_field
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, within
 from synthspine.gen.core.filters import WIDEST, smooth_field
 from synthspine.gen.intensity.contrast import code_tables
 from synthspine.gen.tissues.palette import PAINT_CODES
@@ -16,7 +16,7 @@ FINEST_MM = 1.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TextureConfig:
+class TextureConfig(Config):
     """Grain inside the tissues."""
 
     probability: float = 1.0
@@ -32,11 +32,9 @@ class TextureConfig:
     marrow: Range = (0.0, 0.5)
     """Marrow is coarser: share of its white variance that is correlated as well."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        unit = (0.0, 1.0)
-        check_within(self, strength=unit, air_factor=unit, correlated=unit, marrow=unit)
-        check_within(self, correlation_mm=(FINEST_MM, WIDEST * FINEST_MM))
+    bounds = within(
+        "strength", "air_factor", "correlated", "marrow", correlation_mm=(FINEST_MM, WIDEST * FINEST_MM)
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, within
 from synthspine.gen.core.filters import gaussian_blur
 from synthspine.gen.scanner.noise import NoiseParams, add_noise
 
@@ -28,7 +28,7 @@ Thickness = Literal["share_of_spacing", "grid_to_spacing"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ResolutionConfig:
+class ResolutionConfig(Config):
     """Resolution of the acquisition: the grid's own, coarser along all axes, or coarser along one axis."""
 
     native_probability: float = 0.5
@@ -54,12 +54,17 @@ class ResolutionConfig:
     sigma_factor: Range = (1.0, 1.0)
     """Random factor on every standard deviation."""
 
+    bounds = within(
+        isotropic=(1.0, 100.0),
+        single_axis=(1.0, 100.0),
+        thickness_share=(0.0, 10.0),
+        sigma_per_thickness=(0.0, 10.0),
+        native_sigma=(0.0, 10.0),
+        sigma_factor=(0.0, 10.0),
+    )
+
     def __post_init__(self) -> None:
-        check(self)
-        check_within(self, isotropic=(1.0, 100.0), single_axis=(1.0, 100.0), thickness_share=(0.0, 10.0))
-        check_within(self, sigma_per_thickness=(0.0, 10.0), sigma_factor=(0.0, 10.0))
-        if self.native_sigma is not None:
-            check_within(self, native_sigma=(0.0, 10.0))
+        Config.__post_init__(self)
         for name, allowed in (("uniform_in", Scale), ("thickness_from", Thickness)):
             value, choices = getattr(self, name), typing.get_args(allowed)
             if value not in choices:

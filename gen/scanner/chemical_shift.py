@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, within
 from synthspine.gen.core.masks import per_sample
 from synthspine.gen.scanner.lines import phase_along_rows, take
 from synthspine.gen.tissues.palette import FAT_FRACTION
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ChemicalShiftConfig:
+class ChemicalShiftConfig(Config):
     """Displacement of fat along the readout axis.
 
     At 1.5 T fat is 220 Hz off; at 150-400 Hz per pixel of 0.8 mm that is 0.4-1.2 mm, twice that at 3 T.
@@ -27,9 +27,7 @@ class ChemicalShiftConfig:
     fatness: Range = (0.7, 1.2)
     """Factor on the usual fat fraction of the tissues (marrow turns fatty with age)."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(self, displacement_mm=(0.0, 20.0), fatness=(0.0, 5.0))
+    bounds = within(displacement_mm=(0.0, 20.0), fatness=(0.0, 5.0))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, within
 from synthspine.gen.core.filters import centred_positions
 from synthspine.gen.core.masks import per_sample
 from synthspine.gen.geometry.spine_frame import SpineFrame
@@ -32,7 +32,7 @@ WEIGHTS = (0.2, 2.5)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ImplantConfig:
+class ImplantConfig(Config):
     """One or two pieces of metal, each a screw across the spine or a rod along it."""
 
     probability: float = 0.03
@@ -64,12 +64,17 @@ class ImplantConfig:
     displacement_mm: Range = (2.0, 8.0)
     """Displacement of the image next to the void, mm."""
 
+    bounds = within(
+        second_rise_mm=(-WINDOW_MM, WINDOW_MM),
+        screw_mm=(0.0, WINDOW_MM),
+        rod_mm=(0.0, WINDOW_MM),
+        radius_mm=(0.1, WINDOW_MM),
+        halo_mm=(0.1, WINDOW_MM),
+        displacement_mm=(0.0, WINDOW_MM),
+    )
+
     def __post_init__(self) -> None:
-        check(self)
-        within = (0.0, WINDOW_MM)
-        check_within(self, screw_mm=within, rod_mm=within, displacement_mm=within)
-        check_within(self, radius_mm=(0.1, WINDOW_MM), halo_mm=(0.1, WINDOW_MM))
-        check_within(self, second_rise_mm=(-WINDOW_MM, WINDOW_MM))
+        Config.__post_init__(self)
         behind = (*self.screw_behind_mm, *self.rod_behind_mm)
         apart = max(max(abs(rise) for rise in self.second_rise_mm) + self.rod_mm[1],
                     max(behind) - min(behind) + self.screw_mm[1])  # fmt: skip

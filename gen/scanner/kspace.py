@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, within
 from synthspine.gen.core.filters import centred_positions
 from synthspine.gen.core.masks import per_sample
 from synthspine.gen.scanner.lines import PlaneLines, lines_of, phase_along_rows
@@ -23,7 +23,7 @@ _TINY = 1e-20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class GibbsConfig:
+class GibbsConfig(Config):
     """Ringing beside edges: the outer lines of k-space are not read and count as zero."""
 
     probability: float = 0.1
@@ -33,9 +33,7 @@ class GibbsConfig:
     readout_kept: Range = (0.7, 1.0)
     """Share that is read along the other axis."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(self, phase_kept=(0.05, 1.0), readout_kept=(0.05, 1.0))
+    bounds = within(phase_kept=(0.05, 1.0), readout_kept=(0.05, 1.0))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +70,7 @@ def draw_gibbs(config: GibbsConfig, random: SampleRandom) -> GibbsParams | None:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SpikeConfig:
+class SpikeConfig(Config):
     """Stripes over the image: one wrong point of k-space (a spark in the scanner; "corduroy" artefact)."""
 
     probability: float = 0.02
@@ -82,9 +80,7 @@ class SpikeConfig:
     stripe_mm: Range = (3.0, 15.0)
     """Distance from one stripe to the next, mm."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(self, strength=(0.0, 1.0), stripe_mm=(0.5, 500.0))
+    bounds = within("strength", stripe_mm=(0.5, 500.0))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

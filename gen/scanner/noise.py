@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom, uniform_field
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, within
 from synthspine.gen.core.masks import per_sample
 from synthspine.gen.scanner.lines import phase_along_rows
 
@@ -16,7 +16,7 @@ _ANGLES = 4096
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class NoiseConfig:
+class NoiseConfig(Config):
     """Noise, added at the acquired resolution."""
 
     probability: float = 0.9
@@ -37,10 +37,9 @@ class NoiseConfig:
     g_factor_breadth: Range = (0.3, 1.0)
     """Standard deviation of its profile across that axis, share of the field of view."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(self, level=(0.0, 10.0), g_factor=(0.0, 10.0))
-        check_within(self, g_factor_width=(0.01, 1e6), g_factor_breadth=(0.01, 1e6))
+    bounds = within(
+        level=(0.0, 10.0), g_factor=(0.0, 10.0), g_factor_width=(0.01, 1e6), g_factor_breadth=(0.01, 1e6)
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,7 +131,7 @@ def add_noise(samples: Tensor, noise: NoiseParams | None, rows: Tensor, columns:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ZipperConfig:
+class ZipperConfig(Config):
     """Zipper: a radio signal from outside the scanner, one noisy line of dashes across the image.
 
     It runs along the phase-encoding axis, at the place of one frequency of the readout.
@@ -145,9 +144,7 @@ class ZipperConfig:
     width_mm: Range = (0.5, 1.5)
     """Half of its width, mm; at least one pixel is hit."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(self, strength=(0.0, 10.0), width_mm=(0.0, 50.0))
+    bounds = within(strength=(0.0, 10.0), width_mm=(0.0, 50.0))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, within
 from synthspine.gen.core.filters import WIDEST, smooth_field
 from synthspine.gen.core.masks import above, overpaint, per_sample
 from synthspine.gen.tissues.palette import (
@@ -36,7 +36,7 @@ _QUANTILES = tuple(NormalDist().inv_cdf(k / COARSE_REGIONS) for k in range(1, CO
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BackgroundConfig:
+class BackgroundConfig(Config):
     """Random regions around the labelled structures."""
 
     probability: float = 1.0
@@ -52,16 +52,13 @@ class BackgroundConfig:
     fine_share: Range = (0.0, 0.15)
     """Share of the background that the finest spots overpaint in turn; (0, 0) leaves them out."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(
-            self,
-            coarse_mm=(FINEST_COARSE_MM, WIDEST * FINEST_COARSE_MM),
-            medium_mm=(FINEST_MEDIUM_MM, WIDEST * FINEST_MEDIUM_MM),
-            fine_mm=(FINEST_FINE_MM, WIDEST * FINEST_FINE_MM),
-            medium_share=(0.0, 1.0),
-            fine_share=(0.0, 1.0),
-        )
+    bounds = within(
+        "medium_share",
+        "fine_share",
+        coarse_mm=(FINEST_COARSE_MM, WIDEST * FINEST_COARSE_MM),
+        medium_mm=(FINEST_MEDIUM_MM, WIDEST * FINEST_MEDIUM_MM),
+        fine_mm=(FINEST_FINE_MM, WIDEST * FINEST_FINE_MM),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

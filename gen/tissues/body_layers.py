@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, within
 from synthspine.gen.core.filters import WIDEST, smooth_field
 from synthspine.gen.core.masks import above, overpaint, per_sample
 from synthspine.gen.geometry.spine_frame import NEVER_MM, SpineFrame
@@ -23,7 +23,7 @@ FINEST_STRAND_MM = 4.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BodyLayersConfig:
+class BodyLayersConfig(Config):
     """Layers of the body behind and in front of the spine."""
 
     probability: float = 0.85
@@ -53,16 +53,13 @@ class BodyLayersConfig:
     vessel_width_mm: Range = (8.0, 24.0)
     """Width of the vessel, mm."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(
-            self,
-            strand_mm=(FINEST_STRAND_MM, WIDEST * FINEST_STRAND_MM),
-            wave_mm=(FINEST_WAVE_MM, WIDEST * FINEST_WAVE_MM),
-            strand_share=(0.0, 1.0),
-            gap_share=(0.0, 1.0),
-            uneven_mm=(0.0, NEVER_MM / 100),
-        )
+    bounds = within(
+        "strand_share",
+        "gap_share",
+        strand_mm=(FINEST_STRAND_MM, WIDEST * FINEST_STRAND_MM),
+        wave_mm=(FINEST_WAVE_MM, WIDEST * FINEST_WAVE_MM),
+        uneven_mm=(0.0, NEVER_MM / 100),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, within
 from synthspine.gen.core.filters import WIDEST, smooth_field
 from synthspine.gen.core.masks import above, has_code, overpaint, per_sample
 from synthspine.gen.geometry.spine_frame import NEVER_MM, SpineFrame
@@ -28,7 +28,7 @@ _MEAN_SLOPE = 0.886
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BowelConfig:
+class BowelConfig(Config):
     """Bowel-like loops in front of the spine near its ends."""
 
     probability: float = 0.5
@@ -54,17 +54,14 @@ class BowelConfig:
     gas_share: Range = (0.0, 0.35)
     """Share of their inside that is gas."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(
-            self,
-            height_mm=(1.0, NEVER_MM / 10),
-            width_mm=(1.0, NEVER_MM / 10),
-            loop_mm=(FINEST_LOOP_MM, WIDEST * FINEST_LOOP_MM),
-            share=(0.0, 0.99),
-            wall_mm=(0.0, NEVER_MM),
-            gas_share=(0.0, 1.0),
-        )
+    bounds = within(
+        "gas_share",
+        height_mm=(1.0, NEVER_MM / 10),
+        width_mm=(1.0, NEVER_MM / 10),
+        loop_mm=(FINEST_LOOP_MM, WIDEST * FINEST_LOOP_MM),
+        share=(0.0, 0.99),
+        wall_mm=(0.0, NEVER_MM),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from synthspine.gen.core.anatomy import CANAL, STRUCTURES
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, within
 from synthspine.gen.core.filters import WIDEST, centred_positions, smooth_field
 from synthspine.gen.core.masks import above, has_code, overpaint, per_sample
 from synthspine.gen.geometry.spine_frame import SpineFrame
@@ -38,7 +38,7 @@ _STEP = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CanalConfig:
+class CanalConfig(Config):
     """Cord and nerve roots inside the canal."""
 
     cord_probability: float = 0.7
@@ -58,16 +58,13 @@ class CanalConfig:
     root_width_mm: Range = (1.2, 1.2)
     """Correlation length of the roots across the canal, mm."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(
-            self,
-            cord_mm=(0.0, REACH_MM),
-            cord_offset_mm=(-REACH_MM, REACH_MM),
-            roots_share=(0.0, 1.0),
-            root_length_mm=(FINEST_ROOT_LENGTH_MM, WIDEST * FINEST_ROOT_LENGTH_MM),
-            root_width_mm=(FINEST_ROOT_WIDTH_MM, WIDEST * FINEST_ROOT_WIDTH_MM),
-        )
+    bounds = within(
+        "roots_share",
+        cord_mm=(0.0, REACH_MM),
+        cord_offset_mm=(-REACH_MM, REACH_MM),
+        root_length_mm=(FINEST_ROOT_LENGTH_MM, WIDEST * FINEST_ROOT_LENGTH_MM),
+        root_width_mm=(FINEST_ROOT_WIDTH_MM, WIDEST * FINEST_ROOT_WIDTH_MM),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -175,7 +172,7 @@ def _fills(field: Tensor, share: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class EpiduralFatConfig:
+class EpiduralFatConfig(Config):
     """Patches of fat close outside the canal."""
 
     probability: float = 0.6
@@ -187,14 +184,7 @@ class EpiduralFatConfig:
     patch_mm: Range = (5.0, 12.0)
     """Correlation length of the patches, mm."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(
-            self,
-            share=(0.0, 1.0),
-            thickness_mm=(0.0, 4.0),
-            patch_mm=(FINEST_PATCH_MM, WIDEST * FINEST_PATCH_MM),
-        )
+    bounds = within("share", thickness_mm=(0.0, 4.0), patch_mm=(FINEST_PATCH_MM, WIDEST * FINEST_PATCH_MM))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -251,7 +241,7 @@ _LEAST_SHARE = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FatPadsConfig:
+class FatPadsConfig(Config):
     """Fat pads: the triangles between the laminae behind the canal, and the fat around the end of the sac.
 
     They are the brightest objects next to the canal, up to 8 mm thick and one to two centimetres long.
@@ -266,14 +256,9 @@ class FatPadsConfig:
     length_mm: Range = (5.0, 10.0)
     """Correlation length of their thickness along the canal, mm."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(
-            self,
-            share=(0.0, 1.0),
-            thickness_mm=(0.0, 30.0),
-            length_mm=(FINEST_LENGTH_MM, WIDEST * FINEST_LENGTH_MM),
-        )
+    bounds = within(
+        "share", thickness_mm=(0.0, 30.0), length_mm=(FINEST_LENGTH_MM, WIDEST * FINEST_LENGTH_MM)
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from synthspine.gen.core.anatomy import CODES, MAX_RANK, STRUCTURES
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, within
 from synthspine.gen.core.masks import at_most, between, greatest_near, per_sample, shifted_rows
 from synthspine.gen.tissues.palette import DISCS, VERTEBRAE
 
@@ -31,7 +31,7 @@ _MOST_ROWS = 7
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DiscConfig:
+class DiscConfig(Config):
     """Nucleus, cleft and degeneration of discs."""
 
     nucleus_probability: float = 1.0
@@ -55,18 +55,15 @@ class DiscConfig:
     darkness: Range = (0.0, 0.5)
     """Share of its mean brightness that a degenerated disc lacks."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(
-            self,
-            nucleus_t1=(-1.0, 1.0),
-            nucleus_t2=(-1.0, 1.0),
-            random_nucleus=(-1.0, 1.0),
-            health=(0.0, 1.0),
-            cleft=(0.0, 1.0),
-            lost_mm=(0.0, MOST_LOST_MM),
-            darkness=(0.0, 1.0),
-        )
+    bounds = within(
+        "health",
+        "cleft",
+        "darkness",
+        nucleus_t1=(-1.0, 1.0),
+        nucleus_t2=(-1.0, 1.0),
+        random_nucleus=(-1.0, 1.0),
+        lost_mm=(0.0, MOST_LOST_MM),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from synthspine.gen.core.anatomy import MAX_RANK, STRUCTURES
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, within
 from synthspine.gen.core.filters import centred_positions
 from synthspine.gen.core.masks import above, between, has_code, overpaint, per_sample
 from synthspine.gen.tissues.palette import DISCS, HAEMANGIOMA, MODIC, SACRUM, SCHMORL, VERTEBRAE
@@ -36,7 +36,7 @@ _NEVER = -1e4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ModicConfig:
+class ModicConfig(Config):
     """Marrow changes along end plates."""
 
     probability: float = 0.15
@@ -50,9 +50,7 @@ class ModicConfig:
     wave_mm: Range = (12.0, 60.0)
     """Length of the waves that make it differ, mm."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(self, extent_mm=(0.0, GREATEST_MM), patchiness_mm=(0.0, GREATEST_MM), wave_mm=(1.0, 1e4))
+    bounds = within(extent_mm=(0.0, GREATEST_MM), patchiness_mm=(0.0, GREATEST_MM), wave_mm=(1.0, 1e4))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +69,7 @@ class ModicParams(Batch):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SchmorlConfig:
+class SchmorlConfig(Config):
     """Half-round nodes of disc tissue in end plates."""
 
     probability: float = 0.15
@@ -85,9 +83,7 @@ class SchmorlConfig:
     across_mm: Range = (-12.0, 12.0)
     """That point across the slices, from the middle of the volume, mm (3D only)."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(self, radius_mm=(0.0, GREATEST_MM - GAP_MM))
+    bounds = within(radius_mm=(0.0, GREATEST_MM - GAP_MM))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -227,7 +223,7 @@ SHELL_MM = 1.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class HaemangiomaConfig:
+class HaemangiomaConfig(Config):
     """Round spots inside vertebrae."""
 
     probability: float = 0.15
@@ -241,9 +237,7 @@ class HaemangiomaConfig:
     across_mm: Range = (-12.0, 12.0)
     """Its middle across the slices, from the middle of the volume, mm (3D only)."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(self, radius_mm=(0.0, PITCH_MM / 2))
+    bounds = within(radius_mm=(0.0, PITCH_MM / 2))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

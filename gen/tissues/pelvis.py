@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from synthspine.gen.core.anatomy import CANAL, vertebra_code
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, within
 from synthspine.gen.core.masks import above, has_code, overpaint, per_sample
 from synthspine.gen.geometry.spine_frame import BEFORE_CANAL_MM, NEVER_MM, SpineFrame
 from synthspine.gen.tissues.palette import AIR, EPIDURAL_FAT, FAT, SACRAL_DISC, SACRUM
@@ -37,7 +37,7 @@ _LEAST_LENS = 0.02
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SacrumConfig:
+class SacrumConfig(Config):
     """Unlabelled repeats of the lowest vertebra's body, 1 to 5 of them."""
 
     probability: float = 0.85
@@ -55,16 +55,9 @@ class SacrumConfig:
     canal_probability: float = 0.7
     """Probability that a sacrum has a sacral canal with fat in it."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(
-            self,
-            turn_deg=(-60.0, 60.0),
-            shrink=(0.5, 1.5),
-            taper=(0.3, 1.5),
-            disc_thickness=(0.0, 1.0),
-            disc_width=(0.0, 2.0),
-        )
+    bounds = within(
+        "disc_thickness", turn_deg=(-60.0, 60.0), shrink=(0.5, 1.5), taper=(0.3, 1.5), disc_width=(0.0, 2.0)
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -231,7 +224,7 @@ class _Segment:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FloorConfig:
+class FloorConfig(Config):
     """An end of the body, or of the range of the coil, below the spine."""
 
     probability: float = 0.15
@@ -243,9 +236,7 @@ class FloorConfig:
     fat_probability: float = 0.3
     """Of these pictures, share that shows fat below, as of the buttocks, instead of air."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(self, tilt_deg=(-45.0, 45.0))
+    bounds = within(tilt_deg=(-45.0, 45.0))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
