@@ -123,18 +123,13 @@ def plain(config: GeneratorConfig) -> GeneratorConfig:
 
     Only the contrast is left. A feature of ``config`` put back in (``replace``) shows its effect.
     """
-    features = {
-        entry.name: _off(getattr(config, entry.name))
-        for entry in fields(config)
-        if entry.name not in ("affine", "contrast", "resolution", "spacing_mm", "slice_spacing_mm")
-    }
-    sharp = ResolutionConfig(native_probability=1.0, native_sigma=0.0)
-    return without_geometry(replace(config, resolution=sharp, **features))
-
-
-def _off(feature: Any) -> Any:
-    chances = [entry.name for entry in fields(feature) if entry.name.endswith("probability")]
-    return replace(feature, **dict.fromkeys(chances, 0.0))
+    features: dict[str, Any] = {"resolution": ResolutionConfig(native_probability=1.0, native_sigma=0.0)}
+    for entry in fields(config):
+        if entry.name not in ("affine", "contrast", "resolution", "spacing_mm", "slice_spacing_mm"):
+            feature = getattr(config, entry.name)
+            chances = [part.name for part in fields(feature) if part.name.endswith("probability")]
+            features[entry.name] = replace(feature, **dict.fromkeys(chances, 0.0))
+    return without_geometry(replace(config, **features))
 
 
 AnyConfig = TypeVar("AnyConfig")

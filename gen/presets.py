@@ -127,14 +127,12 @@ def switched_preset(
         config = replace(config, bias=_never(config.bias), coil=_never(config.coil))
     if not add_noise:
         config = replace(config, noise=_never(config.noise))
-    if add_motion:
-        motion = replace(config.kspace_motion, probability=MOTION_PROBABILITY)
-        return replace(
-            config,
-            kspace_motion=motion,
-            motion_blur=replace(config.motion_blur, probability=MOTION_PROBABILITY),
-        )
-    return replace(config, kspace_motion=_never(config.kspace_motion), motion_blur=_never(config.motion_blur))
+    motion = MOTION_PROBABILITY if add_motion else 0.0
+    return replace(
+        config,
+        kspace_motion=replace(config.kspace_motion, probability=motion),
+        motion_blur=replace(config.motion_blur, probability=motion),
+    )
 
 
 def _never(feature: Any) -> Any:

@@ -103,16 +103,12 @@ class LabelScheme:
 
     def encode(self, codes: Tensor) -> Tensor:
         """Classes (uint8, same shape and device) of a uint8 tensor of dense codes."""
-        return _look_up(self.table, codes)
+        return _table_tensor(self.table, codes.device)[codes.int()]
 
     def decode(self, classes: Tensor) -> Tensor:
         """Dense codes (uint8, same shape and device) of a uint8 tensor of classes; 255 stays 255."""
         padded = self.codes + (IGNORE,) * (CODES - self.num_classes)
-        return _look_up(padded, classes)
-
-
-def _look_up(table: tuple[int, ...], values: Tensor) -> Tensor:
-    return _table_tensor(table, values.device)[values.int()]
+        return _table_tensor(padded, classes.device)[classes.int()]
 
 
 @cache

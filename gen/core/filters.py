@@ -39,15 +39,9 @@ def centred_positions(count: int, spacing_mm: float, device: torch.device) -> Te
 
 
 def apply_along(values: Tensor, matrix: Tensor, axis: int) -> Tensor:
-    """Apply one matrix per sample along a grid axis.
+    """Apply one matrix per sample, ``(B, n_out, n_in)``, along a grid axis, counted after the batch.
 
-    Args:
-        values: shape ``(B, *grid)``.
-        matrix: shape ``(B, n_out, n_in)`` with ``n_in = grid[axis]``.
-        axis: grid axis, 0 is the first after the batch.
-
-    Returns:
-        shape ``(B, *grid)`` with ``grid[axis]`` replaced by ``n_out``.
+    ``values`` have the shape ``(B, *grid)`` with ``grid[axis] = n_in``, the result that with ``n_out``.
     """
     batch, grid = values.shape[0], list(values.shape[1:])
     n_out = matrix.shape[1]
@@ -61,17 +55,10 @@ def apply_along(values: Tensor, matrix: Tensor, axis: int) -> Tensor:
 
 
 def apply_band(values: Tensor, block: Tensor, stride: int, count: int, axis: int) -> Tensor:
-    """Apply a band whose blocks are all alike along a grid axis.
+    """Apply a band whose blocks are all alike along a grid axis of ``values`` ``(B, *grid)``.
 
-    Args:
-        values: shape ``(B, *grid)``.
-        block: weights of one window of inputs for one block of outputs, ``(B, n_out, n_in)``.
-        stride: inputs from the start of one window to the next.
-        count: outputs wanted.
-        axis: grid axis.
-
-    Returns:
-        Shape ``(B, *grid)`` with ``grid[axis]`` replaced by ``count``.
+    ``block``, ``(B, n_out, n_in)``, holds the weights of one window of inputs for one block of outputs;
+    windows start ``stride`` inputs apart. The result has ``count`` outputs on that axis.
     """
     batch, n_out, n_in = block.shape
     blocks = -(-count // n_out)
@@ -112,15 +99,9 @@ def _product(left: Tensor, right: Tensor) -> Tensor:
 
 
 def gaussian_matrix(out_mm: Tensor, in_mm: Tensor, sigma_mm: Tensor) -> Tensor:
-    """Gaussian weights of input points seen from output points, rows not normalised.
+    """Gaussian weights of input points seen from outputs, rows not normalised: ``(B, n_out, n_in)``.
 
-    Args:
-        out_mm: positions of the outputs, shape ``(n_out,)`` or ``(B, n_out)``.
-        in_mm: positions of the inputs, shape ``(n_in,)``.
-        sigma_mm: standard deviation per sample, shape ``(B,)``, greater than 0.
-
-    Returns:
-        Shape ``(B, n_out, n_in)``.
+    Positions are ``(n_out,)`` or ``(B, n_out)`` and ``(n_in,)``; the standard deviation, ``(B,)``, is above 0.
     """
     distance = (out_mm.unsqueeze(-1) - in_mm) / sigma_mm[:, None, None]
     # Denormal weights would slow matrix products down.
@@ -200,11 +181,11 @@ def smooth_field(
     """
     if correlation_mm.dim() == 1:
         correlation_mm = correlation_mm.unsqueeze(1).expand(-1, len(grid))
-    operators, coarse = [], []
-    for axis, (count, spacing) in enumerate(zip(grid, spacing_mm, strict=True)):
-        operator = _spread(count, spacing, correlation_mm[:, axis], max(smallest_mm, spacing), widest)
-        operators.append(operator)
-        coarse.append(operator[1])
+    operators = [
+        _spread(count, spacing, correlation_mm[:, axis], max(smallest_mm, spacing), widest)
+        for axis, (count, spacing) in enumerate(zip(grid, spacing_mm, strict=True))
+    ]
+    coarse = [points for _, points, _ in operators]
     values = bell_field(keys, name, math.prod(coarse)).reshape(-1, *coarse)
     for axis, (count, (matrix, _, stride)) in enumerate(zip(grid, operators, strict=True)):
         values = (

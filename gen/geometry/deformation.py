@@ -42,13 +42,10 @@ class DeformationConfig(Config):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeformationParams(Batch):
-    """The velocity field: ``key`` is int32 ``(B, 2)``, the others are ``(B,)``.
-
-    ``velocity_mm`` is 0 for a sample without a deformation.
-    """
+    """The velocity field: ``key`` is int32 ``(B, 2)``, the others are ``(B,)``."""
 
     key: Tensor
-    velocity_mm: Tensor
+    velocity_mm: Tensor  # 0 without a deformation
     velocity_correlation_mm: Tensor
 
 
@@ -67,18 +64,13 @@ def draw_deformation(config: DeformationConfig, random: SampleRandom) -> Deforma
 def node_displacement(
     params: DeformationParams, nodes: Sequence[int], step_mm: Sequence[float]
 ) -> list[Tensor]:
-    """Exponential of the velocity field at the nodes of a coarse grid.
+    """Where the tissue seen at a node of a coarse grid comes from, in steps: ``(B, *nodes)`` per axis.
 
-    Scaling and squaring after Arsigny et al. 2006, from a first step by the midpoint rule, which makes
-    two squarings as exact as ten are from an Euler step.
+    It is the exponential of the velocity field. There are at least 2 ``nodes`` per axis, ``step_mm`` apart,
+    at most half of ``FINEST_VELOCITY_MM`` to be exact.
 
-    Args:
-        params: what was drawn for ``B`` samples.
-        nodes: number of nodes per axis, at least 2.
-        step_mm: distance of the nodes per axis, mm; at most half of ``FINEST_VELOCITY_MM`` to be exact.
-
-    Returns:
-        Where the tissue seen at a node comes from, in steps from there: ``(B, *nodes)`` per axis.
+    Source: scaling and squaring after Arsigny et al. 2006, from a first step by the midpoint rule, which
+    makes two squarings as exact as ten are from an Euler step.
     """
     velocity = _velocity(params, nodes, step_mm)
     axes = [torch.linspace(-1, 1, n, device=velocity.device) for n in nodes]

@@ -36,15 +36,11 @@ class FieldOfViewConfig(Config):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FieldOfViewParams(Batch):
-    """The sides of the field of view.
+    """The sides of the field of view."""
 
-    ``lost_mm``, ``(B, 4)``, is lost at head, foot, front and back, 0 for a whole field of view;
-    ``greatest_share`` and ``keep_lowest`` (1 or 0) are ``(B,)``.
-    """
-
-    lost_mm: Tensor
+    lost_mm: Tensor  # at head, foot, front and back, 0 for a whole field of view, ``(B, 4)``
     greatest_share: Tensor
-    keep_lowest: Tensor
+    keep_lowest: Tensor  # 1 or 0, ``(B,)``
 
 
 def draw_view(config: FieldOfViewConfig, random: SampleRandom) -> FieldOfViewParams | None:
@@ -77,13 +73,10 @@ def limit_view(codes: Tensor, params: FieldOfViewParams | None, spacing_mm: Sequ
 
 
 def _unseen(params: FieldOfViewParams, side: int, lowest: Tensor, spacing_mm: float) -> Tensor:
-    """255 where an axis lies outside the field of view, else 0, uint8, shape ``(B, n)``.
+    """255 where all of a pixel of an axis lies outside the field of view, else 0, uint8 ``(B, n)``.
 
-    Args:
-        params: the field of view; a pixel is lost if all of it is.
-        side: column of ``lost_mm`` that the axis starts with; it ends with the next.
-        lowest: where the lowest vertebra is, bool, shape ``(B, n)``.
-        spacing_mm: spacing of the axis.
+    The axis starts with column ``side`` of ``lost_mm`` and ends with the next; ``lowest``, bool ``(B, n)``,
+    is where the lowest vertebra is.
     """
     count = lowest.shape[1]
     edges_mm = torch.arange(count + 1, dtype=torch.float32, device=lowest.device) * spacing_mm

@@ -24,7 +24,7 @@ EXACT_FLOAT32 = 1 << 24
 
 
 def draw_map(random: SampleRandom, maps: int) -> Tensor:
-    """Draw which of ``maps`` maps of the bank every sample shows, int64, shape ``(B,)``."""
+    """Draw which of ``maps`` maps of the bank every sample shows, int64 ``(B,)``."""
     return random.integer("map", maps)
 
 
@@ -38,16 +38,10 @@ def deform(
 ) -> Tensor:
     """Move the anatomy of the drawn maps: flip, then affine map, then deformation.
 
-    Args:
-        bank: dense codes, uint8, shape ``(N, *grid)``.
-        map_index: map of the bank, int64, shape ``(B,)``.
-        affine: what was drawn for ``B`` samples; so are the next two.
-        deformation: None for none.
-        flip: None for none.
-        spacing_mm: spacing per grid axis, mm.
+    ``bank`` holds dense codes, uint8 ``(N, *grid)``; ``map_index``, int64 ``(B,)``, the map of each sample.
 
     Returns:
-        Dense codes, uint8, shape ``(B, *grid)``; 255 outside the map.
+        Dense codes, uint8 ``(B, *grid)``; 255 outside the map.
     """
     grid = bank.shape[1:]
     strides = _strides(spacing_mm)

@@ -189,16 +189,13 @@ class EndPlateParams(Batch):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CortexParams(Batch):
-    """Lines on the borders of vertebra, disc and canal; ``strength`` and ``offset_mm`` are ``(B, 3)``.
-
-    ``end_plates`` is None if the configuration never has them.
-    """
+    """Lines on the borders of vertebra, disc and canal; ``strength`` and ``offset_mm`` are ``(B, 3)``."""
 
     strength: Tensor
     level: Tensor
     width_mm: Tensor
     offset_mm: Tensor
-    end_plates: EndPlateParams | None
+    end_plates: EndPlateParams | None  # None if the configuration never has them
 
 
 def draw_cortex(config: CortexConfig, random: SampleRandom) -> CortexParams | None:

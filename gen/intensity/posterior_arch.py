@@ -109,8 +109,8 @@ def mix_arches(
 
 def _bone_share(params: ArchParams, codes: Tensor, spacing_mm: tuple[float, ...]) -> Tensor:
     """Share of an arch's own signal, from ``1 - params.through`` to 1, float32 ``(B, *grid)``."""
-    size = params.patch_mm.unsqueeze(1).expand(-1, len(spacing_mm))
-    field = smooth_field(params.key, "arches", codes.shape[1:], spacing_mm, size, FINEST_PATCH_MM)
+    grid = codes.shape[1:]
+    field = smooth_field(params.key, "arches", grid, spacing_mm, params.patch_mm, FINEST_PATCH_MM)
     half = per_sample(params.through / 2, field)
     return torch.addcmul(1 - half, field.clamp_(-1, 1), half, value=-1)
 

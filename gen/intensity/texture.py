@@ -85,7 +85,6 @@ def add_texture(
         white = normal_field(params.key, "white", grid.numel())
         flat = torch.addcmul(flat, params.white.gather(1, index), white)
     if params.coarse is not None:
-        size_mm = params.correlation_mm.unsqueeze(1).expand(-1, len(grid))
-        field = smooth_field(params.key, "coarse", grid, spacing_mm, size_mm, FINEST_MM)
+        field = smooth_field(params.key, "coarse", grid, spacing_mm, params.correlation_mm, FINEST_MM)
         flat = torch.addcmul(flat, params.coarse.gather(1, index), field.flatten(1))
     return flat.reshape(image.shape)

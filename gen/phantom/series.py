@@ -13,13 +13,12 @@ from typing import Literal
 import numpy as np
 
 from synthspine.gen.intensity.spin_echo import draw_protocol
-from synthspine.gen.phantom.anatomy import Anatomy
+from synthspine.gen.phantom.anatomy import Anatomy, Array
 from synthspine.gen.phantom.paint import Points, paint
 from synthspine.gen.phantom.patient import phantom_patient
 from synthspine.gen.phantom.soft import HIGH_MM, LOW_MM, SoftTissue, draw_field, draw_soft_tissue, skin_behind
 from synthspine.gen.phantom.tissues import signal_table, texture_table
 
-Array = np.ndarray
 Contrast = Literal["t1", "t2"]
 Storage = Literal["LPS", "PIR"]
 
@@ -72,9 +71,6 @@ def phantom_series(seed: int, patient: int, contrast: Contrast) -> PhantomSeries
         seed: of the whole phantom, >= 0.
         patient: number of the patient, >= 0.
         contrast: ``"t1"`` or ``"t2"``.
-
-    Returns:
-        The series; the same for the same arguments.
 
     Raises:
         ValueError: another contrast, or a negative number.

@@ -6,9 +6,8 @@ shape.
 
 import numpy as np
 
-from synthspine.gen.phantom.anatomy import Disc, Vertebra
+from synthspine.gen.phantom.anatomy import Array, Disc, Vertebra
 
-Array = np.ndarray
 Local = tuple[Array, Array, Array]
 
 ROUNDING_MM = 2.4
@@ -159,15 +158,10 @@ def _spinous_distance(vertebra: Vertebra, side: Array, v: Array, w: Array, back:
 def disc_distances(
     disc: Disc, upper: Vertebra, lower: Vertebra, above: Local, below: Local, gap_mm: float
 ) -> tuple[Array, Array, Array]:
-    """Distances to the disc between two bodies.
+    """Distances to the disc between two bodies, of which the lower may be S1.
 
-    Args:
-        disc: bulge and protrusion.
-        upper: the body above.
-        lower: the body below, which may be S1.
-        above: local coordinates in the upper body's frame.
-        below: the same points in the lower body's frame.
-        gap_mm: end plate between disc and bone.
+    ``above`` and ``below`` are the same points in the frames of the upper and the lower body; ``gap_mm`` is
+    the end plate between disc and bone.
 
     Returns:
         Whole disc, its outline alone (radial), and the signed height over its middle surface.

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from synthspine.gen.phantom.anatomy import Anatomy, Course
+from synthspine.gen.phantom.anatomy import Anatomy, Array, Course
 from synthspine.gen.phantom.tissues import FATTY_LIGAMENT, FATTY_MUSCLE, code
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -86,15 +86,12 @@ class ResolutionConfig(Config):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ResolutionParams(Batch):
-    """Acquired spacing, slice thickness, standard deviation of the point-spread function, all ``(B, D)``.
-
-    ``reach_mm`` is the reach of that function per axis, common to the batch.
-    """
+    """Acquired spacing, slice thickness, standard deviation of the point-spread function, all ``(B, D)``."""
 
     spacing_mm: Tensor
     thickness_mm: Tensor
     sigma_mm: Tensor
-    reach_mm: tuple[float, ...]
+    reach_mm: tuple[float, ...]  # of that function per axis, common to the batch
 
 
 def draw_resolution(

@@ -94,8 +94,8 @@ def add_bias(image: Tensor, bias: BiasParams | None, spacing_mm: tuple[float, ..
     """Multiply by ``exp(log_std * field)``; the field has mean 0 and variance 1 at every point."""
     if bias is None:
         return image
-    size = bias.correlation_mm.unsqueeze(1).expand(-1, len(spacing_mm))
-    field = smooth_field(bias.key, "bias", image.shape[1:], spacing_mm, size, FINEST_BIAS_MM, WIDEST_BIAS)
+    size_mm, grid = bias.correlation_mm, image.shape[1:]
+    field = smooth_field(bias.key, "bias", grid, spacing_mm, size_mm, FINEST_BIAS_MM, WIDEST_BIAS)
     return image * torch.exp(field * per_sample(bias.log_std, image))
 
 

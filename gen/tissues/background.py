@@ -63,13 +63,10 @@ class BackgroundConfig(Config):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BackgroundParams(Batch):
-    """Random regions of a batch; sizes and shares of spots are None if no sample has any.
-
-    ``regions`` is 1 with random regions and 0 with one tissue.
-    """
+    """Random regions of a batch; sizes and shares of spots are None if no sample has any."""
 
     key: Tensor
-    regions: Tensor
+    regions: Tensor  # 1 with random regions, 0 with one tissue
     coarse_mm: Tensor
     medium_mm: Tensor | None
     medium_share: Tensor | None

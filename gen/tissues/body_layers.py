@@ -64,14 +64,10 @@ class BodyLayersConfig(Config):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BodyLayersParams(Batch):
-    """Body layers of a batch.
-
-    ``muscle_mm`` holds the beginning and the end of the posterior muscle, ``vessel_mm`` the nearest and the
-    farthest point of the vessel in front of the canal's centre, ``(B, 2)`` each.
-    """
+    """Body layers of a batch."""
 
     key: Tensor
-    muscle_mm: Tensor
+    muscle_mm: Tensor  # beginning and end of the posterior muscle, ``(B, 2)``
     strand_mm: Tensor
     strand_share: Tensor
     gap_share: Tensor
@@ -79,7 +75,7 @@ class BodyLayersParams(Batch):
     front_mm: Tensor
     uneven_mm: Tensor
     wave_mm: Tensor
-    vessel_mm: Tensor
+    vessel_mm: Tensor  # nearest and farthest point of the vessel before the canal's centre, ``(B, 2)``
 
 
 def draw_body_layers(config: BodyLayersConfig, random: SampleRandom) -> BodyLayersParams | None:

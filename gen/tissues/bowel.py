@@ -66,16 +66,12 @@ class BowelConfig(Config):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BowelParams(Batch):
-    """Loops of a batch.
-
-    ``middle_mm``, ``(B, 2)``, is the way from the uppermost and from the lowest labelled row down to the
-    middle of the loops; ``half_mm``, ``(B, 2)``, holds half the height and half the width of the window.
-    """
+    """Loops of a batch."""
 
     key: Tensor
-    middle_mm: Tensor
+    middle_mm: Tensor  # from the uppermost and the lowest labelled row down to the loops' middle, ``(B, 2)``
     front_mm: Tensor
-    half_mm: Tensor
+    half_mm: Tensor  # half the height and half the width of the window, ``(B, 2)``
     loop_mm: Tensor
     share: Tensor
     wall_mm: Tensor

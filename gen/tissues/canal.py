@@ -79,15 +79,12 @@ class RootsParams(Batch):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CanalParams(Batch):
-    """Contents of the canal beside fluid; ``cord_mm`` is 0 without a cord.
-
-    ``roots`` is None if the configuration never has nerve roots.
-    """
+    """Contents of the canal beside fluid; ``cord_mm`` is 0 without a cord."""
 
     cord_mm: Tensor
     cord_offset_mm: Tensor
     conus_mm: Tensor
-    roots: RootsParams | None
+    roots: RootsParams | None  # None if the configuration never has nerve roots
 
 
 def draw_canal(config: CanalConfig, random: SampleRandom) -> CanalParams | None:

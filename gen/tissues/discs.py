@@ -81,16 +81,10 @@ class DiscParams(Batch):
 def draw_discs(
     config: DiscConfig, random: SampleRandom, alpha: Tensor, fully_random: Tensor
 ) -> DiscParams | None:
-    """Draw the state of every disc.
+    """Draw the state of every disc; None if the configuration only has plain ones.
 
-    Args:
-        config: what may be drawn.
-        random: the samples' random numbers.
-        alpha: position of the contrast between T1 (0) and T2 (1), shape ``(B,)``.
-        fully_random: whether the contrast follows neither, bool, shape ``(B, 1)``.
-
-    Returns:
-        The discs, or None if they are never anything but plain.
+    ``alpha`` ``(B,)`` is the position of the contrast between T1 (0) and T2 (1); ``fully_random``, bool
+    ``(B, 1)``, says whether it follows neither.
     """
     with_nucleus, degenerates = config.nucleus_probability > 0, config.degenerated_probability > 0
     if not with_nucleus and not degenerates:
@@ -145,10 +139,9 @@ def thin_discs(codes: Tensor, params: DiscParams | None, spacing_mm: Sequence[fl
 def _move_border(
     codes: Tensor, wanted: list[Tensor], opening: Tensor, direction: int
 ) -> tuple[Tensor, Tensor]:
-    """Move the border next to discs by 1, 2, ... rows where ``wanted`` says so, down for 1, up for -1.
+    """Move borders next to discs by 1, 2, ... rows where ``wanted`` says so, down for 1, up for -1.
 
-    Returns:
-        The codes, and 1 where they come from another row.
+    Returns the codes, and 1 where they come from another row.
     """
     most, rows = len(wanted), codes.shape[-2]
     # Only vertebrae and background move in. Codes are raised by 1: 0 means that none moves in.

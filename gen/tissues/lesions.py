@@ -55,17 +55,12 @@ class ModicConfig(Config):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModicParams(Batch):
-    """End-plate changes.
+    """End-plate changes."""
 
-    ``extent_mm``, ``(B, 2, 25)``, is the distance from the disc for the plate above and below each disc, 0
-    for none. ``wave_mm``, ``(B, 2, 3)``, are lengths of the waves along columns and across slices, ``phase``,
-    ``(B, 3)``, where they begin, in turns.
-    """
-
-    extent_mm: Tensor
+    extent_mm: Tensor  # from the disc, of the plate above and below each disc, 0 for none, ``(B, 2, 25)``
     patchiness_mm: Tensor
-    wave_mm: Tensor
-    phase: Tensor
+    wave_mm: Tensor  # lengths of the waves along columns and across slices, ``(B, 2, 3)``
+    phase: Tensor  # where the waves begin, in turns, ``(B, 3)``
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,12 +83,9 @@ class SchmorlConfig(Config):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SchmorlParams(Batch):
-    """Nodes, at most one per plate: ``(B, 2, 25)`` for the plate above and below each disc.
+    """Nodes, at most one per plate: ``(B, 2, 25)`` for the plate above and below each disc."""
 
-    ``radius_mm`` is 0 for none.
-    """
-
-    radius_mm: Tensor
+    radius_mm: Tensor  # 0 for none
     behind_mm: Tensor
     across_mm: Tensor
 
@@ -242,13 +234,10 @@ class HaemangiomaConfig(Config):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HaemangiomaParams(Batch):
-    """Round spots inside vertebrae, ``(B, 11)`` each; ``radius_mm`` is 0 for no spot.
+    """Round spots inside vertebrae, ``(B, 11)`` each."""
 
-    ``above_mm`` is the height of the middle above the middle of the picture.
-    """
-
-    radius_mm: Tensor
-    above_mm: Tensor
+    radius_mm: Tensor  # 0 for no spot
+    above_mm: Tensor  # height of its middle above the middle of the picture
     behind_mm: Tensor
     across_mm: Tensor
 

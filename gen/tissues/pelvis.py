@@ -62,20 +62,15 @@ class SacrumConfig(Config):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SacrumParams(Batch):
-    """Sacrum of a batch; ``(B, 5)`` for the segments, but ``(B,)`` for ``canal``.
+    """Sacrum of a batch; ``(B, 5)`` for the segments, but ``(B,)`` for ``canal``."""
 
-    ``turn_deg`` is the turn against the segment above, ``scale`` the size against the lowest vertebra (0 for
-    an absent segment), ``taper`` the width of the lower end against the upper end. ``disc_place`` is the
-    middle of a disc from -1 (front) to 1 (back) of the room left; ``canal`` is 1 with a sacral canal.
-    """
-
-    turn_deg: Tensor
-    scale: Tensor
-    taper: Tensor
+    turn_deg: Tensor  # against the segment above
+    scale: Tensor  # size against the lowest vertebra, 0 for an absent segment
+    taper: Tensor  # width of the lower end against the upper end
     disc_thickness: Tensor
     disc_width: Tensor
-    disc_place: Tensor
-    canal: Tensor
+    disc_place: Tensor  # middle of a disc, from -1 (front) to 1 (back) of the room left
+    canal: Tensor  # 1 with a sacral canal
 
 
 def draw_sacrum(config: SacrumConfig, random: SampleRandom) -> SacrumParams | None:
@@ -148,12 +143,8 @@ def turn(vector: Tensor, angle_deg: Tensor) -> Tensor:
 class _Segment:
     """Coordinates of a segment along and across its axis, in distances from a body's middle to a disc's.
 
-    Args:
-        frame: where the lowest vertebra lies.
-        middle_mm: where the middle of its body goes, ``(B, 2)``.
-        angle_deg: its turn, ``(B,)``.
-        scale: its size, ``(B,)``, 0 for an absent segment.
-        width: width of its upper end against the lowest vertebra, ``(B,)``.
+    The middle of its body goes to ``middle_mm`` ``(B, 2)``; turn, size (0 for an absent segment) and width of
+    its upper end against the lowest vertebra are ``(B,)``.
     """
 
     def __init__(
