@@ -101,7 +101,7 @@ def _product(left: Tensor, right: Tensor) -> Tensor:
 def gaussian_matrix(out_mm: Tensor, in_mm: Tensor, sigma_mm: Tensor) -> Tensor:
     """Gaussian weights of input points seen from outputs, rows not normalised: ``(B, n_out, n_in)``.
 
-    Positions are ``(n_out,)`` or ``(B, n_out)`` and ``(n_in,)``; the standard deviation, ``(B,)``, is above 0.
+    Positions are ``(n_out,)`` or ``(B, n_out)``, and ``(n_in,)``; standard deviations, ``(B,)``, above 0.
     """
     distance = (out_mm.unsqueeze(-1) - in_mm) / sigma_mm[:, None, None]
     # Denormal weights would slow matrix products down.

@@ -63,7 +63,9 @@ def find_spine(codes: Tensor, spacing_mm: Sequence[float]) -> SpineFrame:
         centred_positions(codes.shape[axis], spacing_mm[axis], codes.device) for axis in (-2, -1)
     )
     canal = _count_and_sum(has_code(codes, CANAL))
-    bodies = _count_and_sum(_is_vertebra_or_disc(codes))
+    # Vertebrae and discs: codes 1..55; no valid code lies between the two.
+    above = DISC_OFFSET + MAX_RANK + 1
+    bodies = _count_and_sum((codes.clamp(max=above) ^ above).clamp(max=1) * codes.clamp(max=1))
     middle = _canal_course(canal, bodies, codes.shape, spacing_mm)
     behind = columns - middle.unsqueeze(-1)
     before = (behind + BEFORE_CANAL_MM).lt_(0)
@@ -82,12 +84,6 @@ def find_spine(codes: Tensor, spacing_mm: Sequence[float]) -> SpineFrame:
         head_mm=head,
         foot_mm=foot,
     )
-
-
-def _is_vertebra_or_disc(codes: Tensor) -> Tensor:
-    """1 for codes 1..55, else 0, uint8; no valid code lies between the vertebrae and the discs."""
-    most = DISC_OFFSET + MAX_RANK
-    return (codes.clamp(max=most + 1) ^ (most + 1)).clamp(max=1) * codes.clamp(max=1)
 
 
 def _count_and_sum(mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -98,21 +98,16 @@ def mix_arches(
     bone = between(codes, 1, MAX_RANK).to(image.dtype)
     sigma_mm = params.blur_mm.unsqueeze(1).expand(-1, 2)
     share = gaussian_blur(bone, sigma_mm, spacing_mm[-2:], REACH_MM)
-    share *= _bone_share(params, codes, spacing_mm)
+    # An arch's own signal has a random share from 1 - through to 1.
+    grid, half = codes.shape[1:], per_sample(params.through / 2, codes)
+    field = smooth_field(params.key, "arches", grid, spacing_mm, params.patch_mm, FINEST_PATCH_MM)
+    share *= torch.addcmul(1 - half, field.clamp_(-1, 1), half, value=-1)
     # Outside of its mask, bone has the mean of all vertebrae.
     marrow = torch.lerp(per_sample(contrast.mean[:, VERTEBRAE].mean(1), image), image, bone)
     ground = torch.lerp(image, colour(around, contrast), bone)
     mixing = per_sample(above(params.blur_mm + params.through, 0.0), codes) * at_most(codes, MAX_RANK)
     mixed = torch.lerp(ground, marrow, share)
     return torch.lerp(image, mixed, _ramp(frame.behind_mm, BEHIND_MM).mul_(mixing))
-
-
-def _bone_share(params: ArchParams, codes: Tensor, spacing_mm: tuple[float, ...]) -> Tensor:
-    """Share of an arch's own signal, from ``1 - params.through`` to 1, float32 ``(B, *grid)``."""
-    grid = codes.shape[1:]
-    field = smooth_field(params.key, "arches", grid, spacing_mm, params.patch_mm, FINEST_PATCH_MM)
-    half = per_sample(params.through / 2, field)
-    return torch.addcmul(1 - half, field.clamp_(-1, 1), half, value=-1)
 
 
 def _ramp(behind_mm: Tensor, ends_mm: tuple[float, float]) -> Tensor:

@@ -10,10 +10,9 @@ from synthspine.gen.phantom.anatomy import Anatomy, Array, Course, Disc, Vertebr
 from synthspine.gen.phantom.shapes import (
     arch_distance,
     body_distance,
-    bottom_surface,
     disc_distances,
+    end_plate,
     local_coordinates,
-    top_surface,
 )
 from synthspine.gen.phantom.soft import SoftTissue, paint_soft
 from synthspine.gen.phantom.tissues import CHANGE, MARROW, NUCLEUS, code
@@ -119,9 +118,9 @@ def _paint_body(tissue: Array, label: Array, anatomy: Anatomy, vertebra: Vertebr
     changed = np.zeros_like(marrow)
     top, bottom = vertebra.end_plate_change
     if top:
-        changed |= v > top_surface(vertebra, local) - top * (1 + 0.3 * np.sin(w / 4 + u / 6))
+        changed |= v > end_plate(vertebra, local, 1) - top * (1 + 0.3 * np.sin(w / 4 + u / 6))
     if bottom:
-        changed |= v < bottom_surface(vertebra, local) + bottom * (1 + 0.3 * np.sin(w / 5 - u / 7))
+        changed |= v < end_plate(vertebra, local, -1) + bottom * (1 + 0.3 * np.sin(w / 5 - u / 7))
     lesion_u, lesion_v, lesion_w, radius = vertebra.lesion
     if radius:
         changed |= (u - lesion_u) ** 2 + (v - lesion_v) ** 2 + (w - lesion_w) ** 2 < radius**2

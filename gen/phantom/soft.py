@@ -56,6 +56,12 @@ STREAM_SOFT = 2
 # The box in which the random fields live, x y z in mm; every field of view lies inside.
 LOW_MM, HIGH_MM = np.array([-75.0, -340.0, -330.0]), np.array([75.0, 170.0, 160.0])
 
+_FIELDS_MM = {
+    "bowel": (13.0, 11.0, 11.0),
+    "content": (30.0, 28.0, 28.0),
+    "vessels": (9.0, 9.0, 9.0),
+    "septa": (9.0, 11.0, 4.5),
+}
 _STREAK_LAYER_MM, _STREAK_ALONG_MM, _STREAK_BEHIND_MM = 4.0, 2.0, 0.7
 _STREAK_SHAPE = (41, 300, 190)
 
@@ -64,11 +70,7 @@ _STREAK_SHAPE = (41, 300, 190)
 class SoftTissue:
     """Random structure of one patient's soft tissue, drawn once and evaluated on any plane."""
 
-    # bowel, content, vessels, septa: fields that are cut at thresholds into loops, gas, vessels, fat septa
-    bowel: SmoothField
-    content: SmoothField
-    vessels: SmoothField
-    septa: SmoothField
+    fields: dict[str, SmoothField]  # cut at thresholds into loops of bowel, gas, vessels, septa of fat
     streaks: Array  # fibres of the back muscles over (x, along, behind), deviation 1
     # fascia_rows, fascia_z, skin_z: y of the rows, z of the lumbar fascia and of the skin there, mm
     fascia_rows: Array
@@ -81,10 +83,7 @@ def draw_soft_tissue(anatomy: Anatomy) -> SoftTissue:
     rng = np.random.default_rng([anatomy.seed, anatomy.patient, STREAM_SOFT])
     rows, fascia, skin = _back_surface(rng, anatomy)
     return SoftTissue(
-        bowel=draw_field(rng, LOW_MM, HIGH_MM, (13.0, 11.0, 11.0)),
-        content=draw_field(rng, LOW_MM, HIGH_MM, (30.0, 28.0, 28.0)),
-        vessels=draw_field(rng, LOW_MM, HIGH_MM, (9.0, 9.0, 9.0)),
-        septa=draw_field(rng, LOW_MM, HIGH_MM, (9.0, 11.0, 4.5)),
+        fields={name: draw_field(rng, LOW_MM, HIGH_MM, size) for name, size in _FIELDS_MM.items()},
         streaks=_draw_streaks(rng),
         fascia_rows=rows,
         fascia_z=fascia,
@@ -130,9 +129,7 @@ def paint_soft(
     anatomy: Anatomy, soft: SoftTissue, course: Course, x_mm: Array, y_mm: Array, z_mm: Array
 ) -> Array:
     """Tissue codes ``(X, Y, Z)`` uint8 of everything but spine and sacrum, on the axes of a grid in mm."""
-    fields = {
-        name: getattr(soft, name).planes(y_mm, z_mm) for name in ("bowel", "content", "vessels", "septa")
-    }
+    fields = {name: field.planes(y_mm, z_mm) for name, field in soft.fields.items()}
     planes = []
     for x in map(float, x_mm):
         values = {name: plane(x) for name, plane in fields.items()}
@@ -155,7 +152,8 @@ def _paint_plane(
     bulge = 5.0 * (1 - np.exp(-((x_mm / 22) ** 2))) - 0.0035 * x_mm**2
     fascia = (np.interp(y_mm, soft.fascia_rows, soft.fascia_z) + bulge).astype(np.float32)[:, None]
     skin = (np.interp(y_mm, soft.fascia_rows, soft.skin_z) + 0.7 * bulge).astype(np.float32)[:, None]
-    front = _front(anatomy, x_mm, y_mm)[:, None]
+    level = -40 - around.belly_depth - around.belly_fat
+    front = (level - 12 * np.sin((y_mm + 120) / 75) + 0.004 * x_mm**2).astype(np.float32)[:, None]
 
     tissue = np.full(course.along.shape, code("fat"), dtype=np.uint8)
     _paint_abdomen(tissue, anatomy, fields, course, x_mm, y_mm, z_mm)
@@ -178,13 +176,6 @@ def _paint_plane(
 def skin_behind(soft: SoftTissue, y_mm: Array) -> Array:
     """Position z of the skin of the back in the midline at rows ``y_mm``."""
     return np.interp(y_mm, soft.fascia_rows, soft.skin_z)
-
-
-def _front(anatomy: Anatomy, x_mm: float, y_mm: Array) -> Array:
-    """Position z of the abdominal wall's skin."""
-    around = anatomy.surroundings
-    level = -40 - around.belly_depth - around.belly_fat
-    return np.asarray(level - 12 * np.sin((y_mm + 120) / 75) + 0.004 * x_mm**2, dtype=np.float32)
 
 
 def _paint_back_muscle(

@@ -115,7 +115,14 @@ def paint_bowel(
     ahead = torch.cat((field[..., :1], field[..., :-1]), dim=-1)
     slope = (field - ahead) * per_sample(params.loop_mm * (2**0.5 / spacing_mm[-1]), field)
 
-    level = _lower(field, params, frame)
+    # The field is lowered by the squared distance from the middle of the nearer window.
+    height, width = params.half_mm.unbind(1)
+    ends = torch.stack((frame.head_mm, frame.foot_mm), dim=1) + params.middle_mm
+    down = (frame.rows_mm - ends.unsqueeze(2)).square().amin(1) / height.square().unsqueeze(1)
+    down = down.view(len(field), *[1] * (field.dim() - 3), -1, 1)
+    forward = (frame.behind_mm + per_sample(params.front_mm, field)) / per_sample(width, field)
+    level = torch.addcmul(field - _FALL * down, forward, forward, value=-_FALL)
+
     least = -torch.special.ndtri(params.share)
     inner = least + params.wall_mm * _MEAN_SLOPE / params.loop_mm
     loop = above(level, per_sample(least, field)) * (has_code(painted, AIR) ^ 1)
@@ -124,13 +131,3 @@ def paint_bowel(
     painted = overpaint(painted, BOWEL_WALL, loop)
     painted = overpaint(painted, BOWEL_CONTENT, inside)
     return overpaint(painted, BOWEL_GAS, gas)
-
-
-def _lower(field: Tensor, params: BowelParams, frame: SpineFrame) -> Tensor:
-    """The field lowered by the squared distance from the middle of the nearer window."""
-    height, width = params.half_mm.unbind(1)
-    ends = torch.stack((frame.head_mm, frame.foot_mm), dim=1) + params.middle_mm
-    down = (frame.rows_mm - ends.unsqueeze(2)).square().amin(1) / height.square().unsqueeze(1)
-    down = down.view(len(field), *[1] * (field.dim() - 3), -1, 1)
-    forward = (frame.behind_mm + per_sample(params.front_mm, field)) / per_sample(width, field)
-    return torch.addcmul(field - _FALL * down, forward, forward, value=-_FALL)

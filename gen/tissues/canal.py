@@ -295,7 +295,12 @@ def paint_fat_pads(
     """
     if params is None:
         return painted
-    thick = _thickness(params, codes, spacing_mm)
+    # Thickness of every row, (B, *grid[:-1]), mm; 0 in all but the pads' share of the rows.
+    grid = codes.shape[1:-1]
+    field = smooth_field(params.key, "fat_pads", grid, spacing_mm[:-1], params.length_mm, FINEST_LENGTH_MM)
+    level = per_sample(-torch.special.ndtri(params.share.clamp(_LEAST_SHARE, 1 - _LEAST_SHARE)), field)
+    rise = ((field - level) / (_HIGH - level).clamp(min=_LEAST_RISE)).clamp(0, 1)
+    thick = rise * per_sample(params.thickness_mm, field)
     # The last pixel of the canal, (B, *grid[:-1]), and the rows below the canal.
     border = (has_code(codes, CANAL) * frame.behind_mm).amax(-1)
     seen = above(border, 0.0)
@@ -307,13 +312,3 @@ def paint_fat_pads(
     half = seen * (0.5 * thick + 0.25 * spacing_mm[-1]) + below * thick
     pads = above(half.unsqueeze(-1), (frame.behind_mm - middle.unsqueeze(-1)).abs_())
     return overpaint(painted, EPIDURAL_FAT, pads * unlabelled(codes, painted))
-
-
-def _thickness(params: FatPadsParams, codes: Tensor, spacing_mm: Sequence[float]) -> Tensor:
-    """Thickness of the pads, mm, of every row, ``(B, *grid[:-1])``; 0 in all but their share of the rows."""
-    field = smooth_field(
-        params.key, "fat_pads", codes.shape[1:-1], spacing_mm[:-1], params.length_mm, FINEST_LENGTH_MM
-    )
-    level = per_sample(-torch.special.ndtri(params.share.clamp(_LEAST_SHARE, 1 - _LEAST_SHARE)), field)
-    rise = ((field - level) / (_HIGH - level).clamp(min=_LEAST_RISE)).clamp(0, 1)
-    return rise * per_sample(params.thickness_mm, field)
