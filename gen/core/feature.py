@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 
 Range = tuple[float, float]
+Spacing = Sequence[float]
+"""Grid spacing per axis, mm."""
 GREATEST = 1e30
 """No number is larger: float32 still holds the difference of two, and their product with a grid's size."""
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from synthspine.gen.core.counter_rng import bell_field
+from synthspine.gen.core.feature import Spacing
 
 BLOCK = 32
 """Outputs per block of a band."""
@@ -108,7 +109,7 @@ def gaussian_matrix(out_mm: Tensor, in_mm: Tensor, sigma_mm: Tensor) -> Tensor:
     return torch.exp(-0.5 * distance.square().clamp(max=FARTHEST))
 
 
-def gaussian_blur(image: Tensor, sigma_mm: Tensor, spacing_mm: Sequence[float], reach_mm: float) -> Tensor:
+def gaussian_blur(image: Tensor, sigma_mm: Tensor, spacing_mm: Spacing, reach_mm: float) -> Tensor:
     """Blur by a Gaussian of its own width per sample and axis.
 
     The kernel ends at ``reach_mm``; near borders the weights of the points that exist are scaled to sum
@@ -156,7 +157,7 @@ def smooth_field(
     keys: Tensor,
     name: str,
     grid: Sequence[int],
-    spacing_mm: Sequence[float],
+    spacing_mm: Spacing,
     correlation_mm: Tensor,
     smallest_mm: float,
     widest: float = WIDEST,

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from synthspine.gen.core.counter_rng import SampleRandom, named_keys
-from synthspine.gen.core.feature import Batch, Config, Range, check_within, within
+from synthspine.gen.core.feature import Batch, Config, Range, Spacing, check_within, within
 from synthspine.gen.core.filters import WIDEST, smooth_field
 
 FINEST_VELOCITY_MM = 12.0
@@ -61,9 +61,7 @@ def draw_deformation(config: DeformationConfig, random: SampleRandom) -> Deforma
     )
 
 
-def node_displacement(
-    params: DeformationParams, nodes: Sequence[int], step_mm: Sequence[float]
-) -> list[Tensor]:
+def node_displacement(params: DeformationParams, nodes: Sequence[int], step_mm: Spacing) -> list[Tensor]:
     """Where the tissue seen at a node of a coarse grid comes from, in steps: ``(B, *nodes)`` per axis.
 
     It is the exponential of the velocity field. There are at least 2 ``nodes`` per axis, ``step_mm`` apart,
@@ -81,7 +79,7 @@ def node_displacement(
     return [part * ((n - 1) / 2) for part, n in zip(moved.flip(1).unbind(1), nodes, strict=True)]
 
 
-def _velocity(params: DeformationParams, nodes: Sequence[int], step_mm: Sequence[float]) -> Tensor:
+def _velocity(params: DeformationParams, nodes: Sequence[int], step_mm: Spacing) -> Tensor:
     """The field in the units and the order of ``grid_sample``: half extents, last axis first."""
     dims = len(nodes)
     keys = torch.cat([named_keys(params.key, f"axis{axis}") for axis in reversed(range(dims))])

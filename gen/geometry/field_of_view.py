@@ -1,7 +1,6 @@
 """Field of view: what of the anatomy the scan shows."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +8,7 @@ from torch import Tensor
 
 from synthspine.gen.core.anatomy import IGNORE, vertebra_code
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Config, Range, within
+from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 
 LOWEST = vertebra_code(1)
 MOST_SHARE = 0.49
@@ -57,7 +56,7 @@ def draw_view(config: FieldOfViewConfig, random: SampleRandom) -> FieldOfViewPar
     )
 
 
-def limit_view(codes: Tensor, params: FieldOfViewParams | None, spacing_mm: Sequence[float]) -> Tensor:
+def limit_view(codes: Tensor, params: FieldOfViewParams | None, spacing_mm: Spacing) -> Tensor:
     """Set the dense codes, uint8 ``(B, *grid)``, outside the field of view to 255."""
     if params is None:
         return codes

@@ -3,13 +3,13 @@
 All sums run over integers below 2**24, so they are exact in float32 and the same in any batch.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from synthspine.gen.core.anatomy import CANAL, DISC_OFFSET, MAX_RANK, disc_code, vertebra_code
+from synthspine.gen.core.feature import Spacing
 from synthspine.gen.core.filters import apply_along, centred_positions
 from synthspine.gen.core.masks import has_code, per_sample
 
@@ -57,7 +57,7 @@ def nowhere(codes: Tensor) -> SpineFrame:
     )
 
 
-def find_spine(codes: Tensor, spacing_mm: Sequence[float]) -> SpineFrame:
+def find_spine(codes: Tensor, spacing_mm: Spacing) -> SpineFrame:
     """Locate the spine in dense codes, uint8 ``(B, *grid)``; rows and columns are the last two axes."""
     rows, columns = (
         centred_positions(codes.shape[axis], spacing_mm[axis], codes.device) for axis in (-2, -1)
@@ -94,10 +94,7 @@ def _count_and_sum(mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _canal_course(
-    canal: tuple[Tensor, Tensor],
-    bodies: tuple[Tensor, Tensor],
-    shape: torch.Size,
-    spacing_mm: Sequence[float],
+    canal: tuple[Tensor, Tensor], bodies: tuple[Tensor, Tensor], shape: torch.Size, spacing_mm: Spacing
 ) -> Tensor:
     """Column of the canal's middle per row, mm, ``(B, *grid[:-1])``; estimated from the bodies elsewhere."""
     shift = BODY_TO_CANAL_MM / spacing_mm[-1]
@@ -116,9 +113,7 @@ def _canal_course(
     return ((moment + _TINY * centre) / (weight + _TINY) - centre) * spacing_mm[-1]
 
 
-def _middle(
-    by_row: tuple[Tensor, Tensor], codes: Tensor, spacing_mm: Sequence[float]
-) -> tuple[Tensor, Tensor]:
+def _middle(by_row: tuple[Tensor, Tensor], codes: Tensor, spacing_mm: Spacing) -> tuple[Tensor, Tensor]:
     """Mean (row, column) of a mask in mm, ``(B, 2)``, and whether it has a pixel, ``(B,)``."""
     height, width = codes.shape[-2:]
     count, moment = (values.double().reshape(len(codes), -1, height) for values in by_row)

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from synthspine.gen.core.anatomy import IGNORE
 from synthspine.gen.core.counter_rng import SampleRandom
+from synthspine.gen.core.feature import Spacing
 from synthspine.gen.geometry.affine import AffineParams
 from synthspine.gen.geometry.deformation import FINEST_VELOCITY_MM, DeformationParams, node_displacement
 from synthspine.gen.geometry.flip import FlipParams, mirror
@@ -34,7 +35,7 @@ def deform(
     affine: AffineParams,
     deformation: DeformationParams | None,
     flip: FlipParams | None,
-    spacing_mm: Sequence[float],
+    spacing_mm: Spacing,
 ) -> Tensor:
     """Move the anatomy of the drawn maps: flip, then affine map, then deformation.
 
@@ -59,16 +60,13 @@ def deform(
     return maps.flatten(1).gather(1, offset.flatten(1).long()).reshape(offset.shape)
 
 
-def _strides(spacing_mm: Sequence[float]) -> list[int]:
+def _strides(spacing_mm: Spacing) -> list[int]:
     """Pixels from node to node per axis: powers of two, whose linear weights are exact."""
     return [1 << max(0, math.floor(math.log2(NODE_MM / spacing))) for spacing in spacing_mm]
 
 
 def _node_positions(
-    grid: Sequence[int],
-    spacing_mm: Sequence[float],
-    deformation: DeformationParams | None,
-    device: torch.device,
+    grid: Sequence[int], spacing_mm: Spacing, deformation: DeformationParams | None, device: torch.device
 ) -> list[Tensor]:
     """Deformed positions of the nodes in pixels about the centre of the grid, per axis.
 
@@ -88,9 +86,7 @@ def _node_positions(
     return [place + steps * stride for place, steps, stride in zip(positions, moved, strides, strict=True)]
 
 
-def _map_pixel(
-    affine: AffineParams, axis: int, seen: Sequence[Tensor], spacing_mm: Sequence[float]
-) -> Tensor:
+def _map_pixel(affine: AffineParams, axis: int, seen: Sequence[Tensor], spacing_mm: Spacing) -> Tensor:
     """Pixel of the map along one axis about its centre, for positions ``seen``; ``(B, *nodes)``."""
     each = (-1, *[1] * len(seen))
     pixel = (affine.translation_mm[:, axis] / spacing_mm[axis]).view(each)

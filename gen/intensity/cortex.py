@@ -13,7 +13,7 @@ from torch import Tensor
 
 from synthspine.gen.core.anatomy import BACKGROUND, CANAL, CODES, DISC_OFFSET, MAX_RANK, STRUCTURES
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Config, Range, within
+from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.masks import per_sample
 from synthspine.gen.tissues.palette import SACRAL_DISC, SACRUM
 
@@ -36,7 +36,7 @@ _PROFILE_END = 3.0
 """Standard deviations at which the profile of a line ends."""
 
 
-def depths(codes: Tensor, painted: Tensor, spacing_mm: tuple[float, ...]) -> Tensor:
+def depths(codes: Tensor, painted: Tensor, spacing_mm: Spacing) -> Tensor:
     """Distance inside the borders of the structures, in the sagittal plane.
 
     On grids of 1 mm, within 3.5 mm of a straight border along rows or columns, the error is 0.05 mm at most;

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from synthspine.gen.core.anatomy import CANAL
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Config, Range, within
+from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.filters import centred_positions
 from synthspine.gen.core.masks import per_sample
 
@@ -68,7 +68,7 @@ def draw_flow_void(config: FlowVoidConfig, random: SampleRandom) -> FlowVoidPara
     )
 
 
-def wave_field(waves: Tensor, phase: Tensor, grid: tuple[int, ...], spacing_mm: tuple[float, ...]) -> Tensor:
+def wave_field(waves: Tensor, phase: Tensor, grid: tuple[int, ...], spacing_mm: Spacing) -> Tensor:
     """Random field of mean 0 and variance 1, ``(B, *grid)``: a sum of plane waves of normal frequencies.
 
     Its autocorrelation is Gaussian, ``exp(-d^2 / (2 l^2))`` for waves of standard deviation ``1 / l``. The
@@ -91,7 +91,7 @@ def wave_field(waves: Tensor, phase: Tensor, grid: tuple[int, ...], spacing_mm: 
 
 
 def add_flow_void(
-    image: Tensor, painted: Tensor, params: FlowVoidParams | None, spacing_mm: tuple[float, ...]
+    image: Tensor, painted: Tensor, params: FlowVoidParams | None, spacing_mm: Spacing
 ) -> Tensor:
     """Darken patches of the canal's fluid, ``image * (1 - depth * patch)``; cord, roots and fat stay."""
     if params is None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Config, Range, within
+from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.filters import gaussian_blur
 
 REACH_MM = 2.0
@@ -43,7 +43,7 @@ def draw_partial_volume(config: PartialVolumeConfig, random: SampleRandom) -> Pa
     return PartialVolumeParams(sigma_mm=torch.where(on, sigma_mm, 0.0))
 
 
-def blur_tissues(image: Tensor, params: PartialVolumeParams | None, spacing_mm: tuple[float, ...]) -> Tensor:
+def blur_tissues(image: Tensor, params: PartialVolumeParams | None, spacing_mm: Spacing) -> Tensor:
     """Mix neighbouring tissues of an image of tissue means; constant areas stay as they are."""
     if params is None:
         return image

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from synthspine.gen.core.anatomy import MAX_RANK
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Config, Range, within
+from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.filters import WIDEST, gaussian_blur, smooth_field
 from synthspine.gen.core.masks import above, at_most, between, per_sample
 from synthspine.gen.geometry.spine_frame import SpineFrame
@@ -84,7 +84,7 @@ def mix_arches(
     contrast: ContrastParams,
     frame: SpineFrame,
     params: ArchParams | None,
-    spacing_mm: tuple[float, ...],
+    spacing_mm: Spacing,
 ) -> Tensor:
     """Mix the arches with what surrounds them, within each slice.
 

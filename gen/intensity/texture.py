@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom, normal_field
-from synthspine.gen.core.feature import Batch, Config, Range, within
+from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.filters import WIDEST, smooth_field
 from synthspine.gen.intensity.contrast import code_tables
 from synthspine.gen.tissues.palette import PAINT_CODES
@@ -69,9 +69,7 @@ def draw_texture(config: TextureConfig, random: SampleRandom) -> TextureParams |
     )
 
 
-def add_texture(
-    image: Tensor, painted: Tensor, params: TextureParams | None, spacing_mm: tuple[float, ...]
-) -> Tensor:
+def add_texture(image: Tensor, painted: Tensor, params: TextureParams | None, spacing_mm: Spacing) -> Tensor:
     """Add the grain: per pixel, two independent normal numbers times the deviations of its painted code.
 
     The variance within a tissue is ``white**2 + coarse**2`` at every pixel, borders included.

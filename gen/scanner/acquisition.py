@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Config, Range, within
+from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.filters import gaussian_blur
 from synthspine.gen.scanner.noise import NoiseParams, add_noise
 
@@ -95,7 +95,7 @@ class ResolutionParams(Batch):
 
 
 def draw_resolution(
-    config: ResolutionConfig, random: SampleRandom, spacing_mm: tuple[float, ...]
+    config: ResolutionConfig, random: SampleRandom, spacing_mm: Spacing
 ) -> ResolutionParams | None:
     """Draw the resolution; None if all samples have the grid's own, without blur.
 
@@ -140,10 +140,7 @@ def _spacing_factor(limits: Range, unit: Tensor, uniform_in: Scale) -> Tensor:
 
 
 def acquire(
-    image: Tensor,
-    resolution: ResolutionParams | None,
-    noise: NoiseParams | None,
-    spacing_mm: tuple[float, ...],
+    image: Tensor, resolution: ResolutionParams | None, noise: NoiseParams | None, spacing_mm: Spacing
 ) -> Tensor:
     """Acquire the image, with noise, at the drawn resolution (None: the grid's own), and interpolate back."""
     if resolution is None:

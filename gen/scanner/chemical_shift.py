@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Config, Range, within
+from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.masks import per_sample
 from synthspine.gen.scanner.lines import phase_along_rows, take
 from synthspine.gen.tissues.palette import FAT_FRACTION
@@ -60,7 +60,7 @@ def _usual_fractions(device: torch.device) -> Tensor:
 
 
 def shift_fat(
-    image: Tensor, painted: Tensor, params: ChemicalShiftParams | None, spacing_mm: tuple[float, ...]
+    image: Tensor, painted: Tensor, params: ChemicalShiftParams | None, spacing_mm: Spacing
 ) -> Tensor:
     """Move the fat part of the image: ``image * (1 - f) + moved(image * f)``, linearly interpolated.
 

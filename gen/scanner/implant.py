@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Config, Range, within
+from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.filters import centred_positions
 from synthspine.gen.core.masks import per_sample
 from synthspine.gen.geometry.spine_frame import SpineFrame
@@ -134,7 +134,7 @@ def draw_implant(config: ImplantConfig, random: SampleRandom) -> ImplantParams |
 
 
 def add_implant(
-    image: Tensor, frame: SpineFrame, params: ImplantParams | None, spacing_mm: tuple[float, ...]
+    image: Tensor, frame: SpineFrame, params: ImplantParams | None, spacing_mm: Spacing
 ) -> Tensor:
     """Remove the signal inside the metal and distort the image around it; ``frame`` locates the spine.
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Config, Range, within
+from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.filters import centred_positions
 from synthspine.gen.core.masks import per_sample
 from synthspine.gen.scanner.lines import PlaneLines, lines_of, phase_along_rows
@@ -112,7 +112,7 @@ def draw_spike(config: SpikeConfig, random: SampleRandom) -> SpikeParams | None:
     )
 
 
-def add_spike(image: Tensor, params: SpikeParams, spacing_mm: tuple[float, ...]) -> Tensor:
+def add_spike(image: Tensor, params: SpikeParams, spacing_mm: Spacing) -> Tensor:
     """Magnitude of the image plus a plane wave, ``|x + a exp(i t)|``; only one slice of a volume has it.
 
     One point of k-space is one plane wave (the Fourier transform is linear), so no transform is needed,
@@ -143,7 +143,7 @@ def distort_kspace(
     gibbs: GibbsParams | None,
     spike: SpikeParams | None,
     blur: MotionBlurParams | None,
-    spacing_mm: tuple[float, ...],
+    spacing_mm: Spacing,
 ) -> Tensor:
     """Distort the spectrum of every slice and take the magnitude; any artefact may be None.
 

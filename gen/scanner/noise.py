@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom, uniform_field
-from synthspine.gen.core.feature import Batch, Config, Range, within
+from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.masks import per_sample
 from synthspine.gen.scanner.lines import phase_along_rows
 
@@ -172,7 +172,7 @@ def draw_zipper(config: ZipperConfig, random: SampleRandom) -> ZipperParams | No
     )
 
 
-def add_zipper(image: Tensor, params: ZipperParams | None, spacing_mm: tuple[float, ...]) -> Tensor:
+def add_zipper(image: Tensor, params: ZipperParams | None, spacing_mm: Spacing) -> Tensor:
     """Add the line: dashes of uniform brightness, one per pixel of its length, with linear flanks.
 
     Every slice of a volume has its own dashes.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Config, Range, within
+from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.filters import smooth_field
 from synthspine.gen.core.masks import per_sample
 
@@ -90,7 +90,7 @@ def draw_coil(config: CoilConfig, random: SampleRandom) -> CoilParams | None:
     )
 
 
-def add_bias(image: Tensor, bias: BiasParams | None, spacing_mm: tuple[float, ...]) -> Tensor:
+def add_bias(image: Tensor, bias: BiasParams | None, spacing_mm: Spacing) -> Tensor:
     """Multiply by ``exp(log_std * field)``; the field has mean 0 and variance 1 at every point."""
     if bias is None:
         return image

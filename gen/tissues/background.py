@@ -4,7 +4,6 @@ No organ is modelled. Contours and contrasts of every size prepare a network for
 bladder.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Config, Range, within
+from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.filters import WIDEST, smooth_field
 from synthspine.gen.core.masks import above, overpaint, per_sample
 from synthspine.gen.tissues.palette import (
@@ -92,7 +91,7 @@ def draw_background(config: BackgroundConfig, random: SampleRandom) -> Backgroun
     )
 
 
-def paint_background(codes: Tensor, params: BackgroundParams | None, spacing_mm: Sequence[float]) -> Tensor:
+def paint_background(codes: Tensor, params: BackgroundParams | None, spacing_mm: Spacing) -> Tensor:
     """Paint random regions everywhere; of ``codes`` only shape and device count."""
     painted = torch.full_like(codes, FIRST_COARSE)
     if params is None:

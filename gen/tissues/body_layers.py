@@ -4,14 +4,13 @@ Distances are measured along the rows of the picture from the middle of the cana
 curve of the back.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Config, Range, within
+from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.filters import WIDEST, smooth_field
 from synthspine.gen.core.masks import above, overpaint, per_sample
 from synthspine.gen.geometry.spine_frame import NEVER_MM, SpineFrame
@@ -108,7 +107,7 @@ def draw_body_layers(config: BodyLayersConfig, random: SampleRandom) -> BodyLaye
 
 
 def paint_body_layers(
-    painted: Tensor, params: BodyLayersParams | None, frame: SpineFrame, spacing_mm: Sequence[float]
+    painted: Tensor, params: BodyLayersParams | None, frame: SpineFrame, spacing_mm: Spacing
 ) -> Tensor:
     """Paint the layers over the background."""
     if params is None:

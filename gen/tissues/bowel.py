@@ -6,14 +6,13 @@ of a loop lies along its border. Gas collects in the front of a loop, which is u
 the field still rises from front to back.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Config, Range, within
+from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.filters import WIDEST, smooth_field
 from synthspine.gen.core.masks import above, has_code, overpaint, per_sample
 from synthspine.gen.geometry.spine_frame import NEVER_MM, SpineFrame
@@ -105,7 +104,7 @@ def draw_bowel(config: BowelConfig, random: SampleRandom) -> BowelParams | None:
 
 
 def paint_bowel(
-    painted: Tensor, params: BowelParams | None, frame: SpineFrame, spacing_mm: Sequence[float]
+    painted: Tensor, params: BowelParams | None, frame: SpineFrame, spacing_mm: Spacing
 ) -> Tensor:
     """Paint loops over background and layers, but not over air."""
     if params is None:

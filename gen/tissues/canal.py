@@ -5,7 +5,6 @@ painted into a narrow table over rows and distances behind the canal's middle, i
 up.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from synthspine.gen.core.anatomy import CANAL, STRUCTURES
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Config, Range, within
+from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.filters import WIDEST, centred_positions, smooth_field
 from synthspine.gen.core.masks import above, has_code, overpaint, per_sample
 from synthspine.gen.geometry.spine_frame import SpineFrame
@@ -113,7 +112,7 @@ def _draw_roots(config: CanalConfig, random: SampleRandom) -> RootsParams | None
 
 
 def paint_canal(
-    painted: Tensor, codes: Tensor, frame: SpineFrame, params: CanalParams | None, spacing_mm: Sequence[float]
+    painted: Tensor, codes: Tensor, frame: SpineFrame, params: CanalParams | None, spacing_mm: Spacing
 ) -> Tensor:
     """Paint cord and nerve roots where the codes say canal."""
     if params is None:
@@ -132,7 +131,7 @@ def paint_canal(
     return overpaint(painted, _look_up(table, frame, step_mm), has_code(codes, CANAL))
 
 
-def _columns(codes: Tensor, spacing_mm: Sequence[float]) -> tuple[Tensor, float]:
+def _columns(codes: Tensor, spacing_mm: Spacing) -> tuple[Tensor, float]:
     """Distance behind the canal's middle of the columns of a table, mm, and their step."""
     step_mm = _STEP * min(1.0, spacing_mm[-1])
     return centred_positions(2 * int(REACH_MM / step_mm) + 1, step_mm, codes.device), step_mm
@@ -147,7 +146,7 @@ def _look_up(table: Tensor, frame: SpineFrame, step_mm: float) -> Tensor:
     return table.expand(*place.shape[:-1], count).gather(-1, place.long())
 
 
-def _strands(roots: RootsParams, grid: tuple[int, ...], spacing_mm: tuple[float, ...]) -> Tensor:
+def _strands(roots: RootsParams, grid: tuple[int, ...], spacing_mm: Spacing) -> Tensor:
     """1 in a root, else 0, uint8 ``(B, *grid)``, across the canal on the last axis."""
     # In units of the finest correlations one coarse grid fits both of these very different lengths.
     units = [FINEST_ROOT_LENGTH_MM] * (len(grid) - 1) + [FINEST_ROOT_WIDTH_MM]
@@ -213,7 +212,7 @@ def paint_epidural_fat(
     depth_mm: Tensor,
     frame: SpineFrame,
     params: EpiduralFatParams | None,
-    spacing_mm: Sequence[float],
+    spacing_mm: Spacing,
 ) -> Tensor:
     """Paint fat close outside the canal, over the background (also the sacrum) but over no structure."""
     if params is None:
@@ -282,11 +281,7 @@ def draw_fat_pads(config: FatPadsConfig, random: SampleRandom) -> FatPadsParams 
 
 
 def paint_fat_pads(
-    painted: Tensor,
-    codes: Tensor,
-    frame: SpineFrame,
-    params: FatPadsParams | None,
-    spacing_mm: Sequence[float],
+    painted: Tensor, codes: Tensor, frame: SpineFrame, params: FatPadsParams | None, spacing_mm: Spacing
 ) -> Tensor:
     """Paint the pads over the background (also the sacrum) but over no structure.
 

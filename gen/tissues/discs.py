@@ -3,7 +3,6 @@
 The health of a disc decides: the least healthy ones are degenerated and have hardly any nucleus.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +11,7 @@ from torch.nn import functional
 
 from synthspine.gen.core.anatomy import CODES, MAX_RANK, STRUCTURES
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Config, Range, within
+from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.masks import at_most, between, greatest_near, per_sample, shifted_rows
 from synthspine.gen.tissues.palette import DISCS, VERTEBRAE
 
@@ -109,7 +108,7 @@ def draw_discs(
     return DiscParams(core=core, cleft=cleft, lost_mm=lost_mm, brightness=brightness)
 
 
-def thin_discs(codes: Tensor, params: DiscParams | None, spacing_mm: Sequence[float]) -> Tensor:
+def thin_discs(codes: Tensor, params: DiscParams | None, spacing_mm: Spacing) -> Tensor:
     """Give the upper and lower margin of thin discs to the vertebrae next to them, in picture and target.
 
     The border of a vertebra, and the background between it and the disc, move into the disc by whole rows.
@@ -164,7 +163,7 @@ def darken_discs(mean: Tensor, params: DiscParams | None) -> Tensor:
 
 
 def add_nucleus(
-    image: Tensor, painted: Tensor, depth_mm: Tensor, params: DiscParams | None, spacing_mm: Sequence[float]
+    image: Tensor, painted: Tensor, depth_mm: Tensor, params: DiscParams | None, spacing_mm: Spacing
 ) -> Tensor:
     """Brighten (or darken) the middle of every disc in ``image``, ``(B, *grid)``, less in its cleft."""
     if params is None or params.core is None:

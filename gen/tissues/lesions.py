@@ -6,7 +6,6 @@ sacrum is the one below the lowest disc.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,7 +16,7 @@ from torch.nn import functional
 
 from synthspine.gen.core.anatomy import MAX_RANK, STRUCTURES
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Config, Range, within
+from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.filters import centred_positions
 from synthspine.gen.core.masks import above, between, has_code, overpaint, per_sample
 from synthspine.gen.tissues.palette import DISCS, HAEMANGIOMA, MODIC, SACRUM, SCHMORL, VERTEBRAE
@@ -131,7 +130,7 @@ class Plates(NamedTuple):
     away_mm: Tensor
 
 
-def end_plates(codes: Tensor, painted: Tensor, spacing_mm: Sequence[float]) -> Plates:
+def end_plates(codes: Tensor, painted: Tensor, spacing_mm: Spacing) -> Plates:
     """Find the end plates; bone is what is painted as vertebra or sacrum."""
     rows = min(int(GREATEST_MM / spacing_mm[-2] + 0.5), 2**15 // _ROW_STEP - 2)
     disc = between(codes, DISCS.start, DISCS.stop - 1)
@@ -157,9 +156,7 @@ def _fading(values: Tensor, rows: int, *, upward: bool) -> Tensor:
     return found.reshape(values.shape).short()
 
 
-def paint_modic(
-    painted: Tensor, plates: Plates, params: ModicParams | None, spacing_mm: Sequence[float]
-) -> Tensor:
+def paint_modic(painted: Tensor, plates: Plates, params: ModicParams | None, spacing_mm: Spacing) -> Tensor:
     """Paint end-plate changes: bone nearer to the disc than a distance that wavers along the plate."""
     if params is None:
         return painted
@@ -168,7 +165,7 @@ def paint_modic(
     return overpaint(painted, MODIC, above(reach, plates.away_mm))
 
 
-def _wave(painted: Tensor, params: ModicParams, spacing_mm: Sequence[float]) -> Tensor:
+def _wave(painted: Tensor, params: ModicParams, spacing_mm: Spacing) -> Tensor:
     """Deviation of the extent, mm: one value per column (and slice) is enough, ``(B, [Z,] 1, W)``."""
     columns_mm = centred_positions(painted.shape[-1], spacing_mm[-1], painted.device)
     turns = params.phase.unsqueeze(2) + columns_mm / params.wave_mm[:, 0].unsqueeze(2)
@@ -182,11 +179,7 @@ def _wave(painted: Tensor, params: ModicParams, spacing_mm: Sequence[float]) -> 
 
 
 def paint_schmorl(
-    painted: Tensor,
-    plates: Plates,
-    behind_mm: Tensor,
-    params: SchmorlParams | None,
-    spacing_mm: Sequence[float],
+    painted: Tensor, plates: Plates, behind_mm: Tensor, params: SchmorlParams | None, spacing_mm: Spacing
 ) -> Tensor:
     """Paint half balls into the bone, about points on its border."""
     if params is None:
@@ -265,7 +258,7 @@ def paint_lesions(
     codes: Tensor,
     depth_mm: Tensor,
     behind_mm: Tensor,
-    spacing_mm: Sequence[float],
+    spacing_mm: Spacing,
     *,
     modic: ModicParams | None = None,
     haemangioma: HaemangiomaParams | None = None,
@@ -285,7 +278,7 @@ def paint_haemangioma(
     depth_mm: Tensor,
     behind_mm: Tensor,
     params: HaemangiomaParams | None,
-    spacing_mm: Sequence[float],
+    spacing_mm: Spacing,
 ) -> Tensor:
     """Paint round spots inside the bone; a row meets one spot at most."""
     if params is None:

@@ -7,7 +7,6 @@ the masks of SPIDER the canal ends with the dural sac, near the first of these d
 the sacrum for a vertebra, but also tells the lowest vertebra from the next by it.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +16,7 @@ from torch.nn import functional
 
 from synthspine.gen.core.anatomy import CANAL, vertebra_code
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Config, Range, within
+from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.masks import above, has_code, overpaint, per_sample
 from synthspine.gen.geometry.spine_frame import BEFORE_CANAL_MM, NEVER_MM, SpineFrame
 from synthspine.gen.tissues.palette import AIR, EPIDURAL_FAT, FAT, SACRAL_DISC, SACRUM
@@ -94,11 +93,7 @@ def draw_sacrum(config: SacrumConfig, random: SampleRandom) -> SacrumParams | No
 
 
 def paint_sacrum(
-    painted: Tensor,
-    params: SacrumParams | None,
-    codes: Tensor,
-    frame: SpineFrame,
-    spacing_mm: Sequence[float],
+    painted: Tensor, params: SacrumParams | None, codes: Tensor, frame: SpineFrame, spacing_mm: Spacing
 ) -> Tensor:
     """Paint the sacrum over background, layers and bowel.
 
@@ -172,7 +167,7 @@ class _Segment:
         self.across = self._across[0].unsqueeze(2) + self._across[1].unsqueeze(1)
         self.inside = (self.along.abs() <= 1) & self._shown.unsqueeze(2)
 
-    def look_from(self, taper: Tensor, spacing_mm: Sequence[float]) -> Tensor:
+    def look_from(self, taper: Tensor, spacing_mm: Spacing) -> Tensor:
         """Index of every pixel's source in the padded plane, int32 ``(B, H, W)``; ``taper`` is ``(B,)``."""
         frame = self._frame
         rows, columns = len(frame.rows_mm), len(frame.columns_mm)
@@ -252,7 +247,7 @@ def draw_floor(config: FloorConfig, random: SampleRandom) -> FloorParams | None:
 
 
 def paint_floor(
-    painted: Tensor, params: FloorParams | None, frame: SpineFrame, spacing_mm: Sequence[float]
+    painted: Tensor, params: FloorParams | None, frame: SpineFrame, spacing_mm: Spacing
 ) -> Tensor:
     """Paint the floor over everything unlabelled."""
     if params is None:
