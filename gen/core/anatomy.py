@@ -78,23 +78,14 @@ VALID_CODES: tuple[int, ...] = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LabelScheme:
-    """The classes of a network and how dense codes map to them.
+    """The classes of a network and how dense codes map to them."""
 
-    Attributes:
-        name: ``"14"`` or ``"4"``, the number of classes.
-        class_names: one name per class, class 0 is background.
-        structures: structure (``STRUCTURES``) of each class, None for background.
-        colours: one RGB colour (0-255) per class, for figures.
-        table: class of every dense code, 256 entries; codes without a class map to 255.
-        codes: dense code of every class (of rank 1 where a class holds all ranks).
-    """
-
-    name: str
-    class_names: tuple[str, ...]
-    structures: tuple[str | None, ...]
-    colours: tuple[Colour, ...]
-    table: tuple[int, ...]
-    codes: tuple[int, ...]
+    name: str  # ``"14"`` or ``"4"``, the number of classes
+    class_names: tuple[str, ...]  # one per class, class 0 is background
+    structures: tuple[str | None, ...]  # structure (``STRUCTURES``) of each class, None for background
+    colours: tuple[Colour, ...]  # one RGB colour (0-255) per class, for figures
+    table: tuple[int, ...]  # class of every dense code, 256 entries; codes without a class map to 255
+    codes: tuple[int, ...]  # dense code of every class (of rank 1 where a class holds all ranks)
 
     @property
     def num_classes(self) -> int:

@@ -60,10 +60,7 @@ def check(config: Any) -> None:
         elif isinstance(entry.type, type) and dataclasses.is_dataclass(entry.type):
             if not isinstance(value, entry.type):
                 raise TypeError(f"{where} is {value!r}; want a {entry.type.__name__}")
-        elif entry.type == float | None:
-            if value is not None:
-                _check_number(where, value)
-        elif entry.type is float:
+        elif entry.type is float or (entry.type == float | None and value is not None):
             _check_number(where, value)
             if entry.name.endswith("probability") and not 0 <= value <= 1:
                 raise ValueError(f"{where} is {value}; a probability lies in 0..1")

@@ -1,7 +1,4 @@
-"""Arches as a thick slice shows them: soft, mixed with fat and ligament, often without a cortical line.
-
-Spinous processes and laminae are thinner than a slice and oblique to it, so most slices show them this way.
-"""
+"""Arches as a thick slice shows them: soft, mixed with fat and ligament, often without a cortical line."""
 
 from dataclasses import dataclass
 

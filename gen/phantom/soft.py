@@ -8,6 +8,8 @@ import numpy as np
 from synthspine.gen.phantom.anatomy import Anatomy, Array, Course
 from synthspine.gen.phantom.tissues import FATTY_LIGAMENT, FATTY_MUSCLE, code
 
+Fields = dict[str, Array]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SmoothField:
@@ -138,13 +140,7 @@ def paint_soft(
 
 
 def _paint_plane(
-    anatomy: Anatomy,
-    soft: SoftTissue,
-    course: Course,
-    fields: dict[str, Array],
-    x_mm: float,
-    y_mm: Array,
-    z_mm: Array,
+    anatomy: Anatomy, soft: SoftTissue, course: Course, fields: Fields, x_mm: float, y_mm: Array, z_mm: Array
 ) -> Array:
     around = anatomy.surroundings
     z = z_mm.astype(np.float32)[None, :]
@@ -233,13 +229,7 @@ def _paint_vessels(tissue: Array, anatomy: Anatomy, course: Course, x_mm: float)
 
 
 def _paint_abdomen(
-    tissue: Array,
-    anatomy: Anatomy,
-    fields: dict[str, Array],
-    course: Course,
-    x_mm: float,
-    y_mm: Array,
-    z_mm: Array,
+    tissue: Array, anatomy: Anatomy, fields: Fields, course: Course, x_mm: float, y_mm: Array, z_mm: Array
 ) -> None:
     """Bowel loops with walls, fluid and gas in mesenteric fat, liver above, bladder below."""
     around = anatomy.surroundings

@@ -1,8 +1,4 @@
-"""Background: what lies around the labelled structures, as random regions of three sizes.
-
-No organ is modelled. Contours and contrasts of every size prepare a network for kidneys, vessels or a
-bladder.
-"""
+"""Background: what lies around the labelled structures, as random regions of three sizes, not organs."""
 
 from dataclasses import dataclass
 from statistics import NormalDist

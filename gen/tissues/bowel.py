@@ -1,9 +1,8 @@
 """Bowel-like loops with a wall, content and gas, in front of the spine near its ends.
 
-They are about as large as vertebrae and discs, and none of them is labelled. A smooth random field is
-lowered with the distance from the middle of a window and cut at a level: what exceeds it are loops. The wall
-of a loop lies along its border. Gas collects in the front of a loop, which is up in a supine patient: where
-the field still rises from front to back.
+A smooth random field is lowered with the distance from the middle of a window and cut at a level: what
+exceeds it are loops, with their wall along the border. Gas collects in the front of a loop, which is up in a
+supine patient: where the field still rises from front to back.
 """
 
 from dataclasses import dataclass

@@ -238,10 +238,7 @@ _LEAST_SHARE = 1e-4
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FatPadsConfig(Config):
-    """Fat pads: the triangles between the laminae behind the canal, and the fat around the end of the sac.
-
-    They are the brightest objects next to the canal, up to 8 mm thick and one to two centimetres long.
-    """
+    """Fat pads: the triangles between the laminae behind the canal, and the fat around the end of the sac."""
 
     probability: float = 0.6
     """Probability of fat pads."""

@@ -161,12 +161,7 @@ def paint_modic(painted: Tensor, plates: Plates, params: ModicParams | None, spa
     if params is None:
         return painted
     extent = torch.where(params.extent_mm > 0, params.extent_mm, _NEVER)
-    reach = _of_plate(extent, plates, nowhere=_NEVER).add_(_wave(painted, params, spacing_mm))
-    return overpaint(painted, MODIC, above(reach, plates.away_mm))
-
-
-def _wave(painted: Tensor, params: ModicParams, spacing_mm: Spacing) -> Tensor:
-    """Deviation of the extent, mm: one value per column (and slice) is enough, ``(B, [Z,] 1, W)``."""
+    # Deviation of the extent, mm: one value per column (and slice) is enough, (B, [Z,] 1, W).
     columns_mm = centred_positions(painted.shape[-1], spacing_mm[-1], painted.device)
     turns = params.phase.unsqueeze(2) + columns_mm / params.wave_mm[:, 0].unsqueeze(2)
     if painted.dim() == 4:
@@ -175,7 +170,9 @@ def _wave(painted: Tensor, params: ModicParams, spacing_mm: Spacing) -> Tensor:
     waves = torch.cos((2 * math.pi) * turns).unbind(1)
     # Waves of amplitude 1 have the variance 1/2 each.
     wave = sum(waves[1:], waves[0]).unsqueeze(-2)
-    return wave * per_sample(params.patchiness_mm * (2 / WAVES) ** 0.5, wave)
+    wave = wave * per_sample(params.patchiness_mm * (2 / WAVES) ** 0.5, wave)
+    reach = _of_plate(extent, plates, nowhere=_NEVER).add_(wave)
+    return overpaint(painted, MODIC, above(reach, plates.away_mm))
 
 
 def paint_schmorl(

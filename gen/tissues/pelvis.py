@@ -1,10 +1,8 @@
 """Below the lowest vertebra: the sacrum, and the floor where the body or the range of the coil ends.
 
 The sacrum is made of unlabelled, tapering repeats of the lowest vertebral body, each turned further
-backwards and fused with the next at a rudimentary disc, a lens that seldom reaches from front to back.
-Behind them the sacral canal continues the canal of the lowest vertebra, unlabelled and filled with fat: in
-the masks of SPIDER the canal ends with the dural sac, near the first of these discs. A network easily takes
-the sacrum for a vertebra, but also tells the lowest vertebra from the next by it.
+backwards and fused with the next at a rudimentary disc. The sacral canal behind them is unlabelled and filled
+with fat: in the masks of SPIDER the canal ends with the dural sac, near the first of these discs.
 """
 
 from dataclasses import dataclass
