@@ -35,9 +35,7 @@ class AffineConfig(Config):
 class AffineParams(Batch):
     """Picture position to map position, about the centre of the grid."""
 
-    # rotation, shear and inverse magnification, mm to mm, ``(B, D, D)``; its determinant is the inverse
-    # product of the magnifications
-    matrix: Tensor
+    matrix: Tensor  # rotation, shear and inverse magnification, mm to mm, ``(B, D, D)``
     translation_mm: Tensor  # added to the map position, ``(B, D)``
 
 

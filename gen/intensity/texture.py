@@ -43,8 +43,7 @@ class TextureParams(Batch):
 
     key: Tensor  # key of the fields, int32 ``(B, 2)``
     white: Tensor | None  # standard deviation of the white part, ``(B, P)``; None where there is never one
-    # standard deviation of the correlated part, ``(B, P)``; None where there is never one
-    coarse: Tensor | None
+    coarse: Tensor | None  # that of the correlated part, ``(B, P)``; None where there is never one
     correlation_mm: Tensor
 
 

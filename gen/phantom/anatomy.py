@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 Array = np.ndarray
+Four = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,34 +19,28 @@ class Vertebra:
     rank: int  # 1 = L5, counted upward; 0, -1, ... = S1, S2, ...
     centre: Array  # of the body, ``(3,)`` in x, y, z
     axes: Array  # rows u, v, w, ``(3, 3)``
-    # width, depth, height: of the body
-    width: float
+    width: float  # of the body, as the next two
     depth: float
     height: float
     wedge_deg: float  # angle between the end plates, positive = higher in front
-    # relative growth of the depth from the body's middle to its top (negative: wider at the bottom)
-    taper: float
-    # concavity_top, concavity_bottom: depth of the end plates' hollow
-    concavity_top: float
+    taper: float  # relative growth of the depth from the middle to the top (negative: wider at the bottom)
+    concavity_top: float  # depth of the end plate's hollow
     concavity_bottom: float
     waist: float  # relative narrowing at mid-height
     lip: float = 0.0  # length of the marginal osteophytes
     wing: float = 0.0  # slope of the sacral ala, S1 only
     sacral: bool = False  # a segment of the sacrum, fused with its neighbours at the sides
-    # Schmorl's nodes, one ``(side, u, w, depth)`` each, side +1 top, -1 bottom
-    nodes: tuple[tuple[float, float, float, float], ...] = ()
+    nodes: tuple[Four, ...] = ()  # Schmorl's: ``(side, u, w, depth)``, side +1 top, -1 bottom
     marrow_fat: float  # share of fat beyond the ordinary in the marrow, 0-1
     end_plate_change: tuple[float, float] = (0.0, 0.0)  # ``(top, bottom)`` depth of a Modic change, 0 = none
     change_is_fat: bool = True  # Modic type 2 (fat) rather than 1 (oedema)
-    # ``(u, v, w, radius)`` of a haemangioma; radius 0 = none
-    lesion: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    lesion: Four = (0.0, 0.0, 0.0, 0.0)  # ``(u, v, w, radius)`` of a haemangioma; radius 0 = none
     pedicle_gap: float  # interpedicular distance
     pedicle_width: float  # of one pedicle
     canal_depth: float  # bony canal, body to lamina
     transverse_reach: float = 0.0  # half width over the transverse processes; 0 = none
-    # ``(amplitude, phase, phase)`` of the bone's uneven surface, mm and radians
-    roughness: tuple[float, float, float]
-    spinous: tuple[float, float, float, float]  # ``(length, half height, slope_deg, half thickness)``
+    roughness: tuple[float, float, float]  # ``(amplitude, phase, phase)`` of the surface, mm and radians
+    spinous: Four  # ``(length, half height, slope_deg, half thickness)``
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,8 +76,7 @@ class Surroundings:
 class Anatomy:
     """One patient."""
 
-    # seed, patient: what it was drawn from
-    seed: int
+    seed: int  # what it was drawn from, with the number of the patient
     patient: int
     age: float  # years; drives degeneration
     visible: int  # vertebrae that a scan shows (the top one cut), 6-9
@@ -92,8 +86,7 @@ class Anatomy:
     sacrum: tuple[Vertebra, ...]  # S1 to S5
     canal: Array  # centre line, ``(P, 3)`` in x, y, z, from the top downward
     canal_arc: Array  # arc length of each point, ``(P,)``, 0 at the sacral end plate, growing downward
-    # canal_half_depth, canal_half_width: thecal sac at each point, ``(P,)``
-    canal_half_depth: Array
+    canal_half_depth: Array  # of the thecal sac at each point, ``(P,)``; so is the next
     canal_half_width: Array
     conus: float  # arc length at which the cord ends
     sac_end: float  # arc length at which the sac ends
@@ -111,9 +104,8 @@ class Course:
     along: Array  # arc length, 0 at the sacral end plate, growing downward
     behind: Array  # distance from the canal's centre line, positive to the back
     across: Array  # x of the centre line
-    # half_depth, half_width: of the thecal sac
-    half_depth: Array
-    half_width: Array
+    half_depth: Array  # of the thecal sac
+    half_width: Array  # of the thecal sac
 
 
 def course_of(anatomy: Anatomy, y_mm: Array, z_mm: Array) -> Course:

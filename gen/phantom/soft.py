@@ -74,10 +74,9 @@ class SoftTissue:
 
     fields: dict[str, SmoothField]  # cut at thresholds into loops of bowel, gas, vessels, septa of fat
     streaks: Array  # fibres of the back muscles over (x, along, behind), deviation 1
-    # fascia_rows, fascia_z, skin_z: y of the rows, z of the lumbar fascia and of the skin there, mm
-    fascia_rows: Array
-    fascia_z: Array
-    skin_z: Array
+    fascia_rows: Array  # y of rows, mm
+    fascia_z: Array  # z of the lumbar fascia there, mm
+    skin_z: Array  # z of the skin there, mm
 
 
 def draw_soft_tissue(anatomy: Anatomy) -> SoftTissue:

@@ -34,8 +34,7 @@ class ChemicalShiftConfig(Config):
 class ChemicalShiftParams(Batch):
     """Displacement and amount of fat."""
 
-    # along rows and columns, mm, ``(B, 2)``; one of the two is 0, both without a shift
-    displacement_mm: Tensor
+    displacement_mm: Tensor  # along rows and columns, ``(B, 2)``; one of them is 0, both without a shift
     fat_fraction: Tensor  # share of the signal of every painted code that is fat, ``(B, PAINT_CODES)``
 
 

@@ -48,8 +48,7 @@ class GFactorParams(Batch):
 
     extra: Tensor  # amplification above 1 in the middle of the region, 0 for none, ``(B,)``
     middle: Tensor  # row and column of its middle, from the image's, share of the field of view, ``(B, 2)``
-    # standard deviation of its profile along rows' and columns' positions, same unit, ``(B, 2)``
-    width: Tensor
+    width: Tensor  # standard deviation of its profile along rows and columns, same unit, ``(B, 2)``
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -34,8 +34,7 @@ class WrapParams(Batch):
     """The bands that fold over."""
 
     strength: Tensor  # brightness at the border, share of the original, 0 without wrap-around, ``(B,)``
-    # bands at the first and last row, first and last column, share of the field of view, ``(B, 4)``
-    width: Tensor
+    width: Tensor  # at first and last row, first and last column, share of the field of view, ``(B, 4)``
 
 
 def draw_wrap(config: WrapConfig, random: SampleRandom) -> WrapParams | None:

@@ -69,11 +69,9 @@ class DiscConfig(Config):
 class DiscParams(Batch):
     """Every disc of a batch, by rank 1..25."""
 
-    # brightness added in the middle, share of full scale, ``(B, 25)``; None if there is no nucleus
-    core: Tensor | None
+    core: Tensor | None  # added in the middle, share of full scale, ``(B, 25)``; None without a nucleus
     cleft: Tensor | None  # share of it that the cleft takes away, ``(B,)``; None if there is no cleft
-    # height lost at the top and at the bottom, ``(B, 2, 25)``; None if none is degenerated
-    lost_mm: Tensor | None
+    lost_mm: Tensor | None  # lost at the top and the bottom, ``(B, 2, 25)``; None if none is degenerated
     brightness: Tensor | None  # factor on the mean, ``(B, 25)``; None if none is degenerated
 
 

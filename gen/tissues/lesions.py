@@ -126,8 +126,7 @@ class Plates(NamedTuple):
     # place in a table of plates: the code of a disc that lies below, or that of one above plus 64; 0 or 64
     # without plate or bone; int64 ``(B, pixels)``
     entry: Tensor
-    # distance from the disc, mm, float32 ``(B, *grid)``; more than ``GREATEST_MM`` without plate
-    away_mm: Tensor
+    away_mm: Tensor  # from the disc, float32 ``(B, *grid)``; more than ``GREATEST_MM`` without plate
 
 
 def end_plates(codes: Tensor, painted: Tensor, spacing_mm: Spacing) -> Plates:

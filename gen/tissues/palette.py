@@ -37,8 +37,7 @@ class Tissue:
     """A painted tissue."""
 
     codes: slice | int  # painted codes that share it
-    # mean and standard deviation between patients and scanners on T1-weighted images, share of full scale
-    t1: Pair
+    t1: Pair  # mean and standard deviation between patients on T1-weighted images, share of full scale
     t2: Pair  # the same on T2-weighted images
     # the two tissues of ``gen.intensity.spin_echo.TISSUES`` between which it lies, or twice the same; None
     # where any relaxation is possible (random regions)
