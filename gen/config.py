@@ -224,7 +224,9 @@ def _changed(base: AnyConfig, values: Any, path: str) -> AnyConfig:
     for name, value in values.items():
         where = f"{path}.{name}" if path else str(name)
         if name not in known:
-            raise ValueError(f"there is no setting {where!r}; {_nearest(str(name), known)}")
+            close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.4)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
+            raise ValueError(f"there is no setting {where!r}; {hint}")
         present = getattr(base, name)
         changes[name] = (
             _changed(present, value, where) if dataclasses.is_dataclass(present) else _plain(value)
@@ -238,11 +240,6 @@ def _changed(base: AnyConfig, values: Any, path: str) -> AnyConfig:
 def _plain(value: Any) -> Any:
     """Lists of text as tuples, all the way down."""
     return tuple(_plain(entry) for entry in value) if isinstance(value, list) else value
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
 
 
 def _short(value: Any) -> str:

@@ -50,10 +50,16 @@ def deform(
     maps = functional.pad(mirror(bank.index_select(0, map_index), flip), (1, 1) * len(grid), value=IGNORE)
     exact = torch.float32 if maps[0].numel() <= EXACT_FLOAT32 else torch.float64
     seen = _node_positions(grid, spacing_mm, deformation, bank.device)
+    each = (-1, *[1] * len(grid))
     offset: Tensor | None = None
     for axis, count in enumerate(grid):
+        nodes = (affine.translation_mm[:, axis] / spacing_mm[axis]).view(each)
+        for other, position in enumerate(seen):
+            # In pixels, not mm: with the unit matrix every position stays the whole number that it is.
+            ratio = spacing_mm[other] / spacing_mm[axis]
+            nodes = nodes + (affine.matrix[:, axis, other] * ratio).view(each) * position
         # One pixel for the border, and half a pixel so that rounding down is rounding to the nearest.
-        nodes = _map_pixel(affine, axis, seen, spacing_mm) + ((count - 1) / 2 + 1.5)
+        nodes = nodes + ((count - 1) / 2 + 1.5)
         pixel = _between_nodes(nodes, grid, strides).clamp_(0, count + 1).floor_().to(exact)
         offset = pixel if offset is None else pixel.add_(offset, alpha=count + 2)
     assert offset is not None
@@ -84,17 +90,6 @@ def _node_positions(
     step_mm = [stride * spacing for stride, spacing in zip(strides, spacing_mm, strict=True)]
     moved = node_displacement(deformation, counts, step_mm)
     return [place + steps * stride for place, steps, stride in zip(positions, moved, strides, strict=True)]
-
-
-def _map_pixel(affine: AffineParams, axis: int, seen: Sequence[Tensor], spacing_mm: Spacing) -> Tensor:
-    """Pixel of the map along one axis about its centre, for positions ``seen``; ``(B, *nodes)``."""
-    each = (-1, *[1] * len(seen))
-    pixel = (affine.translation_mm[:, axis] / spacing_mm[axis]).view(each)
-    for other, position in enumerate(seen):
-        # In pixels, not mm: with the unit matrix every position stays the whole number that it is.
-        ratio = spacing_mm[other] / spacing_mm[axis]
-        pixel = pixel + (affine.matrix[:, axis, other] * ratio).view(each) * position
-    return pixel
 
 
 def _between_nodes(values: Tensor, grid: Sequence[int], strides: Sequence[int]) -> Tensor:

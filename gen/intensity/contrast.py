@@ -81,9 +81,7 @@ class ContrastParams(Batch):
 
     mean: Tensor  # share of full scale, 0..1, ``(B, P)``
     recipe: Tensor  # number of the recipe in ``RECIPES``, ``(B,)``
-    # position between T1 (0) and T2 (1), ``(B,)``: of the measured means, or of the physical protocol; the
-    # random recipe does not use it for the means
-    alpha: Tensor
+    alpha: Tensor  # between T1 (0) and T2 (1), ``(B,)``, of the measured means or the physical protocol
     jitter: Tensor  # standard deviation of the difference between vertebrae, ``(B,)``
     physical: PhysicalParams | None  # protocol of the samples whose ``recipe`` is 2; None if never
 

@@ -153,7 +153,10 @@ def _paint_plane(
     tissue = np.full(course.along.shape, code("fat"), dtype=np.uint8)
     _paint_abdomen(tissue, anatomy, fields, course, x_mm, y_mm, z_mm)
     _paint_back_muscle(tissue, soft, course, side, x_mm, around.muscle_fat)
-    _paint_psoas(tissue, course, side)
+    radius = np.interp(course.along, (-200, -150, -60, 0, 60), (3, 9, 19, 22, 20)).astype(np.float32)
+    centre = 17 + radius + np.clip(course.along + 80, 0, 120) * np.float32(0.10)
+    psoas = ((side - centre) / radius) ** 2 + ((course.behind + 26) / (radius * np.float32(1.15))) ** 2 < 1
+    tissue[psoas] = code("muscle")
     _paint_vessels(tissue, anatomy, course, x_mm)
 
     tissue[z > fascia] = code("fat")
@@ -200,13 +203,6 @@ def _paint_back_muscle(
     # Fat fills the foramina; further out muscle reaches forward to the transverse processes.
     edge = 9 - 0.55 * np.maximum(side - 13, 0)
     tissue[(behind > -14) & (behind < edge) & (side < 40) & (along < 20)] = code("fat")
-
-
-def _paint_psoas(tissue: Array, course: Course, side: Array) -> None:
-    radius = np.interp(course.along, (-200, -150, -60, 0, 60), (3, 9, 19, 22, 20)).astype(np.float32)
-    centre = 17 + radius + np.clip(course.along + 80, 0, 120) * np.float32(0.10)
-    inside = ((side - centre) / radius) ** 2 + ((course.behind + 26) / (radius * np.float32(1.15))) ** 2 < 1
-    tissue[inside] = code("muscle")
 
 
 def _paint_vessels(tissue: Array, anatomy: Anatomy, course: Course, x_mm: float) -> None:
