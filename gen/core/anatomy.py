@@ -144,15 +144,9 @@ def _by_rank() -> LabelScheme:
 
 
 def _by_structure() -> LabelScheme:
-    return _scheme(
-        [
-            _BACKGROUND_CLASS,
-            *(
-                (name, name, STRUCTURE_COLOURS[name], [c for c in VALID_CODES if structure_of(c) == name])
-                for name in STRUCTURES
-            ),
-        ]
-    )
+    codes = {name: [code for code in VALID_CODES if structure_of(code) == name] for name in STRUCTURES}
+    classes = [(name, name, STRUCTURE_COLOURS[name], codes[name]) for name in STRUCTURES]
+    return _scheme([_BACKGROUND_CLASS, *classes])
 
 
 SCHEMES: dict[str, LabelScheme] = {scheme.name: scheme for scheme in (_by_rank(), _by_structure())}

@@ -95,10 +95,7 @@ def uniform_field(keys: Tensor, name: str, count: int) -> Tensor:
 
 
 def _whole(count: int) -> int:
-    """The next multiple of ``VECTOR``.
-
-    Compiled code for rows of other lengths has written beyond its memory (torch 2.13, CPU).
-    """
+    # Compiled code for rows of other lengths has written beyond its memory (torch 2.13, CPU).
     return -(-count // VECTOR) * VECTOR
 
 

@@ -97,12 +97,7 @@ def _check_number(where: str, value: Any) -> None:
 
 
 def whole_number(name: str, value: Any, least: int | None = None) -> int:
-    """An integer of Python or NumPy as an ``int``.
-
-    Args:
-        name: what the message calls it.
-        value: what should be one.
-        least: smallest allowed; with it, the number must also fit into 63 bits.
+    """An integer of Python or NumPy as an ``int``: any, or from ``least`` to 2**62.
 
     Raises:
         TypeError: it is no integer.

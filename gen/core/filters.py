@@ -120,9 +120,6 @@ def gaussian_blur(image: Tensor, sigma_mm: Tensor, spacing_mm: Spacing, reach_mm
         sigma_mm: standard deviations, mm, shape ``(B, D)``; 0 leaves an axis as it is.
         spacing_mm: grid spacing per axis, mm, ``D`` numbers.
         reach_mm: where the kernel ends, mm, at every axis.
-
-    Returns:
-        float32, the shape of ``image``.
     """
     first = image.dim() - 1 - len(spacing_mm)
     for number, spacing in enumerate(spacing_mm):
@@ -170,15 +167,12 @@ def smooth_field(
     Args:
         keys: int32 keys, shape ``(B, 2)``.
         name: name of the stream of random numbers.
-        grid: shape of the field.
+        grid: shape of the field, float32 ``(B, *grid)``.
         spacing_mm: grid spacing per axis, mm.
         correlation_mm: standard deviation of the smoothing kernel per sample, ``(B,)``, or per sample and
             axis, ``(B, D)``, mm, from ``smallest_mm`` to ``widest`` times that.
         smallest_mm: sets the coarse grid, so it must not depend on data.
         widest: greatest correlation length as a multiple of the smallest.
-
-    Returns:
-        float32, shape ``(B, *grid)``.
     """
     if correlation_mm.dim() == 1:
         correlation_mm = correlation_mm.unsqueeze(1).expand(-1, len(grid))

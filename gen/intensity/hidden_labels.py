@@ -1,8 +1,4 @@
-"""Hidden labels: a structure is painted as background, but stays in the target.
-
-Practice of SynthSeg and lab2im: a network that sees a structure vanish now and then learns where it lies
-from what surrounds it, and does not rely on one structure to find another.
-"""
+"""Hidden labels: a structure is painted as background, but stays in the target, as in SynthSeg and lab2im."""
 
 from dataclasses import dataclass, replace
 from typing import TypeVar

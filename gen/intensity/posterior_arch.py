@@ -22,7 +22,7 @@ LINES_MM = (8.0, 12.0)
 WIDEST_BLUR_MM = 2.5
 REACH_MM = 6.0
 """Reach of the blur's kernel."""
-FINEST_PATCH_MM = 3.0
+FINEST_MM = 3.0
 """Least correlation length of the shares: they are drawn on a grid this coarse."""
 
 
@@ -42,10 +42,7 @@ class ArchConfig(Config):
     """Share of the strength that the lines on their borders lose."""
 
     bounds = within(
-        "through",
-        "lines_lost",
-        blur_mm=(0.0, WIDEST_BLUR_MM),
-        patch_mm=(FINEST_PATCH_MM, WIDEST * FINEST_PATCH_MM),
+        "through", "lines_lost", blur_mm=(0.0, WIDEST_BLUR_MM), patch_mm=(FINEST_MM, WIDEST * FINEST_MM)
     )
 
 
@@ -97,7 +94,7 @@ def mix_arches(
     share = gaussian_blur(bone, sigma_mm, spacing_mm[-2:], REACH_MM)
     # An arch's own signal has a random share from 1 - through to 1.
     grid, half = codes.shape[1:], per_sample(params.through / 2, codes)
-    field = smooth_field(params.key, "arches", grid, spacing_mm, params.patch_mm, FINEST_PATCH_MM)
+    field = smooth_field(params.key, "arches", grid, spacing_mm, params.patch_mm, FINEST_MM)
     share *= torch.addcmul(1 - half, field.clamp_(-1, 1), half, value=-1)
     # Outside of its mask, bone has the mean of all vertebrae.
     marrow = torch.lerp(per_sample(contrast.mean[:, VERTEBRAE].mean(1), image), image, bone)

@@ -65,12 +65,7 @@ def phantom_series(seed: int, patient: int, contrast: Contrast) -> PhantomSeries
     """Scan one patient of the phantom.
 
     T1 and T2 of a patient show the same anatomy, mostly on the same grid; the others differ in matrix and by
-    up to a millimetre of motion.
-
-    Args:
-        seed: of the whole phantom, >= 0.
-        patient: number of the patient, >= 0.
-        contrast: ``"t1"`` or ``"t2"``.
+    up to a millimetre of motion. ``seed``, of the whole phantom, and the patient's number are 0 or more.
 
     Raises:
         ValueError: another contrast, or a negative number.

@@ -39,8 +39,7 @@ class Tissue:
     codes: slice | int  # painted codes that share it
     t1: Pair  # mean and standard deviation between patients on T1-weighted images, share of full scale
     t2: Pair  # the same on T2-weighted images
-    # the two tissues of ``gen.intensity.spin_echo.TISSUES`` between which it lies, or twice the same; None
-    # where any relaxation is possible (random regions)
+    # it lies between two tissues of ``gen.intensity.spin_echo.TISSUES``; None: any relaxation is possible
     relaxation: tuple[str, str] | None
     blend: Pair = (0.0, 1.0)  # range of the share of the second of the two
     fat: float = 0.0  # share of its signal that is lipid, 0..1; of random regions see ``FAT_FRACTION``
