@@ -123,7 +123,7 @@ def _plates_on(random: SampleRandom, name: str, probability: float, each: float)
 class Plates(NamedTuple):
     """The end plate that every pixel of bone is nearest to, along its column."""
 
-    # code of the disc below, or of the disc above plus 64; 0 or 64 without plate or bone; int64 ``(B, pixels)``
+    # code of the disc below, or of the disc above plus 64; 0 or 64 without either; int64 ``(B, pixels)``
     entry: Tensor
     away_mm: Tensor  # from the disc, float32 ``(B, *grid)``; more than ``GREATEST_MM`` without plate
 
