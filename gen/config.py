@@ -8,19 +8,17 @@ import dataclasses
 import difflib
 import hashlib
 import json
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 import yaml
 
-from synthspine.gen.core.feature import check, check_within
+from synthspine.gen.core.feature import Config, within
 from synthspine.gen.geometry.affine import AffineConfig
 from synthspine.gen.geometry.deformation import DeformationConfig
 from synthspine.gen.geometry.field_of_view import FieldOfViewConfig
 from synthspine.gen.geometry.flip import FlipConfig
-from synthspine.gen.geometry.warp import identity_geometry
 from synthspine.gen.intensity.contrast import ContrastConfig
 from synthspine.gen.intensity.cortex import CortexConfig
 from synthspine.gen.intensity.flow_void import FlowVoidConfig
@@ -48,7 +46,7 @@ from synthspine.gen.tissues.unannotated import OutsideConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class GeneratorConfig:
+class GeneratorConfig(Config):
     """Everything the generator may draw, about in the order in which it is applied (``gen.generator``)."""
 
     spacing_mm: float = 1.0
@@ -102,16 +100,19 @@ class GeneratorConfig:
     curve: CurveConfig = field(default_factory=CurveConfig)
     inversion: InversionConfig = field(default_factory=InversionConfig)
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(self, spacing_mm=(0.05, 20.0), slice_spacing_mm=(0.05, 100.0))
+    bounds = within(spacing_mm=(0.05, 20.0), slice_spacing_mm=(0.05, 100.0))
 
 
 def without_geometry(config: GeneratorConfig) -> GeneratorConfig:
     """The same configuration, but anatomy and field of view stay exactly where the label map has them."""
+    none = (0.0, 0.0)
     return replace(
         config,
-        **identity_geometry(),
+        affine=AffineConfig(
+            scale=(1.0, 1.0), rotation_deg=none, tilt_deg=none, shear=none, translation_mm=none
+        ),
+        deformation=DeformationConfig(probability=0.0),
+        flip=FlipConfig(left_right_probability=0.0),
         view=replace(config.view, probability=0.0),
         discs=replace(config.discs, degenerated_probability=0.0),
     )
@@ -122,21 +123,16 @@ def plain(config: GeneratorConfig) -> GeneratorConfig:
 
     Only the contrast is left. A feature of ``config`` put back in (``replace``) shows its effect.
     """
-    features = {
-        entry.name: _off(getattr(config, entry.name))
-        for entry in fields(config)
-        if entry.name not in ("affine", "contrast", "resolution", "spacing_mm", "slice_spacing_mm")
-    }
-    sharp = ResolutionConfig(native_probability=1.0, native_sigma=0.0)
-    return without_geometry(replace(config, resolution=sharp, **features))
+    features: dict[str, Any] = {"resolution": ResolutionConfig(native_probability=1.0, native_sigma=0.0)}
+    for entry in fields(config):
+        if entry.name not in ("affine", "contrast", "resolution", "spacing_mm", "slice_spacing_mm"):
+            feature = getattr(config, entry.name)
+            chances = [part.name for part in fields(feature) if part.name.endswith("probability")]
+            features[entry.name] = replace(feature, **dict.fromkeys(chances, 0.0))
+    return without_geometry(replace(config, **features))
 
 
-def _off(feature: Any) -> Any:
-    chances = [entry.name for entry in fields(feature) if entry.name.endswith("probability")]
-    return replace(feature, **dict.fromkeys(chances, 0.0))
-
-
-Config = TypeVar("Config")
+AnyConfig = TypeVar("AnyConfig")
 
 
 def config_to_json(config: Any) -> str:
@@ -156,7 +152,7 @@ def config_to_yaml(config: Any) -> str:
     )
 
 
-def config_from_text(text: str, base: Config) -> Config:
+def config_from_text(text: str, base: AnyConfig) -> AnyConfig:
     """``base`` with the values that YAML or JSON text names.
 
     Args:
@@ -220,15 +216,17 @@ def nested(dotted: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _changed(base: Config, values: Any, path: str) -> Config:
+def _changed(base: AnyConfig, values: Any, path: str) -> AnyConfig:
     if not isinstance(values, dict):
         raise TypeError(f"{path or 'the configuration'} is {values!r}; want names with values")
-    hints = typing.get_type_hints(type(base))
+    known = [entry.name for entry in fields(base)]  # type: ignore[arg-type]
     changes = {}
     for name, value in values.items():
         where = f"{path}.{name}" if path else str(name)
-        if name not in hints:
-            raise ValueError(f"there is no setting {where!r}; {_nearest(str(name), list(hints))}")
+        if name not in known:
+            close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.4)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
+            raise ValueError(f"there is no setting {where!r}; {hint}")
         present = getattr(base, name)
         changes[name] = (
             _changed(present, value, where) if dataclasses.is_dataclass(present) else _plain(value)
@@ -242,11 +240,6 @@ def _changed(base: Config, values: Any, path: str) -> Config:
 def _plain(value: Any) -> Any:
     """Lists of text as tuples, all the way down."""
     return tuple(_plain(entry) for entry in value) if isinstance(value, list) else value
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
 
 
 def _short(value: Any) -> str:

@@ -105,7 +105,7 @@ class SpineSynthGenerator:
             TypeError: the map does not hold integers, or ``contrast_alpha`` is no number.
             ValueError: a wrong shape, an unknown label, or ``contrast_alpha`` outside 0..1.
         """
-        codes, shape = self._codes(label_map)
+        codes = self.codes(label_map)
         index = whole_number("index", index, least=0)
         config = without_geometry(self.config)
         if contrast_alpha is not None:
@@ -113,7 +113,7 @@ class SpineSynthGenerator:
             config = replace(config, contrast=measured_contrast(alpha, config.contrast))
         indices = torch.arange(index, index + len(codes))
         params = self._draw(config, codes, seed, indices, torch.arange(len(codes)))
-        image = render(codes, params)[0].reshape(shape)
+        image = render(codes, params)[0].reshape(label_map.shape)
         return image.cpu().numpy() if isinstance(label_map, np.ndarray) else image
 
     def sample(
@@ -140,15 +140,10 @@ class SpineSynthGenerator:
             TypeError: the maps do not hold integers.
             ValueError: a wrong shape, an unknown label, or no index.
         """
-        codes, _ = self._codes(label_maps)
-        image, target = self.sample_codes(codes, indices=indices, seed=seed, maps=maps)
+        image, target = self.sample_codes(self.codes(label_maps), indices=indices, seed=seed, maps=maps)
         if isinstance(label_maps, np.ndarray):
             return image.cpu().numpy(), target.cpu().numpy()
         return image, target
-
-    def codes(self, label_maps: np.ndarray | Tensor) -> Tensor:
-        """Label maps as a label bank, uint8 dense codes ``(N, *grid)``; raises as :meth:`sample`."""
-        return self._codes(label_maps)[0]
 
     def sample_codes(
         self,
@@ -185,11 +180,11 @@ class SpineSynthGenerator:
             raise ValueError(f"maps {maps.tolist()} do not name one of {len(codes)} maps per index")
         return replace(params, map_index=maps.to(codes.device, torch.int64))
 
-    def _codes(self, label_map: np.ndarray | Tensor) -> tuple[Tensor, tuple[int, ...]]:
-        """Dense codes, uint8 ``(N, *grid)``, and the shape that an image of these maps has."""
-        values = (
-            label_map if isinstance(label_map, Tensor) else torch.from_numpy(np.ascontiguousarray(label_map))
-        )
+    def codes(self, label_maps: np.ndarray | Tensor) -> Tensor:
+        """Label maps as a label bank, uint8 dense codes ``(N, *grid)``; raises as :meth:`sample`."""
+        values = label_maps
+        if not isinstance(values, Tensor):
+            values = torch.from_numpy(np.ascontiguousarray(values))
         if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
             raise TypeError(f"a label map holds integers, not {values.dtype}")
         if values.is_meta:
@@ -215,7 +210,7 @@ class SpineSynthGenerator:
         wrong = codes < 0
         if bool(wrong.any()):
             raise ValueError(self._unknown(int(values[wrong][0])))
-        return codes.to(torch.uint8), shape
+        return codes.to(torch.uint8)
 
     def _unknown(self, value: int) -> str:
         known = (self._to_codes >= 0).nonzero().flatten().tolist()

@@ -24,14 +24,7 @@ from synthspine.gen.geometry.warp import deform, draw_map
 from synthspine.gen.intensity.contrast import RECIPES, colour, draw_contrast
 from synthspine.gen.intensity.cortex import add_cortex, depths, draw_cortex
 from synthspine.gen.intensity.flow_void import add_flow_void, draw_flow_void
-from synthspine.gen.intensity.hidden_labels import (
-    draw_hidden,
-    hide,
-    without_arches,
-    without_fat,
-    without_lines,
-    without_pads,
-)
+from synthspine.gen.intensity.hidden_labels import draw_hidden, hide, unless_hidden, without_lines
 from synthspine.gen.intensity.partial_volume import blur_tissues, draw_partial_volume
 from synthspine.gen.intensity.posterior_arch import draw_arches, lose_lines, mix_arches
 from synthspine.gen.intensity.texture import add_texture, draw_texture
@@ -126,8 +119,8 @@ def draw(
         sacrum=draw_sacrum(config.sacrum, random),
         floor=draw_floor(config.floor, random),
         canal=draw_canal(config.canal, random),
-        epidural_fat=without_fat(draw_epidural_fat(config.epidural_fat, random), hidden),
-        fat_pads=without_pads(draw_fat_pads(config.fat_pads, random), hidden),
+        epidural_fat=unless_hidden(draw_epidural_fat(config.epidural_fat, random), hidden, "canal", "share"),
+        fat_pads=unless_hidden(draw_fat_pads(config.fat_pads, random), hidden, "canal", "thickness_mm"),
         discs=discs,
         modic=draw_modic(config.modic, random),
         haemangioma=draw_haemangioma(config.haemangioma, random),
@@ -135,7 +128,7 @@ def draw(
         hidden=hidden,
         outside=draw_outside(config.outside, random),
         contrast=replace(contrast, mean=darken_discs(contrast.mean, discs)),
-        arches=without_arches(draw_arches(config.arches, random), hidden),
+        arches=unless_hidden(draw_arches(config.arches, random), hidden, "vertebra", "blur_mm", "through"),
         partial_volume=draw_partial_volume(config.partial_volume, random),
         texture=draw_texture(config.texture, random),
         cortex=without_lines(draw_cortex(config.cortex, random), hidden),

@@ -42,7 +42,6 @@ class Params(Batch):
     Attributes:
         spacing_mm: spacing of the grid per axis, common to the batch.
         map_index: map of the label bank, int64 ``(B,)``.
-
         tone: gamma where the configuration wants it before acquisition; ``gamma`` is None then.
 
     The others are named as in ``GeneratorConfig``, and explained beside their features.

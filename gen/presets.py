@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from synthspine.gen.config import GeneratorConfig, plain
+from synthspine.gen.core.feature import Range
 from synthspine.gen.geometry.affine import AffineConfig
 from synthspine.gen.geometry.deformation import DeformationConfig
 from synthspine.gen.geometry.flip import FlipConfig
@@ -95,11 +96,7 @@ def preset(name: str, *, spacing_mm: float = GeneratorConfig().spacing_mm) -> Ge
 
 
 def switched_preset(
-    contrast_type: str,
-    resolution_range: Sequence[float],
-    add_bias_field: bool,
-    add_noise: bool,
-    add_motion: bool,
+    contrast_type: str, resolution_range: Range, add_bias_field: bool, add_noise: bool, add_motion: bool
 ) -> GeneratorConfig:
     """A preset with its range of acquired spacing, and bias field, noise and motion on or off.
 
@@ -127,14 +124,12 @@ def switched_preset(
         config = replace(config, bias=_never(config.bias), coil=_never(config.coil))
     if not add_noise:
         config = replace(config, noise=_never(config.noise))
-    if add_motion:
-        motion = replace(config.kspace_motion, probability=MOTION_PROBABILITY)
-        return replace(
-            config,
-            kspace_motion=motion,
-            motion_blur=replace(config.motion_blur, probability=MOTION_PROBABILITY),
-        )
-    return replace(config, kspace_motion=_never(config.kspace_motion), motion_blur=_never(config.motion_blur))
+    motion = MOTION_PROBABILITY if add_motion else 0.0
+    return replace(
+        config,
+        kspace_motion=replace(config.kspace_motion, probability=motion),
+        motion_blur=replace(config.motion_blur, probability=motion),
+    )
 
 
 def _never(feature: Any) -> Any:

@@ -78,23 +78,14 @@ VALID_CODES: tuple[int, ...] = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LabelScheme:
-    """The classes of a network and how dense codes map to them.
+    """The classes of a network and how dense codes map to them."""
 
-    Attributes:
-        name: ``"14"`` or ``"4"``, the number of classes.
-        class_names: one name per class, class 0 is background.
-        structures: structure (``STRUCTURES``) of each class, None for background.
-        colours: one RGB colour (0-255) per class, for figures.
-        table: class of every dense code, 256 entries; codes without a class map to 255.
-        codes: dense code of every class (of rank 1 where a class holds all ranks).
-    """
-
-    name: str
-    class_names: tuple[str, ...]
-    structures: tuple[str | None, ...]
-    colours: tuple[Colour, ...]
-    table: tuple[int, ...]
-    codes: tuple[int, ...]
+    name: str  # ``"14"`` or ``"4"``, the number of classes
+    class_names: tuple[str, ...]  # one per class, class 0 is background
+    structures: tuple[str | None, ...]  # structure (``STRUCTURES``) of each class, None for background
+    colours: tuple[Colour, ...]  # one RGB colour (0-255) per class, for figures
+    table: tuple[int, ...]  # class of every dense code, 256 entries; codes without a class map to 255
+    codes: tuple[int, ...]  # dense code of every class (of rank 1 where a class holds all ranks)
 
     @property
     def num_classes(self) -> int:
@@ -103,16 +94,12 @@ class LabelScheme:
 
     def encode(self, codes: Tensor) -> Tensor:
         """Classes (uint8, same shape and device) of a uint8 tensor of dense codes."""
-        return _look_up(self.table, codes)
+        return _table_tensor(self.table, codes.device)[codes.int()]
 
     def decode(self, classes: Tensor) -> Tensor:
         """Dense codes (uint8, same shape and device) of a uint8 tensor of classes; 255 stays 255."""
         padded = self.codes + (IGNORE,) * (CODES - self.num_classes)
-        return _look_up(padded, classes)
-
-
-def _look_up(table: tuple[int, ...], values: Tensor) -> Tensor:
-    return _table_tensor(table, values.device)[values.int()]
+        return _table_tensor(padded, classes.device)[classes.int()]
 
 
 @cache
@@ -157,15 +144,9 @@ def _by_rank() -> LabelScheme:
 
 
 def _by_structure() -> LabelScheme:
-    return _scheme(
-        [
-            _BACKGROUND_CLASS,
-            *(
-                (name, name, STRUCTURE_COLOURS[name], [c for c in VALID_CODES if structure_of(c) == name])
-                for name in STRUCTURES
-            ),
-        ]
-    )
+    codes = {name: [code for code in VALID_CODES if structure_of(code) == name] for name in STRUCTURES}
+    classes = [(name, name, STRUCTURE_COLOURS[name], codes[name]) for name in STRUCTURES]
+    return _scheme([_BACKGROUND_CLASS, *classes])
 
 
 SCHEMES: dict[str, LabelScheme] = {scheme.name: scheme for scheme in (_by_rank(), _by_structure())}

@@ -68,16 +68,10 @@ def _signed(value: int) -> int:
 
 
 def sample_keys(seed: int, indices: Tensor) -> Tensor:
-    """One key of 64 bits per sample, as two int32 words.
+    """One key of 64 bits per sample, as two int32 words, ``(B, 2)``, on the device of ``indices``.
 
-    Seed and index are mixed apart before they meet: sample 1 of seed 2 is not sample 2 of seed 1.
-
-    Args:
-        seed: any integer; its lowest 64 bits count.
-        indices: sample numbers, int64, shape ``(B,)``, not negative.
-
-    Returns:
-        Keys, int32, shape ``(B, 2)``, on the device of ``indices``.
+    The lowest 64 bits of ``seed`` count; ``indices``, int64 ``(B,)``, are not negative. Both are mixed apart
+    before they meet: sample 1 of seed 2 is not sample 2 of seed 1.
     """
     low = indices & _MASK
     low = hash32(torch.where(low >= 1 << 31, low - (1 << 32), low).int())
@@ -101,10 +95,7 @@ def uniform_field(keys: Tensor, name: str, count: int) -> Tensor:
 
 
 def _whole(count: int) -> int:
-    """The next multiple of ``VECTOR``.
-
-    Compiled code for rows of other lengths has written beyond its memory (torch 2.13, CPU).
-    """
+    # Compiled code for rows of other lengths has written beyond its memory (torch 2.13, CPU).
     return -(-count // VECTOR) * VECTOR
 
 

@@ -9,16 +9,37 @@ import math
 import operator
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
 Range = tuple[float, float]
+Spacing = Sequence[float]
+"""Grid spacing per axis, mm."""
 GREATEST = 1e30
 """No number is larger: float32 still holds the difference of two, and their product with a grid's size."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """Configuration of a feature, checked when it is made: see :func:`check`.
+
+    Raises a TypeError or ValueError that names the field; a range, or number, stays in its ``bounds``.
+    """
+
+    bounds: ClassVar[Mapping[str, Range]] = {}
+
+    def __post_init__(self) -> None:
+        check(self)
+        check_within(self, **self.bounds)
+
+
+def within(*shares: str, **bounds: Range) -> Mapping[str, Range]:
+    """Least and greatest value of fields, by name: 0 and 1 for those that are only named."""
+    return dict.fromkeys(shares, (0.0, 1.0)) | bounds
 
 
 def check(config: Any) -> None:
@@ -39,19 +60,17 @@ def check(config: Any) -> None:
         elif isinstance(entry.type, type) and dataclasses.is_dataclass(entry.type):
             if not isinstance(value, entry.type):
                 raise TypeError(f"{where} is {value!r}; want a {entry.type.__name__}")
-        elif entry.type == float | None:
-            if value is not None:
-                _check_number(where, value)
-        elif entry.type is float:
+        elif entry.type is float or (entry.type == float | None and value is not None):
             _check_number(where, value)
             if entry.name.endswith("probability") and not 0 <= value <= 1:
                 raise ValueError(f"{where} is {value}; a probability lies in 0..1")
 
 
 def check_within(config: Any, **bounds: Range) -> None:
-    """Raise a ValueError for a range, or number, outside the bounds given by field name."""
+    """Raise a ValueError for a range, or number, outside the bounds given by field name; None is inside."""
     for name, (least, greatest) in bounds.items():
-        value = getattr(config, name)
+        if (value := getattr(config, name)) is None:
+            continue
         low, high = value if isinstance(value, tuple) else (value, value)
         if low < least or high > greatest:
             raise ValueError(
@@ -78,12 +97,7 @@ def _check_number(where: str, value: Any) -> None:
 
 
 def whole_number(name: str, value: Any, least: int | None = None) -> int:
-    """An integer of Python or NumPy as an ``int``.
-
-    Args:
-        name: what the message calls it.
-        value: what should be one.
-        least: smallest allowed; with it, the number must also fit into 63 bits.
+    """An integer of Python or NumPy as an ``int``: any, or from ``least`` to 2**62.
 
     Raises:
         TypeError: it is no integer.

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from synthspine.gen.core.counter_rng import bell_field
+from synthspine.gen.core.feature import Spacing
 
 BLOCK = 32
 """Outputs per block of a band."""
@@ -39,15 +40,9 @@ def centred_positions(count: int, spacing_mm: float, device: torch.device) -> Te
 
 
 def apply_along(values: Tensor, matrix: Tensor, axis: int) -> Tensor:
-    """Apply one matrix per sample along a grid axis.
+    """Apply one matrix per sample, ``(B, n_out, n_in)``, along a grid axis, counted after the batch.
 
-    Args:
-        values: shape ``(B, *grid)``.
-        matrix: shape ``(B, n_out, n_in)`` with ``n_in = grid[axis]``.
-        axis: grid axis, 0 is the first after the batch.
-
-    Returns:
-        shape ``(B, *grid)`` with ``grid[axis]`` replaced by ``n_out``.
+    ``values`` have the shape ``(B, *grid)`` with ``grid[axis] = n_in``, the result that with ``n_out``.
     """
     batch, grid = values.shape[0], list(values.shape[1:])
     n_out = matrix.shape[1]
@@ -61,17 +56,10 @@ def apply_along(values: Tensor, matrix: Tensor, axis: int) -> Tensor:
 
 
 def apply_band(values: Tensor, block: Tensor, stride: int, count: int, axis: int) -> Tensor:
-    """Apply a band whose blocks are all alike along a grid axis.
+    """Apply a band whose blocks are all alike along a grid axis of ``values`` ``(B, *grid)``.
 
-    Args:
-        values: shape ``(B, *grid)``.
-        block: weights of one window of inputs for one block of outputs, ``(B, n_out, n_in)``.
-        stride: inputs from the start of one window to the next.
-        count: outputs wanted.
-        axis: grid axis.
-
-    Returns:
-        Shape ``(B, *grid)`` with ``grid[axis]`` replaced by ``count``.
+    ``block``, ``(B, n_out, n_in)``, holds the weights of one window of inputs for one block of outputs;
+    windows start ``stride`` inputs apart. The result has ``count`` outputs on that axis.
     """
     batch, n_out, n_in = block.shape
     blocks = -(-count // n_out)
@@ -112,22 +100,16 @@ def _product(left: Tensor, right: Tensor) -> Tensor:
 
 
 def gaussian_matrix(out_mm: Tensor, in_mm: Tensor, sigma_mm: Tensor) -> Tensor:
-    """Gaussian weights of input points seen from output points, rows not normalised.
+    """Gaussian weights of input points seen from outputs, rows not normalised: ``(B, n_out, n_in)``.
 
-    Args:
-        out_mm: positions of the outputs, shape ``(n_out,)`` or ``(B, n_out)``.
-        in_mm: positions of the inputs, shape ``(n_in,)``.
-        sigma_mm: standard deviation per sample, shape ``(B,)``, greater than 0.
-
-    Returns:
-        Shape ``(B, n_out, n_in)``.
+    Positions are ``(n_out,)`` or ``(B, n_out)``, and ``(n_in,)``; standard deviations, ``(B,)``, above 0.
     """
     distance = (out_mm.unsqueeze(-1) - in_mm) / sigma_mm[:, None, None]
     # Denormal weights would slow matrix products down.
     return torch.exp(-0.5 * distance.square().clamp(max=FARTHEST))
 
 
-def gaussian_blur(image: Tensor, sigma_mm: Tensor, spacing_mm: Sequence[float], reach_mm: float) -> Tensor:
+def gaussian_blur(image: Tensor, sigma_mm: Tensor, spacing_mm: Spacing, reach_mm: float) -> Tensor:
     """Blur by a Gaussian of its own width per sample and axis.
 
     The kernel ends at ``reach_mm``; near borders the weights of the points that exist are scaled to sum
@@ -138,9 +120,6 @@ def gaussian_blur(image: Tensor, sigma_mm: Tensor, spacing_mm: Sequence[float], 
         sigma_mm: standard deviations, mm, shape ``(B, D)``; 0 leaves an axis as it is.
         spacing_mm: grid spacing per axis, mm, ``D`` numbers.
         reach_mm: where the kernel ends, mm, at every axis.
-
-    Returns:
-        float32, the shape of ``image``.
     """
     first = image.dim() - 1 - len(spacing_mm)
     for number, spacing in enumerate(spacing_mm):
@@ -175,7 +154,7 @@ def smooth_field(
     keys: Tensor,
     name: str,
     grid: Sequence[int],
-    spacing_mm: Sequence[float],
+    spacing_mm: Spacing,
     correlation_mm: Tensor,
     smallest_mm: float,
     widest: float = WIDEST,
@@ -188,23 +167,20 @@ def smooth_field(
     Args:
         keys: int32 keys, shape ``(B, 2)``.
         name: name of the stream of random numbers.
-        grid: shape of the field.
+        grid: shape of the field, float32 ``(B, *grid)``.
         spacing_mm: grid spacing per axis, mm.
         correlation_mm: standard deviation of the smoothing kernel per sample, ``(B,)``, or per sample and
             axis, ``(B, D)``, mm, from ``smallest_mm`` to ``widest`` times that.
         smallest_mm: sets the coarse grid, so it must not depend on data.
         widest: greatest correlation length as a multiple of the smallest.
-
-    Returns:
-        float32, shape ``(B, *grid)``.
     """
     if correlation_mm.dim() == 1:
         correlation_mm = correlation_mm.unsqueeze(1).expand(-1, len(grid))
-    operators, coarse = [], []
-    for axis, (count, spacing) in enumerate(zip(grid, spacing_mm, strict=True)):
-        operator = _spread(count, spacing, correlation_mm[:, axis], max(smallest_mm, spacing), widest)
-        operators.append(operator)
-        coarse.append(operator[1])
+    operators = [
+        _spread(count, spacing, correlation_mm[:, axis], max(smallest_mm, spacing), widest)
+        for axis, (count, spacing) in enumerate(zip(grid, spacing_mm, strict=True))
+    ]
+    coarse = [points for _, points, _ in operators]
     values = bell_field(keys, name, math.prod(coarse)).reshape(-1, *coarse)
     for axis, (count, (matrix, _, stride)) in enumerate(zip(grid, operators, strict=True)):
         values = (

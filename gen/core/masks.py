@@ -26,26 +26,14 @@ def has_code(codes: Tensor, code: int) -> Tensor:
 
 
 def overpaint(painted: Tensor, code: Tensor | int, mask: Tensor) -> Tensor:
-    """``code`` where ``mask`` is 1, ``painted`` where it is 0: uint8, shape of all broadcast.
-
-    Args:
-        painted: painted codes, uint8.
-        code: what is painted over them, uint8 or a number 0..255.
-        mask: uint8, 0 or 1.
-    """
+    """``code`` (uint8, or 0..255) where ``mask`` is 1, ``painted`` where it is 0: uint8, all broadcast."""
     return painted ^ (mask * (painted ^ code))
 
 
 def between(codes: Tensor, low: int, high: int) -> Tensor:
-    """1 where ``low <= codes <= high``, else 0.
+    """1 where ``low <= codes <= high``, else 0: uint8, the shape of ``codes``.
 
-    Args:
-        codes: uint8, any shape.
-        low: at least 1.
-        high: at most 254, and at most 29 above ``low``.
-
-    Returns:
-        uint8, the shape of ``codes``.
+    ``low`` is at least 1, ``high`` at most 254 and at most 29 above ``low``.
     """
     near = codes.clamp(low - 1, high + 1)
     # Both factors are 0 at one end; their product stays below 256 for ranges this short.
@@ -58,15 +46,9 @@ def at_most(codes: Tensor, high: int) -> Tensor:
 
 
 def shifted_rows(codes: Tensor, rows: int, fill: int) -> Tensor:
-    """The map moved down by ``rows`` (up where negative); rows that come in hold ``fill``.
+    """The map, uint8 ``(B, *grid)``, moved down by ``rows`` (up where negative).
 
-    Args:
-        codes: uint8, shape ``(B, *grid)``; rows are the last axis but one.
-        rows: any number.
-        fill: 0..255.
-
-    Returns:
-        The shape of ``codes``: row ``r`` holds what row ``r - rows`` held.
+    Row ``r`` (last axis but one) holds what row ``r - rows`` held; rows that come in hold ``fill``, 0..255.
     """
     padded = functional.pad(codes, (0, 0, max(rows, 0), max(-rows, 0)), value=fill)
     return padded.narrow(-2, max(-rows, 0), codes.shape[-2])

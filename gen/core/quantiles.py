@@ -8,13 +8,9 @@ LEVELS = 256
 
 
 def quantiles(values: Tensor, counted: Tensor | None, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    """Two quantiles per sample, to a level.
+    """Two quantiles per sample of ``values`` ``(B, *grid)``, to a level.
 
-    Args:
-        values: ``(B, *grid)``.
-        counted: which of them count, bool, same shape; None for all.
-        low: share of values below the first quantile, ``(B,)``.
-        high: share of values below the second, ``(B,)``.
+    ``counted``, bool, says which values count (None: all); ``low`` and ``high`` are shares, ``(B,)``.
 
     Returns:
         The highest level with at most ``low`` below it, and the lowest with at least ``high`` below it,

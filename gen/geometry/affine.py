@@ -7,11 +7,11 @@ from kornia.geometry.conversions import angle_to_rotation_matrix
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Range, check
+from synthspine.gen.core.feature import Batch, Config, Range
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AffineConfig:
+class AffineConfig(Config):
     """Motion of the anatomy as a whole."""
 
     scale: Range = (0.85, 1.15)
@@ -26,23 +26,17 @@ class AffineConfig:
     """Shift per axis, mm."""
 
     def __post_init__(self) -> None:
-        check(self)
+        Config.__post_init__(self)
         if self.scale[0] <= 0:
             raise ValueError(f"AffineConfig.scale is {self.scale}; a magnification is greater than 0")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AffineParams(Batch):
-    """Picture position to map position, about the centre of the grid.
+    """Picture position to map position, about the centre of the grid."""
 
-    Attributes:
-        matrix: rotation, shear and inverse magnification, mm to mm, ``(B, D, D)``; its determinant is
-            the inverse product of the magnifications.
-        translation_mm: added to the map position, ``(B, D)``.
-    """
-
-    matrix: Tensor
-    translation_mm: Tensor
+    matrix: Tensor  # rotation, shear and inverse magnification, mm to mm, ``(B, D, D)``
+    translation_mm: Tensor  # added to the map position, ``(B, D)``
 
 
 def draw_affine(config: AffineConfig, random: SampleRandom, dims: int) -> AffineParams:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from synthspine.gen.core.counter_rng import SampleRandom, named_keys
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, Spacing, check_within, within
 from synthspine.gen.core.filters import WIDEST, smooth_field
 
 FINEST_VELOCITY_MM = 12.0
@@ -23,7 +23,7 @@ SQUARINGS = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DeformationConfig:
+class DeformationConfig(Config):
     """Local, smooth, invertible deformation."""
 
     probability: float = 1.0
@@ -33,21 +33,19 @@ class DeformationConfig:
     velocity_correlation_mm: Range = (16.0, 48.0)
     """Standard deviation of the kernel that smooths the velocity field, mm; 12 to 48."""
 
+    bounds = within(velocity_correlation_mm=(FINEST_VELOCITY_MM, WIDEST * FINEST_VELOCITY_MM))
+
     def __post_init__(self) -> None:
-        check(self)
-        check_within(self, velocity_correlation_mm=(FINEST_VELOCITY_MM, WIDEST * FINEST_VELOCITY_MM))
+        Config.__post_init__(self)
         check_within(self, velocity_mm=(0.0, STRONGEST_VELOCITY * self.velocity_correlation_mm[0]))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeformationParams(Batch):
-    """The velocity field: ``key`` is int32 ``(B, 2)``, the others are ``(B,)``.
-
-    ``velocity_mm`` is 0 for a sample without a deformation.
-    """
+    """The velocity field: ``key`` is int32 ``(B, 2)``, the others are ``(B,)``."""
 
     key: Tensor
-    velocity_mm: Tensor
+    velocity_mm: Tensor  # 0 without a deformation
     velocity_correlation_mm: Tensor
 
 
@@ -63,21 +61,14 @@ def draw_deformation(config: DeformationConfig, random: SampleRandom) -> Deforma
     )
 
 
-def node_displacement(
-    params: DeformationParams, nodes: Sequence[int], step_mm: Sequence[float]
-) -> list[Tensor]:
-    """Exponential of the velocity field at the nodes of a coarse grid.
+def node_displacement(params: DeformationParams, nodes: Sequence[int], step_mm: Spacing) -> list[Tensor]:
+    """Where the tissue seen at a node of a coarse grid comes from, in steps: ``(B, *nodes)`` per axis.
 
-    Scaling and squaring after Arsigny et al. 2006, from a first step by the midpoint rule, which makes
-    two squarings as exact as ten are from an Euler step.
+    It is the exponential of the velocity field. There are at least 2 ``nodes`` per axis, ``step_mm`` apart,
+    at most half of ``FINEST_VELOCITY_MM`` to be exact.
 
-    Args:
-        params: what was drawn for ``B`` samples.
-        nodes: number of nodes per axis, at least 2.
-        step_mm: distance of the nodes per axis, mm; at most half of ``FINEST_VELOCITY_MM`` to be exact.
-
-    Returns:
-        Where the tissue seen at a node comes from, in steps from there: ``(B, *nodes)`` per axis.
+    Source: scaling and squaring after Arsigny et al. 2006, from a first step by the midpoint rule, which
+    makes two squarings as exact as ten are from an Euler step.
     """
     velocity = _velocity(params, nodes, step_mm)
     axes = [torch.linspace(-1, 1, n, device=velocity.device) for n in nodes]
@@ -88,7 +79,7 @@ def node_displacement(
     return [part * ((n - 1) / 2) for part, n in zip(moved.flip(1).unbind(1), nodes, strict=True)]
 
 
-def _velocity(params: DeformationParams, nodes: Sequence[int], step_mm: Sequence[float]) -> Tensor:
+def _velocity(params: DeformationParams, nodes: Sequence[int], step_mm: Spacing) -> Tensor:
     """The field in the units and the order of ``grid_sample``: half extents, last axis first."""
     dims = len(nodes)
     keys = torch.cat([named_keys(params.key, f"axis{axis}") for axis in reversed(range(dims))])

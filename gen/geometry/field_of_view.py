@@ -1,7 +1,6 @@
 """Field of view: what of the anatomy the scan shows."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +8,7 @@ from torch import Tensor
 
 from synthspine.gen.core.anatomy import IGNORE, vertebra_code
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 
 LOWEST = vertebra_code(1)
 MOST_SHARE = 0.49
@@ -17,7 +16,7 @@ MOST_SHARE = 0.49
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FieldOfViewConfig:
+class FieldOfViewConfig(Config):
     """A smaller field of view: less is seen in front, behind and at the head end."""
 
     probability: float = 0.5
@@ -31,22 +30,16 @@ class FieldOfViewConfig:
     keep_lowest: bool = True
     """Whether the lowest vertebra always stays in view, whole, where it is: counting starts there."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(self, crop_mm=(0.0, math.inf), greatest_share=(0.0, MOST_SHARE))
+    bounds = within(crop_mm=(0.0, math.inf), greatest_share=(0.0, MOST_SHARE))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FieldOfViewParams(Batch):
-    """The sides of the field of view.
+    """The sides of the field of view."""
 
-    ``lost_mm``, ``(B, 4)``, is lost at head, foot, front and back, 0 for a whole field of view;
-    ``greatest_share`` and ``keep_lowest`` (1 or 0) are ``(B,)``.
-    """
-
-    lost_mm: Tensor
+    lost_mm: Tensor  # at head, foot, front and back, 0 for a whole field of view, ``(B, 4)``
     greatest_share: Tensor
-    keep_lowest: Tensor
+    keep_lowest: Tensor  # 1 or 0, ``(B,)``
 
 
 def draw_view(config: FieldOfViewConfig, random: SampleRandom) -> FieldOfViewParams | None:
@@ -63,7 +56,7 @@ def draw_view(config: FieldOfViewConfig, random: SampleRandom) -> FieldOfViewPar
     )
 
 
-def limit_view(codes: Tensor, params: FieldOfViewParams | None, spacing_mm: Sequence[float]) -> Tensor:
+def limit_view(codes: Tensor, params: FieldOfViewParams | None, spacing_mm: Spacing) -> Tensor:
     """Set the dense codes, uint8 ``(B, *grid)``, outside the field of view to 255."""
     if params is None:
         return codes
@@ -79,13 +72,10 @@ def limit_view(codes: Tensor, params: FieldOfViewParams | None, spacing_mm: Sequ
 
 
 def _unseen(params: FieldOfViewParams, side: int, lowest: Tensor, spacing_mm: float) -> Tensor:
-    """255 where an axis lies outside the field of view, else 0, uint8, shape ``(B, n)``.
+    """255 where all of a pixel of an axis lies outside the field of view, else 0, uint8 ``(B, n)``.
 
-    Args:
-        params: the field of view; a pixel is lost if all of it is.
-        side: column of ``lost_mm`` that the axis starts with; it ends with the next.
-        lowest: where the lowest vertebra is, bool, shape ``(B, n)``.
-        spacing_mm: spacing of the axis.
+    The axis starts with column ``side`` of ``lost_mm`` and ends with the next; ``lowest``, bool ``(B, n)``,
+    is where the lowest vertebra is.
     """
     count = lowest.shape[1]
     edges_mm = torch.arange(count + 1, dtype=torch.float32, device=lowest.device) * spacing_mm

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, check
+from synthspine.gen.core.feature import Batch, Config
 from synthspine.gen.core.masks import per_sample
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FlipConfig:
+class FlipConfig(Config):
     """Mirror images.
 
     Only left and right of a patient are alike. The other flips show impossible anatomy: body layers, bowel
@@ -25,23 +25,14 @@ class FlipConfig:
     front_back_probability: float = 0.0
     """Probability of a flip of the columns."""
 
-    def __post_init__(self) -> None:
-        check(self)
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FlipParams(Batch):
-    """Which axes are mirrored: 1 or 0, ``(B,)``; None for an axis that never is.
+    """Which axes are mirrored: 1 or 0, ``(B,)``; None for an axis that never is."""
 
-    Attributes:
-        left_right: slices.
-        head_foot: rows.
-        front_back: columns.
-    """
-
-    left_right: Tensor | None
-    head_foot: Tensor | None
-    front_back: Tensor | None
+    left_right: Tensor | None  # slices
+    head_foot: Tensor | None  # rows
+    front_back: Tensor | None  # columns
 
 
 def draw_flip(config: FlipConfig, random: SampleRandom, dims: int) -> FlipParams | None:

@@ -3,13 +3,13 @@
 All sums run over integers below 2**24, so they are exact in float32 and the same in any batch.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from synthspine.gen.core.anatomy import CANAL, DISC_OFFSET, MAX_RANK, disc_code, vertebra_code
+from synthspine.gen.core.feature import Spacing
 from synthspine.gen.core.filters import apply_along, centred_positions
 from synthspine.gen.core.masks import has_code, per_sample
 
@@ -29,27 +29,16 @@ _TINY = 1e-20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SpineFrame:
-    """Position of the spine in a batch of maps, mm from the centre of the grid.
+    """Position of the spine in a batch of maps, mm from the centre of the grid."""
 
-    Attributes:
-        behind_mm: distance behind the middle of the canal, per pixel, ``(B, *grid)``.
-        rows_mm: position of the grid's rows, ``(H,)``.
-        columns_mm: position of the grid's columns, ``(W,)``.
-        body_mm: middle (row, column) of the lowest vertebra's body, ``(B, 2)``.
-        step_mm: from there to the middle of the disc below, ``(B, 2)``.
-        has_lowest: whether the lowest vertebra and its disc are there, bool ``(B,)``.
-        head_mm: first row that shows a vertebra or a disc, ``(B,)``; the first row of all without any.
-        foot_mm: last row that shows one, ``(B,)``; the last row of all without any.
-    """
-
-    behind_mm: Tensor
-    rows_mm: Tensor
-    columns_mm: Tensor
-    body_mm: Tensor
-    step_mm: Tensor
-    has_lowest: Tensor
-    head_mm: Tensor
-    foot_mm: Tensor
+    behind_mm: Tensor  # distance behind the middle of the canal, per pixel, ``(B, *grid)``
+    rows_mm: Tensor  # position of the grid's rows, ``(H,)``
+    columns_mm: Tensor  # position of the grid's columns, ``(W,)``
+    body_mm: Tensor  # middle (row, column) of the lowest vertebra's body, ``(B, 2)``
+    step_mm: Tensor  # from there to the middle of the disc below, ``(B, 2)``
+    has_lowest: Tensor  # whether the lowest vertebra and its disc are there, bool ``(B,)``
+    head_mm: Tensor  # first row that shows a vertebra or a disc, ``(B,)``; the first row of all without any
+    foot_mm: Tensor  # last row that shows one, ``(B,)``; the last row of all without any
 
 
 def nowhere(codes: Tensor) -> SpineFrame:
@@ -68,13 +57,15 @@ def nowhere(codes: Tensor) -> SpineFrame:
     )
 
 
-def find_spine(codes: Tensor, spacing_mm: Sequence[float]) -> SpineFrame:
+def find_spine(codes: Tensor, spacing_mm: Spacing) -> SpineFrame:
     """Locate the spine in dense codes, uint8 ``(B, *grid)``; rows and columns are the last two axes."""
     rows, columns = (
         centred_positions(codes.shape[axis], spacing_mm[axis], codes.device) for axis in (-2, -1)
     )
     canal = _count_and_sum(has_code(codes, CANAL))
-    bodies = _count_and_sum(_is_vertebra_or_disc(codes))
+    # Vertebrae and discs: codes 1..55; no valid code lies between the two.
+    above = DISC_OFFSET + MAX_RANK + 1
+    bodies = _count_and_sum((codes.clamp(max=above) ^ above).clamp(max=1) * codes.clamp(max=1))
     middle = _canal_course(canal, bodies, codes.shape, spacing_mm)
     behind = columns - middle.unsqueeze(-1)
     before = (behind + BEFORE_CANAL_MM).lt_(0)
@@ -95,12 +86,6 @@ def find_spine(codes: Tensor, spacing_mm: Sequence[float]) -> SpineFrame:
     )
 
 
-def _is_vertebra_or_disc(codes: Tensor) -> Tensor:
-    """1 for codes 1..55, else 0, uint8; no valid code lies between the vertebrae and the discs."""
-    most = DISC_OFFSET + MAX_RANK
-    return (codes.clamp(max=most + 1) ^ (most + 1)).clamp(max=1) * codes.clamp(max=1)
-
-
 def _count_and_sum(mask: Tensor) -> tuple[Tensor, Tensor]:
     """Pixels of each row ``(B, *grid[:-1])`` and the sum of their column indices, exact, float32."""
     values = mask.float()
@@ -109,10 +94,7 @@ def _count_and_sum(mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _canal_course(
-    canal: tuple[Tensor, Tensor],
-    bodies: tuple[Tensor, Tensor],
-    shape: torch.Size,
-    spacing_mm: Sequence[float],
+    canal: tuple[Tensor, Tensor], bodies: tuple[Tensor, Tensor], shape: torch.Size, spacing_mm: Spacing
 ) -> Tensor:
     """Column of the canal's middle per row, mm, ``(B, *grid[:-1])``; estimated from the bodies elsewhere."""
     shift = BODY_TO_CANAL_MM / spacing_mm[-1]
@@ -131,9 +113,7 @@ def _canal_course(
     return ((moment + _TINY * centre) / (weight + _TINY) - centre) * spacing_mm[-1]
 
 
-def _middle(
-    by_row: tuple[Tensor, Tensor], codes: Tensor, spacing_mm: Sequence[float]
-) -> tuple[Tensor, Tensor]:
+def _middle(by_row: tuple[Tensor, Tensor], codes: Tensor, spacing_mm: Spacing) -> tuple[Tensor, Tensor]:
     """Mean (row, column) of a mask in mm, ``(B, 2)``, and whether it has a pixel, ``(B,)``."""
     height, width = codes.shape[-2:]
     count, moment = (values.double().reshape(len(codes), -1, height) for values in by_row)

@@ -6,7 +6,6 @@ which is exact for the affine part. A full-size picture costs one pass per axis 
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,14 +13,10 @@ from torch.nn import functional
 
 from synthspine.gen.core.anatomy import IGNORE
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.geometry.affine import AffineConfig, AffineParams
-from synthspine.gen.geometry.deformation import (
-    FINEST_VELOCITY_MM,
-    DeformationConfig,
-    DeformationParams,
-    node_displacement,
-)
-from synthspine.gen.geometry.flip import FlipConfig, FlipParams, mirror
+from synthspine.gen.core.feature import Spacing
+from synthspine.gen.geometry.affine import AffineParams
+from synthspine.gen.geometry.deformation import FINEST_VELOCITY_MM, DeformationParams, node_displacement
+from synthspine.gen.geometry.flip import FlipParams, mirror
 
 NODE_MM = FINEST_VELOCITY_MM / 2
 """Nodes lie at most this far apart, or a pixel where that is more."""
@@ -30,20 +25,8 @@ EXACT_FLOAT32 = 1 << 24
 
 
 def draw_map(random: SampleRandom, maps: int) -> Tensor:
-    """Draw which of ``maps`` maps of the bank every sample shows, int64, shape ``(B,)``."""
+    """Draw which of ``maps`` maps of the bank every sample shows, int64 ``(B,)``."""
     return random.integer("map", maps)
-
-
-def identity_geometry() -> dict[str, Any]:
-    """Configurations ``affine``, ``deformation`` and ``flip`` that leave every pixel where it is."""
-    none = (0.0, 0.0)
-    return {
-        "affine": AffineConfig(
-            scale=(1.0, 1.0), rotation_deg=none, tilt_deg=none, shear=none, translation_mm=none
-        ),
-        "deformation": DeformationConfig(probability=0.0),
-        "flip": FlipConfig(left_right_probability=0.0),
-    }
 
 
 def deform(
@@ -52,20 +35,14 @@ def deform(
     affine: AffineParams,
     deformation: DeformationParams | None,
     flip: FlipParams | None,
-    spacing_mm: Sequence[float],
+    spacing_mm: Spacing,
 ) -> Tensor:
     """Move the anatomy of the drawn maps: flip, then affine map, then deformation.
 
-    Args:
-        bank: dense codes, uint8, shape ``(N, *grid)``.
-        map_index: map of the bank, int64, shape ``(B,)``.
-        affine: what was drawn for ``B`` samples; so are the next two.
-        deformation: None for none.
-        flip: None for none.
-        spacing_mm: spacing per grid axis, mm.
+    ``bank`` holds dense codes, uint8 ``(N, *grid)``; ``map_index``, int64 ``(B,)``, the map of each sample.
 
     Returns:
-        Dense codes, uint8, shape ``(B, *grid)``; 255 outside the map.
+        Dense codes, uint8 ``(B, *grid)``; 255 outside the map.
     """
     grid = bank.shape[1:]
     strides = _strides(spacing_mm)
@@ -73,74 +50,46 @@ def deform(
     maps = functional.pad(mirror(bank.index_select(0, map_index), flip), (1, 1) * len(grid), value=IGNORE)
     exact = torch.float32 if maps[0].numel() <= EXACT_FLOAT32 else torch.float64
     seen = _node_positions(grid, spacing_mm, deformation, bank.device)
+    each = (-1, *[1] * len(grid))
     offset: Tensor | None = None
     for axis, count in enumerate(grid):
+        nodes = (affine.translation_mm[:, axis] / spacing_mm[axis]).view(each)
+        for other, position in enumerate(seen):
+            # In pixels, not mm: with the unit matrix every position stays the whole number that it is.
+            ratio = spacing_mm[other] / spacing_mm[axis]
+            nodes = nodes + (affine.matrix[:, axis, other] * ratio).view(each) * position
         # One pixel for the border, and half a pixel so that rounding down is rounding to the nearest.
-        nodes = _map_pixel(affine, axis, seen, spacing_mm) + ((count - 1) / 2 + 1.5)
+        nodes = nodes + ((count - 1) / 2 + 1.5)
         pixel = _between_nodes(nodes, grid, strides).clamp_(0, count + 1).floor_().to(exact)
         offset = pixel if offset is None else pixel.add_(offset, alpha=count + 2)
     assert offset is not None
     return maps.flatten(1).gather(1, offset.flatten(1).long()).reshape(offset.shape)
 
 
-def displacement(params: DeformationParams, grid: Sequence[int], spacing_mm: Sequence[float]) -> Tensor:
-    """Where the tissue seen at a pixel comes from: mm from there, shape ``(B, D, *grid)``."""
-    strides = _strides(spacing_mm)
-    moved = _node_pixels(params, grid, spacing_mm)
-    parts = [_between_nodes(m * s, grid, strides) for m, s in zip(moved, spacing_mm, strict=True)]
-    return torch.stack(parts, dim=1)
-
-
-def _strides(spacing_mm: Sequence[float]) -> list[int]:
+def _strides(spacing_mm: Spacing) -> list[int]:
     """Pixels from node to node per axis: powers of two, whose linear weights are exact."""
     return [1 << max(0, math.floor(math.log2(NODE_MM / spacing))) for spacing in spacing_mm]
 
 
-def _node_counts(grid: Sequence[int], spacing_mm: Sequence[float]) -> list[int]:
-    """Nodes that span a grid, the first at its first pixel, the last behind its last."""
-    return [-(-count // stride) + 1 for count, stride in zip(grid, _strides(spacing_mm), strict=True)]
-
-
-def _node_pixels(params: DeformationParams, grid: Sequence[int], spacing_mm: Sequence[float]) -> list[Tensor]:
-    """Displacement at the nodes in pixels, ``(B, *nodes)`` per axis."""
-    strides = _strides(spacing_mm)
-    step_mm = [stride * spacing for stride, spacing in zip(strides, spacing_mm, strict=True)]
-    moved = node_displacement(params, _node_counts(grid, spacing_mm), step_mm)
-    return [steps * stride for steps, stride in zip(moved, strides, strict=True)]
-
-
 def _node_positions(
-    grid: Sequence[int],
-    spacing_mm: Sequence[float],
-    deformation: DeformationParams | None,
-    device: torch.device,
+    grid: Sequence[int], spacing_mm: Spacing, deformation: DeformationParams | None, device: torch.device
 ) -> list[Tensor]:
     """Deformed positions of the nodes in pixels about the centre of the grid, per axis.
 
     Without a deformation each has the length of one axis only, and broadcasts.
     """
-    strides, counts = _strides(spacing_mm), _node_counts(grid, spacing_mm)
+    strides = _strides(spacing_mm)
+    # Nodes span the grid: the first lies at its first pixel, the last behind its last.
+    counts = [-(-count // stride) + 1 for count, stride in zip(grid, strides, strict=True)]
     positions = []
     for axis, (nodes, stride, count) in enumerate(zip(counts, strides, grid, strict=True)):
         pixels = torch.arange(nodes, dtype=torch.float32, device=device) * stride - (count - 1) / 2
         positions.append(pixels.view(-1, *[1] * (len(grid) - 1 - axis)))
     if deformation is None:
         return positions
-    moved = _node_pixels(deformation, grid, spacing_mm)
-    return [position + move for position, move in zip(positions, moved, strict=True)]
-
-
-def _map_pixel(
-    affine: AffineParams, axis: int, seen: Sequence[Tensor], spacing_mm: Sequence[float]
-) -> Tensor:
-    """Pixel of the map along one axis about its centre, for positions ``seen``; ``(B, *nodes)``."""
-    each = (-1, *[1] * len(seen))
-    pixel = (affine.translation_mm[:, axis] / spacing_mm[axis]).view(each)
-    for other, position in enumerate(seen):
-        # In pixels, not mm: with the unit matrix every position stays the whole number that it is.
-        ratio = spacing_mm[other] / spacing_mm[axis]
-        pixel = pixel + (affine.matrix[:, axis, other] * ratio).view(each) * position
-    return pixel
+    step_mm = [stride * spacing for stride, spacing in zip(strides, spacing_mm, strict=True)]
+    moved = node_displacement(deformation, counts, step_mm)
+    return [place + steps * stride for place, steps, stride in zip(positions, moved, strides, strict=True)]
 
 
 def _between_nodes(values: Tensor, grid: Sequence[int], strides: Sequence[int]) -> Tensor:

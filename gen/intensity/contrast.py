@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, within
 from synthspine.gen.intensity.physical_contrast import PhysicalConfig, PhysicalParams, draw_physical
 from synthspine.gen.tissues import palette
 from synthspine.gen.tissues.palette import DISCS, PAINT_CODES, SACRAL_DISC, SACRUM, VERTEBRAE, codes_of
@@ -28,7 +28,7 @@ _DISC_JITTER = 1.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ContrastConfig:
+class ContrastConfig(Config):
     """Mean intensity of every tissue: a mixture of recipes."""
 
     random_weight: float = 0.25
@@ -56,8 +56,10 @@ class ContrastConfig:
     physical: PhysicalConfig = field(default_factory=PhysicalConfig)
     """Protocols and relaxation of the physical recipe."""
 
+    bounds = within("random_mean", "dark_air", "instance_jitter", spread=(0.0, 10.0))
+
     def __post_init__(self) -> None:
-        check(self)
+        Config.__post_init__(self)
         weights = self.weights
         if min(weights) < 0 or sum(weights) == 0:
             names = ", ".join(f"{name}_weight {value}" for name, value in zip(RECIPES, weights, strict=True))
@@ -66,8 +68,6 @@ class ContrastConfig:
             raise ValueError(
                 f"ContrastConfig.alpha is {self.alpha}; 0 is T1, 1 is T2, and extrapolation beyond is refused"
             )
-        unit = (0.0, 1.0)
-        check_within(self, random_mean=unit, dark_air=unit, instance_jitter=unit, spread=(0.0, 10.0))
 
     @property
     def weights(self) -> tuple[float, float, float]:
@@ -77,22 +77,13 @@ class ContrastConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ContrastParams(Batch):
-    """Intensity of every painted code.
+    """Intensity of every painted code."""
 
-    Attributes:
-        mean: share of full scale, 0..1, ``(B, P)``.
-        recipe: number of the recipe in ``RECIPES``, ``(B,)``.
-        alpha: position between T1 (0) and T2 (1), ``(B,)``: of the measured means, or of the physical
-            protocol; the random recipe does not use it for the means.
-        jitter: standard deviation of the difference between vertebrae, ``(B,)``.
-        physical: protocol of the samples whose ``recipe`` is 2; None if never.
-    """
-
-    mean: Tensor
-    recipe: Tensor
-    alpha: Tensor
-    jitter: Tensor
-    physical: PhysicalParams | None
+    mean: Tensor  # share of full scale, 0..1, ``(B, P)``
+    recipe: Tensor  # number of the recipe in ``RECIPES``, ``(B,)``
+    alpha: Tensor  # between T1 (0) and T2 (1), ``(B,)``, of the measured means or the physical protocol
+    jitter: Tensor  # standard deviation of the difference between vertebrae, ``(B,)``
+    physical: PhysicalParams | None  # protocol of the samples whose ``recipe`` is 2; None if never
 
 
 class CodeTables(NamedTuple):

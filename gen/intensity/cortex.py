@@ -13,7 +13,7 @@ from torch import Tensor
 
 from synthspine.gen.core.anatomy import BACKGROUND, CANAL, CODES, DISC_OFFSET, MAX_RANK, STRUCTURES
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.masks import per_sample
 from synthspine.gen.tissues.palette import SACRAL_DISC, SACRUM
 
@@ -36,7 +36,7 @@ _PROFILE_END = 3.0
 """Standard deviations at which the profile of a line ends."""
 
 
-def depths(codes: Tensor, painted: Tensor, spacing_mm: tuple[float, ...]) -> Tensor:
+def depths(codes: Tensor, painted: Tensor, spacing_mm: Spacing) -> Tensor:
     """Distance inside the borders of the structures, in the sagittal plane.
 
     On grids of 1 mm, within 3.5 mm of a straight border along rows or columns, the error is 0.05 mm at most;
@@ -128,7 +128,7 @@ def _distance(excess: Tensor, half: int, sigma_mm: float) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CortexConfig:
+class CortexConfig(Config):
     """Dark lines on borders (cortical bone, annulus, dura) and end plates."""
 
     probability: float = 0.9
@@ -156,11 +156,17 @@ class CortexConfig:
     end_plate_offset_mm: Range = (-1.2, 1.0)
     """Position of the end plates of a sample, mm inside the vertebra's border."""
 
+    bounds = within(
+        "strength",
+        "level",
+        "end_plate_strength",
+        "end_plate_level",
+        width_mm=(0.1, REACH_MM),
+        end_plate_width_mm=(0.1, REACH_MM),
+    )
+
     def __post_init__(self) -> None:
-        check(self)
-        unit, width_mm = (0.0, 1.0), (0.1, REACH_MM)
-        check_within(self, strength=unit, level=unit, end_plate_strength=unit, end_plate_level=unit)
-        check_within(self, width_mm=width_mm, end_plate_width_mm=width_mm)
+        Config.__post_init__(self)
         for line, name in (*(("", name) for name in STRUCTURES), ("end_plate_", "end_plate")):
             width, offset = getattr(self, f"{line}width_mm"), getattr(self, f"{name}_offset_mm")
             reach = _PROFILE_END * width[1] + max(map(abs, offset))
@@ -183,16 +189,13 @@ class EndPlateParams(Batch):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CortexParams(Batch):
-    """Lines on the borders of vertebra, disc and canal; ``strength`` and ``offset_mm`` are ``(B, 3)``.
-
-    ``end_plates`` is None if the configuration never has them.
-    """
+    """Lines on the borders of vertebra, disc and canal; ``strength`` and ``offset_mm`` are ``(B, 3)``."""
 
     strength: Tensor
     level: Tensor
     width_mm: Tensor
     offset_mm: Tensor
-    end_plates: EndPlateParams | None
+    end_plates: EndPlateParams | None  # None if the configuration never has them
 
 
 def draw_cortex(config: CortexConfig, random: SampleRandom) -> CortexParams | None:

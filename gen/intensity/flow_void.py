@@ -8,7 +8,7 @@ from torch import Tensor
 
 from synthspine.gen.core.anatomy import CANAL
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.filters import centred_positions
 from synthspine.gen.core.masks import per_sample
 
@@ -17,7 +17,7 @@ WAVES = 12
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FlowVoidConfig:
+class FlowVoidConfig(Config):
     """Dark patches in the canal's fluid where it pulses, longer than wide."""
 
     probability: float = 0.15
@@ -34,26 +34,20 @@ class FlowVoidConfig:
     width_mm: Range = (2.5, 5.0)
     """The same across the canal and between slices, mm."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(self, depth=(0.0, 1.0), threshold=(-5.0, 5.0), softness=(0.01, 5.0))
-        check_within(self, length_mm=(0.1, 1000.0), width_mm=(0.1, 1000.0))
+    bounds = within(
+        "depth", threshold=(-5.0, 5.0), softness=(0.01, 5.0), length_mm=(0.1, 1000.0), width_mm=(0.1, 1000.0)
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FlowVoidParams(Batch):
-    """The patches.
-
-    Attributes:
-        waves: waves that make the field, radians per mm along slices, rows and columns, ``(B, 12, 3)``.
-        phase: of the waves at the middle of the grid, radians, ``(B, 12)``.
-    """
+    """The patches."""
 
     depth: Tensor
     threshold: Tensor
     softness: Tensor
-    waves: Tensor
-    phase: Tensor
+    waves: Tensor  # waves that make the field, radians per mm along slices, rows and columns, ``(B, 12, 3)``
+    phase: Tensor  # of the waves at the middle of the grid, radians, ``(B, 12)``
 
 
 def draw_flow_void(config: FlowVoidConfig, random: SampleRandom) -> FlowVoidParams | None:
@@ -74,7 +68,7 @@ def draw_flow_void(config: FlowVoidConfig, random: SampleRandom) -> FlowVoidPara
     )
 
 
-def wave_field(waves: Tensor, phase: Tensor, grid: tuple[int, ...], spacing_mm: tuple[float, ...]) -> Tensor:
+def wave_field(waves: Tensor, phase: Tensor, grid: tuple[int, ...], spacing_mm: Spacing) -> Tensor:
     """Random field of mean 0 and variance 1, ``(B, *grid)``: a sum of plane waves of normal frequencies.
 
     Its autocorrelation is Gaussian, ``exp(-d^2 / (2 l^2))`` for waves of standard deviation ``1 / l``. The
@@ -97,7 +91,7 @@ def wave_field(waves: Tensor, phase: Tensor, grid: tuple[int, ...], spacing_mm: 
 
 
 def add_flow_void(
-    image: Tensor, painted: Tensor, params: FlowVoidParams | None, spacing_mm: tuple[float, ...]
+    image: Tensor, painted: Tensor, params: FlowVoidParams | None, spacing_mm: Spacing
 ) -> Tensor:
     """Darken patches of the canal's fluid, ``image * (1 - depth * patch)``; cord, roots and fat stay."""
     if params is None:

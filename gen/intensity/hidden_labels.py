@@ -1,8 +1,4 @@
-"""Hidden labels: a structure is painted as background, but stays in the target.
-
-Practice of SynthSeg and lab2im: a network that sees a structure vanish now and then learns where it lies
-from what surrounds it, and does not rely on one structure to find another.
-"""
+"""Hidden labels: a structure is painted as background, but stays in the target, as in SynthSeg and lab2im."""
 
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -12,25 +8,20 @@ from torch import Tensor
 
 from synthspine.gen.core.anatomy import CANAL, STRUCTURES
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, check
+from synthspine.gen.core.feature import Batch, Config
 from synthspine.gen.core.masks import between, has_code, overpaint, per_sample
 from synthspine.gen.intensity.cortex import CortexParams
-from synthspine.gen.intensity.posterior_arch import ArchParams
-from synthspine.gen.tissues.canal import EpiduralFatParams, FatPadsParams
 from synthspine.gen.tissues.palette import DISCS, VERTEBRAE
 
 Feature = TypeVar("Feature", bound=Batch)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class HiddenConfig:
+class HiddenConfig(Config):
     """Structures that the image does not show."""
 
     probability: float = 0.02
     """Probability, for each of vertebrae, discs and canal alone, that it is painted as background."""
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,34 +53,19 @@ def hide(painted: Tensor, codes: Tensor, background: Tensor, params: HiddenParam
     return overpaint(painted, background, mask)
 
 
-def _without(
+def unless_hidden(
     feature: Feature | None, params: HiddenParams | None, structure: str, *names: str
 ) -> Feature | None:
-    """The feature with the fields ``names``, ``(B,)``, set to 0 where the structure is hidden."""
+    """The feature with its fields ``names``, ``(B,)``, set to 0 where its structure is hidden."""
     if feature is None or params is None:
         return feature
     shown = 1 - params.hidden[:, STRUCTURES.index(structure)]
     return replace(feature, **{name: getattr(feature, name) * shown for name in names})
 
 
-def without_fat(fat: EpiduralFatParams | None, params: HiddenParams | None) -> EpiduralFatParams | None:
-    """The epidural fat, without that around a hidden canal."""
-    return _without(fat, params, "canal", "share")
-
-
-def without_pads(pads: FatPadsParams | None, params: HiddenParams | None) -> FatPadsParams | None:
-    """The fat pads, without those behind a hidden canal."""
-    return _without(pads, params, "canal", "thickness_mm")
-
-
-def without_arches(arches: ArchParams | None, params: HiddenParams | None) -> ArchParams | None:
-    """The mixing of arches, without that of hidden vertebrae."""
-    return _without(arches, params, "vertebra", "blur_mm", "through")
-
-
 def without_lines(cortex: CortexParams | None, params: HiddenParams | None) -> CortexParams | None:
     """The lines on borders, without those around hidden structures; end plates belong to vertebrae."""
     if cortex is None or params is None:
         return cortex
-    plates = _without(cortex.end_plates, params, "vertebra", "strength")
+    plates = unless_hidden(cortex.end_plates, params, "vertebra", "strength")
     return replace(cortex, strength=cortex.strength * (1 - params.hidden), end_plates=plates)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.filters import gaussian_blur
 
 REACH_MM = 2.0
@@ -15,7 +15,7 @@ WIDEST_MM = 0.8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PartialVolumeConfig:
+class PartialVolumeConfig(Config):
     """Blur of the tissue means, before their texture."""
 
     probability: float = 0.8
@@ -24,9 +24,7 @@ class PartialVolumeConfig:
     """Standard deviation of the Gaussian that mixes neighbouring tissues, mm; below a third of the grid
     spacing it mixes nothing."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(self, sigma_mm=(0.0, WIDEST_MM))
+    bounds = within(sigma_mm=(0.0, WIDEST_MM))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +43,7 @@ def draw_partial_volume(config: PartialVolumeConfig, random: SampleRandom) -> Pa
     return PartialVolumeParams(sigma_mm=torch.where(on, sigma_mm, 0.0))
 
 
-def blur_tissues(image: Tensor, params: PartialVolumeParams | None, spacing_mm: tuple[float, ...]) -> Tensor:
+def blur_tissues(image: Tensor, params: PartialVolumeParams | None, spacing_mm: Spacing) -> Tensor:
     """Mix neighbouring tissues of an image of tissue means; constant areas stay as they are."""
     if params is None:
         return image

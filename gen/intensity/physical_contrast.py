@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, within
 from synthspine.gen.intensity import spin_echo
 from synthspine.gen.tissues.palette import FAT_FRACTION, PAINT_CODES, REGIONS, TISSUES, codes_of
 
@@ -30,7 +30,7 @@ _LOW_TESLA, _HIGH_TESLA = 1.5, 3.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PhysicalConfig:
+class PhysicalConfig(Config):
     """Protocols and relaxation behind the physical recipe."""
 
     stir_probability: float = 0.2
@@ -66,8 +66,18 @@ class PhysicalConfig:
     full_scale: Range = (0.8, 1.1)
     """Display: intensity of the brighter one of fat and cerebrospinal fluid; beyond 1 it is clipped."""
 
+    bounds = within(
+        "relaxation_spread",
+        "density_spread",
+        inversion=(0.1, 3.0),
+        region_density=(0.0, 2.0),
+        region_t1_ms=(1.0, 1e5),
+        region_t2_ms=(0.1, 1e5),
+        full_scale=(0.01, 10.0),
+    )
+
     def __post_init__(self) -> None:
-        check(self)
+        Config.__post_init__(self)
         for name in ("t1", "t2", "stir"):
             echo, repetition = getattr(self, f"{name}_echo_ms"), getattr(self, f"{name}_repetition_ms")
             if not 0 < echo[0] <= echo[1] < repetition[0]:
@@ -75,9 +85,6 @@ class PhysicalConfig:
                     f"PhysicalConfig.{name}_echo_ms is {echo}; it must lie above 0 and below "
                     f"{name}_repetition_ms {repetition}"
                 )
-        check_within(self, inversion=(0.1, 3.0), relaxation_spread=(0.0, 1.0), density_spread=(0.0, 1.0))
-        check_within(self, region_density=(0.0, 2.0), region_t1_ms=(1.0, 1e5), region_t2_ms=(0.1, 1e5))
-        check_within(self, full_scale=(0.01, 10.0))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,7 +1,4 @@
-"""Arches as a thick slice shows them: soft, mixed with fat and ligament, often without a cortical line.
-
-Spinous processes and laminae are thinner than a slice and oblique to it, so most slices show them this way.
-"""
+"""Arches as a thick slice shows them: soft, mixed with fat and ligament, often without a cortical line."""
 
 from dataclasses import dataclass
 
@@ -10,7 +7,7 @@ from torch import Tensor
 
 from synthspine.gen.core.anatomy import MAX_RANK
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.filters import WIDEST, gaussian_blur, smooth_field
 from synthspine.gen.core.masks import above, at_most, between, per_sample
 from synthspine.gen.geometry.spine_frame import SpineFrame
@@ -25,12 +22,12 @@ LINES_MM = (8.0, 12.0)
 WIDEST_BLUR_MM = 2.5
 REACH_MM = 6.0
 """Reach of the blur's kernel."""
-FINEST_PATCH_MM = 3.0
+FINEST_MM = 3.0
 """Least correlation length of the shares: they are drawn on a grid this coarse."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ArchConfig:
+class ArchConfig(Config):
     """Arches seen through a thick slice: soft borders, other tissue showing through, faint lines."""
 
     probability: float = 0.7
@@ -44,10 +41,9 @@ class ArchConfig:
     lines_lost: Range = (0.0, 1.0)
     """Share of the strength that the lines on their borders lose."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(self, blur_mm=(0.0, WIDEST_BLUR_MM), through=(0.0, 1.0), lines_lost=(0.0, 1.0))
-        check_within(self, patch_mm=(FINEST_PATCH_MM, WIDEST * FINEST_PATCH_MM))
+    bounds = within(
+        "through", "lines_lost", blur_mm=(0.0, WIDEST_BLUR_MM), patch_mm=(FINEST_MM, WIDEST * FINEST_MM)
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,7 +78,7 @@ def mix_arches(
     contrast: ContrastParams,
     frame: SpineFrame,
     params: ArchParams | None,
-    spacing_mm: tuple[float, ...],
+    spacing_mm: Spacing,
 ) -> Tensor:
     """Mix the arches with what surrounds them, within each slice.
 
@@ -96,21 +92,16 @@ def mix_arches(
     bone = between(codes, 1, MAX_RANK).to(image.dtype)
     sigma_mm = params.blur_mm.unsqueeze(1).expand(-1, 2)
     share = gaussian_blur(bone, sigma_mm, spacing_mm[-2:], REACH_MM)
-    share *= _bone_share(params, codes, spacing_mm)
+    # An arch's own signal has a random share from 1 - through to 1.
+    grid, half = codes.shape[1:], per_sample(params.through / 2, codes)
+    field = smooth_field(params.key, "arches", grid, spacing_mm, params.patch_mm, FINEST_MM)
+    share *= torch.addcmul(1 - half, field.clamp_(-1, 1), half, value=-1)
     # Outside of its mask, bone has the mean of all vertebrae.
     marrow = torch.lerp(per_sample(contrast.mean[:, VERTEBRAE].mean(1), image), image, bone)
     ground = torch.lerp(image, colour(around, contrast), bone)
     mixing = per_sample(above(params.blur_mm + params.through, 0.0), codes) * at_most(codes, MAX_RANK)
     mixed = torch.lerp(ground, marrow, share)
     return torch.lerp(image, mixed, _ramp(frame.behind_mm, BEHIND_MM).mul_(mixing))
-
-
-def _bone_share(params: ArchParams, codes: Tensor, spacing_mm: tuple[float, ...]) -> Tensor:
-    """Share of an arch's own signal, from ``1 - params.through`` to 1, float32 ``(B, *grid)``."""
-    size = params.patch_mm.unsqueeze(1).expand(-1, len(spacing_mm))
-    field = smooth_field(params.key, "arches", codes.shape[1:], spacing_mm, size, FINEST_PATCH_MM)
-    half = per_sample(params.through / 2, field)
-    return torch.addcmul(1 - half, field.clamp_(-1, 1), half, value=-1)
 
 
 def _ramp(behind_mm: Tensor, ends_mm: tuple[float, float]) -> Tensor:

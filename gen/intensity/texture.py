@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom, normal_field
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.filters import WIDEST, smooth_field
 from synthspine.gen.intensity.contrast import code_tables
 from synthspine.gen.tissues.palette import PAINT_CODES
@@ -16,7 +16,7 @@ FINEST_MM = 1.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TextureConfig:
+class TextureConfig(Config):
     """Grain inside the tissues."""
 
     probability: float = 1.0
@@ -32,26 +32,18 @@ class TextureConfig:
     marrow: Range = (0.0, 0.5)
     """Marrow is coarser: share of its white variance that is correlated as well."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        unit = (0.0, 1.0)
-        check_within(self, strength=unit, air_factor=unit, correlated=unit, marrow=unit)
-        check_within(self, correlation_mm=(FINEST_MM, WIDEST * FINEST_MM))
+    bounds = within(
+        "strength", "air_factor", "correlated", "marrow", correlation_mm=(FINEST_MM, WIDEST * FINEST_MM)
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TextureParams(Batch):
-    """Grain of every painted code; standard deviations as a share of full scale.
+    """Grain of every painted code; standard deviations as a share of full scale."""
 
-    Attributes:
-        key: key of the fields, int32 ``(B, 2)``.
-        white: standard deviation of the white part, ``(B, P)``; None where there is never one.
-        coarse: standard deviation of the correlated part, ``(B, P)``; None where there is never one.
-    """
-
-    key: Tensor
-    white: Tensor | None
-    coarse: Tensor | None
+    key: Tensor  # key of the fields, int32 ``(B, 2)``
+    white: Tensor | None  # standard deviation of the white part, ``(B, P)``; None where there is never one
+    coarse: Tensor | None  # that of the correlated part, ``(B, P)``; None where there is never one
     correlation_mm: Tensor
 
 
@@ -76,9 +68,7 @@ def draw_texture(config: TextureConfig, random: SampleRandom) -> TextureParams |
     )
 
 
-def add_texture(
-    image: Tensor, painted: Tensor, params: TextureParams | None, spacing_mm: tuple[float, ...]
-) -> Tensor:
+def add_texture(image: Tensor, painted: Tensor, params: TextureParams | None, spacing_mm: Spacing) -> Tensor:
     """Add the grain: per pixel, two independent normal numbers times the deviations of its painted code.
 
     The variance within a tissue is ``white**2 + coarse**2`` at every pixel, borders included.
@@ -92,7 +82,6 @@ def add_texture(
         white = normal_field(params.key, "white", grid.numel())
         flat = torch.addcmul(flat, params.white.gather(1, index), white)
     if params.coarse is not None:
-        size_mm = params.correlation_mm.unsqueeze(1).expand(-1, len(grid))
-        field = smooth_field(params.key, "coarse", grid, spacing_mm, size_mm, FINEST_MM)
+        field = smooth_field(params.key, "coarse", grid, spacing_mm, params.correlation_mm, FINEST_MM)
         flat = torch.addcmul(flat, params.coarse.gather(1, index), field.flatten(1))
     return flat.reshape(image.shape)

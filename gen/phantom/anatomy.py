@@ -9,62 +9,38 @@ from dataclasses import dataclass
 import numpy as np
 
 Array = np.ndarray
+Four = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Vertebra:
-    """One vertebra (or sacral segment, ``rank`` 0 and below), lengths in mm, angles in degrees.
+    """One vertebra (or sacral segment, ``rank`` 0 and below), lengths in mm, angles in degrees."""
 
-    Attributes:
-        rank: 1 = L5, counted upward; 0, -1, ... = S1, S2, ...
-        centre: of the body, ``(3,)`` in x, y, z.
-        axes: rows u, v, w, ``(3, 3)``.
-        width, depth, height: of the body.
-        wedge_deg: angle between the end plates, positive = higher in front.
-        taper: relative growth of the depth from the body's middle to its top (negative: wider at the bottom).
-        concavity_top, concavity_bottom: depth of the end plates' hollow.
-        waist: relative narrowing at mid-height.
-        lip: length of the marginal osteophytes.
-        wing: slope of the sacral ala, S1 only.
-        sacral: a segment of the sacrum, fused with its neighbours at the sides.
-        nodes: Schmorl's nodes, one ``(side, u, w, depth)`` each, side +1 top, -1 bottom.
-        marrow_fat: share of fat beyond the ordinary in the marrow, 0-1.
-        end_plate_change: ``(top, bottom)`` depth of a Modic change, 0 = none.
-        change_is_fat: Modic type 2 (fat) rather than 1 (oedema).
-        lesion: ``(u, v, w, radius)`` of a haemangioma; radius 0 = none.
-        pedicle_gap: interpedicular distance.
-        pedicle_width: of one pedicle.
-        canal_depth: bony canal, body to lamina.
-        transverse_reach: half width over the transverse processes; 0 = none.
-        roughness: ``(amplitude, phase, phase)`` of the bone's uneven surface, mm and radians.
-        spinous: ``(length, half height, slope_deg, half thickness)``.
-    """
-
-    rank: int
-    centre: Array
-    axes: Array
-    width: float
+    rank: int  # 1 = L5, counted upward; 0, -1, ... = S1, S2, ...
+    centre: Array  # of the body, ``(3,)`` in x, y, z
+    axes: Array  # rows u, v, w, ``(3, 3)``
+    width: float  # of the body, as the next two
     depth: float
     height: float
-    wedge_deg: float
-    taper: float
-    concavity_top: float
+    wedge_deg: float  # angle between the end plates, positive = higher in front
+    taper: float  # relative growth of the depth from the middle to the top (negative: wider at the bottom)
+    concavity_top: float  # depth of the end plate's hollow
     concavity_bottom: float
-    waist: float
-    lip: float = 0.0
-    wing: float = 0.0
-    sacral: bool = False
-    nodes: tuple[tuple[float, float, float, float], ...] = ()
-    marrow_fat: float
-    end_plate_change: tuple[float, float] = (0.0, 0.0)
-    change_is_fat: bool = True
-    lesion: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
-    pedicle_gap: float
-    pedicle_width: float
-    canal_depth: float
-    transverse_reach: float = 0.0
-    roughness: tuple[float, float, float]
-    spinous: tuple[float, float, float, float]
+    waist: float  # relative narrowing at mid-height
+    lip: float = 0.0  # length of the marginal osteophytes
+    wing: float = 0.0  # slope of the sacral ala, S1 only
+    sacral: bool = False  # a segment of the sacrum, fused with its neighbours at the sides
+    nodes: tuple[Four, ...] = ()  # Schmorl's: ``(side, u, w, depth)``, side +1 top, -1 bottom
+    marrow_fat: float  # share of fat beyond the ordinary in the marrow, 0-1
+    end_plate_change: tuple[float, float] = (0.0, 0.0)  # ``(top, bottom)`` depth of a Modic change, 0 = none
+    change_is_fat: bool = True  # Modic type 2 (fat) rather than 1 (oedema)
+    lesion: Four = (0.0, 0.0, 0.0, 0.0)  # ``(u, v, w, radius)`` of a haemangioma; radius 0 = none
+    pedicle_gap: float  # interpedicular distance
+    pedicle_width: float  # of one pedicle
+    canal_depth: float  # bony canal, body to lamina
+    transverse_reach: float = 0.0  # half width over the transverse processes; 0 = none
+    roughness: tuple[float, float, float]  # ``(amplitude, phase, phase)`` of the surface, mm and radians
+    spinous: Four  # ``(length, half height, slope_deg, half thickness)``
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,72 +57,41 @@ class Disc:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Surroundings:
-    """What lies around the spine; lengths in mm.
+    """What lies around the spine; lengths in mm."""
 
-    Attributes:
-        muscle_depth: canal centre to the lumbar fascia.
-        fat_thickness: subcutaneous fat on the back at the lumbar hollow.
-        fat_gain: extra fat over the sacrum.
-        muscle_fat: fatty infiltration of the muscles, 0-1.
-        belly_depth: front of the bodies to the abdominal wall.
-        belly_fat: subcutaneous fat of the belly.
-        vessel_radius: of the aorta; the vena cava is a little wider.
-        bifurcation: arc length at which the aorta divides (y-like, negative = above the sacrum).
-        liver_edge: y below which there is no liver.
-        bladder: ``(y, z, radius)``; radius 0 = empty.
-        visceral_fat: 0 (lean, bowel everywhere) to 1.
-    """
-
-    muscle_depth: float
-    fat_thickness: float
-    fat_gain: float
-    muscle_fat: float
-    belly_depth: float
-    belly_fat: float
-    vessel_radius: float
-    bifurcation: float
-    liver_edge: float
-    bladder: tuple[float, float, float]
-    visceral_fat: float
+    muscle_depth: float  # canal centre to the lumbar fascia
+    fat_thickness: float  # subcutaneous fat on the back at the lumbar hollow
+    fat_gain: float  # extra fat over the sacrum
+    muscle_fat: float  # fatty infiltration of the muscles, 0-1
+    belly_depth: float  # front of the bodies to the abdominal wall
+    belly_fat: float  # subcutaneous fat of the belly
+    vessel_radius: float  # of the aorta; the vena cava is a little wider
+    bifurcation: float  # arc length at which the aorta divides (y-like, negative = above the sacrum)
+    liver_edge: float  # y below which there is no liver
+    bladder: tuple[float, float, float]  # ``(y, z, radius)``; radius 0 = empty
+    visceral_fat: float  # 0 (lean, bowel everywhere) to 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Anatomy:
-    """One patient.
+    """One patient."""
 
-    Attributes:
-        seed, patient: what it was drawn from.
-        age: years; drives degeneration.
-        visible: vertebrae that a scan shows (the top one cut), 6-9.
-        cut: share of the top vertebra's body that is inside the field of view.
-        vertebrae: rank 1 upward, more of them than are visible.
-        discs: rank 1 upward.
-        sacrum: S1 to S5.
-        canal: centre line, ``(P, 3)`` in x, y, z, from the top downward.
-        canal_arc: arc length of each point, ``(P,)``, 0 at the sacral end plate, growing downward.
-        canal_half_depth, canal_half_width: thecal sac at each point, ``(P,)``.
-        conus: arc length at which the cord ends.
-        sac_end: arc length at which the sac ends.
-        label_end: arc length at which its annotation ends.
-        surroundings: everything else.
-    """
-
-    seed: int
+    seed: int  # what it was drawn from, with the number of the patient
     patient: int
-    age: float
-    visible: int
-    cut: float
-    vertebrae: tuple[Vertebra, ...]
-    discs: tuple[Disc, ...]
-    sacrum: tuple[Vertebra, ...]
-    canal: Array
-    canal_arc: Array
-    canal_half_depth: Array
+    age: float  # years; drives degeneration
+    visible: int  # vertebrae that a scan shows (the top one cut), 6-9
+    cut: float  # share of the top vertebra's body that is inside the field of view
+    vertebrae: tuple[Vertebra, ...]  # rank 1 upward, more of them than are visible
+    discs: tuple[Disc, ...]  # rank 1 upward
+    sacrum: tuple[Vertebra, ...]  # S1 to S5
+    canal: Array  # centre line, ``(P, 3)`` in x, y, z, from the top downward
+    canal_arc: Array  # arc length of each point, ``(P,)``, 0 at the sacral end plate, growing downward
+    canal_half_depth: Array  # of the thecal sac at each point, ``(P,)``; so is the next
     canal_half_width: Array
-    conus: float
-    sac_end: float
-    label_end: float
-    surroundings: Surroundings
+    conus: float  # arc length at which the cord ends
+    sac_end: float  # arc length at which the sac ends
+    label_end: float  # arc length at which its annotation ends
+    surroundings: Surroundings  # everything else
 
 
 COARSE_MM = 4.0
@@ -154,20 +99,13 @@ COARSE_MM = 4.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Course:
-    """Maps over a sagittal plane, each ``(H, W)`` float32 in mm, the same for every x.
+    """Maps over a sagittal plane, each ``(H, W)`` float32 in mm, the same for every x."""
 
-    Attributes:
-        along: arc length, 0 at the sacral end plate, growing downward.
-        behind: distance from the canal's centre line, positive to the back.
-        across: x of the centre line.
-        half_depth, half_width: of the thecal sac.
-    """
-
-    along: Array
-    behind: Array
-    across: Array
-    half_depth: Array
-    half_width: Array
+    along: Array  # arc length, 0 at the sacral end plate, growing downward
+    behind: Array  # distance from the canal's centre line, positive to the back
+    across: Array  # x of the centre line
+    half_depth: Array  # of the thecal sac
+    half_width: Array  # of the thecal sac
 
 
 def course_of(anatomy: Anatomy, y_mm: Array, z_mm: Array) -> Course:

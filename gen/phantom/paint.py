@@ -1,23 +1,21 @@
 """Painting the phantom: tissue codes and SPIDER labels at any grid of points in millimetres."""
 
 from dataclasses import dataclass, fields
+from itertools import product
 
 import numpy as np
 
 from synthspine.gen.core.anatomy import SPIDER_CANAL, SPIDER_DISC_OFFSET
-from synthspine.gen.phantom.anatomy import Anatomy, Course, Disc, Vertebra, course_of
+from synthspine.gen.phantom.anatomy import Anatomy, Array, Course, Disc, Vertebra, course_of
 from synthspine.gen.phantom.shapes import (
     arch_distance,
     body_distance,
-    bottom_surface,
     disc_distances,
+    end_plate,
     local_coordinates,
-    top_surface,
 )
 from synthspine.gen.phantom.soft import SoftTissue, paint_soft
 from synthspine.gen.phantom.tissues import CHANGE, MARROW, NUCLEUS, code
-
-Array = np.ndarray
 
 # Half of the cortical line lies outside of the annotated bone, as measured on SPIDER.
 CORTEX_MM = 0.5
@@ -35,11 +33,13 @@ class Points:
     z: Array
 
     def window(
-        self, low: Array, high: Array
+        self, vertebra: Vertebra, low: tuple[float, ...], high: tuple[float, ...]
     ) -> tuple[tuple[slice, slice, slice], tuple[Array, Array, Array]]:
-        """Index ranges of the points inside the box ``low`` .. ``high`` (``(3,)`` each), and their axes."""
+        """Points around the box ``low`` .. ``high`` in a vertebra's coordinates: index ranges and axes."""
+        corners = np.array(list(product(*zip(low, high, strict=True)))) @ vertebra.axes + vertebra.centre
+        least, most = corners.min(axis=0), corners.max(axis=0)
         x, y, z = (
-            slice(int(np.searchsorted(axis, low[i])), int(np.searchsorted(axis, high[i])))
+            slice(*np.searchsorted(axis, (least[i], most[i])))
             for i, axis in enumerate((self.x, self.y, self.z))
         )
         return (x, y, z), (self.x[x], self.y[y], self.z[z])
@@ -74,26 +74,13 @@ def _value(anatomy: Anatomy, rank: int, offset: int = 0) -> int:
     return offset + rank if 1 <= rank <= anatomy.visible else 0
 
 
-def _box(
-    vertebra: Vertebra, low: tuple[float, float, float], high: tuple[float, float, float]
-) -> tuple[Array, Array]:
-    """The box in x, y, z around a box in local coordinates."""
-    corners = np.array(
-        [(u, v, w) for u in (low[0], high[0]) for v in (low[1], high[1]) for w in (low[2], high[2])]
-    )
-    corners = corners @ vertebra.axes + vertebra.centre
-    return corners.min(axis=0), corners.max(axis=0)
-
-
 def _paint_arch(tissue: Array, label: Array, anatomy: Anatomy, vertebra: Vertebra, points: Points) -> None:
     length, _, slope_deg, _ = vertebra.spinous
     reach = max(vertebra.transverse_reach, vertebra.pedicle_gap / 2 + vertebra.pedicle_width + 6) + 2
     drop = vertebra.height / 2 + 14 + length * np.sin(np.deg2rad(max(slope_deg, 0.0)))
     low = (-reach, -drop, vertebra.depth / 2 - 8)
     high = (reach, vertebra.height / 2 + 10, vertebra.depth / 2 + vertebra.canal_depth + length + 8)
-    window, axes = points.window(*_box(vertebra, low, high))
-    if 0 in tissue[window].shape:
-        return
+    window, axes = points.window(vertebra, low, high)
     distance = arch_distance(vertebra, local_coordinates(vertebra, *axes))
     part = tissue[window]
     part[(distance < SHEATH_MM) & (part == code("fat"))] = code("fibrous")
@@ -106,9 +93,7 @@ def _paint_ganglia(tissue: Array, vertebra: Vertebra, points: Points) -> None:
     """The nerve roots that leave under both pedicles, dark in the fat of the foramina."""
     lateral, level, back = vertebra.pedicle_gap / 2 + 4, -0.22 * vertebra.height, vertebra.depth / 2 + 5
     low, high = (-lateral - 6, level - 5, back - 5), (lateral + 6, level + 5, back + 5)
-    window, axes = points.window(*_box(vertebra, low, high))
-    if 0 in tissue[window].shape:
-        return
+    window, axes = points.window(vertebra, low, high)
     u, v, w = local_coordinates(vertebra, *axes)
     # They run outward and down.
     drop = level - 0.5 * (np.abs(u) - lateral)
@@ -119,9 +104,7 @@ def _paint_ganglia(tissue: Array, vertebra: Vertebra, points: Points) -> None:
 
 def _paint_body(tissue: Array, label: Array, anatomy: Anatomy, vertebra: Vertebra, points: Points) -> None:
     half = np.array([vertebra.width / 2, vertebra.height / 2, vertebra.depth / 2]) + _REACH_MM + vertebra.lip
-    window, axes = points.window(*_box(vertebra, tuple(-half), tuple(half)))
-    if 0 in tissue[window].shape:
-        return
+    window, axes = points.window(vertebra, tuple(-half), tuple(half))
     local = local_coordinates(vertebra, *axes)
     distance = body_distance(vertebra, local)
     part = tissue[window]
@@ -135,9 +118,9 @@ def _paint_body(tissue: Array, label: Array, anatomy: Anatomy, vertebra: Vertebr
     changed = np.zeros_like(marrow)
     top, bottom = vertebra.end_plate_change
     if top:
-        changed |= v > top_surface(vertebra, local) - top * (1 + 0.3 * np.sin(w / 4 + u / 6))
+        changed |= v > end_plate(vertebra, local, 1) - top * (1 + 0.3 * np.sin(w / 4 + u / 6))
     if bottom:
-        changed |= v < bottom_surface(vertebra, local) + bottom * (1 + 0.3 * np.sin(w / 5 - u / 7))
+        changed |= v < end_plate(vertebra, local, -1) + bottom * (1 + 0.3 * np.sin(w / 5 - u / 7))
     lesion_u, lesion_v, lesion_w, radius = vertebra.lesion
     if radius:
         changed |= (u - lesion_u) ** 2 + (v - lesion_v) ** 2 + (w - lesion_w) ** 2 < radius**2
@@ -153,9 +136,7 @@ def _paint_disc(tissue: Array, label: Array, anatomy: Anatomy, disc: Disc, point
     lower = anatomy.vertebrae[disc.rank - 2] if disc.rank > 1 else anatomy.sacrum[0]
     half = (upper.width / 2 + 4, 0.0, upper.depth / 2 + 9)
     low, high = (-half[0], -upper.height / 2 - 18, -half[2]), (half[0], -upper.height / 2 + 7, half[2])
-    window, axes = points.window(*_box(upper, low, high))
-    if 0 in tissue[window].shape:
-        return
+    window, axes = points.window(upper, low, high)
     above, below = (local_coordinates(vertebra, *axes) for vertebra in (upper, lower))
     distance, outline, height = disc_distances(disc, upper, lower, above, below, END_PLATE_MM)
     part = tissue[window]
@@ -173,9 +154,7 @@ def _paint_sacral_remnant(tissue: Array, anatomy: Anatomy, points: Points) -> No
     """The rudimentary disc between S1 and S2: a short dark line."""
     upper = anatomy.sacrum[0]
     low, high = (-14, -upper.height / 2 - 7, -12), (14, -upper.height / 2 + 2, 13)
-    window, axes = points.window(*_box(upper, low, high))
-    if 0 in tissue[window].shape:
-        return
+    window, axes = points.window(upper, low, high)
     u, v, w = local_coordinates(upper, *axes)
     distance = np.maximum(np.abs(v + upper.height / 2 + 1.5) - 1.6, np.sqrt(u**2 + (w - 2) ** 2) - 9)
     part = tissue[window]

@@ -134,16 +134,8 @@ def _stack(
         centre, axes = _frame(point, tilt - wedge / 2, across, slope, turn_deg=1.2 * bend_mm * slope * 10)
         point = point + _up(tilt - wedge / 2) * height / 2
         tilt -= wedge
-        place = _Place(
-            rank=rank,
-            centre=centre,
-            axes=axes,
-            height=height,
-            wedge_deg=wedge,
-            hollow=hollow,
-            hydration=(discs[rank].hydration if rank < LEVELS else 1.0, discs[column].hydration),
-        )
-        vertebrae.append(_draw_vertebra(rng, build, place))
+        hydration = (discs[rank].hydration if rank < LEVELS else 1.0, discs[column].hydration)
+        vertebrae.append(_draw_vertebra(rng, build, rank, centre, axes, height, wedge, hollow, hydration))
     return tuple(vertebrae), _sacrum(rng, build, slope_deg)
 
 
@@ -158,22 +150,20 @@ class _Build:
     canal_depth: float
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Place:
-    """A vertebral body in its place; ``hydration`` is that of the disc above and the disc below."""
-
-    rank: int
-    centre: Array
-    axes: Array
-    height: float
-    wedge_deg: float
-    hollow: Array
-    hydration: tuple[float, float]
-
-
-def _draw_vertebra(rng: np.random.Generator, build: _Build, place: _Place) -> Vertebra:
+def _draw_vertebra(
+    rng: np.random.Generator,
+    build: _Build,
+    rank: int,
+    centre: Array,
+    axes: Array,
+    height: float,
+    wedge_deg: float,
+    hollow: Array,
+    hydration: tuple[float, float],
+) -> Vertebra:
+    """A vertebra at its place; ``hydration`` is that of the disc above and of the disc below."""
     size, relative = build.size, build.relative
-    column, worn = place.rank - 1, 1 - min(place.hydration)
+    column, worn = rank - 1, 1 - min(hydration)
     depth = _BODY_DEPTH[column] * size * relative["depth"]
     nodes = tuple(
         (float(side), rng.normal(0, 6), rng.uniform(-0.45, 0.3) * depth, rng.uniform(1.5, 4.5))
@@ -181,22 +171,21 @@ def _draw_vertebra(rng: np.random.Generator, build: _Build, place: _Place) -> Ve
         if rng.uniform() < 0.07 + 0.06 * worn
     )
     changes = tuple(
-        rng.uniform(4, 11) if rng.uniform() < 0.35 * max(0.0, 0.75 - moist) else 0.0
-        for moist in place.hydration
+        rng.uniform(4, 11) if rng.uniform() < 0.35 * max(0.0, 0.75 - moist) else 0.0 for moist in hydration
     )
     lesion_centre = (rng.normal(0, 8), rng.normal(0, 4), rng.normal(0, 6))
     lesion = (*lesion_centre, rng.uniform(4, 8) * (rng.uniform() < 0.04))
     return Vertebra(
-        rank=place.rank,
-        centre=place.centre,
-        axes=place.axes,
+        rank=rank,
+        centre=centre,
+        axes=axes,
         width=_BODY_WIDTH[column] * size * relative["width"] * rng.normal(1, 0.02),
         depth=depth * rng.normal(1, 0.02),
-        height=place.height,
-        wedge_deg=place.wedge_deg,
+        height=height,
+        wedge_deg=wedge_deg,
         taper=rng.normal(0.0, 0.02),
-        concavity_top=float(place.hollow[0]),
-        concavity_bottom=float(place.hollow[1]),
+        concavity_top=float(hollow[0]),
+        concavity_bottom=float(hollow[1]),
         waist=rng.uniform(0.07, 0.13),
         lip=float(np.clip(rng.normal(3.2 * worn * (build.age > 45), 0.8), 0, 4.5)),
         nodes=nodes,

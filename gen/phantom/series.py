@@ -13,13 +13,12 @@ from typing import Literal
 import numpy as np
 
 from synthspine.gen.intensity.spin_echo import draw_protocol
-from synthspine.gen.phantom.anatomy import Anatomy
+from synthspine.gen.phantom.anatomy import Anatomy, Array
 from synthspine.gen.phantom.paint import Points, paint
 from synthspine.gen.phantom.patient import phantom_patient
 from synthspine.gen.phantom.soft import HIGH_MM, LOW_MM, SoftTissue, draw_field, draw_soft_tissue, skin_behind
 from synthspine.gen.phantom.tissues import signal_table, texture_table
 
-Array = np.ndarray
 Contrast = Literal["t1", "t2"]
 Storage = Literal["LPS", "PIR"]
 
@@ -34,17 +33,11 @@ _MATRIX = (320, 336, 352, 384, 400)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PhantomMask:
-    """The mask of a scan: Z left to right, H superior to inferior, W anterior to posterior.
+    """The mask of a scan: Z left to right, H superior to inferior, W anterior to posterior."""
 
-    Attributes:
-        mask: int16 ``(Z, H, W)``, SPIDER values: vertebrae 1.. from the bottom, canal 100, discs 201...
-        spacing_mm: of Z, H, W.
-        storage: axis order in which SPIDER would store it.
-    """
-
-    mask: Array
-    spacing_mm: tuple[float, float, float]
-    storage: Storage
+    mask: Array  # int16 ``(Z, H, W)``, SPIDER values: vertebrae 1.. from the bottom, canal 100, discs 201..
+    spacing_mm: tuple[float, float, float]  # of Z, H, W
+    storage: Storage  # axis order in which SPIDER would store it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,15 +65,7 @@ def phantom_series(seed: int, patient: int, contrast: Contrast) -> PhantomSeries
     """Scan one patient of the phantom.
 
     T1 and T2 of a patient show the same anatomy, mostly on the same grid; the others differ in matrix and by
-    up to a millimetre of motion.
-
-    Args:
-        seed: of the whole phantom, >= 0.
-        patient: number of the patient, >= 0.
-        contrast: ``"t1"`` or ``"t2"``.
-
-    Returns:
-        The series; the same for the same arguments.
+    up to a millimetre of motion. ``seed``, of the whole phantom, and the patient's number are 0 or more.
 
     Raises:
         ValueError: another contrast, or a negative number.

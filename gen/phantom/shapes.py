@@ -6,9 +6,8 @@ shape.
 
 import numpy as np
 
-from synthspine.gen.phantom.anatomy import Disc, Vertebra
+from synthspine.gen.phantom.anatomy import Array, Disc, Vertebra
 
-Array = np.ndarray
 Local = tuple[Array, Array, Array]
 
 ROUNDING_MM = 2.4
@@ -34,23 +33,15 @@ def local_coordinates(vertebra: Vertebra, x_mm: Array, y_mm: Array, z_mm: Array)
 def body_distance(vertebra: Vertebra, local: Local) -> Array:
     """Distance to the vertebral body: D-shaped outline, waist, hollow and wedged end plates, lips, nodes."""
     v = local[1]
-    plates = np.maximum(v - top_surface(vertebra, local), bottom_surface(vertebra, local) - v)
+    plates = np.maximum(v - end_plate(vertebra, local, 1), end_plate(vertebra, local, -1) - v)
     smooth = _smooth_max(plates, _outline_distance(vertebra, local), ROUNDING_MM)
     return smooth + _roughness(vertebra, local)
 
 
-def top_surface(vertebra: Vertebra, local: Local) -> Array:
-    """Height v of the upper end plate over every point."""
-    return _plate(vertebra, local, 1.0, vertebra.concavity_top)
-
-
-def bottom_surface(vertebra: Vertebra, local: Local) -> Array:
-    """Height v of the lower end plate over every point."""
-    return -_plate(vertebra, local, -1.0, vertebra.concavity_bottom)
-
-
-def _plate(vertebra: Vertebra, local: Local, side: float, concavity: float) -> Array:
+def end_plate(vertebra: Vertebra, local: Local, side: int) -> Array:
+    """Height v of the upper (``side`` 1) or lower (-1) end plate over every point."""
     u, _, w = local
+    concavity = vertebra.concavity_top if side > 0 else vertebra.concavity_bottom
     half_width, half_depth = np.float32(vertebra.width / 2), np.float32(vertebra.depth / 2)
     slope = np.float32(np.tan(np.deg2rad(vertebra.wedge_deg) / 2))
     # The hollow is deepest behind the middle, more so in lower end plates.
@@ -65,7 +56,7 @@ def _plate(vertebra: Vertebra, local: Local, side: float, concavity: float) -> A
         if node_side == side:
             square = (u - np.float32(node_u)) ** 2 + (w - np.float32(node_w)) ** 2
             height -= np.float32(depth) * np.exp(square * np.float32(-0.5 / NODE_RADIUS_MM**2))
-    return height
+    return height if side > 0 else -height
 
 
 def _outline_distance(vertebra: Vertebra, local: Local) -> Array:
@@ -100,9 +91,9 @@ def arch_distance(vertebra: Vertebra, local: Local) -> Array:
     centre, level = half_gap + vertebra.pedicle_width / 2, 0.20 * height
     pillar = half_gap + 3.5
     back = wall + vertebra.canal_depth
-    pedicle = _tube(
-        side - np.float32(centre), v - np.float32(level), vertebra.pedicle_width / 2, 0.265 * height
-    )
+    wide, high = np.float32(vertebra.pedicle_width / 2), np.float32(0.265 * height)
+    square = ((side - np.float32(centre)) / wide) ** 2 + ((v - np.float32(level)) / high) ** 2
+    pedicle = (np.sqrt(square) - 1) * min(wide, high)
     pedicle = np.maximum(pedicle, np.abs(w - np.float32(wall + 2.5)) - np.float32(8))
     upper = _capsule(
         (side, v, w), (pillar, level, wall + 8), (pillar + 2.5, height / 2 + 4.5, wall + 10), 4.3
@@ -127,7 +118,7 @@ def arch_distance(vertebra: Vertebra, local: Local) -> Array:
             3.4,
         )
         bone = np.minimum(bone, process)
-    bone = _smooth_min(bone, _spinous_distance(vertebra, side, v, w, back), 2.0)
+    bone = -_smooth_max(-bone, -_spinous_distance(vertebra, side, v, w, back), 2.0)
     return bone + _roughness(vertebra, local)
 
 
@@ -159,20 +150,15 @@ def _spinous_distance(vertebra: Vertebra, side: Array, v: Array, w: Array, back:
 def disc_distances(
     disc: Disc, upper: Vertebra, lower: Vertebra, above: Local, below: Local, gap_mm: float
 ) -> tuple[Array, Array, Array]:
-    """Distances to the disc between two bodies.
+    """Distances to the disc between two bodies, of which the lower may be S1.
 
-    Args:
-        disc: bulge and protrusion.
-        upper: the body above.
-        lower: the body below, which may be S1.
-        above: local coordinates in the upper body's frame.
-        below: the same points in the lower body's frame.
-        gap_mm: end plate between disc and bone.
+    ``above`` and ``below`` are the same points in the frames of the upper and the lower body; ``gap_mm`` is
+    the end plate between disc and bone.
 
     Returns:
         Whole disc, its outline alone (radial), and the signed height over its middle surface.
     """
-    under, over = bottom_surface(upper, above) - above[1], below[1] - top_surface(lower, below)
+    under, over = end_plate(upper, above, -1) - above[1], below[1] - end_plate(lower, below, 1)
     u, w = (above[0] + below[0]) / 2, (above[2] + below[2]) / 2
     lower_depth = lower.depth * (1 + lower.taper)
     depth = (upper.depth + lower_depth) / 2
@@ -201,17 +187,7 @@ def _capsule(
     return np.asarray(np.sqrt(square) - np.float32(radius))
 
 
-def _tube(first: Array, second: Array, radius: float, other_radius: float) -> Array:
-    return (
-        np.sqrt((first / np.float32(radius)) ** 2 + (second / np.float32(other_radius)) ** 2) - 1
-    ) * np.float32(min(radius, other_radius))
-
-
 def _smooth_max(first: Array, second: Array, width_mm: float) -> Array:
     """Maximum with an edge rounded over ``width_mm`` (polynomial smooth maximum, Quilez)."""
     blend = np.maximum(np.float32(width_mm) - np.abs(first - second), 0)
     return np.maximum(first, second) + blend**2 * np.float32(0.25 / width_mm)
-
-
-def _smooth_min(first: Array, second: Array, width_mm: float) -> Array:
-    return -_smooth_max(-first, -second, width_mm)

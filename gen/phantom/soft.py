@@ -5,25 +5,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from synthspine.gen.phantom.anatomy import Anatomy, Course
+from synthspine.gen.phantom.anatomy import Anatomy, Array, Course
 from synthspine.gen.phantom.tissues import FATTY_LIGAMENT, FATTY_MUSCLE, code
 
-Array = np.ndarray
+Fields = dict[str, Array]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SmoothField:
-    """A Gaussian random field, mean 0 and deviation 1, as cubic B-splines over a box.
+    """A Gaussian random field, mean 0 and deviation 1, as cubic B-splines over a box."""
 
-    Attributes:
-        origin_mm: of the first coefficient, ``(3,)`` in x, y, z.
-        spacing_mm: of the coefficients = the field's correlation length, ``(3,)``.
-        coefficients: ``(X, Y, Z)`` float32.
-    """
-
-    origin_mm: Array
-    spacing_mm: Array
-    coefficients: Array
+    origin_mm: Array  # of the first coefficient, ``(3,)`` in x, y, z
+    spacing_mm: Array  # of the coefficients = the field's correlation length, ``(3,)``
+    coefficients: Array  # ``(X, Y, Z)`` float32
 
     def planes(self, y_mm: Array, z_mm: Array) -> Callable[[float], Array]:
         """The field on sagittal planes with rows at ``y_mm`` ``(H,)`` and columns at ``z_mm`` ``(W,)``.
@@ -64,28 +58,25 @@ STREAM_SOFT = 2
 # The box in which the random fields live, x y z in mm; every field of view lies inside.
 LOW_MM, HIGH_MM = np.array([-75.0, -340.0, -330.0]), np.array([75.0, 170.0, 160.0])
 
+_FIELDS_MM = {
+    "bowel": (13.0, 11.0, 11.0),
+    "content": (30.0, 28.0, 28.0),
+    "vessels": (9.0, 9.0, 9.0),
+    "septa": (9.0, 11.0, 4.5),
+}
 _STREAK_LAYER_MM, _STREAK_ALONG_MM, _STREAK_BEHIND_MM = 4.0, 2.0, 0.7
 _STREAK_SHAPE = (41, 300, 190)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SoftTissue:
-    """Random structure of one patient's soft tissue, drawn once and evaluated on any plane.
+    """Random structure of one patient's soft tissue, drawn once and evaluated on any plane."""
 
-    Attributes:
-        bowel, content, vessels, septa: fields that are cut at thresholds into loops, gas, vessels, fat septa.
-        streaks: fibres of the back muscles over (x, along, behind), deviation 1.
-        fascia_rows, fascia_z, skin_z: y of the rows, z of the lumbar fascia and of the skin there, mm.
-    """
-
-    bowel: SmoothField
-    content: SmoothField
-    vessels: SmoothField
-    septa: SmoothField
-    streaks: Array
-    fascia_rows: Array
-    fascia_z: Array
-    skin_z: Array
+    fields: dict[str, SmoothField]  # cut at thresholds into loops of bowel, gas, vessels, septa of fat
+    streaks: Array  # fibres of the back muscles over (x, along, behind), deviation 1
+    fascia_rows: Array  # y of rows, mm
+    fascia_z: Array  # z of the lumbar fascia there, mm
+    skin_z: Array  # z of the skin there, mm
 
 
 def draw_soft_tissue(anatomy: Anatomy) -> SoftTissue:
@@ -93,10 +84,7 @@ def draw_soft_tissue(anatomy: Anatomy) -> SoftTissue:
     rng = np.random.default_rng([anatomy.seed, anatomy.patient, STREAM_SOFT])
     rows, fascia, skin = _back_surface(rng, anatomy)
     return SoftTissue(
-        bowel=draw_field(rng, LOW_MM, HIGH_MM, (13.0, 11.0, 11.0)),
-        content=draw_field(rng, LOW_MM, HIGH_MM, (30.0, 28.0, 28.0)),
-        vessels=draw_field(rng, LOW_MM, HIGH_MM, (9.0, 9.0, 9.0)),
-        septa=draw_field(rng, LOW_MM, HIGH_MM, (9.0, 11.0, 4.5)),
+        fields={name: draw_field(rng, LOW_MM, HIGH_MM, size) for name, size in _FIELDS_MM.items()},
         streaks=_draw_streaks(rng),
         fascia_rows=rows,
         fascia_z=fascia,
@@ -142,9 +130,7 @@ def paint_soft(
     anatomy: Anatomy, soft: SoftTissue, course: Course, x_mm: Array, y_mm: Array, z_mm: Array
 ) -> Array:
     """Tissue codes ``(X, Y, Z)`` uint8 of everything but spine and sacrum, on the axes of a grid in mm."""
-    fields = {
-        name: getattr(soft, name).planes(y_mm, z_mm) for name in ("bowel", "content", "vessels", "septa")
-    }
+    fields = {name: field.planes(y_mm, z_mm) for name, field in soft.fields.items()}
     planes = []
     for x in map(float, x_mm):
         values = {name: plane(x) for name, plane in fields.items()}
@@ -153,13 +139,7 @@ def paint_soft(
 
 
 def _paint_plane(
-    anatomy: Anatomy,
-    soft: SoftTissue,
-    course: Course,
-    fields: dict[str, Array],
-    x_mm: float,
-    y_mm: Array,
-    z_mm: Array,
+    anatomy: Anatomy, soft: SoftTissue, course: Course, fields: Fields, x_mm: float, y_mm: Array, z_mm: Array
 ) -> Array:
     around = anatomy.surroundings
     z = z_mm.astype(np.float32)[None, :]
@@ -167,12 +147,16 @@ def _paint_plane(
     bulge = 5.0 * (1 - np.exp(-((x_mm / 22) ** 2))) - 0.0035 * x_mm**2
     fascia = (np.interp(y_mm, soft.fascia_rows, soft.fascia_z) + bulge).astype(np.float32)[:, None]
     skin = (np.interp(y_mm, soft.fascia_rows, soft.skin_z) + 0.7 * bulge).astype(np.float32)[:, None]
-    front = _front(anatomy, x_mm, y_mm)[:, None]
+    level = -40 - around.belly_depth - around.belly_fat
+    front = (level - 12 * np.sin((y_mm + 120) / 75) + 0.004 * x_mm**2).astype(np.float32)[:, None]
 
     tissue = np.full(course.along.shape, code("fat"), dtype=np.uint8)
     _paint_abdomen(tissue, anatomy, fields, course, x_mm, y_mm, z_mm)
     _paint_back_muscle(tissue, soft, course, side, x_mm, around.muscle_fat)
-    _paint_psoas(tissue, course, side)
+    radius = np.interp(course.along, (-200, -150, -60, 0, 60), (3, 9, 19, 22, 20)).astype(np.float32)
+    centre = 17 + radius + np.clip(course.along + 80, 0, 120) * np.float32(0.10)
+    psoas = ((side - centre) / radius) ** 2 + ((course.behind + 26) / (radius * np.float32(1.15))) ** 2 < 1
+    tissue[psoas] = code("muscle")
     _paint_vessels(tissue, anatomy, course, x_mm)
 
     tissue[z > fascia] = code("fat")
@@ -190,13 +174,6 @@ def _paint_plane(
 def skin_behind(soft: SoftTissue, y_mm: Array) -> Array:
     """Position z of the skin of the back in the midline at rows ``y_mm``."""
     return np.interp(y_mm, soft.fascia_rows, soft.skin_z)
-
-
-def _front(anatomy: Anatomy, x_mm: float, y_mm: Array) -> Array:
-    """Position z of the abdominal wall's skin."""
-    around = anatomy.surroundings
-    level = -40 - around.belly_depth - around.belly_fat
-    return np.asarray(level - 12 * np.sin((y_mm + 120) / 75) + 0.004 * x_mm**2, dtype=np.float32)
 
 
 def _paint_back_muscle(
@@ -228,13 +205,6 @@ def _paint_back_muscle(
     tissue[(behind > -14) & (behind < edge) & (side < 40) & (along < 20)] = code("fat")
 
 
-def _paint_psoas(tissue: Array, course: Course, side: Array) -> None:
-    radius = np.interp(course.along, (-200, -150, -60, 0, 60), (3, 9, 19, 22, 20)).astype(np.float32)
-    centre = 17 + radius + np.clip(course.along + 80, 0, 120) * np.float32(0.10)
-    inside = ((side - centre) / radius) ** 2 + ((course.behind + 26) / (radius * np.float32(1.15))) ** 2 < 1
-    tissue[inside] = code("muscle")
-
-
 def _paint_vessels(tissue: Array, anatomy: Anatomy, course: Course, x_mm: float) -> None:
     """Aorta left and vena cava right in front of the bodies, dividing into the iliac vessels."""
     around = anatomy.surroundings
@@ -254,13 +224,7 @@ def _paint_vessels(tissue: Array, anatomy: Anatomy, course: Course, x_mm: float)
 
 
 def _paint_abdomen(
-    tissue: Array,
-    anatomy: Anatomy,
-    fields: dict[str, Array],
-    course: Course,
-    x_mm: float,
-    y_mm: Array,
-    z_mm: Array,
+    tissue: Array, anatomy: Anatomy, fields: Fields, course: Course, x_mm: float, y_mm: Array, z_mm: Array
 ) -> None:
     """Bowel loops with walls, fluid and gas in mesenteric fat, liver above, bladder below."""
     around = anatomy.surroundings

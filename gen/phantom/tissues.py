@@ -3,9 +3,7 @@
 import numpy as np
 
 from synthspine.gen.intensity.spin_echo import TISSUES, SpinEcho, tissue_signal
-from synthspine.gen.phantom.anatomy import Anatomy
-
-Array = np.ndarray
+from synthspine.gen.phantom.anatomy import Anatomy, Array
 
 CODES = 256
 _PLAIN = tuple(TISSUES)

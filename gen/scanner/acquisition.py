@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.filters import gaussian_blur
 from synthspine.gen.scanner.noise import NoiseParams, add_noise
 
@@ -28,7 +28,7 @@ Thickness = Literal["share_of_spacing", "grid_to_spacing"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ResolutionConfig:
+class ResolutionConfig(Config):
     """Resolution of the acquisition: the grid's own, coarser along all axes, or coarser along one axis."""
 
     native_probability: float = 0.5
@@ -54,12 +54,17 @@ class ResolutionConfig:
     sigma_factor: Range = (1.0, 1.0)
     """Random factor on every standard deviation."""
 
+    bounds = within(
+        isotropic=(1.0, 100.0),
+        single_axis=(1.0, 100.0),
+        thickness_share=(0.0, 10.0),
+        sigma_per_thickness=(0.0, 10.0),
+        native_sigma=(0.0, 10.0),
+        sigma_factor=(0.0, 10.0),
+    )
+
     def __post_init__(self) -> None:
-        check(self)
-        check_within(self, isotropic=(1.0, 100.0), single_axis=(1.0, 100.0), thickness_share=(0.0, 10.0))
-        check_within(self, sigma_per_thickness=(0.0, 10.0), sigma_factor=(0.0, 10.0))
-        if self.native_sigma is not None:
-            check_within(self, native_sigma=(0.0, 10.0))
+        Config.__post_init__(self)
         for name, allowed in (("uniform_in", Scale), ("thickness_from", Thickness)):
             value, choices = getattr(self, name), typing.get_args(allowed)
             if value not in choices:
@@ -81,19 +86,16 @@ class ResolutionConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ResolutionParams(Batch):
-    """Acquired spacing, slice thickness, standard deviation of the point-spread function, all ``(B, D)``.
-
-    ``reach_mm`` is the reach of that function per axis, common to the batch.
-    """
+    """Acquired spacing, slice thickness, standard deviation of the point-spread function, all ``(B, D)``."""
 
     spacing_mm: Tensor
     thickness_mm: Tensor
     sigma_mm: Tensor
-    reach_mm: tuple[float, ...]
+    reach_mm: tuple[float, ...]  # of that function per axis, common to the batch
 
 
 def draw_resolution(
-    config: ResolutionConfig, random: SampleRandom, spacing_mm: tuple[float, ...]
+    config: ResolutionConfig, random: SampleRandom, spacing_mm: Spacing
 ) -> ResolutionParams | None:
     """Draw the resolution; None if all samples have the grid's own, without blur.
 
@@ -138,10 +140,7 @@ def _spacing_factor(limits: Range, unit: Tensor, uniform_in: Scale) -> Tensor:
 
 
 def acquire(
-    image: Tensor,
-    resolution: ResolutionParams | None,
-    noise: NoiseParams | None,
-    spacing_mm: tuple[float, ...],
+    image: Tensor, resolution: ResolutionParams | None, noise: NoiseParams | None, spacing_mm: Spacing
 ) -> Tensor:
     """Acquire the image, with noise, at the drawn resolution (None: the grid's own), and interpolate back."""
     if resolution is None:

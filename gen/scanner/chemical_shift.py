@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.masks import per_sample
 from synthspine.gen.scanner.lines import phase_along_rows, take
 from synthspine.gen.tissues.palette import FAT_FRACTION
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ChemicalShiftConfig:
+class ChemicalShiftConfig(Config):
     """Displacement of fat along the readout axis.
 
     At 1.5 T fat is 220 Hz off; at 150-400 Hz per pixel of 0.8 mm that is 0.4-1.2 mm, twice that at 3 T.
@@ -27,22 +27,15 @@ class ChemicalShiftConfig:
     fatness: Range = (0.7, 1.2)
     """Factor on the usual fat fraction of the tissues (marrow turns fatty with age)."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(self, displacement_mm=(0.0, 20.0), fatness=(0.0, 5.0))
+    bounds = within(displacement_mm=(0.0, 20.0), fatness=(0.0, 5.0))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChemicalShiftParams(Batch):
-    """Displacement and amount of fat.
+    """Displacement and amount of fat."""
 
-    Attributes:
-        displacement_mm: along rows and columns, mm, ``(B, 2)``; one of the two is 0, both without a shift.
-        fat_fraction: share of the signal of every painted code that is fat, ``(B, PAINT_CODES)``.
-    """
-
-    displacement_mm: Tensor
-    fat_fraction: Tensor
+    displacement_mm: Tensor  # along rows and columns, ``(B, 2)``; one of them is 0, both without a shift
+    fat_fraction: Tensor  # share of the signal of every painted code that is fat, ``(B, PAINT_CODES)``
 
 
 def draw_chemical_shift(config: ChemicalShiftConfig, random: SampleRandom) -> ChemicalShiftParams | None:
@@ -66,7 +59,7 @@ def _usual_fractions(device: torch.device) -> Tensor:
 
 
 def shift_fat(
-    image: Tensor, painted: Tensor, params: ChemicalShiftParams | None, spacing_mm: tuple[float, ...]
+    image: Tensor, painted: Tensor, params: ChemicalShiftParams | None, spacing_mm: Spacing
 ) -> Tensor:
     """Move the fat part of the image: ``image * (1 - f) + moved(image * f)``, linearly interpolated.
 

@@ -8,7 +8,7 @@ from kornia import enhance
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, within
 from synthspine.gen.core.masks import per_sample
 from synthspine.gen.core.quantiles import quantiles
 
@@ -19,7 +19,7 @@ _DARKEST = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ClipConfig:
+class ClipConfig(Config):
     """Percentile clipping, as scanners and archives do: the darkest and brightest pixels saturate."""
 
     probability: float = 1.0
@@ -29,9 +29,7 @@ class ClipConfig:
     high: Range = (0.0, 0.05)
     """Share of the brightest pixels that are clipped."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(self, low=(0.0, 0.49), high=(0.0, 0.49))
+    bounds = within(low=(0.0, 0.49), high=(0.0, 0.49))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,7 +41,7 @@ class ClipParams(Batch):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class GammaConfig:
+class GammaConfig(Config):
     """Power law ``x ** exp(uniform + normal)``."""
 
     probability: float = 1.0
@@ -55,9 +53,7 @@ class GammaConfig:
     before_acquisition: bool = False
     """Whether gamma is applied before resolution and noise, as in SynthSeg."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(self, log_gamma=(-5.0, 5.0), normal_std=(0.0, 5.0))
+    bounds = within(log_gamma=(-5.0, 5.0), normal_std=(0.0, 5.0))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,7 +64,7 @@ class GammaParams(Batch):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CurveConfig:
+class CurveConfig(Config):
     """Random monotone contrast curve from (0, 0) to (1, 1)."""
 
     probability: float = 0.1
@@ -76,9 +72,7 @@ class CurveConfig:
     strength: Range = (0.3, 1.2)
     """Standard deviation of the logarithm of the steps between control points; 0 is a straight line."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(self, strength=(0.0, 5.0))
+    bounds = within(strength=(0.0, 5.0))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,14 +83,11 @@ class CurveParams(Batch):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class InversionConfig:
+class InversionConfig(Config):
     """Bright becomes dark. Off by default: no sequence shows air brighter than all tissues."""
 
     probability: float = 0.0
     """Probability of inversion."""
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

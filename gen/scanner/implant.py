@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.filters import centred_positions
 from synthspine.gen.core.masks import per_sample
 from synthspine.gen.geometry.spine_frame import SpineFrame
@@ -32,7 +32,7 @@ WEIGHTS = (0.2, 2.5)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ImplantConfig:
+class ImplantConfig(Config):
     """One or two pieces of metal, each a screw across the spine or a rod along it."""
 
     probability: float = 0.03
@@ -64,12 +64,17 @@ class ImplantConfig:
     displacement_mm: Range = (2.0, 8.0)
     """Displacement of the image next to the void, mm."""
 
+    bounds = within(
+        second_rise_mm=(-WINDOW_MM, WINDOW_MM),
+        screw_mm=(0.0, WINDOW_MM),
+        rod_mm=(0.0, WINDOW_MM),
+        radius_mm=(0.1, WINDOW_MM),
+        halo_mm=(0.1, WINDOW_MM),
+        displacement_mm=(0.0, WINDOW_MM),
+    )
+
     def __post_init__(self) -> None:
-        check(self)
-        within = (0.0, WINDOW_MM)
-        check_within(self, screw_mm=within, rod_mm=within, displacement_mm=within)
-        check_within(self, radius_mm=(0.1, WINDOW_MM), halo_mm=(0.1, WINDOW_MM))
-        check_within(self, second_rise_mm=(-WINDOW_MM, WINDOW_MM))
+        Config.__post_init__(self)
         behind = (*self.screw_behind_mm, *self.rod_behind_mm)
         apart = max(max(abs(rise) for rise in self.second_rise_mm) + self.rod_mm[1],
                     max(behind) - min(behind) + self.screw_mm[1])  # fmt: skip
@@ -84,28 +89,18 @@ class ImplantConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImplantParams(Batch):
-    """Two straight capsules beside the canal.
-
-    Attributes:
-        up_mm: height of each piece above the first, ``(B, 2)``; ``FAR_MM`` if it is absent.
-        behind_mm: each piece behind the middle of the canal at the height of the first, ``(B, 2)``.
-        across_mm: position across the slices, ``(B, 2)``.
-        half_mm: half the length of the axis, ``(B, 2)``.
-        axis_deg: direction of the axis, 0 from front to back, 90 from head to foot, ``(B, 2)``.
-        displacement_mm: displacement next to the void, ``(B,)``; its sign is the sense of the readout.
-        along_rows: 1 if the readout runs from row to row, 0 from column to column, ``(B,)``.
-    """
+    """Two straight capsules beside the canal."""
 
     rise_mm: Tensor
-    up_mm: Tensor
-    behind_mm: Tensor
-    across_mm: Tensor
-    half_mm: Tensor
-    axis_deg: Tensor
+    up_mm: Tensor  # height of each piece above the first, ``(B, 2)``; ``FAR_MM`` if it is absent
+    behind_mm: Tensor  # each piece behind the middle of the canal at the height of the first, ``(B, 2)``
+    across_mm: Tensor  # position across the slices, ``(B, 2)``
+    half_mm: Tensor  # half the length of the axis, ``(B, 2)``
+    axis_deg: Tensor  # direction of the axis, 0 from front to back, 90 from head to foot, ``(B, 2)``
     radius_mm: Tensor
     halo_mm: Tensor
-    displacement_mm: Tensor
-    along_rows: Tensor
+    displacement_mm: Tensor  # displacement next to the void, ``(B,)``; its sign is the sense of the readout
+    along_rows: Tensor  # 1 if the readout runs from row to row, 0 from column to column, ``(B,)``
 
 
 def draw_implant(config: ImplantConfig, random: SampleRandom) -> ImplantParams | None:
@@ -139,7 +134,7 @@ def draw_implant(config: ImplantConfig, random: SampleRandom) -> ImplantParams |
 
 
 def add_implant(
-    image: Tensor, frame: SpineFrame, params: ImplantParams | None, spacing_mm: tuple[float, ...]
+    image: Tensor, frame: SpineFrame, params: ImplantParams | None, spacing_mm: Spacing
 ) -> Tensor:
     """Remove the signal inside the metal and distort the image around it; ``frame`` locates the spine.
 

@@ -12,23 +12,18 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.filters import centred_positions
 from synthspine.gen.core.masks import per_sample
 from synthspine.gen.scanner.lines import PlaneLines, lines_of, phase_along_rows
-from synthspine.gen.scanner.motion import (
-    GhostingParams,
-    KSpaceMotionParams,
-    MotionBlurParams,
-    line_transfer,
-)
+from synthspine.gen.scanner.motion import GhostingParams, KSpaceMotionParams, MotionBlurParams, line_transfer
 
 _TINY = 1e-20
 """Least square under the root, whose slope must stay finite where there is no signal."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class GibbsConfig:
+class GibbsConfig(Config):
     """Ringing beside edges: the outer lines of k-space are not read and count as zero."""
 
     probability: float = 0.1
@@ -38,9 +33,7 @@ class GibbsConfig:
     readout_kept: Range = (0.7, 1.0)
     """Share that is read along the other axis."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(self, phase_kept=(0.05, 1.0), readout_kept=(0.05, 1.0))
+    bounds = within(phase_kept=(0.05, 1.0), readout_kept=(0.05, 1.0))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +70,7 @@ def draw_gibbs(config: GibbsConfig, random: SampleRandom) -> GibbsParams | None:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SpikeConfig:
+class SpikeConfig(Config):
     """Stripes over the image: one wrong point of k-space (a spark in the scanner; "corduroy" artefact)."""
 
     probability: float = 0.02
@@ -87,25 +80,17 @@ class SpikeConfig:
     stripe_mm: Range = (3.0, 15.0)
     """Distance from one stripe to the next, mm."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(self, strength=(0.0, 1.0), stripe_mm=(0.5, 500.0))
+    bounds = within("strength", stripe_mm=(0.5, 500.0))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SpikeParams(Batch):
-    """The wrong point of k-space.
-
-    Attributes:
-        frequency: of the stripes along rows and columns, cycles per mm, ``(B, 2)``.
-        phase: at the middle of the grid, radians, ``(B,)``.
-        slice_place: which slice of a volume has stripes, share of its slices, ``(B,)``.
-    """
+    """The wrong point of k-space."""
 
     strength: Tensor
-    frequency: Tensor
-    phase: Tensor
-    slice_place: Tensor
+    frequency: Tensor  # of the stripes along rows and columns, cycles per mm, ``(B, 2)``
+    phase: Tensor  # at the middle of the grid, radians, ``(B,)``
+    slice_place: Tensor  # which slice of a volume has stripes, share of its slices, ``(B,)``
 
     def touched(self) -> Tensor:
         """Which samples it changes, bool ``(B,)``."""
@@ -127,7 +112,7 @@ def draw_spike(config: SpikeConfig, random: SampleRandom) -> SpikeParams | None:
     )
 
 
-def add_spike(image: Tensor, params: SpikeParams, spacing_mm: tuple[float, ...]) -> Tensor:
+def add_spike(image: Tensor, params: SpikeParams, spacing_mm: Spacing) -> Tensor:
     """Magnitude of the image plus a plane wave, ``|x + a exp(i t)|``; only one slice of a volume has it.
 
     One point of k-space is one plane wave (the Fourier transform is linear), so no transform is needed,
@@ -158,7 +143,7 @@ def distort_kspace(
     gibbs: GibbsParams | None,
     spike: SpikeParams | None,
     blur: MotionBlurParams | None,
-    spacing_mm: tuple[float, ...],
+    spacing_mm: Spacing,
 ) -> Tensor:
     """Distort the spectrum of every slice and take the magnitude; any artefact may be None.
 

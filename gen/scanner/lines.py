@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom, uniform_field
+from synthspine.gen.core.feature import Spacing
 
 ROWS_PROBABILITY = 0.5
 """Lumbar protocols encode phase head-foot (no ghosts of the belly on the spine) or front-back: both occur."""
@@ -35,7 +36,7 @@ PlaneLines = tuple[Lines, Lines]
 """Lines of k-space along the rows' and the columns' axis."""
 
 
-def lines_of(grid: tuple[int, ...], spacing_mm: tuple[float, ...], device: torch.device) -> PlaneLines:
+def lines_of(grid: tuple[int, ...], spacing_mm: Spacing, device: torch.device) -> PlaneLines:
     """Lines of k-space of the last two axes of a grid."""
     height, width = grid[-2:]
     rows = torch.arange(height, device=device, dtype=torch.float32)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, within
 from synthspine.gen.scanner.lines import Lines, PlaneLines, phase_along_rows
 
 JUMPS = 2
@@ -22,7 +22,7 @@ NEAR_ZERO = 0.01
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class KSpaceMotionConfig:
+class KSpaceMotionConfig(Config):
     """Rigid motion while k-space is read: sudden movements, or a swing as of breathing.
 
     Lines are read from the centre of k-space outwards (centric order), so the patient lies where the labels
@@ -42,29 +42,19 @@ class KSpaceMotionConfig:
     swing_cycles: Range = (2.0, 20.0)
     """Swings per acquisition."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(self, jump_mm=(0.0, 20.0), jump_time=(0.0, 1.0))
-        check_within(self, swing_mm=(0.0, 20.0), swing_cycles=(0.0, 1000.0))
+    bounds = within("jump_time", jump_mm=(0.0, 20.0), swing_mm=(0.0, 20.0), swing_cycles=(0.0, 1000.0))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KSpaceMotionParams(Batch):
-    """Position of the patient while a line is read; all zero without motion.
+    """Position of the patient while a line is read; all zero without motion."""
 
-    Attributes:
-        along_rows: 1 where phase is encoded along the rows' axis, else 0, ``(B,)``.
-        jump_time: time of the two sudden movements, ``(B, 2)``.
-        displacement_mm: position (row, column) before, between and after them, mm, ``(B, 3, 2)``.
-        swing_phase: phase of the swing at its start, radians, ``(B,)``.
-    """
-
-    along_rows: Tensor
-    jump_time: Tensor
-    displacement_mm: Tensor
+    along_rows: Tensor  # 1 where phase is encoded along the rows' axis, else 0, ``(B,)``
+    jump_time: Tensor  # time of the two sudden movements, ``(B, 2)``
+    displacement_mm: Tensor  # position (row, column) before, between and after them, mm, ``(B, 3, 2)``
     swing_mm: Tensor
     swing_cycles: Tensor
-    swing_phase: Tensor
+    swing_phase: Tensor  # phase of the swing at its start, radians, ``(B,)``
 
     def touched(self) -> Tensor:
         """Which samples move."""
@@ -117,7 +107,7 @@ def _motion_axis(params: KSpaceMotionParams, encodes: Tensor, lines: Lines, move
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class GhostingConfig:
+class GhostingConfig(Config):
     """Ghosts: every n-th line of k-space is wrong, so copies of the image lie an n-th of its size apart."""
 
     probability: float = 0.05
@@ -127,9 +117,10 @@ class GhostingConfig:
     every: Range = (2.0, 4.0)
     """n: one line in n is wrong; whole numbers of equal probability."""
 
+    bounds = within("strength", every=(2.0, 64.0))
+
     def __post_init__(self) -> None:
-        check(self)
-        check_within(self, strength=(0.0, 1.0), every=(2.0, 64.0))
+        Config.__post_init__(self)
         if any(number != int(number) for number in self.every):
             raise ValueError(f"GhostingConfig.every is {self.every}; want whole numbers")
 
@@ -178,7 +169,7 @@ def draw_ghosting(config: GhostingConfig, random: SampleRandom) -> GhostingParam
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class MotionBlurConfig:
+class MotionBlurConfig(Config):
     """Blur along a line in the sagittal plane: the patient drifts evenly while every line is averaged."""
 
     probability: float = 0.1
@@ -188,9 +179,7 @@ class MotionBlurConfig:
     direction_deg: Range = (0.0, 180.0)
     """Direction of the line from head-foot towards front-back, degrees."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(self, length_mm=(0.0, 100.0), direction_deg=(-360.0, 360.0))
+    bounds = within(length_mm=(0.0, 100.0), direction_deg=(-360.0, 360.0))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

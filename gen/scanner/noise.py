@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom, uniform_field
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.masks import per_sample
 from synthspine.gen.scanner.lines import phase_along_rows
 
@@ -16,7 +16,7 @@ _ANGLES = 4096
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class NoiseConfig:
+class NoiseConfig(Config):
     """Noise, added at the acquired resolution."""
 
     probability: float = 0.9
@@ -37,41 +37,28 @@ class NoiseConfig:
     g_factor_breadth: Range = (0.3, 1.0)
     """Standard deviation of its profile across that axis, share of the field of view."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(self, level=(0.0, 10.0), g_factor=(0.0, 10.0))
-        check_within(self, g_factor_width=(0.01, 1e6), g_factor_breadth=(0.01, 1e6))
+    bounds = within(
+        level=(0.0, 10.0), g_factor=(0.0, 10.0), g_factor_width=(0.01, 1e6), g_factor_breadth=(0.01, 1e6)
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GFactorParams(Batch):
-    """Amplification of noise by parallel imaging.
+    """Amplification of noise by parallel imaging."""
 
-    Attributes:
-        extra: amplification above 1 in the middle of the region, 0 for none, ``(B,)``.
-        middle: row and column of its middle, from the image's, share of the field of view, ``(B, 2)``.
-        width: standard deviation of its profile along rows' and columns' positions, same unit, ``(B, 2)``.
-    """
-
-    extra: Tensor
-    middle: Tensor
-    width: Tensor
+    extra: Tensor  # amplification above 1 in the middle of the region, 0 for none, ``(B,)``
+    middle: Tensor  # row and column of its middle, from the image's, share of the field of view, ``(B, 2)``
+    width: Tensor  # standard deviation of its profile along rows and columns, same unit, ``(B, 2)``
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NoiseParams(Batch):
-    """Noise of every sample.
+    """Noise of every sample."""
 
-    Attributes:
-        key: key of the noise, int32 ``(B, 2)``.
-        rician: 1 for the magnitude of the complex signal, 0 for its real part, ``(B,)``.
-        g_factor: where the noise is amplified; None if nowhere.
-    """
-
-    key: Tensor
+    key: Tensor  # key of the noise, int32 ``(B, 2)``
     level: Tensor
-    rician: Tensor
-    g_factor: GFactorParams | None
+    rician: Tensor  # 1 for the magnitude of the complex signal, 0 for its real part, ``(B,)``
+    g_factor: GFactorParams | None  # where the noise is amplified; None if nowhere
 
 
 def draw_noise(config: NoiseConfig, random: SampleRandom) -> NoiseParams | None:
@@ -143,7 +130,7 @@ def add_noise(samples: Tensor, noise: NoiseParams | None, rows: Tensor, columns:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ZipperConfig:
+class ZipperConfig(Config):
     """Zipper: a radio signal from outside the scanner, one noisy line of dashes across the image.
 
     It runs along the phase-encoding axis, at the place of one frequency of the readout.
@@ -156,25 +143,17 @@ class ZipperConfig:
     width_mm: Range = (0.5, 1.5)
     """Half of its width, mm; at least one pixel is hit."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(self, strength=(0.0, 10.0), width_mm=(0.0, 50.0))
+    bounds = within(strength=(0.0, 10.0), width_mm=(0.0, 50.0))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ZipperParams(Batch):
-    """The line.
+    """The line."""
 
-    Attributes:
-        key: key of its noise, int32 ``(B, 2)``.
-        along_rows: 1 where the line runs along the rows' axis (is a column), else 0, ``(B,)``.
-        place: where it crosses the other axis, share of the field of view, ``(B,)``.
-    """
-
-    key: Tensor
-    along_rows: Tensor
+    key: Tensor  # key of its noise, int32 ``(B, 2)``
+    along_rows: Tensor  # 1 where the line runs along the rows' axis (is a column), else 0, ``(B,)``
     strength: Tensor
-    place: Tensor
+    place: Tensor  # where it crosses the other axis, share of the field of view, ``(B,)``
     width_mm: Tensor
 
 
@@ -192,7 +171,7 @@ def draw_zipper(config: ZipperConfig, random: SampleRandom) -> ZipperParams | No
     )
 
 
-def add_zipper(image: Tensor, params: ZipperParams | None, spacing_mm: tuple[float, ...]) -> Tensor:
+def add_zipper(image: Tensor, params: ZipperParams | None, spacing_mm: Spacing) -> Tensor:
     """Add the line: dashes of uniform brightness, one per pixel of its length, with linear flanks.
 
     Every slice of a volume has its own dashes.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.filters import smooth_field
 from synthspine.gen.core.masks import per_sample
 
@@ -19,7 +19,7 @@ _STEEPNESS = 4.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BiasConfig:
+class BiasConfig(Config):
     """Bias field: the exponential of a smooth Gaussian random field."""
 
     probability: float = 0.9
@@ -29,10 +29,7 @@ class BiasConfig:
     correlation_mm: Range = (40.0, 120.0)
     """Correlation length of the field, mm."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(self, log_std=(0.0, 3.0))
-        check_within(self, correlation_mm=(FINEST_BIAS_MM, WIDEST_BIAS * FINEST_BIAS_MM))
+    bounds = within(log_std=(0.0, 3.0), correlation_mm=(FINEST_BIAS_MM, WIDEST_BIAS * FINEST_BIAS_MM))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +42,7 @@ class BiasParams(Batch):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CoilConfig:
+class CoilConfig(Config):
     """Surface coil behind the back, or saturation band in front of the spine: less signal in front."""
 
     probability: float = 0.7
@@ -57,9 +54,7 @@ class CoilConfig:
     width_mm: Range = (3.0, 50.0)
     """Width of the fall-off, mm; narrow is a saturation band."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(self, floor=(0.0, 1.0), width_mm=(0.1, 1e6))
+    bounds = within("floor", width_mm=(0.1, 1e6))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,12 +90,12 @@ def draw_coil(config: CoilConfig, random: SampleRandom) -> CoilParams | None:
     )
 
 
-def add_bias(image: Tensor, bias: BiasParams | None, spacing_mm: tuple[float, ...]) -> Tensor:
+def add_bias(image: Tensor, bias: BiasParams | None, spacing_mm: Spacing) -> Tensor:
     """Multiply by ``exp(log_std * field)``; the field has mean 0 and variance 1 at every point."""
     if bias is None:
         return image
-    size = bias.correlation_mm.unsqueeze(1).expand(-1, len(spacing_mm))
-    field = smooth_field(bias.key, "bias", image.shape[1:], spacing_mm, size, FINEST_BIAS_MM, WIDEST_BIAS)
+    size_mm, grid = bias.correlation_mm, image.shape[1:]
+    field = smooth_field(bias.key, "bias", grid, spacing_mm, size_mm, FINEST_BIAS_MM, WIDEST_BIAS)
     return image * torch.exp(field * per_sample(bias.log_std, image))
 
 

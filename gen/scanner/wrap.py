@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, within
 from synthspine.gen.scanner.lines import phase_along_rows, take
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class WrapConfig:
+class WrapConfig(Config):
     """Wrap-around along the phase-encoding axis.
 
     What lies beyond the field of view is not known: the band inside the border stands in for it.
@@ -26,22 +26,15 @@ class WrapConfig:
     both_probability: float = 0.5
     """Probability that both borders have it rather than one."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(self, strength=(0.0, 1.0), width=(0.0, 0.5))
+    bounds = within("strength", width=(0.0, 0.5))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WrapParams(Batch):
-    """The bands that fold over.
+    """The bands that fold over."""
 
-    Attributes:
-        strength: brightness at the border, share of the original, 0 without wrap-around, ``(B,)``.
-        width: bands at the first and last row, first and last column, share of the field of view, ``(B, 4)``.
-    """
-
-    strength: Tensor
-    width: Tensor
+    strength: Tensor  # brightness at the border, share of the original, 0 without wrap-around, ``(B,)``
+    width: Tensor  # at first and last row, first and last column, share of the field of view, ``(B, 4)``
 
 
 def draw_wrap(config: WrapConfig, random: SampleRandom) -> WrapParams | None:

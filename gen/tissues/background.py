@@ -1,10 +1,5 @@
-"""Background: what lies around the labelled structures, as random regions of three sizes.
+"""Background: what lies around the labelled structures, as random regions of three sizes, not organs."""
 
-No organ is modelled. Contours and contrasts of every size prepare a network for kidneys, vessels or a
-bladder.
-"""
-
-from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -12,7 +7,7 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.filters import WIDEST, smooth_field
 from synthspine.gen.core.masks import above, overpaint, per_sample
 from synthspine.gen.tissues.palette import (
@@ -36,7 +31,7 @@ _QUANTILES = tuple(NormalDist().inv_cdf(k / COARSE_REGIONS) for k in range(1, CO
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BackgroundConfig:
+class BackgroundConfig(Config):
     """Random regions around the labelled structures."""
 
     probability: float = 1.0
@@ -52,27 +47,21 @@ class BackgroundConfig:
     fine_share: Range = (0.0, 0.15)
     """Share of the background that the finest spots overpaint in turn; (0, 0) leaves them out."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(
-            self,
-            coarse_mm=(FINEST_COARSE_MM, WIDEST * FINEST_COARSE_MM),
-            medium_mm=(FINEST_MEDIUM_MM, WIDEST * FINEST_MEDIUM_MM),
-            fine_mm=(FINEST_FINE_MM, WIDEST * FINEST_FINE_MM),
-            medium_share=(0.0, 1.0),
-            fine_share=(0.0, 1.0),
-        )
+    bounds = within(
+        "medium_share",
+        "fine_share",
+        coarse_mm=(FINEST_COARSE_MM, WIDEST * FINEST_COARSE_MM),
+        medium_mm=(FINEST_MEDIUM_MM, WIDEST * FINEST_MEDIUM_MM),
+        fine_mm=(FINEST_FINE_MM, WIDEST * FINEST_FINE_MM),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BackgroundParams(Batch):
-    """Random regions of a batch; sizes and shares of spots are None if no sample has any.
-
-    ``regions`` is 1 with random regions and 0 with one tissue.
-    """
+    """Random regions of a batch; sizes and shares of spots are None if no sample has any."""
 
     key: Tensor
-    regions: Tensor
+    regions: Tensor  # 1 with random regions, 0 with one tissue
     coarse_mm: Tensor
     medium_mm: Tensor | None
     medium_share: Tensor | None
@@ -98,7 +87,7 @@ def draw_background(config: BackgroundConfig, random: SampleRandom) -> Backgroun
     )
 
 
-def paint_background(codes: Tensor, params: BackgroundParams | None, spacing_mm: Sequence[float]) -> Tensor:
+def paint_background(codes: Tensor, params: BackgroundParams | None, spacing_mm: Spacing) -> Tensor:
     """Paint random regions everywhere; of ``codes`` only shape and device count."""
     painted = torch.full_like(codes, FIRST_COARSE)
     if params is None:

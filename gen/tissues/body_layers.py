@@ -4,14 +4,13 @@ Distances are measured along the rows of the picture from the middle of the cana
 curve of the back.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.filters import WIDEST, smooth_field
 from synthspine.gen.core.masks import above, overpaint, per_sample
 from synthspine.gen.geometry.spine_frame import NEVER_MM, SpineFrame
@@ -23,7 +22,7 @@ FINEST_STRAND_MM = 4.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BodyLayersConfig:
+class BodyLayersConfig(Config):
     """Layers of the body behind and in front of the spine."""
 
     probability: float = 0.85
@@ -53,28 +52,21 @@ class BodyLayersConfig:
     vessel_width_mm: Range = (8.0, 24.0)
     """Width of the vessel, mm."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(
-            self,
-            strand_mm=(FINEST_STRAND_MM, WIDEST * FINEST_STRAND_MM),
-            wave_mm=(FINEST_WAVE_MM, WIDEST * FINEST_WAVE_MM),
-            strand_share=(0.0, 1.0),
-            gap_share=(0.0, 1.0),
-            uneven_mm=(0.0, NEVER_MM / 100),
-        )
+    bounds = within(
+        "strand_share",
+        "gap_share",
+        strand_mm=(FINEST_STRAND_MM, WIDEST * FINEST_STRAND_MM),
+        wave_mm=(FINEST_WAVE_MM, WIDEST * FINEST_WAVE_MM),
+        uneven_mm=(0.0, NEVER_MM / 100),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BodyLayersParams(Batch):
-    """Body layers of a batch.
-
-    ``muscle_mm`` holds the beginning and the end of the posterior muscle, ``vessel_mm`` the nearest and the
-    farthest point of the vessel in front of the canal's centre, ``(B, 2)`` each.
-    """
+    """Body layers of a batch."""
 
     key: Tensor
-    muscle_mm: Tensor
+    muscle_mm: Tensor  # beginning and end of the posterior muscle, ``(B, 2)``
     strand_mm: Tensor
     strand_share: Tensor
     gap_share: Tensor
@@ -82,7 +74,7 @@ class BodyLayersParams(Batch):
     front_mm: Tensor
     uneven_mm: Tensor
     wave_mm: Tensor
-    vessel_mm: Tensor
+    vessel_mm: Tensor  # nearest and farthest point of the vessel before the canal's centre, ``(B, 2)``
 
 
 def draw_body_layers(config: BodyLayersConfig, random: SampleRandom) -> BodyLayersParams | None:
@@ -115,7 +107,7 @@ def draw_body_layers(config: BodyLayersConfig, random: SampleRandom) -> BodyLaye
 
 
 def paint_body_layers(
-    painted: Tensor, params: BodyLayersParams | None, frame: SpineFrame, spacing_mm: Sequence[float]
+    painted: Tensor, params: BodyLayersParams | None, frame: SpineFrame, spacing_mm: Spacing
 ) -> Tensor:
     """Paint the layers over the background."""
     if params is None:

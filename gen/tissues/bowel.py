@@ -1,19 +1,17 @@
 """Bowel-like loops with a wall, content and gas, in front of the spine near its ends.
 
-They are about as large as vertebrae and discs, and none of them is labelled. A smooth random field is
-lowered with the distance from the middle of a window and cut at a level: what exceeds it are loops. The wall
-of a loop lies along its border. Gas collects in the front of a loop, which is up in a supine patient: where
-the field still rises from front to back.
+A smooth random field is lowered with the distance from the middle of a window and cut at a level: what
+exceeds it are loops, with their wall along the border. Gas collects in the front of a loop, which is up in a
+supine patient: where the field still rises from front to back.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.filters import WIDEST, smooth_field
 from synthspine.gen.core.masks import above, has_code, overpaint, per_sample
 from synthspine.gen.geometry.spine_frame import NEVER_MM, SpineFrame
@@ -28,7 +26,7 @@ _MEAN_SLOPE = 0.886
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BowelConfig:
+class BowelConfig(Config):
     """Bowel-like loops in front of the spine near its ends."""
 
     probability: float = 0.5
@@ -54,31 +52,24 @@ class BowelConfig:
     gas_share: Range = (0.0, 0.35)
     """Share of their inside that is gas."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(
-            self,
-            height_mm=(1.0, NEVER_MM / 10),
-            width_mm=(1.0, NEVER_MM / 10),
-            loop_mm=(FINEST_LOOP_MM, WIDEST * FINEST_LOOP_MM),
-            share=(0.0, 0.99),
-            wall_mm=(0.0, NEVER_MM),
-            gas_share=(0.0, 1.0),
-        )
+    bounds = within(
+        "gas_share",
+        height_mm=(1.0, NEVER_MM / 10),
+        width_mm=(1.0, NEVER_MM / 10),
+        loop_mm=(FINEST_LOOP_MM, WIDEST * FINEST_LOOP_MM),
+        share=(0.0, 0.99),
+        wall_mm=(0.0, NEVER_MM),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BowelParams(Batch):
-    """Loops of a batch.
-
-    ``middle_mm``, ``(B, 2)``, is the way from the uppermost and from the lowest labelled row down to the
-    middle of the loops; ``half_mm``, ``(B, 2)``, holds half the height and half the width of the window.
-    """
+    """Loops of a batch."""
 
     key: Tensor
-    middle_mm: Tensor
+    middle_mm: Tensor  # from the uppermost and the lowest labelled row down to the loops' middle, ``(B, 2)``
     front_mm: Tensor
-    half_mm: Tensor
+    half_mm: Tensor  # half the height and half the width of the window, ``(B, 2)``
     loop_mm: Tensor
     share: Tensor
     wall_mm: Tensor
@@ -112,7 +103,7 @@ def draw_bowel(config: BowelConfig, random: SampleRandom) -> BowelParams | None:
 
 
 def paint_bowel(
-    painted: Tensor, params: BowelParams | None, frame: SpineFrame, spacing_mm: Sequence[float]
+    painted: Tensor, params: BowelParams | None, frame: SpineFrame, spacing_mm: Spacing
 ) -> Tensor:
     """Paint loops over background and layers, but not over air."""
     if params is None:
@@ -122,7 +113,14 @@ def paint_bowel(
     ahead = torch.cat((field[..., :1], field[..., :-1]), dim=-1)
     slope = (field - ahead) * per_sample(params.loop_mm * (2**0.5 / spacing_mm[-1]), field)
 
-    level = _lower(field, params, frame)
+    # The field is lowered by the squared distance from the middle of the nearer window.
+    height, width = params.half_mm.unbind(1)
+    ends = torch.stack((frame.head_mm, frame.foot_mm), dim=1) + params.middle_mm
+    down = (frame.rows_mm - ends.unsqueeze(2)).square().amin(1) / height.square().unsqueeze(1)
+    down = down.view(len(field), *[1] * (field.dim() - 3), -1, 1)
+    forward = (frame.behind_mm + per_sample(params.front_mm, field)) / per_sample(width, field)
+    level = torch.addcmul(field - _FALL * down, forward, forward, value=-_FALL)
+
     least = -torch.special.ndtri(params.share)
     inner = least + params.wall_mm * _MEAN_SLOPE / params.loop_mm
     loop = above(level, per_sample(least, field)) * (has_code(painted, AIR) ^ 1)
@@ -131,13 +129,3 @@ def paint_bowel(
     painted = overpaint(painted, BOWEL_WALL, loop)
     painted = overpaint(painted, BOWEL_CONTENT, inside)
     return overpaint(painted, BOWEL_GAS, gas)
-
-
-def _lower(field: Tensor, params: BowelParams, frame: SpineFrame) -> Tensor:
-    """The field lowered by the squared distance from the middle of the nearer window."""
-    height, width = params.half_mm.unbind(1)
-    ends = torch.stack((frame.head_mm, frame.foot_mm), dim=1) + params.middle_mm
-    down = (frame.rows_mm - ends.unsqueeze(2)).square().amin(1) / height.square().unsqueeze(1)
-    down = down.view(len(field), *[1] * (field.dim() - 3), -1, 1)
-    forward = (frame.behind_mm + per_sample(params.front_mm, field)) / per_sample(width, field)
-    return torch.addcmul(field - _FALL * down, forward, forward, value=-_FALL)

@@ -5,7 +5,6 @@ painted into a narrow table over rows and distances behind the canal's middle, i
 up.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from synthspine.gen.core.anatomy import CANAL, STRUCTURES
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.filters import WIDEST, centred_positions, smooth_field
 from synthspine.gen.core.masks import above, has_code, overpaint, per_sample
 from synthspine.gen.geometry.spine_frame import SpineFrame
@@ -38,7 +37,7 @@ _STEP = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CanalConfig:
+class CanalConfig(Config):
     """Cord and nerve roots inside the canal."""
 
     cord_probability: float = 0.7
@@ -58,16 +57,13 @@ class CanalConfig:
     root_width_mm: Range = (1.2, 1.2)
     """Correlation length of the roots across the canal, mm."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(
-            self,
-            cord_mm=(0.0, REACH_MM),
-            cord_offset_mm=(-REACH_MM, REACH_MM),
-            roots_share=(0.0, 1.0),
-            root_length_mm=(FINEST_ROOT_LENGTH_MM, WIDEST * FINEST_ROOT_LENGTH_MM),
-            root_width_mm=(FINEST_ROOT_WIDTH_MM, WIDEST * FINEST_ROOT_WIDTH_MM),
-        )
+    bounds = within(
+        "roots_share",
+        cord_mm=(0.0, REACH_MM),
+        cord_offset_mm=(-REACH_MM, REACH_MM),
+        root_length_mm=(FINEST_ROOT_LENGTH_MM, WIDEST * FINEST_ROOT_LENGTH_MM),
+        root_width_mm=(FINEST_ROOT_WIDTH_MM, WIDEST * FINEST_ROOT_WIDTH_MM),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,15 +78,12 @@ class RootsParams(Batch):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CanalParams(Batch):
-    """Contents of the canal beside fluid; ``cord_mm`` is 0 without a cord.
-
-    ``roots`` is None if the configuration never has nerve roots.
-    """
+    """Contents of the canal beside fluid; ``cord_mm`` is 0 without a cord."""
 
     cord_mm: Tensor
     cord_offset_mm: Tensor
     conus_mm: Tensor
-    roots: RootsParams | None
+    roots: RootsParams | None  # None if the configuration never has nerve roots
 
 
 def draw_canal(config: CanalConfig, random: SampleRandom) -> CanalParams | None:
@@ -119,7 +112,7 @@ def _draw_roots(config: CanalConfig, random: SampleRandom) -> RootsParams | None
 
 
 def paint_canal(
-    painted: Tensor, codes: Tensor, frame: SpineFrame, params: CanalParams | None, spacing_mm: Sequence[float]
+    painted: Tensor, codes: Tensor, frame: SpineFrame, params: CanalParams | None, spacing_mm: Spacing
 ) -> Tensor:
     """Paint cord and nerve roots where the codes say canal."""
     if params is None:
@@ -138,7 +131,7 @@ def paint_canal(
     return overpaint(painted, _look_up(table, frame, step_mm), has_code(codes, CANAL))
 
 
-def _columns(codes: Tensor, spacing_mm: Sequence[float]) -> tuple[Tensor, float]:
+def _columns(codes: Tensor, spacing_mm: Spacing) -> tuple[Tensor, float]:
     """Distance behind the canal's middle of the columns of a table, mm, and their step."""
     step_mm = _STEP * min(1.0, spacing_mm[-1])
     return centred_positions(2 * int(REACH_MM / step_mm) + 1, step_mm, codes.device), step_mm
@@ -153,7 +146,7 @@ def _look_up(table: Tensor, frame: SpineFrame, step_mm: float) -> Tensor:
     return table.expand(*place.shape[:-1], count).gather(-1, place.long())
 
 
-def _strands(roots: RootsParams, grid: tuple[int, ...], spacing_mm: tuple[float, ...]) -> Tensor:
+def _strands(roots: RootsParams, grid: tuple[int, ...], spacing_mm: Spacing) -> Tensor:
     """1 in a root, else 0, uint8 ``(B, *grid)``, across the canal on the last axis."""
     # In units of the finest correlations one coarse grid fits both of these very different lengths.
     units = [FINEST_ROOT_LENGTH_MM] * (len(grid) - 1) + [FINEST_ROOT_WIDTH_MM]
@@ -175,7 +168,7 @@ def _fills(field: Tensor, share: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class EpiduralFatConfig:
+class EpiduralFatConfig(Config):
     """Patches of fat close outside the canal."""
 
     probability: float = 0.6
@@ -187,14 +180,7 @@ class EpiduralFatConfig:
     patch_mm: Range = (5.0, 12.0)
     """Correlation length of the patches, mm."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(
-            self,
-            share=(0.0, 1.0),
-            thickness_mm=(0.0, 4.0),
-            patch_mm=(FINEST_PATCH_MM, WIDEST * FINEST_PATCH_MM),
-        )
+    bounds = within("share", thickness_mm=(0.0, 4.0), patch_mm=(FINEST_PATCH_MM, WIDEST * FINEST_PATCH_MM))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -226,7 +212,7 @@ def paint_epidural_fat(
     depth_mm: Tensor,
     frame: SpineFrame,
     params: EpiduralFatParams | None,
-    spacing_mm: Sequence[float],
+    spacing_mm: Spacing,
 ) -> Tensor:
     """Paint fat close outside the canal, over the background (also the sacrum) but over no structure."""
     if params is None:
@@ -251,11 +237,8 @@ _LEAST_SHARE = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FatPadsConfig:
-    """Fat pads: the triangles between the laminae behind the canal, and the fat around the end of the sac.
-
-    They are the brightest objects next to the canal, up to 8 mm thick and one to two centimetres long.
-    """
+class FatPadsConfig(Config):
+    """Fat pads: the triangles between the laminae behind the canal, and the fat around the end of the sac."""
 
     probability: float = 0.6
     """Probability of fat pads."""
@@ -266,14 +249,9 @@ class FatPadsConfig:
     length_mm: Range = (5.0, 10.0)
     """Correlation length of their thickness along the canal, mm."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(
-            self,
-            share=(0.0, 1.0),
-            thickness_mm=(0.0, 30.0),
-            length_mm=(FINEST_LENGTH_MM, WIDEST * FINEST_LENGTH_MM),
-        )
+    bounds = within(
+        "share", thickness_mm=(0.0, 30.0), length_mm=(FINEST_LENGTH_MM, WIDEST * FINEST_LENGTH_MM)
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -300,11 +278,7 @@ def draw_fat_pads(config: FatPadsConfig, random: SampleRandom) -> FatPadsParams 
 
 
 def paint_fat_pads(
-    painted: Tensor,
-    codes: Tensor,
-    frame: SpineFrame,
-    params: FatPadsParams | None,
-    spacing_mm: Sequence[float],
+    painted: Tensor, codes: Tensor, frame: SpineFrame, params: FatPadsParams | None, spacing_mm: Spacing
 ) -> Tensor:
     """Paint the pads over the background (also the sacrum) but over no structure.
 
@@ -313,7 +287,12 @@ def paint_fat_pads(
     """
     if params is None:
         return painted
-    thick = _thickness(params, codes, spacing_mm)
+    # Thickness of every row, (B, *grid[:-1]), mm; 0 in all but the pads' share of the rows.
+    grid = codes.shape[1:-1]
+    field = smooth_field(params.key, "fat_pads", grid, spacing_mm[:-1], params.length_mm, FINEST_LENGTH_MM)
+    level = per_sample(-torch.special.ndtri(params.share.clamp(_LEAST_SHARE, 1 - _LEAST_SHARE)), field)
+    rise = ((field - level) / (_HIGH - level).clamp(min=_LEAST_RISE)).clamp(0, 1)
+    thick = rise * per_sample(params.thickness_mm, field)
     # The last pixel of the canal, (B, *grid[:-1]), and the rows below the canal.
     border = (has_code(codes, CANAL) * frame.behind_mm).amax(-1)
     seen = above(border, 0.0)
@@ -325,13 +304,3 @@ def paint_fat_pads(
     half = seen * (0.5 * thick + 0.25 * spacing_mm[-1]) + below * thick
     pads = above(half.unsqueeze(-1), (frame.behind_mm - middle.unsqueeze(-1)).abs_())
     return overpaint(painted, EPIDURAL_FAT, pads * unlabelled(codes, painted))
-
-
-def _thickness(params: FatPadsParams, codes: Tensor, spacing_mm: Sequence[float]) -> Tensor:
-    """Thickness of the pads, mm, of every row, ``(B, *grid[:-1])``; 0 in all but their share of the rows."""
-    field = smooth_field(
-        params.key, "fat_pads", codes.shape[1:-1], spacing_mm[:-1], params.length_mm, FINEST_LENGTH_MM
-    )
-    level = per_sample(-torch.special.ndtri(params.share.clamp(_LEAST_SHARE, 1 - _LEAST_SHARE)), field)
-    rise = ((field - level) / (_HIGH - level).clamp(min=_LEAST_RISE)).clamp(0, 1)
-    return rise * per_sample(params.thickness_mm, field)

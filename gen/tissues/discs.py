@@ -3,7 +3,6 @@
 The health of a disc decides: the least healthy ones are degenerated and have hardly any nucleus.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +11,7 @@ from torch.nn import functional
 
 from synthspine.gen.core.anatomy import CODES, MAX_RANK, STRUCTURES
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.masks import at_most, between, greatest_near, per_sample, shifted_rows
 from synthspine.gen.tissues.palette import DISCS, VERTEBRAE
 
@@ -31,7 +30,7 @@ _MOST_ROWS = 7
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DiscConfig:
+class DiscConfig(Config):
     """Nucleus, cleft and degeneration of discs."""
 
     nucleus_probability: float = 1.0
@@ -55,50 +54,34 @@ class DiscConfig:
     darkness: Range = (0.0, 0.5)
     """Share of its mean brightness that a degenerated disc lacks."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(
-            self,
-            nucleus_t1=(-1.0, 1.0),
-            nucleus_t2=(-1.0, 1.0),
-            random_nucleus=(-1.0, 1.0),
-            health=(0.0, 1.0),
-            cleft=(0.0, 1.0),
-            lost_mm=(0.0, MOST_LOST_MM),
-            darkness=(0.0, 1.0),
-        )
+    bounds = within(
+        "health",
+        "cleft",
+        "darkness",
+        nucleus_t1=(-1.0, 1.0),
+        nucleus_t2=(-1.0, 1.0),
+        random_nucleus=(-1.0, 1.0),
+        lost_mm=(0.0, MOST_LOST_MM),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DiscParams(Batch):
-    """Every disc of a batch, by rank 1..25.
+    """Every disc of a batch, by rank 1..25."""
 
-    Attributes:
-        core: brightness added in the middle, share of full scale, ``(B, 25)``; None if there is no nucleus.
-        cleft: share of it that the cleft takes away, ``(B,)``; None if there is no cleft.
-        lost_mm: height lost at the top and at the bottom, ``(B, 2, 25)``; None if none is degenerated.
-        brightness: factor on the mean, ``(B, 25)``; None if none is degenerated.
-    """
-
-    core: Tensor | None
-    cleft: Tensor | None
-    lost_mm: Tensor | None
-    brightness: Tensor | None
+    core: Tensor | None  # added in the middle, share of full scale, ``(B, 25)``; None without a nucleus
+    cleft: Tensor | None  # share of it that the cleft takes away, ``(B,)``; None if there is no cleft
+    lost_mm: Tensor | None  # lost at the top and the bottom, ``(B, 2, 25)``; None if none is degenerated
+    brightness: Tensor | None  # factor on the mean, ``(B, 25)``; None if none is degenerated
 
 
 def draw_discs(
     config: DiscConfig, random: SampleRandom, alpha: Tensor, fully_random: Tensor
 ) -> DiscParams | None:
-    """Draw the state of every disc.
+    """Draw the state of every disc; None if the configuration only has plain ones.
 
-    Args:
-        config: what may be drawn.
-        random: the samples' random numbers.
-        alpha: position of the contrast between T1 (0) and T2 (1), shape ``(B,)``.
-        fully_random: whether the contrast follows neither, bool, shape ``(B, 1)``.
-
-    Returns:
-        The discs, or None if they are never anything but plain.
+    ``alpha`` ``(B,)`` is the position of the contrast between T1 (0) and T2 (1); ``fully_random``, bool
+    ``(B, 1)``, says whether it follows neither.
     """
     with_nucleus, degenerates = config.nucleus_probability > 0, config.degenerated_probability > 0
     if not with_nucleus and not degenerates:
@@ -123,7 +106,7 @@ def draw_discs(
     return DiscParams(core=core, cleft=cleft, lost_mm=lost_mm, brightness=brightness)
 
 
-def thin_discs(codes: Tensor, params: DiscParams | None, spacing_mm: Sequence[float]) -> Tensor:
+def thin_discs(codes: Tensor, params: DiscParams | None, spacing_mm: Spacing) -> Tensor:
     """Give the upper and lower margin of thin discs to the vertebrae next to them, in picture and target.
 
     The border of a vertebra, and the background between it and the disc, move into the disc by whole rows.
@@ -153,10 +136,9 @@ def thin_discs(codes: Tensor, params: DiscParams | None, spacing_mm: Sequence[fl
 def _move_border(
     codes: Tensor, wanted: list[Tensor], opening: Tensor, direction: int
 ) -> tuple[Tensor, Tensor]:
-    """Move the border next to discs by 1, 2, ... rows where ``wanted`` says so, down for 1, up for -1.
+    """Move borders next to discs by 1, 2, ... rows where ``wanted`` says so, down for 1, up for -1.
 
-    Returns:
-        The codes, and 1 where they come from another row.
+    Returns the codes, and 1 where they come from another row.
     """
     most, rows = len(wanted), codes.shape[-2]
     # Only vertebrae and background move in. Codes are raised by 1: 0 means that none moves in.
@@ -179,7 +161,7 @@ def darken_discs(mean: Tensor, params: DiscParams | None) -> Tensor:
 
 
 def add_nucleus(
-    image: Tensor, painted: Tensor, depth_mm: Tensor, params: DiscParams | None, spacing_mm: Sequence[float]
+    image: Tensor, painted: Tensor, depth_mm: Tensor, params: DiscParams | None, spacing_mm: Spacing
 ) -> Tensor:
     """Brighten (or darken) the middle of every disc in ``image``, ``(B, *grid)``, less in its cleft."""
     if params is None or params.core is None:

@@ -6,7 +6,6 @@ sacrum is the one below the lowest disc.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,7 +16,7 @@ from torch.nn import functional
 
 from synthspine.gen.core.anatomy import MAX_RANK, STRUCTURES
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.filters import centred_positions
 from synthspine.gen.core.masks import above, between, has_code, overpaint, per_sample
 from synthspine.gen.tissues.palette import DISCS, HAEMANGIOMA, MODIC, SACRUM, SCHMORL, VERTEBRAE
@@ -36,7 +35,7 @@ _NEVER = -1e4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ModicConfig:
+class ModicConfig(Config):
     """Marrow changes along end plates."""
 
     probability: float = 0.15
@@ -50,28 +49,21 @@ class ModicConfig:
     wave_mm: Range = (12.0, 60.0)
     """Length of the waves that make it differ, mm."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(self, extent_mm=(0.0, GREATEST_MM), patchiness_mm=(0.0, GREATEST_MM), wave_mm=(1.0, 1e4))
+    bounds = within(extent_mm=(0.0, GREATEST_MM), patchiness_mm=(0.0, GREATEST_MM), wave_mm=(1.0, 1e4))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModicParams(Batch):
-    """End-plate changes.
+    """End-plate changes."""
 
-    ``extent_mm``, ``(B, 2, 25)``, is the distance from the disc for the plate above and below each disc, 0
-    for none. ``wave_mm``, ``(B, 2, 3)``, are lengths of the waves along columns and across slices, ``phase``,
-    ``(B, 3)``, where they begin, in turns.
-    """
-
-    extent_mm: Tensor
+    extent_mm: Tensor  # from the disc, of the plate above and below each disc, 0 for none, ``(B, 2, 25)``
     patchiness_mm: Tensor
-    wave_mm: Tensor
-    phase: Tensor
+    wave_mm: Tensor  # lengths of the waves along columns and across slices, ``(B, 2, 3)``
+    phase: Tensor  # where the waves begin, in turns, ``(B, 3)``
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SchmorlConfig:
+class SchmorlConfig(Config):
     """Half-round nodes of disc tissue in end plates."""
 
     probability: float = 0.15
@@ -85,19 +77,14 @@ class SchmorlConfig:
     across_mm: Range = (-12.0, 12.0)
     """That point across the slices, from the middle of the volume, mm (3D only)."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(self, radius_mm=(0.0, GREATEST_MM - GAP_MM))
+    bounds = within(radius_mm=(0.0, GREATEST_MM - GAP_MM))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SchmorlParams(Batch):
-    """Nodes, at most one per plate: ``(B, 2, 25)`` for the plate above and below each disc.
+    """Nodes, at most one per plate: ``(B, 2, 25)`` for the plate above and below each disc."""
 
-    ``radius_mm`` is 0 for none.
-    """
-
-    radius_mm: Tensor
+    radius_mm: Tensor  # 0 for none
     behind_mm: Tensor
     across_mm: Tensor
 
@@ -134,19 +121,14 @@ def _plates_on(random: SampleRandom, name: str, probability: float, each: float)
 
 
 class Plates(NamedTuple):
-    """The end plate that every pixel of bone is nearest to, along its column.
+    """The end plate that every pixel of bone is nearest to, along its column."""
 
-    Attributes:
-        entry: place in a table of plates: the code of a disc that lies below, or that of one above plus 64;
-            0 or 64 without plate or bone; int64 ``(B, pixels)``.
-        away_mm: distance from the disc, mm, float32 ``(B, *grid)``; more than ``GREATEST_MM`` without plate.
-    """
-
+    # code of the disc below, or of the disc above plus 64; 0 or 64 without either; int64 ``(B, pixels)``
     entry: Tensor
-    away_mm: Tensor
+    away_mm: Tensor  # from the disc, float32 ``(B, *grid)``; more than ``GREATEST_MM`` without plate
 
 
-def end_plates(codes: Tensor, painted: Tensor, spacing_mm: Sequence[float]) -> Plates:
+def end_plates(codes: Tensor, painted: Tensor, spacing_mm: Spacing) -> Plates:
     """Find the end plates; bone is what is painted as vertebra or sacrum."""
     rows = min(int(GREATEST_MM / spacing_mm[-2] + 0.5), 2**15 // _ROW_STEP - 2)
     disc = between(codes, DISCS.start, DISCS.stop - 1)
@@ -172,19 +154,12 @@ def _fading(values: Tensor, rows: int, *, upward: bool) -> Tensor:
     return found.reshape(values.shape).short()
 
 
-def paint_modic(
-    painted: Tensor, plates: Plates, params: ModicParams | None, spacing_mm: Sequence[float]
-) -> Tensor:
+def paint_modic(painted: Tensor, plates: Plates, params: ModicParams | None, spacing_mm: Spacing) -> Tensor:
     """Paint end-plate changes: bone nearer to the disc than a distance that wavers along the plate."""
     if params is None:
         return painted
     extent = torch.where(params.extent_mm > 0, params.extent_mm, _NEVER)
-    reach = _of_plate(extent, plates, nowhere=_NEVER).add_(_wave(painted, params, spacing_mm))
-    return overpaint(painted, MODIC, above(reach, plates.away_mm))
-
-
-def _wave(painted: Tensor, params: ModicParams, spacing_mm: Sequence[float]) -> Tensor:
-    """Deviation of the extent, mm: one value per column (and slice) is enough, ``(B, [Z,] 1, W)``."""
+    # Deviation of the extent, mm: one value per column (and slice) is enough, (B, [Z,] 1, W).
     columns_mm = centred_positions(painted.shape[-1], spacing_mm[-1], painted.device)
     turns = params.phase.unsqueeze(2) + columns_mm / params.wave_mm[:, 0].unsqueeze(2)
     if painted.dim() == 4:
@@ -193,15 +168,13 @@ def _wave(painted: Tensor, params: ModicParams, spacing_mm: Sequence[float]) -> 
     waves = torch.cos((2 * math.pi) * turns).unbind(1)
     # Waves of amplitude 1 have the variance 1/2 each.
     wave = sum(waves[1:], waves[0]).unsqueeze(-2)
-    return wave * per_sample(params.patchiness_mm * (2 / WAVES) ** 0.5, wave)
+    wave = wave * per_sample(params.patchiness_mm * (2 / WAVES) ** 0.5, wave)
+    reach = _of_plate(extent, plates, nowhere=_NEVER).add_(wave)
+    return overpaint(painted, MODIC, above(reach, plates.away_mm))
 
 
 def paint_schmorl(
-    painted: Tensor,
-    plates: Plates,
-    behind_mm: Tensor,
-    params: SchmorlParams | None,
-    spacing_mm: Sequence[float],
+    painted: Tensor, plates: Plates, behind_mm: Tensor, params: SchmorlParams | None, spacing_mm: Spacing
 ) -> Tensor:
     """Paint half balls into the bone, about points on its border."""
     if params is None:
@@ -230,7 +203,7 @@ SHELL_MM = 1.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class HaemangiomaConfig:
+class HaemangiomaConfig(Config):
     """Round spots inside vertebrae."""
 
     probability: float = 0.15
@@ -244,20 +217,15 @@ class HaemangiomaConfig:
     across_mm: Range = (-12.0, 12.0)
     """Its middle across the slices, from the middle of the volume, mm (3D only)."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(self, radius_mm=(0.0, PITCH_MM / 2))
+    bounds = within(radius_mm=(0.0, PITCH_MM / 2))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HaemangiomaParams(Batch):
-    """Round spots inside vertebrae, ``(B, 11)`` each; ``radius_mm`` is 0 for no spot.
+    """Round spots inside vertebrae, ``(B, 11)`` each."""
 
-    ``above_mm`` is the height of the middle above the middle of the picture.
-    """
-
-    radius_mm: Tensor
-    above_mm: Tensor
+    radius_mm: Tensor  # 0 for no spot
+    above_mm: Tensor  # height of its middle above the middle of the picture
     behind_mm: Tensor
     across_mm: Tensor
 
@@ -285,7 +253,7 @@ def paint_lesions(
     codes: Tensor,
     depth_mm: Tensor,
     behind_mm: Tensor,
-    spacing_mm: Sequence[float],
+    spacing_mm: Spacing,
     *,
     modic: ModicParams | None = None,
     haemangioma: HaemangiomaParams | None = None,
@@ -305,7 +273,7 @@ def paint_haemangioma(
     depth_mm: Tensor,
     behind_mm: Tensor,
     params: HaemangiomaParams | None,
-    spacing_mm: Sequence[float],
+    spacing_mm: Spacing,
 ) -> Tensor:
     """Paint round spots inside the bone; a row meets one spot at most."""
     if params is None:

@@ -34,25 +34,15 @@ Pair = tuple[float, float]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tissue:
-    """A painted tissue.
+    """A painted tissue."""
 
-    Attributes:
-        codes: painted codes that share it.
-        t1: mean and standard deviation between patients and scanners on T1-weighted images, share of
-            full scale.
-        t2: the same on T2-weighted images.
-        relaxation: the two tissues of ``gen.intensity.spin_echo.TISSUES`` between which it lies, or twice
-            the same; None where any relaxation is possible (random regions).
-        blend: range of the share of the second of the two.
-        fat: share of its signal that is lipid, 0..1; of random regions see ``FAT_FRACTION``.
-    """
-
-    codes: slice | int
-    t1: Pair
-    t2: Pair
+    codes: slice | int  # painted codes that share it
+    t1: Pair  # mean and standard deviation between patients on T1-weighted images, share of full scale
+    t2: Pair  # the same on T2-weighted images
+    # it lies between two tissues of ``gen.intensity.spin_echo.TISSUES``; None: any relaxation is possible
     relaxation: tuple[str, str] | None
-    blend: Pair = (0.0, 1.0)
-    fat: float = 0.0
+    blend: Pair = (0.0, 1.0)  # range of the share of the second of the two
+    fat: float = 0.0  # share of its signal that is lipid, 0..1; of random regions see ``FAT_FRACTION``
 
 
 MARROW_FAT = 0.7

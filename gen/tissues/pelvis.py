@@ -1,13 +1,10 @@
 """Below the lowest vertebra: the sacrum, and the floor where the body or the range of the coil ends.
 
 The sacrum is made of unlabelled, tapering repeats of the lowest vertebral body, each turned further
-backwards and fused with the next at a rudimentary disc, a lens that seldom reaches from front to back.
-Behind them the sacral canal continues the canal of the lowest vertebra, unlabelled and filled with fat: in
-the masks of SPIDER the canal ends with the dural sac, near the first of these discs. A network easily takes
-the sacrum for a vertebra, but also tells the lowest vertebra from the next by it.
+backwards and fused with the next at a rudimentary disc. The sacral canal behind them is unlabelled and filled
+with fat: in the masks of SPIDER the canal ends with the dural sac, near the first of these discs.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +14,7 @@ from torch.nn import functional
 
 from synthspine.gen.core.anatomy import CANAL, vertebra_code
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Range, check, check_within
+from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.masks import above, has_code, overpaint, per_sample
 from synthspine.gen.geometry.spine_frame import BEFORE_CANAL_MM, NEVER_MM, SpineFrame
 from synthspine.gen.tissues.palette import AIR, EPIDURAL_FAT, FAT, SACRAL_DISC, SACRUM
@@ -37,7 +34,7 @@ _LEAST_LENS = 0.02
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SacrumConfig:
+class SacrumConfig(Config):
     """Unlabelled repeats of the lowest vertebra's body, 1 to 5 of them."""
 
     probability: float = 0.85
@@ -55,34 +52,22 @@ class SacrumConfig:
     canal_probability: float = 0.7
     """Probability that a sacrum has a sacral canal with fat in it."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(
-            self,
-            turn_deg=(-60.0, 60.0),
-            shrink=(0.5, 1.5),
-            taper=(0.3, 1.5),
-            disc_thickness=(0.0, 1.0),
-            disc_width=(0.0, 2.0),
-        )
+    bounds = within(
+        "disc_thickness", turn_deg=(-60.0, 60.0), shrink=(0.5, 1.5), taper=(0.3, 1.5), disc_width=(0.0, 2.0)
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SacrumParams(Batch):
-    """Sacrum of a batch; ``(B, 5)`` for the segments, but ``(B,)`` for ``canal``.
+    """Sacrum of a batch; ``(B, 5)`` for the segments, but ``(B,)`` for ``canal``."""
 
-    ``turn_deg`` is the turn against the segment above, ``scale`` the size against the lowest vertebra (0 for
-    an absent segment), ``taper`` the width of the lower end against the upper end. ``disc_place`` is the
-    middle of a disc from -1 (front) to 1 (back) of the room left; ``canal`` is 1 with a sacral canal.
-    """
-
-    turn_deg: Tensor
-    scale: Tensor
-    taper: Tensor
+    turn_deg: Tensor  # against the segment above
+    scale: Tensor  # size against the lowest vertebra, 0 for an absent segment
+    taper: Tensor  # width of the lower end against the upper end
     disc_thickness: Tensor
     disc_width: Tensor
-    disc_place: Tensor
-    canal: Tensor
+    disc_place: Tensor  # middle of a disc, from -1 (front) to 1 (back) of the room left
+    canal: Tensor  # 1 with a sacral canal
 
 
 def draw_sacrum(config: SacrumConfig, random: SampleRandom) -> SacrumParams | None:
@@ -106,11 +91,7 @@ def draw_sacrum(config: SacrumConfig, random: SampleRandom) -> SacrumParams | No
 
 
 def paint_sacrum(
-    painted: Tensor,
-    params: SacrumParams | None,
-    codes: Tensor,
-    frame: SpineFrame,
-    spacing_mm: Sequence[float],
+    painted: Tensor, params: SacrumParams | None, codes: Tensor, frame: SpineFrame, spacing_mm: Spacing
 ) -> Tensor:
     """Paint the sacrum over background, layers and bowel.
 
@@ -155,12 +136,8 @@ def turn(vector: Tensor, angle_deg: Tensor) -> Tensor:
 class _Segment:
     """Coordinates of a segment along and across its axis, in distances from a body's middle to a disc's.
 
-    Args:
-        frame: where the lowest vertebra lies.
-        middle_mm: where the middle of its body goes, ``(B, 2)``.
-        angle_deg: its turn, ``(B,)``.
-        scale: its size, ``(B,)``, 0 for an absent segment.
-        width: width of its upper end against the lowest vertebra, ``(B,)``.
+    The middle of its body goes to ``middle_mm`` ``(B, 2)``; turn, size (0 for an absent segment) and width of
+    its upper end against the lowest vertebra are ``(B,)``.
     """
 
     def __init__(
@@ -188,7 +165,7 @@ class _Segment:
         self.across = self._across[0].unsqueeze(2) + self._across[1].unsqueeze(1)
         self.inside = (self.along.abs() <= 1) & self._shown.unsqueeze(2)
 
-    def look_from(self, taper: Tensor, spacing_mm: Sequence[float]) -> Tensor:
+    def look_from(self, taper: Tensor, spacing_mm: Spacing) -> Tensor:
         """Index of every pixel's source in the padded plane, int32 ``(B, H, W)``; ``taper`` is ``(B,)``."""
         frame = self._frame
         rows, columns = len(frame.rows_mm), len(frame.columns_mm)
@@ -231,7 +208,7 @@ class _Segment:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FloorConfig:
+class FloorConfig(Config):
     """An end of the body, or of the range of the coil, below the spine."""
 
     probability: float = 0.15
@@ -243,9 +220,7 @@ class FloorConfig:
     fat_probability: float = 0.3
     """Of these pictures, share that shows fat below, as of the buttocks, instead of air."""
 
-    def __post_init__(self) -> None:
-        check(self)
-        check_within(self, tilt_deg=(-45.0, 45.0))
+    bounds = within(tilt_deg=(-45.0, 45.0))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -270,7 +245,7 @@ def draw_floor(config: FloorConfig, random: SampleRandom) -> FloorParams | None:
 
 
 def paint_floor(
-    painted: Tensor, params: FloorParams | None, frame: SpineFrame, spacing_mm: Sequence[float]
+    painted: Tensor, params: FloorParams | None, frame: SpineFrame, spacing_mm: Spacing
 ) -> Tensor:
     """Paint the floor over everything unlabelled."""
     if params is None:

@@ -7,20 +7,17 @@ from torch import Tensor
 
 from synthspine.gen.core.anatomy import BACKGROUND, IGNORE
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, check
+from synthspine.gen.core.feature import Batch, Config
 from synthspine.gen.core.masks import at_most, has_code, overpaint, per_sample
 from synthspine.gen.tissues.palette import OUTSIDE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class OutsideConfig:
+class OutsideConfig(Config):
     """Pixels of code 255: beyond the map, or left out by its annotator."""
 
     probability: float = 0.9
     """Probability that they are black; otherwise they are painted as background."""
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from displacements import displacement
 from scipy import ndimage, stats
 
 from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
@@ -16,7 +17,6 @@ from synthspine.gen.geometry.deformation import (
     draw_deformation,
     node_displacement,
 )
-from synthspine.gen.geometry.warp import displacement
 
 
 def _params(count, velocity_mm, correlation_mm, seed=0):

@@ -5,14 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from displacements import displacement
 from scipy import ndimage, stats
 
+from synthspine.gen.config import GeneratorConfig, without_geometry
 from synthspine.gen.core.anatomy import IGNORE
 from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
 from synthspine.gen.geometry.affine import AffineConfig, AffineParams, draw_affine
 from synthspine.gen.geometry.deformation import DeformationConfig, draw_deformation
 from synthspine.gen.geometry.flip import FlipConfig, FlipParams, draw_flip
-from synthspine.gen.geometry.warp import deform, displacement, draw_map, identity_geometry
+from synthspine.gen.geometry.warp import deform, draw_map
 
 GRIDS = [
     ((61, 50), (1.0, 1.0)),
@@ -53,7 +55,10 @@ FIRST = torch.zeros(1, dtype=torch.int64)
 @pytest.mark.parametrize(("grid", "spacing_mm"), [*GRIDS, ((1, 2), (1.0, 1.0)), ((1, 5, 7), (4.0, 0.3, 0.7))])
 def test_the_identity_leaves_every_code_in_place(grid, spacing_mm):
     bank = _bank(grid)
-    map_index, affine, deformation, flip = _draw(grid, **identity_geometry())
+    still = without_geometry(GeneratorConfig())
+    map_index, affine, deformation, flip = _draw(
+        grid, affine=still.affine, deformation=still.deformation, flip=still.flip
+    )
     assert deformation is None and flip is None
     assert torch.equal(deform(bank, map_index, affine, None, None, spacing_mm), bank[map_index])
 

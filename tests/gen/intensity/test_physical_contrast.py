@@ -34,7 +34,7 @@ def test_signal_without_inversion_equals_the_spin_echo_formula():
     rng = np.random.default_rng(0)
     density, t1, t2 = rng.uniform(0.1, 1, 50), rng.uniform(200, 4000, 50), rng.uniform(10, 2000, 50)
     for repetition, echo in ((500.0, 10.0), (3500.0, 100.0)):
-        protocol = SpinEcho(repetition_ms=repetition, echo_ms=echo, field_tesla=1.5, fast=True)
+        protocol = SpinEcho(repetition_ms=repetition, echo_ms=echo, field_tesla=1.5)
         times = (torch.tensor(value, dtype=torch.float64) for value in (repetition, echo, 0.0))
         ours = inversion_signal(*(torch.from_numpy(value) for value in (density, t1, t2)), *times)
         np.testing.assert_allclose(ours, spin_echo_signal(density, t1, t2, protocol), rtol=1e-12)
@@ -79,7 +79,6 @@ def test_drawn_means_are_the_phantoms_tissue_signals_in_proportion(t2_probabilit
             repetition_ms=float(params.repetition_ms[sample]),
             echo_ms=float(params.echo_ms[sample]),
             field_tesla=tesla,
-            fast=True,
         )
         signal = {code: tissue_signal(tissue, protocol) for code, tissue in names.items()}
         brightest = max(signal[CANAL], signal[FAT])

@@ -10,7 +10,7 @@ from synthspine.gen.core.anatomy import CANAL, IGNORE, MAX_RANK, disc_code, vert
 from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
 from synthspine.gen.geometry.spine_frame import find_spine
 from synthspine.gen.intensity.contrast import ContrastConfig, colour, draw_contrast
-from synthspine.gen.intensity.hidden_labels import HiddenParams, without_arches
+from synthspine.gen.intensity.hidden_labels import HiddenParams, unless_hidden
 from synthspine.gen.intensity.posterior_arch import (
     BEHIND_MM,
     LINES_MM,
@@ -165,10 +165,12 @@ def test_lines_fade_behind_the_canal_only(bank, lost):
 def test_arches_of_hidden_vertebrae_are_not_mixed(bank):
     hidden = HiddenParams(hidden=torch.tensor([[1.0, 0, 0], [0, 1, 1], [0, 0, 0]]))
     params = _draw()
-    shown = without_arches(params, hidden)
+    shown = unless_hidden(params, hidden, "vertebra", "blur_mm", "through")
     image, mixed = _mix(bank, shown)
     assert torch.equal(image[0], mixed[0]) and torch.equal(mixed[1:], _mix(bank, params)[1][1:])
-    assert without_arches(params, None) is params and without_arches(None, hidden) is None
+    assert (
+        unless_hidden(params, None, "vertebra") is params and unless_hidden(None, hidden, "vertebra") is None
+    )
 
 
 def test_samples_that_drew_none_stay_bit_for_bit(bank):

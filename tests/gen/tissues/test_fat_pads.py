@@ -9,7 +9,7 @@ import torch
 from synthspine.gen.core.anatomy import CANAL, IGNORE, vertebra_code
 from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
 from synthspine.gen.geometry.spine_frame import find_spine
-from synthspine.gen.intensity.hidden_labels import HiddenParams, without_pads
+from synthspine.gen.intensity.hidden_labels import HiddenParams, unless_hidden
 from synthspine.gen.tissues.canal import FatPadsConfig, FatPadsParams, draw_fat_pads, paint_fat_pads
 from synthspine.gen.tissues.palette import EPIDURAL_FAT, FAT, FIRST_COARSE, OUTSIDE, SACRUM
 
@@ -108,10 +108,10 @@ def test_pads_cover_what_is_painted_but_no_structure_and_nothing_outside(bank):
 def test_a_hidden_canal_has_no_pads():
     params = _draw(3)
     hidden = HiddenParams(hidden=torch.tensor([[0.0, 0, 1], [1, 1, 0], [0, 0, 0]]))
-    shown = without_pads(params, hidden)
+    shown = unless_hidden(params, hidden, "canal", "thickness_mm")
     assert torch.equal(shown.thickness_mm, params.thickness_mm * torch.tensor([0.0, 1, 1]))
     assert not _pads(_tall(3), shown)[0].any()
-    assert without_pads(params, None) is params and without_pads(None, hidden) is None
+    assert unless_hidden(params, None, "canal") is params and unless_hidden(None, hidden, "canal") is None
 
 
 def test_samples_without_pads_stay_as_they_are(bank):
