@@ -132,7 +132,7 @@ def gap_figure(findings: Findings, path: Path) -> None:
         axes.plot(difference.mean, height, "D" if overall else "o", **_marks(colour, size=6, edge=0.8))
         ticks.append((height, f"{set_name(place)}  {measure}"))
         axes.annotate(
-            f"n {found.n}, p {format_p(found.paired.p)}",
+            f"n {found.n}, p {format_p(found.p)}",
             (1.01, height),
             xycoords=("axes fraction", "data"),
             fontsize=7,
