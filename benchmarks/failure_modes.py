@@ -34,7 +34,6 @@ from synthspine.eval.metrics.instances import InstanceCounts, count_instances
 from synthspine.eval.metrics.overlap import (
     STRUCTURE_SCHEME,
     PatientTally,
-    group_structures,
     mean,
     mean_over_patients,
 )
@@ -47,7 +46,7 @@ from synthspine.shards.building.sets import VALIDATION_IMAGES
 from synthspine.shards.command import run_command
 from synthspine.shards.storage.atomic import file_digest
 from synthspine.train.config import ModelName
-from synthspine.train.decoding import likeliest_classes
+from synthspine.train.decoding import likeliest_classes, to_structures
 from synthspine.train.model.checkpoint import TrainedUNet, load_model
 
 BATCH = 8
@@ -112,7 +111,7 @@ def row(model: TrainedUNet, batches: SliceBatches, device: torch.device) -> dict
     scans = [str(record["source"]) for record in batches.records]
     for images, codes, patients in batches:
         classes = likeliest_classes(model(images.to(device)), scheme).cpu()
-        structures, truths = group_structures(classes, scheme), STRUCTURE_SCHEME.encode(codes)
+        structures, truths = to_structures(classes, scheme), STRUCTURE_SCHEME.encode(codes)
         for index, patient in enumerate(patients):
             own, truth = classes[index].numpy(), codes[index].numpy()
             volumes[scans[len(shares)]].append((own, truth))

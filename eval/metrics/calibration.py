@@ -18,8 +18,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME, group_structures
+from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME
 from synthspine.gen.core.anatomy import BACKGROUND, IGNORE, LabelScheme
+from synthspine.train.decoding import to_structures
 
 BINS = 15
 
@@ -98,7 +99,7 @@ def structure_entropy_sums(
         Nats, float64 ``(B,)``, and pixels, int64 ``(B,)``.
     """
     batch, _, *size = probabilities.shape
-    groups = group_structures(torch.arange(scheme.num_classes, device=probabilities.device), scheme).long()
+    groups = to_structures(torch.arange(scheme.num_classes, device=probabilities.device), scheme).long()
     grouped = probabilities.new_zeros(batch, STRUCTURE_SCHEME.num_classes, *size)
     grouped.index_add_(1, groups, probabilities)
     found = grouped.argmax(dim=1) != BACKGROUND

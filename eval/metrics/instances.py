@@ -24,8 +24,9 @@ from scipy.optimize import linear_sum_assignment
 from synthspine.eval.labelling.islands import MIN_ISLAND_MM2
 from synthspine.eval.labelling.ranks import assign_ranks, order_ranks
 from synthspine.eval.metrics.distances import Spacing, border_distances, pooled
-from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME, group_structures
+from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME
 from synthspine.gen.core.anatomy import BACKGROUND, IGNORE, MAX_RANK, RANK_NAMES, LabelScheme, label_scheme
+from synthspine.train.decoding import to_structures
 
 FOUND_DICE = 0.5
 NAMED_RANKS = len(RANK_NAMES)
@@ -100,7 +101,7 @@ def _vertebra_ranks(
 ) -> np.ndarray:
     """Rank of the predicted vertebra of every pixel, 0 elsewhere and where nothing is annotated; uint8."""
     annotated = torch.from_numpy(np.where(codes == IGNORE, np.uint8(BACKGROUND), classes))
-    structures = group_structures(annotated, scheme).numpy()
+    structures = to_structures(annotated, scheme).numpy()
     found = structures != BACKGROUND
     dense = np.zeros_like(structures)
     rows, columns = (np.flatnonzero(found.any(axis=axes)) for axes in ((0, 2), (0, 1)))

@@ -11,12 +11,12 @@ from torch import nn
 from synthspine.eval.labelling.islands import MIN_ISLAND_MM2, remove_islands
 from synthspine.eval.labelling.ranks import assign_ranks, order_ranks
 from synthspine.eval.metrics.calibration import structure_entropy_sums
-from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME, group_structures
+from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME
 from synthspine.eval.prediction.tta import PLAIN, View, class_probabilities
 from synthspine.gen.core.anatomy import BACKGROUND, LabelScheme, label_scheme
 from synthspine.shards.readers.slices import normalise, resample_back, resample_in_plane
 from synthspine.shards.readers.spider import Volume
-from synthspine.train.decoding import likeliest_classes
+from synthspine.train.decoding import likeliest_classes, to_structures
 
 RankSource = Literal["auto", "count", "model"]
 _LEAST_PIXELS = 2**19
@@ -70,7 +70,7 @@ def segment_volume(
     """
     classes, scheme, entropy = _most_likely(model, volume, spacing_mm, device, views)
     in_plane = (volume.spacing_mm[1], volume.spacing_mm[2])
-    found = group_structures(torch.from_numpy(classes), scheme).numpy()
+    found = to_structures(torch.from_numpy(classes), scheme).numpy()
     structures = remove_islands(found, in_plane, min_island_mm2)
     before, after = int(np.count_nonzero(found)), int(np.count_nonzero(structures))
     has_ranks = scheme != STRUCTURE_SCHEME

@@ -237,12 +237,12 @@ def continuum_figure(findings: Findings, path: Path) -> None:
     _grid(findings, rows, path, f"From T1 to T2 on rendered {findings.part} maps")
 
 
-def save(figure: Figure, path: Path, dpi: int = DPI) -> None:
+def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG; equal numbers give equal bytes."""
     FigureCanvasAgg(figure)
     with atomic_path(path) as temporary:
         # The date and the version in the file would differ.
-        figure.savefig(temporary, dpi=dpi, format="png", metadata={"Software": None})
+        figure.savefig(temporary, dpi=DPI, format="png", metadata={"Software": None})
 
 
 def _drawings(findings: Findings) -> dict[str, Drawing]:

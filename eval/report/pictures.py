@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME
 from synthspine.eval.report.tables import format_value
-from synthspine.eval.results.cache import Cache, is_file_of
+from synthspine.eval.results.cache import Cache
 from synthspine.eval.results.outcome import CONTRAST, model_name, set_name
 from synthspine.eval.studies.batches import SliceBatches
 from synthspine.eval.studies.models import Candidate
@@ -115,7 +115,10 @@ def draw_cases(
             "set": condition.place,
         }
         drawn = cache.find(key)
-        if drawn is None or not all(is_file_of(folder / each["file"], each["sha256"]) for each in drawn):
+        if drawn is None or not all(
+            (path := folder / each["file"]).is_file() and file_digest(path) == each["sha256"]
+            for each in drawn
+        ):
             dices = slice_dices(candidates[0].model, condition, options.batch_size)
             drawn = []
             for number, (kind, place) in enumerate(choose_cases(condition.patients, dices, count), start=1):

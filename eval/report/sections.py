@@ -63,7 +63,7 @@ def report_sections(findings: Findings, pictures: Mapping[str, Picture]) -> list
         return [table for table in (TABLES[name](findings) for name in names) if table.rows]
 
     compared = [TEXTS["report"]["gap"], *figures("reality_gap"), *tables("gap")]
-    rules = [str(findings.outcome.get("aggregation", "")), TEXTS["report"]["bootstrap"]]
+    rules = [TEXTS["report"]["aggregation"], TEXTS["report"]["bootstrap"]]
     contents: dict[str, list[Part]] = {
         "summary": [*conclusions(findings), *_absent(findings), *tables("headline", "primary")],
         "contrast": [*figures("contrast_shift"), *tables("shift")],

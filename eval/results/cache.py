@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from synthspine.shards.format.provenance import code_state, digest_of, made_with
-from synthspine.shards.storage.atomic import file_digest, write_text
+from synthspine.shards.storage.atomic import write_text
 
 SOFTWARE = ("torch", "numpy", "scipy")
 """Packages that numbers may depend on."""
@@ -61,8 +61,3 @@ class Cache:
 def versions() -> dict[str, str]:
     """Versions of the software that numbers may depend on, and the kind of machine."""
     return made_with() | {name: metadata.version(name) for name in SOFTWARE}
-
-
-def is_file_of(path: Path, sha256: str) -> bool:
-    """Whether a file exists and has this digest."""
-    return path.is_file() and file_digest(path) == sha256

@@ -94,7 +94,6 @@ class Outcome:
     left_out: dict[str, str]  # study or set to the reason why it is not there
     sets: dict[str, SetFacts]  # the measured sets
     physical: dict[str, str]  # name of the contrast by value of the study "physical"
-    aggregation: str  # rules by which the numbers are counted
     dropped: dict[str, str] = field(default_factory=dict)  # study to its values without measurement, and why
     measurements: list[Measurement] = field(default_factory=list)  # study by study
     overlays: list[dict[str, Any]] = field(default_factory=list)  # pictures, the worst case of a set first
