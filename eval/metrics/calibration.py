@@ -34,14 +34,7 @@ def confidence_bins(probabilities: Tensor, target: Tensor) -> Tensor:
 
     Returns:
         float64 ``(B, 15, 3)``: per bin, ascending: pixels, sum of their confidences, right pixels.
-
-    Raises:
-        ValueError: the shapes differ.
     """
-    if probabilities.ndim != 4 or target.shape != probabilities[:, 0].shape:
-        raise ValueError(
-            f"probabilities {tuple(probabilities.shape)} and target {tuple(target.shape)} do not fit"
-        )
     batch = len(target)
     confidence, prediction = probabilities.max(dim=1)
     confidence = confidence.double()

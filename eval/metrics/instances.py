@@ -32,7 +32,7 @@ FOUND_DICE = 0.5
 NAMED_RANKS = len(RANK_NAMES)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class InstanceCounts:
     """Vertebrae of one volume, or sums over several.
 
@@ -55,9 +55,7 @@ class InstanceCounts:
     assd_sum_mm: float = 0.0
 
     def __add__(self, other: "InstanceCounts") -> "InstanceCounts":
-        names = InstanceCounts.__slots__
-        sums = (mine + its for mine, its in zip(astuple(self), astuple(other), strict=True))
-        return InstanceCounts(**dict(zip(names, sums, strict=True)))
+        return InstanceCounts(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 
     @property
     def dice(self) -> float:
@@ -87,12 +85,7 @@ def count_instances(
         codes: dense codes of the truth, uint8, the same shape.
         scheme: label scheme of the classes.
         spacing_mm: size of a pixel along rows and columns.
-
-    Raises:
-        ValueError: the shapes differ.
     """
-    if classes.shape != codes.shape or classes.ndim != 3:
-        raise ValueError(f"prediction {classes.shape} and truth {codes.shape} must be slices of one shape")
     return match_ranks(_vertebra_ranks(classes, codes, scheme, spacing_mm), codes, spacing_mm)
 
 

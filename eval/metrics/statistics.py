@@ -85,10 +85,8 @@ def bootstrap_mean(values: Values, *, draws: int = DRAWS, seed: int = 0) -> Inte
         seed: seed of the resampling.
 
     Raises:
-        ValueError: fewer than one draw, or an infinite value.
+        ValueError: a value is infinite.
     """
-    if draws < 1:
-        raise ValueError(f"{draws} draws: at least 1 is needed")
     known = defined(values)
     n = len(known)
     middle = mean(list(known.values()))

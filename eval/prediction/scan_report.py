@@ -113,13 +113,7 @@ def write_scan_picture(
         codes: dense codes on its grid, uint8 ``(Z, H, W)``.
         title: text over the picture.
         notes: lines below it, such as quality flags.
-
-    Raises:
-        ValueError: the mask has another shape than the image.
     """
-    if codes.shape != volume.array.shape:
-        raise ValueError(f"a mask of shape {codes.shape} does not fit an image of shape {volume.array.shape}")
-    slices = shown_slices(codes, volume.spacing_mm[0])
     images = normalise(volume.array)
     in_plane = (volume.spacing_mm[1], volume.spacing_mm[2])
     tiles = [
@@ -127,7 +121,7 @@ def write_scan_picture(
             picture=_panel(images[index], codes[index], in_plane),
             name=f"slice {index + 1} of {len(codes)} from the left",
         )
-        for index in slices
+        for index in shown_slices(codes, volume.spacing_mm[0])
     ]
     write_sheet(tiles, path, title, columns=len(tiles), notes=notes)
 

@@ -100,7 +100,8 @@ def _most_likely(
     classes = np.empty(images.shape, dtype=np.uint8)
     num_classes, total, pixels = 0, 0.0, 0
     model.eval()
-    at_once = _slices_at_once(native, in_plane, spacing_mm, device)
+    plane = np.prod([size * old / spacing_mm for size, old in zip(native, in_plane, strict=True)])
+    at_once = max(1, int(PIXELS_AT_ONCE.get(torch.device(device).type, _LEAST_PIXELS) / plane))
     for start in range(0, len(images), at_once):
         part = images[start : start + at_once]
         resampled = resample_in_plane(part, in_plane, spacing_mm, labels=False)
@@ -115,10 +116,3 @@ def _most_likely(
             likely = torch.from_numpy(back).unsqueeze(0).log()
             classes[index] = likeliest_classes(likely, scheme)[0].numpy()
     return classes, label_scheme(num_classes), total / pixels if pixels else float("nan")
-
-
-def _slices_at_once(
-    native: tuple[int, int], in_plane: tuple[float, float], spacing_mm: float, device: torch.device | str
-) -> int:
-    rows, columns = (size * old / spacing_mm for size, old in zip(native, in_plane, strict=True))
-    return max(1, int(PIXELS_AT_ONCE.get(torch.device(device).type, _LEAST_PIXELS) / (rows * columns)))

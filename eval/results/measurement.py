@@ -124,13 +124,7 @@ class Measurement:
         Args:
             measure: one of ``STRUCTURES``, or ``"overall"`` for the mean over those that are defined.
             metric: one of ``METRICS``.
-
-        Raises:
-            ValueError: no such measure or metric.
         """
-        for name, known in ((metric, METRICS), (measure, MEASURES)):
-            if name not in known:
-                raise ValueError(f"{name!r} is not one of {', '.join(known)}")
         names = STRUCTURES if measure == OVERALL else (measure,)
         values: dict[str, float] = {}
         for patient, record in self.patients.items():

@@ -138,10 +138,8 @@ def thicken(images: Tensor, neighbours: Neighbours, factor: float, indices: Sequ
         Float32, shape ``(len(indices), H, W)``, on the device of ``images``.
 
     Raises:
-        ValueError: ``factor`` is below 1 or not finite, or a slice has too few neighbours for it.
+        ValueError: a slice has too few neighbours for the factor.
     """
-    if not (math.isfinite(factor) and factor >= 1):
-        raise ValueError(f"slice thickness factor {factor} is not a finite number of at least 1")
     reach = reach_of(factor)
     thick = []
     for index in indices:
