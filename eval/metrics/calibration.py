@@ -51,14 +51,7 @@ def confidence_bins(probabilities: Tensor, target: Tensor) -> Tensor:
 
 
 def expected_calibration_error(bins: Tensor | Sequence[Sequence[float]]) -> float:
-    """ECE of the counts of one sample, or of a sum of counts, as ``confidence_bins`` returns them.
-
-    Args:
-        bins: ``(15, 3)``.
-
-    Returns:
-        ECE in [0, 1]; nan where there is no pixel.
-    """
+    """ECE in [0, 1] of counts ``(15, 3)`` of ``confidence_bins``, also summed; nan where there is no pixel."""
     counts = torch.as_tensor(bins, dtype=torch.float64)
     pixels = float(counts[:, 0].sum())
     return float((counts[:, 1] - counts[:, 2]).abs().sum()) / pixels if pixels else math.nan

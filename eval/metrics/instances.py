@@ -108,13 +108,7 @@ def _vertebra_ranks(
 
 
 def match_ranks(ranks: np.ndarray, codes: np.ndarray, spacing_mm: Spacing) -> InstanceCounts:
-    """Match predicted vertebrae with those of the truth.
-
-    Args:
-        ranks: rank of the predicted vertebra of every pixel, 0 where there is none, uint8 ``(Z, H, W)``.
-        codes: dense codes of the truth, uint8, the same shape.
-        spacing_mm: size of a pixel along rows and columns.
-    """
+    """As ``count_instances``, of the predicted rank of every pixel, uint8 ``(Z, H, W)``, 0 for none."""
     counted = label_scheme("14").encode(torch.from_numpy(codes)).numpy() != IGNORE
     truth = np.where(counted & (codes <= NAMED_RANKS), codes, 0)
     cells = truth[counted].astype(np.int64) * (MAX_RANK + 1) + ranks[counted]

@@ -31,24 +31,14 @@ class Score:
 
 
 class PatientTally:
-    """Counts of overlap per patient, added batch by batch.
-
-    Args:
-        class_names: name of every class, background first; background is not scored.
-    """
+    """Counts of overlap per patient, added batch by batch; background, the first class, is not scored."""
 
     def __init__(self, class_names: Sequence[str]) -> None:
         self._names = tuple(class_names)
         self._counts: dict[str, Tensor] = {}
 
     def add(self, prediction: Tensor, target: Tensor, patients: Sequence[str]) -> None:
-        """Count a batch.
-
-        Args:
-            prediction: classes, integer, shape ``(B, H, W)``.
-            target: classes, 255 where nothing is known, uint8, the same shape.
-            patients: patient of every sample, length B.
-        """
+        """Count a batch of classes, ``(B, H, W)``; the target is uint8, 255 where nothing is known."""
         counts = torch.stack(overlap_counts(prediction, target, len(self._names)), dim=1).cpu()
         for patient, count in zip(patients, counts, strict=True):
             self._counts[patient] = self._counts.get(patient, 0) + count

@@ -95,12 +95,13 @@ def _in_folder(folder: Path, output_dir: Path) -> tuple[list[Scan], list[SpiderE
         root = root / "images" if (root / "images").is_dir() else root
         if not root.is_dir():
             return [], [SpiderError(folder, "holds masks/ but no images/")]
+    written = output_dir.resolve()
     files = [
         path
         for path in sorted(root.rglob("*"))
         if path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(root).parts)
-        and output_dir.resolve() not in path.resolve().parents
+        and written not in path.resolve().parents
     ]
     volumes = [path for path in files if path.name.endswith(SUFFIXES)]
     scans = [

@@ -12,13 +12,7 @@ SHOWN = 12
 
 
 def facts(findings: Findings, kind: str, name_of: Callable[[str], str]) -> Table:
-    """A column per model or set, a row per fact.
-
-    Args:
-        findings: what was measured.
-        kind: ``"models"`` or ``"sets"``, the entry of the outcome.
-        name_of: the name of a model or set in text.
-    """
+    """A column per model or set (``kind``: ``"models"`` or ``"sets"``), a row per fact."""
     entries = findings.outcome.get(kind, {})
     columns = {name_of(name): _in_words(each) for name, each in entries.items()}
     names = dict.fromkeys(key for each in columns.values() for key in each)

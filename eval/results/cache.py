@@ -42,15 +42,7 @@ class Cache:
             return None
 
     def keep(self, key: dict[str, Any], value: Any) -> None:
-        """Write a value, whole or not at all.
-
-        Args:
-            key: JSON-able.
-            value: JSON-able and not None, without nan.
-
-        Raises:
-            OSError: it cannot be written.
-        """
+        """Write a value, whole or not at all; it is JSON-able, not None and without nan."""
         entry = {"key": key | self._made_by, "sha256": digest_of(value), "value": value}
         write_text(self._file(key), json.dumps(entry, allow_nan=False) + "\n")
 

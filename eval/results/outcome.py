@@ -100,15 +100,11 @@ class Outcome:
 
     def to_json(self) -> dict[str, Any]:
         """The dictionary of ``outcome.json``: numbers, texts, lists and None."""
-        plain: dict[str, Any] = without_nan({"format": FORMAT, **asdict(self)})
-        return plain
+        return dict(without_nan({"format": FORMAT, **asdict(self)}))
 
 
 class Findings:
-    """Read-only view of an outcome.
-
-    Args:
-        outcome: the dictionary of ``outcome.json``.
+    """Read-only view of the dictionary of ``outcome.json``.
 
     Raises:
         OutcomeError: the format is another one, or the outcome holds no measurement.
@@ -205,15 +201,7 @@ def model_name(model: str) -> str:
 
 
 def write_outcome(outcome: Mapping[str, Any], folder: Path) -> Path:
-    """Write ``outcome.json``, whole or not at all.
-
-    Args:
-        outcome: the dictionary of ``Outcome.to_json``.
-        folder: the output folder.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+    """Write the dictionary of ``Outcome.to_json`` as ``outcome.json``, whole or not at all."""
     path = folder / "outcome.json"
     write_text(path, json.dumps(outcome, indent=1, allow_nan=False) + "\n")
     return path

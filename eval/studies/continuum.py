@@ -23,12 +23,7 @@ PROTOCOLS = {"T1 spin echo": (0.0, 0.0), "T2 spin echo": (0.0, 1.0), "STIR": (1.
 
 
 class MapsToRender:
-    """Label maps of measured patients, rendered on demand.
-
-    Args:
-        place: the set of label maps.
-        config: the generator's configuration.
-        device: device of the rendering.
+    """A set of label maps of measured patients, rendered on demand on a device.
 
     Raises:
         ShardError: the set is broken.
