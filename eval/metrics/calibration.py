@@ -51,7 +51,7 @@ def confidence_bins(probabilities: Tensor, target: Tensor) -> Tensor:
 
 
 def expected_calibration_error(bins: Tensor | Sequence[Sequence[float]]) -> float:
-    """ECE in [0, 1] of counts ``(15, 3)`` of ``confidence_bins``, also summed; nan where there is no pixel."""
+    """ECE in [0, 1] of counts ``(15, 3)`` of ``confidence_bins``, also summed; nan without pixels."""
     counts = torch.as_tensor(bins, dtype=torch.float64)
     pixels = float(counts[:, 0].sum())
     return float((counts[:, 1] - counts[:, 2]).abs().sum()) / pixels if pixels else math.nan
