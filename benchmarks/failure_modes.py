@@ -140,7 +140,7 @@ def row(model: TrainedUNet, batches: SliceBatches, device: torch.device) -> dict
 def thin_height(batches: SliceBatches) -> float:
     """Largest height in mm of the lowest quarter of the true discs of a set; nan without discs."""
     spacing = (batches.spacing_mm, batches.spacing_mm)
-    codes = (batches.slice_at(index)[1].cpu().numpy() for index in range(batches.slices))
+    codes = (truth for _, label, _ in batches for truth in label.cpu().numpy())
     heights = [height for truth in codes for height in disc_heights(truth, spacing).values()]
     return float(np.quantile(heights, THIN_QUANTILE)) if heights else float("nan")
 
