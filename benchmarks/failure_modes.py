@@ -34,7 +34,6 @@ from synthspine.eval.metrics.instances import InstanceCounts, count_instances
 from synthspine.eval.metrics.overlap import (
     STRUCTURE_SCHEME,
     PatientTally,
-    group_structures,
     mean,
     mean_over_patients,
 )
@@ -47,7 +46,7 @@ from synthspine.shards.building.sets import VALIDATION_IMAGES
 from synthspine.shards.command import run_command
 from synthspine.shards.storage.atomic import file_digest
 from synthspine.train.config import ModelName
-from synthspine.train.decoding import likeliest_classes
+from synthspine.train.decoding import likeliest_classes, to_structures
 from synthspine.train.model.checkpoint import TrainedUNet, load_model
 
 BATCH = 8
@@ -112,7 +111,7 @@ def row(model: TrainedUNet, batches: SliceBatches, device: torch.device) -> dict
     scans = [str(record["source"]) for record in batches.records]
     for images, codes, patients in batches:
         classes = likeliest_classes(model(images.to(device)), scheme).cpu()
-        structures, truths = group_structures(classes, scheme), STRUCTURE_SCHEME.encode(codes)
+        structures, truths = to_structures(classes, scheme), STRUCTURE_SCHEME.encode(codes)
         for index, patient in enumerate(patients):
             own, truth = classes[index].numpy(), codes[index].numpy()
             volumes[scans[len(shares)]].append((own, truth))
@@ -141,7 +140,7 @@ def row(model: TrainedUNet, batches: SliceBatches, device: torch.device) -> dict
 def thin_height(batches: SliceBatches) -> float:
     """Largest height in mm of the lowest quarter of the true discs of a set; nan without discs."""
     spacing = (batches.spacing_mm, batches.spacing_mm)
-    codes = (batches.slice_at(index)[1].cpu().numpy() for index in range(batches.slices))
+    codes = (truth for _, label, _ in batches for truth in label.cpu().numpy())
     heights = [height for truth in codes for height in disc_heights(truth, spacing).values()]
     return float(np.quantile(heights, THIN_QUANTILE)) if heights else float("nan")
 

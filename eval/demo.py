@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from synthspine.eval.gallery import PHANTOM, contrast, gallery, phantom_maps, tile
+from synthspine.eval.report.figures import save
 from synthspine.eval.studies.batches import SliceBatches
 from synthspine.gen import SpineSynthGenerator, label_scheme
 from synthspine.gen.core.anatomy import STRUCTURE_COLOURS, STRUCTURES
@@ -16,7 +16,6 @@ from synthspine.gen.presets import PRESETS
 from synthspine.shards.building.sets import ensure_sets
 from synthspine.shards.checking.contact_sheet import write_sheet
 from synthspine.shards.checking.overlay import coloured
-from synthspine.shards.storage.atomic import atomic_path
 from synthspine.train.config import TrainOptions
 from synthspine.train.decoding import likeliest_classes
 from synthspine.train.experiment import train_models
@@ -27,7 +26,6 @@ SHORT_TRAINING = TrainOptions(
     model="A", epochs=8, lr=0.003, num_classes=4, validation_samples=16, shards=PHANTOM
 )
 COLUMNS = 5
-DPI = 160
 
 
 def synth(output_dir: Path) -> list[Path]:
@@ -61,10 +59,8 @@ def training(output_dir: Path) -> list[Path]:
         right.plot(steps, values, marker=marker, color=colour, label=name)
     right.set(xlabel="step", ylabel="Dice", ylim=(0, 1), title="Validation on synthetic images")
     right.legend(frameon=False)
-    FigureCanvasAgg(figure)
     path = output_dir / "training.png"
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=DPI, format="png")
+    save(figure, path)
     return [path]
 
 
@@ -80,15 +76,17 @@ def inference(output_dir: Path) -> list[Path]:
     tiles = []
     for title, name in (("T1", "real_t1_val"), ("T2", "real_t2_val")):
         batches = SliceBatches(ensure_sets((name,), PHANTOM)[name], 1)
-        image, label, record = batches.slice_at(batches.slices // 2)
+        middle = batches.slices // 2
+        image, codes = batches.at(torch.tensor([middle]))
         with torch.inference_mode():
-            predicted = scheme.decode(likeliest_classes(model(image[None, None]), scheme))[0]
-        # In the colours of the model's classes.
-        truth = scheme.decode(scheme.encode(label))
-        picture = image.numpy()
-        maps = [coloured(codes.numpy(), picture) for codes in (truth, predicted)]
+            predicted = likeliest_classes(model(image), scheme)
+        picture = image[0, 0].numpy()
+        # The truth in the colours of the model's classes.
+        classes = (scheme.encode(codes), predicted)
+        maps = [coloured(scheme.decode(each)[0].numpy(), picture) for each in classes]
         name = f"{title}: image, truth, {checkpoint.name}"
-        tiles.append(tile([picture, *maps], name, str(record["source"]), height=len(picture)))
+        source = str(batches.records[middle]["source"])
+        tiles.append(tile([picture, *maps], name, source, height=len(picture)))
     title = "Segmentation of unseen phantom images"
     return [write_sheet(tiles, output_dir / "inference.png", title, columns=1, legend=True)]
 

@@ -4,15 +4,12 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import torch
 from tqdm import tqdm
 
-from synthspine.eval.metrics.overlap import AGGREGATION, DISTANCE_AGGREGATION
 from synthspine.eval.report.analysis_tables import refresh
 from synthspine.eval.report.pictures import draw_cases
 from synthspine.eval.report.report import write_report
@@ -26,6 +23,7 @@ from synthspine.eval.studies.measured_sets import open_sets
 from synthspine.eval.studies.models import Candidate, EvaluationError, load_candidates
 from synthspine.eval.studies.options import EvaluationOptions
 from synthspine.eval.studies.study import Condition, conditions
+from synthspine.gen.config import flat
 from synthspine.gen.core.device import pick_device
 from synthspine.shards.format.provenance import digest_of
 
@@ -69,7 +67,7 @@ def evaluate(options: EvaluationOptions, log: Log = print) -> list[Path]:
     used = {condition.place for condition in chosen.conditions}
     outcome = Outcome(
         command=shlex.join(sys.argv),
-        options=_chosen(options),
+        options={name: _as_text(value) for name, value in flat(asdict(options)).items()},
         versions=versions(),
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         overlays=draw_cases(candidates, chosen.conditions, sets, cache, options),
@@ -83,7 +81,6 @@ def evaluate(options: EvaluationOptions, log: Log = print) -> list[Path]:
         dropped=chosen.dropped,
         sets={place: _facts(loaded) for place, loaded in opened.items() if place in used},
         physical={f"{number}.0": name for number, name in enumerate(PROTOCOLS)},
-        aggregation=f"{AGGREGATION}; {DISTANCE_AGGREGATION}",
         measurements=measurements,
     ).to_json()
     written = [write_outcome(outcome, options.output_dir), *write_report(outcome, options.output_dir)]
@@ -104,7 +101,18 @@ def _measure(
     """Every model under every condition, each input once; and the number of inputs in the cache."""
     device = pick_device(options.shards.device)
     jobs = [(candidate, condition) for candidate in candidates for condition in chosen]
-    keys = [_key(candidate, condition, options.part, device) for candidate, condition in jobs]
+    # The identity of each input; equal inputs of two studies have the same.
+    keys = [
+        {
+            "what": "measurement",
+            "part": options.part,
+            "checkpoint": candidate.facts.sha256,
+            "input": condition.recipe,
+            # The last bits of convolutions differ between CPU and GPU.
+            "device": device.type,
+        }
+        for candidate, condition in jobs
+    ]
     names = [digest_of(key) for key in keys]
     found = {name: cache.find(key) for name, key in zip(names, keys, strict=True)}
     known = {name: value for name, value in found.items() if value is not None}
@@ -135,21 +143,6 @@ def _measure(
     return measurements, cached
 
 
-def _key(candidate: Candidate, condition: Condition, part: str, device: torch.device) -> dict[str, Any]:
-    """The identity of a measurement, to which the cache adds code and versions.
-
-    Equal inputs of two studies have the same key.
-    """
-    return {
-        "what": "measurement",
-        "part": part,
-        "checkpoint": candidate.facts.sha256,
-        "input": condition.recipe,
-        # The last bits of convolutions differ between the two.
-        "device": device.type,
-    }
-
-
 def _facts(loaded: SliceBatches | MapsToRender) -> SetFacts:
     return SetFacts(
         folder=str(loaded.place),
@@ -163,13 +156,5 @@ def _facts(loaded: SliceBatches | MapsToRender) -> SetFacts:
     )
 
 
-def _chosen(options: Any, prefix: str = "") -> dict[str, str]:
-    """Options as text by name; the name of an option in a group begins with that of the group and a dot."""
-    texts: dict[str, str] = {}
-    for each in fields(options):
-        value, name = getattr(options, each.name), f"{prefix}{each.name}"
-        if is_dataclass(value):
-            texts |= _chosen(value, f"{name}.")
-        else:
-            texts[name] = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-    return texts
+def _as_text(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 from tqdm import tqdm
 
-from synthspine.gen import LabelScheme
-from synthspine.gen.core.anatomy import STRUCTURE_COLOURS, STRUCTURES
+from synthspine.gen import LabelScheme, label_scheme
+from synthspine.gen.core.anatomy import STRUCTURES
+from synthspine.shards.checking.overlay import coloured, grey_picture
 from synthspine.shards.storage.atomic import atomic_path
 from synthspine.train.config import Plan
 from synthspine.train.decoding import to_structures
@@ -32,7 +33,6 @@ SHORTEST_REFRESH_SECONDS = 0.5
 EVENT_FILES = "events.out.tfevents.*"
 PICTURES = 4
 """Samples in the picture of a validation."""
-FILL = 0.4
 GAP = 2
 WHITE = 255
 
@@ -205,20 +205,14 @@ def validation_picture(
     images, codes = samples.images[:PICTURES], samples.codes[:PICTURES]
     if not len(images):
         return None
-    found = find_structures(network, images, scheme, ranks, bf16=bf16).cpu()
-    truth = to_structures(scheme.encode(codes), scheme).cpu()
-    grey = images.float().clamp(0, 1).cpu()
-    rows = [painted(grey, structures) for structures in (torch.zeros_like(truth), truth, found)]
+    found = find_structures(network, images, scheme, ranks, bf16=bf16)
+    truth = to_structures(scheme.encode(codes), scheme)
+    maps = (label_scheme(4).decode(structures).cpu().numpy() for structures in (truth, found))
+    rows = [
+        (grey_picture(image), coloured(actual, image), coloured(predicted, image))
+        for image, actual, predicted in zip(images[:, 0].float().cpu().numpy(), *maps, strict=True)
+    ]
     # Samples are side by side, with white gaps.
-    lines = [torch.cat(tuple(pad(row, [0, GAP, 0, GAP], value=WHITE)), dim=2) for row in rows]
-    return torch.cat(lines, dim=1)[:, :-GAP, :-GAP].contiguous()
-
-
-def painted(images: Tensor, structures: Tensor) -> Tensor:
-    """Images ``(B, 1, H, W)`` in [0, 1] under structures 1.. ``(B, H, W)``, in uint8 ``(B, 3, H, W)``."""
-    colours = images.expand(-1, 3, -1, -1).clone()
-    for number, name in enumerate(STRUCTURES, start=1):
-        colour = torch.tensor(STRUCTURE_COLOURS[name]).view(1, 3, 1, 1) / WHITE
-        where = (structures == number).unsqueeze(1)
-        colours = torch.where(where, (1 - FILL) * colours + FILL * colour, colours)
-    return (colours * WHITE).round().to(torch.uint8)
+    padded = np.pad(np.array(rows), [(0, 0), (0, 0), (0, GAP), (0, GAP), (0, 0)], constant_values=WHITE)
+    picture = torch.from_numpy(padded).permute(4, 1, 2, 0, 3).flatten(3, 4).flatten(1, 2)
+    return picture[:, :-GAP, :-GAP].contiguous()

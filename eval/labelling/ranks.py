@@ -128,22 +128,17 @@ def order_ranks(counted: np.ndarray, modelled: np.ndarray) -> np.ndarray:
     votes = {start: np.count_nonzero(shifts == start) for start in starts}
     # Ties keep the count as it is.
     shift = max(starts, key=lambda start: (votes[start], -abs(start)))
-    return _shifted(shift)[counted]
+    table = np.arange(256, dtype=np.uint8)
+    ranks = np.arange(1, MAX_RANK + 1)
+    moved = np.minimum(ranks + shift, MAX_RANK)
+    table[ranks] = np.where(moved > 0, moved, BACKGROUND)
+    table[DISC_OFFSET + ranks] = np.where(moved > 0, DISC_OFFSET + moved, BACKGROUND)
+    return table[counted]
 
 
 def _ranks(codes: np.ndarray) -> np.ndarray:
     ranks = np.where(codes > DISC_OFFSET, codes - np.uint8(DISC_OFFSET), codes)
     return np.where(ranks <= MAX_RANK, ranks, np.uint8(0))
-
-
-def _shifted(start: int) -> np.ndarray:
-    """Look-up table of dense codes that shifts all ranks by ``start``."""
-    table = np.arange(256, dtype=np.uint8)
-    ranks = np.arange(1, MAX_RANK + 1)
-    moved = np.minimum(ranks + start, MAX_RANK)
-    table[ranks] = np.where(moved > 0, moved, BACKGROUND)
-    table[DISC_OFFSET + ranks] = np.where(moved > 0, DISC_OFFSET + moved, BACKGROUND)
-    return table
 
 
 def _ruler(structures: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:

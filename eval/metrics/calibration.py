@@ -18,8 +18,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME, group_structures
+from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME
 from synthspine.gen.core.anatomy import BACKGROUND, IGNORE, LabelScheme
+from synthspine.train.decoding import to_structures
 
 BINS = 15
 
@@ -33,14 +34,7 @@ def confidence_bins(probabilities: Tensor, target: Tensor) -> Tensor:
 
     Returns:
         float64 ``(B, 15, 3)``: per bin, ascending: pixels, sum of their confidences, right pixels.
-
-    Raises:
-        ValueError: the shapes differ.
     """
-    if probabilities.ndim != 4 or target.shape != probabilities[:, 0].shape:
-        raise ValueError(
-            f"probabilities {tuple(probabilities.shape)} and target {tuple(target.shape)} do not fit"
-        )
     batch = len(target)
     confidence, prediction = probabilities.max(dim=1)
     confidence = confidence.double()
@@ -57,14 +51,7 @@ def confidence_bins(probabilities: Tensor, target: Tensor) -> Tensor:
 
 
 def expected_calibration_error(bins: Tensor | Sequence[Sequence[float]]) -> float:
-    """ECE of the counts of one sample, or of a sum of counts, as ``confidence_bins`` returns them.
-
-    Args:
-        bins: ``(15, 3)``.
-
-    Returns:
-        ECE in [0, 1]; nan where there is no pixel.
-    """
+    """ECE in [0, 1] of counts ``(15, 3)`` of ``confidence_bins``, also summed; nan without pixels."""
     counts = torch.as_tensor(bins, dtype=torch.float64)
     pixels = float(counts[:, 0].sum())
     return float((counts[:, 1] - counts[:, 2]).abs().sum()) / pixels if pixels else math.nan
@@ -98,7 +85,7 @@ def structure_entropy_sums(
         Nats, float64 ``(B,)``, and pixels, int64 ``(B,)``.
     """
     batch, _, *size = probabilities.shape
-    groups = group_structures(torch.arange(scheme.num_classes, device=probabilities.device), scheme).long()
+    groups = to_structures(torch.arange(scheme.num_classes, device=probabilities.device), scheme).long()
     grouped = probabilities.new_zeros(batch, STRUCTURE_SCHEME.num_classes, *size)
     grouped.index_add_(1, groups, probabilities)
     found = grouped.argmax(dim=1) != BACKGROUND

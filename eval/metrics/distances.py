@@ -59,13 +59,7 @@ class BorderDistances:
         return float((self.from_prediction.sum() + self.from_truth.sum()) / count) if count else math.nan
 
     def nsd(self, tolerance_mm: float) -> float:
-        """Share of both borders within a tolerance of the other one; nan where both masks are empty.
-
-        Raises:
-            ValueError: the tolerance is negative or not finite.
-        """
-        if not (math.isfinite(tolerance_mm) and tolerance_mm >= 0):
-            raise ValueError(f"tolerance {tolerance_mm} mm is not a finite number of at least 0")
+        """Share of both borders within a tolerance of the other one; nan where both masks are empty."""
         limit = tolerance_mm * (1 + _ROUNDING)
         count = self.from_prediction.size + self.from_truth.size
         within = int((self.from_prediction <= limit).sum() + (self.from_truth <= limit).sum())
@@ -84,13 +78,12 @@ def border_distances(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Spac
         Both directions; where only one mask has pixels, its border at the distance of the slice's diagonal.
 
     Raises:
-        ValueError: the masks are not two bool slices of one shape, or the spacing is not positive.
+        ValueError: the masks are not two bool slices of one shape.
     """
     if prediction.shape != truth.shape or prediction.ndim != 2:
         raise ValueError(f"prediction {prediction.shape} and truth {truth.shape} must be slices of one shape")
     if prediction.dtype != np.bool_ or truth.dtype != np.bool_:
         raise ValueError(f"masks must be bool, not {prediction.dtype} and {truth.dtype}")
-    diagonal = diagonal_mm(prediction.shape, spacing_mm)
     either = prediction | truth
     rows, columns = np.flatnonzero(either.any(axis=1)), np.flatnonzero(either.any(axis=0))
     if not len(rows):
@@ -98,6 +91,7 @@ def border_distances(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Spac
     box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
     predicted, actual = (mask[box] & ~binary_erosion(mask[box]) for mask in (prediction, truth))
     if not (predicted.any() and actual.any()):
+        diagonal = math.hypot(prediction.shape[0] * spacing_mm[0], prediction.shape[1] * spacing_mm[1])
         return BorderDistances(
             from_prediction=np.full(np.count_nonzero(predicted), diagonal),
             from_truth=np.full(np.count_nonzero(actual), diagonal),
@@ -113,17 +107,6 @@ def _nearest_mm(border: np.ndarray, other: np.ndarray, spacing_mm: Spacing) -> n
     distances = distance_transform_edt(~other, sampling=spacing_mm)[border]
     # Single precision makes distances equal that differ by rounding alone.
     return np.asarray(distances.astype(np.float32), np.float64)
-
-
-def diagonal_mm(shape: tuple[int, ...], spacing_mm: Spacing) -> float:
-    """Diagonal of a slice, mm: the distance that stands for a missing counterpart.
-
-    Raises:
-        ValueError: the spacing is not positive and finite.
-    """
-    if len(spacing_mm) != 2 or not all(math.isfinite(size) and size > 0 for size in spacing_mm):
-        raise ValueError(f"spacing {spacing_mm} is not two positive sizes in mm")
-    return math.hypot(shape[0] * spacing_mm[0], shape[1] * spacing_mm[1])
 
 
 def pooled(parts: Sequence[BorderDistances]) -> BorderDistances:

@@ -24,14 +24,15 @@ from scipy.optimize import linear_sum_assignment
 from synthspine.eval.labelling.islands import MIN_ISLAND_MM2
 from synthspine.eval.labelling.ranks import assign_ranks, order_ranks
 from synthspine.eval.metrics.distances import Spacing, border_distances, pooled
-from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME, group_structures
+from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME
 from synthspine.gen.core.anatomy import BACKGROUND, IGNORE, MAX_RANK, RANK_NAMES, LabelScheme, label_scheme
+from synthspine.train.decoding import to_structures
 
 FOUND_DICE = 0.5
 NAMED_RANKS = len(RANK_NAMES)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class InstanceCounts:
     """Vertebrae of one volume, or sums over several.
 
@@ -54,9 +55,7 @@ class InstanceCounts:
     assd_sum_mm: float = 0.0
 
     def __add__(self, other: "InstanceCounts") -> "InstanceCounts":
-        names = InstanceCounts.__slots__
-        sums = (mine + its for mine, its in zip(astuple(self), astuple(other), strict=True))
-        return InstanceCounts(**dict(zip(names, sums, strict=True)))
+        return InstanceCounts(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 
     @property
     def dice(self) -> float:
@@ -86,12 +85,7 @@ def count_instances(
         codes: dense codes of the truth, uint8, the same shape.
         scheme: label scheme of the classes.
         spacing_mm: size of a pixel along rows and columns.
-
-    Raises:
-        ValueError: the shapes differ.
     """
-    if classes.shape != codes.shape or classes.ndim != 3:
-        raise ValueError(f"prediction {classes.shape} and truth {codes.shape} must be slices of one shape")
     return match_ranks(_vertebra_ranks(classes, codes, scheme, spacing_mm), codes, spacing_mm)
 
 
@@ -100,7 +94,7 @@ def _vertebra_ranks(
 ) -> np.ndarray:
     """Rank of the predicted vertebra of every pixel, 0 elsewhere and where nothing is annotated; uint8."""
     annotated = torch.from_numpy(np.where(codes == IGNORE, np.uint8(BACKGROUND), classes))
-    structures = group_structures(annotated, scheme).numpy()
+    structures = to_structures(annotated, scheme).numpy()
     found = structures != BACKGROUND
     dense = np.zeros_like(structures)
     rows, columns = (np.flatnonzero(found.any(axis=axes)) for axes in ((0, 2), (0, 1)))
@@ -114,13 +108,7 @@ def _vertebra_ranks(
 
 
 def match_ranks(ranks: np.ndarray, codes: np.ndarray, spacing_mm: Spacing) -> InstanceCounts:
-    """Match predicted vertebrae with those of the truth.
-
-    Args:
-        ranks: rank of the predicted vertebra of every pixel, 0 where there is none, uint8 ``(Z, H, W)``.
-        codes: dense codes of the truth, uint8, the same shape.
-        spacing_mm: size of a pixel along rows and columns.
-    """
+    """As ``count_instances``, of the predicted rank of every pixel, uint8 ``(Z, H, W)``, 0 for none."""
     counted = label_scheme("14").encode(torch.from_numpy(codes)).numpy() != IGNORE
     truth = np.where(counted & (codes <= NAMED_RANKS), codes, 0)
     cells = truth[counted].astype(np.int64) * (MAX_RANK + 1) + ranks[counted]

@@ -16,21 +16,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from synthspine.gen.core.anatomy import LabelScheme, label_scheme
-from synthspine.train.decoding import dice, overlap_counts, to_structures
+from synthspine.gen.core.anatomy import label_scheme
+from synthspine.train.decoding import dice, overlap_counts
 
-AGGREGATION = (
-    "Dice per patient (pixels of all slices of a patient counted together), then the mean over patients; "
-    "a class that is empty in truth and prediction leaves the patient out of its mean, "
-    "one that is empty in only one of them counts as 0; n is the number of patients in a mean"
-)
-DISTANCE_AGGREGATION = (
-    "distances are between border pixels in the plane of a slice, in mm on the grid of the set, pooled over "
-    "the slices of a patient (HD95: the larger one of the two directed 95th percentiles; ASSD: the mean of "
-    "both directions; NSD: the share of both borders within the tolerance), then the mean over patients; in "
-    "a slice in which only truth or only prediction has the structure, its border counts with the diagonal "
-    "of the slice, outside of every tolerance; 95 % intervals are bootstraps over patients"
-)
 STRUCTURE_SCHEME = label_scheme("4")
 
 
@@ -43,33 +31,17 @@ class Score:
 
 
 class PatientTally:
-    """Counts of overlap per patient, added batch by batch.
-
-    Args:
-        class_names: name of every class, background first; background is not scored.
-    """
+    """Counts of overlap per patient, added batch by batch; background, the first class, is not scored."""
 
     def __init__(self, class_names: Sequence[str]) -> None:
         self._names = tuple(class_names)
         self._counts: dict[str, Tensor] = {}
 
     def add(self, prediction: Tensor, target: Tensor, patients: Sequence[str]) -> None:
-        """Count a batch.
-
-        Args:
-            prediction: classes, integer, shape ``(B, H, W)``.
-            target: classes, 255 where nothing is known, uint8, the same shape.
-            patients: patient of every sample, length B.
-
-        Raises:
-            ValueError: the numbers of patients and samples differ.
-        """
-        if len(patients) != len(prediction):
-            raise ValueError(f"{len(prediction)} predictions, but {len(patients)} patients")
+        """Count a batch of classes, ``(B, H, W)``; the target is uint8, 255 where nothing is known."""
         counts = torch.stack(overlap_counts(prediction, target, len(self._names)), dim=1).cpu()
         for patient, count in zip(patients, counts, strict=True):
-            known = self._counts.get(patient)
-            self._counts[patient] = count if known is None else known + count
+            self._counts[patient] = self._counts.get(patient, 0) + count
 
     def per_patient(self) -> dict[str, dict[str, float]]:
         """Dice of every class but background by patient, sorted; nan where truth and prediction are empty."""
@@ -93,8 +65,3 @@ def mean(values: Sequence[float]) -> float:
     """Mean of the values that are not nan; nan where there is none."""
     known = [value for value in values if not math.isnan(value)]
     return math.fsum(known) / len(known) if known else math.nan
-
-
-def group_structures(classes: Tensor, scheme: LabelScheme) -> Tensor:
-    """Structures (uint8: background, vertebra, disc, canal) of classes of ``scheme``."""
-    return to_structures(classes, scheme)

@@ -46,32 +46,29 @@ class Interval:
     high: float
     n: int
 
-    def as_dict(self) -> dict[str, float | int | None]:
-        """What JSON can hold: None in place of nan."""
-        ends = {"mean": self.mean, "low": self.low, "high": self.high}
-        return {**{name: None if math.isnan(end) else end for name, end in ends.items()}, "n": self.n}
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PairedDifference:
     """First minus second on the patients that have a value in both.
 
     Attributes:
-        difference: mean difference, its interval, and n patients.
-        first: mean of the first over those patients; nan where there is none.
+        first: mean of the first over those patients.
         second: mean of the second over those patients.
+        difference: mean difference.
         first_larger: patients in whom the first is larger.
-        p: two-sided Wilcoxon signed-rank test of the differences; nan where there is no patient. With fewer
-            than 6 patients that differ it cannot fall below .05.
-        n_tested: patients that differ; those without a difference are left out of the test, as Wilcoxon did.
+        p: two-sided Wilcoxon signed-rank test of the differences; nan where there is no patient.
     """
 
+    first: Interval
+    second: Interval
     difference: Interval
-    first: float
-    second: float
     first_larger: int
     p: float
-    n_tested: int
+
+    @property
+    def n(self) -> int:
+        """Patients that have a value in both."""
+        return self.difference.n
 
     @property
     def clear(self) -> bool:
@@ -88,10 +85,8 @@ def bootstrap_mean(values: Values, *, draws: int = DRAWS, seed: int = 0) -> Inte
         seed: seed of the resampling.
 
     Raises:
-        ValueError: fewer than one draw, or an infinite value.
+        ValueError: a value is infinite.
     """
-    if draws < 1:
-        raise ValueError(f"{draws} draws: at least 1 is needed")
     known = defined(values)
     n = len(known)
     middle = mean(list(known.values()))
@@ -136,46 +131,39 @@ def narrowness(n: int) -> str:
     )
 
 
-def paired_difference(
-    first: Values, second: Values, *, draws: int = DRAWS, seed: int = 0
-) -> PairedDifference:
-    """First minus second, patient by patient, with interval and test.
+def paired_difference(first: Values, second: Values) -> PairedDifference:
+    """First minus second, patient by patient, with intervals and test.
 
     Args:
         first: one number per patient; patients without a number in both are left out.
         second: the same of the other model, contrast or condition.
-        draws: number of resamples.
-        seed: seed of the resampling.
 
     Raises:
-        ValueError: as in ``bootstrap_mean``.
+        ValueError: a value is infinite.
     """
     a, b = defined(first), defined(second)
     common = sorted(a.keys() & b.keys())
     differences = {patient: round(a[patient] - b[patient], _DECIMALS) for patient in common}
-    p, tested = signed_rank_test(list(differences.values()))
     return PairedDifference(
-        difference=bootstrap_mean(differences, draws=draws, seed=seed),
-        first=mean([a[patient] for patient in common]),
-        second=mean([b[patient] for patient in common]),
+        first=bootstrap_mean({patient: a[patient] for patient in common}),
+        second=bootstrap_mean({patient: b[patient] for patient in common}),
+        difference=bootstrap_mean(differences),
         first_larger=sum(difference > 0 for difference in differences.values()),
-        p=p,
-        n_tested=tested,
+        p=signed_rank_test(list(differences.values())),
     )
 
 
-def signed_rank_test(differences: list[float]) -> tuple[float, int]:
-    """Two-sided Wilcoxon signed-rank test: p, and how many differences it is of.
+def signed_rank_test(differences: list[float]) -> float:
+    """The p value of the two-sided Wilcoxon signed-rank test.
 
-    Differences of 0 are left out; p is 1 where all are 0, nan where there are none. The test is exact for up
-    to 50 differences without ties and up to 13 with ties, and asymptotic above.
+    Differences of 0 are left out, as Wilcoxon did; p is 1 where all are 0, nan where there are none. The test
+    is exact for up to 50 differences without ties and up to 13 with ties, and asymptotic above. With fewer
+    than 6 unequal differences p cannot fall below .05.
     """
-    if not differences:
-        return math.nan, 0
     unequal = [difference for difference in differences if difference != 0]
     if not unequal:
-        return 1.0, 0
-    return float(wilcoxon(unequal, method="auto").pvalue), len(unequal)
+        return 1.0 if differences else math.nan
+    return float(wilcoxon(unequal, method="auto").pvalue)
 
 
 def least_p(n: int) -> float:

@@ -28,11 +28,7 @@ class OnnxError(ValueError):
 
 
 def export_onnx(model: TrainedUNet, path: Path) -> None:
-    """Write the network as one ONNX file, atomically.
-
-    Args:
-        model: a network with its checkpoint.
-        path: the file, ``.onnx``.
+    """Write the network as one file, ``.onnx``, atomically.
 
     Raises:
         OnnxError: another suffix, or missing packages of ``synthspine[onnx]``.

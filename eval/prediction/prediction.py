@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 import tyro
@@ -150,7 +150,22 @@ def _predicted(
             image,
             segmentation,
             model_spacing_mm=model.checkpoint.spacing_mm,
-            provenance=_provenance(model, options, time.perf_counter() - started),
+            provenance={
+                "model": {
+                    "checkpoint": str(options.checkpoint),
+                    "sha256": file_digest(options.checkpoint),
+                    "trained_as": model.checkpoint.model,
+                    "classes": model.num_classes,
+                    "spacing_mm": model.checkpoint.spacing_mm,
+                    "step": model.checkpoint.step,
+                },
+                "settings": {
+                    "tta": options.tta,
+                    "min_island_mm2": options.min_island_mm2,
+                    "ranks": options.ranks,
+                },
+                "seconds": round(time.perf_counter() - started, 2),
+            },
             tables=options.tables,
             overlay=options.overlay,
         )
@@ -165,22 +180,3 @@ def _predicted(
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     problem = reason if str(scan.path) in reason else f"{scan.path}: {reason}"
     return Prediction(path=scan.path, problem=problem, failed=True)
-
-
-def _provenance(model: TrainedUNet, options: PredictOptions, seconds: float) -> dict[str, Any]:
-    return {
-        "model": {
-            "checkpoint": str(options.checkpoint),
-            "sha256": file_digest(options.checkpoint),
-            "trained_as": model.checkpoint.model,
-            "classes": model.num_classes,
-            "spacing_mm": model.checkpoint.spacing_mm,
-            "step": model.checkpoint.step,
-        },
-        "settings": {
-            "tta": options.tta,
-            "min_island_mm2": options.min_island_mm2,
-            "ranks": options.ranks,
-        },
-        "seconds": round(seconds, 2),
-    }

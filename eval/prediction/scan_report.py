@@ -41,25 +41,14 @@ def write_prediction(
     tables: bool = True,
     overlay: bool = False,
 ) -> tuple[list[Path], list[Flag]]:
-    """Write the files of one prediction, each atomically, the mask first.
+    """Write the files of one prediction, each atomically.
 
-    The mask holds SPIDER values, int16, on the scan's own grid.
-
-    Args:
-        scan: the scan and the file of its mask.
-        volume: the image.
-        segmentation: the mask on its grid.
-        model_spacing_mm: pixel size of the model's training.
-        provenance: JSON-ready entries of the JSON file about the model and its settings.
-        tables: whether to write ``{stem}_seg.csv`` (one structure a row) and ``{stem}_seg.json`` (grid,
-            volumes, quality flags, entropy, provenance).
-        overlay: whether to write the picture ``{stem}_seg.png``.
+    The mask holds SPIDER values, int16, on the grid of the scan. With ``tables`` ``{stem}_seg.csv`` has one
+    structure a row, and ``{stem}_seg.json`` grid, volumes, quality flags, entropy and ``provenance`` (entries
+    about model and settings). With ``overlay`` there is a picture, ``{stem}_seg.png``.
 
     Returns:
-        The written files, and the quality flags.
-
-    Raises:
-        OSError: a file cannot be written.
+        The written files, the mask first, and the quality flags.
     """
     flags = quality_flags(
         segmentation.codes,
@@ -107,19 +96,8 @@ def write_scan_picture(
 ) -> None:
     """Write a PNG of three slices of a scan (fewer where the scan has fewer) with the contours of a mask.
 
-    Args:
-        path: where the PNG goes; replaced atomically.
-        volume: the image.
-        codes: dense codes on its grid, uint8 ``(Z, H, W)``.
-        title: text over the picture.
-        notes: lines below it, such as quality flags.
-
-    Raises:
-        ValueError: the mask has another shape than the image.
+    ``codes`` are dense codes on the grid of the volume, uint8 ``(Z, H, W)``; ``notes`` are lines below.
     """
-    if codes.shape != volume.array.shape:
-        raise ValueError(f"a mask of shape {codes.shape} does not fit an image of shape {volume.array.shape}")
-    slices = shown_slices(codes, volume.spacing_mm[0])
     images = normalise(volume.array)
     in_plane = (volume.spacing_mm[1], volume.spacing_mm[2])
     tiles = [
@@ -127,7 +105,7 @@ def write_scan_picture(
             picture=_panel(images[index], codes[index], in_plane),
             name=f"slice {index + 1} of {len(codes)} from the left",
         )
-        for index in slices
+        for index in shown_slices(codes, volume.spacing_mm[0])
     ]
     write_sheet(tiles, path, title, columns=len(tiles), notes=notes)
 

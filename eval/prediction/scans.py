@@ -1,6 +1,6 @@
 """Scans found in files and folders, and the files of their masks."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -77,7 +77,14 @@ def find_scans(inputs: Sequence[Path], output_dir: Path) -> tuple[list[Scan], li
             nothing = f"{volume_or_series} image"
         scans += found
         errors += wrong if found or wrong else [SpiderError(path, nothing)]
-    _check_places(scans)
+    taken: dict[Path, Scan] = {}
+    for scan in scans:
+        other = taken.setdefault(_stem(scan.mask), scan)
+        if other is not scan:
+            raise ScanError(
+                f"{scan.path} and {other.path} would both be written to {scan.mask}; "
+                "predict them one after the other with another --output-dir"
+            )
     return scans, sorted(errors, key=lambda error: isinstance(error, UnsuitableError))
 
 
@@ -88,7 +95,14 @@ def _in_folder(folder: Path, output_dir: Path) -> tuple[list[Scan], list[SpiderE
         root = root / "images" if (root / "images").is_dir() else root
         if not root.is_dir():
             return [], [SpiderError(folder, "holds masks/ but no images/")]
-    files = list(_visible(root, output_dir.resolve()))
+    written = output_dir.resolve()
+    files = [
+        path
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(root).parts)
+        and written not in path.resolve().parents
+    ]
     volumes = [path for path in files if path.name.endswith(SUFFIXES)]
     scans = [
         _file(path, output_dir / path.parent.relative_to(root))
@@ -97,14 +111,6 @@ def _in_folder(folder: Path, output_dir: Path) -> tuple[list[Scan], list[SpiderE
     ]
     series, errors = _dicom([path for path in files if not path.name.endswith(SUFFIXES)], root, output_dir)
     return scans + series, errors
-
-
-def _visible(root: Path, output_dir: Path) -> Iterator[Path]:
-    for path in sorted(root.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-        if hidden or not path.is_file() or output_dir in path.resolve().parents:
-            continue
-        yield path
 
 
 def _file(path: Path, folder: Path, *, named: bool = False) -> Scan:
@@ -131,17 +137,6 @@ def _dicom(
         taken.add(mask)
         scans.append(Scan(path=series.folder / series.name, mask=mask, series=series, named=named))
     return scans, errors
-
-
-def _check_places(scans: Sequence[Scan]) -> None:
-    taken: dict[Path, Scan] = {}
-    for scan in scans:
-        other = taken.setdefault(_stem(scan.mask), scan)
-        if other is not scan:
-            raise ScanError(
-                f"{scan.path} and {other.path} would both be written to {scan.mask}; "
-                "predict them one after the other with another --output-dir"
-            )
 
 
 def _stem(path: Path) -> Path:

@@ -11,12 +11,12 @@ from torch import nn
 from synthspine.eval.labelling.islands import MIN_ISLAND_MM2, remove_islands
 from synthspine.eval.labelling.ranks import assign_ranks, order_ranks
 from synthspine.eval.metrics.calibration import structure_entropy_sums
-from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME, group_structures
+from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME
 from synthspine.eval.prediction.tta import PLAIN, View, class_probabilities
 from synthspine.gen.core.anatomy import BACKGROUND, LabelScheme, label_scheme
 from synthspine.shards.readers.slices import normalise, resample_back, resample_in_plane
 from synthspine.shards.readers.spider import Volume
-from synthspine.train.decoding import likeliest_classes
+from synthspine.train.decoding import likeliest_classes, to_structures
 
 RankSource = Literal["auto", "count", "model"]
 _LEAST_PIXELS = 2**19
@@ -70,7 +70,7 @@ def segment_volume(
     """
     classes, scheme, entropy = _most_likely(model, volume, spacing_mm, device, views)
     in_plane = (volume.spacing_mm[1], volume.spacing_mm[2])
-    found = group_structures(torch.from_numpy(classes), scheme).numpy()
+    found = to_structures(torch.from_numpy(classes), scheme).numpy()
     structures = remove_islands(found, in_plane, min_island_mm2)
     before, after = int(np.count_nonzero(found)), int(np.count_nonzero(structures))
     has_ranks = scheme != STRUCTURE_SCHEME
@@ -100,7 +100,8 @@ def _most_likely(
     classes = np.empty(images.shape, dtype=np.uint8)
     num_classes, total, pixels = 0, 0.0, 0
     model.eval()
-    at_once = _slices_at_once(native, in_plane, spacing_mm, device)
+    plane = np.prod([size * old / spacing_mm for size, old in zip(native, in_plane, strict=True)])
+    at_once = max(1, int(PIXELS_AT_ONCE.get(torch.device(device).type, _LEAST_PIXELS) / plane))
     for start in range(0, len(images), at_once):
         part = images[start : start + at_once]
         resampled = resample_in_plane(part, in_plane, spacing_mm, labels=False)
@@ -115,10 +116,3 @@ def _most_likely(
             likely = torch.from_numpy(back).unsqueeze(0).log()
             classes[index] = likeliest_classes(likely, scheme)[0].numpy()
     return classes, label_scheme(num_classes), total / pixels if pixels else float("nan")
-
-
-def _slices_at_once(
-    native: tuple[int, int], in_plane: tuple[float, float], spacing_mm: float, device: torch.device | str
-) -> int:
-    rows, columns = (size * old / spacing_mm for size, old in zip(native, in_plane, strict=True))
-    return max(1, int(PIXELS_AT_ONCE.get(torch.device(device).type, _LEAST_PIXELS) / (rows * columns)))

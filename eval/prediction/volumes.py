@@ -42,12 +42,7 @@ class StructureVolume:
 
 
 def structure_volumes(codes: np.ndarray, spacing_mm: tuple[float, float, float]) -> list[StructureVolume]:
-    """Volumes of all structures of a mask: vertebrae from the lowest upward, then discs, then the canal.
-
-    Args:
-        codes: dense codes, uint8, shape ``(Z, H, W)``.
-        spacing_mm: spacing along ``Z``, ``H`` and ``W``.
-    """
+    """Volumes of all structures of dense codes ``(Z, H, W)``: vertebrae and discs upward, then the canal."""
     voxel_ml = float(np.prod(spacing_mm)) / 1000
     by_slice = np.stack([np.bincount(plane.ravel(), minlength=IGNORE + 1) for plane in codes])
     values = spider_values()

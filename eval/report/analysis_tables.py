@@ -33,11 +33,7 @@ class AnalysisError(ValueError):
 
 
 def refresh(path: Path, outcome: Mapping[str, Any]) -> list[str]:
-    """Replace the tables of a text; below each is a line with its origin.
-
-    Args:
-        path: a Markdown file with markers.
-        outcome: the dictionary of ``outcome.json``.
+    """Replace the tables of a Markdown file by those of ``outcome.json``; below each is its origin.
 
     Returns:
         A line for every table: written, or unchanged and why.

@@ -8,7 +8,7 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
-from synthspine.eval.metrics.statistics import SIGNIFICANT, Interval, least_p
+from synthspine.eval.metrics.statistics import SIGNIFICANT, Interval, PairedDifference, least_p
 from synthspine.eval.prediction.quality import MOST_ENTROPY
 from synthspine.eval.report.facts import facts, listing
 from synthspine.eval.report.tables import (
@@ -41,7 +41,7 @@ from synthspine.eval.results.outcome import (
     model_name,
     set_name,
 )
-from synthspine.eval.results.paired import FAMILY, Pair, gap, primary_comparisons, shift, shift_difference
+from synthspine.eval.results.paired import FAMILY, gap, primary_comparisons, shift, shift_difference
 from synthspine.gen.core.anatomy import STRUCTURES, label_scheme
 
 BETWEEN = "A − B"
@@ -70,9 +70,9 @@ def primary(findings: Findings) -> Table:
     found = primary_comparisons(findings)
     columns: Columns = {
         "difference": lambda row: interval_cell(
-            row.pair.difference, signed=True, strong=row.pair.paired.clear and row.corrected < SIGNIFICANT
+            row.pair.difference, signed=True, strong=row.pair.clear and row.corrected < SIGNIFICANT
         ),
-        "p": lambda row: format_p(row.pair.paired.p),
+        "p": lambda row: format_p(row.pair.p),
         "p, Holm": lambda row: format_p(row.corrected),
         "least p": lambda row: format_p(least_p(row.pair.n)),
         "least p, Holm": lambda row: format_p(row.least),
@@ -256,20 +256,22 @@ def _listed(*heads: str) -> Columns:
     return {head: itemgetter(place) for place, head in enumerate(heads)}
 
 
-def _tested(difference: str, larger: str, pair_of: Callable[[Any], Pair] = lambda pair: pair) -> Columns:
+def _tested(
+    difference: str, larger: str, pair_of: Callable[[Any], PairedDifference] = lambda pair: pair
+) -> Columns:
     """Difference of a pair with its test, number of patients with a larger first, number of patients."""
     return {
         difference: lambda row: interval_cell(
-            pair_of(row).difference, signed=True, strong=pair_of(row).paired.clear
+            pair_of(row).difference, signed=True, strong=pair_of(row).clear
         ),
-        "p": lambda row: format_p(pair_of(row).paired.p),
+        "p": lambda row: format_p(pair_of(row).p),
         larger: lambda row: _first_larger(pair_of(row)),
         "n": lambda row: str(pair_of(row).n),
     }
 
 
-def _first_larger(pair: Pair) -> str:
-    return f"{pair.paired.first_larger} of {pair.n}"
+def _first_larger(pair: PairedDifference) -> str:
+    return f"{pair.first_larger} of {pair.n}"
 
 
 def _scored(metrics: Iterable[str]) -> Columns:

@@ -1,6 +1,6 @@
 """Origin of the numbers: tables of models, data with their digests, versions and configuration."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from synthspine.eval.report.tables import NOT_DEFINED, TEXTS, Table
@@ -12,25 +12,19 @@ SHOWN = 12
 
 
 def facts(findings: Findings, kind: str, name_of: Callable[[str], str]) -> Table:
-    """A column per model or set, a row per fact.
-
-    Args:
-        findings: what was measured.
-        kind: ``"models"`` or ``"sets"``, the entry of the outcome.
-        name_of: the name of a model or set in text.
-    """
+    """A column per model or set (``kind``: ``"models"`` or ``"sets"``), a row per fact."""
     entries = findings.outcome.get(kind, {})
-    flat = {name_of(name): dict(_flattened(each)) for name, each in entries.items()}
-    names = dict.fromkeys(key for each in flat.values() for key in each)
-    rows = tuple((name, *(each.get(name, NOT_DEFINED) for each in flat.values())) for name in names)
+    columns = {name_of(name): _in_words(each) for name, each in entries.items()}
+    names = dict.fromkeys(key for each in columns.values() for key in each)
+    rows = tuple((name, *(each.get(name, NOT_DEFINED) for each in columns.values())) for name in names)
     texts = TEXTS["tables"][kind]
     note = texts["note"].format(shown=SHOWN) if rows else ""
-    return Table(name=kind, title=texts["title"], head=("", *flat), rows=rows, note=note, words=True)
+    return Table(name=kind, title=texts["title"], head=("", *columns), rows=rows, note=note, words=True)
 
 
 def listing(findings: Findings, name: str, entry: str) -> Table:
     """The names and values of an entry of the outcome."""
-    rows = tuple(_flattened(findings.outcome.get(entry, {})))
+    rows = tuple(_in_words(findings.outcome.get(entry, {})).items())
     texts = TEXTS["tables"][name]
     folded = texts.get("folded", False)
     return Table(
@@ -59,13 +53,8 @@ def generators(findings: Findings) -> str:
     return " ".join(sentences)
 
 
-def _flattened(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in facts.items():
-        name = f"{prefix}{key.replace('_', ' ')}"
-        if isinstance(value, Mapping):
-            yield from _flattened(value, f"{name}: ")
-        else:
-            yield name, _shown(value)
+def _in_words(facts: Mapping[str, Any]) -> dict[str, str]:
+    return {name.replace("_", " "): _shown(value) for name, value in facts.items()}
 
 
 def _shown(value: Any) -> str:
@@ -77,6 +66,4 @@ def _shown(value: Any) -> str:
         return f"{value:.4g}" if isinstance(value, float) else f"{value:,}"
     if isinstance(value, str) and len(value) == DIGEST and set(value) <= set("0123456789abcdef"):
         return value[:SHOWN]
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(_shown, value)) or NOT_DEFINED
     return str(value)

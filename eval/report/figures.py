@@ -132,7 +132,7 @@ def gap_figure(findings: Findings, path: Path) -> None:
         axes.plot(difference.mean, height, "D" if overall else "o", **_marks(colour, size=6, edge=0.8))
         ticks.append((height, f"{set_name(place)}  {measure}"))
         axes.annotate(
-            f"n {found.n}, p {format_p(found.paired.p)}",
+            f"n {found.n}, p {format_p(found.p)}",
             (1.01, height),
             xycoords=("axes fraction", "data"),
             fontsize=7,
@@ -237,12 +237,12 @@ def continuum_figure(findings: Findings, path: Path) -> None:
     _grid(findings, rows, path, f"From T1 to T2 on rendered {findings.part} maps")
 
 
-def save(figure: Figure, path: Path, dpi: int = DPI) -> None:
+def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG; equal numbers give equal bytes."""
     FigureCanvasAgg(figure)
     with atomic_path(path) as temporary:
         # The date and the version in the file would differ.
-        figure.savefig(temporary, dpi=dpi, format="png", metadata={"Software": None})
+        figure.savefig(temporary, dpi=DPI, format="png", metadata={"Software": None})
 
 
 def _drawings(findings: Findings) -> dict[str, Drawing]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME
 from synthspine.eval.report.tables import format_value
-from synthspine.eval.results.cache import Cache, is_file_of
+from synthspine.eval.results.cache import Cache
 from synthspine.eval.results.outcome import CONTRAST, model_name, set_name
 from synthspine.eval.studies.batches import SliceBatches
 from synthspine.eval.studies.models import Candidate
@@ -56,9 +56,6 @@ def case_picture(
         path: the file; replaced at once when it is whole.
         title: above the picture.
         note: below the first prediction.
-
-    Raises:
-        OSError: it cannot be written.
     """
     crop = _bounding_box(truth != IGNORE)
     codes = {"truth": truth, **predictions}
@@ -90,14 +87,10 @@ def draw_cases(
     cache: Cache,
     options: EvaluationOptions,
 ) -> list[dict[str, Any]]:
-    """Draw the cases of the first model with the predictions of all models.
+    """Draw the cases of the first model in the study ``contrast`` with the predictions of all models.
 
-    Args:
-        candidates: the models.
-        chosen: the measured conditions; cases come from those of the study ``contrast``.
-        sets: the slices by set.
-        cache: cases that were drawn before; they are drawn again only if a picture is missing or changed.
-        options: output folder, number of worst cases and batch size; the pictures are in its ``overlays``.
+    The pictures go to the folder ``overlays`` of the output. Cases that the cache knows are drawn again only
+    if a picture is missing or changed.
 
     Returns:
         The entries of ``outcome.json``, set by set, the worst first.
@@ -115,7 +108,10 @@ def draw_cases(
             "set": condition.place,
         }
         drawn = cache.find(key)
-        if drawn is None or not all(is_file_of(folder / each["file"], each["sha256"]) for each in drawn):
+        if drawn is None or not all(
+            (path := folder / each["file"]).is_file() and file_digest(path) == each["sha256"]
+            for each in drawn
+        ):
             dices = slice_dices(candidates[0].model, condition, options.batch_size)
             drawn = []
             for number, (kind, place) in enumerate(choose_cases(condition.patients, dices, count), start=1):
@@ -150,12 +146,9 @@ def slice_dices(model: nn.Module, condition: Condition, batch_size: int) -> list
 
 
 def choose_cases(patients: Sequence[str], dices: Sequence[Dices], count: int) -> list[tuple[str, int]]:
-    """Kind and position of each case: the worst slice of each patient, the worst first, and the median slice.
+    """Kind and position of each case: worst slices of up to ``count`` patients, then the median slice.
 
-    Args:
-        patients: the patient of every slice.
-        dices: Dice of every slice; those without an overall Dice are left out.
-        count: largest number of worst cases.
+    Slices without an overall Dice are left out.
     """
     known = [(row["overall"], place) for place, row in enumerate(dices) if row["overall"] is not None]
     order = [place for _, place in sorted(known)]

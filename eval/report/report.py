@@ -27,11 +27,7 @@ UNBROKEN = re.compile(r"\[[^\]]{3,20}\]|p [=<] \.\d+")
 
 
 def write_report(outcome: Mapping[str, Any], output_dir: Path) -> list[Path]:
-    """Write figures, ``metrics.csv``, ``report.md`` and ``report.html``.
-
-    Args:
-        outcome: the dictionary of ``outcome.json``.
-        output_dir: output folder, which holds the overlays of the outcome.
+    """Write figures, ``metrics.csv``, ``report.md`` and ``report.html`` to the folder of ``outcome.json``.
 
     Returns:
         The files, ``report.html`` last.

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from synthspine.eval.metrics.statistics import SIGNIFICANT, Interval
+from synthspine.eval.metrics.statistics import SIGNIFICANT, Interval, PairedDifference
 from synthspine.eval.report.definitions import TABLES
 from synthspine.eval.report.facts import generators
 from synthspine.eval.report.tables import TEXTS, Table, format_p, format_value
@@ -20,7 +20,6 @@ from synthspine.eval.results.outcome import (
 from synthspine.eval.results.paired import (
     GAPS,
     SHIFTS,
-    Pair,
     Primary,
     gap,
     primary_comparisons,
@@ -64,7 +63,7 @@ def report_sections(findings: Findings, pictures: Mapping[str, Picture]) -> list
         return [table for table in (TABLES[name](findings) for name in names) if table.rows]
 
     compared = [TEXTS["report"]["gap"], *figures("reality_gap"), *tables("gap")]
-    rules = [str(findings.outcome.get("aggregation", "")), TEXTS["report"]["bootstrap"]]
+    rules = [TEXTS["report"]["aggregation"], TEXTS["report"]["bootstrap"]]
     contents: dict[str, list[Part]] = {
         "summary": [*conclusions(findings), *_absent(findings), *tables("headline", "primary")],
         "contrast": [*figures("contrast_shift"), *tables("shift")],
@@ -161,9 +160,9 @@ def _on_set(findings: Findings, place: str, primary: Mapping[str, Primary]) -> l
     return [f"{where} A reaches {first} and B {second}: A − B is {verdict}.{poor}"]
 
 
-def _verdict(pair: Pair, if_positive: str, if_negative: str, primary: Primary | None) -> str:
+def _verdict(pair: PairedDifference, if_positive: str, if_negative: str, primary: Primary | None) -> str:
     """The difference with interval and test, and its meaning; ``primary`` is None where it is exploratory."""
-    difference, p = pair.difference, pair.paired.p
+    difference, p = pair.difference, pair.p
     p_text = format_p(p) if p < 0.001 else f"= {format_p(p)}"
     kind = "exploratory" if primary is None else f"after correction {format_p(primary.corrected)}"
     numbers = (

@@ -48,11 +48,6 @@ class Table:
     folded: bool = False  # in HTML it starts closed
     words: bool = False  # the cells are aligned to the left
 
-    def __post_init__(self) -> None:
-        wrong = next((row for row in self.rows if len(row) != len(self.head)), None)
-        if wrong is not None:
-            raise ValueError(f"table {self.name}: {len(wrong)} cells under {len(self.head)} titles: {wrong}")
-
     @property
     def groups(self) -> list[list[Row]]:
         """The rows with the same first cell together; all rows where one column names them."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from synthspine.shards.format.provenance import code_state, digest_of, made_with
-from synthspine.shards.storage.atomic import file_digest, write_text
+from synthspine.shards.storage.atomic import write_text
 
 SOFTWARE = ("torch", "numpy", "scipy")
 """Packages that numbers may depend on."""
@@ -42,15 +42,7 @@ class Cache:
             return None
 
     def keep(self, key: dict[str, Any], value: Any) -> None:
-        """Write a value, whole or not at all.
-
-        Args:
-            key: JSON-able.
-            value: JSON-able and not None, without nan.
-
-        Raises:
-            OSError: it cannot be written.
-        """
+        """Write a value, whole or not at all; it is JSON-able, not None and without nan."""
         entry = {"key": key | self._made_by, "sha256": digest_of(value), "value": value}
         write_text(self._file(key), json.dumps(entry, allow_nan=False) + "\n")
 
@@ -61,8 +53,3 @@ class Cache:
 def versions() -> dict[str, str]:
     """Versions of the software that numbers may depend on, and the kind of machine."""
     return made_with() | {name: metadata.version(name) for name in SOFTWARE}
-
-
-def is_file_of(path: Path, sha256: str) -> bool:
-    """Whether a file exists and has this digest."""
-    return path.is_file() and file_digest(path) == sha256

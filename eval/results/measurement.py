@@ -124,13 +124,7 @@ class Measurement:
         Args:
             measure: one of ``STRUCTURES``, or ``"overall"`` for the mean over those that are defined.
             metric: one of ``METRICS``.
-
-        Raises:
-            ValueError: no such measure or metric.
         """
-        for name, known in ((metric, METRICS), (measure, MEASURES)):
-            if name not in known:
-                raise ValueError(f"{name!r} is not one of {', '.join(known)}")
         names = STRUCTURES if measure == OVERALL else (measure,)
         values: dict[str, float] = {}
         for patient, record in self.patients.items():
@@ -153,12 +147,7 @@ class Measurement:
         return tuple(next(iter(self.patients.values()), {"classes": ()})["classes"])
 
     def scores(self, kind: str, name: str) -> Scores:
-        """All metrics and rates of an entry.
-
-        Args:
-            kind: ``"structures"`` or ``"classes"``.
-            name: of the structure or class.
-        """
+        """All metrics and rates of a structure or class (``kind``: ``"structures"`` or ``"classes"``)."""
         entries = {patient: record[kind][name] for patient, record in self.patients.items()}
         return Scores(
             means=_means(entries, METRICS),
@@ -191,17 +180,13 @@ class Measurement:
         return Reliability(counts, confidence / filled, correct / filled, ece, *means)
 
     def entropy_and_dice(self, key: str = "entropy") -> np.ndarray:
-        """An entropy and the overall Dice of the patients that have both, float64 ``(N, 2)``.
-
-        Args:
-            key: ``"entropy"`` or ``"structure_entropy"``.
-        """
+        """An entropy (``key``) and overall Dice of the patients that have both, float64 ``(N, 2)``."""
         entropy, dice = self.scalar(key), self.values()
         pairs = [(entropy[patient], dice[patient]) for patient in sorted(entropy.keys() & dice.keys())]
         return np.array(pairs, dtype=np.float64).reshape(-1, 2)
 
     def rank_correlation(self, key: str = "entropy") -> float | None:
-        """Spearman's correlation of an entropy and overall Dice; None where it is not defined."""
+        """Spearman's correlation of an entropy (``key``) and overall Dice; None where it is not defined."""
         pairs = self.entropy_and_dice(key)
         if len(pairs) < FEWEST or (pairs == pairs[0]).all(axis=0).any():
             return None

@@ -94,22 +94,17 @@ class Outcome:
     left_out: dict[str, str]  # study or set to the reason why it is not there
     sets: dict[str, SetFacts]  # the measured sets
     physical: dict[str, str]  # name of the contrast by value of the study "physical"
-    aggregation: str  # rules by which the numbers are counted
     dropped: dict[str, str] = field(default_factory=dict)  # study to its values without measurement, and why
     measurements: list[Measurement] = field(default_factory=list)  # study by study
     overlays: list[dict[str, Any]] = field(default_factory=list)  # pictures, the worst case of a set first
 
     def to_json(self) -> dict[str, Any]:
         """The dictionary of ``outcome.json``: numbers, texts, lists and None."""
-        plain: dict[str, Any] = without_nan({"format": FORMAT, **asdict(self)})
-        return plain
+        return dict(without_nan({"format": FORMAT, **asdict(self)}))
 
 
 class Findings:
-    """Read-only view of an outcome.
-
-    Args:
-        outcome: the dictionary of ``outcome.json``.
+    """Read-only view of the dictionary of ``outcome.json``.
 
     Raises:
         OutcomeError: the format is another one, or the outcome holds no measurement.
@@ -206,15 +201,7 @@ def model_name(model: str) -> str:
 
 
 def write_outcome(outcome: Mapping[str, Any], folder: Path) -> Path:
-    """Write ``outcome.json``, whole or not at all.
-
-    Args:
-        outcome: the dictionary of ``Outcome.to_json``.
-        folder: the output folder.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+    """Write the dictionary of ``Outcome.to_json`` as ``outcome.json``, whole or not at all."""
     path = folder / "outcome.json"
     write_text(path, json.dumps(outcome, indent=1, allow_nan=False) + "\n")
     return path

@@ -8,41 +8,22 @@ value of a report is exploratory and uncorrected.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from synthspine.eval.metrics.statistics import Interval, PairedDifference, holm, least_p, paired_difference
-from synthspine.eval.results.measurement import OVERALL, Measurement, interval_of
+from synthspine.eval.metrics.statistics import PairedDifference, holm, least_p, paired_difference
+from synthspine.eval.results.measurement import OVERALL, Measurement
 from synthspine.eval.results.outcome import T1, T2, Findings
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """One measure of two measurements, on the patients in whom both are defined."""
-
-    first: Interval
-    second: Interval
-    paired: PairedDifference  # first minus second
-
-    @property
-    def difference(self) -> Interval:
-        """First minus second, with its interval."""
-        return self.paired.difference
-
-    @property
-    def n(self) -> int:
-        """Patients."""
-        return self.paired.difference.n
-
-
-def gap(findings: Findings, place: str, measure: str = OVERALL) -> Pair | None:
+def gap(findings: Findings, place: str, measure: str = OVERALL) -> PairedDifference | None:
     """A minus B on a set without a change; None where one is missing or no patient has both."""
     return _pair(findings.plain("A", place), findings.plain("B", place), measure)
 
 
-def shift(findings: Findings, model: str, place: str, measure: str = OVERALL) -> Pair | None:
+def shift(findings: Findings, model: str, place: str, measure: str = OVERALL) -> PairedDifference | None:
     """A model on a set minus the same model on T1; None where one is missing or no patient has both."""
     return _pair(findings.plain(model, place), findings.plain(model, T1), measure)
 
 
-def shift_difference(findings: Findings, place: str, measure: str = OVERALL) -> Pair | None:
+def shift_difference(findings: Findings, place: str, measure: str = OVERALL) -> PairedDifference | None:
     """The change from T1 of A minus that of B, on the patients that have all four values.
 
     Returns:
@@ -59,7 +40,7 @@ def shift_difference(findings: Findings, place: str, measure: str = OVERALL) -> 
 
 
 ON_T1, ON_T2, SHIFT = "A − B on T1", "A − B on T2", "A − B, change from T1 to T2"
-FAMILY: dict[str, Callable[[Findings], Pair | None]] = {
+FAMILY: dict[str, Callable[[Findings], PairedDifference | None]] = {
     ON_T1: lambda findings: gap(findings, T1),
     ON_T2: lambda findings: gap(findings, T2),
     SHIFT: lambda findings: shift_difference(findings, T2),
@@ -75,7 +56,7 @@ SHIFTS = {T2: SHIFT}
 class Primary:
     """A primary comparison."""
 
-    pair: Pair
+    pair: PairedDifference
     corrected: float  # p after Holm's correction over the family
     least: float  # its least value at these numbers of patients: all differences have one sign
 
@@ -83,23 +64,20 @@ class Primary:
 def primary_comparisons(findings: Findings) -> dict[str, Primary]:
     """The measured comparisons of the family, by name, in its order."""
     pairs = {name: found for name, compare in FAMILY.items() if (found := compare(findings)) is not None}
-    corrected = holm({name: found.paired.p for name, found in pairs.items()})
+    corrected = holm({name: found.p for name, found in pairs.items()})
     least = holm({name: least_p(found.n) for name, found in pairs.items()})
     return {name: Primary(pairs[name], corrected[name], least[name]) for name in pairs}
 
 
-def _pair(first: Measurement | None, second: Measurement | None, measure: str) -> Pair | None:
+def _pair(first: Measurement | None, second: Measurement | None, measure: str) -> PairedDifference | None:
     if first is None or second is None:
         return None
     return _compared(first.values(measure), second.values(measure))
 
 
-def _compared(first: dict[str, float], second: dict[str, float]) -> Pair | None:
-    common = first.keys() & second.keys()
-    means = [interval_of({patient: values[patient] for patient in common}) for values in (first, second)]
-    if means[0] is None or means[1] is None:
-        return None
-    return Pair(means[0], means[1], paired_difference(first, second))
+def _compared(first: dict[str, float], second: dict[str, float]) -> PairedDifference | None:
+    found = paired_difference(first, second)
+    return found if found.n else None
 
 
 def _minus(first: dict[str, float], second: dict[str, float]) -> dict[str, float]:

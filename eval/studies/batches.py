@@ -10,6 +10,9 @@ from synthspine.shards.format.sample import ShardError
 from synthspine.shards.reading.open import open_set
 from synthspine.shards.storage.place import Place
 
+Batch = tuple[Tensor, Tensor, Sequence[str], Sequence[str]]
+"""Images, float ``(B, 1, H, W)``, dense codes, uint8 ``(B, H, W)``, and patient and volume of every slice."""
+
 
 class SliceBatches:
     """Batches ``(image, label, patients)`` of a set in stored order; can be iterated several times.
@@ -70,10 +73,6 @@ class SliceBatches:
         """Images, float32 ``(B, 1, H, W)``, and labels ``(B, H, W)`` of slices, int64 ``(B,)``."""
         indices = indices.to(self.images.device)
         return self.images[indices, None].float(), self._labels[indices]
-
-    def slice_at(self, index: int) -> tuple[Tensor, Tensor, dict]:
-        """Image ``(H, W)``, label ``(H, W)`` and record of one slice."""
-        return self.images[index].float(), self._labels[index], self.records[index]
 
 
 def spread_over_patients(

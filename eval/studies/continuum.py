@@ -4,9 +4,7 @@ Every map of a measured patient is rendered with the generator's configuration a
 contrast differs between conditions, so that all show the same anatomy, artefacts and resolution.
 """
 
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -25,12 +23,7 @@ PROTOCOLS = {"T1 spin echo": (0.0, 0.0), "T2 spin echo": (0.0, 1.0), "STIR": (1.
 
 
 class MapsToRender:
-    """Label maps of measured patients, rendered on demand.
-
-    Args:
-        place: the set of label maps.
-        config: the generator's configuration.
-        device: device of the rendering.
+    """A set of label maps of measured patients, rendered on demand on a device.
 
     Raises:
         ShardError: the set is broken.
@@ -48,18 +41,17 @@ class MapsToRender:
             [opened.manifest.identity_hash, self.label_digest, self.generator_hash, RENDER_SEED]
         )
         self._device = device
-        arrays = opened.read() if len(opened) else None
-        self._labels = None if arrays is None else arrays.labels
-        self.patients = [] if arrays is None else [str(record["patient"]) for record in arrays.records]
+        self._labels = torch.empty(0)
+        self.patients: list[str] = []
+        if len(opened):
+            arrays = opened.read()
+            self._labels = torch.from_numpy(arrays.labels).to(device)
+            self.patients = [str(record["patient"]) for record in arrays.records]
 
     @property
     def slices(self) -> int:
         """Number of maps."""
         return len(self.patients)
-
-    @cached_property
-    def _bank(self) -> Tensor:
-        return torch.from_numpy(self._labels).to(self._device)
 
     def rendered(self, indices: Tensor, config: GeneratorConfig) -> tuple[Tensor, Tensor]:
         """Render maps ``indices``, int64 ``(B,)``, as samples of the same indices.
@@ -69,42 +61,22 @@ class MapsToRender:
         """
         indices = indices.to(self._device)
         params = draw(config, RENDER_SEED, indices, maps=self.slices, device=self._device)
-        return render(self._bank, replace(params, map_index=indices))
+        return render(self._labels, replace(params, map_index=indices))
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """A contrast to render: alpha or number of the protocol, and the configuration with it."""
-
-    value: float
-    config: GeneratorConfig
-
-    def to_json(self) -> dict[str, Any]:
-        """Everything that decides the picture."""
-        return {"generator": config_hash(self.config), "seed": RENDER_SEED}
-
-
-def between_t1_and_t2(config: GeneratorConfig, steps: int) -> list[Look]:
-    """Evenly spaced contrasts from the measured means of T1 (alpha 0) to those of T2 (alpha 1).
-
-    Raises:
-        ValueError: fewer than two steps.
-    """
-    if steps < 2:
-        raise ValueError(f"a continuum of {steps} steps needs both ends, so at least 2")
+def between_t1_and_t2(config: GeneratorConfig, steps: int) -> dict[float, GeneratorConfig]:
+    """Configurations by alpha, at least 2: evenly spaced from measured means of T1 (0) to those of T2 (1)."""
     alphas = [step / (steps - 1) for step in range(steps)]
-    return [
-        Look(alpha, replace(config, contrast=measured_contrast(alpha, config.contrast))) for alpha in alphas
-    ]
+    return {alpha: replace(config, contrast=measured_contrast(alpha, config.contrast)) for alpha in alphas}
 
 
-def by_physics(config: GeneratorConfig) -> list[Look]:
-    """The contrasts of ``PROTOCOLS``, numbered in order, from the signal equations of spin echoes."""
-    looks = []
+def by_physics(config: GeneratorConfig) -> dict[float, GeneratorConfig]:
+    """Configurations of ``PROTOCOLS`` by number, with contrasts from the signal equations of spin echoes."""
+    configs = {}
     for number, (stir, t2) in enumerate(PROTOCOLS.values()):
         physical = replace(config.contrast.physical, stir_probability=stir, t2_probability=t2)
         contrast = replace(
             config.contrast, random_weight=0.0, measured_weight=0.0, physical_weight=1.0, physical=physical
         )
-        looks.append(Look(float(number), replace(config, contrast=contrast)))
-    return looks
+        configs[float(number)] = replace(config, contrast=contrast)
+    return configs

@@ -71,11 +71,7 @@ def _operator(size: int, factor: float) -> Tensor:
 
 
 def find_neighbours(records: Sequence[Mapping[str, Any]]) -> Neighbours:
-    """The neighbours of every slice, outward until one is missing on either side.
-
-    Args:
-        records: records of all slices of a set, with ``source`` and ``slice``.
-    """
+    """The neighbours of every slice of a set, outward until one is missing on either side."""
     series: dict[str, dict[int, int]] = defaultdict(dict)
     for index, record in enumerate(records):
         series[str(record["source"])][int(record["slice"])] = index
@@ -105,11 +101,7 @@ def reach_of(factor: float) -> int:
 def common_slices(neighbours: Neighbours, factors: Sequence[float]) -> tuple[list[int], tuple[float, ...]]:
     """The slices on which all factors can be measured, and the factors.
 
-    The largest factor is dropped while no slice has neighbours enough for it.
-
-    Args:
-        neighbours: neighbours of every slice of a set.
-        factors: ascending, each at least 1.
+    The largest factor is dropped while no slice has neighbours enough for it; factors are ascending.
 
     Returns:
         Indices of the slices, ascending, and the remaining factors; both empty where every requested factor
@@ -138,10 +130,8 @@ def thicken(images: Tensor, neighbours: Neighbours, factor: float, indices: Sequ
         Float32, shape ``(len(indices), H, W)``, on the device of ``images``.
 
     Raises:
-        ValueError: ``factor`` is below 1 or not finite, or a slice has too few neighbours for it.
+        ValueError: a slice has too few neighbours for the factor.
     """
-    if not (math.isfinite(factor) and factor >= 1):
-        raise ValueError(f"slice thickness factor {factor} is not a finite number of at least 1")
     reach = reach_of(factor)
     thick = []
     for index in indices:

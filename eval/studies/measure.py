@@ -31,15 +31,15 @@ from synthspine.eval.metrics.instances import InstanceCounts, count_instances
 from synthspine.eval.metrics.overlap import (
     STRUCTURE_SCHEME,
     PatientTally,
-    group_structures,
     mean,
     mean_over_patients,
 )
+from synthspine.eval.results.outcome import without_nan
+from synthspine.eval.studies.batches import Batch
 from synthspine.eval.studies.degrade import degrade
 from synthspine.gen.core.anatomy import IGNORE, LabelScheme, label_scheme
-from synthspine.train.decoding import likeliest_classes
+from synthspine.train.decoding import likeliest_classes, to_structures
 
-Batch = tuple[Tensor, Tensor, Sequence[str], Sequence[str]]
 Labelled = tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Sequence[str]]
 Volumes = dict[str, list[tuple[np.ndarray, np.ndarray]]]
 """Predicted classes and dense codes, ``(H, W)`` each, of the slices of every volume."""
@@ -55,7 +55,6 @@ def measure(
     batches: Iterable[Batch],
     device: torch.device | str,
     *,
-    change: Callable[[Tensor], Tensor] | None = None,
     spacing_mm: float | Spacing,
     progress: Callable[[int], Any] | None = None,
 ) -> dict[str, dict[str, Any]]:
@@ -63,10 +62,8 @@ def measure(
 
     Args:
         model: ``(B, 1, H, W)`` float image in [0, 1] to logits ``(B, K, H, W)``, K one of the label schemes.
-        batches: ``(image (B, 1, H, W) float, dense codes (B, H, W) uint8, patients, volumes)``; patient and
-            volume of every slice, each of length B. Vertebrae are ranked and counted volume by volume.
+        batches: the slices. Vertebrae are ranked and counted volume by volume.
         device: where the model runs; distances and instances are computed on the CPU.
-        change: degrades the image before the model sees it, keeping its shape; the truth is not degraded.
         spacing_mm: size of a pixel of the slices, or along rows and columns.
         progress: called with the number of slices after every batch.
 
@@ -103,7 +100,7 @@ def measure(
                     f"{len(volumes)} volumes in one batch"
                 )
             image, codes = image.to(device), codes.to(device)
-            logits = model(image if change is None else change(image))
+            logits = model(image)
             _check(logits, codes, patients)
             tally = tally or _Tally(label_scheme(logits.shape[1]), spacing)
             tally.add(logits, codes, patients, volumes)
@@ -143,11 +140,8 @@ def evaluate_model(
     Raises:
         ValueError: there is no batch, or the factor is below 1; else as in ``measure``.
     """
-    batches = _with_volumes(dataloader)
     try:
-        records = measure(
-            model, batches, device, change=lambda image: degrade(image, resolution_factor), spacing_mm=1.0
-        )
+        records = measure(model, _degraded(dataloader, resolution_factor, device), device, spacing_mm=1.0)
     except MeasureError as error:
         raise MeasureError(f"{error}{f' for {description}' if description else ''}") from None
     structures, classes = (_dices(records, kind) for kind in ("structures", "classes"))
@@ -176,12 +170,13 @@ def _dices(records: dict[str, dict[str, Any]], kind: str) -> dict[str, dict[str,
     }
 
 
-def _with_volumes(dataloader: Iterable[Labelled]) -> Iterator[Batch]:
-    """Batches in which every slice is a volume, and a patient where none is given."""
+def _degraded(dataloader: Iterable[Labelled], factor: float, device: torch.device | str) -> Iterator[Batch]:
+    """Batches of coarser images, in which every slice is a volume, and a patient where none is given."""
     slices = 0
     for image, label, *patients in dataloader:
         numbers = [str(slices + place) for place in range(len(image))]
         slices += len(image)
+        image = degrade(image.to(device), factor)
         yield image, label, patients[0] if patients else numbers, numbers
 
 
@@ -232,7 +227,7 @@ class _ClassTally:
         values = {"dice": dice, "hd95_mm": distances.hd95_mm, "assd_mm": distances.assd_mm}
         values |= {f"nsd_{tolerance:g}mm": distances.nsd(tolerance) for tolerance in NSD_TOLERANCES_MM}
         return {
-            **_without_nan(values),
+            **without_nan(values),
             "slices_with": present,
             "slices_without": absent,
             "missed_slices": missed,
@@ -259,7 +254,7 @@ class _Tally:
         """Count a batch: logits ``(B, K, H, W)``, dense codes ``(B, H, W)``."""
         probabilities = logits.float().softmax(dim=1)
         prediction = likeliest_classes(logits, self._scheme)
-        grouped, truth = group_structures(prediction, self._scheme), STRUCTURE_SCHEME.encode(codes)
+        grouped, truth = to_structures(prediction, self._scheme), STRUCTURE_SCHEME.encode(codes)
         target = self._scheme.encode(codes)
         self._structures.add(grouped, truth, patients)
         if self._classes is not self._structures:
@@ -286,8 +281,8 @@ class _Tally:
             records[patient] = {
                 "structures": structures[patient],
                 "classes": classes[patient],
-                "instances": _without_nan(self._instances(volumes).as_dict()),
-                **_without_nan({"ece": expected_calibration_error(bins)}),
+                "instances": without_nan(self._instances(volumes).as_dict()),
+                "ece": without_nan(expected_calibration_error(bins)),
                 "ece_bins": bins.tolist(),
                 "entropy": _mean_entropy(self._entropy[patient]),
                 "structure_entropy": _mean_entropy(torch.stack(list(scans.values())).sum(dim=0)),
@@ -308,7 +303,3 @@ def _mean_entropy(sum_and_pixels: Tensor) -> float | None:
     """Mean of a sum and its number of pixels, ``(2,)``; None where there is no pixel."""
     total, pixels = sum_and_pixels.tolist()
     return total / pixels if pixels else None
-
-
-def _without_nan(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: None if math.isnan(value) else value for name, value in values.items()}

@@ -21,7 +21,6 @@ from synthspine.gen.core.anatomy import label_scheme
 from synthspine.shards.building.options import ShardOptions
 from synthspine.train.config import ModelName, TrainOptions
 
-DEFAULT_MODEL_DIR = TrainOptions().save_dir
 CORRUPTION_STUDIES = {f"corruption_{kind}": kind for kind in CORRUPTIONS}
 """Kind of corruption by study."""
 STUDIES = (CONTRAST, SYNTHETIC, IN_PLANE, THROUGH_PLANE, *CORRUPTION_STUDIES, CONTINUUM, PHYSICAL)
@@ -60,7 +59,7 @@ class Levels:
 class EvaluationOptions:
     """The models, the studies and the output of an evaluation."""
 
-    model_dir: Path = DEFAULT_MODEL_DIR
+    model_dir: Path = TrainOptions().save_dir
     """Folder of the trained models."""
     output_dir: Path = Path("results/evaluation_results")
     """Folder of measurements, figures and report; its "cache" keeps the measurements."""

@@ -20,8 +20,8 @@ from synthspine.eval.results.outcome import (
     THROUGH_PLANE,
     set_name,
 )
-from synthspine.eval.studies.batches import SliceBatches, spread_over_patients
-from synthspine.eval.studies.continuum import Look, MapsToRender, between_t1_and_t2, by_physics
+from synthspine.eval.studies.batches import Batch, SliceBatches, spread_over_patients
+from synthspine.eval.studies.continuum import RENDER_SEED, MapsToRender, between_t1_and_t2, by_physics
 from synthspine.eval.studies.corrupt import BIAS_CORRELATION_MM, CORRUPTION_SEED, corrupt
 from synthspine.eval.studies.degrade import (
     Neighbours,
@@ -32,11 +32,11 @@ from synthspine.eval.studies.degrade import (
     thicken,
 )
 from synthspine.eval.studies.options import CORRUPTION_STUDIES, EvaluationOptions
+from synthspine.gen.config import config_hash
 from synthspine.gen.core.anatomy import IGNORE
 
 Load = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Images, float32 ``(B, 1, H, W)``, and dense codes, uint8 ``(B, H, W)``, of slices, int64 ``(B,)``."""
-Batch = tuple[Tensor, Tensor, list[str], list[str]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +53,7 @@ class Condition:
     load: Load
 
     def batches(self, size: int) -> Iterator[Batch]:
-        """The slices ``(image, codes, patients, volumes)`` in order, ``size`` at once."""
+        """The slices in order, ``size`` at once."""
         for start in range(0, len(self.indices), size):
             part = slice(start, start + size)
             image, codes = self.load(torch.tensor(self.indices[part]))
@@ -146,8 +146,8 @@ def _real(study: str, place: str, loaded: SliceBatches, options: EvaluationOptio
 
 def _rendered(study: str, options: EvaluationOptions, maps: MapsToRender) -> list[Condition]:
     """Conditions of a study on rendered maps."""
-    looks = {
-        SYNTHETIC: lambda: [Look(0.0, maps.config)],
+    configs = {
+        SYNTHETIC: lambda: {0.0: maps.config},
         CONTINUUM: lambda: between_t1_and_t2(maps.config, options.steps),
         PHYSICAL: lambda: by_physics(maps.config),
     }[study]()
@@ -156,14 +156,18 @@ def _rendered(study: str, options: EvaluationOptions, maps: MapsToRender) -> lis
         Condition(
             study=study,
             place=SYNTHETIC,
-            value=look.value,
-            recipe={"set": maps.identity_hash, "slices": indices, "render": look.to_json()},
+            value=value,
+            recipe={
+                "set": maps.identity_hash,
+                "slices": indices,
+                "render": {"generator": config_hash(config), "seed": RENDER_SEED},
+            },
             indices=indices,
             patients=[maps.patients[index] for index in indices],
             volumes=[f"render {index}" for index in indices],
-            load=partial(maps.rendered, config=look.config),
+            load=partial(maps.rendered, config=config),
         )
-        for look in looks
+        for value, config in configs.items()
     ]
 
 

@@ -89,7 +89,6 @@ def fake_outcome(
         "left_out": {} if "t2_SPACE" in sets else {"t2_SPACE": "no validation patient has a scan of it"},
         "sets": {place: _set_facts(place, patients, phantom) for place in sets},
         "physical": {"0": "T1 spin echo", "1": "T2 spin echo", "2": "STIR"},
-        "aggregation": "Pixels of all slices of a patient are counted together.",
         "measurements": measurements,
         "overlays": list(overlays),
     }

@@ -9,11 +9,12 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from synthspine.gen import label_scheme
-from synthspine.gen.core.anatomy import STRUCTURE_COLOURS, STRUCTURES
+from synthspine.gen.core.anatomy import STRUCTURES
+from synthspine.shards.checking.overlay import coloured, grey_picture
 from synthspine.train import reporting
 from synthspine.train.config import Plan
 from synthspine.train.model.unet import UNet
-from synthspine.train.reporting import COLUMNS, FILL, Epoch, Reporter, painted, validation_picture
+from synthspine.train.reporting import COLUMNS, Epoch, Reporter, validation_picture
 from synthspine.train.validation import Score, ValidationSet
 
 PICTURE = torch.zeros(3, 8, 8, dtype=torch.uint8)
@@ -142,23 +143,18 @@ def test_a_full_disk_costs_the_row_and_not_the_run(plan, small_files, capsys):
     assert [row["step"] for row in rows(plan)] == ["10", "20", "30"]
 
 
-def test_structures_are_painted_in_their_colours():
-    structures = torch.zeros(1, 4, 4, dtype=torch.uint8)
-    structures[0, 0, 0], structures[0, 1, 1], structures[0, 2, 2] = 1, 3, 255
-    picture = painted(torch.full((1, 1, 4, 4), 0.5), structures)
-    for place, name in ((0, "vertebra"), (1, "canal")):
-        wanted = (1 - FILL) * 127.5 + FILL * np.array(STRUCTURE_COLOURS[name])
-        np.testing.assert_allclose(picture[0, :, place, place], wanted, atol=1)
-    for place in (2, 3):
-        assert picture[0, :, place, place].tolist() == [128, 128, 128]
-
-
 def test_a_picture_has_three_rows_of_samples(alone):
     codes = torch.ones(2, 32, 48, dtype=torch.uint8)
     samples = ValidationSet(torch.rand(2, 1, 32, 48), codes)
     network = UNet(num_classes=4, base_features=4)
     picture = validation_picture(network, samples, label_scheme(4), alone, bf16=False)
     assert (picture.shape, picture.dtype) == ((3, 3 * 32 + 4, 2 * 48 + 2), torch.uint8)
+    image = grey_picture(samples.images[1, 0].numpy())
+    assert np.array_equal(picture[:, :32, 50:].permute(1, 2, 0), image)
+    # All vertebra, so without a border inside.
+    truth = coloured(codes[1].numpy(), samples.images[1, 0].numpy())
+    assert np.array_equal(picture[:, 34:66, 50:].permute(1, 2, 0), truth)
+    assert (picture[:, 32:34] == 255).all() and (picture[:, :, 48:50] == 255).all()
     assert network.training
     empty = ValidationSet(samples.images[:0], codes[:0])
     assert validation_picture(network, empty, label_scheme(4), alone, bf16=False) is None

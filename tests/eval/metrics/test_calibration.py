@@ -90,9 +90,3 @@ def test_structure_entropy_equals_a_loop_over_pixels(classes):
             total, count = total - (chances * np.log(chances)).sum(), count + 1
     assert (sums[1].item(), pixels[1].item()) == (pytest.approx(total, rel=1e-5), count)
     assert structure_entropy_sums(probabilities, scheme)[1][1] > count
-
-
-def test_a_target_of_another_shape_is_refused():
-    probabilities, target = random_answer(0)
-    with pytest.raises(ValueError, match="do not fit"):
-        confidence_bins(probabilities, target[:, :5])

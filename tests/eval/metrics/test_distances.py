@@ -12,7 +12,7 @@ from monai.metrics import compute_average_surface_distance, compute_hausdorff_di
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import cdist
 
-from synthspine.eval.metrics.distances import border_distances, diagonal_mm, pooled
+from synthspine.eval.metrics.distances import border_distances, pooled
 
 SHAPE = (40, 32)
 SPACING = (0.7, 1.3)
@@ -190,7 +190,7 @@ def test_slices_are_pooled_by_their_border():
     pairs = [(large, large), (nothing, small)]
     pool = pooled([border_distances(*masks, (1.0, 1.0)) for masks in pairs])
     assert pool.nsd(1.0) == pytest.approx(192 / 193)
-    assert pool.assd_mm == pytest.approx(diagonal_mm(SHAPE, (1.0, 1.0)) / 193)
+    assert pool.assd_mm == pytest.approx(math.hypot(*SHAPE) / 193)
     assert pool.hd95_mm == 0.0
     assert math.isnan(pooled([border_distances(nothing, nothing, (1.0, 1.0))]).assd_mm)
     assert math.isnan(pooled([]).assd_mm)
@@ -249,20 +249,12 @@ def test_a_margin_around_both_changes_nothing(first, second, above, left):
 
 
 @pytest.mark.parametrize(
-    ("prediction", "truth", "spacing", "message"),
+    ("prediction", "truth", "message"),
     [
-        (rectangle(1, 2, 1, 2), rectangle(1, 2, 1, 2, (8, 8)), SPACING, "slices of one shape"),
-        (rectangle(1, 2, 1, 2).astype(np.uint8), rectangle(1, 2, 1, 2), SPACING, "must be bool"),
-        (rectangle(1, 2, 1, 2), rectangle(1, 2, 1, 2), (0.0, 1.0), "not two positive sizes"),
-        (rectangle(1, 2, 1, 2), rectangle(1, 2, 1, 2), (math.nan, 1.0), "not two positive sizes"),
+        (rectangle(1, 2, 1, 2), rectangle(1, 2, 1, 2, (8, 8)), "slices of one shape"),
+        (rectangle(1, 2, 1, 2).astype(np.uint8), rectangle(1, 2, 1, 2), "must be bool"),
     ],
 )
-def test_what_does_not_fit_is_refused(prediction, truth, spacing, message):
+def test_what_does_not_fit_is_refused(prediction, truth, message):
     with pytest.raises(ValueError, match=message):
-        border_distances(prediction, truth, spacing)
-
-
-def test_a_negative_tolerance_is_refused():
-    mask = rectangle(1, 2, 1, 2)
-    with pytest.raises(ValueError, match="tolerance -1"):
-        border_distances(mask, mask, SPACING).nsd(-1.0)
+        border_distances(prediction, truth, SPACING)

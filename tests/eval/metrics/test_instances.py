@@ -209,8 +209,3 @@ def test_every_rank_has_its_own_column():
     ranks = strips(*range(1, MAX_RANK + 1))
     codes = strips(*([1] + [BACKGROUND] * (MAX_RANK - 1)))
     assert of(match_ranks(ranks, codes, SPACING)) == counts(1, 1, MAX_RANK - 1, 1)
-
-
-def test_shapes_must_fit():
-    with pytest.raises(ValueError, match="slices of one shape"):
-        count_instances(strips(1), strips(1, 2), FOUR, SPACING)

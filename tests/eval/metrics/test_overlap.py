@@ -3,8 +3,9 @@ import math
 import pytest
 import torch
 
-from synthspine.eval.metrics.overlap import PatientTally, group_structures, mean_over_patients
+from synthspine.eval.metrics.overlap import PatientTally, mean_over_patients
 from synthspine.gen.core.anatomy import IGNORE, label_scheme
+from synthspine.train.decoding import to_structures
 
 NAMES = ("background", "vertebra", "disc")
 
@@ -70,14 +71,14 @@ def test_batches_do_not_change_the_result():
 
 
 def test_patients_must_match_the_batch():
-    with pytest.raises(ValueError, match="2 predictions, but 1 patients"):
+    with pytest.raises(ValueError, match="argument 2 is longer than argument 1"):
         tally(maps([1], [1]), maps([1], [1]), ["a"])
 
 
 def test_fourteen_classes_group_into_structures():
-    grouped = group_structures(torch.arange(14), label_scheme("14"))
+    grouped = to_structures(torch.arange(14), label_scheme("14"))
     assert grouped.tolist() == [0] + [1] * 6 + [2] * 6 + [3]
 
 
 def test_four_classes_group_into_themselves():
-    assert group_structures(torch.arange(4), label_scheme("4")).tolist() == [0, 1, 2, 3]
+    assert to_structures(torch.arange(4), label_scheme("4")).tolist() == [0, 1, 2, 3]

@@ -92,8 +92,9 @@ def test_patients_without_a_value_are_left_out():
 
 
 def test_none_and_one_patient_have_no_interval():
-    assert bootstrap_mean({}).as_dict() == {"mean": None, "low": None, "high": None, "n": 0}
-    assert bootstrap_mean({"a": 0.5}).as_dict() == {"mean": 0.5, "low": None, "high": None, "n": 1}
+    none, one = bootstrap_mean({}), bootstrap_mean({"a": 0.5})
+    assert (none.n, one.n, one.mean) == (0, 1, 0.5)
+    assert all(math.isnan(end) for end in (none.mean, none.low, none.high, one.low, one.high))
 
 
 @given(st.lists(st.floats(-100, 100), min_size=2, max_size=12))
@@ -104,20 +105,18 @@ def test_interval_holds_the_mean_within_the_values(values):
     assert min(values) - rounding <= interval.mean <= max(values) + rounding
 
 
-def test_refuses_infinite_values_and_no_draws():
+def test_refuses_infinite_values():
     with pytest.raises(ValueError, match="patient 7: inf"):
         bootstrap_mean({"7": math.inf})
-    with pytest.raises(ValueError, match="0 draws"):
-        bootstrap_mean({"7": 1.0}, draws=0)
 
 
 def test_difference_is_over_common_patients():
     first = {"a": 0.9, "b": 0.8, "c": 0.7, "d": None}
     second = {"a": 0.5, "b": 0.9, "e": 0.1, "d": 0.3}
     result = paired_difference(first, second)
-    assert (result.difference.n, result.n_tested, result.first_larger) == (2, 2, 1)
+    assert (result.n, result.first_larger) == (2, 1)
     assert result.difference.mean == pytest.approx(0.15)
-    assert (result.first, result.second) == (pytest.approx(0.85), pytest.approx(0.7))
+    assert (result.first.mean, result.second.mean) == (pytest.approx(0.85), pytest.approx(0.7))
 
 
 def test_difference_of_pairs_is_surer_than_the_means():
@@ -146,26 +145,23 @@ def test_swapping_turns_the_sign():
     ],
 )
 def test_p_is_exact_for_few_patients_with_and_without_ties(differences):
-    p, n = signed_rank_test(differences)
-    assert n == len(differences)
-    assert p == pytest.approx(exact_p(differences))
+    assert signed_rank_test(differences) == pytest.approx(exact_p(differences))
 
 
 def test_six_patients_that_all_differ_alike_are_the_fewest_for_five_percent():
-    assert signed_rank_test([0.1 * k for k in range(1, 7)])[0] == pytest.approx(2 / 64)
-    assert signed_rank_test([0.1 * k for k in range(1, 6)])[0] > 0.05
+    assert signed_rank_test([0.1 * k for k in range(1, 7)]) == pytest.approx(2 / 64)
+    assert signed_rank_test([0.1 * k for k in range(1, 6)]) > 0.05
 
 
 def test_equal_patients_are_left_out_of_the_test():
     assert signed_rank_test([0.0, 0.1, 0.2, 0.0, -0.3]) == signed_rank_test([0.1, 0.2, -0.3])
-    assert signed_rank_test([0.0, 0.0]) == (1.0, 0)
-    p, n = signed_rank_test([])
-    assert math.isnan(p) and n == 0
+    assert signed_rank_test([0.0, 0.0]) == 1.0
+    assert math.isnan(signed_rank_test([]))
 
 
 def test_rounding_makes_no_difference_and_no_order():
     result = paired_difference({"a": 0.1 + 0.2, "b": 0.5}, {"a": 0.3, "b": 0.5})
-    assert (result.n_tested, result.p, result.first_larger) == (0, 1.0, 0)
+    assert (result.p, result.first_larger) == (1.0, 0)
 
 
 def test_holm_by_hand():

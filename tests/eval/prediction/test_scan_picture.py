@@ -73,10 +73,3 @@ def test_without_canal_the_structures_and_then_the_scan_give_the_middle():
     codes[0, 1, 1] = vertebra_code(1)
     assert shown_slices(codes, 8.0) == [0, 1]
     assert shown_slices(codes[:1], 8.0) == [0]
-
-
-def test_mask_of_another_grid_is_refused(tmp_path):
-    codes = np.zeros((1, 40, 40), dtype=np.uint8)
-    with pytest.raises(ValueError, match="does not fit"):
-        write_scan_picture(tmp_path / "o.png", volume_of(codes), codes[:, :20], title="")
-    assert not (tmp_path / "o.png").exists()

@@ -199,7 +199,7 @@ def test_configuration_versions_and_digests_are_stated():
         "c2c2c2c2c2c2",
     ):
         assert part in text
-    assert "Pixels of all slices of a patient are counted together." in text
+    assert "Dice per patient (pixels of all slices of a patient counted together), then the mean" in text
     assert "on the validation patients in 6.9 minutes by: python eval/main.py --model compare" in text
 
 

@@ -103,11 +103,6 @@ def test_folded_table_starts_closed():
     assert "<details" not in to_html(table())
 
 
-def test_row_of_another_length_is_refused():
-    with pytest.raises(ValueError, match="table t: 2 cells under 3 titles"):
-        table(rows=(("T1", "disc"),))
-
-
 @pytest.mark.parametrize(
     ("value", "text"), [(0.8684, ".868"), (0.0, ".000"), (1.0, "1.00"), (0.9996, "1.00"), (math.nan, "–")]
 )

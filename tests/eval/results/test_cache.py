@@ -3,7 +3,6 @@ import json
 import pytest
 
 from synthspine.eval.results.cache import Cache
-from synthspine.shards.storage.atomic import file_digest
 
 KEY = {"checkpoint": "ab", "input": {"slices": [1, 2]}, "device": "cpu"}
 VALUE = {"3": {"dice": 0.5, "hd95_mm": None}}
@@ -82,8 +81,3 @@ def test_other_code_and_other_software_find_nothing(kept, tmp_path, monkeypatch,
         patch.setattr(f"synthspine.eval.results.cache.{part}", lambda: {"version": "other"})
         assert Cache(tmp_path / "cache").find(KEY) is None
     assert Cache(tmp_path / "cache").find(KEY) == VALUE
-
-
-def test_digest_of_a_file(tmp_path):
-    (tmp_path / "a").write_bytes(b"abc")
-    assert file_digest(tmp_path / "a").startswith("ba7816bf8f01cfea414140de5dae2223")

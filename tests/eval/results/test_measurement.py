@@ -123,15 +123,6 @@ def test_no_patients_give_nothing():
     assert empty.vertebrae.found == Share(0, 0)
 
 
-@pytest.mark.parametrize(
-    ("measure", "metric", "message"),
-    [("disc", "iou", "'iou' is not one of dice, "), ("rib", "dice", "'rib' is not one of overall, ")],
-)
-def test_unknown_names_are_refused(measured, measure, metric, message):
-    with pytest.raises(ValueError, match=message):
-        measured.values(measure, metric)
-
-
 def test_metrics_are_those_that_are_measured():
     assert tuple(METRICS) == ("dice", "hd95_mm", "assd_mm", "nsd_1mm", "nsd_2mm")
     assert set(record(0.9, 0.8, 0.7)["structures"]) == set(STRUCTURES)

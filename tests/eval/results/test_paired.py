@@ -61,8 +61,8 @@ def test_difference_of_differences_by_hand(place, measure):
     interval = bootstrap_mean({patient: round(value, 12) for patient, value in expected.items()})
     for name in ("mean", "low", "high"):
         assert getattr(found.difference, name) == pytest.approx(getattr(interval, name))
-    assert found.paired.p == pytest.approx(wilcoxon(list(expected.values())).pvalue)
-    assert found.paired.first_larger == sum(value > 0 for value in expected.values())
+    assert found.p == pytest.approx(wilcoxon(list(expected.values())).pvalue)
+    assert found.first_larger == sum(value > 0 for value in expected.values())
     assert found.first.mean - found.second.mean == pytest.approx(found.difference.mean)
 
 
@@ -99,7 +99,7 @@ def test_only_the_family_is_corrected():
     compared = primary_comparisons(found)
     assert list(compared) == list(FAMILY) == [ON_T1, ON_T2, SHIFT]
     pairs = {ON_T1: gap(found, "t1"), ON_T2: gap(found, "t2"), SHIFT: shift_difference(found, "t2")}
-    corrected = holm({name: pair.paired.p for name, pair in pairs.items()})
+    corrected = holm({name: pair.p for name, pair in pairs.items()})
     assert {name: p.corrected for name, p in compared.items()} == corrected
     for table in (gaps(found), shifts(found)):
         assert "exploratory, without correction" in table.note
@@ -111,7 +111,7 @@ def test_least_p_is_stated_and_reached_where_all_patients_agree(patients, least,
     assert least_p(patients) == least == wilcoxon(range(1, patients + 1)).pvalue
     compared = primary_comparisons(findings(patients=patients))
     assert {p.least for p in compared.values()} == {corrected}
-    assert compared[ON_T2].pair.paired.p == least
+    assert compared[ON_T2].pair.p == least
     assert compared[ON_T2].corrected >= corrected
 
 

@@ -200,19 +200,6 @@ def test_interleaved_series_are_put_together(spine):
     )
 
 
-def test_image_is_changed_and_truth_is_not(spine):
-    codes = spine(levels=4)
-    seen = []
-
-    def change(image):
-        seen.append(image)
-        return torch.zeros_like(image)
-
-    record = run(batch(codes, ["7"]), change=change)["7"]
-    assert len(seen) == 1
-    assert record["structures"]["disc"]["slices_with"] == record["structures"]["disc"]["missed_slices"] == 1
-
-
 def test_unsure_model_has_calibration_error_and_entropy(spine):
     codes = spine(levels=4)
     one = batch(codes, ["7"])

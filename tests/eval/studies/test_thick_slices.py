@@ -92,9 +92,3 @@ def test_stored_slices_may_be_thinned_out_and_in_any_order():
 
 def test_a_series_of_one_slice_has_nothing_to_average():
     assert common_slices(find_neighbours(records(5)), [2.0]) == ([], ())
-
-
-@pytest.mark.parametrize("factor", [0.5, 0.0, float("nan"), float("inf")])
-def test_factor_below_one_is_refused(factor):
-    with pytest.raises(ValueError, match="slice thickness factor"):
-        thicken(ramp(3), find_neighbours(records(0, 1, 2)), factor, [1])
