@@ -1,4 +1,4 @@
-"""Print a preset: all of it, or what it changes against another.
+"""Print a preset in full, or its differences from another.
 
 python -m synthspine.gen [NAME] [--against NAME] [--format diff|yaml|json]
 """

@@ -65,7 +65,7 @@ class TrainOptions:
     feed: Literal["render", "shards"] = "render"
     """Where the images of A come from: rendered inside the step, or read from the synthetic set."""
     augmentation: Literal["ordinary", "strong"] = "ordinary"
-    """What is done to the images of B; strong also changes contrast between tissues, and resolution."""
+    """Augmentation of Model B's images; strong also changes contrast between tissues, and resolution."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Arithmetic of the network; auto is bf16 where the hardware multiplies bf16."""
     validation_samples: int = 64

@@ -1,7 +1,7 @@
 """Decoding of logits: the likeliest structure of every pixel, then its likeliest rank; overlap with a target.
 
-The likeliest class alone loses vertebrae of doubtful rank: .35 for L2 and .25 for L1 are more than .4 for the
-background together, and less one by one. Training and evaluation decode and count with these functions.
+The likeliest class alone loses vertebrae of doubtful rank: .35 for L2 and .25 for L1 sum to more than the
+background's .4, but each is less. Training and evaluation decode and count with these functions.
 """
 
 from functools import cache

@@ -70,7 +70,7 @@ class Sources:
         return math.ceil(len(self.bank) / self.options.batch_size)
 
     def can_train(self, model: ModelName) -> bool:
-        """Whether there is something to learn from; an error if there is not for the only model."""
+        """Whether a model has training data; raises if the only model that is trained has none."""
         if model == "A" or len(self.sets[REAL_T1_TRAIN]):
             return True
         place = self.sets[REAL_T1_TRAIN].place

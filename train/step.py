@@ -26,7 +26,7 @@ MOST_SKIPS_IN_A_ROW = 10
 WARM_UP_SHARE = 0.05
 FINAL_SHARE = 0.01
 BALANCED_SHARE, BALANCED_STEPS = 0.9, 1000
-"""The loss counts all pixels alike after this share of a run, and after so many steps at the latest."""
+"""The loss counts all pixels alike after this share of a run, or after this number of steps if that is earlier."""
 
 
 def learning_rate(step: int, steps: int, highest: float) -> float:

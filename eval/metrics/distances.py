@@ -7,7 +7,7 @@
 - *Pooling*: the distances of all slices of a patient are pooled per direction (truth to prediction,
   prediction to truth) before a metric is computed, as Dice is computed from the pixels of all slices. A slice
   weighs as much as it has border.
-- *HD95*: the larger one of the two directed 95th percentiles (linear between ranks), not the percentile of
+- *HD95*: the larger of the two directed 95th percentiles (linear between ranks), not the percentile of
   both together. *ASSD*: the mean over all distances of both directions. *NSD*: the share of them that is at
   most the tolerance; a distance that equals it counts.
 - *Empty masks*: in a slice in which only one of the two masks has pixels, every pixel of its border counts

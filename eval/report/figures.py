@@ -1,4 +1,4 @@
-"""The figures of a report: which there are, their captions, and how they are drawn.
+"""The figures of a report: list, captions and drawing.
 
 Colours are safe for colour-blind readers. Every difference also has a shape (marker, line style), so that it
 remains visible in a grey print.

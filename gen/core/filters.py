@@ -21,7 +21,7 @@ from synthspine.gen.core.feature import Spacing
 BLOCK = 32
 """Outputs per block of a band."""
 ALIGNED = 4
-"""Matrix products are padded to multiples of so many rows and columns."""
+"""Matrix products are padded to multiples of this number of rows and columns."""
 SHORT_AXIS = 48
 """Axes of no more points than this get whole matrices."""
 REACH = 3.5

@@ -68,7 +68,7 @@ def node_displacement(params: DeformationParams, nodes: Sequence[int], step_mm: 
     at most half of ``FINEST_VELOCITY_MM`` to be exact.
 
     Source: scaling and squaring after Arsigny et al. 2006, from a first step by the midpoint rule, which
-    makes two squarings as exact as ten are from an Euler step.
+    makes two squarings as accurate as ten after an Euler step.
     """
     velocity = _velocity(params, nodes, step_mm)
     axes = [torch.linspace(-1, 1, n, device=velocity.device) for n in nodes]
@@ -91,6 +91,6 @@ def _velocity(params: DeformationParams, nodes: Sequence[int], step_mm: Spacing)
 
 
 def _sample(field: Tensor, here: Tensor, moved: Tensor) -> Tensor:
-    """The field at the end of the way from every node; it continues constantly beyond the border."""
+    """The velocity at the end point of each node; it continues constantly beyond the border."""
     there = here + moved.movedim(1, -1)
     return functional.grid_sample(field, there, mode="bilinear", padding_mode="border", align_corners=True)

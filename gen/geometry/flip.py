@@ -14,8 +14,8 @@ from synthspine.gen.core.masks import per_sample
 class FlipConfig(Config):
     """Mirror images.
 
-    Only left and right of a patient are alike. The other flips show impossible anatomy: body layers, bowel
-    and sacrum are painted with the front on the left and the head at the top all the same.
+    Only left and right of a patient are alike. The other flips give impossible anatomy, because body layers,
+    bowel and sacrum keep the front on the left and the head at the top.
     """
 
     left_right_probability: float = 0.5

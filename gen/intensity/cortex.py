@@ -81,7 +81,7 @@ def _packed_masks(codes: Tensor, painted: Tensor) -> Tensor:
 
 
 def _shifts(spacing_mm: float) -> tuple[int, ...]:
-    """Steps of the blur: values one step apart are added, then those the next step apart, and so on.
+    """Steps of the blur: each pass adds values one step apart; the step grows from pass to pass.
 
     A sum of two values ``k`` apart has the variance ``k ** 2 / 4``. No step is larger than twice the one
     before, so that none leaves gaps; their sum is even, so that the blur has a middle pixel.

@@ -82,10 +82,10 @@ def mix_arches(
 ) -> Tensor:
     """Mix the arches with what surrounds them, within each slice.
 
-    Bone gives way to what lies around it as its blurred mask says, and by a random share more. Every value
+    Bone is mixed with its surroundings in proportion to its blurred mask, plus a random share. Every value
     lies between the image (of tissue means) and the means of vertebrae and of ``around`` (painted codes of
-    what lies around the structures). Bodies, discs, canal, what is not annotated and what is farther than
-    ``REACH_MM`` from bone stay bit for bit.
+    the surroundings). Bodies, discs, canal, unannotated pixels and pixels farther than ``REACH_MM`` from bone
+    stay bit for bit.
     """
     if params is None:
         return image

@@ -1,7 +1,7 @@
 """Spin-echo signal of tissues from their published relaxation times.
 
-The phantom's images come from this model alone, the generator's mostly from class means: a network trained on
-the one is not tested on images made in the same way.
+The phantom's images come from this model alone, the generator's mostly from class means: so training and
+test images come from different models.
 
 Relaxation times in ms, (1.5 T, 3 T):
 

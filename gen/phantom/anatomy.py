@@ -57,7 +57,7 @@ class Disc:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Surroundings:
-    """What lies around the spine; lengths in mm."""
+    """Tissues around the spine; lengths in mm."""
 
     muscle_depth: float  # canal centre to the lumbar fascia
     fat_thickness: float  # subcutaneous fat on the back at the lumbar hollow

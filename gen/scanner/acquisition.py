@@ -40,7 +40,7 @@ class ResolutionConfig(Config):
     single_axis: Range = (1.0, 4.0)
     """Acquired spacing over grid spacing where one axis is coarser."""
     uniform_in: Scale = "reciprocal"
-    """What is uniform within these ranges: the factor, or its reciprocal (more mild losses than strong)."""
+    """Whether the factor is uniform in its range, or its reciprocal (more mild losses than strong ones)."""
     thickness_from: Thickness = "share_of_spacing"
     """Slice thickness: a share of the acquired spacing, or uniform from the grid's spacing to the acquired
     spacing, independently per axis (which leaves gaps)."""

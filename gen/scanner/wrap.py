@@ -14,7 +14,7 @@ from synthspine.gen.scanner.lines import phase_along_rows, take
 class WrapConfig(Config):
     """Wrap-around along the phase-encoding axis.
 
-    What lies beyond the field of view is not known: the band inside the border stands in for it.
+    Tissue beyond the field of view is unknown; the band inside the border replaces it.
     """
 
     probability: float = 0.05

@@ -1,4 +1,4 @@
-"""Background: what lies around the labelled structures, as random regions of three sizes, not organs."""
+"""Background: surroundings of the labelled structures, as random regions of three sizes, not organs."""
 
 from dataclasses import dataclass
 from statistics import NormalDist

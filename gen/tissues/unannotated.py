@@ -28,7 +28,7 @@ class OutsideParams(Batch):
 
 
 def draw_outside(config: OutsideConfig, random: SampleRandom) -> OutsideParams | None:
-    """Draw which samples are black there; None if none ever is."""
+    """Draw which samples are black there; None if the probability is 0."""
     if config.probability == 0:
         return None
     return OutsideParams(black=random.chance("outside", config.probability).float())

@@ -21,7 +21,7 @@ def locked(place: Place) -> Iterator[None]:
 
     A local folder is held by a file in it: also for other machines, as far as its file system supports locks.
     A URL is held by a file in the user's cache folder, for the processes of this user. Where nothing can be
-    written there is no lock, because complete sets can be read all the same. Symbolic links are not followed.
+    written there is no lock, because complete sets can still be read. Symbolic links are not followed.
 
     Raises:
         OSError: the lock file cannot be opened.

@@ -14,7 +14,7 @@ COARSE_LEVELS = 3
 
 
 class DeepSupervision(nn.Module):
-    """A network with outputs of so many of its coarse levels, at most; 0 leaves the network as it is."""
+    """A network with outputs at up to this number of coarse levels; 0 leaves the network as it is."""
 
     def __init__(self, network: UNet, levels: int = COARSE_LEVELS) -> None:
         super().__init__()

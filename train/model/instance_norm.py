@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 SHIFT_STRIDE = 8
-"""One of so many rows is read for the shift."""
+"""One row in this number is read for the shift."""
 
 
 class InstanceNorm(nn.InstanceNorm2d):

@@ -11,7 +11,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class TrainingStopped(Exception):
-    """A run that was requested to stop has saved its state; the text says where, and how to go on."""
+    """A run has saved its state on a stop request; the text says where, and how to resume."""
 
 
 class StopRequest:
