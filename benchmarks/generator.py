@@ -3,7 +3,7 @@
     python benchmarks/generator.py [--device auto|cpu|cuda] [--repeats 5] [--no-compile] [--quick]
                                    [--endurance 10000] [--output-dir benchmarks/results]
 
-Writes generator_DEVICE.md, .png (times) and _samples.png (rendered samples).
+Writes generator_DEVICE.md and generator_DEVICE_samples.png (rendered samples).
 ``pip install -e '.[bench]'`` installs the peers; without them the presets alone are measured.
 """
 
@@ -21,10 +21,10 @@ import torch
 import tyro
 
 from benchmarks import generator_page, memory, steps
-from benchmarks.generator_page import LOOPED_SAMPLES, PICTURED_SAMPLES, Grid, Measured, Timing
+from benchmarks.generator_page import LOOPED_SAMPLES, PICTURED_SAMPLES, Grid, Measured, work_name
 from benchmarks.page import RESULTS
 from benchmarks.renderers import COMPILED, PEERS, Renderer, make_renderer, missing_peers
-from benchmarks.timing import Task, time_in_turns
+from benchmarks.timing import Task, Times, time_in_turns
 from synthspine.gen.core.device import pick_device
 from synthspine.shards.command import run_command
 
@@ -97,26 +97,19 @@ QUICK = Sizes(
 
 
 def time_renderers(
-    renderers: Sequence[Renderer],
-    grid: Grid,
-    batch: int,
-    *,
-    repeats: int,
-    budget_s: float,
-    device: torch.device,
-) -> list[Timing]:
-    """Time batches of generators in turns.
+    renderers: Sequence[Renderer], batch: int, *, repeats: int, budget_s: float, device: torch.device
+) -> dict[str, Times]:
+    """Time batches of generators on the same grid in turns; every turn takes at least 0.2 s.
 
     Args:
         renderers: generators on the same grid.
-        grid: sides of the grid.
         batch: samples per batch; a generator that loops renders at most ``LOOPED_SAMPLES``.
-        repeats: rounds; in each one every generator renders for at least 0.2 s.
+        repeats: rounds.
         budget_s: no new round starts after this many seconds; three rounds always run.
         device: where they render.
 
     Returns:
-        One timing per generator, in the order given.
+        By name, seconds of the first batch, and seconds per sample of every later one.
     """
     counts = [min(batch, LOOPED_SAMPLES) if renderer.loops else batch for renderer in renderers]
     tasks = [
@@ -124,16 +117,9 @@ def time_renderers(
         for renderer, count in zip(renderers, counts, strict=True)
     ]
     found = time_in_turns(tasks, repeats, device=device, least_s=_TURN_SECONDS, budget_s=budget_s)
-    return [
-        Timing(
-            name=times.name,
-            grid=grid,
-            batch=batch,
-            first_s=times.first_s,
-            sample_s=[seconds / count for seconds in times.wall_s],
-        )
-        for times, count in zip(found, counts, strict=True)
-    ]
+    for times, count in zip(found, counts, strict=True):
+        times.wall_s = [seconds / count for seconds in times.wall_s]
+    return {times.name: times for times in found}
 
 
 def copy_bytes_per_s(device: torch.device) -> float:
@@ -193,19 +179,18 @@ def _compiles(device: torch.device) -> bool:
 
 def _timings(
     arguments: Arguments, sizes: Sizes, peers: list[str], compiled: bool, device: torch.device
-) -> list[Timing]:
-    timings: list[Timing] = []
+) -> dict[tuple[Grid, int], dict[str, Times]]:
+    timings = {}
     for grid, batch in sizes.cases():
         names = list(arguments.presets)
         if compiled and (grid == sizes.volume or (grid == sizes.slices and batch in sizes.compiled)):
             names += [name + COMPILED for name in arguments.presets]
         renderers = [make_renderer(name, grid, device) for name in (*names, *peers)]
-        found = time_renderers(
-            renderers, grid, batch, repeats=arguments.repeats, budget_s=arguments.budget_s, device=device
+        found = timings[grid, batch] = time_renderers(
+            renderers, batch, repeats=arguments.repeats, budget_s=arguments.budget_s, device=device
         )
-        for timing in found:
-            print(f"{timing.work}: {timing.name} {1e3 * timing.median_s:.2f} ms a sample", flush=True)
-        timings += found
+        for name, times in found.items():
+            print(f"{work_name(grid, batch)}: {name} {1e3 * times.median_s:.2f} ms a sample", flush=True)
     return timings
 
 
