@@ -97,13 +97,7 @@ class Arguments:
 
 @torch.inference_mode()
 def row(model: TrainedUNet, batches: SliceBatches, device: torch.device) -> dict[str, str]:
-    """Measure a network on a set; the cells of its row by head of the column.
-
-    Args:
-        model: network on the device, in evaluation mode.
-        batches: the set, with slices.
-        device: where the network runs.
-    """
+    """Measure a network, on its device and in evaluation mode, on a set; its cells by head of the column."""
     scheme, spacing = label_scheme(model.num_classes), (batches.spacing_mm, batches.spacing_mm)
     thin_mm = thin_height(batches)
     tallies = {name: PatientTally(STRUCTURE_SCHEME.class_names) for name in (OVERALL, DARK, BRIGHT)}
@@ -242,10 +236,5 @@ def _measure() -> None:
     save(page("Where networks err on real slices", device, parts), arguments.output)
 
 
-def main() -> int:
-    """Parse the command line and measure; the exit status."""
-    return run_command(_measure)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(_measure))

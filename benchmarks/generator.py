@@ -148,7 +148,7 @@ def _measure() -> None:
         timings=_timings(arguments, sizes, peers, compiled, device),
         peaks=_peaks(arguments, sizes, peers, compiled, device),
         steps={
-            name: _step_milliseconds(name, sizes.slices, arguments.repeats, device)
+            name: steps.step_milliseconds(name, sizes.slices, BATCH, arguments.repeats, device)
             for name in arguments.presets
         },
         endurance={
@@ -209,17 +209,6 @@ def _peaks(
             for grid, of_grid in (one_batch if name in peers else batches).items()
         }
         for name in (*names, *peers)
-    }
-
-
-def _step_milliseconds(
-    name: str, grid: Grid, repeats: int, device: torch.device
-) -> dict[str, dict[str, float]]:
-    """Milliseconds per sample of a preset by ``draw`` or ``render``, and by step."""
-    seconds = steps.step_seconds(name, grid, BATCH, repeats, device)
-    return {
-        whole: {step: 1e3 * value / BATCH for step, value in table.items()}
-        for whole, table in seconds.items()
     }
 
 

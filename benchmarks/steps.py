@@ -71,10 +71,10 @@ def _steps_of(function: Callable[..., Any], module: ModuleType, seen: set[str]) 
     return steps
 
 
-def step_seconds(
+def step_milliseconds(
     name: str, grid: tuple[int, ...], batch: int, repeats: int, device: torch.device
 ) -> dict[str, dict[str, float]]:
-    """Median seconds per batch of every step of ``draw`` and ``render``, and of the rest of them.
+    """Median milliseconds per sample of every step of ``draw`` and ``render``, and of the rest of them.
 
     Args:
         name: preset.
@@ -104,6 +104,7 @@ def step_seconds(
                 total = time.perf_counter() - start
             rounds.append({**seconds, REST: total - sum(seconds.values())})
         tables[whole.__name__] = {
-            step: statistics.median(turn.get(step, 0.0) for turn in rounds[1:]) for step in rounds[-1]
+            step: 1e3 * statistics.median(turn.get(step, 0.0) for turn in rounds[1:]) / batch
+            for step in rounds[-1]
         }
     return tables

@@ -86,7 +86,7 @@ def test_sums_of_the_tables_follow_their_formulas():
 def test_time_by_step_adds_up_and_leaves_the_generator_as_it_was():
     modules = [inspect.getmodule(inspect.unwrap(whole)) for whole in (draw, render)]
     before = [dict(vars(module)) for module in modules]
-    tables = steps.step_seconds("spine", GRIDS[0], 2, 2, CPU)
+    tables = steps.step_milliseconds("spine", GRIDS[0], 2, 2, CPU)
     assert [vars(module) for module in modules] == before
     for whole in ("draw", "render"):
         assert len(tables[whole]) > 3 and steps.REST in tables[whole]
