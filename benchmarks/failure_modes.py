@@ -176,12 +176,7 @@ def cells(
 
 
 def load(path: Path, device: torch.device, sets: Mapping[str, SliceBatches]) -> Candidate:
-    """A network that may be measured on the sets.
-
-    Raises:
-        CheckpointError: it cannot be read.
-        EvaluationError: it was trained on one of the patients, or at another pixel size.
-    """
+    """A network that may be measured on the sets; errors of ``load_model`` and ``Candidate.check_set``."""
     model = load_model(path, device)
     facts = ModelFacts(
         checkpoint=str(path),
@@ -207,19 +202,15 @@ def _measure() -> None:
         if not batches.slices:
             raise ValueError(f"{arguments.shards_dir / name}: the set holds no slices")
     candidates = [load(path, device, sets) for path in arguments.checkpoints]
+    names = ["/".join(path.parts[-2:]) for path in arguments.checkpoints]
     parts = []
     for name, batches in sets.items():
-        found = {
-            "/".join(path.parts[-2:]): row(each.model, batches, device)
-            for path, each in zip(arguments.checkpoints, candidates, strict=True)
-        }
+        found = [row(each.model, batches, device) for each in candidates]
+        rows = [[checkpoint, *own.values()] for checkpoint, own in zip(names, found, strict=True)]
         scans = len({record["source"] for record in batches.records})
         parts += [
             f"## {name}: {len(set(batches.patients))} patients, {scans} scans, {batches.slices} slices",
-            markdown_table(
-                ["checkpoint", *next(iter(found.values()))],
-                [[checkpoint, *own.values()] for checkpoint, own in found.items()],
-            ),
+            markdown_table(["checkpoint", *found[0]], rows),
             f"Thin discs are up to {thin_height(batches):.1f} mm high.",
         ]
     models = [

@@ -30,7 +30,6 @@ from synthspine.shards.command import run_command
 
 BATCH = 16
 """Batch size of the grids of other sizes, of the peers' memory and of the times by step."""
-_ENDURANCE_BATCH = 4
 _TURN_SECONDS = 0.2
 _COPY_BYTES = 2**28
 
@@ -101,12 +100,8 @@ def time_renderers(
 ) -> dict[str, Times]:
     """Time batches of generators on the same grid in turns; every turn takes at least 0.2 s.
 
-    Args:
-        renderers: generators on the same grid.
-        batch: samples per batch; a generator that loops renders at most ``LOOPED_SAMPLES``.
-        repeats: rounds.
-        budget_s: no new round starts after this many seconds; three rounds always run.
-        device: where they render.
+    A generator that loops renders at most ``LOOPED_SAMPLES`` of the samples of a batch. The other arguments
+    are those of :func:`time_in_turns`.
 
     Returns:
         By name, seconds of the first batch, and seconds per sample of every later one.
@@ -138,8 +133,9 @@ def _measure() -> None:
     torch.manual_seed(0)  # for the peers, which draw from the global generator
     sizes = QUICK if arguments.quick else ON_CUDA if device.type == "cuda" else ON_CPU
     compiled = arguments.compile and _compiles(device)
-    peers = [name for name in PEERS if arguments.peers and name not in missing_peers()]
-    for name in missing_peers() if arguments.peers else ():
+    missing = missing_peers()
+    peers = [name for name in PEERS if arguments.peers and name not in missing]
+    for name in missing if arguments.peers else ():
         print(f"{name} is not installed and left out; pip install -e '.[bench]' installs it")
     measured = Measured(
         device=device,
@@ -152,9 +148,7 @@ def _measure() -> None:
             for name in arguments.presets
         },
         endurance={
-            name: memory.growth_bytes(
-                name, sizes.endurance_side, _ENDURANCE_BATCH, arguments.endurance, device
-            )
+            name: memory.growth_bytes(name, sizes.endurance_side, arguments.endurance, device)
             for name in (arguments.presets if arguments.endurance else ())
         },
         endurance_batches=arguments.endurance,
@@ -171,10 +165,14 @@ def _compiles(device: torch.device) -> bool:
     """Whether torch can compile here: on the CPU it needs a C++ compiler."""
     try:
         torch.compile(lambda x: 2 * x + 1)(torch.ones(8, device=device))
+        return True
     except Exception as error:
         print(f"torch.compile does not work here and is left out: {str(error).splitlines()[0]}")
         return False
-    return True
+
+
+def _presets(arguments: Arguments, compiled: bool) -> list[str]:
+    return [name + end for end in ("", COMPILED)[: 1 + compiled] for name in arguments.presets]
 
 
 def _timings(
@@ -182,9 +180,8 @@ def _timings(
 ) -> dict[tuple[Grid, int], dict[str, Times]]:
     timings = {}
     for grid, batch in sizes.cases():
-        names = list(arguments.presets)
-        if compiled and (grid == sizes.volume or (grid == sizes.slices and batch in sizes.compiled)):
-            names += [name + COMPILED for name in arguments.presets]
+        both = grid == sizes.volume or (grid == sizes.slices and batch in sizes.compiled)
+        names = _presets(arguments, compiled and both)
         renderers = [make_renderer(name, grid, device) for name in (*names, *peers)]
         found = timings[grid, batch] = time_renderers(
             renderers, batch, repeats=arguments.repeats, budget_s=arguments.budget_s, device=device
@@ -198,9 +195,7 @@ def _peaks(
     arguments: Arguments, sizes: Sizes, peers: list[str], compiled: bool, device: torch.device
 ) -> dict[str, dict[Grid, dict[int, int]]]:
     """Peak memory by generator, grid and batch size; peers, which loop, at one batch size."""
-    names = list(arguments.presets)
-    if compiled and device.type == "cuda":
-        names += [name + COMPILED for name in arguments.presets]
+    names = _presets(arguments, compiled and device.type == "cuda")
     batches = {sizes.slices: sizes.peak_slices, sizes.volume: sizes.peak_volumes}
     one_batch = {grid: (min(BATCH, *of_grid),) for grid, of_grid in batches.items()}
     return {

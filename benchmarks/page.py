@@ -15,14 +15,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def page(title: str, device: torch.device, parts: Iterable[str], packages: Sequence[str] = ()) -> str:
-    """Text of a page.
-
-    Args:
-        title: heading of the page.
-        device: device of the measurement.
-        parts: paragraphs, tables and headings in Markdown; empty ones are left out.
-        packages: packages whose versions are listed beside torch.
-    """
+    """Text of a page, with the versions of torch and ``packages``; empty ``parts`` are left out."""
     versions = "; ".join(f"{name} {_version(name)}" for name in ("torch", *packages))
     command = f"python benchmarks/{Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}".strip()
     head = [f"# {title}", f"{machine(device)}.\n{versions}.", f"```sh\n{command}\n```"]

@@ -34,17 +34,13 @@ _GRAPHS = 64
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Renderer:
-    """A generator on one grid.
-
-    Attributes:
-        name: preset, ``preset compiled`` or peer.
-        run: renders the given number of samples, ``(B, 1, *grid)``.
-        loops: whether it renders one sample after the other, so that a batch saves nothing.
-    """
+    """A generator on one grid: a preset, ``preset compiled`` or a peer."""
 
     name: str
     run: Run
+    """Renders the given number of samples, ``(B, 1, *grid)``."""
     loops: bool = False
+    """Whether it renders one sample after the other, so that a batch saves nothing."""
 
 
 def missing_peers() -> list[str]:

@@ -174,13 +174,9 @@ def rendering_service(
 
 
 def throughput(samples: int, alone: Times, served: Times, service_cpu_s: float) -> list[str]:
-    """Table of rendering alone and through the service, and whether the target is reached.
+    """Table of rendering so many samples alone and through the service, and whether the target is reached.
 
-    Args:
-        samples: samples of one run.
-        alone: times of rendering alone.
-        served: times of the service; their CPU seconds are those of the clients.
-        service_cpu_s: median CPU seconds of the service.
+    The CPU seconds in ``served`` are those of the clients; the service has the median ``service_cpu_s``.
     """
     cores, alone_cpu_s, client_cpu_s = os.cpu_count() or 1, alone.median_cpu_s, served.median_cpu_s
     both_cpu_s = service_cpu_s + client_cpu_s

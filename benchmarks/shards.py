@@ -59,17 +59,16 @@ class Arguments:
     """Folder of the result file."""
 
 
-@contextlib.contextmanager
-def in_empty_folder(work: Callable[[Path], object]) -> Iterator[Callable[[], object]]:
-    """Yield the work in a new folder, which is deleted at the end; earlier writes are flushed first."""
-    with tempfile.TemporaryDirectory() as folder:
-        os.sync()
-        yield partial(work, Path(folder))
-
-
 def task(name: str, work: Callable[[Path], object]) -> Task:
-    """A task that writes into an empty folder."""
-    return Task(name=name, prepare=partial(in_empty_folder, work))
+    """A task that writes into a new folder, which is deleted at the end; earlier writes are flushed first."""
+
+    @contextlib.contextmanager
+    def prepare() -> Iterator[Callable[[], object]]:
+        with tempfile.TemporaryDirectory() as folder:
+            os.sync()
+            yield partial(work, Path(folder))
+
+    return Task(name=name, prepare=prepare)
 
 
 def reading(folder: Path) -> list[Task]:

@@ -21,13 +21,9 @@ REST = "rest"
 
 @contextmanager
 def timed_steps(whole: Callable[..., Any], device: torch.device) -> Iterator[dict[str, float]]:
-    """Time every function that ``whole`` calls by a name of its own module.
+    """Time every function that ``draw`` or ``render`` calls by a name of its own module.
 
     Functions of that module are looked into; functions of other modules are the steps.
-
-    Args:
-        whole: ``draw`` or ``render``.
-        device: device that is waited for before the clock is read.
 
     Yields:
         Seconds of all calls by name of the step; filled while the context is open.
@@ -76,12 +72,7 @@ def step_milliseconds(
 ) -> dict[str, dict[str, float]]:
     """Median milliseconds per sample of every step of ``draw`` and ``render``, and of the rest of them.
 
-    Args:
-        name: preset.
-        grid: sides of the grid.
-        batch: samples per batch.
-        repeats: batches to time, after one to warm up.
-        device: where to render.
+    Times ``repeats`` batches of the preset ``name``, after one to warm up.
     """
     bank = label_maps(grid).to(device)
     config = preset(name)
