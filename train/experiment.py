@@ -44,8 +44,10 @@ def train_models(options: TrainOptions, ranks: Ranks) -> None:
             sources = Sources.open(options, ranks)
         models = [model for model in options.models if sources.can_train(model)]
         ranks.log(options.summary())
-        if not options.dry_run:
-            _set_aside(models, sources)
+        # Of all models at once: a restart by torchrun would resume old snapshots of the second model.
+        if ranks.is_main and options.resume == "never" and not (options.dry_run or ranks.restarted):
+            for model in models:
+                SnapshotFolder(_plan(model, sources), ranks.log).set_aside()
         for model in models:
             _train(model, sources, stop)
     for model in models if not options.dry_run else ():
@@ -63,17 +65,6 @@ def _check(options: TrainOptions, ranks: Ranks) -> None:
     # Rank 0 alone writes: on other machines the folder need not be there. All end alike.
     if (problem := ranks.from_main(lambda: save_folder_problem(options.save_dir))) is not None:
         raise TrainingError(problem)
-
-
-def _set_aside(models: list[ModelName], sources: Sources) -> None:
-    """Rename the files of an earlier run, of all models at once, unless this run resumes it.
-
-    Otherwise a restart by torchrun during the first model would resume old snapshots of the second.
-    """
-    options, ranks = sources.options, sources.ranks
-    if ranks.is_main and options.resume == "never" and not ranks.restarted:
-        for model in models:
-            SnapshotFolder(_plan(model, sources), ranks.log).set_aside()
 
 
 def _train(model: ModelName, sources: Sources, stop: StopRequest) -> None:

@@ -111,7 +111,7 @@ class Trainer:
             images, codes = self.feed.batch(progress.step)
             requested = self.stepper.take(progress.step, images, codes, stop=stop.requested)
             progress.step += 1
-            end_of_epoch = plan.is_end_of_epoch(progress.step)
+            end_of_epoch = progress.step % plan.steps_per_epoch == 0 or progress.step == plan.steps
             reading = progress.step % self._reading_interval == 0
             if not (reading or end_of_epoch):
                 continue

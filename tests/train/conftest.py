@@ -15,7 +15,7 @@ from synthspine.shards.building.options import ShardOptions
 from synthspine.shards.readers.slices import Grid
 from synthspine.shards.readers.spider import write_mha
 from synthspine.train.config import Plan, TrainOptions
-from synthspine.train.model.unet import UNet
+from synthspine.train.model.unet import LEVELS, UNet
 from synthspine.train.runtime.distributed import Ranks
 from synthspine.train.step import Stepper
 
@@ -98,7 +98,7 @@ def make_stepper(tmp_path: Path, alone: Ranks) -> Callable[..., Stepper]:
     """Steppers of a small network for batches of 3, with other choices of the plan on request."""
     torch.manual_seed(0)
 
-    def make(*, num_classes: int = 4, **changes: object) -> Stepper:
+    def make(*, num_classes: int = 4, levels: int = LEVELS, **changes: object) -> Stepper:
         fields = {
             "title": "test",
             "steps": 10,
@@ -111,7 +111,7 @@ def make_stepper(tmp_path: Path, alone: Ranks) -> Callable[..., Stepper]:
             "run_identity": {},
             "stem": tmp_path / "run",
         }
-        network = UNet(num_classes=num_classes, base_features=4)
+        network = UNet(num_classes=num_classes, base_features=4, levels=levels)
         return Stepper(network, label_scheme(num_classes), Plan(**(fields | changes)), alone)
 
     return make
