@@ -131,7 +131,7 @@ class TrainOptions:
         return values
 
     def run_identity(self) -> dict[str, Any]:
-        """The options that determine samples and steps, JSON-ready, without paths; a resume needs the same."""
+        """Options that determine samples and steps, JSON-ready, without paths; a resume needs the same."""
         values = self.to_dict() | {"structure_loss": self.structure_weight}
         shared = {name: value for name, value in values.pop("shards").items() if name not in _SHARED_FREE}
         own = {name: value for name, value in values.items() if name not in _FREE}

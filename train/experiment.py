@@ -13,7 +13,7 @@ from synthspine.gen.config import config_hash
 from synthspine.shards.format.provenance import code_state, made_with
 from synthspine.shards.storage.atomic import file_digest, write_text
 from synthspine.train.config import FILE_STEMS, ModelName, Plan, TrainingError, TrainOptions
-from synthspine.train.model.checkpoint import Checkpoint, bare_state, load_model, save_checkpoint
+from synthspine.train.model.checkpoint import Checkpoint, load_model, save_checkpoint
 from synthspine.train.model.unet import UNet, seeded_unet
 from synthspine.train.runtime.distributed import Ranks
 from synthspine.train.runtime.precision import use_bf16
@@ -75,7 +75,7 @@ def _train(model: ModelName, sources: Sources, stop: StopRequest) -> None:
 
     def save_best(average: UNet, step: int, validation_dice: float) -> None:
         checkpoint = Checkpoint(
-            state_dict=bare_state(average.state_dict()),
+            state_dict=average.state_dict(),
             architecture=average.architecture,
             model=model,
             config=json.dumps(config),
@@ -99,7 +99,16 @@ def _train(model: ModelName, sources: Sources, stop: StopRequest) -> None:
             _dry_run(trainer)
             return
         if ranks.is_main:
-            _write_configuration(config, plan, ranks)
+            run = {
+                "steps": plan.steps,
+                "steps_per_epoch": plan.steps_per_epoch,
+                "ranks": ranks.world_size,
+                "device": str(ranks.device),
+                "arithmetic": "bf16" if plan.bf16 else "float32",
+                "python": platform.python_version(),
+            }
+            text = json.dumps(config | {"run": run}, indent=1, sort_keys=True)
+            write_text(plan.file("config.json"), text + "\n")
         progress = trainer.run(stop=stop)
     dice = "no validation" if math.isinf(progress.best) else f"best validation Dice {progress.best:.3f}"
     ranks.log(f"{plan.title}: {progress.step} steps in {progress.seconds / 60:.1f} min, {dice}")
@@ -155,20 +164,6 @@ def _configuration(model: ModelName, plan: Plan, sources: Sources) -> dict[str, 
             "train_patients": sources.patients(model),
         }
     )
-
-
-def _write_configuration(config: dict[str, Any], plan: Plan, ranks: Ranks) -> None:
-    """Write a configuration with steps, ranks and device of the run, as JSON."""
-    run = {
-        "steps": plan.steps,
-        "steps_per_epoch": plan.steps_per_epoch,
-        "ranks": ranks.world_size,
-        "device": str(ranks.device),
-        "arithmetic": "bf16" if plan.bf16 else "float32",
-        "python": platform.python_version(),
-    }
-    text = json.dumps(config | {"run": run}, indent=1, sort_keys=True)
-    write_text(plan.file("config.json"), text + "\n")
 
 
 def _new_network(options: TrainOptions) -> UNet:

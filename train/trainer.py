@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import InitVar, dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from synthspine.gen import LabelScheme
 from synthspine.train.config import Plan, TrainingError
@@ -86,9 +86,6 @@ class Trainer:
         name = found[0] if found else "the snapshot of rank 0"
         payload = unpack_snapshot(data, name, self.plan.run_identity)
         self.progress = restore(payload, name, self.stepper)
-        self._log_resumed(name, payload)
-
-    def _log_resumed(self, name: object, payload: dict[str, Any]) -> None:
         plan, step, log = self.plan, self.progress.step, self.ranks.log
         log(f"{plan.title}: going on from step {step} ({name})")
         if (code := payload["code"]) != plan.code:

@@ -5,7 +5,6 @@ see the batch of one rank alone.
 """
 
 from concurrent.futures import Future
-from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from typing import Protocol
 
@@ -62,7 +61,6 @@ def render_samples(
         return render(bank, draw(config, seed, indices, maps=len(bank), device=bank.device))
 
 
-@dataclass(slots=True)
 class RealFeed:
     """Augments real slices that lie on the device; an epoch takes every slice once, in its own order.
 
@@ -74,20 +72,17 @@ class RealFeed:
         ValueError: the set has no images.
     """
 
-    arrays: SampleArrays
-    config: AugmentConfig | None
-    _: KW_ONLY
-    seed: int
-    batch_size: int
-    ranks: Ranks
-    _images: Tensor = field(init=False)
-    _labels: Tensor = field(init=False)
-
-    def __post_init__(self) -> None:
-        if self.arrays.images is None:
+    def __init__(
+        self, arrays: SampleArrays, config: AugmentConfig | None, *, seed: int, batch_size: int, ranks: Ranks
+    ) -> None:
+        if arrays.images is None:
             raise ValueError("a set of label maps has no images to train on")
-        self._images = torch.from_numpy(self.arrays.images).to(self.ranks.device)
-        self._labels = torch.from_numpy(self.arrays.labels).to(self.ranks.device)
+        self._images = torch.from_numpy(arrays.images).to(ranks.device)
+        self._labels = torch.from_numpy(arrays.labels).to(ranks.device)
+        self.config = config
+        self.seed = seed
+        self.batch_size = batch_size
+        self.ranks = ranks
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """See :class:`Feed`."""
