@@ -46,8 +46,6 @@ class Arguments:
     """Rounds of every size."""
     budget_s: float = 20.0
     """Seconds after which a size starts no new round; three rounds always run."""
-    threads: int = 0
-    """CPU threads of all generators; 0 leaves the default."""
     compile: bool = True
     """Measure ``torch.compile(render)`` too: at batch 16 and in 3D, on CUDA at batch 512 and 2048."""
     peers: bool = True
@@ -71,7 +69,6 @@ class Sizes:
     other_slices: tuple[Grid, ...] = ((128, 128), (512, 512))
     peak_slices: tuple[int, ...] = (16, 64)
     peak_volumes: tuple[int, ...] = (1, 3)
-    endurance_side: int = 64
 
     def cases(self) -> list[tuple[Grid, int]]:
         """Grids and batch sizes to time."""
@@ -91,7 +88,6 @@ QUICK = Sizes(
     other_slices=((16, 16),),
     peak_slices=(1, 2),
     peak_volumes=(1, 2),
-    endurance_side=16,
 )
 
 
@@ -128,8 +124,6 @@ def copy_bytes_per_s(device: torch.device) -> float:
 def _measure() -> None:
     arguments = tyro.cli(Arguments, description=__doc__)
     device = pick_device(arguments.device)
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)  # for the peers, which draw from the global generator
     sizes = QUICK if arguments.quick else ON_CUDA if device.type == "cuda" else ON_CPU
     compiled = arguments.compile and _compiles(device)
@@ -148,7 +142,7 @@ def _measure() -> None:
             for name in arguments.presets
         },
         endurance={
-            name: memory.growth_bytes(name, sizes.endurance_side, arguments.endurance, device)
+            name: memory.growth_bytes(name, arguments.endurance, device)
             for name in (arguments.presets if arguments.endurance else ())
         },
         endurance_batches=arguments.endurance,

@@ -16,7 +16,7 @@ from synthspine.gen.core.device import keep_freed_memory
 
 _WARM_UP_SIDE = 16
 _BATCHES_PER_PEAK = 3
-_GROWTH_BATCH = 4
+_GROWTH_GRID, _GROWTH_BATCH = (64, 64), 4
 
 
 def peak_bytes(
@@ -42,9 +42,9 @@ def bytes_per_voxel(peaks: dict[int, int], voxels: int) -> float | None:
     return None if first == last else (peaks[last] - peaks[first]) / ((last - first) * voxels)
 
 
-def growth_bytes(name: str, side: int, count: int, device: torch.device) -> list[int]:
+def growth_bytes(name: str, count: int, device: torch.device) -> list[int]:
     """Memory held after every tenth of ``count`` small batches, in bytes above that after the first tenth."""
-    renderer = make_renderer(name, (side, side), device)
+    renderer = make_renderer(name, _GROWTH_GRID, device)
     held = []
     for number in range(count):
         renderer.run(_GROWTH_BATCH)

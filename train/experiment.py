@@ -6,7 +6,6 @@ import platform
 import time
 from contextlib import nullcontext
 from dataclasses import asdict
-from typing import Any
 
 from synthspine.gen import label_scheme
 from synthspine.gen.config import config_hash
@@ -71,7 +70,21 @@ def _train(model: ModelName, sources: Sources, stop: StopRequest) -> None:
     options, ranks = sources.options, sources.ranks
     plan = _plan(model, sources)
     network = _new_network(options).to(ranks.device)
-    config = _configuration(model, plan, sources)
+    # label_maps is the digest of the label bank, samples that of the set it learned from, made_with the
+    # versions and the kind of machine; config_hash belongs to the generator's configuration.
+    config = (
+        plan.run_identity
+        | options.to_dict()
+        | {
+            "config_hash": config_hash(sources.generator),
+            "code": plan.code,
+            "validated_on": plan.validated_on,
+            "made_with": made_with(),
+            "generator_config": asdict(sources.generator),
+            "phantom": sources.samples(model).manifest.phantom,
+            "train_patients": sources.patients(model),
+        }
+    )
 
     def save_best(average: UNet, step: int, validation_dice: float) -> None:
         checkpoint = Checkpoint(
@@ -142,27 +155,6 @@ def _plan(model: ModelName, sources: Sources) -> Plan:
         stem=options.save_dir / FILE_STEMS[model],
         snapshot_minutes=options.snapshot_minutes,
         board=options.tensorboard,
-    )
-
-
-def _configuration(model: ModelName, plan: Plan, sources: Sources) -> dict[str, Any]:
-    """The configuration in a checkpoint, JSON-ready: options, generator, digests of its sets, patients.
-
-    ``label_maps`` is the digest of the label bank, ``samples`` that of the set it learned from, ``made_with``
-    the versions and the kind of machine; ``config_hash`` belongs to the generator's configuration.
-    """
-    return (
-        plan.run_identity
-        | sources.options.to_dict()
-        | {
-            "config_hash": config_hash(sources.generator),
-            "code": plan.code,
-            "validated_on": plan.validated_on,
-            "made_with": made_with(),
-            "generator_config": asdict(sources.generator),
-            "phantom": sources.samples(model).manifest.phantom,
-            "train_patients": sources.patients(model),
-        }
     )
 
 

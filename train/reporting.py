@@ -131,9 +131,7 @@ class Reporter:
     def add(self, epoch: Epoch, picture: Callable[[], Tensor | None]) -> None:
         """Report an epoch; without room on the disk rows or curves are missing, and the run goes on.
 
-        Args:
-            epoch: its results.
-            picture: makes the picture of its validation, uint8 ``(3, H, W)``, if there is a place to show it.
+        ``picture`` makes the picture of its validation, uint8 ``(3, H, W)``, if there is a place to show it.
         """
         if self.active:
             self._rows.append(epoch.to_row())

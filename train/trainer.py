@@ -32,9 +32,6 @@ class Trainer:
         network: on its device. Rank 0's weights are given to all ranks.
         feed: where batches come from.
         validation: samples that choose the checkpoint; None keeps the last weights.
-        scheme: classes of the network.
-        plan: the steps of the run.
-        ranks: place of this process.
         save_best: called on rank 0 with (averaged network, step, validation Dice) when it is the best so far.
     """
 

@@ -95,7 +95,7 @@ def test_time_by_step_adds_up_and_leaves_the_generator_as_it_was():
 
 
 def test_memory_held_is_reported_ten_times():
-    held = memory.growth_bytes("spine", 16, 10, CPU)
+    held = memory.growth_bytes("spine", 10, CPU)
     assert len(held) == 10 and held[0] == 0
 
 

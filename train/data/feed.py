@@ -30,12 +30,7 @@ class Feed(Protocol):
 class RenderFeed:
     """Renders label maps on the device, inside the step; place ``i`` of the stream is generator sample ``i``.
 
-    Args:
-        bank: label maps, dense codes, uint8, shape ``(N, H, W)``.
-        config: what the generator may draw.
-        seed: seed of the run.
-        batch_size: samples of all ranks together.
-        ranks: place of this process.
+    The bank is label maps, dense codes, uint8, shape ``(N, H, W)``; a batch is that of all ranks together.
     """
 
     def __init__(
