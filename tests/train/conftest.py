@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +72,8 @@ def options(tmp_path: Path, data_dir: Path) -> Callable[..., TrainOptions]:
             "device": "cpu",
             "synthetic_samples": 6,
         }
-        shared = {name: changes.pop(name) for name in list(changes) if name in ShardOptions.__slots__}
+        names = {option.name for option in fields(ShardOptions)}
+        shared = {name: changes.pop(name) for name in names & changes.keys()}
         own = {
             "save_dir": tmp_path / "saved",
             "epochs": 2,
@@ -99,7 +101,7 @@ def make_stepper(tmp_path: Path, alone: Ranks) -> Callable[..., Stepper]:
     torch.manual_seed(0)
 
     def make(*, num_classes: int = 4, levels: int = LEVELS, **changes: object) -> Stepper:
-        fields = {
+        choices = {
             "title": "test",
             "steps": 10,
             "steps_per_epoch": 10,
@@ -112,7 +114,7 @@ def make_stepper(tmp_path: Path, alone: Ranks) -> Callable[..., Stepper]:
             "stem": tmp_path / "run",
         }
         network = UNet(num_classes=num_classes, base_features=4, levels=levels)
-        return Stepper(network, label_scheme(num_classes), Plan(**(fields | changes)), alone)
+        return Stepper(network, label_scheme(num_classes), Plan(**(choices | changes)), alone)
 
     return make
 
