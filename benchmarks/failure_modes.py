@@ -198,9 +198,8 @@ def _measure() -> None:
     arguments = tyro.cli(Arguments, description=__doc__)
     device = pick_device(arguments.device)
     sets = {name: SliceBatches(arguments.shards_dir / name, BATCH) for name in arguments.names}
-    for name, batches in sets.items():
-        if not batches.slices:
-            raise ValueError(f"{arguments.shards_dir / name}: the set holds no slices")
+    if empty := [name for name, batches in sets.items() if not batches.slices]:
+        raise ValueError(f"{arguments.shards_dir / empty[0]}: the set holds no slices")
     candidates = [load(path, device, sets) for path in arguments.checkpoints]
     names = ["/".join(path.parts[-2:]) for path in arguments.checkpoints]
     parts = []

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -23,7 +24,7 @@ import tyro
 from benchmarks import generator_page, memory, steps
 from benchmarks.generator_page import LOOPED_SAMPLES, PICTURED_SAMPLES, Grid, Measured, work_name
 from benchmarks.page import RESULTS
-from benchmarks.renderers import COMPILED, PEERS, Renderer, make_renderer, missing_peers
+from benchmarks.renderers import COMPILED, PEERS, Renderer, make_renderer
 from benchmarks.timing import Task, Times, time_in_turns
 from synthspine.gen.core.device import pick_device
 from synthspine.shards.command import run_command
@@ -127,7 +128,7 @@ def _measure() -> None:
     torch.manual_seed(0)  # for the peers, which draw from the global generator
     sizes = QUICK if arguments.quick else ON_CUDA if device.type == "cuda" else ON_CPU
     compiled = arguments.compile and _compiles(device)
-    missing = missing_peers()
+    missing = [name for name, package in PEERS.items() if find_spec(package) is None]
     peers = [name for name in PEERS if arguments.peers and name not in missing]
     for name in missing if arguments.peers else ():
         print(f"{name} is not installed and left out; pip install -e '.[bench]' installs it")

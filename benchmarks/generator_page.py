@@ -62,10 +62,7 @@ class Measured:
 def write(measured: Measured, samples: dict[str, Tensor], folder: Path) -> str:
     """Write the page and the picture, and return the page.
 
-    Args:
-        measured: the measured values.
-        samples: images ``(PICTURED_SAMPLES, 1, H, W)`` by generator.
-        folder: folder of the files.
+    The samples are images ``(PICTURED_SAMPLES, 1, H, W)`` by generator.
     """
     stem = f"generator_{measured.device.type}"
     text = _page(measured, stem)

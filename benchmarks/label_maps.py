@@ -47,7 +47,7 @@ class SamplesInMemory:
     left_out = ()
 
     def __init__(self, name: str, samples: Sequence[Sample]) -> None:
-        self._name, self._samples = name, list(samples)
+        self._name, self._samples = name, samples
 
     def identity(self) -> dict[str, object]:
         """The entries that readers of the manifest need."""

@@ -8,7 +8,7 @@ its ranges where they have the parameter.
 """
 
 import dataclasses
-import importlib.util
+import importlib
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,11 +41,6 @@ class Renderer:
     """Renders the given number of samples, ``(B, 1, *grid)``."""
     loops: bool = False
     """Whether it renders one sample after the other, so that a batch saves nothing."""
-
-
-def missing_peers() -> list[str]:
-    """Peers whose package is not installed."""
-    return [name for name, package in PEERS.items() if importlib.util.find_spec(package) is None]
 
 
 def make_renderer(name: str, grid: tuple[int, ...], device: torch.device) -> Renderer:
