@@ -64,7 +64,7 @@ class SamplesInMemory:
     def __len__(self) -> int:
         return len(self._samples)
 
-    def begin(self, start: int, stop: int) -> Callable[[], list[Sample]]:
+    def begin(self, start: int, stop: int) -> Callable[[], Sequence[Sample]]:
         """Samples ``start`` to ``stop`` (excluded)."""
         return lambda: self._samples[start:stop]
 

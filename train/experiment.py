@@ -43,7 +43,8 @@ def train_models(options: TrainOptions, ranks: Ranks) -> None:
             sources = Sources.open(options, ranks)
         models = [model for model in options.models if sources.can_train(model)]
         ranks.log(options.summary())
-        # Of all models at once: a restart by torchrun would resume old snapshots of the second model.
+        # Earlier files of all models at once: a restart during the first model must not resume old snapshots
+        # of the second.
         if ranks.is_main and options.resume == "never" and not (options.dry_run or ranks.restarted):
             for model in models:
                 SnapshotFolder(_plan(model, sources), ranks.log).set_aside()
@@ -70,8 +71,8 @@ def _train(model: ModelName, sources: Sources, stop: StopRequest) -> None:
     options, ranks = sources.options, sources.ranks
     plan = _plan(model, sources)
     network = _new_network(options).to(ranks.device)
-    # label_maps is the digest of the label bank, samples that of the set it learned from, made_with the
-    # versions and the kind of machine; config_hash belongs to the generator's configuration.
+    # In the identity, label_maps is the digest of the label bank, samples that of the set it learns from;
+    # made_with holds versions and the kind of machine; config_hash is that of the generator.
     config = (
         plan.run_identity
         | options.to_dict()
