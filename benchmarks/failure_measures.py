@@ -89,7 +89,7 @@ def slice_measures(
         **_vertebrae(predicted, truth, codes, along, spacing_mm),
         **_discs(predicted, truth, codes, along, spacing_mm, thin_mm),
         **_canal(predicted == CANAL_CLASS, truth),
-        "islands": _area(_islands(predicted, truth, spacing_mm), spacing_mm),
+        "islands": _area((predicted != BACKGROUND) & _far(truth, spacing_mm), spacing_mm),
     }
 
 
@@ -197,11 +197,10 @@ def _canal(predicted: np.ndarray, truth: np.ndarray) -> dict[str, Share]:
     }
 
 
-def _islands(predicted: np.ndarray, truth: np.ndarray, spacing_mm: Spacing) -> np.ndarray:
+def _far(truth: np.ndarray, spacing_mm: Spacing) -> np.ndarray | bool:
+    """Pixels more than ``ISLAND_MM`` from any true structure; True where there is none."""
     there = (truth != BACKGROUND) & (truth != IGNORE)
-    # Without any true structure the distance is undefined, and all that is predicted is an island.
-    far = distance_transform_edt(~there, sampling=spacing_mm) > ISLAND_MM if there.any() else True
-    return (predicted != BACKGROUND) & far
+    return distance_transform_edt(~there, sampling=spacing_mm) > ISLAND_MM if there.any() else True
 
 
 def _nearest_codes(codes: np.ndarray, there: np.ndarray, spacing_mm: Spacing) -> np.ndarray:

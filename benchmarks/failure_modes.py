@@ -96,13 +96,7 @@ class Arguments:
 
 @torch.inference_mode()
 def row(model: TrainedUNet, batches: SliceBatches, device: torch.device) -> dict[str, str]:
-    """Measure a network on a set; the cells of its row by head of the column.
-
-    Args:
-        model: network on the device, in evaluation mode.
-        batches: the set, with slices.
-        device: where the network runs.
-    """
+    """Measure a network, on its device and in evaluation mode, on a set; its cells by head of the column."""
     scheme, spacing = label_scheme(model.num_classes), (batches.spacing_mm, batches.spacing_mm)
     thin_mm = thin_height(batches)
     tallies = {name: PatientTally(STRUCTURE_SCHEME.class_names) for name in (OVERALL, DARK, BRIGHT)}
@@ -181,12 +175,7 @@ def cells(
 
 
 def load(path: Path, device: torch.device, sets: Mapping[str, SliceBatches]) -> Candidate:
-    """A network that may be measured on the sets.
-
-    Raises:
-        CheckpointError: it cannot be read.
-        EvaluationError: it was trained on one of the patients, or at another pixel size.
-    """
+    """A network that may be measured on the sets; errors of ``load_model`` and ``Candidate.check_set``."""
     model = load_model(path, device)
     facts = ModelFacts(
         checkpoint=str(path),
@@ -208,23 +197,18 @@ def _measure() -> None:
     arguments = tyro.cli(Arguments, description=__doc__)
     device = pick_device(arguments.device)
     sets = {name: SliceBatches(arguments.shards_dir / name, BATCH) for name in arguments.names}
-    for name, batches in sets.items():
-        if not batches.slices:
-            raise ValueError(f"{arguments.shards_dir / name}: the set holds no slices")
+    if empty := [name for name, batches in sets.items() if not batches.slices]:
+        raise ValueError(f"{arguments.shards_dir / empty[0]}: the set holds no slices")
     candidates = [load(path, device, sets) for path in arguments.checkpoints]
+    names = ["/".join(path.parts[-2:]) for path in arguments.checkpoints]
     parts = []
     for name, batches in sets.items():
-        found = {
-            "/".join(path.parts[-2:]): row(each.model, batches, device)
-            for path, each in zip(arguments.checkpoints, candidates, strict=True)
-        }
+        found = [row(each.model, batches, device) for each in candidates]
+        rows = [[checkpoint, *own.values()] for checkpoint, own in zip(names, found, strict=True)]
         scans = len({record["source"] for record in batches.records})
         parts += [
             f"## {name}: {len(set(batches.patients))} patients, {scans} scans, {batches.slices} slices",
-            markdown_table(
-                ["checkpoint", *next(iter(found.values()))],
-                [[checkpoint, *own.values()] for checkpoint, own in found.items()],
-            ),
+            markdown_table(["checkpoint", *found[0]], rows),
             f"Thin discs are up to {thin_height(batches):.1f} mm high.",
         ]
     models = [
@@ -241,10 +225,5 @@ def _measure() -> None:
     save(page("Where networks err on real slices", device, parts), arguments.output)
 
 
-def main() -> int:
-    """Parse the command line and measure; the exit status."""
-    return run_command(_measure)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(_measure))

@@ -3,7 +3,7 @@
     python benchmarks/generator.py [--device auto|cpu|cuda] [--repeats 5] [--no-compile] [--quick]
                                    [--endurance 10000] [--output-dir benchmarks/results]
 
-Writes generator_DEVICE.md, .png (times) and _samples.png (rendered samples).
+Writes generator_DEVICE.md and generator_DEVICE_samples.png (rendered samples).
 ``pip install -e '.[bench]'`` installs the peers; without them the presets alone are measured.
 """
 
@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -21,16 +22,15 @@ import torch
 import tyro
 
 from benchmarks import generator_page, memory, steps
-from benchmarks.generator_page import LOOPED_SAMPLES, PICTURED_SAMPLES, Grid, Measured, Timing
+from benchmarks.generator_page import LOOPED_SAMPLES, PICTURED_SAMPLES, Grid, Measured, work_name
 from benchmarks.page import RESULTS
-from benchmarks.renderers import COMPILED, PEERS, Renderer, make_renderer, missing_peers
-from benchmarks.timing import Task, time_in_turns
+from benchmarks.renderers import COMPILED, PEERS, Renderer, make_renderer
+from benchmarks.timing import Task, Times, time_in_turns
 from synthspine.gen.core.device import pick_device
 from synthspine.shards.command import run_command
 
 BATCH = 16
 """Batch size of the grids of other sizes, of the peers' memory and of the times by step."""
-_ENDURANCE_BATCH = 4
 _TURN_SECONDS = 0.2
 _COPY_BYTES = 2**28
 
@@ -47,8 +47,6 @@ class Arguments:
     """Rounds of every size."""
     budget_s: float = 20.0
     """Seconds after which a size starts no new round; three rounds always run."""
-    threads: int = 0
-    """CPU threads of all generators; 0 leaves the default."""
     compile: bool = True
     """Measure ``torch.compile(render)`` too: at batch 16 and in 3D, on CUDA at batch 512 and 2048."""
     peers: bool = True
@@ -72,7 +70,6 @@ class Sizes:
     other_slices: tuple[Grid, ...] = ((128, 128), (512, 512))
     peak_slices: tuple[int, ...] = (16, 64)
     peak_volumes: tuple[int, ...] = (1, 3)
-    endurance_side: int = 64
 
     def cases(self) -> list[tuple[Grid, int]]:
         """Grids and batch sizes to time."""
@@ -92,31 +89,19 @@ QUICK = Sizes(
     other_slices=((16, 16),),
     peak_slices=(1, 2),
     peak_volumes=(1, 2),
-    endurance_side=16,
 )
 
 
 def time_renderers(
-    renderers: Sequence[Renderer],
-    grid: Grid,
-    batch: int,
-    *,
-    repeats: int,
-    budget_s: float,
-    device: torch.device,
-) -> list[Timing]:
-    """Time batches of generators in turns.
+    renderers: Sequence[Renderer], batch: int, *, repeats: int, budget_s: float, device: torch.device
+) -> dict[str, Times]:
+    """Time batches of generators on the same grid in turns; every turn takes at least 0.2 s.
 
-    Args:
-        renderers: generators on the same grid.
-        grid: sides of the grid.
-        batch: samples per batch; a generator that loops renders at most ``LOOPED_SAMPLES``.
-        repeats: rounds; in each one every generator renders for at least 0.2 s.
-        budget_s: no new round starts after this many seconds; three rounds always run.
-        device: where they render.
+    A generator that loops renders at most ``LOOPED_SAMPLES`` of the samples of a batch. The other arguments
+    are those of :func:`time_in_turns`.
 
     Returns:
-        One timing per generator, in the order given.
+        By name, seconds of the first batch, and seconds per sample of every later one.
     """
     counts = [min(batch, LOOPED_SAMPLES) if renderer.loops else batch for renderer in renderers]
     tasks = [
@@ -124,16 +109,9 @@ def time_renderers(
         for renderer, count in zip(renderers, counts, strict=True)
     ]
     found = time_in_turns(tasks, repeats, device=device, least_s=_TURN_SECONDS, budget_s=budget_s)
-    return [
-        Timing(
-            name=times.name,
-            grid=grid,
-            batch=batch,
-            first_s=times.first_s,
-            sample_s=[seconds / count for seconds in times.wall_s],
-        )
-        for times, count in zip(found, counts, strict=True)
-    ]
+    for times, count in zip(found, counts, strict=True):
+        times.wall_s = [seconds / count for seconds in times.wall_s]
+    return {times.name: times for times in found}
 
 
 def copy_bytes_per_s(device: torch.device) -> float:
@@ -147,13 +125,12 @@ def copy_bytes_per_s(device: torch.device) -> float:
 def _measure() -> None:
     arguments = tyro.cli(Arguments, description=__doc__)
     device = pick_device(arguments.device)
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)  # for the peers, which draw from the global generator
     sizes = QUICK if arguments.quick else ON_CUDA if device.type == "cuda" else ON_CPU
     compiled = arguments.compile and _compiles(device)
-    peers = [name for name in PEERS if arguments.peers and name not in missing_peers()]
-    for name in missing_peers() if arguments.peers else ():
+    missing = [name for name, package in PEERS.items() if find_spec(package) is None]
+    peers = [name for name in PEERS if arguments.peers and name not in missing]
+    for name in missing if arguments.peers else ():
         print(f"{name} is not installed and left out; pip install -e '.[bench]' installs it")
     measured = Measured(
         device=device,
@@ -162,13 +139,11 @@ def _measure() -> None:
         timings=_timings(arguments, sizes, peers, compiled, device),
         peaks=_peaks(arguments, sizes, peers, compiled, device),
         steps={
-            name: _step_milliseconds(name, sizes.slices, arguments.repeats, device)
+            name: steps.step_milliseconds(name, sizes.slices, BATCH, arguments.repeats, device)
             for name in arguments.presets
         },
         endurance={
-            name: memory.growth_bytes(
-                name, sizes.endurance_side, _ENDURANCE_BATCH, arguments.endurance, device
-            )
+            name: memory.growth_bytes(name, arguments.endurance, device)
             for name in (arguments.presets if arguments.endurance else ())
         },
         endurance_batches=arguments.endurance,
@@ -185,27 +160,29 @@ def _compiles(device: torch.device) -> bool:
     """Whether torch can compile here: on the CPU it needs a C++ compiler."""
     try:
         torch.compile(lambda x: 2 * x + 1)(torch.ones(8, device=device))
+        return True
     except Exception as error:
         print(f"torch.compile does not work here and is left out: {str(error).splitlines()[0]}")
         return False
-    return True
+
+
+def _presets(arguments: Arguments, compiled: bool) -> list[str]:
+    return [name + end for end in ("", COMPILED)[: 1 + compiled] for name in arguments.presets]
 
 
 def _timings(
     arguments: Arguments, sizes: Sizes, peers: list[str], compiled: bool, device: torch.device
-) -> list[Timing]:
-    timings: list[Timing] = []
+) -> dict[tuple[Grid, int], dict[str, Times]]:
+    timings = {}
     for grid, batch in sizes.cases():
-        names = list(arguments.presets)
-        if compiled and (grid == sizes.volume or (grid == sizes.slices and batch in sizes.compiled)):
-            names += [name + COMPILED for name in arguments.presets]
+        both = grid == sizes.volume or (grid == sizes.slices and batch in sizes.compiled)
+        names = _presets(arguments, compiled and both)
         renderers = [make_renderer(name, grid, device) for name in (*names, *peers)]
-        found = time_renderers(
-            renderers, grid, batch, repeats=arguments.repeats, budget_s=arguments.budget_s, device=device
+        found = timings[grid, batch] = time_renderers(
+            renderers, batch, repeats=arguments.repeats, budget_s=arguments.budget_s, device=device
         )
-        for timing in found:
-            print(f"{timing.work}: {timing.name} {1e3 * timing.median_s:.2f} ms a sample", flush=True)
-        timings += found
+        for name, times in found.items():
+            print(f"{work_name(grid, batch)}: {name} {1e3 * times.median_s:.2f} ms a sample", flush=True)
     return timings
 
 
@@ -213,9 +190,7 @@ def _peaks(
     arguments: Arguments, sizes: Sizes, peers: list[str], compiled: bool, device: torch.device
 ) -> dict[str, dict[Grid, dict[int, int]]]:
     """Peak memory by generator, grid and batch size; peers, which loop, at one batch size."""
-    names = list(arguments.presets)
-    if compiled and device.type == "cuda":
-        names += [name + COMPILED for name in arguments.presets]
+    names = _presets(arguments, compiled and device.type == "cuda")
     batches = {sizes.slices: sizes.peak_slices, sizes.volume: sizes.peak_volumes}
     one_batch = {grid: (min(BATCH, *of_grid),) for grid, of_grid in batches.items()}
     return {
@@ -224,17 +199,6 @@ def _peaks(
             for grid, of_grid in (one_batch if name in peers else batches).items()
         }
         for name in (*names, *peers)
-    }
-
-
-def _step_milliseconds(
-    name: str, grid: Grid, repeats: int, device: torch.device
-) -> dict[str, dict[str, float]]:
-    """Milliseconds per sample of a preset by ``draw`` or ``render``, and by step."""
-    seconds = steps.step_seconds(name, grid, BATCH, repeats, device)
-    return {
-        whole: {step: 1e3 * value / BATCH for step, value in table.items()}
-        for whole, table in seconds.items()
     }
 
 

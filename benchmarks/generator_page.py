@@ -1,7 +1,6 @@
-"""Results of the generator benchmark: the page of tables and two pictures."""
+"""Results of the generator benchmark: the page of tables, and a picture of samples."""
 
 import math
-import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from matplotlib import pyplot as plt
 from benchmarks.memory import bytes_per_voxel
 from benchmarks.page import markdown_table, page, save, short
 from benchmarks.renderers import COMPILED, PEERS
+from benchmarks.timing import Times
 
 Grid = tuple[int, ...]
 
@@ -27,35 +27,6 @@ _PACKAGES = (*PEERS.values(), "SimpleITK")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Timing:
-    """Measured times of one generator at one size.
-
-    Attributes:
-        name: of the generator.
-        grid: sides of the grid.
-        batch: samples per batch.
-        first_s: seconds of the first batch, compilation included.
-        sample_s: seconds per sample of every timed batch.
-    """
-
-    name: str
-    grid: Grid
-    batch: int
-    first_s: float
-    sample_s: list[float]
-
-    @property
-    def median_s(self) -> float:
-        """Median of the seconds per sample."""
-        return statistics.median(self.sample_s)
-
-    @property
-    def work(self) -> str:
-        """Grid and batch size in words."""
-        return _work_name(self.grid, self.batch)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
     """Everything that was measured.
 
@@ -63,7 +34,7 @@ class Measured:
         device: where the presets rendered.
         presets: names of the presets.
         peers: peers that are installed.
-        timings: one per generator, grid and batch size.
+        timings: times per sample of every generator, by grid and batch size.
         peaks: bytes by generator, grid and batch size.
         steps: milliseconds per sample by preset, ``draw`` or ``render``, and step; 2D, batch 16.
         endurance: memory held after every tenth of the batches, above the first tenth, by preset.
@@ -74,7 +45,7 @@ class Measured:
     device: torch.device
     presets: tuple[str, ...]
     peers: tuple[str, ...]
-    timings: list[Timing]
+    timings: dict[tuple[Grid, int], dict[str, Times]]
     peaks: dict[str, dict[Grid, dict[int, int]]]
     steps: dict[str, dict[str, dict[str, float]]]
     endurance: dict[str, list[int]]
@@ -83,32 +54,26 @@ class Measured:
 
     def names(self) -> list[str]:
         """Generators that were timed: presets before peers, each preset before its compiled form."""
-        timed = {timing.name for timing in self.timings}
         presets = [name + end for name in self.presets for end in ("", COMPILED)]
+        timed = {name for found in self.timings.values() for name in found}
         return [name for name in (*presets, *self.peers) if name in timed]
-
-    def by_work(self) -> dict[str, dict[str, Timing]]:
-        """Timings by grid and batch size in words, in the order they were timed, and by generator."""
-        found: dict[str, dict[str, Timing]] = {}
-        for timing in self.timings:
-            found.setdefault(timing.work, {})[timing.name] = timing
-        return found
 
 
 def write(measured: Measured, samples: dict[str, Tensor], folder: Path) -> str:
-    """Write the page and the pictures, and return the page.
+    """Write the page and the picture, and return the page.
 
-    Args:
-        measured: the measured values.
-        samples: images ``(PICTURED_SAMPLES, 1, H, W)`` by generator.
-        folder: folder of the files.
+    The samples are images ``(PICTURED_SAMPLES, 1, H, W)`` by generator.
     """
     stem = f"generator_{measured.device.type}"
     text = _page(measured, stem)
     save(text, folder / f"{stem}.md")
-    _plot_times(measured, folder / f"{stem}.png")
     _plot_samples(samples, folder / f"{stem}_samples.png")
     return text
+
+
+def work_name(grid: Grid, batch: int) -> str:
+    """Grid and batch size in words."""
+    return f"{len(grid)}D {' x '.join(map(str, grid))}, batch {batch}"
 
 
 def floor_s(voxels: int, bytes_per_s: float) -> float:
@@ -127,7 +92,6 @@ def _page(measured: Measured, stem: str) -> str:
         f"the CPU alone; TorchIO 2 renders whole batches. Samples: [{stem}_samples.png]({stem}_samples.png).",
         "## Milliseconds a sample, medians",
         _times(measured),
-        f"![Times]({stem}.png)",
         _ratios(measured),
         "## Throughput and the floor",
         f"A copy moves {measured.copy_bytes_per_s / 1e9:.1f} GB/s (bytes read and written); the floor is "
@@ -149,8 +113,8 @@ def _page(measured: Measured, stem: str) -> str:
 def _times(measured: Measured) -> str:
     names = measured.names()
     rows = [
-        [work, *(short(1e3 * found[name].median_s) if name in found else "" for name in names)]
-        for work, found in measured.by_work().items()
+        [work_name(*work), *(short(1e3 * found[name].median_s) if name in found else "" for name in names)]
+        for work, found in measured.timings.items()
     ]
     return markdown_table(["work", *names], rows)
 
@@ -160,25 +124,26 @@ def _ratios(measured: Measured) -> str:
     ours = [name for name in measured.names() if name not in measured.peers]
     pairs = [(name, peer) for name in ours for peer in measured.peers]
     rows = []
-    for work, found in measured.by_work().items():
+    for work, found in measured.timings.items():
         ratios = [
             f"{short(found[peer].median_s / found[name].median_s)}x" if name in found else ""
             for name, peer in pairs
         ]
-        rows.append([work, *ratios])
+        rows.append([work_name(*work), *ratios])
     table = markdown_table(["work", *(f"{name} against {peer}" for name, peer in pairs)], rows)
     return f"## Times as fast as the peers\n\n{table}" if pairs else ""
 
 
 def _floor(measured: Measured) -> str:
     rows = []
-    for timing in measured.timings:
-        if timing.name not in measured.peers:
-            voxels = math.prod(timing.grid)
-            floor = floor_s(voxels, measured.copy_bytes_per_s)
-            first = f"{timing.first_s:.1f}" if timing.name.endswith(COMPILED) else ""
-            rate, ratio = short(voxels / timing.median_s / 1e6), f"{short(timing.median_s / floor)}x"
-            rows.append([timing.work, timing.name, rate, ratio, first])
+    for (grid, batch), found in measured.timings.items():
+        voxels = math.prod(grid)
+        floor = floor_s(voxels, measured.copy_bytes_per_s)
+        for name in (name for name in found if name not in measured.peers):
+            median_s = found[name].median_s
+            first = f"{found[name].first_s:.1f}" if name.endswith(COMPILED) else ""
+            rate, ratio = short(voxels / median_s / 1e6), f"{short(median_s / floor)}x"
+            rows.append([work_name(grid, batch), name, rate, ratio, first])
     return markdown_table(["work", "generator", "Mvoxel/s", "above the floor", "first batch, s"], rows)
 
 
@@ -191,7 +156,7 @@ def _memory(measured: Measured) -> str:
             for batch, size in peaks.items():
                 added = "" if slope is None or batch == min(peaks) else short(slope)
                 cells = [short(size / 1e6), short(size / (voxels * batch)), added]
-                rows.append([_work_name(grid, batch), name, *cells])
+                rows.append([work_name(grid, batch), name, *cells])
     head = ["work", "generator", "peak, MB", "bytes a voxel", "bytes a voxel added by the batch"]
     return markdown_table(head, rows)
 
@@ -234,30 +199,6 @@ def _with_others(tables: dict[str, dict[str, float]]) -> dict[str, float]:
     return column
 
 
-def _plot_times(measured: Measured, path: Path) -> None:
-    """Bars of milliseconds a sample, on a logarithmic scale."""
-    names, colours = measured.names(), plt.get_cmap("tab10").colors
-    figure, axes = plt.subplots(figsize=(9, 4.5), layout="constrained")
-    width = 0.85 / len(names)
-    by_work = measured.by_work()
-    for place, found in enumerate(by_work.values()):
-        present = [name for name in names if name in found]
-        for number, name in enumerate(present):
-            x, value = place + (number - (len(present) - 1) / 2) * width, 1e3 * found[name].median_s
-            axes.bar(x, value, width, color=colours[names.index(name) % len(colours)])
-            axes.annotate(short(value), (x, value), ha="center", va="bottom", fontsize=6)
-    for number, name in enumerate(names):
-        axes.bar(0, 0, 0, color=colours[number % len(colours)], label=name)
-    axes.set_yscale("log")
-    axes.set_xticks(range(len(by_work)), [work.replace(", ", "\n") for work in by_work])
-    axes.set_ylabel("ms a sample")
-    axes.legend(ncols=len(names), fontsize=7, loc="upper left")
-    axes.margins(y=0.15)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
-
-
 def _plot_samples(samples: dict[str, Tensor], path: Path) -> None:
     """A row of images per generator."""
     size = (1.6 * PICTURED_SAMPLES, 1.7 * len(samples))
@@ -271,7 +212,3 @@ def _plot_samples(samples: dict[str, Tensor], path: Path) -> None:
             place.set_axis_off()
     figure.savefig(path, dpi=90)
     plt.close(figure)
-
-
-def _work_name(grid: Grid, batch: int) -> str:
-    return f"{len(grid)}D {' x '.join(map(str, grid))}, batch {batch}"

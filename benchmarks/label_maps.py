@@ -42,17 +42,12 @@ def label_maps(grid: tuple[int, ...]) -> Tensor:
 
 
 class SamplesInMemory:
-    """Samples in memory as the source of a set; see :class:`shards.building.build.SampleSource`.
-
-    Args:
-        name: of the set.
-        samples: its samples.
-    """
+    """Samples in memory as the source of a set; see :class:`shards.building.build.SampleSource`."""
 
     left_out = ()
 
     def __init__(self, name: str, samples: Sequence[Sample]) -> None:
-        self._name, self._samples = name, list(samples)
+        self._name, self._samples = name, samples
 
     def identity(self) -> dict[str, object]:
         """The entries that readers of the manifest need."""
@@ -69,7 +64,7 @@ class SamplesInMemory:
     def __len__(self) -> int:
         return len(self._samples)
 
-    def begin(self, start: int, stop: int) -> Callable[[], list[Sample]]:
+    def begin(self, start: int, stop: int) -> Callable[[], Sequence[Sample]]:
         """Samples ``start`` to ``stop`` (excluded)."""
         return lambda: self._samples[start:stop]
 
@@ -84,10 +79,8 @@ def write_samples(folder: Path, samples: Sequence[Sample]) -> Place:
 def write_label_maps(folder: Path) -> Place:
     """Write a set of the four label maps as slices of 320 x 256."""
     origin = {"source": "1_t1", "patient": "1", "slice": 0}
-    maps = label_maps(SLICE).numpy()
-    return write_samples(
-        folder, [Sample(sample_key(number), None, codes, origin) for number, codes in enumerate(maps)]
-    )
+    maps = enumerate(label_maps(SLICE).numpy())
+    return write_samples(folder, [Sample(sample_key(number), None, codes, origin) for number, codes in maps])
 
 
 def _centres(count: int) -> Tensor:

@@ -16,21 +16,16 @@ from synthspine.gen.core.device import keep_freed_memory
 
 _WARM_UP_SIDE = 16
 _BATCHES_PER_PEAK = 3
+_GROWTH_GRID, _GROWTH_BATCH = (64, 64), 4
 
 
 def peak_bytes(
     name: str, grid: tuple[int, ...], batches: Sequence[int], device: torch.device
 ) -> dict[int, int]:
-    """Peak memory of one batch above the process at rest, images and labels included.
+    """Bytes by batch size: peak of one batch above the process at rest, images and labels included.
 
-    Args:
-        name: generator, see :func:`make_renderer`.
-        grid: sides of the grid.
-        batches: batch sizes, ascending (on the CPU a later peak hides a lower one).
-        device: where to render.
-
-    Returns:
-        Bytes by batch size.
+    Batch sizes ascend, because on the CPU a later peak hides a lower one. The other arguments are those of
+    :func:`make_renderer`.
 
     Raises:
         OSError: there is no ``/proc``.
@@ -47,12 +42,12 @@ def bytes_per_voxel(peaks: dict[int, int], voxels: int) -> float | None:
     return None if first == last else (peaks[last] - peaks[first]) / ((last - first) * voxels)
 
 
-def growth_bytes(name: str, side: int, batch: int, count: int, device: torch.device) -> list[int]:
-    """Memory held after every tenth of ``count`` batches, in bytes above that after the first tenth."""
-    renderer = make_renderer(name, (side, side), device)
+def growth_bytes(name: str, count: int, device: torch.device) -> list[int]:
+    """Memory held after every tenth of ``count`` small batches, in bytes above that after the first tenth."""
+    renderer = make_renderer(name, _GROWTH_GRID, device)
     held = []
     for number in range(count):
-        renderer.run(batch)
+        renderer.run(_GROWTH_BATCH)
         if (number + 1) % max(1, count // 10) == 0:
             cuda = device.type == "cuda"
             held.append(torch.cuda.memory_reserved(device) if cuda else _process_bytes("VmRSS"))
@@ -61,10 +56,8 @@ def growth_bytes(name: str, side: int, batch: int, count: int, device: torch.dev
 
 def _process_bytes(entry: str) -> int:
     """An entry of ``/proc/self/status``, in bytes."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(entry + ":"):
-            return 1024 * int(line.split()[1])
-    raise OSError(f"/proc/self/status has no {entry}")
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.partition(f"\n{entry}:")[2].split()[0])
 
 
 def _allocated(
@@ -91,7 +84,7 @@ def _resident(name: str, grid: tuple[int, ...], batches: Sequence[int], threads:
     renderer = make_renderer(name, grid, device)
     before = _process_bytes("VmRSS")
     peaks = {}
-    for batch in sorted(batches):
+    for batch in batches:
         for _ in range(_BATCHES_PER_PEAK):
             renderer.run(batch)
         peaks[batch] = _process_bytes("VmHWM") - before

@@ -15,16 +15,10 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def page(title: str, device: torch.device, parts: Iterable[str], packages: Sequence[str] = ()) -> str:
-    """Text of a page.
-
-    Args:
-        title: heading of the page.
-        device: device of the measurement.
-        parts: paragraphs, tables and headings in Markdown; empty ones are left out.
-        packages: packages whose versions are listed beside torch.
-    """
-    versions = "; ".join(f"{name} {installed}" for name, installed in package_versions(packages).items())
-    head = [f"# {title}", f"{machine(device)}.\n{versions}.", f"```sh\n{command_line()}\n```"]
+    """Text of a page, with the versions of torch and ``packages``; empty ``parts`` are left out."""
+    versions = "; ".join(f"{name} {_version(name)}" for name in ("torch", *packages))
+    command = f"python benchmarks/{Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}".strip()
+    head = [f"# {title}", f"{machine(device)}.\n{versions}.", f"```sh\n{command}\n```"]
     return "\n\n".join(part for part in (*head, *parts) if part) + "\n"
 
 
@@ -35,11 +29,6 @@ def save(text: str, path: Path | None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         print(f"wrote {path}")
-
-
-def command_line() -> str:
-    """The command that runs, as it is typed in the root of the repository."""
-    return f"python benchmarks/{Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}".strip()
 
 
 def machine(device: torch.device) -> str:
@@ -56,15 +45,11 @@ def machine(device: torch.device) -> str:
     )
 
 
-def package_versions(packages: Iterable[str]) -> dict[str, str]:
-    """Versions of torch and of the packages named."""
-    found = {}
-    for package in ("torch", *packages):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def markdown_table(head: Iterable[str], rows: Iterable[Sequence[str]]) -> str:

@@ -1,51 +1,46 @@
-"""The generators that are compared, each as a function from a number of samples to images.
+"""The generators that are compared, each as a function from a number of samples to images ``(B, 1, *grid)``.
 
 All render the same label maps (14 labels) on the same grid and do the same work: deform the labels with an
 affine and an elastic part, fill every label with a Gaussian, apply bias field, gamma, blur, coarse
 resolution and back, noise, and rescale intensities to [0, 1]. Each draws its own random parameters within
-the measured time.
+the measured time. The peers, cornucopia and TorchIO, follow the recipe of SynthSeg (Billot et al. 2023), with
+its ranges where they have the parameter.
 """
 
 import dataclasses
-import importlib.util
+import importlib
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Any
 
+import SimpleITK
 import torch
 from torch import Tensor
 
 from benchmarks.label_maps import label_maps
-from benchmarks.peers import cornucopia_run, torchio_2_run, torchio_run
 from synthspine.gen import draw, label_scheme, preset, render
+
+Run = Callable[[int], Tensor]
 
 PEERS = {"cornucopia": "cornucopia", "TorchIO": "torchio"}
 """Peers and the packages that hold them."""
 COMPILED = " compiled"
 """End of a preset's name where ``render`` is compiled."""
-
 _GRAPHS = 64
 """Graphs of ``render`` that torch keeps: one per preset, grid and batch size."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Renderer:
-    """A generator on one grid.
-
-    Attributes:
-        name: preset, ``preset compiled`` or peer.
-        run: renders the given number of samples, ``(B, 1, *grid)``.
-        loops: whether it renders one sample after the other, so that a batch saves nothing.
-    """
+    """A generator on one grid: a preset, ``preset compiled`` or a peer."""
 
     name: str
-    run: Callable[[int], Tensor]
+    run: Run
+    """Renders the given number of samples, ``(B, 1, *grid)``."""
     loops: bool = False
-
-
-def missing_peers() -> list[str]:
-    """Peers whose package is not installed."""
-    return [name for name, package in PEERS.items() if importlib.util.find_spec(package) is None]
+    """Whether it renders one sample after the other, so that a batch saves nothing."""
 
 
 def make_renderer(name: str, grid: tuple[int, ...], device: torch.device) -> Renderer:
@@ -61,17 +56,19 @@ def make_renderer(name: str, grid: tuple[int, ...], device: torch.device) -> Ren
         ModuleNotFoundError: the peer is not installed.
     """
     bank = label_maps(grid)
-    classes = label_scheme(14).encode(bank)
+    if name not in PEERS:
+        return Renderer(name=name, run=_preset_run(name, bank.to(device)))
+    classes = label_scheme(14).encode(bank).unsqueeze(1)
     if name == "cornucopia":
-        return Renderer(name=name, run=cornucopia_run(classes.to(device)), loops=True)
-    if name == "TorchIO" and version("torchio").startswith("1."):
-        return Renderer(name=name, run=torchio_run(classes), loops=True)
-    if name == "TorchIO":
-        return Renderer(name=name, run=torchio_2_run(classes.to(device)))
-    return _preset_renderer(name, bank.to(device))
+        return Renderer(name=name, run=_cornucopia_run(classes.to(device)), loops=True)
+    # TorchIO's axes are W, H, D; a slice has one voxel along D.
+    classes = classes.unsqueeze(-1) if len(grid) == 2 else classes
+    if version("torchio").startswith("1."):
+        return Renderer(name=name, run=_torchio_run(classes), loops=True)
+    return Renderer(name=name, run=_torchio_2_run(classes.to(device)))
 
 
-def _preset_renderer(name: str, bank: Tensor) -> Renderer:
+def _preset_run(name: str, bank: Tensor) -> Run:
     config = preset(name.removesuffix(COMPILED))
     config = dataclasses.replace(config, slice_spacing_mm=config.spacing_mm)
     render_batch = render
@@ -88,4 +85,97 @@ def _preset_renderer(name: str, bank: Tensor) -> Renderer:
         params = draw(config, 0, indices, maps=len(bank), dims=bank.dim() - 1, device=bank.device)
         return render_batch(bank, params)[0]
 
-    return Renderer(name=name, run=run)
+    return run
+
+
+def _cornucopia_run(classes: Tensor) -> Run:
+    """``SynthFromLabelTransform`` with its default steps and ranges, one sample at a time.
+
+    The background has an intensity too, as in SynthSeg. The elastic field is not integrated, which is the
+    default and the faster choice.
+    """
+    cornucopia = importlib.import_module("cornucopia")
+    transform = cornucopia.SynthFromLabelTransform(sample_in_background=True)
+    maps = classes.long()
+
+    def run(count: int) -> Tensor:
+        return torch.stack([transform(maps[number % len(maps)])["image"] for number in range(count)])
+
+    return run
+
+
+def _torchio_run(classes: Tensor) -> Run:
+    """TorchIO 1: a chain of random transforms on the CPU, one sample at a time.
+
+    A slice is a volume of one slice, deformed and degraded in its plane only. The affine and the elastic
+    part share one resampling (``RandomAffineElasticDeformation``), which is the faster choice.
+    """
+    torchio = importlib.import_module("torchio")
+    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(torch.get_num_threads())
+    flat = classes.shape[-1] == 1
+    geometry = _geometry(flat)
+    affine = {key: geometry[key] for key in ("scales", "degrees")}
+    elastic = {key: geometry[key] for key in ("num_control_points", "max_displacement")}
+    chain = torchio.Compose(
+        [
+            torchio.RandomAffineElasticDeformation(affine_kwargs=affine, elastic_kwargs=elastic),
+            torchio.RandomLabelsToImage(label_key="labels", image_key="image"),
+            torchio.RandomBiasField(),
+            torchio.RandomGamma(),
+            torchio.RandomBlur(std=_in_plane((0, 2), (0, 0), flat)),
+            torchio.RandomAnisotropy(axes=(0, 1) if flat else (0, 1, 2), downsampling=(1, 8)),
+            torchio.RandomNoise(std=(0, 0.1)),
+            torchio.RescaleIntensity(out_min_max=(0, 1), percentiles=(1, 99)),
+        ]
+    )
+    subjects = [torchio.Subject(labels=torchio.LabelMap(tensor=codes)) for codes in classes]
+
+    def run(count: int) -> Tensor:
+        with warnings.catch_warnings():
+            # TorchIO warns of every sample whose labels touch the edge of the grid.
+            warnings.simplefilter("ignore")
+            images = [chain(subjects[number % len(subjects)])["image"].data for number in range(count)]
+        return torch.stack(images).squeeze(-1)
+
+    return run
+
+
+def _torchio_2_run(classes: Tensor) -> Run:
+    """TorchIO 2 (written for the pre-release 2.0.0a2): the same chain on whole batches, on any device."""
+    torchio = importlib.import_module("torchio")
+    flat = classes.shape[-1] == 1
+    chain = torchio.Compose(
+        [
+            torchio.Spatial(**_geometry(flat)),
+            torchio.LabelsToImage(label_key="labels", image_key="image"),
+            torchio.BiasField(std=(0.0, 0.7)),
+            torchio.Gamma(log_gamma=(-0.3, 0.3)),
+            torchio.Blur(std=_in_plane((0.0, 2.0), (0.0, 0.0), flat)),
+            torchio.Anisotropy(axes=(0, 1) if flat else (0, 1, 2), downsampling=(1.0, 8.0)),
+            torchio.Noise(std=(0.0, 0.1)),
+            torchio.Normalize(out_min=0.0, out_max=1.0, percentile_low=1.0, percentile_high=99.0),
+        ]
+    )
+    subjects = [torchio.Subject(labels=torchio.LabelMap(codes)) for codes in classes]
+
+    def run(count: int) -> Tensor:
+        batch = [subjects[number % len(subjects)] for number in range(count)]
+        images: Tensor = chain(torchio.SubjectsBatch.from_subjects(batch))["image"].data
+        return images.squeeze(-1)
+
+    return run
+
+
+def _geometry(flat: bool) -> dict[str, Any]:
+    """Parameters of the deformation."""
+    return {
+        "scales": _in_plane((0.8, 1.2), (1.0, 1.0), flat),
+        "degrees": (0, 0, 0, 0, -15, 15) if flat else (-15, 15),
+        "num_control_points": (7, 7, 5) if flat else 7,
+        "max_displacement": (7.5, 7.5, 0.0) if flat else 7.5,
+    }
+
+
+def _in_plane(plane: tuple[float, float], depth: tuple[float, float], flat: bool) -> tuple[float, ...]:
+    """Range of a parameter by axis, with its own range across the plane of a slice."""
+    return (*plane, *plane, *depth) if flat else plane

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
+from itertools import cycle
 from pathlib import Path
 from typing import Literal, Self
 from urllib.error import HTTPError
@@ -71,14 +72,8 @@ class Arguments:
 class Service:
     """``python shards/serve.py`` on loopback; a context manager that waits until the service is ready.
 
-    Args:
-        options: the sets to serve.
-        cache: folder of rendered shards.
-        port: port to listen on; 0 for any.
-
-    Attributes:
-        url: address of the service.
-        port: its port.
+    ``options`` name the sets; rendered shards are stored in the folder ``cache``. A ``port`` of 0 stands for
+    any, and is replaced by the one that the service listens on.
     """
 
     def __init__(self, options: ShardOptions, cache: Path, port: int = 0) -> None:
@@ -106,11 +101,14 @@ class Service:
             raise OSError(f"the service does not start (status {self._process.wait()})")
         self.port = urlsplit(self.url).port or 0
         deadline = time.monotonic() + _START_S
-        while not self._is_ready():
-            if time.monotonic() > deadline:
-                raise OSError(f"{self.url}: not ready after {_START_S} s")
+        while True:
+            try:
+                _DIRECT.open(f"{self.url}/readyz", timeout=_START_S).close()
+                return self
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    raise OSError(f"{self.url}: not ready after {_START_S} s") from error
             time.sleep(0.05)
-        return self
 
     def __exit__(self, *_: object) -> None:
         if self._process.poll() is None:
@@ -132,19 +130,9 @@ class Service:
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def _is_ready(self) -> bool:
-        try:
-            with _DIRECT.open(f"{self.url}/readyz", timeout=_START_S):
-                return True
-        except OSError:
-            return False
-
 
 def read_shard(service: Service, number: int) -> int:
-    """Read a shard of the synthetic set to its end, again later where the service asks for it.
-
-    Returns:
-        Number of bytes.
+    """Read a shard of the synthetic set, later where the service asks for it; returns the number of bytes.
 
     Raises:
         OSError: the shard could not be read.
@@ -186,13 +174,9 @@ def rendering_service(
 
 
 def throughput(samples: int, alone: Times, served: Times, service_cpu_s: float) -> list[str]:
-    """Table of rendering alone and through the service, and whether the target is reached.
+    """Table of rendering so many samples alone and through the service, and whether the target is reached.
 
-    Args:
-        samples: samples of one run.
-        alone: times of rendering alone.
-        served: times of the service; their CPU seconds are those of the clients.
-        service_cpu_s: median CPU seconds of the service.
+    The CPU seconds in ``served`` are those of the clients; the service has the median ``service_cpu_s``.
     """
     cores, alone_cpu_s, client_cpu_s = os.cpu_count() or 1, alone.median_cpu_s, served.median_cpu_s
     both_cpu_s = service_cpu_s + client_cpu_s
@@ -266,17 +250,16 @@ def kill_under_load(options: ShardOptions, cache: Path) -> str:
     longest_s, last = 0.0, time.perf_counter()
 
     def press() -> None:
-        number = 0
+        numbers = cycle(range(total // SMALL))
         while not stopped.is_set():
             try:
-                read_shard(service, number % (total // SMALL))
+                read_shard(service, next(numbers))
             except OSError:
                 stopped.wait(0.2)
-            number += 1
 
-    others = [threading.Thread(target=press, daemon=True) for _ in range(4)]
-    for thread in others:
-        thread.start()
+    pool = ThreadPoolExecutor(4)
+    for _ in range(4):
+        pool.submit(press)
     try:
         for sample in open_set(f"{service.url}/v1/sets/synthetic").stream(seed=1, stop=total):
             now = time.perf_counter()
@@ -287,8 +270,7 @@ def kill_under_load(options: ShardOptions, cache: Path) -> str:
                 service = Service(options, cache, port=service.port).__enter__()
     finally:
         stopped.set()
-        for thread in others:
-            thread.join(60)
+        pool.shutdown()
         service.__exit__()
     return (
         f"Shards of {SMALL} samples; SIGKILL after a quarter of an epoch, under the load of 4 more clients, "

@@ -12,7 +12,7 @@ import io
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -59,17 +59,16 @@ class Arguments:
     """Folder of the result file."""
 
 
-@contextlib.contextmanager
-def in_empty_folder(work: Callable[[Path], object]) -> Iterator[Callable[[], object]]:
-    """Yield the work in a new folder, which is deleted at the end; earlier writes are flushed first."""
-    with tempfile.TemporaryDirectory() as folder:
-        os.sync()
-        yield partial(work, Path(folder))
-
-
 def task(name: str, work: Callable[[Path], object]) -> Task:
-    """A task that may write into an empty folder."""
-    return Task(name=name, prepare=partial(in_empty_folder, work))
+    """A task that writes into a new folder, which is deleted at the end; earlier writes are flushed first."""
+
+    @contextlib.contextmanager
+    def prepare() -> Iterator[Callable[[], object]]:
+        with tempfile.TemporaryDirectory() as folder:
+            os.sync()
+            yield partial(work, Path(folder))
+
+    return Task(name=name, prepare=prepare)
 
 
 def reading(folder: Path) -> list[Task]:
@@ -77,38 +76,31 @@ def reading(folder: Path) -> list[Task]:
     opened = open_set(folder)
     files = [folder / entry.name for entry in opened.manifest.shards]
 
-    def hashed(_: Path) -> None:
+    def hashed() -> None:
         for file in files:
             hashlib.sha256(file.read_bytes()).hexdigest()
 
-    def stored_order(_: Path) -> None:
-        for sample in opened.samples():
+    def decoded(samples: Callable[[], Iterable[Sample]], *, records: bool = False) -> None:
+        for sample in samples():
             _touch(sample.image, sample.label)
+            if records:
+                _ = sample.record["source"]
 
-    def with_records(_: Path) -> None:
-        for sample in opened.samples():
-            _touch(sample.image, sample.label)
-            _ = sample.record["source"]
-
-    def shuffled(_: Path) -> None:
-        for sample in opened.epoch(0, 0):
-            _touch(sample.image, sample.label)
-
-    def batched(_: Path) -> None:
+    def batched() -> None:
         for images, codes, *_rest in islice(ShardStream(opened, BATCH), len(opened) // BATCH):
             _touch(images.numpy(), codes.numpy())
 
-    def plain(_: Path) -> None:
+    def plain() -> None:
         for sample in webdataset.WebDataset([str(file) for file in files], shardshuffle=False).decode():
             _touch(sample["image.npy"], sample["label.npy"])
 
     return [
-        task("read and SHA-256 of the files, nothing else", hashed),
-        task("ours, stored order", stored_order),
-        task("ours, shuffled", shuffled),
-        task(f"ours, shuffled, batches of {BATCH} (copied)", batched),
-        task("ours, stored order, records parsed", with_records),
-        task("plain WebDataset(...).decode(), nothing verified", plain),
+        Task.of("read and SHA-256 of the files, nothing else", hashed),
+        Task.of("ours, stored order", partial(decoded, opened.samples)),
+        Task.of("ours, shuffled", partial(decoded, partial(opened.epoch, 0, 0))),
+        Task.of(f"ours, shuffled, batches of {BATCH} (copied)", batched),
+        Task.of("ours, stored order, records parsed", partial(decoded, opened.samples, records=True)),
+        Task.of("plain WebDataset(...).decode(), nothing verified", plain),
     ]
 
 
@@ -154,14 +146,7 @@ def rendering(source: SyntheticSamples) -> list[Task]:
 
 
 def section(title: str, found: list[Times], samples: int, size: int) -> list[str]:
-    """Heading, size and table of one kind of work; speeds are relative to the first row.
-
-    Args:
-        title: of the section.
-        found: times of the tasks.
-        samples: samples of every task.
-        size: bytes of their shards.
-    """
+    """Heading, size and table of tasks with so many samples in ``size`` bytes; the first row is the unit."""
     head = ["work", "samples/s", "MB/s", "speed against the first", "CPU seconds against the first"]
     rows = [
         [
@@ -191,17 +176,9 @@ def shuffle_quality(shards: int, per_shard: int) -> str:
         batches = shard[: len(shard) // SHUFFLED_BATCH * SHUFFLED_BATCH].reshape(-1, SHUFFLED_BATCH)
         distinct = [len(set(batch)) for batch in batches.tolist()]
         most = [int(np.bincount(batch).max()) for batch in batches]
-        same = f"{100 * np.mean(np.diff(shard) == 0):.2f} %"
-        rows.append(
-            [
-                name,
-                f"{np.mean(distinct):.1f}",
-                f"{min(distinct)}",
-                f"{np.mean(most):.1f}",
-                f"{max(most)}",
-                same,
-            ]
-        )
+        distinct_cells = f"{np.mean(distinct):.1f}", f"{min(distinct)}"
+        most_cells = f"{np.mean(most):.1f}", f"{max(most)}"
+        rows.append([name, *distinct_cells, *most_cells, f"{100 * np.mean(np.diff(shard) == 0):.2f} %"])
     head = ["order", "different shards in a batch, mean", "least", "most of one shard in a batch, mean"]
     return markdown_table([*head, "worst", "neighbours of the same shard"], rows)
 

@@ -21,13 +21,9 @@ REST = "rest"
 
 @contextmanager
 def timed_steps(whole: Callable[..., Any], device: torch.device) -> Iterator[dict[str, float]]:
-    """Time every function that ``whole`` calls by a name of its own module.
+    """Time every function that ``draw`` or ``render`` calls by a name of its own module.
 
     Functions of that module are looked into; functions of other modules are the steps.
-
-    Args:
-        whole: ``draw`` or ``render``.
-        device: device that is waited for before the clock is read.
 
     Yields:
         Seconds of all calls by name of the step; filled while the context is open.
@@ -71,17 +67,12 @@ def _steps_of(function: Callable[..., Any], module: ModuleType, seen: set[str]) 
     return steps
 
 
-def step_seconds(
+def step_milliseconds(
     name: str, grid: tuple[int, ...], batch: int, repeats: int, device: torch.device
 ) -> dict[str, dict[str, float]]:
-    """Median seconds per batch of every step of ``draw`` and ``render``, and of the rest of them.
+    """Median milliseconds per sample of every step of ``draw`` and ``render``, and of the rest of them.
 
-    Args:
-        name: preset.
-        grid: sides of the grid.
-        batch: samples per batch.
-        repeats: batches to time, after one to warm up.
-        device: where to render.
+    Times ``repeats`` batches of the preset ``name``, after one to warm up.
     """
     bank = label_maps(grid).to(device)
     config = preset(name)
@@ -104,6 +95,7 @@ def step_seconds(
                 total = time.perf_counter() - start
             rounds.append({**seconds, REST: total - sum(seconds.values())})
         tables[whole.__name__] = {
-            step: statistics.median(turn.get(step, 0.0) for turn in rounds[1:]) for step in rounds[-1]
+            step: 1e3 * statistics.median(turn.get(step, 0.0) for turn in rounds[1:]) / batch
+            for step in rounds[-1]
         }
     return tables

@@ -37,19 +37,15 @@ class Task:
 
 @dataclass(kw_only=True, slots=True)
 class Times:
-    """Measured times of one task.
-
-    Attributes:
-        name: of the task.
-        first_s: seconds of the first run, which warms up and includes compilation.
-        wall_s: seconds of every later run.
-        cpu_s: CPU seconds of this process, all threads together, of the same runs.
-    """
+    """Measured times of one task."""
 
     name: str
     first_s: float = math.nan
+    """Seconds of the first run, which warms up and includes compilation."""
     wall_s: list[float] = field(default_factory=list)
+    """Seconds of every later run."""
     cpu_s: list[float] = field(default_factory=list)
+    """CPU seconds of this process, all threads together, of the same runs."""
 
     @property
     def median_s(self) -> float:

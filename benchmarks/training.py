@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 # Packages are imported from the repository, not from this folder.
@@ -27,7 +28,6 @@ from benchmarks.timing import Task, Times, time_in_turns
 from synthspine.gen import label_scheme
 from synthspine.shards.command import run_command
 from synthspine.train.config import Plan, TrainOptions
-from synthspine.train.data.feed import Feed
 from synthspine.train.model.unet import UNet
 from synthspine.train.runtime.distributed import Ranks, join_ranks
 from synthspine.train.runtime.precision import use_bf16
@@ -50,35 +50,14 @@ class Arguments:
     )
 
 
-class FixedFeed:
-    """The same batch at every step: the time that is left is the network's.
-
-    Args:
-        feed: source of the batch.
-    """
-
-    def __init__(self, feed: Feed) -> None:
-        self._batch = feed.batch(0)
-
-    def batch(self, step: int) -> Any:
-        """See :class:`train.data.feed.Feed`."""
-        return self._batch
-
-
 @contextmanager
 def training(
     stepper: Stepper, open_feed: Callable[[], Any], numbers: Iterator[int], steps: int
 ) -> Iterator[Callable[[], None]]:
-    """Yield a function that takes steps and waits for as many batches.
+    """Yield a function that takes ``steps`` steps, numbered by ``numbers``, and waits for as many batches.
 
-    The first batch is ready before the function is called. Leaving the context waits for the batch that was
-    prefetched last, so that its work falls into no measured time.
-
-    Args:
-        stepper: takes the steps.
-        open_feed: returns a context manager that yields the feed and stops it at the end.
-        numbers: numbers of the steps.
-        steps: steps to take.
+    The first batch is ready before the function is called. Leaving the context of ``open_feed`` waits for the
+    batch that was prefetched last, so that its work falls into no measured time.
     """
     with open_feed() as feed:
         step = next(numbers)
@@ -95,19 +74,14 @@ def training(
 
 
 def tasks(options: TrainOptions, plan: Plan, ranks: Ranks, steps: int) -> list[Task]:
-    """The ways of training, the network alone first.
-
-    Args:
-        options: data, batch size and network.
-        plan: of every training.
-        ranks: this process.
-        steps: steps of a task.
-    """
+    """The ways of training, so many steps each, the network alone first."""
     rendered = Sources.open(replace(options, model="both", feed="render"), ranks)
     stored = Sources.open(replace(options, model="A", feed="shards"), ranks)
     in_step = rendered.feed_in_step("A")
+    first = in_step.batch(0)
+    fixed = SimpleNamespace(batch=lambda _step: first)
     ways: dict[str, Callable[[], Any]] = {
-        "(a) the network alone, always the same batch": partial(nullcontext, FixedFeed(in_step)),
+        "(a) the network alone, always the same batch": partial(nullcontext, fixed),
         "(b) Model A, rendered one batch ahead (as in training)": partial(rendered.feed, "A"),
         "(b) Model A, rendered in the step": partial(nullcontext, in_step),
         "(c) Model A, from shards, one batch ahead": partial(stored.feed, "A"),
@@ -126,12 +100,7 @@ def tasks(options: TrainOptions, plan: Plan, ranks: Ranks, steps: int) -> list[T
 
 
 def rows(found: list[Times], images: int) -> list[list[str]]:
-    """Rows of the table: images per second, and the share of the first way's rate in the same round.
-
-    Args:
-        found: times of the ways, the network alone first.
-        images: images of one run.
-    """
+    """Images per second of ways with so many images, and the share of the first way in the same round."""
     lines = []
     for times in found:
         shares = [alone / wall for alone, wall in zip(found[0].wall_s, times.wall_s, strict=True)]
@@ -178,10 +147,8 @@ def _measure() -> None:
             rows(found, steps * options.batch_size),
         ),
     ]
-    save(
-        page("Training: images per second", device, parts),
-        arguments.output_dir / f"training_{device.type}.md",
-    )
+    text = page("Training: images per second", device, parts)
+    save(text, arguments.output_dir / f"training_{device.type}.md")
 
 
 if __name__ == "__main__":

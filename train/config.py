@@ -1,7 +1,4 @@
-"""Configuration of a training: the options of the command line, and the plan of one run made from them.
-
-Resuming needs the same :meth:`TrainOptions.run_identity`.
-"""
+"""Configuration of a training: the options of the command line, and the plan of one run made from them."""
 
 import dataclasses
 import json
@@ -16,14 +13,12 @@ import tyro
 from synthspine.gen import label_scheme
 from synthspine.gen.core.anatomy import STRUCTURES
 from synthspine.shards.building.options import ShardOptions
-from synthspine.train.model.deep_supervision import COARSE_LEVELS
 from synthspine.train.model.unet import LEVELS, MOST_LEVELS
 
 ModelName = Literal["A", "B"]
 FILE_STEMS: dict[ModelName, str] = {"A": "model_a_synthetic", "B": "model_b_real"}
 
-# Options that change neither samples nor steps beyond rounding. The run identity holds the digest of the
-# checkpoint to start from in place of its path.
+# Options that change neither samples nor steps beyond rounding; of start_from the plan adds the digest.
 _FREE = (
     *("save_dir", "model", "resume", "precision", "validation_samples", "accumulate", "start_from"),
     *("compile", "deterministic", "snapshot_minutes", "tensorboard", "dry_run"),
@@ -136,10 +131,7 @@ class TrainOptions:
         return values
 
     def run_identity(self) -> dict[str, Any]:
-        """The options that determine samples and steps, JSON-ready, without paths.
-
-        The plan of a run adds digests of the data.
-        """
+        """Options that determine samples and steps, JSON-ready, without paths; a resume needs the same."""
         values = self.to_dict() | {"structure_loss": self.structure_weight}
         shared = {name: value for name, value in values.pop("shards").items() if name not in _SHARED_FREE}
         own = {name: value for name, value in values.items() if name not in _FREE}
@@ -172,7 +164,6 @@ class Plan:
         highest_rate: learning rate after the warm-up.
         weight_decay, ema_decay, structure_loss: as in :class:`TrainOptions`; 0 for none.
         balanced: whether the loss lifts small classes at first, which a trained network does not need.
-        coarse_levels: coarse levels with a loss in training, at most.
         bf16, compiled: whether the network runs under bf16 autocast, and whether it is compiled.
         run_identity: configuration and digests of inputs, JSON-ready; a snapshot with another is refused.
         code: ``shards.format.provenance.code_state``; a resume under other code logs a warning.
@@ -192,7 +183,6 @@ class Plan:
     ema_decay: float
     structure_loss: float = 0.0
     balanced: bool = True
-    coarse_levels: int = COARSE_LEVELS
     bf16: bool
     compiled: bool = False
     run_identity: dict[str, Any]
@@ -211,10 +201,6 @@ class Plan:
     def validations(self) -> int:
         """How often the run is validated."""
         return math.ceil(self.steps / self.steps_between_validations)
-
-    def is_end_of_epoch(self, step: int) -> bool:
-        """Whether an epoch, or the run, ends with ``step`` steps done."""
-        return step % self.steps_per_epoch == 0 or step == self.steps
 
     def is_validated(self, step: int) -> bool:
         """Whether the weights are validated when ``step`` steps are done."""

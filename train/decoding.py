@@ -22,9 +22,7 @@ def likeliest_structures(logits: Tensor, scheme: LabelScheme) -> Tensor:
 def likeliest_classes(logits: Tensor, scheme: LabelScheme) -> Tensor:
     """The likeliest class of the likeliest structure, uint8, shape ``(B, H, W)``.
 
-    Args:
-        logits: of the classes of ``scheme``, or logarithms of probabilities, float, ``(B, K, H, W)``.
-        scheme: its classes.
+    ``logits`` of the classes of ``scheme`` may be logarithms of probabilities, float, ``(B, K, H, W)``.
     """
     structures = likeliest_structures(logits, scheme)
     if _are_structures(scheme):
@@ -81,7 +79,7 @@ def overlap_counts(prediction: Tensor, target: Tensor, num_classes: int) -> tupl
     if prediction.shape != target.shape:
         shapes = f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)}"
         raise ValueError(f"{shapes} differ in shape")
-    batch = prediction.shape[0]
+    batch = len(prediction)
     # One histogram of (sample, target, prediction) gives all three counts; ignored pixels have their own row.
     rows = num_classes + 1
     target_rows = target.reshape(batch, -1).long()

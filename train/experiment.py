@@ -6,14 +6,13 @@ import platform
 import time
 from contextlib import nullcontext
 from dataclasses import asdict
-from typing import Any
 
 from synthspine.gen import label_scheme
 from synthspine.gen.config import config_hash
 from synthspine.shards.format.provenance import code_state, made_with
 from synthspine.shards.storage.atomic import file_digest, write_text
 from synthspine.train.config import FILE_STEMS, ModelName, Plan, TrainingError, TrainOptions
-from synthspine.train.model.checkpoint import Checkpoint, bare_state, load_model, save_checkpoint
+from synthspine.train.model.checkpoint import Checkpoint, load_model, save_checkpoint
 from synthspine.train.model.unet import UNet, seeded_unet
 from synthspine.train.runtime.distributed import Ranks
 from synthspine.train.runtime.precision import use_bf16
@@ -44,8 +43,11 @@ def train_models(options: TrainOptions, ranks: Ranks) -> None:
             sources = Sources.open(options, ranks)
         models = [model for model in options.models if sources.can_train(model)]
         ranks.log(options.summary())
-        if not options.dry_run:
-            _set_aside(models, sources)
+        # Earlier files of all models at once: a restart during the first model must not resume old snapshots
+        # of the second.
+        if ranks.is_main and options.resume == "never" and not (options.dry_run or ranks.restarted):
+            for model in models:
+                SnapshotFolder(_plan(model, sources), ranks.log).set_aside()
         for model in models:
             _train(model, sources, stop)
     for model in models if not options.dry_run else ():
@@ -65,26 +67,29 @@ def _check(options: TrainOptions, ranks: Ranks) -> None:
         raise TrainingError(problem)
 
 
-def _set_aside(models: list[ModelName], sources: Sources) -> None:
-    """Rename the files of an earlier run, of all models at once, unless this run resumes it.
-
-    Otherwise a restart by torchrun during the first model would resume old snapshots of the second.
-    """
-    options, ranks = sources.options, sources.ranks
-    if ranks.is_main and options.resume == "never" and not ranks.restarted:
-        for model in models:
-            SnapshotFolder(_plan(model, sources), ranks.log).set_aside()
-
-
 def _train(model: ModelName, sources: Sources, stop: StopRequest) -> None:
     options, ranks = sources.options, sources.ranks
     plan = _plan(model, sources)
     network = _new_network(options).to(ranks.device)
-    config = _configuration(model, plan, sources)
+    # In the identity, label_maps is the digest of the label bank, samples that of the set it learns from;
+    # made_with holds versions and the kind of machine; config_hash is that of the generator.
+    config = (
+        plan.run_identity
+        | options.to_dict()
+        | {
+            "config_hash": config_hash(sources.generator),
+            "code": plan.code,
+            "validated_on": plan.validated_on,
+            "made_with": made_with(),
+            "generator_config": asdict(sources.generator),
+            "phantom": sources.samples(model).manifest.phantom,
+            "train_patients": sources.patients(model),
+        }
+    )
 
     def save_best(average: UNet, step: int, validation_dice: float) -> None:
         checkpoint = Checkpoint(
-            state_dict=bare_state(average.state_dict()),
+            state_dict=average.state_dict(),
             architecture=average.architecture,
             model=model,
             config=json.dumps(config),
@@ -108,7 +113,16 @@ def _train(model: ModelName, sources: Sources, stop: StopRequest) -> None:
             _dry_run(trainer)
             return
         if ranks.is_main:
-            _write_configuration(config, plan, ranks)
+            run = {
+                "steps": plan.steps,
+                "steps_per_epoch": plan.steps_per_epoch,
+                "ranks": ranks.world_size,
+                "device": str(ranks.device),
+                "arithmetic": "bf16" if plan.bf16 else "float32",
+                "python": platform.python_version(),
+            }
+            text = json.dumps(config | {"run": run}, indent=1, sort_keys=True)
+            write_text(plan.file("config.json"), text + "\n")
         progress = trainer.run(stop=stop)
     dice = "no validation" if math.isinf(progress.best) else f"best validation Dice {progress.best:.3f}"
     ranks.log(f"{plan.title}: {progress.step} steps in {progress.seconds / 60:.1f} min, {dice}")
@@ -143,41 +157,6 @@ def _plan(model: ModelName, sources: Sources) -> Plan:
         snapshot_minutes=options.snapshot_minutes,
         board=options.tensorboard,
     )
-
-
-def _configuration(model: ModelName, plan: Plan, sources: Sources) -> dict[str, Any]:
-    """The configuration in a checkpoint, JSON-ready: options, generator, digests of its sets, patients.
-
-    ``label_maps`` is the digest of the label bank, ``samples`` that of the set it learned from, ``made_with``
-    the versions and the kind of machine; ``config_hash`` belongs to the generator's configuration.
-    """
-    return (
-        plan.run_identity
-        | sources.options.to_dict()
-        | {
-            "config_hash": config_hash(sources.generator),
-            "code": plan.code,
-            "validated_on": plan.validated_on,
-            "made_with": made_with(),
-            "generator_config": asdict(sources.generator),
-            "phantom": sources.samples(model).manifest.phantom,
-            "train_patients": sources.patients(model),
-        }
-    )
-
-
-def _write_configuration(config: dict[str, Any], plan: Plan, ranks: Ranks) -> None:
-    """Write a configuration with steps, ranks and device of the run, as JSON."""
-    run = {
-        "steps": plan.steps,
-        "steps_per_epoch": plan.steps_per_epoch,
-        "ranks": ranks.world_size,
-        "device": str(ranks.device),
-        "arithmetic": "bf16" if plan.bf16 else "float32",
-        "python": platform.python_version(),
-    }
-    text = json.dumps(config | {"run": run}, indent=1, sort_keys=True)
-    write_text(plan.file("config.json"), text + "\n")
 
 
 def _new_network(options: TrainOptions) -> UNet:

@@ -38,7 +38,11 @@ def segmentation_loss(
     Returns:
         A scalar, float32 (float64 for float64 logits), differentiable once with respect to ``logits``.
     """
-    loss: Tensor = _DiceCrossEntropy.apply(logits, target, _pixel_weights(class_pixels, balance), samples)
+    pixels = class_pixels.double()
+    weights = (pixels / pixels.sum().clamp(min=1)).clamp(min=LEAST_SHARE) ** -balance
+    # All pixels together have the weight 1.
+    weights /= (weights * pixels).sum().clamp(min=1)
+    loss: Tensor = _DiceCrossEntropy.apply(logits, target, weights, samples)
     return loss
 
 
@@ -71,14 +75,6 @@ def count_pixels(target: Tensor, classes: int) -> Tensor:
         numbers = torch.arange(classes, dtype=target.dtype, device=target.device)
         return (pixels == numbers.unsqueeze(1)).sum(dim=1)
     return torch.bincount(pixels.int(), minlength=IGNORE + 1)[:classes]
-
-
-def _pixel_weights(class_pixels: Tensor, balance: float) -> Tensor:
-    """Weight of a pixel in the mean, by its class, float64: all pixels together have the weight 1."""
-    pixels = class_pixels.double()
-    weights = (pixels / pixels.sum().clamp(min=1)).clamp(min=LEAST_SHARE) ** -balance
-    weights /= (weights * pixels).sum().clamp(min=1)
-    return weights
 
 
 class _DiceCrossEntropy(torch.autograd.Function):

@@ -17,8 +17,8 @@ from torch.distributed.elastic.multiprocessing.errors import record
 from synthspine.shards.command import run_command
 from synthspine.train.config import TrainOptions
 from synthspine.train.experiment import train_models
-from synthspine.train.runtime.determinism import deterministic_kernels
 from synthspine.train.runtime.distributed import join_ranks
+from synthspine.train.runtime.precision import deterministic_kernels
 from synthspine.train.runtime.stop import TrainingStopped
 
 LESS_MEMORY = (

@@ -7,9 +7,8 @@ The file is a checkpoint whose weights are float16; ``load_model`` copies them i
 
 import json
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
 
 import tyro
 
@@ -19,16 +18,6 @@ from synthspine.train.model.checkpoint import Checkpoint, CheckpointError, load_
 
 PRETRAINED = Path(__file__).resolve().parents[1] / "models" / "pretrained" / "synthspine_a0.pth"
 """The model that comes with the project: see ``models/pretrained/README.md``."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Arguments:
-    """Pack a trained model for others."""
-
-    source: Annotated[Path, tyro.conf.Positional]
-    """The checkpoint that the trainer saved."""
-    target: Annotated[Path, tyro.conf.Positional]
-    """The file to write; its SHA-256 goes beside it, with .sha256 after its name."""
 
 
 def digest_file(path: Path) -> Path:
@@ -63,8 +52,13 @@ def without_paths(config: str) -> str:
     return json.dumps(cleaned(json.loads(config)))
 
 
-def release(source: Path, target: Path) -> Checkpoint:
-    """Write the half-precision copy of a checkpoint and its digest; returns the copy."""
+def release(source: tyro.conf.Positional[Path], target: tyro.conf.Positional[Path]) -> Checkpoint:
+    """Write the half-precision copy of a checkpoint and its digest; returns the copy.
+
+    Args:
+        source: the checkpoint that the trainer saved.
+        target: the file to write; its SHA-256 goes beside it, with .sha256 after its name.
+    """
     checkpoint = load_checkpoint(source)
     packed = replace(
         checkpoint,
@@ -73,19 +67,9 @@ def release(source: Path, target: Path) -> Checkpoint:
     )
     save_checkpoint(target, packed)
     write_text(digest_file(target), f"{file_digest(target)}  {target.name}\n")
+    print(f"wrote {target}, {target.stat().st_size / 1e6:.1f} MB, and its digest")
     return packed
 
 
-def _main() -> None:
-    arguments = tyro.cli(Arguments, description=__doc__)
-    release(arguments.source, arguments.target)
-    print(f"wrote {arguments.target}, {arguments.target.stat().st_size / 1e6:.1f} MB, and its digest")
-
-
-def main() -> int:
-    """Parse the command line, pack; the exit status."""
-    return run_command(_main)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(lambda: tyro.cli(release, description=__doc__)))

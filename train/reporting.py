@@ -131,14 +131,18 @@ class Reporter:
     def add(self, epoch: Epoch, picture: Callable[[], Tensor | None]) -> None:
         """Report an epoch; without room on the disk rows or curves are missing, and the run goes on.
 
-        Args:
-            epoch: its results.
-            picture: makes the picture of its validation, uint8 ``(3, H, W)``, if there is a place to show it.
+        ``picture`` makes the picture of its validation, uint8 ``(3, H, W)``, if there is a place to show it.
         """
         if self.active:
             self._rows.append(epoch.to_row())
-            with self.going_on_without("the log"):
-                self._write_rows()
+            with (
+                self.going_on_without("the log"),
+                atomic_path(self._csv) as temporary,
+                temporary.open("w", newline="", encoding="utf-8") as stream,
+            ):
+                writer = csv.DictWriter(stream, COLUMNS, restval="", lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(self._rows)
         if self._board is not None:
             board, self._board = self._board, None
             with self.going_on_without("TensorBoard's file (and no more of it)"):
@@ -168,12 +172,6 @@ class Reporter:
         if self._board is not None:
             with self.going_on_without("TensorBoard's file"):
                 self._board.close()
-
-    def _write_rows(self) -> None:
-        with atomic_path(self._csv) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, COLUMNS, restval="", lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self._rows)
 
 
 def _rows_until(path: Path, step: int) -> list[dict[str, str]]:

@@ -136,10 +136,8 @@ class SnapshotFolder:
     def _matching(self, pattern: str) -> dict[Path, re.Match[str]]:
         """Files of the save folder whose whole name matches."""
         folder = self._plan.stem.parent
-        matches = (
-            {path: re.fullmatch(pattern, path.name) for path in folder.iterdir()} if folder.is_dir() else {}
-        )
-        return {path: match for path, match in matches.items() if match}
+        paths = folder.iterdir() if folder.is_dir() else ()
+        return {path: match for path in paths if (match := re.fullmatch(pattern, path.name))}
 
     def file(self, step: int) -> Path:
         """Where the snapshot with ``step`` steps done lies."""

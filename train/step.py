@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from synthspine.gen import LabelScheme
 from synthspine.train.config import Plan
@@ -26,7 +26,7 @@ MOST_SKIPS_IN_A_ROW = 10
 WARM_UP_SHARE = 0.05
 FINAL_SHARE = 0.01
 BALANCED_SHARE, BALANCED_STEPS = 0.9, 1000
-"""The loss counts all pixels alike after this share of a run, or after this number of steps if that is earlier."""
+"""All pixels count alike after this share of a run, or after this number of steps if that is earlier."""
 
 
 def learning_rate(step: int, steps: int, highest: float) -> float:
@@ -109,16 +109,20 @@ class Stepper:
 
     def __init__(self, network: UNet, scheme: LabelScheme, plan: Plan, ranks: Ranks) -> None:
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.supervised = DeepSupervision(self.network, plan.coarse_levels)
+        self.supervised = DeepSupervision(self.network)
         ranks.send_state(self.supervised.state_dict().values())
         self.scheme = scheme
         self.plan = plan
         self.ranks = ranks
         self.average = WeightAverage(network, plan.ema_decay)
         self.gradients = SharedGradients(self.supervised)
-        self.optimizer = torch.optim.AdamW(
-            _parameter_groups(self.supervised, plan.weight_decay), lr=plan.highest_rate, fused=True
-        )
+        parameters = list(self.supervised.parameters())
+        # Kernels decay, scales and offsets do not.
+        groups: list[dict[str, Any]] = [
+            {"params": [value for value in parameters if value.ndim > 1], "weight_decay": plan.weight_decay},
+            {"params": [value for value in parameters if value.ndim <= 1], "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=plan.highest_rate, fused=True)
         self.statistics = StepStatistics(ranks.device)
         self._forward: Callable[[Tensor], list[Tensor]] = (
             torch.compile(self.supervised) if plan.compiled else self.supervised
@@ -153,10 +157,8 @@ class Stepper:
         plan = self.plan
         with autocast(plan.bf16, self.ranks.device):
             outputs = self._forward(images.contiguous(memory_format=torch.channels_last))
-        shared: dict[str, Any] = {
-            "samples": plan.batch_size,
-            "balance": class_balance(step, plan.steps) if plan.balanced else 0.0,
-        }
+        balance = class_balance(step, plan.steps) if plan.balanced else 0.0
+        shared: dict[str, Any] = {"samples": plan.batch_size, "balance": balance}
         loss = self.gradients.loss.new_zeros(())
         levels = zip(self.supervised.weights, outputs, targets, counts, strict=True)
         for weight, logits, target, pixels in levels:
@@ -177,12 +179,3 @@ class Stepper:
         self.optimizer.step()
         self.average.update(step, finite)
         self.statistics.add(self.gradients.loss, finite)
-
-
-def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Kernels, which decay, and scales and offsets, which do not."""
-    parameters = list(network.parameters())
-    return [
-        {"params": [value for value in parameters if value.ndim > 1], "weight_decay": weight_decay},
-        {"params": [value for value in parameters if value.ndim <= 1], "weight_decay": 0.0},
-    ]

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import InitVar, dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from synthspine.gen import LabelScheme
 from synthspine.train.config import Plan, TrainingError
@@ -32,9 +32,6 @@ class Trainer:
         network: on its device. Rank 0's weights are given to all ranks.
         feed: where batches come from.
         validation: samples that choose the checkpoint; None keeps the last weights.
-        scheme: classes of the network.
-        plan: the steps of the run.
-        ranks: place of this process.
         save_best: called on rank 0 with (averaged network, step, validation Dice) when it is the best so far.
     """
 
@@ -86,9 +83,6 @@ class Trainer:
         name = found[0] if found else "the snapshot of rank 0"
         payload = unpack_snapshot(data, name, self.plan.run_identity)
         self.progress = restore(payload, name, self.stepper)
-        self._log_resumed(name, payload)
-
-    def _log_resumed(self, name: object, payload: dict[str, Any]) -> None:
         plan, step, log = self.plan, self.progress.step, self.ranks.log
         log(f"{plan.title}: going on from step {step} ({name})")
         if (code := payload["code"]) != plan.code:
@@ -111,7 +105,7 @@ class Trainer:
             images, codes = self.feed.batch(progress.step)
             requested = self.stepper.take(progress.step, images, codes, stop=stop.requested)
             progress.step += 1
-            end_of_epoch = plan.is_end_of_epoch(progress.step)
+            end_of_epoch = progress.step % plan.steps_per_epoch == 0 or progress.step == plan.steps
             reading = progress.step % self._reading_interval == 0
             if not (reading or end_of_epoch):
                 continue

@@ -16,11 +16,12 @@ from benchmarks.failure_measures import (
     rows_by_brightness,
     slice_measures,
 )
-from benchmarks.failure_modes import DEFINITIONS, cells, main, patient_values, scans_with_large
+from benchmarks.failure_modes import DEFINITIONS, _measure, cells, patient_values, scans_with_large
 from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME, PatientTally
 from synthspine.gen.core.anatomy import BACKGROUND, CANAL, IGNORE, disc_code
 from synthspine.shards import ShardOptions
 from synthspine.shards.building.sets import VALIDATION_IMAGES, ensure_sets
+from synthspine.shards.command import run_command
 from synthspine.shards.readers.slices import Grid
 from synthspine.shards.readers.spider import write_mha
 from synthspine.train.model.checkpoint import Checkpoint, save_checkpoint
@@ -268,7 +269,7 @@ def checkpoint(tmp_path):
 
 def run(monkeypatch, *arguments):
     monkeypatch.setattr(sys, "argv", ["failure_modes.py", *map(str, arguments)])
-    return main()
+    return run_command(_measure)
 
 
 def test_the_command_writes_a_row_for_every_set_and_checkpoint(sets, checkpoint, tmp_path, monkeypatch):

@@ -1,10 +1,10 @@
-import dataclasses
 import os
 import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +16,10 @@ from synthspine.shards.building.options import ShardOptions
 from synthspine.shards.readers.slices import Grid
 from synthspine.shards.readers.spider import write_mha
 from synthspine.train.config import Plan, TrainOptions
-from synthspine.train.model.unet import UNet
+from synthspine.train.model.unet import LEVELS, UNet
 from synthspine.train.runtime.distributed import Ranks
 from synthspine.train.step import Stepper
 
-SHARD_OPTIONS = {entry.name for entry in dataclasses.fields(ShardOptions)}
 ROOT = Path(__file__).parents[2]
 SPACING_MM = (4.0, 4.0, 4.0)
 SHAPE = (3, 32, 32)
@@ -73,7 +72,8 @@ def options(tmp_path: Path, data_dir: Path) -> Callable[..., TrainOptions]:
             "device": "cpu",
             "synthetic_samples": 6,
         }
-        shared = {name: changes.pop(name) for name in list(changes) if name in SHARD_OPTIONS}
+        names = {option.name for option in fields(ShardOptions)}
+        shared = {name: changes.pop(name) for name in names & changes.keys()}
         own = {
             "save_dir": tmp_path / "saved",
             "epochs": 2,
@@ -100,8 +100,8 @@ def make_stepper(tmp_path: Path, alone: Ranks) -> Callable[..., Stepper]:
     """Steppers of a small network for batches of 3, with other choices of the plan on request."""
     torch.manual_seed(0)
 
-    def make(*, num_classes: int = 4, **changes: object) -> Stepper:
-        fields = {
+    def make(*, num_classes: int = 4, levels: int = LEVELS, **changes: object) -> Stepper:
+        choices = {
             "title": "test",
             "steps": 10,
             "steps_per_epoch": 10,
@@ -113,8 +113,8 @@ def make_stepper(tmp_path: Path, alone: Ranks) -> Callable[..., Stepper]:
             "run_identity": {},
             "stem": tmp_path / "run",
         }
-        network = UNet(num_classes=num_classes, base_features=4)
-        return Stepper(network, label_scheme(num_classes), Plan(**(fields | changes)), alone)
+        network = UNet(num_classes=num_classes, base_features=4, levels=levels)
+        return Stepper(network, label_scheme(num_classes), Plan(**(choices | changes)), alone)
 
     return make
 

@@ -100,7 +100,7 @@ def test_large_logits_and_bf16_do_no_harm(codes):
 def test_a_step_adds_it_with_its_weight(make_stepper, weight, monkeypatch):
     images = torch.rand(3, 1, 32, 32, generator=torch.Generator().manual_seed(4))
     codes = torch.randint(0, 7, (3, 32, 32), generator=torch.Generator().manual_seed(5)).to(torch.uint8)
-    stepper = make_stepper(num_classes=14, structure_loss=weight, coarse_levels=0, balanced=False)
+    stepper = make_stepper(num_classes=14, structure_loss=weight, levels=2, balanced=False)
     target = RANKS.encode(codes)
     logits = stepper.network(images)
     shared = {"class_pixels": count_pixels(target, 14), "samples": 3}

@@ -38,9 +38,7 @@ class AugmentConfig:
     """Ranges, ``(low, high)`` of a uniform distribution; the defaults are the ordinary augmentation."""
 
     rotation_deg: tuple[float, float] = (-15.0, 15.0)
-    """Rotation in the plane, degrees."""
     scale: tuple[float, float] = (0.85, 1.15)
-    """Magnification."""
     shift: tuple[float, float] = (-0.05, 0.05)
     """Shift, share of the height of the grid."""
     brightness: tuple[float, float] = (-0.1, 0.1)
@@ -52,7 +50,6 @@ class AugmentConfig:
     blur_pixels: tuple[float, float] = (0.3, 1.2)
     """Standard deviation of the blur, pixels."""
     blur_probability: float = 0.3
-    """Share of samples that are blurred."""
     noise: tuple[float, float] = (0.0, 0.05)
     """Standard deviation of the noise."""
     coarse_probability: float = 0.0
@@ -62,9 +59,7 @@ class AugmentConfig:
     bias: BiasConfig = field(default_factory=lambda: BiasConfig(probability=0.0))
     """Bias field; its lengths count pixels."""
     curve: CurveConfig = field(default_factory=lambda: CurveConfig(probability=0.0))
-    """Random monotone contrast curve."""
     inversion: InversionConfig = field(default_factory=InversionConfig)
-    """Bright becomes dark."""
 
 
 AUGMENTATIONS = {
@@ -90,9 +85,9 @@ def augment(
     Args:
         images: float32 in [0, 1], shape ``(B, 1, H, W)``.
         labels: dense codes, uint8, shape ``(B, H, W)``.
-        seed: seed of the run.
+        seed: of the run.
         positions: place of each sample in the stream, int64, shape ``(B,)``, on the device of the images.
-        config: ranges.
+        config: ranges to draw from.
 
     Returns:
         Images and labels of the same shapes and types; label 255 and image 0 where the scan does not reach.
@@ -114,9 +109,8 @@ def augment(
     images = adjust_brightness(images, brightness + MIDDLE_GREY, clip_output=True)
     gamma = random.uniform("gamma", *config.log_gamma).exp()
     images = adjust_gamma(images, gamma, gain=torch.ones_like(gamma))
-    images = invert(
-        apply_curve(images, draw_curve(config.curve, random)), draw_inversion(config.inversion, random)
-    )
+    images = apply_curve(images, draw_curve(config.curve, random))
+    images = invert(images, draw_inversion(config.inversion, random))
     pixels = images.shape[-2] * images.shape[-1]
     noise = normal_field(random.key("noise field"), "noise field", pixels).view_as(images)
     noise_std = random.uniform("noise", *config.noise).view(-1, 1, 1, 1)

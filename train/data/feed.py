@@ -5,7 +5,6 @@ see the batch of one rank alone.
 """
 
 from concurrent.futures import Future
-from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from typing import Protocol
 
@@ -31,12 +30,7 @@ class Feed(Protocol):
 class RenderFeed:
     """Renders label maps on the device, inside the step; place ``i`` of the stream is generator sample ``i``.
 
-    Args:
-        bank: label maps, dense codes, uint8, shape ``(N, H, W)``.
-        config: what the generator may draw.
-        seed: seed of the run.
-        batch_size: samples of all ranks together.
-        ranks: place of this process.
+    The bank is label maps, dense codes, uint8, shape ``(N, H, W)``; a batch is that of all ranks together.
     """
 
     def __init__(
@@ -62,7 +56,6 @@ def render_samples(
         return render(bank, draw(config, seed, indices, maps=len(bank), device=bank.device))
 
 
-@dataclass(slots=True)
 class RealFeed:
     """Augments real slices that lie on the device; an epoch takes every slice once, in its own order.
 
@@ -74,20 +67,17 @@ class RealFeed:
         ValueError: the set has no images.
     """
 
-    arrays: SampleArrays
-    config: AugmentConfig | None
-    _: KW_ONLY
-    seed: int
-    batch_size: int
-    ranks: Ranks
-    _images: Tensor = field(init=False)
-    _labels: Tensor = field(init=False)
-
-    def __post_init__(self) -> None:
-        if self.arrays.images is None:
+    def __init__(
+        self, arrays: SampleArrays, config: AugmentConfig | None, *, seed: int, batch_size: int, ranks: Ranks
+    ) -> None:
+        if arrays.images is None:
             raise ValueError("a set of label maps has no images to train on")
-        self._images = torch.from_numpy(self.arrays.images).to(self.ranks.device)
-        self._labels = torch.from_numpy(self.arrays.labels).to(self.ranks.device)
+        self._images = torch.from_numpy(arrays.images).to(ranks.device)
+        self._labels = torch.from_numpy(arrays.labels).to(ranks.device)
+        self.config = config
+        self.seed = seed
+        self.batch_size = batch_size
+        self.ranks = ranks
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """See :class:`Feed`."""

@@ -14,17 +14,16 @@ COARSE_LEVELS = 3
 
 
 class DeepSupervision(nn.Module):
-    """A network with outputs at up to this number of coarse levels; 0 leaves the network as it is."""
+    """A network with outputs of its coarse levels, the finest first."""
 
-    def __init__(self, network: UNet, levels: int = COARSE_LEVELS) -> None:
+    def __init__(self, network: UNet) -> None:
         super().__init__()
         self.network = network
-        levels = min(levels, network.levels - 2)
+        levels = min(COARSE_LEVELS, network.levels - 2)
         self.heads = nn.ModuleList(
             skip_init(nn.Conv2d, network.base_features * 2**level, network.num_classes, kernel_size=1)
             for level in range(1, levels + 1)
         )
-        # The finest of the coarse levels comes first.
         for value in self.heads.parameters():
             nn.init.zeros_(value)
         self.heads.to(network.head.weight)

@@ -66,10 +66,7 @@ class UNet(nn.Module):
         )
         self.decoder = nn.ModuleList(ConvBlock(2 * width, width) for width in reversed(widths[:-1]))
         self.head = nn.Conv2d(base_features, num_classes, kernel_size=1)
-        self._draw_weights()
-
-    def _draw_weights(self) -> None:
-        """Normal weights that keep the variance from layer to layer (He et al. 2015), no offsets."""
+        # Normal weights that keep the variance from layer to layer (He et al. 2015), no offsets.
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.kaiming_normal_(layer.weight, a=NEGATIVE_SLOPE)

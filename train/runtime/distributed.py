@@ -74,16 +74,17 @@ def join_ranks(device: str) -> Iterator[Ranks]:
     """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
     place = pick_device(device, local_rank if world_size > 1 else None)
     if world_size == 1:
-        yield Ranks(rank=0, world_size=1, device=place, restarted=_restarts() > 0)
+        yield Ranks(rank=0, world_size=1, device=place, restarted=restarts > 0)
         return
     if place.type == "cuda":
         torch.cuda.set_device(place)
     store, rank, world_size = next(iter(dist.rendezvous("env://", timeout=MEETING_PATIENCE)))
     dist.init_process_group(
         "nccl" if place.type == "cuda" else "gloo",
-        store=_fresh(store, world_size),
+        store=_fresh(store, world_size, restarts),
         rank=rank,
         world_size=world_size,
         timeout=BUILDING_PATIENCE,
@@ -94,18 +95,14 @@ def join_ranks(device: str) -> Iterator[Ranks]:
             world_size=dist.get_world_size(),
             gather=gather_objects,
             device=place,
-            restarted=_restarts() > 0,
+            restarted=restarts > 0,
             group=dist.new_group(timeout=STEP_PATIENCE),
         )
     finally:
         dist.destroy_process_group()
 
 
-def _restarts() -> int:
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
-
-
-def _fresh(store: dist.Store, world_size: int) -> dist.Store:
+def _fresh(store: dist.Store, world_size: int, restarts: int) -> dist.Store:
     """A part of torchrun's store that no earlier attempt has written to.
 
     torchrun keeps one store over its restarts, so a fast rank can read addresses of ended processes (torch
@@ -114,7 +111,7 @@ def _fresh(store: dist.Store, world_size: int) -> dist.Store:
     """
     if int(os.environ.get("LOCAL_WORLD_SIZE", "0")) != world_size:
         return store
-    return dist.PrefixStore(f"attempt {_restarts()}", store)
+    return dist.PrefixStore(f"attempt {restarts}", store)
 
 
 class SharedGradients:

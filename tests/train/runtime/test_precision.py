@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from synthspine.train.runtime.determinism import deterministic_kernels
+from synthspine.train.runtime.precision import deterministic_kernels
 
 
 def test_kernels_are_deterministic_inside_alone(monkeypatch):
