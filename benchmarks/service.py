@@ -81,7 +81,7 @@ class Service:
             *(sys.executable, str(ROOT / "shards" / "serve.py"), "--port", str(port)),
             *("--shards-dir", options.shards_dir, "--device", options.device),
             *("--synthetic-samples", str(options.synthetic_samples)),
-            *("--samples-per-shard", str(options.samples_per_shard), "--spool-dir", str(cache)),
+            *("--samples-per-shard", str(options.samples_per_shard), "--cache-dir", str(cache)),
         ]
         self._folder = Path(options.shards_dir).parent
         self.url, self.port = "", port
