@@ -6,13 +6,14 @@ import math
 import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from synthspine.gen import label_scheme
 from synthspine.gen.core.anatomy import STRUCTURES
 from synthspine.shards.building.options import ShardOptions
+from synthspine.train.losses import DEFAULT_LOSS, LOSSES, find_loss
 from synthspine.train.model.unet import LEVELS, MOST_LEVELS
 
 ModelName = Literal["A", "B"]
@@ -69,6 +70,8 @@ class TrainOptions:
     """Parts in which a batch goes through the network: less memory, the same steps."""
     ema_decay: float = 0.999
     """Decay of the average of the weights that is validated and saved; less early on; 0 for no average."""
+    loss: Annotated[str, tyro.conf.arg(metavar="|".join(LOSSES))] = DEFAULT_LOSS
+    """What is minimised, of the classes and of the structures; docs/training.md explains the choices."""
     structure_loss: float = 1.0
     """Weight of a second loss that tells structures apart whatever their rank; 0 for none. Four classes have
     no ranks and no second loss."""
@@ -105,6 +108,7 @@ class TrainOptions:
                 f"accumulate {self.accumulate} must not be more than the {self.batch_size} samples of a batch"
             )
         label_scheme(self.num_classes)
+        find_loss(self.loss)
         stride, shape = 2 ** (self.levels - 1), self.shards.grid.shape
         if any(size % stride for size in shape):
             raise ValueError(
@@ -162,7 +166,7 @@ class Plan:
         batch_size: samples of a step, all ranks together.
         accumulate: parts in which a rank's share of a batch goes through the network.
         highest_rate: learning rate after the warm-up.
-        weight_decay, ema_decay, structure_loss: as in :class:`TrainOptions`; 0 for none.
+        weight_decay, ema_decay, loss, structure_loss: as in :class:`TrainOptions`; 0 for none.
         balanced: whether the loss lifts small classes at first, which a trained network does not need.
         bf16, compiled: whether the network runs under bf16 autocast, and whether it is compiled.
         run_identity: configuration and digests of inputs, JSON-ready; a snapshot with another is refused.
@@ -181,6 +185,7 @@ class Plan:
     highest_rate: float
     weight_decay: float
     ema_decay: float
+    loss: str = DEFAULT_LOSS
     structure_loss: float = 0.0
     balanced: bool = True
     bf16: bool
