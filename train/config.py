@@ -13,7 +13,7 @@ import tyro
 from synthspine.gen import label_scheme
 from synthspine.gen.core.anatomy import STRUCTURES
 from synthspine.shards.building.options import ShardOptions
-from synthspine.train.losses import DEFAULT_LOSS, LOSSES, find_loss
+from synthspine.train.losses import DEFAULT_LOSS, LOSSES, describe_losses, find_loss
 from synthspine.train.model.unet import LEVELS, MOST_LEVELS
 
 ModelName = Literal["A", "B"]
@@ -70,8 +70,7 @@ class TrainOptions:
     """Parts in which a batch goes through the network: less memory, the same steps."""
     ema_decay: float = 0.999
     """Decay of the average of the weights that is validated and saved; less early on; 0 for no average."""
-    loss: Annotated[str, tyro.conf.arg(metavar="|".join(LOSSES))] = DEFAULT_LOSS
-    """What is minimised, of the classes and of the structures; docs/training.md explains the choices."""
+    loss: Annotated[str, tyro.conf.arg(metavar="|".join(LOSSES), help=describe_losses())] = DEFAULT_LOSS
     structure_loss: float = 1.0
     """Weight of a second loss that tells structures apart whatever their rank; 0 for none. Four classes have
     no ranks and no second loss."""

@@ -65,17 +65,17 @@ The logits are float, ``(B, K, H, W)``; the target has classes 0..K-1 or 255 (ig
 
 
 def dice_cross_entropy(logits: Tensor, target: Tensor, context: LossContext) -> Tensor:
-    """Cross-entropy plus one minus Dice; :data:`Loss` describes arguments and result."""
+    """Cross-entropy plus one minus Dice."""
     return cross_entropy(logits, target, context) + lost_overlap(logits, target, context)
 
 
 def dice_focal(logits: Tensor, target: Tensor, context: LossContext) -> Tensor:
-    """Focal loss plus one minus Dice: pixels that are already certain count less."""
+    """Focal loss plus one minus Dice, so that certain pixels count less."""
     return cross_entropy(logits, target, context, focus=FOCUS) + lost_overlap(logits, target, context)
 
 
 def tversky_cross_entropy(logits: Tensor, target: Tensor, context: LossContext) -> Tensor:
-    """Cross-entropy plus one minus Tversky index: a missed pixel costs more than a false one."""
+    """Cross-entropy plus one minus Tversky index, so that missed pixels cost more than false ones."""
     overlap = lost_overlap(logits, target, context, alpha=FALSE_POSITIVES, beta=FALSE_NEGATIVES)
     return cross_entropy(logits, target, context) + overlap
 
@@ -138,7 +138,7 @@ LOSSES: dict[str, Loss] = {
     "dice-focal": dice_focal,
     "tversky-ce": tversky_cross_entropy,
 }
-"""The losses by the names that ``--loss`` takes."""
+"""The losses by the names that ``--loss`` takes; their docstrings begin with its help."""
 DEFAULT_LOSS = "dice-ce"
 FASTER: dict[Loss, Loss] = {dice_cross_entropy: fast_dice_cross_entropy}
 """Losses that training replaces by a faster function of the same value and gradient."""
@@ -153,6 +153,12 @@ def find_loss(name: str) -> Loss:
     if name not in LOSSES:
         raise ValueError(f"loss {name!r} must be one of {', '.join(LOSSES)}")
     return FASTER.get(LOSSES[name], LOSSES[name])
+
+
+def describe_losses() -> str:
+    """Help of ``--loss``: the first sentence about every loss of the table."""
+    texts = (f"{name}: {(loss.__doc__ or '').split('.')[0]}." for name, loss in LOSSES.items())
+    return " ".join(("What is minimised, of the classes and of the structures.", *texts))
 
 
 def structure_loss(
