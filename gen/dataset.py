@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from synthspine.gen.config import GeneratorConfig, without_geometry
-from synthspine.gen.core.anatomy import CODES, label_tables
+from synthspine.gen.core.anatomy import CODES
 from synthspine.gen.core.device import pick_device
 from synthspine.gen.core.feature import whole_number
+from synthspine.gen.core.label_values import label_tables
 from synthspine.gen.generator import draw, render
 from synthspine.gen.intensity.contrast import measured_contrast
 from synthspine.gen.params import Params

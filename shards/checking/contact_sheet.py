@@ -12,9 +12,9 @@ from synthspine.gen.core.anatomy import (
     RANK_NAMES,
     STRUCTURES,
     disc_code,
-    label_scheme,
     vertebra_code,
 )
+from synthspine.gen.core.schemes import label_scheme
 from synthspine.shards.checking.overlay import HATCH, code_colours, coloured, grey_picture
 from synthspine.shards.format.sample import Sample
 from synthspine.shards.storage.atomic import atomic_path

@@ -9,9 +9,9 @@ from synthspine.gen.core.anatomy import (
     MAX_RANK,
     RANK_NAMES,
     disc_code,
-    label_scheme,
     vertebra_code,
 )
+from synthspine.gen.core.schemes import label_scheme
 
 FILL = 0.4
 """Opacity of a structure's colour over a picture; its border is opaque."""
