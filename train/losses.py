@@ -164,7 +164,7 @@ def describe_losses() -> str:
 def structure_loss(
     loss: Loss, logits: Tensor, target: Tensor, scheme: LabelScheme, context: LossContext
 ) -> Tensor:
-    """A loss of background, vertebra, disc and canal, whatever the rank.
+    """A loss of background and the structures of a scheme, whatever the class.
 
     A network of 14 classes learns to tell a vertebra from fat before it can tell its rank. Logits, target and
     context are those of :data:`Loss`, for the classes of ``scheme``.
