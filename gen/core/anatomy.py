@@ -9,6 +9,7 @@ code       meaning
 1..25      vertebra of that rank, counted from the lowest one upward (1 = L5 in ordinary anatomy)
 31..55     30 + rank: the disc below the vertebra of that rank (31 = L5/S1)
 60         spinal canal
+61         sacrum, where it is annotated
 255        not annotated, outside the scan: left out of loss and metrics
 =========  ====================================================================
 
@@ -26,6 +27,7 @@ from torch import Tensor
 BACKGROUND = 0
 DISC_OFFSET = 30
 CANAL = 60
+SACRUM = 61
 IGNORE = 255
 MAX_RANK = 25
 CODES = 256
@@ -72,6 +74,7 @@ VALID_CODES: tuple[int, ...] = (
     *range(1, MAX_RANK + 1),
     *range(DISC_OFFSET + 1, DISC_OFFSET + MAX_RANK + 1),
     CANAL,
+    SACRUM,
     IGNORE,
 )
 
