@@ -7,7 +7,7 @@ if __name__ != "synthspine.shards":
 from synthspine.shards.building.options import ShardOptions
 from synthspine.shards.building.sets import SETS, ensure_sets
 from synthspine.shards.format.sample import Sample, ShardError
-from synthspine.shards.readers.base import Layout
+from synthspine.shards.readers.base import Layout, masks_with
 from synthspine.shards.readers.folder import Series, SpiderError, find_series
 from synthspine.shards.readers.labels import LabelTable
 from synthspine.shards.readers.layouts import register_layout, series_of
@@ -35,6 +35,7 @@ __all__ = [
     "Volume",
     "ensure_sets",
     "find_series",
+    "masks_with",
     "open_place",
     "open_set",
     "read_image",

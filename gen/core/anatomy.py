@@ -169,13 +169,15 @@ def label_scheme(name: str | int) -> LabelScheme:
 def spider_values() -> np.ndarray:
     """SPIDER value of every dense code (int16, 256 entries); codes without one map to 0.
 
-    Vertebrae keep their rank, the canal is 100, a disc is 200 + the rank of the vertebra above it.
+    Vertebrae keep their rank, the canal is 100, a disc is 200 + the rank of the vertebra above it. SPIDER has
+    no value for the sacrum, which keeps its code.
     """
     values = np.zeros(CODES, dtype=np.int16)
     for rank in range(1, MAX_RANK + 1):
         values[vertebra_code(rank)] = rank
         values[disc_code(rank)] = SPIDER_DISC_OFFSET + rank
     values[CANAL] = SPIDER_CANAL
+    values[SACRUM] = SACRUM
     return values
 
 
@@ -187,6 +189,7 @@ def codes_of_spider() -> np.ndarray:
     codes = np.full(CODES, -1, dtype=np.int16)
     codes[BACKGROUND] = BACKGROUND
     codes[SPIDER_CANAL] = CANAL
+    codes[SACRUM] = SACRUM
     for rank in range(1, MAX_RANK + 1):
         codes[rank] = codes[SPIDER_PARTIAL_OFFSET + rank] = vertebra_code(rank)
         codes[SPIDER_DISC_OFFSET + rank] = disc_code(rank)

@@ -5,12 +5,13 @@ a label table (``shards.readers.labels``). The layouts are listed in ``shards.re
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from synthspine.shards.readers.folder import Series, SpiderError
-from synthspine.shards.readers.spider import Volume, read_image
+from synthspine.shards.readers.labels import LabelTable
+from synthspine.shards.readers.spider import Volume, read_image, read_mask
 
 OnError = Callable[[SpiderError], None]
 
@@ -19,10 +20,20 @@ _SUBJECT = re.compile(r"sub-[^_]+")
 _CONTRAST_ENDING = re.compile(r"[_-]t[12]w?([_-]space)?$", re.IGNORECASE)
 
 
-def read_series_image(series: Series) -> Volume:
+def image_of(series: Series) -> Volume:
     """The image of a series; raises as ``shards.readers.spider.read_image``."""
     assert series.image is not None
     return read_image(series.image)
+
+
+def masks_with(table: LabelTable) -> Callable[[Series], Volume]:
+    """The reader of masks whose label values are those of one table; raises as ``read_mask`` there."""
+
+    def read(series: Series) -> Volume:
+        assert series.mask is not None
+        return read_mask(series.mask, table)
+
+    return read
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,9 +53,9 @@ class Layout:
     name: str
     expects: str
     fits: Callable[[Path], bool]
-    find: Callable[[Path, OnError | None], list[Series]]
+    find: Callable[[Path, OnError | None], Iterable[Series]]
     read_mask: Callable[[Series], Volume]
-    read_image: Callable[[Series], Volume] = read_series_image
+    read_image: Callable[[Series], Volume] = image_of
 
 
 def contrast_of(text: str) -> str | None:

@@ -5,19 +5,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from synthspine.shards.readers.base import Layout, OnError
+from synthspine.shards.readers.base import Layout, OnError, masks_with
 from synthspine.shards.readers.folder import Series, SpiderError, find_series, has_layout, patient_key
+from synthspine.shards.readers.labels import SPIDER_TABLE
 from synthspine.shards.readers.nnunet import NNUNET
-from synthspine.shards.readers.spider import Volume, read_mask
 from synthspine.shards.readers.spineps import SPINEPS
 from synthspine.shards.readers.totalspineseg import TOTALSPINESEG
 
 AUTO = "auto"
-
-
-def _read_spider_mask(series: Series) -> Volume:
-    assert series.mask is not None
-    return read_mask(series.mask)
 
 
 SPIDER = Layout(
@@ -25,7 +20,7 @@ SPIDER = Layout(
     expects="images/ or masks/ with PATIENT_t1.mha, PATIENT_t2.mha or PATIENT_t2_SPACE.mha (SPIDER)",
     fits=has_layout,
     find=find_series,
-    read_mask=_read_spider_mask,
+    read_mask=masks_with(SPIDER_TABLE),
 )
 
 LAYOUTS: dict[str, Layout] = {layout.name: layout for layout in (SPIDER, NNUNET, TOTALSPINESEG, SPINEPS)}

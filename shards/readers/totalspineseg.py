@@ -9,10 +9,9 @@ totalspineseg/inference.py for L6 (46) and the disc L5-L6 (96), beside which 100
 
 from pathlib import Path
 
-from synthspine.shards.readers.base import Layout, OnError, contrast_of, patient_of
+from synthspine.shards.readers.base import Layout, OnError, contrast_of, masks_with, patient_of
 from synthspine.shards.readers.folder import Series
 from synthspine.shards.readers.labels import VERTEBRAE, LabelTable
-from synthspine.shards.readers.spider import Volume, read_mask
 
 IMAGES, MASKS, ENDING = "input", "step2_output", ".nii.gz"
 # Values of the first cervical, thoracic and lumbar vertebra; 50 more are the discs above them.
@@ -49,15 +48,10 @@ def _find(folder: Path, on_error: OnError | None) -> list[Series]:
     ]
 
 
-def _read_mask(series: Series) -> Volume:
-    assert series.mask is not None
-    return read_mask(series.mask, TABLE)
-
-
 TOTALSPINESEG = Layout(
     name="totalspineseg",
     expects=f"{MASKS}/CASE{ENDING}, {IMAGES}/CASE_0000{ENDING} (output of TotalSpineSeg)",
     fits=lambda folder: (folder / MASKS).is_dir(),
     find=_find,
-    read_mask=_read_mask,
+    read_mask=masks_with(TABLE),
 )

@@ -1,6 +1,8 @@
 """Which layout a folder has, and what a layout gives."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -103,3 +105,9 @@ def test_the_contrast_is_told_by_the_name(text, contrast):
 )
 def test_images_of_one_patient_share_its_id(case, patient):
     assert patient_of(case) == patient
+
+
+def test_every_layout_has_a_row_on_the_page_about_shards():
+    page = (Path(__file__).parents[3] / "docs/shards.md").read_text(encoding="utf-8")
+    section = page.split("\n## Dataset layouts\n")[1].split("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(LAYOUTS)
