@@ -135,7 +135,7 @@ class TrainOptions:
         values = self.to_dict() | {"structure_loss": self.structure_weight}
         shared = {name: value for name, value in values.pop("shards").items() if name not in _SHARED_FREE}
         own = {name: value for name, value in values.items() if name not in _FREE}
-        places = {name for name in shared if name == "split" or name.endswith("_dir")}
+        places = {name for name in shared if name == "split" or name.endswith(("_dir", "layout"))}
         return own | {name: value for name, value in shared.items() if name not in places}
 
     def summary(self) -> str:

@@ -73,6 +73,8 @@ class ShardOptions:
             raise ValueError(f"phantom_labels {self.phantom_labels} must not be negative")
         check_layout_name(self.layout)
         check_layout_name(self.labels_layout)
+        if self.labels_layout != AUTO and self.labels_dir is None:
+            raise ValueError(f"labels_layout {self.labels_layout} is that of labels_dir, which is not given")
         self.generator()
         if not 0 <= self.least_area_cm2 < float("inf"):
             raise ValueError(f"least_area_cm2 {self.least_area_cm2} must not be negative")

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from synthspine.gen.core.anatomy import CANAL, IGNORE
+from synthspine.shards.readers.folder import SpiderError
+from synthspine.shards.readers.layouts import layout_of
 from synthspine.shards.readers.spider import write_mha
 from synthspine.shards.reading.open import open_set
 
@@ -68,11 +70,8 @@ def test_the_code_of_the_page_registers_a_layout_and_builds_sets(clinic, tmp_pat
     assert {0, 1, 31, CANAL, IGNORE} == set(np.unique(sample.label).tolist())
     assert sample.record["patient"] in "abcd" and sample.image is not None
     assert open_set(tmp_path / "sets/labels").manifest.samples
-    named = run(tmp_path, "--data-dir", clinic, "--layout", "clinic", "--sets", "labels", code=code)
-    assert named.returncode == 0, named.stderr
 
 
-def test_without_that_code_the_folder_has_no_layout(clinic, tmp_path):
-    code = "import sys\nfrom synthspine.shards.main import main\nsys.exit(main())\n"
-    done = run(tmp_path, "--data-dir", clinic, "--sets", "labels", code=code)
-    assert done.returncode == 1 and "has none of the known layouts: spider expects" in done.stderr
+def test_without_that_code_the_folder_has_no_layout(clinic):
+    with pytest.raises(SpiderError, match="has none of the known layouts: spider expects"):
+        layout_of(clinic)

@@ -56,11 +56,15 @@ def test_a_name_without_a_layout_is_an_error(spider_folder, tmp_path):
         ShardOptions(layout="bids")
     with pytest.raises(ValueError, match="'bids'"):
         ShardOptions(labels_layout="bids")
+    with pytest.raises(ValueError, match="labels_layout nnunet is that of labels_dir, which is not given"):
+        ShardOptions(labels_layout="nnunet")
 
 
 def test_a_name_is_given_once(monkeypatch):
     monkeypatch.setattr("synthspine.shards.readers.layouts.LAYOUTS", dict(LAYOUTS))
     register_layout(SPIDER)
+    register_layout(replace(SPIDER, name="own"))
+    assert ShardOptions(layout="own").layout == "own"
     for name in ("spider", "auto"):
         with pytest.raises(ValueError, match=f"already called '{name}'"):
             register_layout(replace(SPIDER, name=name, expects="nothing"))

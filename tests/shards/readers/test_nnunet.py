@@ -6,6 +6,7 @@ import pytest
 
 from synthspine.gen.core.anatomy import SACRUM
 from synthspine.shards.building.sets import ensure_sets
+from synthspine.shards.checking.summary import survey
 from synthspine.shards.checking.verify import verify_places
 from synthspine.shards.readers.folder import SpiderError
 from synthspine.shards.readers.layouts import LAYOUTS, series_of
@@ -65,6 +66,7 @@ def test_label_maps_of_nnunet_serve_beside_images_of_spider(nnunet_folder, spide
     assert samples and all(sample.record["contrast"] is None for sample in samples)
     assert {sample.record["patient"] for sample in samples} <= {f"spine_{n:03d}" for n in range(1, 7)}
     verify_places([paths["labels"].path])
+    assert survey(paths["labels"]).contrasts.keys() == {"unknown"}
 
 
 def test_images_without_a_known_contrast_give_label_maps_alone_and_that_is_said(
