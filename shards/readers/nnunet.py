@@ -60,7 +60,11 @@ def _find(folder: Path, on_error: OnError | None) -> list[Series]:
     channels = {int(number): str(name) for number, name in _entry(description, "channel_names", file).items()}
     masks = {path.name.removesuffix(ending): path for path in folder.glob(f"{MASKS}/*{ending}")}
     also = tuple(path for path in (file, folder / NAMES) if path.is_file())
-    found, with_image = [], set()
+    alone = {
+        case: Series(stem=case, patient=patient_of(case), contrast=None, image=None, mask=mask, also=also)
+        for case, mask in masks.items()
+    }
+    found = []
     for path in sorted(folder.glob(f"{IMAGES}/*{ending}")):
         stem = path.name.removesuffix(ending)
         match = _CASE_CHANNEL.fullmatch(stem)
@@ -69,15 +73,10 @@ def _find(folder: Path, on_error: OnError | None) -> list[Series]:
             report(SpiderError(path, f"the name is not that of a channel; expected {expected}"), on_error)
             continue
         case, contrast = match[1], contrast_of(channels[int(match[2])])
-        with_image.add(case)
-        found.append(_series(stem, case, contrast, path, masks.get(case), also))
-    return found + [_series(case, case, None, None, masks[case], also) for case in masks.keys() - with_image]
-
-
-def _series(
-    stem: str, case: str, contrast: str | None, image: Path | None, mask: Path | None, also: tuple[Path, ...]
-) -> Series:
-    return Series(stem=stem, patient=patient_of(case), contrast=contrast, image=image, mask=mask, also=also)
+        alone.pop(case, None)
+        patient, mask = patient_of(case), masks.get(case)
+        found.append(Series(stem=stem, patient=patient, contrast=contrast, image=path, mask=mask, also=also))
+    return found + list(alone.values())
 
 
 def _read_mask(series: Series) -> Volume:
