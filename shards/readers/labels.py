@@ -16,6 +16,7 @@ from synthspine.gen.core.anatomy import (
     CODES,
     IGNORE,
     MAX_RANK,
+    POSTERIOR_OFFSET,
     SACRUM,
     SPIDER_CANAL,
     SPIDER_DISC_OFFSET,
@@ -48,7 +49,9 @@ ABOVE_SACRUM = "S"
 """The level of the disc above the sacrum, where the vertebra above it may be L5 or L6."""
 _NAME = "(c[1-7]|t1[0-3]|t[1-9]|l[1-6])"
 _DISC = "(?:(?:intervertebral )?dis[ck]|ivd)"
-_VERTEBRA = re.compile(rf"(partial )?(?:vertebrae? )?{_NAME}|(partial )?vertebrae? (\d+)")
+_VERTEBRA = re.compile(
+    rf"(partial |posterior )?(?:vertebrae? )?{_NAME}|(partial |posterior )?vertebrae? (\d+)"
+)
 _DISC_BETWEEN = re.compile(rf"(?:{_DISC} )?{_NAME} ?(?:{_NAME}|s1?)")
 _DISC_BELOW = re.compile(rf"{_DISC} (?:{_NAME}|(\d+))")
 _LOWEST = ("L4", "L5", "L6")
@@ -62,7 +65,7 @@ class Meaning:
         structure: ``"background"``, ``"ignore"``, ``"canal"``, ``"sacrum"``, ``"vertebra"`` or ``"disc"``.
         level: the vertebra, or the vertebra above the disc: a name (``"L5"``), a number (``"3"``), or
             ``ABOVE_SACRUM``.
-        part: a part that is labelled separately (``"cord"``, ``"S1"``, ``"partial"``).
+        part: a part that is labelled separately (``"cord"``, ``"S1"``, ``"partial"``, ``"posterior"``).
     """
 
     structure: str
@@ -91,7 +94,7 @@ def meaning_of(name: str) -> Meaning:
         return Meaning("sacrum", part=text.upper())
     if match := _VERTEBRA.fullmatch(text):
         level = (match[2] or match[4]).upper()
-        return Meaning("vertebra", level, "partial" if match[1] or match[3] else "")
+        return Meaning("vertebra", level, (match[1] or match[3] or "").strip())
     if match := _DISC_BELOW.fullmatch(text):
         return Meaning("disc", (match[1] or match[2]).upper())
     if (match := _DISC_BETWEEN.fullmatch(text)) and _are_neighbours(*match.groups()):
@@ -170,8 +173,14 @@ SPIDER_TABLE = LabelTable(
         0: "background",
         **{number: f"vertebra {number}" for number in range(1, MAX_RANK + 1)},
         SPIDER_CANAL: "canal",
+        SACRUM: "sacrum",
+        **{POSTERIOR_OFFSET + n: f"posterior vertebra {n}" for n in range(1, MAX_RANK + 1)},
         **{SPIDER_PARTIAL_OFFSET + n: f"partial vertebra {n}" for n in range(1, MAX_RANK + 1)},
         **{SPIDER_DISC_OFFSET + number: f"disc {number}" for number in range(1, MAX_RANK + 1)},
     },
 )
-"""Values of SPIDER: van der Graaf et al., Scientific Data 2024 (Zenodo 10159290)."""
+"""Values of SPIDER: van der Graaf et al., Scientific Data 2024 (Zenodo 10159290).
+
+Masks that this project predicts may also hold the sacrum (61) and posterior elements (131-155), which belong
+to their vertebra.
+"""

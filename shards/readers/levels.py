@@ -7,8 +7,6 @@ the names of the levels, the name is the rank: L5 is 1 even if it is not in the 
 L6 is 1 and L5 is 2, as counted by position; T13 is counted only where it is labelled.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from synthspine.gen.core.anatomy import CODES, IGNORE, MAX_RANK, disc_code, vertebra_code
@@ -42,15 +40,13 @@ def dense_codes(values: np.ndarray, table: LabelTable = SPIDER_TABLE) -> np.ndar
     counts = np.stack(
         [np.bincount(small[:, row].ravel(), minlength=CODES) for row in range(small.shape[1])], axis=0
     )
-    totals = counts.sum(axis=0)
-    present = [int(value) for value in np.flatnonzero(totals)]
+    present = [int(value) for value in np.flatnonzero(counts.sum(axis=0))]
     for value in present:
         if value not in table.meanings:
             raise ValueError(f"label {value} is not a {table.name} value ({table})")
     if all(table.meanings[value].structure == "background" for value in present):
         raise ValueError("nothing is labelled in this mask")
-    rows = np.arange(len(counts)) @ counts / np.maximum(totals, 1)
-    ranks = _ranks_by_position(present, rows, table) if table.numbered else _ranks_by_name(present, table)
+    ranks = _ranks_by_position(present, counts, table) if table.numbered else _ranks_by_name(present, table)
     codes = np.zeros(CODES, dtype=np.uint8)
     for value in present:
         fixed = table.meanings[value].fixed_code
@@ -80,30 +76,31 @@ def _ranks_by_name(present: list[int], table: LabelTable) -> dict[int, int | Non
     return {value: rank if rank <= MAX_RANK else None for value, rank in ranks.items()}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Level:
-    row: float
-    vertebra: int | None
-    disc: int | None
-
-
-def _ranks_by_position(present: list[int], rows: np.ndarray, table: LabelTable) -> dict[int, int]:
-    """Rank of every value of a vertebra or disc, counted from the bottom up.
+def _ranks_by_position(present: list[int], counts: np.ndarray, table: LabelTable) -> dict[int, int]:
+    """Rank of every value of a vertebra or disc, counted from the bottom up; ``counts`` by row and value.
 
     Vertebrae are ordered by the centroids of their regions. Centroids do not order discs: in a lordotic spine
     the arch moves the centroid of L5 below that of the disc under it. So a disc belongs to the level of its
     vertebra, and defines a level only if that vertebra is not labelled.
     """
-    meanings = {value: table.meanings[value] for value in present}
-    discs = {meaning.level: value for value, meaning in meanings.items() if meaning.structure == "disc"}
-    levels = []
+    vertebrae: dict[tuple[bool, str], list[int]] = {}
+    discs: dict[str, int] = {}
+    for value in present:
+        meaning = table.meanings[value]
+        if meaning.structure == "vertebra":
+            vertebrae.setdefault((meaning.part == "partial", meaning.level), []).append(value)
+        elif meaning.structure == "disc":
+            discs[meaning.level] = value
+    levels: list[tuple[float, list[int]]] = []
     # Whole vertebrae first, so that they get the disc before a partly visible one of the same number.
-    vertebrae = [value for value in present if meanings[value].structure == "vertebra"]
-    for value in sorted(vertebrae, key=lambda value: (meanings[value].part, value)):
-        disc = discs.pop(meanings[value].level, None)
-        levels.append(_Level(row=float(rows[value]), vertebra=value, disc=disc))
-    levels += [_Level(row=float(rows[disc]), vertebra=None, disc=disc) for disc in discs.values()]
-    upward = enumerate(sorted(levels, key=lambda level: -level.row), start=1)
-    return {
-        value: rank for rank, level in upward for value in (level.vertebra, level.disc) if value is not None
-    }
+    for (_, level), values in sorted(vertebrae.items(), key=lambda item: (item[0][0], item[1])):
+        levels.append((_row(counts, values), values + ([discs.pop(level)] if level in discs else [])))
+    levels += [(_row(counts, [disc]), [disc]) for disc in discs.values()]
+    upward = enumerate(sorted(levels, key=lambda level: -level[0]), start=1)
+    return {value: rank for rank, (_, values) in upward for value in values}
+
+
+def _row(counts: np.ndarray, values: list[int]) -> float:
+    """Mean row of the voxels with these values."""
+    by_row = counts[:, values].sum(axis=1)
+    return float(np.arange(len(by_row)) @ by_row / by_row.sum())

@@ -15,6 +15,7 @@ from synthspine.shards.readers.levels import dense_codes
         ("vertebrae_T12", Meaning("vertebra", "T12")),
         ("Vertebra 3", Meaning("vertebra", "3")),
         ("partial vertebra 3", Meaning("vertebra", "3", "partial")),
+        ("posterior L4", Meaning("vertebra", "L4", "posterior")),
         ("disc L5/S1", Meaning("disc", "L5")),
         ("disc_L5_S", Meaning("disc", "L5")),
         ("L5-S1", Meaning("disc", "L5")),
@@ -124,4 +125,4 @@ def test_every_vertebra_with_a_name_has_a_rank():
 
 
 def test_the_table_of_spider_is_written_as_ranges():
-    assert str(SPIDER_TABLE) == "0, 1-25, 100, 101-125, 201-225"
+    assert str(SPIDER_TABLE) == "0, 1-25, 61, 100, 101-125, 131-155, 201-225"
