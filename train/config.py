@@ -155,7 +155,7 @@ class TrainOptions:
         scheme = own.pop("scheme")
         if scheme is not None:  # text, because the order of the classes counts
             own["scheme"] = json.dumps(scheme)
-        places = {name for name in shared if name == "split" or name.endswith("_dir")}
+        places = {name for name in shared if name == "split" or name.endswith(("_dir", "layout"))}
         return own | {name: value for name, value in shared.items() if name not in places}
 
     def summary(self) -> str:

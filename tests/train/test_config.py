@@ -1,6 +1,7 @@
 import pytest
 import tyro
 
+from synthspine.shards import ShardOptions
 from synthspine.train.config import TrainOptions
 from synthspine.train.losses import LOSSES
 
@@ -78,6 +79,7 @@ def test_files_have_the_names_that_evaluation_looks_for():
         ({"structure_loss": 0.0}, True),
         ({"precision": "fp32"}, False),
         ({"accumulate": 2}, False),
+        ({"shards": ShardOptions(layout="spider")}, False),
     ],
 )
 def test_only_what_changes_the_steps_decides_about_a_resume(change, decides):
