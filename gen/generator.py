@@ -13,6 +13,7 @@ from torch import Tensor
 from synthspine.gen.config import GeneratorConfig
 from synthspine.gen.core.anatomy import BACKGROUND
 from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
+from synthspine.gen.core.device import in_float32
 from synthspine.gen.core.feature import whole_number
 from synthspine.gen.core.masks import has_code, overpaint
 from synthspine.gen.geometry.affine import draw_affine
@@ -81,6 +82,7 @@ def _memory(config: GeneratorConfig, dims: int) -> dict[str, int]:
     return {}
 
 
+@in_float32
 def draw(
     config: GeneratorConfig,
     seed: int,
@@ -162,6 +164,7 @@ def draw(
     )
 
 
+@in_float32
 def render(bank: Tensor, params: Params, *, refined: bool = False) -> tuple[Tensor, Tensor]:
     """Render a batch of samples.
 
