@@ -53,7 +53,8 @@ def find_stacks(frames: Sequence[Frame], on_error: Callable[[SpiderError], None]
                 else:
                     known.append(frame)
             parts: list[Stack] = []
-            for stack in alike:
+            # By echo time first, so that the number of a part says something.
+            for stack in sorted(alike, key=lambda stack: np.nan_to_num(stack[0].numbers).tolist()):
                 try:
                     parts += _parts(stack)
                 except SpiderError as error:

@@ -139,6 +139,7 @@ def test_a_slice_may_be_a_file_of_one_frame(tmp_path):
         ({"PixelData": scan(4).tobytes()}, "2400 bytes of its pixels are missing"),
         ({"SamplesPerPixel": 3}, "colour pictures"),
         ({"Rows": None}, "Rows is not there; a whole number above 0"),
+        ({"Rows": 60000, "Columns": 60000}, "slices of 60000 x 60000 pixels; at most"),
         ({"Columns": 0}, "Columns is 0; a whole number above 0"),
     ],
 )
@@ -169,3 +170,19 @@ def test_absurd_geometry_and_slopes_are_refused_by_name(tmp_path, name, value, r
     errors = found(tmp_path)[1]
     assert [error.path for error in errors] == [paths[2]]
     assert reason in errors[0].reason
+
+
+@pytest.mark.filterwarnings("error")
+def test_values_that_are_too_large_are_refused(tmp_path):
+    write_frames(tmp_path / "a.dcm", scan(), slopes=[1, 1, 1e38, 1, 1])
+    with pytest.raises(SpiderError, match="not finite"):
+        read_dicom(only(tmp_path))
+
+
+def test_the_shorter_echo_is_the_first_part(tmp_path):
+    for seed, echo in ((1, 80), (2, 20)):
+        write_frames(tmp_path / f"{seed}.dcm", scan(seed=seed), echoes=[echo] * 5, SeriesNumber=4)
+    series, errors = found(tmp_path)
+    assert errors == []
+    assert [entry.name for entry in series] == ["4-1", "4-2"]
+    assert np.array_equal(read_dicom(series[0]).array, scan(seed=2))
