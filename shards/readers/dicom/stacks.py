@@ -146,7 +146,7 @@ def _by_identifiers(frames: Stack) -> list[Stack]:
 def _parts(frames: Stack) -> list[Stack]:
     stack = _without_copies(frames)
     if _is_sound(stack):
-        return [stack]
+        return _interleaved(stack) or [stack]
     keys = _keys(stack)
     mixed = doubled(stack) is not None or repeated(stack) is not None or drift_mm(stack) > SHEAR_MM
     # A slice that is missing must not make two stacks of one.
@@ -159,6 +159,20 @@ def _parts(frames: Stack) -> list[Stack]:
             (parts for parts in splits if _is_split(stack, parts) and not any(map(doubled, parts))), None
         )
     return _without_copied_stacks(found or [stack])
+
+
+def _interleaved(stack: Stack) -> list[Stack]:
+    """Whole stacks of several folders that lie between one another; none where headers know better."""
+    if stated_gap_mm(stack) is not None:
+        return []
+    for key in _folder_keys(stack):
+        parts = _by(stack, key(stack))
+        ends = sorted((min(map(_depth, part)), max(map(_depth, part))) for part in parts)
+        if any(after[0] < before[1] for before, after in pairwise(ends)) and all(
+            len(part) >= _LEAST_SLICES and _is_sound(part) for part in parts
+        ):
+            return parts
+    return []
 
 
 def _is_sound(stack: Stack) -> bool:
@@ -205,9 +219,14 @@ def _keys(stack: Stack) -> list[Callable[[Stack], Labels]]:
     first = stack[0]
     for values in ("uids", "times"):
         keys += [_of_values(values, place) for place in range(len(getattr(first, values)))]
+    return [*keys, *_folder_keys(stack), _places]
+
+
+def _folder_keys(stack: Stack) -> list[Callable[[Stack], Labels]]:
+    """Folders of the files, from the outermost inward."""
     root = Path(commonpath([frame.path.parent for frame in stack]))
     below = max(len(frame.path.parent.relative_to(root).parts) for frame in stack)
-    return [*keys, *(_of_folder(root, depth) for depth in range(1, below + 1)), _places]
+    return [_of_folder(root, depth) for depth in range(1, below + 1)]
 
 
 def _of_part(place: int) -> Callable[[Stack], Labels]:
