@@ -69,7 +69,13 @@ _PARTS = (
     "StackID",
 )
 _GEOMETRY = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SpacingBetweenSlices")
-_OTHERS = ("SliceThickness", "RescaleSlope", "RescaleIntercept", "DimensionIndexValues")
+_OTHERS = (
+    "SliceThickness",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "DimensionIndexValues",
+    "InStackPositionNumber",
+)
 _GROUPED = {*_GEOMETRY, *_OTHERS, *_PARTS, *_WORDS, *(name for names in _NUMBERS for name in names)}
 # Spacings of other planes than the patient's.
 _OTHER_SPACINGS = ("ImagerPixelSpacing", "NominalScannedPixelSpacing")
@@ -91,6 +97,7 @@ class Frame:
         no_spacing: why it does not, for messages.
         gap_mm: distance to the next slice as the header states it; None where it does not.
         thickness_mm: thickness of the slice; None where it is not known.
+        place_in_stack: number of the slice in its stack, from 1; None where a file of many frames gives none.
         slope: factor of the stored values.
         intercept: added to them after.
         number: number of the image in its series; empty where there is none.
@@ -113,6 +120,7 @@ class Frame:
     no_spacing: str
     gap_mm: float | None
     thickness_mm: float | None
+    place_in_stack: int | None
     slope: float
     intercept: float
     number: str
@@ -194,7 +202,7 @@ class _File:
         shared: dict[str, Any] = {}
         for item in items_of(self.dataset, "SharedFunctionalGroupsSequence"):
             collect(item, shared, _GROUPED)
-        found = []
+        read = []
         for index in range(frames):
             groups: dict[str, Any] = {}
             if own:
@@ -202,8 +210,8 @@ class _File:
                 if frames > 1 and "ImagePositionPatient" not in groups:
                     raise SpiderError(self.path, f"frame {index + 1} has no position of its own")
             self.groups = [groups, shared]
-            found.append(self.frame(index, (rows, columns), frames))
-        return found
+            read.append(self.frame(index, (rows, columns), frames))
+        return read
 
     def frame(self, index: int, size: tuple[int, int], frames: int) -> Frame:
         if not joined(self.value("ImagePositionPatient")):
@@ -225,6 +233,7 @@ class _File:
             no_spacing=no_spacing,
             gap_mm=self.length("SpacingBetweenSlices"),
             thickness_mm=self.length("SliceThickness"),
+            place_in_stack=self.whole("InStackPositionNumber"),
             slope=slope,
             intercept=intercept,
             number=text_of(self.dataset, "InstanceNumber") if frames == 1 else "",
@@ -253,6 +262,10 @@ class _File:
             return float(text)
         except ValueError:
             return math.nan
+
+    def whole(self, name: str) -> int | None:
+        found = self.number(name, math.nan)
+        return int(found) if found.is_integer() else None
 
     def first_number(self, names: tuple[str, ...]) -> float:
         return next(

@@ -190,7 +190,7 @@ def _is_sound(stack: Stack) -> bool:
 
 
 def _extends(part: Stack) -> bool:
-    return len({_position(frame) for frame in part}) > 1
+    return len({position_of(frame) for frame in part}) > 1
 
 
 def _is_split(stack: Stack, parts: list[Stack]) -> bool:
@@ -253,13 +253,14 @@ def _places(stack: Stack) -> Labels:
     return labels
 
 
-def _position(frame: Frame) -> tuple[int, ...]:
+def position_of(frame: Frame) -> tuple[int, ...]:
+    """Position of a frame as whole numbers, by which equal ones are known."""
     return tuple(int(value) for value in np.round(frame.origin / SAME_PLACE_MM))
 
 
 def _shown(frame: Frame) -> tuple[Hashable, ...]:
     """What a frame shows: place, identifier, and pixels."""
-    return _position(frame), frame.instance, sha256(frame_values([frame]).tobytes()).hexdigest()
+    return position_of(frame), frame.instance, sha256(frame_values([frame]).tobytes()).hexdigest()
 
 
 def _without_copies(stack: Stack) -> Stack:
@@ -269,7 +270,7 @@ def _without_copies(stack: Stack) -> Stack:
     """
     kept: Stack = []
     for group in _by(
-        stack, [(_position(frame), frame.instance, frame.parts, frame.number) for frame in stack]
+        stack, [(position_of(frame), frame.instance, frame.parts, frame.number) for frame in stack]
     ):
         if len(group) == 1:
             kept += group
@@ -289,8 +290,8 @@ def _without_copied_stacks(stacks: list[Stack]) -> list[Stack]:
     """Stacks without those that hold nothing but slices of another one, pixel for pixel."""
     kept: list[Stack] = []
     for stack in sorted(stacks, key=len, reverse=True):
-        places = {_position(frame) for frame in stack}
-        rivals = [other for other in kept if places <= {_position(frame) for frame in other}]
+        places = {position_of(frame) for frame in stack}
+        rivals = [other for other in kept if places <= {position_of(frame) for frame in other}]
         shown = {_shown(frame) for frame in stack} if rivals else set()
         if not any(shown <= {_shown(frame) for frame in other} for other in rivals):
             kept.append(stack)
