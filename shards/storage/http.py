@@ -42,12 +42,12 @@ class HttpPlace(RemotePlace):
     def __truediv__(self, name: str) -> "HttpPlace":
         return HttpPlace(self._at(name), f"{self.shown}/{quote(checked_name(name))}")
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, most_bytes: int | None = None) -> bytes:
         """The whole content of a file."""
         at = self._at(name)
         return self.attempt(lambda: self._request("GET", at).content, name)
 
-    def read_with_headers(self, name: str) -> tuple[bytes, Mapping[str, str]]:
+    def read_with_headers(self, name: str, most_bytes: int | None = None) -> tuple[bytes, Mapping[str, str]]:
         """The whole content of a file and its headers; waits minutes for a busy server."""
         at = self._at(name)
         answer = self.attempt(lambda: self._request("GET", at), name, PATIENCE)

@@ -56,7 +56,7 @@ class RemotePlace(Place):
     def __str__(self) -> str:
         return self.shown
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, most_bytes: int | None = None) -> bytes:
         """The whole content of a file."""
 
         def read(files: Any, path: str) -> bytes:
