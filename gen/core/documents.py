@@ -58,8 +58,10 @@ def read_regular(path: Path, most_bytes: int | None = None) -> bytes:
         if most_bytes is None:
             return file.read()
         size = os.fstat(file.fileno()).st_size
-        # It may grow while it is read.
-        content = file.read(most_bytes + 1) if size <= most_bytes else b""
+        content = file.read(size + 1) if size <= most_bytes else b""
+        if len(content) > size:
+            # It grows while it is read, or does not say its size.
+            content += file.read(max(0, most_bytes + 1 - len(content)))
         held = max(size, len(content))
     if held > most_bytes:
         error = UnfitFile(f"holds {held} bytes, at most {most_bytes} are expected")

@@ -10,7 +10,13 @@ from tqdm import tqdm
 from synthspine.shards.building import staging
 from synthspine.shards.building.staging import StagedShard, check_owner
 from synthspine.shards.building.workers import Workers
-from synthspine.shards.format.manifest import Manifest, ShardEntry, label_digest, save_manifest
+from synthspine.shards.format.manifest import (
+    MOST_SHARDS,
+    Manifest,
+    ShardEntry,
+    label_digest,
+    save_manifest,
+)
 from synthspine.shards.format.provenance import digest_of
 from synthspine.shards.format.sample import Sample, ShardError
 from synthspine.shards.format.tar import write_shard
@@ -80,7 +86,7 @@ def build_set(
         workers: the processes that share the work.
 
     Raises:
-        ShardError: another writer has begun another set in this place.
+        ShardError: another writer has begun another set in this place, or there are too many samples.
         OSError: a file cannot be written.
     """
     if len({digest_of(made) for made in workers.gather(source.made_with())}) > 1:
@@ -94,6 +100,9 @@ def build_set(
     notes = staging.still_whole(place, notes, workers)
     source.prepare(place / staging.STAGING / "parts", workers, f"{place.name}: reading")
     starts = range(0, len(source), samples_per_shard)
+    if len(starts) > MOST_SHARDS:
+        found = f"{len(source)} samples in shards of {samples_per_shard} are more than {MOST_SHARDS} shards"
+        raise ShardError(f"{place}: {found}; choose a larger samples_per_shard")
     if notes:
         workers.log(f"{place}: continuing, {len(notes)} of {len(starts)} shards are complete")
     mine = workers.share([number for number in range(len(starts)) if number not in notes])

@@ -7,12 +7,22 @@ from typing import Literal
 
 from synthspine.gen import GeneratorConfig, config_from_text, preset
 from synthspine.gen.core.documents import MOST_YAML_BYTES, UnfitFile, read_text
+from synthspine.shards.format.manifest import (
+    MOST_PER_SHARD,
+    MOST_SAMPLES,
+    MOST_SHARD_BYTES,
+    MOST_SHARDS,
+)
 from synthspine.shards.readers.slices import SLICE_STEP_MM, Grid
 from synthspine.shards.storage.opening import open_place
 from synthspine.shards.storage.place import Place
 
 DEFAULT_DATA_DIR = Path("data")
 CONFIG_SUFFIXES = (".yaml", ".yml", ".json")
+
+_BYTES_PER_PIXEL = 3
+_RECORD_BYTES = 1 << 15
+"""At most, of a sample: its record and the headers of its files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +73,26 @@ class ShardOptions:
                 raise ValueError(f"{name} {getattr(self, name)} must be at least 1")
         if self.phantom_labels < 0:
             raise ValueError(f"phantom_labels {self.phantom_labels} must not be negative")
+        self._check_bounds()
         self.generator()
         if not 0 <= self.least_area_cm2 < float("inf"):
             raise ValueError(f"least_area_cm2 {self.least_area_cm2} must not be negative")
         if not self.slice_step_mm > 0:
             raise ValueError(f"slice_step_mm {self.slice_step_mm} must be more than 0")
+
+    def _check_bounds(self) -> None:
+        """Refuse sets that readers would refuse."""
+        rows, columns = self.grid.shape
+        most = min(MOST_PER_SHARD, MOST_SHARD_BYTES // (_BYTES_PER_PIXEL * rows * columns + _RECORD_BYTES))
+        if self.samples_per_shard > most:
+            raise ValueError(
+                f"samples_per_shard {self.samples_per_shard} must be at most {most} on this grid"
+            )
+        if self.synthetic_samples > MOST_SAMPLES:
+            raise ValueError(f"synthetic_samples {self.synthetic_samples} must be at most {MOST_SAMPLES}")
+        if self.synthetic_samples > MOST_SHARDS * self.samples_per_shard:
+            found = f"synthetic_samples {self.synthetic_samples} in shards of {self.samples_per_shard}"
+            raise ValueError(f"{found} are more than {MOST_SHARDS} shards; choose a larger samples_per_shard")
 
     def generator(self) -> GeneratorConfig:
         """The generator's configuration on this grid; a file is read once, when the options are made.

@@ -88,6 +88,9 @@ def verify_set(
         return [str(error), *_strays(place, None, log)]
     except OSError as error:
         return [str(error)]
+    if not manifest.is_sealed and log is not None:
+        hint = "as those of earlier releases; shards/main.py --rebuild adds it"
+        log(f"{place / MANIFEST}: has no SHA-256 of its own, {hint}")
     check = _SetCheck(ShardSet(place, manifest))
     problems: list[str] = []
     numbers = range(len(manifest.shards))

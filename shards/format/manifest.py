@@ -3,6 +3,8 @@
 It is written last: a place without ``manifest.json`` is an unfinished set. docs/shards.md describes the
 format, ``schemas/manifest.json`` is its JSON schema. The manifest of a set that a service renders on demand
 (docs/service.md) holds counts and keys; length and checksum come with each shard.
+
+A manifest carries its own digest. Its counts are bounded, and checked before anything is made from them.
 """
 
 import functools
@@ -15,12 +17,24 @@ from typing import Any, Literal
 
 import jsonschema
 
+from synthspine.gen.core.documents import MOST_BYTES, parse_json
 from synthspine.shards.format.provenance import digest_of
-from synthspine.shards.format.sample import ShardError
+from synthspine.shards.format.sample import KEY_DIGITS, ShardError
+from synthspine.shards.format.sealed import SEAL, sealed, unsealed
 from synthspine.shards.storage.place import Place
 
 FORMAT, VERSION = "synthspine-shards", 2
 MANIFEST = "manifest.json"
+MOST_SHARDS = 20_000
+MOST_PER_SHARD = 1 << 16
+MOST_SHARD_BYTES = 1 << 32
+MOST_SAMPLES = 10**KEY_DIGITS
+"""Bounds of a set: shards, samples of a shard, bytes of a shard, samples."""
+
+_LEAST_BYTES = 4 * 512
+"""Of a sample: header and content of two files."""
+_MANY = 1024
+"""Samples of a shard from which on they have to fit into its bytes: for fewer nothing large is made."""
 _SCHEMAS = Path(__file__).with_name("schemas")
 
 
@@ -58,6 +72,7 @@ class Manifest:
         left_out: series that could not be read, each ``{"source", "reason"}``.
         shards: the files in order; all but the last hold equally many samples.
         on_demand: whether a service renders the shards on request.
+        is_sealed: whether it was read with its own digest; those of earlier releases have none.
     """
 
     name: str
@@ -69,6 +84,7 @@ class Manifest:
     left_out: list[dict[str, str]]
     shards: tuple[ShardEntry, ...]
     on_demand: bool = False
+    is_sealed: bool = True
 
     @property
     def size(self) -> str:
@@ -84,14 +100,14 @@ class Manifest:
 
 
 def manifest_json(manifest: Manifest) -> dict[str, Any]:
-    """A manifest as it is stored."""
+    """A manifest as it is stored, without its digest."""
     # Converted through text, as a manifest that was read: tuples become lists.
     fields: dict[str, Any] = json.loads(json.dumps(asdict(manifest)))
     left_out = ("bytes", "sha256") if manifest.on_demand else ("key",)
     fields["shards"] = [
         {name: entry[name] for name in entry if name not in left_out} for entry in fields["shards"]
     ]
-    del fields["label_digest" if manifest.on_demand else "on_demand"]
+    del fields["label_digest" if manifest.on_demand else "on_demand"], fields["is_sealed"]
     return {"format": FORMAT, "version": VERSION, **fields}
 
 
@@ -101,8 +117,8 @@ def save_manifest(place: Place, manifest: Manifest) -> None:
 
 
 def manifest_text(manifest: Manifest) -> str:
-    """A manifest as text; equal manifests give equal text."""
-    return json.dumps(manifest_json(manifest), indent=1, sort_keys=True) + "\n"
+    """A manifest as text, with its digest; equal manifests give equal text."""
+    return json.dumps(sealed(manifest_json(manifest)), indent=1, sort_keys=True) + "\n"
 
 
 def has_manifest(place: Place) -> bool:
@@ -114,36 +130,68 @@ def load_manifest(place: Place) -> Manifest:
     """Read ``manifest.json``.
 
     Raises:
-        ShardError: missing, not a manifest, of another version, or in conflict with its schema or itself.
-        OSError: it cannot be read.
+        ShardError: missing, not a manifest, of another version, out of bounds, in conflict with its schema or
+            itself, or changed after it was written.
+        OSError: it cannot be read, is no regular file, or is too large.
     """
     where = place / MANIFEST
     try:
-        content = place.read(MANIFEST)
+        content = place.read(MANIFEST, MOST_BYTES)
     except FileNotFoundError:
         raise ShardError(f"{place}: no complete set here ({MANIFEST} is missing); run make shards") from None
     try:
-        fields = json.loads(content)
-    except (ValueError, RecursionError) as error:
+        fields = parse_json(content)
+    except ValueError as error:
         raise ShardError(f"{where}: broken manifest ({error})") from None
     if not isinstance(fields, dict):
         raise ShardError(f"{where}: not a manifest; an object is expected")
     version = fields.get("version", fields.get("schema"))
-    if fields.get("format", FORMAT) != FORMAT or version != VERSION:
+    if fields.get("format", FORMAT) != FORMAT or type(version) is not int or version != VERSION:
         found = f"{fields.get('format', 'an unnamed format')}, version {version}"
         known = f"{FORMAT}, version {VERSION}"
         hint = "make the set again, or read it with the release that wrote it"
         raise ShardError(f"{where}: {found}; this reader knows {known}; {hint}")
+    try:
+        return _checked(fields)
+    except ValueError as error:
+        raise ShardError(f"{where}: broken manifest ({error})") from None
+
+
+def _checked(fields: dict[str, Any]) -> Manifest:
+    """The manifest of parsed JSON; raises a ValueError that says what is wrong."""
+    shards = fields.get("shards")
+    if isinstance(shards, list) and len(shards) > MOST_SHARDS:
+        raise ValueError(f"{len(shards)} shards, at most {MOST_SHARDS} are read")
     if wrong := schema_error(fields, "manifest"):
-        raise ShardError(f"{where}: broken manifest ({wrong})")
-    del fields["format"], fields["version"]
+        raise ValueError(wrong)
     entries = tuple(ShardEntry(**entry) for entry in fields["shards"])
-    manifest = Manifest(**fields | {"shards": entries})
-    if sum(entry.samples for entry in entries) != manifest.samples:
-        raise ShardError(f"{where}: broken manifest (its shards do not hold {manifest.samples} samples)")
-    if len({entry.name for entry in entries}) != len(entries):
-        raise ShardError(f"{where}: broken manifest (a shard is named twice)")
+    inner = {name: value for name, value in fields.items() if name not in ("format", "version", SEAL)}
+    manifest = Manifest(**inner | {"shards": entries}, is_sealed=SEAL in fields)
+    if wrong := _contradiction(manifest):
+        raise ValueError(wrong)
+    if manifest.is_sealed:
+        unsealed(fields)
     return manifest
+
+
+def _contradiction(manifest: Manifest) -> str | None:
+    """What the counts of a manifest say against each other; None if they agree."""
+    entries, identity = manifest.shards, manifest.identity
+    if sum(entry.samples for entry in entries) != manifest.samples:
+        return f"its shards do not hold {manifest.samples} samples"
+    if len({entry.name for entry in entries}) != len(entries):
+        return "a shard is named twice"
+    per_shard = identity["samples_per_shard"]
+    for number, entry in enumerate(entries, start=1):
+        if entry.samples > per_shard or (entry.samples < per_shard and number < len(entries)):
+            return f"{entry.name} holds {entry.samples} samples, and a shard of this set {per_shard}"
+        if entry.bytes and entry.samples > max(_MANY, entry.bytes // _LEAST_BYTES):
+            return f"{entry.name} holds {entry.samples} samples in {entry.bytes} bytes"
+    # Without label maps nothing is rendered.
+    rendered = identity.get("synthetic_samples", manifest.samples)
+    if manifest.samples not in (0, rendered):
+        return f"it holds {manifest.samples} samples, and the set {rendered}"
+    return None
 
 
 def label_digest(digests: Iterable[str]) -> str:
@@ -167,4 +215,7 @@ def schema_error(value: Any, schema: Literal["manifest", "record"]) -> str | Non
 @functools.cache
 def _validator(schema: str) -> Any:
     rules = json.loads((_SCHEMAS / f"{schema}.json").read_text(encoding="utf-8"))
-    return jsonschema.validators.validator_for(rules)(rules)
+    known = jsonschema.validators.validator_for(rules)
+    # JSON schema takes 2.0 for a whole number.
+    whole = known.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
+    return jsonschema.validators.extend(known, type_checker=whole)(rules)

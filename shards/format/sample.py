@@ -136,6 +136,8 @@ def _header(content: bytes) -> tuple[np.dtype, tuple[int, ...]]:
     except Exception as error:
         # NumPy does not document what its reader raises; it includes errors of the tokenizer.
         raise ValueError(f"its header cannot be read ({error})") from None
+    if any(type(size) is not int for size in shape):
+        raise ValueError(f"its shape {shape} is not of whole numbers")
     if by_columns or min(shape, default=1) < 1:
         raise ValueError("stored by columns where rows are expected, or empty")
     return dtype, shape

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from synthspine.shards.storage.place import Place
 _BLOCK = tarfile.BLOCKSIZE
 _USTAR = b"ustar\x0000"
 _FILE = ord(tarfile.REGTYPE)
+_SIZE, _SIZE_FIELD = re.compile(rb"[0-7]{11}[\0 ]"), (124, 136)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +94,9 @@ def members(content: bytes) -> Iterator[tuple[str, memoryview]]:
         name = header[:100].rstrip(b"\0").decode("ascii", "replace")
         if header[257:265] != _USTAR or header[156] != _FILE:
             raise ShardError(f"{name!r} at byte {place} is not a plain file in a tar (USTAR)")
-        try:
-            size = int(header[124:135], 8)
-        except ValueError:
-            raise ShardError(f"{name}: its header names no size") from None
+        if not _SIZE.fullmatch(header, *_SIZE_FIELD):
+            raise ShardError(f"{name}: its header names no size: eleven octal digits are expected")
+        size = int(header[124:135], 8)
         place += _BLOCK
         if place + size > len(content):
             raise ShardError(f"{name}: cut off")
