@@ -7,12 +7,7 @@ from typing import Literal
 
 from synthspine.gen import GeneratorConfig, config_from_text, preset
 from synthspine.gen.core.documents import MOST_YAML_BYTES, UnfitFile, read_text
-from synthspine.shards.format.manifest import (
-    MOST_PER_SHARD,
-    MOST_SAMPLES,
-    MOST_SHARD_BYTES,
-    MOST_SHARDS,
-)
+from synthspine.shards.format.manifest import MOST_PER_SHARD, MOST_SHARD_BYTES
 from synthspine.shards.readers.slices import SLICE_STEP_MM, Grid
 from synthspine.shards.storage.opening import open_place
 from synthspine.shards.storage.place import Place
@@ -81,18 +76,13 @@ class ShardOptions:
             raise ValueError(f"slice_step_mm {self.slice_step_mm} must be more than 0")
 
     def _check_bounds(self) -> None:
-        """Refuse sets that readers would refuse."""
+        """Refuse shards that readers would refuse."""
         rows, columns = self.grid.shape
         most = min(MOST_PER_SHARD, MOST_SHARD_BYTES // (_BYTES_PER_PIXEL * rows * columns + _RECORD_BYTES))
         if self.samples_per_shard > most:
             raise ValueError(
                 f"samples_per_shard {self.samples_per_shard} must be at most {most} on this grid"
             )
-        if self.synthetic_samples > MOST_SAMPLES:
-            raise ValueError(f"synthetic_samples {self.synthetic_samples} must be at most {MOST_SAMPLES}")
-        if self.synthetic_samples > MOST_SHARDS * self.samples_per_shard:
-            found = f"synthetic_samples {self.synthetic_samples} in shards of {self.samples_per_shard}"
-            raise ValueError(f"{found} are more than {MOST_SHARDS} shards; choose a larger samples_per_shard")
 
     def generator(self) -> GeneratorConfig:
         """The generator's configuration on this grid; a file is read once, when the options are made.

@@ -3,7 +3,6 @@
 Reading a set stops at the first damaged shard; this reports all of them.
 """
 
-import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from synthspine.shards.building.sets import SETS
 from synthspine.shards.building.staging import FIRST_SHARD, OWNER, STAGING
 from synthspine.shards.format.manifest import MANIFEST, Manifest, label_digest, load_manifest, schema_error
 from synthspine.shards.format.sample import IMAGE, LABEL, RECORD, Sample, ShardError, named_samples
-from synthspine.shards.format.tar import members, unpack
+from synthspine.shards.format.tar import label_digests, unpack
 from synthspine.shards.reading.open import ShardSet
 from synthspine.shards.storage.atomic import TEMPORARY
 from synthspine.shards.storage.opening import open_place
@@ -136,8 +135,7 @@ class _SetCheck:
             count = counted(len(samples), "sample")
             yield f"{where}: holds {count} ({found}, ...) instead of {named_samples(keys)}"
             return
-        files = (body for name, body in members(content) if name.endswith(f".{LABEL}"))
-        self.labels += [hashlib.sha256(body).hexdigest() for body in files]
+        self.labels += label_digests(content)
         for sample, record in zip(samples, records, strict=True):
             yield from (f"{where}: sample {sample.key}: {line}" for line in self._problems(sample, record))
 

@@ -10,6 +10,7 @@ A manifest carries its own digest. Its counts are bounded, and checked before an
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from synthspine.shards.storage.place import Place
 
 FORMAT, VERSION = "synthspine-shards", 2
 MANIFEST = "manifest.json"
-MOST_SHARDS = 20_000
+MOST_SHARDS = 100_000
 MOST_PER_SHARD = 1 << 16
 MOST_SHARD_BYTES = 1 << 32
 MOST_SAMPLES = 10**KEY_DIGITS
@@ -35,6 +36,8 @@ _LEAST_BYTES = 4 * 512
 """Of a sample: header and content of two files."""
 _MANY = 1024
 """Samples of a shard from which on they have to fit into its bytes: for fewer nothing large is made."""
+_STORED, _DEMANDED = frozenset(("name", "samples", "bytes", "sha256")), frozenset(("name", "samples", "key"))
+_NAME, _DIGEST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.tar"), re.compile(r"[0-9a-f]{64}")
 _SCHEMAS = Path(__file__).with_name("schemas")
 
 
@@ -160,10 +163,16 @@ def load_manifest(place: Place) -> Manifest:
 def _checked(fields: dict[str, Any]) -> Manifest:
     """The manifest of parsed JSON; raises a ValueError that says what is wrong."""
     shards = fields.get("shards")
-    if isinstance(shards, list) and len(shards) > MOST_SHARDS:
-        raise ValueError(f"{len(shards)} shards, at most {MOST_SHARDS} are read")
-    if wrong := schema_error(fields, "manifest"):
-        raise ValueError(wrong)
+    reduced, number = fields, 0
+    if isinstance(shards, list):
+        if len(shards) > MOST_SHARDS:
+            raise ValueError(f"{len(shards)} shards, at most {MOST_SHARDS} are read")
+        # The schema takes half a minute for that many entries: it is asked about the first wrong one alone.
+        known = _DEMANDED if "on_demand" in fields else _STORED
+        number = next((n for n, entry in enumerate(shards) if not _is_sound(entry, known)), len(shards))
+        reduced = fields | {"shards": shards[number : number + 1]}
+    if wrong := schema_error(reduced, "manifest"):
+        raise ValueError(wrong.replace("shards/0", f"shards/{number}", 1))
     entries = tuple(ShardEntry(**entry) for entry in fields["shards"])
     inner = {name: value for name, value in fields.items() if name not in ("format", "version", SEAL)}
     manifest = Manifest(**inner | {"shards": entries}, is_sealed=SEAL in fields)
@@ -172,6 +181,19 @@ def _checked(fields: dict[str, Any]) -> Manifest:
     if manifest.is_sealed:
         unsealed(fields)
     return manifest
+
+
+def _is_sound(entry: Any, known: frozenset[str]) -> bool:
+    """Whether the schema allows the entry of a shard; never true if it does not."""
+    if type(entry) is not dict or entry.keys() != known or type(entry["name"]) is not str:
+        return False
+    digests = [entry[name] for name in ("sha256", "key") if name in known]
+    counts = [(entry["samples"], MOST_PER_SHARD), (entry.get("bytes", 1), MOST_SHARD_BYTES)]
+    return (
+        _NAME.fullmatch(entry["name"]) is not None
+        and all(type(digest) is str and _DIGEST.fullmatch(digest) for digest in digests)
+        and all(type(count) is int and 0 < count <= most for count, most in counts)
+    )
 
 
 def _contradiction(manifest: Manifest) -> str | None:

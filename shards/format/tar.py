@@ -77,6 +77,11 @@ def unpack(content: bytes) -> Iterator[Sample]:
         raise ShardError(f"sample {key} has the files {sorted(files)} and no {RECORD}")
 
 
+def label_digests(content: bytes) -> list[str]:
+    """SHA-256 of every ``label.npy`` of a shard, in order; raises ShardError as :func:`members`."""
+    return [hashlib.sha256(body).hexdigest() for name, body in members(content) if name.endswith(f".{LABEL}")]
+
+
 def members(content: bytes) -> Iterator[tuple[str, memoryview]]:
     """Name and content of every file of a tar as :func:`pack` writes it.
 

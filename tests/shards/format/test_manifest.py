@@ -104,10 +104,20 @@ def test_shards_without_bounds_are_refused(folder):
     entry = json.loads((folder / MANIFEST).read_text())["shards"][0]
     edit_manifest(folder, shards=[entry] * 300_000)
     refused(folder, f"300000 shards, at most {MOST_SHARDS} are read|more than 2000000 values")
-    with pytest.raises(ValueError, match="more than 20000 shards; choose a larger samples_per_shard"):
-        ShardOptions(samples_per_shard=2, synthetic_samples=50_000)
     with pytest.raises(ValueError, match="samples_per_shard 40000 must be at most 1"):
         ShardOptions(samples_per_shard=40_000)
+
+
+def test_a_hundred_thousand_shards_are_read_quickly_and_a_wrong_one_is_named(folder):
+    entry = json.loads((folder / MANIFEST).read_text())["shards"][0]
+    entries = [entry | {"name": f"shard-{number:06d}.tar"} for number in range(MOST_SHARDS)]
+    edit_manifest(folder, shards=entries, samples=4 * MOST_SHARDS)
+    start = time.perf_counter()
+    assert len(open_set(folder)) == 4 * MOST_SHARDS
+    assert time.perf_counter() - start < 20
+    entries[70_000] |= {"samples": 4.0}
+    edit_manifest(folder, shards=entries)
+    refused(folder, r"shards/70000/samples: 4\.0 is not of type 'integer'")
 
 
 @pytest.mark.parametrize("text", ["[" * 5000, '{"a":' * 5000, "[" * 10**6, "[{}" + ",{}" * 10**6 + "]"])
