@@ -6,6 +6,7 @@ without end before anything can be checked.
 
 import os
 import stat
+from codecs import BOM_UTF8
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ def parse_json(content: bytes | str) -> Any:
     Raises:
         ValueError: not JSON (also NaN and infinities), or too large, too deep or of too many values.
     """
-    content = content.encode() if isinstance(content, str) else content
+    content = (content.encode() if isinstance(content, str) else content).removeprefix(BOM_UTF8)
     _check_size(len(content), MOST_BYTES)
     # Every value is alone in the document or stands after one of these.
     opened = content.count(b"[") + content.count(b"{")

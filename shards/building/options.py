@@ -32,7 +32,10 @@ class ShardOptions:
     shards_dir: str = "data/shards"
     """Folder or URL of the folder of all sets: s3, other protocols of fsspec, http and https to read only."""
     split: Path | None = None
-    """JSON file with the patients of train, validation and test; default: split.json in the shards folder."""
+    """JSON file with the patients of train, validation and test, which is never written; patients that it
+    does not name are in no set. Default: split.json in the shards folder, made and completed there."""
+    strict: bool = False
+    """Refuse a split file that leaves out patients of the data."""
     use_dummy_data: bool = False
     """Use the phantom, which is written to the subfolder "phantom" of the data folder."""
     phantom_labels: int = 0
