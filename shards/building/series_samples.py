@@ -172,6 +172,10 @@ class SeriesSamples:
         indices = annotated(mask.array, mask.spacing_mm, self._options.slice_step_mm, self._least_area_cm2)
         labels = label_slices(mask, self._options.grid, indices)
         images = None if image is None else image_slices(image, self._options.grid, indices)
+        if images is not None and not ((images >= 0) & (images <= 1)).all():
+            # Finite values may still be too far apart.
+            assert series.image is not None
+            raise SpiderError(series.image, "its values are too far apart to be scaled to [0, 1]")
         for place, index in enumerate(indices):
             record = {
                 "source": series.stem,

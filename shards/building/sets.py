@@ -264,6 +264,11 @@ class _Session:
             print(f"  left out: {entry['source']} ({entry['reason']})", flush=True)
 
 
+def contrast_of(name: str) -> str | None:
+    """Contrast of the images of a set; None if none of them were scanned, empty for an unknown name."""
+    return None if name == SYNTHETIC else _SLICES.get(name, ("", ""))[1]
+
+
 def _needs_masks_only(name: str) -> bool:
     return name == SYNTHETIC or _SLICES[name][1] is None
 

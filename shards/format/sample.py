@@ -103,6 +103,14 @@ def decode(key: str, files: Mapping[str, memoryview]) -> Sample:
     return Sample(key, image, _array(key, LABEL, label, np.uint8), bytes(record))
 
 
+def stored_digests(files: Mapping[str, memoryview]) -> dict[str, str]:
+    """SHA-256 of the stored files of a sample, as its record holds them under ``DIGESTS``."""
+    contents = {name: bytes(content) for name, content in files.items()}
+    facts = contents[RECORD].rpartition(f'"{DIGESTS}": '.encode())[0]
+    contents[RECORD] = facts.removesuffix(b", ") + b"}"
+    return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+
+
 def to_json(value: Any) -> str:
     """JSON with sorted keys, so that equal values give equal text."""
     return json.dumps(value, sort_keys=True, allow_nan=False)

@@ -62,6 +62,12 @@ def unpack(content: bytes) -> Iterator[Sample]:
     Raises:
         ShardError: these are not the bytes of a shard.
     """
+    for key, files in sample_files(content):
+        yield decode(key, files)
+
+
+def sample_files(content: bytes) -> Iterator[tuple[str, dict[str, memoryview]]]:
+    """Key and files (by extension) of the samples of a shard, in order; as :func:`unpack`."""
     key = ""
     files: dict[str, memoryview] = {}
     for name, body in members(content):
@@ -71,7 +77,7 @@ def unpack(content: bytes) -> Iterator[Sample]:
         key, files[extension] = entry_key, body
         if extension == RECORD:
             # The record is the last file of every sample.
-            yield decode(key, files)
+            yield key, files
             files = {}
     if files:
         raise ShardError(f"sample {key} has the files {sorted(files)} and no {RECORD}")
