@@ -30,23 +30,19 @@ from benchmarks.failure_measures import (
     slice_measures,
 )
 from benchmarks.page import markdown_table, page, save
+from synthspine.eval.labelling.roles import ROLES, roles_of, scheme_roles
 from synthspine.eval.metrics.instances import InstanceCounts, count_instances
-from synthspine.eval.metrics.overlap import (
-    STRUCTURE_SCHEME,
-    PatientTally,
-    mean,
-    mean_over_patients,
-)
+from synthspine.eval.metrics.overlap import PatientTally, mean, mean_over_patients
 from synthspine.eval.results.outcome import ModelFacts
 from synthspine.eval.studies.batches import SliceBatches
 from synthspine.eval.studies.models import Candidate
-from synthspine.gen.core.anatomy import IGNORE, label_scheme
+from synthspine.gen.core.anatomy import BACKGROUND, CODES, IGNORE
 from synthspine.gen.core.device import pick_device
 from synthspine.shards.building.sets import VALIDATION_IMAGES
 from synthspine.shards.command import run_command
 from synthspine.shards.storage.atomic import file_digest
 from synthspine.train.config import ModelName
-from synthspine.train.decoding import likeliest_classes, to_structures
+from synthspine.train.decoding import likeliest_classes
 from synthspine.train.model.checkpoint import TrainedUNet, load_model
 
 BATCH = 8
@@ -55,7 +51,7 @@ THIN_QUANTILE = 0.25
 LARGE = f"scans > {LARGE_CM2:g} cm2"
 OVERALL, DARK, BRIGHT = "overall", "dark rows", "bright rows"
 DEFINITIONS = {
-    OVERALL: "mean Dice of vertebra, disc and canal",
+    OVERALL: "mean Dice of vertebra, disc and canal, of those that the label scheme of the model has",
     DARK: "the same in the darker half of the rows with a true structure, by the mean of their pixels",
     BRIGHT: "the same in the brighter half of these rows",
     **MEASURES,
@@ -97,23 +93,27 @@ class Arguments:
 @torch.inference_mode()
 def row(model: TrainedUNet, batches: SliceBatches, device: torch.device) -> dict[str, str]:
     """Measure a network, on its device and in evaluation mode, on a set; its cells by head of the column."""
-    scheme, spacing = label_scheme(model.num_classes), (batches.spacing_mm, batches.spacing_mm)
+    scheme, spacing = model.scheme, (batches.spacing_mm, batches.spacing_mm)
+    # Structures without a class in the scheme are left out, like pixels without annotation.
+    unknown = [code for code in range(CODES) if roles_of(code) not in (BACKGROUND, *scheme_roles(scheme))]
     thin_mm = thin_height(batches)
-    tallies = {name: PatientTally(STRUCTURE_SCHEME.class_names) for name in (OVERALL, DARK, BRIGHT)}
+    tallies = {name: PatientTally(("background", *ROLES)) for name in (OVERALL, DARK, BRIGHT)}
     shares: list[dict[str, Share]] = []
     volumes: dict[str, list[tuple[np.ndarray, np.ndarray]]] = defaultdict(list)
     scans = [str(record["source"]) for record in batches.records]
     for images, codes, patients in batches:
         classes = likeliest_classes(model(images.to(device)), scheme).cpu()
-        structures, truths = to_structures(classes, scheme), STRUCTURE_SCHEME.encode(codes)
+        roles = roles_of(scheme.decode(classes).numpy())
+        truths = np.where(np.isin(codes.numpy(), unknown), np.uint8(IGNORE), roles_of(codes.numpy()))
         for index, patient in enumerate(patients):
             own, truth = classes[index].numpy(), codes[index].numpy()
             volumes[scans[len(shares)]].append((own, truth))
-            shares.append(slice_measures(structures[index].numpy(), truth, spacing, thin_mm))
+            shares.append(slice_measures(roles[index], truth, spacing, thin_mm))
             dark, bright = rows_by_brightness(images[index, 0].numpy(), truth)
             for name, rows in {OVERALL: np.ones_like(dark), DARK: dark, BRIGHT: bright}.items():
-                target = torch.where(torch.from_numpy(rows)[:, None], truths[index], IGNORE)
-                tallies[name].add(structures[index, None], target[None], [patient])
+                target = np.where(rows[:, None], truths[index], np.uint8(IGNORE))
+                pair = (torch.from_numpy(each[None]) for each in (roles[index], target))
+                tallies[name].add(*pair, [patient])
     dices = {name: tally.per_patient() for name, tally in tallies.items()}
     values = {
         patient: {name: mean(list(found[patient].values())) for name, found in dices.items()} | own

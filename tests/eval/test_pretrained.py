@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from synthspine.eval.prediction.segment import segment_volume
-from synthspine.gen.core.anatomy import STRUCTURES, label_scheme
+from synthspine.gen.core.anatomy import STRUCTURES
+from synthspine.gen.core.schemes import label_scheme
 from synthspine.gen.phantom.series import phantom_series
 from synthspine.shards.readers.phantom import FIRST_LABELS_PATIENT
 from synthspine.shards.readers.spider import read_image, read_mask, write_mha
@@ -32,7 +33,8 @@ def model():
 
 def dices(model, image_file, mask_file):
     """Dice per structure of one scan, ranks aside."""
-    answer = segment_volume(model, read_image(image_file), spacing_mm=model.checkpoint.spacing_mm).codes
+    options = {"scheme": model.scheme, "spacing_mm": model.checkpoint.spacing_mm}
+    answer = segment_volume(model, read_image(image_file), **options).codes
     found, truth = (structures(codes) for codes in (answer, read_mask(mask_file).array))
     return {
         name: 2

@@ -9,7 +9,8 @@ from torch import nn
 
 from synthspine.eval.prediction.segment import segment_volume
 from synthspine.eval.studies.measure import MeasureError, evaluate_model, measure
-from synthspine.gen.core.anatomy import CANAL, IGNORE, STRUCTURES, disc_code, label_scheme, vertebra_code
+from synthspine.gen.core.anatomy import CANAL, IGNORE, STRUCTURES, disc_code, vertebra_code
+from synthspine.gen.core.schemes import label_scheme
 from synthspine.shards.readers.spider import Volume
 
 
@@ -246,7 +247,7 @@ def test_structure_entropy_is_what_a_prediction_is_flagged_by(spine):
         spacing_mm=(4.0, 1.0, 1.0),
         reference=sitk.Image(2, 2, 2, sitk.sitkInt16),
     )
-    predicted = segment_volume(Told(), volume, spacing_mm=1.0).entropy
+    predicted = segment_volume(Told(), volume, scheme=label_scheme(14), spacing_mm=1.0).entropy
     assert record["structure_entropy"] == record["scan_entropies"][0] == pytest.approx(predicted)
     assert record["entropy"] != pytest.approx(predicted)
 
