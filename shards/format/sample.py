@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 import orjson
 
+from synthspine.gen.core.documents import parse_json
+
 IMAGE, LABEL, RECORD = "image.npy", "label.npy", "json"
 KEY_DIGITS = 8
 DIGESTS = "sha256"
 """Last entry of a stored record: SHA-256 of each file; that of ``json`` excludes this entry."""
 
+_FEW = 256
 _MAGIC = np.lib.format.magic(1, 0)
 _PREFIX = len(_MAGIC) + 2
 
@@ -52,7 +55,9 @@ class Sample:
         """
         if not isinstance(self._record, dict):
             try:
-                self._record = orjson.loads(self._record)
+                # Most records have too few brackets to be nested deep, which would take time to look at.
+                opened = self._record.count(b"[") + self._record.count(b"{")
+                self._record = (orjson.loads if opened <= _FEW else parse_json)(self._record)
             except ValueError as error:
                 raise ShardError(f"sample {self.key}: {RECORD}: {error}") from None
             if not isinstance(self._record, dict):

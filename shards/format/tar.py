@@ -74,6 +74,8 @@ def sample_files(content: bytes) -> Iterator[tuple[str, dict[str, memoryview]]]:
         entry_key, _, extension = name.partition(".")
         if files and entry_key != key:
             break
+        if extension in files:
+            raise ShardError(f"sample {key} has two files {extension}")
         key, files[extension] = entry_key, body
         if extension == RECORD:
             # The record is the last file of every sample.

@@ -114,3 +114,18 @@ def test_shapes_are_whole_numbers(shape):
                 "label.npy": memoryview(header),
             },
         )
+
+
+@pytest.mark.parametrize("depth", [300, 1000, 5000])
+def test_a_record_that_is_nested_deep_is_refused(depth):
+    record = b'{"slice": ' + b"[" * depth + b"]" * depth + b"}"
+    with pytest.raises(ShardError, match="sample 0: json: "):
+        _ = Sample("0", None, np.zeros((16, 16), np.uint8), record).record
+
+
+def test_a_file_that_a_sample_has_twice_is_refused():
+    content = bytearray(pack(samples(1)).content)
+    second = content.index(b"00000000.label.npy")
+    content[second : second + 18] = b"00000000.image.npy"
+    with pytest.raises(ShardError, match=r"sample 00000000 has two files image\.npy"):
+        list(unpack(bytes(content)))
