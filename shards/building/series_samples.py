@@ -175,7 +175,9 @@ class SeriesSamples:
             check_pair(image, mask, series.mask)
         indices = annotated(mask.array, mask.spacing_mm, self._options.slice_step_mm, self._least_area_cm2)
         labels = label_slices(mask, self._options.grid, indices)
-        images = None if image is None else image_slices(image, self._options.grid, indices)
+        images = None
+        if image is not None:
+            images = image_slices(image, self._options.grid, indices).astype(np.float16)
         if images is not None and not ((images >= 0) & (images <= 1)).all():
             # Finite values may still be too far apart.
             assert series.image is not None
@@ -189,7 +191,7 @@ class SeriesSamples:
                 "slices": len(mask.array),
                 "spacing_mm": [round(value, 6) for value in mask.spacing_mm],
             }
-            picture = None if images is None else images[place].astype(np.float16)
+            picture = None if images is None else images[place]
             yield Sample(sample_key(place), picture, labels[place], record)
 
 

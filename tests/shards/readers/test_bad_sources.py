@@ -11,6 +11,7 @@ from synthspine.shards.building.sets import ensure_sets
 from synthspine.shards.format.manifest import has_manifest
 from synthspine.shards.format.sample import ShardError
 from synthspine.shards.readers.folder import SpiderError
+from synthspine.shards.readers.slices import Grid
 from synthspine.shards.readers.spider import write_mha
 from synthspine.shards.reading.open import open_set
 
@@ -106,6 +107,20 @@ def test_images_that_are_not_finite_are_named_or_left_out(spider_folder, options
     shards = open_set(place)
     assert [entry["source"] for entry in shards.manifest.left_out] == ["2_t1"]
     assert {record["patient"] for record in shards.read().records} == {"1"}
+
+
+def test_a_whole_image_at_another_spacing_is_not_refused(tmp_path, spider_folder, options):
+    """Interpolation between equal values rounds to slightly more than 1, which float16 does not tell."""
+    data = spider_folder(1)
+    path = tmp_path / "split.json"
+    path.write_text('{"train": ["1"]}')
+    array = np.full((5, 60, 48), 100, np.int16)
+    array[:, :8] = 0
+    write_mha(array, (4.0, 2.0, 1.5), "LPS", data / "images" / "images" / "1_t1.mha")
+    for spacing_mm in (2.3, 2.5, 2.7, 2.9):
+        chosen = options(data, split=path, grid=Grid(spacing_mm=spacing_mm, shape=(64, 48)), rebuild=True)
+        images = open_set(ensure_sets(["real_t1_train"], chosen)["real_t1_train"]).read().images
+        assert images.max() == 1 and images.min() == 0
 
 
 def test_a_rendered_image_that_is_not_finite_is_named(spider_folder, options, monkeypatch):
