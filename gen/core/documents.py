@@ -37,7 +37,7 @@ class UnfitFile(OSError):
 def open_regular(path: Path) -> BufferedReader:
     """A regular file, open for reading; as :func:`read_regular`."""
     # Opening a FIFO would otherwise wait for somebody who writes.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise UnfitFile("is not a regular file")

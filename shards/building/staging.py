@@ -37,6 +37,8 @@ STAGING = "unfinished"
 OWNER = f"{STAGING}/owner.json"
 FIRST_SHARD = "shard-000000.tar"
 
+_DIGITS = 64
+"""Of a SHA-256."""
 _NOTE = re.compile(r"shard-([0-9]{6})\.json")
 _LOOKUPS = 16
 """Concurrent look-ups of small files, which take long at a URL."""
@@ -62,9 +64,11 @@ class StagedShard:
         try:
             fields = read_sealed(place.read(_note_name(name), MOST_BYTES))
             note = StagedShard(**fields | {"entry": ShardEntry(**fields["entry"])})
+            fits = note.entry.name == name and 0 < note.entry.bytes <= MOST_SHARD_BYTES
+            whole = fits and len("".join(note.label_digests)) == _DIGITS * note.entry.samples
         except (FileNotFoundError, UnfitFile, ValueError, KeyError, TypeError):
             return None
-        return note if note.entry.name == name else None
+        return note if whole else None
 
 
 def clear_set(place: Place) -> None:
@@ -133,8 +137,12 @@ def start_set(place: Place, owner: str) -> dict[int, StagedShard | None]:
     Returns:
         The notes by the number of their shard; None for those that do not check out.
     """
-    if current_owner(place) != owner:
+    if (present := current_owner(place)) != owner:
         _refuse_complete(place)
+        if present is None and place.size(OWNER) is not None:
+            print(
+                f"{place / OWNER}: of a killed run, and does not check out; the set is begun anew", flush=True
+            )
         clear_set(place)
         place.write(OWNER, to_json({"owner": owner}).encode())
         return {}
@@ -164,24 +172,21 @@ def still_whole(
 
     def whole(number: int) -> bool:
         note = notes[number]
-        if note is None or number >= len(counts):
-            return False
-        entry = note.entry
-        if entry.samples != counts[number] or not 0 < entry.bytes <= MOST_SHARD_BYTES:
+        if note is None or number >= len(counts) or note.entry.samples != counts[number]:
             return False
         if place.path is None:
-            return place.size(entry.name) == entry.bytes
-        content = _content(place, entry)
-        return content is not None and label_digests(content) == note.label_digests
+            return place.size(note.entry.name) == note.entry.bytes
+        try:
+            content = _content(place, note.entry)
+            return content is not None and label_digests(content) == note.label_digests
+        except ShardError:
+            return False
 
     mine = workers.share(sorted(notes))
     with ThreadPoolExecutor(_READERS if place.path else _LOOKUPS) as pool:
         good = list(pool.map(whole, mine))
-    kept = [
-        number
-        for others in workers.gather([n for n, fine in zip(mine, good, strict=True) if fine])
-        for number in others
-    ]
+    gathered = workers.gather([number for number, fine in zip(mine, good, strict=True) if fine])
+    kept = {number for others in gathered for number in others}
     if lost := [shard_name(number) for number in sorted(notes) if number not in kept]:
         named = ", ".join(lost[:5]) + (", ..." if len(lost) > 5 else "")
         workers.log(f"{place}: notes on {named} of a killed run do not check out; written again")

@@ -55,6 +55,8 @@ OF_NOTES = DAMAGES | {
     "another file": lambda path: edit(path, name="shard-000000.tar"),
     "a file outside": lambda path: edit(path, name="../other.tar"),
     "gigabytes": lambda path: edit(path, bytes=10**15),
+    "bytes in words": lambda path: edit(path, bytes="many"),
+    "labels in numbers": lambda path: edit(path, label_digests=[1, 2, 3, 4]),
     "no entry": lambda path: edit(path, entry=None),
     "of another": lambda path: shutil.copy(path.with_name("shard-000002.json"), path),
     "beyond the end": lambda path: path.rename(path.with_name("shard-000700.json")),
@@ -113,13 +115,15 @@ OF_OWNERS = {
 
 
 @pytest.mark.parametrize("damage", OF_OWNERS)
-def test_without_its_owner_a_set_is_begun_anew(tmp_path, damage, whole):
+def test_without_its_owner_a_set_is_begun_anew(tmp_path, damage, whole, capsys):
     folder = tmp_path / "set"
     with pytest.raises(KeyboardInterrupt):
         build(folder, stopping(Counted(37), at=20))
     OF_OWNERS[damage](folder / "unfinished" / "owner.json")
     build(folder, Counted(37))
     assert files_of(folder) == whole
+    said = "owner.json: of a killed run, and does not check out" in capsys.readouterr().out
+    assert said == (damage in ("nested", "list"))
 
 
 def test_the_folder_that_a_staging_folder_is_linked_to_keeps_its_files(tmp_path, whole):
