@@ -156,7 +156,7 @@ class SeriesSamples:
     def _check_part(self, series: Series, made: dict[str, Any]) -> None:
         """Raise an error if a part is not the one that its summary describes."""
         samples = list(unpack(self._part_content(series, made)))
-        if len(samples) != made["samples"]:
+        if type(made["samples"]) is not int or len(samples) != made["samples"]:
             raise ValueError(f"it names {made['samples']} samples, the part holds {len(samples)}")
         if any(sample.record["source"] != series.stem for sample in samples):
             raise ValueError("the part is that of another series")

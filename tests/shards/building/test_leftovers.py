@@ -144,6 +144,7 @@ OF_PARTS = DAMAGES | {
     "part is a fifo": lambda path: fifo(path.with_suffix(".tar")),
     "part is gone": lambda path: path.with_suffix(".tar").unlink(),
     "gigabytes": lambda path: edit(path, part_bytes=10**15),
+    "broken number": lambda path: edit(path, samples=float(json.loads(path.read_text())["samples"])),
     "left out": lambda path: edit(path, reason="unreadable", samples=0),
 }
 
