@@ -1,6 +1,7 @@
-"""Print a preset in full, or its differences from another.
+"""Print a preset in full, or its differences from another, or a table of all features for their document.
 
 python -m synthspine.gen [NAME] [--against NAME] [--format diff|yaml|json]
+python -m synthspine.gen --table
 """
 
 import sys
@@ -11,6 +12,7 @@ import tyro
 
 from synthspine.gen.config import config_diff, config_to_json, config_to_yaml
 from synthspine.gen.presets import preset
+from synthspine.gen.tables import feature_tables
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,11 +25,16 @@ class Arguments:
     """Another preset, for the difference."""
     format: Literal["diff", "yaml", "json"] | None = None
     """The difference, or the whole configuration; by default the difference, if there is one."""
+    table: bool = False
+    """Print the tables of the features, as in docs/generator.md."""
 
 
 def main() -> int:
     """Parse the command line and print the preset; the exit status."""
     arguments = tyro.cli(Arguments, description=__doc__)
+    if arguments.table:
+        print(feature_tables())
+        return 0
     try:
         config, other = preset(arguments.name), preset(arguments.against)
     except ValueError as error:
