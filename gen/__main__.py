@@ -1,18 +1,19 @@
-"""Print a preset in full, or its differences from another, or a table of all features for their document.
+"""Print a preset in full, or its differences from another; or write the tables of all features.
 
 python -m synthspine.gen [NAME] [--against NAME] [--format diff|yaml|json]
-python -m synthspine.gen --table
+python -m synthspine.gen --table docs/generator.md
 """
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import tyro
 
 from synthspine.gen.config import config_diff, config_to_json, config_to_yaml
 from synthspine.gen.presets import preset
-from synthspine.gen.tables import feature_tables
+from synthspine.gen.tables import with_tables
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,19 +26,19 @@ class Arguments:
     """Another preset, for the difference."""
     format: Literal["diff", "yaml", "json"] | None = None
     """The difference, or the whole configuration; by default the difference, if there is one."""
-    table: bool = False
-    """Print the tables of the features, as in docs/generator.md."""
+    table: Path | None = None
+    """A document: write the tables of all features between its marks, and print nothing."""
 
 
 def main() -> int:
     """Parse the command line and print the preset; the exit status."""
     arguments = tyro.cli(Arguments, description=__doc__)
-    if arguments.table:
-        print(feature_tables())
-        return 0
     try:
+        if arguments.table is not None:
+            arguments.table.write_text(with_tables(arguments.table.read_text("utf-8")), "utf-8")
+            return 0
         config, other = preset(arguments.name), preset(arguments.against)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     difference = config_diff(config, other)

@@ -1,6 +1,6 @@
 """The tables of all features in ``docs/generator.md``, made from their classes.
 
-``python -m synthspine.gen --table`` prints what belongs between the two lines of ``MARKS`` there.
+``python -m synthspine.gen --table docs/generator.md`` writes them there, between the two lines of ``MARKS``.
 """
 
 from collections.abc import Iterator
@@ -15,8 +15,20 @@ from synthspine.gen.core.feature import Batch, Config
 from synthspine.gen.generator import draw
 from synthspine.gen.tissues.palette import PAINT_CODES
 
-MARKS = ("<!-- python -m synthspine.gen --table -->", "<!-- end of the tables -->")
+MARKS = ("<!-- python -m synthspine.gen --table docs/generator.md -->", "<!-- end of the tables -->")
 """Lines around the tables in the document."""
+
+
+def with_tables(document: str) -> str:
+    """The document, as Markdown, with :func:`feature_tables` between its marks.
+
+    Raises:
+        ValueError: it lacks a mark.
+    """
+    if not all(mark in document for mark in MARKS):
+        raise ValueError(f"the document has no lines {MARKS[0]!r} and {MARKS[1]!r} for the tables")
+    before, rest = document.split(MARKS[0], 1)
+    return f"{before}{MARKS[0]}\n\n{feature_tables()}\n\n{MARKS[1]}{rest.split(MARKS[1], 1)[1]}"
 
 
 def feature_tables() -> str:
@@ -70,7 +82,7 @@ def _everything(config: Any) -> Any:
 
 def _shown(value: Any) -> str:
     if isinstance(value, tuple):
-        return f"{value[0]:g}..{value[1]:g}"
+        return "..".join(f"{end:g}" for end in dict.fromkeys(value))
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
