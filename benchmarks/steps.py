@@ -24,8 +24,8 @@ REST = "rest"
 def timed_steps(whole: Callable[..., Any], device: torch.device) -> Iterator[dict[str, float]]:
     """Time every function that ``draw`` or ``render`` calls by a name of its own module, and features.
 
-    Functions of that module are looked into; functions of other modules are the steps, and so is the ``sample``
-    of every feature, less that of features that it draws in turn.
+    Functions of that module are looked into; functions of other modules are the steps, and so is the
+    ``sample`` of every feature, less that of features that it draws in turn.
 
     Yields:
         Seconds of all calls by name of the step; filled while the context is open.

@@ -111,16 +111,13 @@ def feature_pairs(codes: torch.Tensor) -> list[tuple[str, np.ndarray, np.ndarray
         name, feature = entry.name, getattr(defaults, entry.name)
         if not isinstance(feature, Feature):
             continue
-        others = {
-            other: replace(getattr(defaults, other), **settings)
-            for other, settings in feature.shown.also.items()
-        }
+        also = feature.shown.also
+        others = {other: replace(getattr(defaults, other), **also[other]) for other in also}
         base = replace(calm(), **others)
         without = replace(base, **{name: getattr(plain(base), name)})
+        shown: dict[str, Any] = {name: shown_off(feature)}
         view = close_view(codes, STRUCTURES.get(feature.shown.close))
-        off, on = (
-            _picture(codes, config)[view] for config in (without, replace(base, **{name: shown_off(feature)}))
-        )
+        off, on = (_picture(codes, config)[view] for config in (without, replace(base, **shown)))
         pairs.append((name, off, on))
     return pairs
 

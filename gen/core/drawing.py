@@ -124,7 +124,10 @@ class Drawing(SampleRandom):
     def __getitem__(self, kind: type[Feature[P]]) -> P | None: ...
     def __getitem__(self, kind: type[Feature[Any]]) -> Any:
         """The parameters of the feature of that class; None where it is left out."""
-        return next((self.named(name) for name, each in self.features.items() if type(each) is kind), None)
+        for name, feature in self.features.items():
+            if feature.__class__ is kind:
+                return self.named(name)
+        return None
 
     def value(self, path: str) -> Tensor:
         """A drawn value by its path in the records: ``contrast.alpha``; for features of later rooms.
@@ -137,8 +140,9 @@ class Drawing(SampleRandom):
 
     def all(self) -> dict[str, Batch | None]:
         """The parameters of every feature by name, settled."""
-        for name in self.features:
-            self.named(name)
+        for name, feature in self.features.items():
+            if name not in self.drawn:
+                self.drawn[name] = feature.draw(self)
         for name, feature in self.features.items():
             if (own := self.drawn[name]) is not None:
                 self.drawn[name] = feature.settle(own, self)
