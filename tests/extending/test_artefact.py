@@ -5,10 +5,9 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "extending_artefact.md"
+from extending_page import ROOT, block
+
 PROGRAM = """
 import json
 from dataclasses import replace
@@ -40,7 +39,7 @@ assert "| `fade` | Less signal towards the foot end | [`FadeConfig`]" in feature
 
 
 def test_the_diff_of_the_page_adds_an_artefact(tmp_path):
-    (diff,) = re.findall(r"```diff\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
+    diff = block("An artefact of the generator", "diff")
     assert re.findall(r"^\+\+\+ b/(\S+)", diff, re.M) == [
         "gen/scanner/fade.py",
         "gen/config.py",
