@@ -16,7 +16,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from synthspine.eval.report.figures import draw_figures
 from synthspine.eval.report.sections import Picture, Section, credit, made, report_sections
 from synthspine.eval.report.tables import TEXTS, Table, format_value, interval_cell, to_markdown
-from synthspine.eval.results.measurement import MEASURES, METRICS
 from synthspine.eval.results.outcome import MODEL_COLOURS, Findings, OutcomeError, set_name
 from synthspine.eval.results.paired import gap
 from synthspine.shards.storage.atomic import write_text
@@ -85,8 +84,8 @@ def as_csv(findings: Findings) -> str:
     writer.writerow(CSV_COLUMNS)
     for measurement in findings.measurements:
         place = (measurement.study, measurement.model, measurement.set, f"{measurement.value:g}")
-        for measure in MEASURES:
-            for metric in METRICS:
+        for measure in findings.measures:
+            for metric in findings.metrics:
                 interval = measurement.interval(measure, metric)
                 ends = () if interval is None else (interval.mean, interval.low, interval.high)
                 numbers = ["" if end != end else f"{end:.4f}" for end in ends] or [""] * 3

@@ -62,7 +62,7 @@ def report_sections(findings: Findings, pictures: Mapping[str, Picture]) -> list
     def tables(*names: str) -> list[Table]:
         return [table for table in (TABLES[name](findings) for name in names) if table.rows]
 
-    compared = [TEXTS["report"]["gap"], *figures("reality_gap"), *tables("gap")]
+    compared = [TEXTS["report"]["gap"], *figures("reality_gap"), *tables("gap", "gap_metrics")]
     rules = [TEXTS["report"]["aggregation"], TEXTS["report"]["bootstrap"]]
     contents: dict[str, list[Part]] = {
         "summary": [*conclusions(findings), *_absent(findings), *tables("headline", "primary")],
@@ -75,7 +75,7 @@ def report_sections(findings: Findings, pictures: Mapping[str, Picture]) -> list
         "continuum": [*figures("continuum"), *tables(*CONTINUA)],
         "calibration": [*figures("calibration"), *tables("calibration"), *figures("entropy")],
         "worst": [*tables("worst"), *map(_overlay, findings.outcome.get("overlays", ()))],
-        "method": [*rules, TEXTS["chosen_on"][findings.part]],
+        "method": [*rules, findings.definitions, TEXTS["chosen_on"][findings.part]],
         "facts": [made(findings), generators(findings), *tables(*FACTS)],
     }
     titles = TEXTS["sections"]
