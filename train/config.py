@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import tyro
 
-from synthspine.gen import label_scheme
-from synthspine.gen.core.anatomy import STRUCTURES
+from synthspine.gen import LabelScheme, label_scheme
+from synthspine.gen.core.schemes import RANKS, SCHEMES
 from synthspine.shards.building.options import ShardOptions
 from synthspine.train.model.unet import LEVELS, MOST_LEVELS
 
@@ -47,8 +47,11 @@ class TrainOptions:
     """Samples of a step, all ranks together."""
     lr: float = 0.001
     """Highest learning rate: warm-up before it, a cosine after it."""
-    num_classes: int = 14
-    """Classes to tell apart: 14 (every vertebra and disc by rank) or 4 (vertebra, disc, canal)."""
+    num_classes: int | None = None
+    """Classes to tell apart: 14 (every vertebra and disc by rank) or 4 (vertebra, disc, canal); None: 14, or
+    those of --scheme."""
+    scheme: str | None = None
+    """Label scheme: its name (ranks, structures) or a YAML file, instead of --num-classes."""
     base_features: int = 8
     """Channels of the finest level of the U-Net."""
     levels: int = LEVELS
@@ -86,6 +89,8 @@ class TrainOptions:
     dry_run: bool = False
     """Make the sets that are missing, try a batch, print what a run would do and take, and save nothing."""
     shards: tyro.conf.OmitArgPrefixes[ShardOptions] = field(default_factory=ShardOptions)
+    label_scheme: LabelScheme = field(init=False, repr=False)
+    """What the classes mean: that of ``scheme`` or ``num_classes``, read once."""
 
     def __post_init__(self) -> None:
         counts = ("epochs", "batch_size", "base_features", "validation_samples", "accumulate")
@@ -104,7 +109,14 @@ class TrainOptions:
             raise ValueError(
                 f"accumulate {self.accumulate} must not be more than the {self.batch_size} samples of a batch"
             )
-        label_scheme(self.num_classes)
+        scheme = label_scheme(self.scheme or self.num_classes or RANKS.name)
+        if self.num_classes not in (None, scheme.num_classes):
+            raise ValueError(
+                f"--num-classes {self.num_classes}, but --scheme {self.scheme} has {scheme.num_classes} "
+                "classes; give one of the two"
+            )
+        object.__setattr__(self, "label_scheme", scheme)
+        object.__setattr__(self, "num_classes", scheme.num_classes)
         stride, shape = 2 ** (self.levels - 1), self.shards.grid.shape
         if any(size % stride for size in shape):
             raise ValueError(
@@ -114,7 +126,7 @@ class TrainOptions:
     @property
     def structure_weight(self) -> float:
         """Weight of the second loss: 0 for classes that are structures already."""
-        return 0.0 if self.num_classes == len(STRUCTURES) + 1 else self.structure_loss
+        return 0.0 if self.label_scheme.are_structures else self.structure_loss
 
     @property
     def models(self) -> tuple[ModelName, ...]:
@@ -126,21 +138,25 @@ class TrainOptions:
         return self.save_dir / f"{FILE_STEMS[model]}_{ending}"
 
     def to_dict(self) -> dict[str, Any]:
-        """All choices, JSON-ready."""
+        """All choices, JSON-ready; a scheme of a file is whole, one of the project has its classes alone."""
         values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self), default=str))
-        return values
+        del values["label_scheme"]
+        scheme = self.label_scheme
+        return values | {"scheme": None if scheme in SCHEMES.values() else scheme.to_dict()}
 
     def run_identity(self) -> dict[str, Any]:
         """Options that determine samples and steps, JSON-ready, without paths; a resume needs the same."""
         values = self.to_dict() | {"structure_loss": self.structure_weight}
         shared = {name: value for name, value in values.pop("shards").items() if name not in _SHARED_FREE}
         own = {name: value for name, value in values.items() if name not in _FREE}
+        if own["scheme"] is None:  # as in snapshots of versions without schemes
+            del own["scheme"]
         places = {name for name in shared if name == "split" or name.endswith("_dir")}
         return own | {name: value for name, value in shared.items() if name not in places}
 
     def summary(self) -> str:
         """Every option in some lines of text, as ``name value``; the preset stands for the generator."""
-        values = self.to_dict()
+        values = self.to_dict() | {"scheme": self.scheme}
         shared = values.pop("shards")
         grid = shared.pop("grid")
         words = (
