@@ -16,8 +16,8 @@ from scipy.ndimage import distance_transform_edt
 from synthspine.eval.labelling.canal_axis import canal_axis
 from synthspine.eval.labelling.ranks import CANAL_CLASS, DISC, VERTEBRA
 from synthspine.eval.metrics.distances import Spacing
-from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME
 from synthspine.gen.core.anatomy import BACKGROUND, IGNORE, disc_code
+from synthspine.gen.core.schemes import STRUCTURES_ALONE
 from synthspine.train.decoding import overlap_counts
 
 NEAR_MM, ISLAND_MM, CUT_MM = 8.0, 15.0, 2.0
@@ -210,7 +210,7 @@ def _nearest_codes(codes: np.ndarray, there: np.ndarray, spacing_mm: Spacing) ->
 
 
 def _structures(codes: np.ndarray) -> np.ndarray:
-    return STRUCTURE_SCHEME.encode(torch.from_numpy(codes)).numpy()
+    return STRUCTURES_ALONE.encode(torch.from_numpy(codes)).numpy()
 
 
 def _codes_of(codes: np.ndarray, structure: int) -> list[int]:

@@ -31,23 +31,21 @@ from benchmarks.failure_measures import (
 )
 from benchmarks.page import markdown_table, page, save
 from synthspine.eval.metrics.instances import InstanceCounts, count_instances
-from synthspine.eval.metrics.overlap import (
-    STRUCTURE_SCHEME,
-    PatientTally,
-    mean,
-    mean_over_patients,
-)
+from synthspine.eval.metrics.statistics import defined, mean
+from synthspine.eval.metrics.structures import to_measured
+from synthspine.eval.metrics.table import DICE
+from synthspine.eval.metrics.tally import Tally
 from synthspine.eval.results.outcome import ModelFacts
 from synthspine.eval.studies.batches import SliceBatches
 from synthspine.eval.studies.models import Candidate
 from synthspine.gen.core.anatomy import IGNORE
 from synthspine.gen.core.device import pick_device
-from synthspine.gen.core.schemes import label_scheme
+from synthspine.gen.core.schemes import STRUCTURES_ALONE
 from synthspine.shards.building.sets import VALIDATION_IMAGES
 from synthspine.shards.command import run_command
 from synthspine.shards.storage.atomic import file_digest
 from synthspine.train.config import ModelName
-from synthspine.train.decoding import likeliest_classes, to_structures
+from synthspine.train.decoding import likeliest_classes
 from synthspine.train.model.checkpoint import TrainedUNet, load_model
 
 BATCH = 8
@@ -98,15 +96,16 @@ class Arguments:
 @torch.inference_mode()
 def row(model: TrainedUNet, batches: SliceBatches, device: torch.device) -> dict[str, str]:
     """Measure a network, on its device and in evaluation mode, on a set; its cells by head of the column."""
-    scheme, spacing = label_scheme(model.num_classes), (batches.spacing_mm, batches.spacing_mm)
+    scheme, spacing = model.scheme, (batches.spacing_mm, batches.spacing_mm)
     thin_mm = thin_height(batches)
-    tallies = {name: PatientTally(STRUCTURE_SCHEME.class_names) for name in (OVERALL, DARK, BRIGHT)}
+    names = STRUCTURES_ALONE.class_names
+    tallies = {name: Tally(names, spacing, metrics=[DICE], rates=[]) for name in (OVERALL, DARK, BRIGHT)}
     shares: list[dict[str, Share]] = []
     volumes: dict[str, list[tuple[np.ndarray, np.ndarray]]] = defaultdict(list)
     scans = [str(record["source"]) for record in batches.records]
     for images, codes, patients in batches:
         classes = likeliest_classes(model(images.to(device)), scheme).cpu()
-        structures, truths = to_structures(classes, scheme), STRUCTURE_SCHEME.encode(codes)
+        structures, truths = to_measured(classes, scheme, STRUCTURES_ALONE), STRUCTURES_ALONE.encode(codes)
         for index, patient in enumerate(patients):
             own, truth = classes[index].numpy(), codes[index].numpy()
             volumes[scans[len(shares)]].append((own, truth))
@@ -115,9 +114,9 @@ def row(model: TrainedUNet, batches: SliceBatches, device: torch.device) -> dict
             for name, rows in {OVERALL: np.ones_like(dark), DARK: dark, BRIGHT: bright}.items():
                 target = torch.where(torch.from_numpy(rows)[:, None], truths[index], IGNORE)
                 tallies[name].add(structures[index, None], target[None], [patient])
-    dices = {name: tally.per_patient() for name, tally in tallies.items()}
+    dices = {name: overall_dices(tally) for name, tally in tallies.items()}
     values = {
-        patient: {name: mean(list(found[patient].values())) for name, found in dices.items()} | own
+        patient: {name: found[patient] for name, found in dices.items()} | own
         for patient, own in patient_values(batches.patients, shares).items()
     }
     counts = []
@@ -129,6 +128,14 @@ def row(model: TrainedUNet, batches: SliceBatches, device: torch.device) -> dict
     return cells(values, scans, shares) | {
         "scans named": f"{sum(named)} of {len(named)}",
         "vertebrae named": f"{total.rank_right} of {total.truth}",
+    }
+
+
+def overall_dices(tally: Tally) -> dict[str, float]:
+    """Mean Dice over the structures by patient; nan where none is defined."""
+    return {
+        patient: mean(list(defined({name: entry[DICE.key] for name, entry in record.items()}).values()))
+        for patient, record in tally.records().items()
     }
 
 
@@ -165,11 +172,12 @@ def cells(
 ) -> dict[str, str]:
     """Means over patients by measure, with n where not all patients define it, and scans with large areas."""
     found = {}
-    for name, score in mean_over_patients(values).items():
-        is_area = name in AREAS
-        number = f"{score.dice:.2f}" if is_area or score.dice >= 1 else f"{score.dice:.3f}".lstrip("0")
+    for name in next(iter(values.values()), {}):
+        known = list(defined({patient: own[name] for patient, own in values.items()}).values())
+        middle, is_area = mean(known), name in AREAS
+        number = f"{middle:.2f}" if is_area or middle >= 1 else f"{middle:.3f}".lstrip("0")
         head = f"{name}, cm2" if is_area else name
-        found[head] = (number if score.n else "–") + ("" if score.n == len(values) else f" n {score.n}")
+        found[head] = (number if known else "–") + ("" if len(known) == len(values) else f" n {len(known)}")
         if is_area:
             found[f"{name}: {LARGE}"] = scans_with_large(name, scans, shares)
     return found
@@ -181,7 +189,8 @@ def load(path: Path, device: torch.device, sets: Mapping[str, SliceBatches]) -> 
     facts = ModelFacts(
         checkpoint=str(path),
         sha256=file_digest(path),
-        num_classes=model.num_classes,
+        scheme=model.scheme.name,
+        classes=list(model.scheme.class_names),
         parameters=model.count_parameters(),
         step=model.checkpoint.step,
         validation_dice=model.checkpoint.validation_dice,
@@ -213,7 +222,7 @@ def _measure() -> None:
             f"Thin discs are up to {thin_height(batches):.1f} mm high.",
         ]
     models = [
-        f"- {each.facts.checkpoint}: {each.facts.num_classes} classes, step {each.facts.step:,}, "
+        f"- {each.facts.checkpoint}: {len(each.facts.classes)} classes, step {each.facts.step:,}, "
         f"SHA-256 {each.facts.sha256[:12]}"
         for each in candidates
     ]

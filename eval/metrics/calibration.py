@@ -18,8 +18,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME
 from synthspine.gen.core.anatomy import BACKGROUND, IGNORE
+from synthspine.gen.core.schemes import STRUCTURES_ALONE as STRUCTURE_SCHEME
 from synthspine.gen.core.schemes import LabelScheme
 from synthspine.train.decoding import to_structures
 

@@ -24,8 +24,8 @@ from scipy.optimize import linear_sum_assignment
 from synthspine.eval.labelling.islands import MIN_ISLAND_MM2
 from synthspine.eval.labelling.ranks import assign_ranks, order_ranks
 from synthspine.eval.metrics.distances import Spacing, border_distances, pooled
-from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME
 from synthspine.gen.core.anatomy import BACKGROUND, IGNORE, MAX_RANK, RANK_NAMES
+from synthspine.gen.core.schemes import STRUCTURES_ALONE as STRUCTURE_SCHEME
 from synthspine.gen.core.schemes import LabelScheme, label_scheme
 from synthspine.train.decoding import to_structures
 

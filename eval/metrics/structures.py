@@ -33,18 +33,20 @@ def shared_structures(schemes: Mapping[str, LabelScheme]) -> LabelScheme:
     common = [name for name in covered[0] if all(each.get(name) == covered[0][name] for each in covered)]
     if not common:
         parts = "; ".join(f"{model}: {', '.join(s.structure_names)}" for model, s in schemes.items())
-        raise StructureError(f"the models share no structure with the same codes ({parts}); measure one alone")
+        raise StructureError(
+            f"the models share no structure with the same codes ({parts}); measure one alone"
+        )
     if OVERALL in common:
         raise StructureError(f"a structure is called {OVERALL!r}, which names the mean over structures")
     if len(common) == len(first.structures):
         return first
-    parts = [(name, covered[0][name]) for name in common]
+    codes = {name: covered[0][name] for name in common}
     return LabelScheme(
         name="shared",
-        structures=tuple(Structure(name=name, codes=codes) for name, codes in parts),
+        structures=tuple(Structure(name=name, codes=codes[name]) for name in common),
         classes=(
             LabelClass(name="background", codes=(BACKGROUND,)),
-            *(LabelClass(name=name, codes=codes) for name, codes in parts),
+            *(LabelClass(name=name, codes=codes[name]) for name in common),
         ),
     )
 

@@ -1,9 +1,9 @@
 """The table of metrics: from the masks of a slice to the name and the digits on the page.
 
-An entry says all that is known of a metric: what it counts in a slice, the value that it makes of the counts of
-a patient, its name, unit and direction, and how it is written. Measurement, ``outcome.json``, ``metrics.csv``,
-tables, notes and the comparison of models go through the table. A metric of one's own is registered before
-``evaluate``::
+An entry says all that is known of a metric: what it counts in a slice, the value that it makes of the counts
+of a patient, its name, unit and direction, and how it is written. Measurement, ``outcome.json``,
+``metrics.csv``, tables, notes and the comparison of models read the table. A metric of one's own is
+registered before ``evaluate``::
 
     register(Metric(key="sensitivity", title="sensitivity", count=pixels, value=sensitivity))
 
@@ -187,8 +187,7 @@ RATES: dict[str, Rate] = {
 def register(metric: Metric) -> Metric:
     """Add a metric to the table; evaluations after it measure and report it.
 
-    Measurements in the cache are found again by the keys of the metrics: after a change of a metric's functions
-    evaluate with ``fresh=True``.
+    The cache knows a metric by its key alone: evaluate with ``fresh=True`` after a change of its functions.
 
     Raises:
         ValueError: the key is taken or no identifier, the title is empty or another column has it, or

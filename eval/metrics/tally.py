@@ -4,7 +4,7 @@
   Dice is 0.
 - *Structures* are scored against the truth of the structures for every model, on every annotated pixel, ranks
   above 6 included; a model's classes are mapped to them first.
-- *Classes* of a model are scored against the target of its own scheme, which leaves out codes without a class.
+- *Classes* of a model are scored against the target of its own scheme; codes without a class are left out.
 """
 
 import math
@@ -47,7 +47,8 @@ class Tally:
         self._spacing_mm = spacing_mm
         self._metrics = tuple(METRICS.values() if metrics is None else metrics)
         self._rates = tuple(RATES.values() if rates is None else rates)
-        self._counters = tuple(dict.fromkeys(each.count for each in (*self._metrics, *self._rates)))
+        counters = [*(metric.count for metric in self._metrics), *(rate.count for rate in self._rates)]
+        self._counters = tuple(dict.fromkeys(counters))
         self._counts: dict[str, list[dict[Callable[[Masks], Any], list[Any]]]] = {}
 
     def add(self, prediction: Tensor, target: Tensor, patients: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 ``TABLES`` lists them by name.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from operator import itemgetter
 from typing import Any
@@ -58,7 +58,12 @@ def headline(findings: Findings) -> Table:
             cells = (*map(interval_cell, means), difference, _first_larger(pair), str(pair.n))
         subjects.append(((set_name(place),), cells))
     columns, names = _listed("A", "B", BETWEEN, "A better", "n"), findings.structures
-    return table("headline", subjects, columns, structures=" and ".join(filter(None, (", ".join(names[:-1]), names[-1]))))
+    return table(
+        "headline",
+        subjects,
+        columns,
+        structures=" and ".join(filter(None, (", ".join(names[:-1]), names[-1]))),
+    )
 
 
 def primary(findings: Findings) -> Table:

@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from synthspine.eval.metrics.statistics import Interval, narrowness
+from synthspine.eval.metrics.structures import OVERALL
 from synthspine.eval.report.sections import Picture
 from synthspine.eval.report.tables import TEXTS, format_p
-from synthspine.eval.metrics.structures import OVERALL
 from synthspine.eval.results.outcome import (
     CONTINUA,
     CONTINUUM,
@@ -204,7 +204,9 @@ def resolution_figure(findings: Findings, path: Path, study: str) -> None:
     """Dice over the factor, a row per set, a column per measure."""
     x = "pixel size, multiple" if study == IN_PLANE else "thickness, multiple"
     rows = {
-        set_name(place): [Panel(measure, x, _curves(findings, study, place, measure)) for measure in findings.measures]
+        set_name(place): [
+            Panel(measure, x, _curves(findings, study, place, measure)) for measure in findings.measures
+        ]
         for place in findings.places(study)
     }
     _grid(findings, rows, path, f"{RESOLUTIONS[study]} resolution: coarser input, truth at full resolution")
@@ -230,7 +232,10 @@ def continuum_figure(findings: Findings, path: Path) -> None:
         PHYSICAL: ("spin-echo\nphysics", "", tuple(name.replace(" ", "\n", 1) for name in protocols)),
     }
     rows = {
-        name: [Panel(measure, x, _curves(findings, study, place, measure), ticks) for measure in findings.measures]
+        name: [
+            Panel(measure, x, _curves(findings, study, place, measure), ticks)
+            for measure in findings.measures
+        ]
         for study, (name, x, ticks) in kinds.items()
         for place in findings.places(study)
     }

@@ -4,6 +4,7 @@ The slice of median Dice follows the worst ones. Only one slice of each patient 
 neighbouring slices fail alike.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,9 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
-from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME
+from synthspine.eval.metrics.statistics import mean
+from synthspine.eval.metrics.structures import OVERALL, to_measured
 from synthspine.eval.report.tables import format_value
 from synthspine.eval.results.cache import Cache
 from synthspine.eval.results.outcome import CONTRAST, model_name, set_name
@@ -22,12 +24,13 @@ from synthspine.eval.studies.batches import SliceBatches
 from synthspine.eval.studies.models import Candidate
 from synthspine.eval.studies.options import EvaluationOptions
 from synthspine.eval.studies.study import Condition
-from synthspine.gen.core.anatomy import BACKGROUND, IGNORE, STRUCTURES
-from synthspine.gen.core.schemes import label_scheme
+from synthspine.gen.core.anatomy import BACKGROUND, IGNORE
+from synthspine.gen.core.schemes import LabelScheme
 from synthspine.shards.checking.contact_sheet import Tile, write_sheet
 from synthspine.shards.checking.overlay import borders, coloured, grey_picture
 from synthspine.shards.storage.atomic import file_digest
-from synthspine.train.decoding import dice, likeliest_structures, overlap_counts
+from synthspine.train.decoding import dice, likeliest_classes, overlap_counts
+from synthspine.train.model.checkpoint import TrainedUNet
 
 FOLDER = "overlays"
 WORST, MEDIAN = "worst", "median"
@@ -87,6 +90,7 @@ def draw_cases(
     sets: Mapping[str, SliceBatches],
     cache: Cache,
     options: EvaluationOptions,
+    structures: LabelScheme,
 ) -> list[dict[str, Any]]:
     """Draw the cases of the first model in the study ``contrast`` with the predictions of all models.
 
@@ -107,18 +111,19 @@ def draw_cases(
             "input": condition.recipe,
             "count": count,
             "set": condition.place,
+            "structures": structures.to_dict(),
         }
         drawn = cache.find(key)
         if drawn is None or not all(
             (path := folder / each["file"]).is_file() and file_digest(path) == each["sha256"]
             for each in drawn
         ):
-            dices = slice_dices(candidates[0].model, condition, options.batch_size)
+            dices = slice_dices(candidates[0].model, condition, options.batch_size, structures)
             drawn = []
             for number, (kind, place) in enumerate(choose_cases(condition.patients, dices, count), start=1):
                 which = f"{kind}_{number:02d}" if kind == WORST else kind
                 loaded = sets[condition.place]
-                entry = _draw(candidates, loaded, condition, which, place, dices[place], folder)
+                entry = _draw(candidates, structures, loaded, condition, which, place, dices[place], folder)
                 file = entry["file"]
                 drawn.append({"entry": entry, "file": file, "sha256": file_digest(folder / file)})
             cache.keep(key, drawn)
@@ -132,17 +137,17 @@ def draw_cases(
 
 
 @torch.inference_mode()
-def slice_dices(model: nn.Module, condition: Condition, batch_size: int) -> list[Dices]:
+def slice_dices(
+    model: TrainedUNet, condition: Condition, batch_size: int, structures: LabelScheme
+) -> list[Dices]:
     """Dice of every structure of every slice of a condition, and overall, their mean."""
     rows: list[Dices] = []
     for image, codes, *_ in condition.batches(batch_size):
-        target = STRUCTURE_SCHEME.encode(codes)
-        counts = overlap_counts(_structures(model, image), target, len(STRUCTURES) + 1)
-        for values in dice(*counts)[:, 1:].cpu():
-            defined = values[~values.isnan()]
-            overall = float(defined.mean()) if len(defined) else None
-            each = [None if value.isnan() else float(value) for value in values]
-            rows.append({"overall": overall, **dict(zip(STRUCTURES, each, strict=True))})
+        found = _structures(model, image, structures)
+        counts = overlap_counts(found, structures.encode(codes), structures.num_classes)
+        for values in dice(*counts)[:, 1:].cpu().tolist():
+            named = {OVERALL: mean(values), **dict(zip(structures.class_names[1:], values, strict=True))}
+            rows.append({name: None if math.isnan(value) else value for name, value in named.items()})
     return rows
 
 
@@ -165,6 +170,7 @@ def choose_cases(patients: Sequence[str], dices: Sequence[Dices], count: int) ->
 @torch.inference_mode()
 def _draw(
     candidates: Sequence[Candidate],
+    structures: LabelScheme,
     loaded: SliceBatches,
     condition: Condition,
     case: str,
@@ -177,8 +183,8 @@ def _draw(
     index = condition.indices[place]
     image, codes = loaded.at(torch.tensor([index]))
     truth, *found = (
-        STRUCTURE_SCHEME.decode(each)[0].cpu().numpy()
-        for each in (STRUCTURE_SCHEME.encode(codes), *(_structures(c.model, image) for c in candidates))
+        structures.decode(each)[0].cpu().numpy()
+        for each in (structures.encode(codes), *(_structures(c.model, image, structures) for c in candidates))
     )
     predictions = {model_name(c.name): each for c, each in zip(candidates, found, strict=True)}
     record = loaded.records[index]
@@ -189,7 +195,7 @@ def _draw(
         f"{set_name(condition.place)}{phantom}, {described} of Model {model_name(first)}: "
         f"{record['source']}, slice {record['slice']}, Dice {format_value(dices['overall'])}"
     )
-    note = "Dice: " + ", ".join(f"{name} {format_value(dices[name])}" for name in STRUCTURES)
+    note = "Dice: " + ", ".join(f"{name} {format_value(dices[name])}" for name in structures.class_names[1:])
     file = f"{FOLDER}/{first}_{condition.place}_{case}.png"
     case_picture(image[0, 0].cpu().numpy(), truth, predictions, folder / file, title=title, note=note)
     return {
@@ -204,10 +210,9 @@ def _draw(
     }
 
 
-def _structures(model: nn.Module, image: Tensor) -> Tensor:
+def _structures(model: TrainedUNet, image: Tensor, structures: LabelScheme) -> Tensor:
     """Predicted structures, uint8 ``(B, H, W)``, of images ``(B, 1, H, W)``."""
-    logits = model(image)
-    return likeliest_structures(logits, label_scheme(logits.shape[1]))
+    return to_measured(likeliest_classes(model(image), model.scheme), model.scheme, structures)
 
 
 def _bounding_box(inside: np.ndarray) -> tuple[slice, ...]:

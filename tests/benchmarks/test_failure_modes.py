@@ -17,8 +17,9 @@ from benchmarks.failure_measures import (
     slice_measures,
 )
 from benchmarks.failure_modes import DEFINITIONS, _measure, cells, patient_values, scans_with_large
-from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME, PatientTally
+from synthspine.eval.metrics.tally import Tally
 from synthspine.gen.core.anatomy import BACKGROUND, CANAL, IGNORE, disc_code
+from synthspine.gen.core.schemes import STRUCTURES_ALONE
 from synthspine.shards import ShardOptions
 from synthspine.shards.building.sets import VALIDATION_IMAGES, ensure_sets
 from synthspine.shards.command import run_command
@@ -50,7 +51,7 @@ def codes():
 @pytest.fixture
 def answer(codes):
     """The right answer, to be spoilt."""
-    return STRUCTURE_SCHEME.encode(torch.from_numpy(codes)).numpy()
+    return STRUCTURES_ALONE.encode(torch.from_numpy(codes)).numpy()
 
 
 def measured(answer, codes):
@@ -198,12 +199,12 @@ def test_dice_of_slices_together_is_that_of_the_evaluation(answer, codes):
     answers[0][ARCH] = answers[1][ARCH] = BACKGROUND
     answers[0][20:28, FRONT] = BACKGROUND
     answers[1][40:42, 5:10] = VERTEBRA
-    tally = PatientTally(STRUCTURE_SCHEME.class_names)
-    truth = STRUCTURE_SCHEME.encode(torch.from_numpy(np.stack((codes, codes))))
+    tally = Tally(STRUCTURES_ALONE.class_names, SPACING)
+    truth = STRUCTURES_ALONE.encode(torch.from_numpy(np.stack((codes, codes))))
     tally.add(torch.from_numpy(np.stack(answers)), truth, ["7", "7"])
     shares = [slice_measures(each, codes, SPACING, THIN_MM) for each in answers]
     found = patient_values(["7", "7"], shares)["7"]
-    assert found["bodies"] == pytest.approx(tally.per_patient()["7"]["vertebra"])
+    assert found["bodies"] == pytest.approx(tally.records()["7"]["vertebra"]["dice"])
     assert math.isnan(found["arches"]) and math.isnan(found["top, cut"])
 
 

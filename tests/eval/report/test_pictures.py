@@ -19,6 +19,7 @@ from synthspine.eval.studies.models import Candidate
 from synthspine.eval.studies.options import EvaluationOptions
 from synthspine.eval.studies.study import conditions
 from synthspine.gen.core.anatomy import IGNORE, STRUCTURES, vertebra_code
+from synthspine.gen.core.schemes import STRUCTURES_ALONE
 from synthspine.shards.building.options import ShardOptions
 from synthspine.shards.building.sets import VALIDATION_IMAGES, ensure_sets
 from synthspine.train.model.checkpoint import load_model
@@ -30,6 +31,7 @@ class Constant(nn.Module):
     def __init__(self, answer):
         super().__init__()
         self.answer = answer
+        self.scheme = STRUCTURES_ALONE
 
     def forward(self, image):
         logits = torch.zeros(len(image), 4, *image.shape[2:])
@@ -58,8 +60,8 @@ def rows(*overalls):
 def test_dice_of_each_slice(setting):
     """All background: Dice 0 where a structure is. All vertebra: 2 V / (V + annotated)."""
     sets, (condition, _) = setting
-    assert [row["overall"] for row in slice_dices(Constant(0), condition, 4)] == [0.0] * 6
-    row = slice_dices(Constant(1), condition, 4)[0]
+    assert [row["overall"] for row in slice_dices(Constant(0), condition, 4, STRUCTURES_ALONE)] == [0.0] * 6
+    row = slice_dices(Constant(1), condition, 4, STRUCTURES_ALONE)[0]
     codes = sets["t1"].at(torch.tensor([0]))[1]
     vertebra, annotated = ((codes > 0) & (codes < 30)).sum().item(), (codes != 255).sum().item()
     assert row["vertebra"] == pytest.approx(2 * vertebra / (vertebra + annotated))
@@ -85,7 +87,8 @@ def candidate(tmp_path, save_untrained):
         facts = ModelFacts(
             checkpoint=name,
             sha256=f"{name}{seed}",
-            num_classes=4,
+            scheme="structures",
+            classes=list(STRUCTURES_ALONE.class_names),
             parameters=1,
             step=1,
             validation_dice=0.5,
@@ -101,7 +104,7 @@ def draw(setting, candidates, folder, count=1):
     sets, chosen = setting
     cache = Cache(folder / "cache")
     options = EvaluationOptions(output_dir=folder, overlays=count, batch_size=4)
-    return draw_cases(candidates, chosen, sets, cache, options)
+    return draw_cases(candidates, chosen, sets, cache, options, STRUCTURES_ALONE)
 
 
 def files(folder):
