@@ -73,8 +73,8 @@ class TrainOptions:
     ema_decay: float = 0.999
     """Decay of the average of the weights that is validated and saved; less early on; 0 for no average."""
     structure_loss: float = 1.0
-    """Weight of a second loss that tells structures apart whatever their rank; 0 for none. Four classes have
-    no ranks and no second loss."""
+    """Weight of a second loss that tells structures apart whatever their rank; 0 for none. Classes that are
+    structures (--num-classes 4) have no second loss."""
     compile: bool = False
     """Compile the network: slower to start, faster on a GPU."""
     deterministic: bool = False

@@ -55,7 +55,7 @@ def structure_loss(
     samples: int,
     balance: float = 0,
 ) -> Tensor:
-    """:func:`segmentation_loss` of background, vertebra, disc and canal, whatever the rank.
+    """:func:`segmentation_loss` of background and the structures of a scheme, whatever the class.
 
     A network of 14 classes learns to tell a vertebra from fat before it can tell its rank. The arguments are
     those of :func:`segmentation_loss`, for the classes of ``scheme``.

@@ -10,9 +10,12 @@ code       meaning
 31..55     30 + rank: the disc below the vertebra of that rank (31 = L5/S1)
 60         spinal canal
 61         sacrum, where it is annotated or painted; label maps without it hold background
-131..155   130 + rank: posterior elements of that vertebra, in targets alone (``gen.geometry.refine``)
+62         background that may be sacrum, because the label map leaves the sacrum out; in targets alone
+131..155   130 + rank: posterior elements of that vertebra; in targets alone
 255        not annotated, outside the scan: left out of loss and metrics
 =========  ====================================================================
+
+``gen.geometry.refine`` finds what is in targets alone.
 
 A *label scheme* (``gen.core.schemes``) turns codes into the classes of a network.
 """
@@ -23,6 +26,7 @@ BACKGROUND = 0
 DISC_OFFSET = 30
 CANAL = 60
 SACRUM = 61
+PERHAPS_SACRUM = 62
 POSTERIOR_OFFSET = 130
 IGNORE = 255
 MAX_RANK = 25
@@ -32,8 +36,19 @@ SPIDER_PARTIAL_OFFSET = 100
 SPIDER_CANAL = 100
 SPIDER_DISC_OFFSET = 200
 
-STRUCTURES = ("vertebra", "disc", "canal")
-STRUCTURE_COLOURS = {"vertebra": (230, 159, 0), "disc": (0, 114, 178), "canal": (0, 158, 115)}
+STRUCTURE_CODES = {
+    "vertebra": (1, MAX_RANK),
+    "disc": (DISC_OFFSET + 1, DISC_OFFSET + MAX_RANK),
+    "canal": (CANAL, CANAL),
+}
+"""First and last code of every structure that label maps annotate; the generator draws features of them."""
+STRUCTURES = tuple(STRUCTURE_CODES)
+STRUCTURE_COLOURS = {
+    "vertebra": (230, 159, 0),
+    "disc": (0, 114, 178),
+    "canal": (0, 158, 115),
+    "sacrum": (204, 121, 167),
+}
 RANK_NAMES = ("L5", "L4", "L3", "L2", "L1", "T12")
 DISC_NAMES = ("L5/S1", "L4/L5", "L3/L4", "L2/L3", "L1/L2", "T12/L1")
 
@@ -63,11 +78,8 @@ def _checked_rank(rank: int) -> int:
 
 def structure_of(code: int) -> str | None:
     """Name of the structure a dense code belongs to: an entry of ``STRUCTURES``, or None."""
-    if 1 <= code <= MAX_RANK:
-        return "vertebra"
-    if DISC_OFFSET < code <= DISC_OFFSET + MAX_RANK:
-        return "disc"
-    return "canal" if code == CANAL else None
+    spans = STRUCTURE_CODES.items()
+    return next((name for name, (first, last) in spans if first <= code <= last), None)
 
 
 VALID_CODES: tuple[int, ...] = (

@@ -8,7 +8,7 @@ A scheme is data, made in code, read from YAML, or stored in a checkpoint::
 
 Codes are those of ``gen.core.anatomy``: a number, a span, or a list of both. Where no class names them,
 posterior elements belong to the class of their vertebra and the sacrum is background; other codes are left
-out of loss and metrics.
+out of loss and metrics. So is what may be sacrum, where the sacrum has a class.
 """
 
 from collections import Counter
@@ -29,10 +29,12 @@ from synthspine.gen.core.anatomy import (
     DISC_NAMES,
     IGNORE,
     MAX_RANK,
+    PERHAPS_SACRUM,
     POSTERIOR_OFFSET,
     RANK_NAMES,
     SACRUM,
     STRUCTURE_COLOURS,
+    STRUCTURES,
     VALID_CODES,
     Colour,
     disc_code,
@@ -43,7 +45,7 @@ from synthspine.gen.core.anatomy import (
 
 SCHEME_SUFFIXES = (".yaml", ".yml", ".json")
 # Of further structures, in order: the rest of the palette of Okabe and Ito, which the colour-blind can read.
-_MORE_COLOURS: tuple[Colour, ...] = ((204, 121, 167), (86, 180, 233), (213, 94, 0), (240, 228, 66))
+_MORE_COLOURS: tuple[Colour, ...] = ((86, 180, 233), (213, 94, 0), (240, 228, 66))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,7 +130,7 @@ class LabelScheme:
             if table[posterior_code(rank)] == IGNORE:
                 table[posterior_code(rank)] = table[vertebra_code(rank)]
         if table[SACRUM] == IGNORE:
-            table[SACRUM] = BACKGROUND
+            table[SACRUM] = table[PERHAPS_SACRUM] = BACKGROUND
         return tuple(table)
 
     @cached_property
@@ -146,6 +148,11 @@ class LabelScheme:
             for number, colour in zip(group, _shades(base, len(group)), strict=True):
                 colours[number] = colour
         return tuple(colours)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every structure that a label map annotates has a class, whatever its rank."""
+        return all(self.table[code] != IGNORE for code in VALID_CODES if code != IGNORE)
 
     @property
     def has_sacrum(self) -> bool:
@@ -298,7 +305,7 @@ TARGET_CODES: tuple[int, ...] = (*(code for code in VALID_CODES if code != IGNOR
 def _structures() -> tuple[Structure, ...]:
     return tuple(
         Structure(name=name, codes=tuple(code for code in VALID_CODES if structure_of(code) == name))
-        for name in STRUCTURE_COLOURS
+        for name in STRUCTURES
     )
 
 
