@@ -149,8 +149,9 @@ class TrainOptions:
         values = self.to_dict() | {"structure_loss": self.structure_weight}
         shared = {name: value for name, value in values.pop("shards").items() if name not in _SHARED_FREE}
         own = {name: value for name, value in values.items() if name not in _FREE}
-        if own["scheme"] is None:  # as in snapshots of versions without schemes
-            del own["scheme"]
+        scheme = own.pop("scheme")
+        if scheme is not None:  # text, because the order of the classes counts
+            own["scheme"] = json.dumps(scheme)
         places = {name for name in shared if name == "split" or name.endswith("_dir")}
         return own | {name: value for name, value in shared.items() if name not in places}
 

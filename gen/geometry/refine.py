@@ -61,7 +61,9 @@ def refine(
 
 def refine_maps(maps: Tensor, spacing_mm: Spacing) -> Tensor:
     """:func:`refine` of many label maps of the shape ``(N, *grid)``, some at a time to save memory."""
-    size = max(1, _CHUNK // max(1, maps[:1].numel()))
+    if not len(maps):
+        return maps
+    size = max(1, _CHUNK // maps[0].numel())
     return torch.cat([refine(part, spacing_mm) for part in maps.split(size)])
 
 
