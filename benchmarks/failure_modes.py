@@ -30,17 +30,16 @@ from benchmarks.failure_measures import (
     slice_measures,
 )
 from benchmarks.page import markdown_table, page, save
+from synthspine.eval.labelling.roles import ROLES, roles_of, scheme_roles
 from synthspine.eval.metrics.instances import InstanceCounts, count_instances
 from synthspine.eval.metrics.statistics import defined, mean
-from synthspine.eval.metrics.structures import to_measured
 from synthspine.eval.metrics.table import DICE
 from synthspine.eval.metrics.tally import Tally
 from synthspine.eval.results.outcome import ModelFacts
 from synthspine.eval.studies.batches import SliceBatches
 from synthspine.eval.studies.models import Candidate
-from synthspine.gen.core.anatomy import IGNORE
+from synthspine.gen.core.anatomy import BACKGROUND, CODES, IGNORE
 from synthspine.gen.core.device import pick_device
-from synthspine.gen.core.schemes import STRUCTURES_ALONE
 from synthspine.shards.building.sets import VALIDATION_IMAGES
 from synthspine.shards.command import run_command
 from synthspine.shards.storage.atomic import file_digest
@@ -97,23 +96,27 @@ class Arguments:
 def row(model: TrainedUNet, batches: SliceBatches, device: torch.device) -> dict[str, str]:
     """Measure a network, on its device and in evaluation mode, on a set; its cells by head of the column."""
     scheme, spacing = model.scheme, (batches.spacing_mm, batches.spacing_mm)
+    # Structures without a class in the scheme are left out, like pixels without annotation.
+    unknown = [code for code in range(CODES) if roles_of(code) not in (BACKGROUND, *scheme_roles(scheme))]
     thin_mm = thin_height(batches)
-    names = STRUCTURES_ALONE.class_names
+    names = ("background", *ROLES)
     tallies = {name: Tally(names, spacing, metrics=[DICE], rates=[]) for name in (OVERALL, DARK, BRIGHT)}
     shares: list[dict[str, Share]] = []
     volumes: dict[str, list[tuple[np.ndarray, np.ndarray]]] = defaultdict(list)
     scans = [str(record["source"]) for record in batches.records]
     for images, codes, patients in batches:
         classes = likeliest_classes(model(images.to(device)), scheme).cpu()
-        structures, truths = to_measured(classes, scheme, STRUCTURES_ALONE), STRUCTURES_ALONE.encode(codes)
+        roles = roles_of(scheme.decode(classes).numpy())
+        truths = np.where(np.isin(codes.numpy(), unknown), np.uint8(IGNORE), roles_of(codes.numpy()))
         for index, patient in enumerate(patients):
             own, truth = classes[index].numpy(), codes[index].numpy()
             volumes[scans[len(shares)]].append((own, truth))
-            shares.append(slice_measures(structures[index].numpy(), truth, spacing, thin_mm))
+            shares.append(slice_measures(roles[index], truth, spacing, thin_mm))
             dark, bright = rows_by_brightness(images[index, 0].numpy(), truth)
             for name, rows in {OVERALL: np.ones_like(dark), DARK: dark, BRIGHT: bright}.items():
-                target = torch.where(torch.from_numpy(rows)[:, None], truths[index], IGNORE)
-                tallies[name].add(structures[index, None], target[None], [patient])
+                target = np.where(rows[:, None], truths[index], np.uint8(IGNORE))
+                pair = (torch.from_numpy(each[None]) for each in (roles[index], target))
+                tallies[name].add(*pair, [patient])
     dices = {name: overall_dices(tally) for name, tally in tallies.items()}
     values = {
         patient: {name: found[patient] for name, found in dices.items()} | own

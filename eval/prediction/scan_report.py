@@ -14,7 +14,7 @@ from synthspine.eval.labelling.islands import slice_components
 from synthspine.eval.prediction.quality import Flag, quality_flags
 from synthspine.eval.prediction.scans import Scan
 from synthspine.eval.prediction.segment import Segmentation
-from synthspine.eval.prediction.volumes import structure_name, structure_volumes, volumes_csv
+from synthspine.eval.prediction.volumes import code_name, structure_volumes, volumes_csv
 from synthspine.gen.core.anatomy import BACKGROUND, CANAL, spider_values, structure_of
 from synthspine.shards.checking.contact_sheet import Tile, write_sheet
 from synthspine.shards.checking.overlay import coloured
@@ -43,7 +43,8 @@ def write_prediction(
 ) -> tuple[list[Path], list[Flag]]:
     """Write the files of one prediction, each atomically.
 
-    The mask holds SPIDER values, int16, on the grid of the scan. With ``tables`` ``{stem}_seg.csv`` has one
+    The mask holds SPIDER values, int16, on the grid of the scan; the sacrum is 61, and posterior elements
+    that a model tells apart are 130 + the rank of their vertebra. With ``tables`` ``{stem}_seg.csv`` has one
     structure a row, and ``{stem}_seg.json`` grid, volumes, quality flags, entropy and ``provenance`` (entries
     about model and settings). With ``overlay`` there is a picture, ``{stem}_seg.png``.
 
@@ -53,6 +54,7 @@ def write_prediction(
     flags = quality_flags(
         segmentation.codes,
         volume.spacing_mm,
+        segmentation.scheme,
         entropy=segmentation.entropy,
         removed=segmentation.removed,
         model_spacing_mm=model_spacing_mm,
@@ -61,7 +63,7 @@ def write_prediction(
     write_like(spider_values()[segmentation.codes], volume.reference, scan.mask)
     files = [scan.mask]
     if tables:
-        volumes = structure_volumes(segmentation.codes, volume.spacing_mm)
+        volumes = structure_volumes(segmentation.codes, volume.spacing_mm, segmentation.scheme)
         report = {
             "format": REPORT_FORMAT,
             "scan": str(scan.path),
@@ -155,6 +157,6 @@ def _names(draw: ImageDraw.ImageDraw, codes: np.ndarray) -> None:
             continue
         # The body is the largest region: the spinous process is a region of its own.
         _, rows, columns = max(slice_components((codes == code)[None]), key=lambda region: len(region[1]))
-        name = structure_name("vertebra", code).removeprefix("vertebra ")
+        name = code_name(code).removeprefix("vertebra ")
         place = (float(columns.mean()), float(rows.mean()))
         draw.text(place, name, _INK, font, anchor="mm", stroke_width=2, stroke_fill=_OUTLINE)

@@ -2,7 +2,8 @@
 
 A *level* is a vertebra together with the disc below it. SPIDER gives both the same number (vertebra 3, disc
 203). Copies of the data number the levels from different ends, so a number only relates a disc to its
-vertebra. The rank of a level is its position in the volume, counted from the bottom.
+vertebra. The rank of a level is its position in the volume, counted from the bottom. Masks that this project
+predicts may also hold the sacrum (61) and posterior elements (131-155), which belong to their vertebra.
 """
 
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from synthspine.gen.core.anatomy import (
     CANAL,
     CODES,
     MAX_RANK,
+    POSTERIOR_OFFSET,
+    SACRUM,
     SPIDER_CANAL,
     SPIDER_DISC_OFFSET,
     SPIDER_PARTIAL_OFFSET,
@@ -22,7 +25,8 @@ from synthspine.gen.core.anatomy import (
 
 LEGAL_VALUES = (
     f"0, 1-{MAX_RANK}, {SPIDER_CANAL}, {SPIDER_PARTIAL_OFFSET + 1}-{SPIDER_PARTIAL_OFFSET + MAX_RANK}, "
-    f"{SPIDER_DISC_OFFSET + 1}-{SPIDER_DISC_OFFSET + MAX_RANK}"
+    f"{SPIDER_DISC_OFFSET + 1}-{SPIDER_DISC_OFFSET + MAX_RANK}; of predictions also {SACRUM}, "
+    f"{POSTERIOR_OFFSET + 1}-{POSTERIOR_OFFSET + MAX_RANK}"
 )
 
 
@@ -46,6 +50,7 @@ def dense_codes(values: np.ndarray) -> np.ndarray:
     counts = np.stack(
         [np.bincount(small[:, row].ravel(), minlength=CODES) for row in range(small.shape[1])], axis=0
     )
+    counts[:, 1 : MAX_RANK + 1] += counts[:, POSTERIOR_OFFSET + 1 : POSTERIOR_OFFSET + MAX_RANK + 1]
     totals = counts.sum(axis=0)
     present = [int(value) for value in np.flatnonzero(totals)]
     for value in present:
@@ -55,10 +60,12 @@ def dense_codes(values: np.ndarray) -> np.ndarray:
         raise ValueError("nothing is labelled in this mask")
     rows = np.arange(len(counts)) @ counts / np.maximum(totals, 1)
     table = np.zeros(CODES, dtype=np.uint8)
-    table[SPIDER_CANAL] = CANAL
+    table[SPIDER_CANAL], table[SACRUM] = CANAL, SACRUM
     for rank, level in enumerate(_levels(present, rows), start=1):
         if level.vertebra is not None:
             table[level.vertebra] = vertebra_code(rank)
+            if level.vertebra <= MAX_RANK:
+                table[POSTERIOR_OFFSET + level.vertebra] = vertebra_code(rank)
         if level.disc is not None:
             table[level.disc] = disc_code(rank)
     # Faster than indexing, which converts every voxel to a 64-bit index.
@@ -102,4 +109,6 @@ def _is_vertebra(value: int) -> bool:
 
 
 def _is_legal(value: int) -> bool:
-    return value in (0, SPIDER_CANAL) or _is_vertebra(value) or 1 <= value - SPIDER_DISC_OFFSET <= MAX_RANK
+    if _is_vertebra(value) or value in (0, SPIDER_CANAL, SACRUM):
+        return True
+    return any(1 <= value - offset <= MAX_RANK for offset in (POSTERIOR_OFFSET, SPIDER_DISC_OFFSET))

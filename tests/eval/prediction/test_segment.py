@@ -4,7 +4,8 @@ import SimpleITK as sitk
 import torch
 from torch import nn
 
-from synthspine.eval.prediction.segment import PIXELS_AT_ONCE, segment_volume
+from synthspine.eval.prediction.segment import PIXELS_AT_ONCE
+from synthspine.eval.prediction.segment import segment_volume as segment
 from synthspine.gen.core.anatomy import CANAL, disc_code, vertebra_code
 from synthspine.gen.core.schemes import label_scheme
 from synthspine.shards.readers.spider import Volume
@@ -24,6 +25,11 @@ class Thresholds(nn.Module):
         assert image.shape[-2] % 16 == 0
         levels = torch.arange(self.num_classes)[None, :, None, None] / 15
         return -1e4 * (image - levels) ** 2
+
+
+def segment_volume(model, volume, **options):
+    scheme = label_scheme(getattr(model, "num_classes", 4))
+    return segment(model, volume, **{"scheme": scheme, **options})
 
 
 def volume_of(codes, scheme, spacing):
@@ -139,6 +145,8 @@ def test_slices_go_through_the_network_in_parts_that_fit(spine, monkeypatch):
 def test_entropy_is_that_of_structures_and_not_of_ranks(spine):
     class Torn(nn.Module):
         """Sure that there is vertebra everywhere, torn between two ranks."""
+
+        num_classes = 14
 
         def forward(self, image):
             logits = torch.full((len(image), 14, *image.shape[2:]), -30.0)

@@ -241,7 +241,7 @@ def test_structure_entropy_is_what_a_prediction_is_flagged_by(spine):
         spacing_mm=(4.0, 1.0, 1.0),
         reference=sitk.Image(2, 2, 2, sitk.sitkInt16),
     )
-    predicted = segment_volume(Told(), volume, spacing_mm=1.0).entropy
+    predicted = segment_volume(Told(), volume, scheme=label_scheme(14), spacing_mm=1.0).entropy
     assert record["structure_entropy"] == record["scan_entropies"][0] == pytest.approx(predicted)
     assert record["entropy"] != pytest.approx(predicted)
 
