@@ -55,7 +55,8 @@ def evaluate(options: EvaluationOptions, log: Log = print) -> list[Path]:
     device = pick_device(options.shards.device)
     candidates, missing = load_candidates(options, device, log)
     structures = shared_structures({candidate.name: candidate.model.scheme for candidate in candidates})
-    sets, maps, left_out = open_sets(options, device, log)
+    refined = any(candidate.model.scheme.is_refined for candidate in candidates)
+    sets, maps, left_out = open_sets(options, device, log, refined=refined)
     opened: dict[str, SliceBatches | MapsToRender] = {**sets, **({} if maps is None else {SYNTHETIC: maps})}
     for candidate in candidates:
         for loaded in opened.values():

@@ -2,6 +2,7 @@
 
 - A class that is empty in a patient's truth and prediction has no value (nan); where one of the two is empty
   Dice is 0.
+- A structure without a pixel in the truth of any patient is not annotated: it and its classes have no values.
 - *Structures* are scored against the truth of the structures for every model, on every annotated pixel, ranks
   above 6 included; a model's classes are mapped to them first.
 - *Classes* of a model are scored against the target of its own scheme; codes without a class are left out.
@@ -12,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from synthspine.eval.metrics.distances import Spacing
@@ -34,6 +36,8 @@ class Tally:
         spacing_mm: size of a pixel along rows and columns.
         metrics: what is measured; all of the table by default.
         rates: which shares are counted; all of the table by default.
+        homes: structure of every class, numbered in any way; classes of a structure that is in no truth have no
+            values. By default all classes have.
     """
 
     def __init__(
@@ -42,11 +46,14 @@ class Tally:
         spacing_mm: Spacing,
         metrics: Iterable[Metric] | None = None,
         rates: Iterable[Rate] | None = None,
+        homes: Sequence[int] | None = None,
     ) -> None:
         self._names = tuple(class_names[1:])
         self._spacing_mm = spacing_mm
         self._metrics = tuple(METRICS.values() if metrics is None else metrics)
         self._rates = tuple(RATES.values() if rates is None else rates)
+        self._homes = None if homes is None else np.array(homes)
+        self._in_truth = np.zeros(len(class_names), dtype=bool)
         counters = [*(metric.count for metric in self._metrics), *(rate.count for rate in self._rates)]
         self._counters = tuple(dict.fromkeys(counters))
         self._counts: dict[str, list[dict[Callable[[Masks], Any], list[Any]]]] = {}
@@ -57,6 +64,7 @@ class Tally:
         for patient, predicted, actual in maps:
             counts = self._counts.setdefault(patient, [defaultdict(list) for _ in self._names])
             annotated = actual != IGNORE
+            self._in_truth |= np.bincount(actual[annotated], minlength=len(self._in_truth)) > 0
             for value, kept in enumerate(counts, start=1):
                 masks = Masks(
                     prediction=(predicted == value) & annotated,
@@ -72,13 +80,20 @@ class Tally:
         Raises:
             MetricError: a metric gives something else than a finite number or nan.
         """
+        scored = self._in_truth | True
+        if self._homes is not None:
+            scored = np.isin(self._homes, self._homes[self._in_truth])
         return {
             patient: {
-                name: self._record(kept, f"{name} of patient {patient}")
-                for name, kept in zip(self._names, self._counts[patient], strict=True)
+                name: self._record(kept, f"{name} of patient {patient}") if known else self._nothing()
+                for name, kept, known in zip(self._names, self._counts[patient], scored[1:], strict=True)
             }
             for patient in sorted(self._counts)
         }
+
+    def _nothing(self) -> Record:
+        empty: Record = {metric.key: None for metric in self._metrics}
+        return empty | {rate.key: [0, 0] for rate in self._rates}
 
     def _record(self, kept: dict[Callable[[Masks], Any], list[Any]], whose: str) -> Record:
         record: Record = {}

@@ -48,6 +48,7 @@ def case_picture(
     predictions: Mapping[str, np.ndarray],
     path: Path,
     *,
+    structures: LabelScheme,
     title: str,
     note: str = "",
 ) -> None:
@@ -55,23 +56,27 @@ def case_picture(
 
     Args:
         image: in [0, 1], ``(H, W)``.
-        truth: dense codes, uint8 ``(H, W)``; the picture shows the bounding box of the annotated pixels.
+        truth: classes of ``structures``, uint8 ``(H, W)``; the picture shows the bounding box of the
+            pixels that are not 255.
         predictions: the same by title.
         path: the file; replaced at once when it is whole.
+        structures: scheme of the structures.
         title: above the picture.
         note: below the first prediction.
     """
     crop = _bounding_box(truth != IGNORE)
-    codes = {"truth": truth, **predictions}
-    codes = {
-        name: np.where(truth == IGNORE, IGNORE, each)[crop].astype(np.uint8) for name, each in codes.items()
+    maps = {"truth": truth, **predictions}
+    maps = {
+        name: np.where(truth == IGNORE, IGNORE, each)[crop].astype(np.uint8) for name, each in maps.items()
     }
-    factor = -(-LEAST_ROWS // len(codes["truth"]))
-    codes = {name: each.repeat(factor, axis=0).repeat(factor, axis=1) for name, each in codes.items()}
-    size = codes["truth"].shape[::-1]
+    factor = -(-LEAST_ROWS // len(maps["truth"]))
+    maps = {name: each.repeat(factor, axis=0).repeat(factor, axis=1) for name, each in maps.items()}
+    size = maps["truth"].shape[::-1]
     grey = np.asarray(Image.fromarray(image[crop].astype(np.float32)).resize(size, Image.Resampling.BICUBIC))
-    border = borders(codes["truth"]) & (codes["truth"] != BACKGROUND) & (codes["truth"] != IGNORE)
-    pictures = {name: coloured(each, grey) for name, each in codes.items()}
+    border = borders(maps["truth"]) & (maps["truth"] != BACKGROUND) & (maps["truth"] != IGNORE)
+    colours = np.zeros((IGNORE + 1, 3), dtype=np.uint8)
+    colours[: structures.num_classes] = structures.colours
+    pictures = {name: coloured(each, grey, colours=colours) for name, each in maps.items()}
     for name in predictions:
         pictures[name][border] = WHITE
     notes = ["", "its border is white in the predictions", note, *[""] * len(predictions)]
@@ -81,7 +86,7 @@ def case_picture(
             {"image": grey_picture(grey), **pictures}.items(), notes, strict=False
         )
     ]
-    write_sheet(tiles, path, title, columns=len(tiles), legend=True)
+    write_sheet(tiles, path, title, columns=len(tiles), legend=structures)
 
 
 def draw_cases(
@@ -140,14 +145,21 @@ def draw_cases(
 def slice_dices(
     model: TrainedUNet, condition: Condition, batch_size: int, structures: LabelScheme
 ) -> list[Dices]:
-    """Dice of every structure of every slice of a condition, and overall, their mean."""
-    rows: list[Dices] = []
+    """Dice of every structure of every slice of a condition, and overall, their mean.
+
+    A structure that no truth shows has no Dice.
+    """
+    slices: list[Tensor] = []
     for image, codes, *_ in condition.batches(batch_size):
         found = _structures(model, image, structures)
         counts = overlap_counts(found, structures.encode(codes), structures.num_classes)
-        for values in dice(*counts)[:, 1:].cpu().tolist():
-            named = {OVERALL: mean(values), **dict(zip(structures.class_names[1:], values, strict=True))}
-            rows.append({name: None if math.isnan(value) else value for name, value in named.items()})
+        slices.append(torch.stack([part.cpu() for part in counts]))
+    intersection, predicted, actual = torch.cat(slices, dim=1)[:, :, 1:]
+    dices = dice(intersection, predicted, actual).where(actual.any(dim=0), math.nan)
+    rows: list[Dices] = []
+    for values in dices.tolist():
+        named = {OVERALL: mean(values), **dict(zip(structures.class_names[1:], values, strict=True))}
+        rows.append({name: None if math.isnan(value) else value for name, value in named.items()})
     return rows
 
 
@@ -183,7 +195,7 @@ def _draw(
     index = condition.indices[place]
     image, codes = loaded.at(torch.tensor([index]))
     truth, *found = (
-        structures.decode(each)[0].cpu().numpy()
+        each[0].cpu().numpy()
         for each in (structures.encode(codes), *(_structures(c.model, image, structures) for c in candidates))
     )
     predictions = {model_name(c.name): each for c, each in zip(candidates, found, strict=True)}
@@ -197,7 +209,9 @@ def _draw(
     )
     note = "Dice: " + ", ".join(f"{name} {format_value(dices[name])}" for name in structures.class_names[1:])
     file = f"{FOLDER}/{first}_{condition.place}_{case}.png"
-    case_picture(image[0, 0].cpu().numpy(), truth, predictions, folder / file, title=title, note=note)
+    picture = image[0, 0].cpu().numpy()
+    texts = {"title": title, "note": note}
+    case_picture(picture, truth, predictions, folder / file, structures=structures, **texts)
     return {
         "file": file,
         "case": kind,

@@ -204,10 +204,12 @@ class _Tally:
         self._scheme = scheme
         self._measured = structures
         self._spacing_mm = spacing_mm
-        self._structures = Tally(structures.class_names, spacing_mm)
+        self._structures = Tally(structures.class_names, spacing_mm, homes=structures.class_structures)
         # The classes of a model of structures are the structures: they are counted once.
         own = scheme.classes != structures.classes
-        self._classes = Tally(scheme.class_names, spacing_mm) if own else self._structures
+        self._classes = (
+            Tally(scheme.class_names, spacing_mm, homes=scheme.class_structures) if own else self._structures
+        )
         self._bins: dict[str, Tensor] = {}
         self._entropy: dict[str, Tensor] = {}
         self._structure_entropy: dict[str, dict[str, Tensor]] = defaultdict(dict)

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from synthspine.gen.core.anatomy import SACRUM, STRUCTURE_COLOURS, Colour
-from synthspine.gen.core.schemes import RANKS
+from synthspine.gen.core.schemes import RANKS, LabelScheme
 from synthspine.shards.checking.overlay import HATCH, coloured, grey_picture
 from synthspine.shards.format.sample import Sample
 from synthspine.shards.storage.atomic import atomic_path
@@ -45,7 +45,7 @@ def write_sheet(
     title: str,
     *,
     columns: int | None = None,
-    legend: bool = False,
+    legend: bool | LabelScheme = False,
     sacrum: bool = False,
     notes: Sequence[str] = (),
 ) -> Path:
@@ -56,7 +56,8 @@ def write_sheet(
         path: where the PNG goes; replaced atomically.
         title: text over the sheet.
         columns: pictures in a row; by default as many as bring the sheet near to ``ASPECT``.
-        legend: whether the colours of the structures are explained below the pictures.
+        legend: whether the colours of dense codes are explained below the pictures, or the scheme whose
+            colours are.
         sacrum: whether that of the sacrum is among them.
         notes: lines at the bottom, such as warnings.
 
@@ -72,7 +73,7 @@ def write_sheet(
     columns = columns or _columns(len(tiles), width + _GAP, height + _CAPTION_ROWS + _GAP)
     rows = -(-len(tiles) // columns)
     bottom = MARGIN + _TITLE_ROWS + rows * (height + _CAPTION_ROWS + _GAP)
-    end = bottom + _LEGEND_ROWS * legend + _NOTE_ROWS * len(notes) + MARGIN
+    end = bottom + _LEGEND_ROWS * bool(legend) + _NOTE_ROWS * len(notes) + MARGIN
     sheet = Image.new("RGB", (2 * MARGIN + columns * width + (columns - 1) * _GAP, end), _PAPER)
     draw = ImageDraw.Draw(sheet)
     draw.text((MARGIN, MARGIN), title, _INK, ImageFont.load_default(_TITLE_SIZE))
@@ -83,7 +84,8 @@ def write_sheet(
         sheet.paste(Image.fromarray(tile.picture), (left, top))
         _caption(draw, tile, left, top + height + 6, width)
     if legend:
-        _legend(draw, MARGIN, bottom + _LEGEND_ROWS // 2, sacrum=sacrum)
+        scheme = legend if isinstance(legend, LabelScheme) else RANKS
+        _legend(draw, MARGIN, bottom + _LEGEND_ROWS // 2, scheme, sacrum=sacrum)
     for number, note in enumerate(reversed(notes), start=1):
         top = end - MARGIN - _NOTE_ROWS * number
         draw.text((MARGIN, top), note, _WARNING, ImageFont.load_default(_SMALL_SIZE + 1))
@@ -143,13 +145,13 @@ def _caption(draw: ImageDraw.ImageDraw, tile: Tile, left: int, top: int, width: 
     draw.text((left, top + _KEY_SIZE + 4), note, _DIM, font)
 
 
-def _legend(draw: ImageDraw.ImageDraw, left: int, top: int, *, sacrum: bool) -> None:
+def _legend(draw: ImageDraw.ImageDraw, left: int, top: int, scheme: LabelScheme, *, sacrum: bool) -> None:
     """Swatches of all shades with the names of the structures, the lowest rank first."""
     entries: dict[str, list[Colour]] = {}
-    for structure, group in zip(RANKS.structure_names, RANKS.groups[1:], strict=True):
-        names = [RANKS.class_names[number].removeprefix(f"{structure} ") for number in group]
+    for structure, group in zip(scheme.structure_names, scheme.groups[1:], strict=True):
+        names = [scheme.class_names[number].removeprefix(f"{structure} ") for number in group]
         ends = f" {names[0]} .. {names[-1]}" if len(group) > 1 else ""
-        entries[structure + ends] = [RANKS.colours[number] for number in group]
+        entries[structure + ends] = [scheme.colours[number] for number in group]
     if sacrum:
         entries["sacrum"] = [STRUCTURE_COLOURS["sacrum"]]
     entries["not annotated (hatched)"] = [HATCH]

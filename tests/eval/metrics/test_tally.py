@@ -50,6 +50,19 @@ def test_rates_count_slices():
     assert (record["disc"]["missed"], record["disc"]["invented"]) == ([0, 0], [1, 4])
 
 
+def test_a_structure_that_no_truth_shows_is_not_scored():
+    prediction, target = maps([1, 2, 3], [1, 2, 3]), maps([1, 1, 0], [1, 0, 0])
+    names = ("background", "body", "arch", "sacrum")
+    counts = Tally(names, (1.0, 1.0), homes=(0, 1, 1, 2))
+    counts.add(prediction, target, ["a", "b"])
+    records = counts.records()
+    # The arch belongs to a structure that is annotated: where it is predicted, it is wrong.
+    assert (records["a"]["arch"]["dice"], records["a"]["arch"]["invented"]) == (0.0, [1, 1])
+    assert set(map(str, records["b"]["sacrum"].values())) == {"None", "[0, 0]"}
+    counts.add(maps([3, 0, 0]), maps([3, 0, 0]), ["c"])
+    assert counts.records()["b"]["sacrum"]["dice"] == 0.0 and counts.records()["c"]["sacrum"]["dice"] == 1.0
+
+
 def test_batches_do_not_change_the_result():
     generator = torch.Generator().manual_seed(0)
     prediction = torch.randint(0, 3, (6, 5, 5), generator=generator, dtype=torch.uint8)

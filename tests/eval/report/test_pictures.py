@@ -18,7 +18,7 @@ from synthspine.eval.studies.batches import SliceBatches
 from synthspine.eval.studies.models import Candidate
 from synthspine.eval.studies.options import EvaluationOptions
 from synthspine.eval.studies.study import conditions
-from synthspine.gen.core.anatomy import IGNORE, STRUCTURES, vertebra_code
+from synthspine.gen.core.anatomy import IGNORE, STRUCTURES
 from synthspine.gen.core.schemes import STRUCTURES_ALONE
 from synthspine.shards.building.options import ShardOptions
 from synthspine.shards.building.sets import VALIDATION_IMAGES, ensure_sets
@@ -50,6 +50,7 @@ def setting(tmp_path, spider_folder):
     return sets, conditions(EvaluationOptions(studies=("contrast",)), sets, None).conditions
 
 
+TEXT = {"structures": STRUCTURES_ALONE, "title": "a"}
 PATIENTS = ["3"] * 3 + ["4"] * 3
 
 
@@ -150,9 +151,9 @@ def test_picture_shows_what_is_annotated_and_the_truth_in_every_panel(tmp_path, 
     )
     truth = np.full((60, 50), IGNORE, dtype=np.uint8)
     truth[10:50, 5:45] = 0
-    truth[20:40, 15:35] = vertebra_code(1)
+    truth[20:40, 15:35] = 1
     empty = np.zeros_like(truth)
-    case_picture(np.full((60, 50), 0.3), truth, {"A": truth, "B": empty}, tmp_path / "case.png", title="a")
+    case_picture(np.full((60, 50), 0.3), truth, {"A": truth, "B": empty}, tmp_path / "case.png", **TEXT)
     (tiles,) = sheets
     assert [tile.name for tile in tiles] == ["image", "truth", "A", "B"]
     assert {tile.picture.shape for tile in tiles} == {(400, 400, 3)}
@@ -165,5 +166,5 @@ def test_picture_shows_what_is_annotated_and_the_truth_in_every_panel(tmp_path, 
 
 def test_picture_of_a_slice_without_annotation_is_whole(tmp_path):
     nothing = np.full((60, 50), IGNORE, dtype=np.uint8)
-    case_picture(np.zeros((60, 50)), nothing, {"A": nothing}, tmp_path / "case.png", title="a")
+    case_picture(np.zeros((60, 50)), nothing, {"A": nothing}, tmp_path / "case.png", **TEXT)
     assert Image.open(tmp_path / "case.png").size[0] > 3 * 350
