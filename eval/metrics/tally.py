@@ -36,7 +36,7 @@ class Tally:
         spacing_mm: size of a pixel along rows and columns.
         metrics: what is measured; all of the table by default.
         rates: which shares are counted; all of the table by default.
-        homes: structure of every class, numbered in any way; classes of a structure that is in no truth have no
+        homes: number of the structure of every class; classes of a structure that is in no truth have no
             values. By default all classes have.
     """
 
@@ -80,7 +80,7 @@ class Tally:
         Raises:
             MetricError: a metric gives something else than a finite number or nan.
         """
-        scored = self._in_truth | True
+        scored = np.ones_like(self._in_truth)
         if self._homes is not None:
             scored = np.isin(self._homes, self._homes[self._in_truth])
         return {
