@@ -5,13 +5,15 @@ import numpy as np
 from synthspine.gen.core.anatomy import (
     CANAL,
     CODES,
+    DISC_NAMES,
     IGNORE,
     MAX_RANK,
+    RANK_NAMES,
     disc_code,
     posterior_code,
     vertebra_code,
 )
-from synthspine.gen.core.schemes import LabelScheme
+from synthspine.gen.core.schemes import LabelClass, LabelScheme
 
 ROLES = ("vertebra", "disc", "canal")
 VERTEBRA, DISC, CANAL_ROLE = range(1, len(ROLES) + 1)
@@ -58,3 +60,29 @@ def ranked_classes(scheme: LabelScheme) -> np.ndarray:
         ranks = np.unique(ranks_of(np.array(each.codes)))
         ranked[each.codes[0]] = len(ranks) == 1 and ranks[0] > 0
     return ranked
+
+
+def by_rank(scheme: LabelScheme) -> LabelScheme:
+    """The structures of a scheme with a class for every code: for the colours of counted ranks.
+
+    Ranks above the named ones have a class only in a structure of such ranks alone.
+    """
+    classes = [scheme.classes[0]]
+    for each in scheme.structures:
+        codes = np.array(each.codes)
+        named = codes[ranks_of(codes) <= len(RANK_NAMES)]
+        for code in (named if len(named) else codes).tolist():
+            classes.append(LabelClass(name=f"{each.name} {code_name(code)}", codes=(code,)))
+    return LabelScheme(name=f"{scheme.name}, ranks", structures=scheme.structures, classes=tuple(classes))
+
+
+def code_name(code: int) -> str:
+    """Anatomical name of a vertebra (L5 for the lowest), disc (L4/L5) or posterior elements by dense code.
+
+    Vertebrae and discs above the named ones are called by their rank, other codes by their number.
+    """
+    rank = int(_RANKS[code])
+    if not rank:
+        return str(code)
+    kind, names = ("disc", DISC_NAMES) if _ROLES[code] == DISC else ("vertebra", RANK_NAMES)
+    return names[rank - 1] if rank <= len(names) else f"{kind} {rank}"

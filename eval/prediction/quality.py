@@ -10,7 +10,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from synthspine.eval.prediction.volumes import StructureVolume, code_name, structure_volumes
+from synthspine.eval.labelling.roles import code_name
+from synthspine.eval.prediction.volumes import StructureVolume, structure_volumes
 from synthspine.gen.core.anatomy import BACKGROUND, CANAL, disc_code, vertebra_code
 from synthspine.gen.core.schemes import LabelScheme
 

@@ -7,14 +7,12 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from synthspine.eval.labelling.roles import DISC, ranks_of, roles_of
+from synthspine.eval.labelling.roles import code_name, ranks_of
 from synthspine.gen.core.anatomy import (
     CODES,
-    DISC_NAMES,
     DISC_OFFSET,
     MAX_RANK,
     POSTERIOR_OFFSET,
-    RANK_NAMES,
     SPIDER_DISC_OFFSET,
     spider_values,
 )
@@ -29,7 +27,8 @@ class StructureVolume:
         structure: name of the structure in the label scheme.
         rank: rank of a vertebra, its posterior elements or a disc, counted from the lowest upward; None for
             others.
-        name: anatomical name, see ``code_name``; that of the structure where there is no rank.
+        name: anatomical name (L5, L4/L5, L5 posterior elements, ...); that of the structure where there is no
+            rank.
         spider_value: value in the mask file.
         volume_ml: voxels times the volume of a voxel; slices are as thick as their distance.
         voxels: number of voxels.
@@ -64,12 +63,12 @@ def structure_volumes(
         if code not in structures:
             continue
         voxels = int(by_slice[:, code].sum())
-        rank = int(ranks_of(code)) or None
+        rank = int(ranks_of(np.array(code))) or None
         volumes.append(
             StructureVolume(
                 structure=structures[code],
                 rank=rank,
-                name=code_name(code) if rank else structures[code],
+                name=_name(code) if rank else structures[code],
                 spider_value=int(values[code]),
                 volume_ml=voxels * voxel_ml,
                 voxels=voxels,
@@ -79,15 +78,8 @@ def structure_volumes(
     return volumes
 
 
-def code_name(code: int) -> str:
-    """Anatomical name of a vertebra (L5 for the lowest), disc (L4/L5) or posterior elements by dense code.
-
-    Vertebrae and discs above the named ones are called by their rank.
-    """
-    rank = int(ranks_of(code))
-    kind, names = ("disc", DISC_NAMES) if roles_of(code) == DISC else ("vertebra", RANK_NAMES)
-    name = names[rank - 1] if rank <= len(names) else f"{kind} {rank}"
-    return f"{name} posterior elements" if code > POSTERIOR_OFFSET else name
+def _name(code: int) -> str:
+    return code_name(code) + (" posterior elements" if code > POSTERIOR_OFFSET else "")
 
 
 def _structures(scheme: LabelScheme) -> dict[int, str]:

@@ -207,7 +207,10 @@ def _draw(
         f"{set_name(condition.place)}{phantom}, {described} of Model {model_name(first)}: "
         f"{record['source']}, slice {record['slice']}, Dice {format_value(dices['overall'])}"
     )
-    note = "Dice: " + ", ".join(f"{name} {format_value(dices[name])}" for name in structures.class_names[1:])
+    known = (
+        f"{name} {format_value(dices[name])}" for name in dices if name != OVERALL and dices[name] is not None
+    )
+    note = "Dice: " + ", ".join(known)
     file = f"{FOLDER}/{first}_{condition.place}_{case}.png"
     picture = image[0, 0].cpu().numpy()
     texts = {"title": title, "note": note}

@@ -45,7 +45,7 @@ def write_sheet(
     title: str,
     *,
     columns: int | None = None,
-    legend: bool | LabelScheme = False,
+    legend: LabelScheme | bool = False,
     sacrum: bool = False,
     notes: Sequence[str] = (),
 ) -> Path:
@@ -56,8 +56,7 @@ def write_sheet(
         path: where the PNG goes; replaced atomically.
         title: text over the sheet.
         columns: pictures in a row; by default as many as bring the sheet near to ``ASPECT``.
-        legend: whether the colours of dense codes are explained below the pictures, or the scheme whose
-            colours are.
+        legend: label scheme whose colours are explained below the pictures; True for ``RANKS``.
         sacrum: whether that of the sacrum is among them.
         notes: lines at the bottom, such as warnings.
 
@@ -84,7 +83,7 @@ def write_sheet(
         sheet.paste(Image.fromarray(tile.picture), (left, top))
         _caption(draw, tile, left, top + height + 6, width)
     if legend:
-        scheme = legend if isinstance(legend, LabelScheme) else RANKS
+        scheme = RANKS if legend is True else legend
         _legend(draw, MARGIN, bottom + _LEGEND_ROWS // 2, scheme, sacrum=sacrum)
     for number, note in enumerate(reversed(notes), start=1):
         top = end - MARGIN - _NOTE_ROWS * number
