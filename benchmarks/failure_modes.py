@@ -117,9 +117,9 @@ def row(model: TrainedUNet, batches: SliceBatches, device: torch.device) -> dict
                 target = np.where(rows[:, None], truths[index], np.uint8(IGNORE))
                 pair = (torch.from_numpy(each[None]) for each in (roles[index], target))
                 tallies[name].add(*pair, [patient])
-    dices = {name: overall_dices(tally) for name, tally in tallies.items()}
+    dices = {name: tally.dices() for name, tally in tallies.items()}
     values = {
-        patient: {name: found[patient] for name, found in dices.items()} | own
+        patient: {name: mean(list(found[patient].values())) for name, found in dices.items()} | own
         for patient, own in patient_values(batches.patients, shares).items()
     }
     counts = []
@@ -131,14 +131,6 @@ def row(model: TrainedUNet, batches: SliceBatches, device: torch.device) -> dict
     return cells(values, scans, shares) | {
         "scans named": f"{sum(named)} of {len(named)}",
         "vertebrae named": f"{total.rank_right} of {total.truth}",
-    }
-
-
-def overall_dices(tally: Tally) -> dict[str, float]:
-    """Mean Dice over the structures by patient; nan where none is defined."""
-    return {
-        patient: mean(list(defined({name: entry[DICE.key] for name, entry in record.items()}).values()))
-        for patient, record in tally.records().items()
     }
 
 

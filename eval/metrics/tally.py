@@ -17,10 +17,10 @@ import numpy as np
 from torch import Tensor
 
 from synthspine.eval.metrics.distances import Spacing
-from synthspine.eval.metrics.table import METRICS, RATES, Masks, Metric, Rate
+from synthspine.eval.metrics.table import DICE, METRICS, RATES, Masks, Metric, Rate
 from synthspine.gen.core.anatomy import IGNORE
 
-Record = dict[str, float | list[int] | None]
+Record = dict[str, Any]
 """A value for every metric, None where it is not defined; for every rate its slices and their cases."""
 
 
@@ -89,6 +89,16 @@ class Tally:
                 for name, kept, known in zip(self._names, self._counts[patient], scored[1:], strict=True)
             }
             for patient in sorted(self._counts)
+        }
+
+    def dices(self) -> dict[str, dict[str, float]]:
+        """Dice by patient and class; nan where it is not defined."""
+        return {
+            patient: {
+                name: math.nan if record[DICE.key] is None else record[DICE.key]
+                for name, record in records.items()
+            }
+            for patient, records in self.records().items()
         }
 
     def _nothing(self) -> Record:

@@ -184,7 +184,7 @@ def instances(findings: Findings) -> Table:
             for key, metric in findings.metrics.items()
             if key in VERTEBRAE
         },
-        "n": lambda m: _n(m.vertebrae_interval(DICE.key)),
+        "n": lambda m: str(_count(m.vertebrae_interval(DICE.key))),
     }
     subjects = [((set_name(m.set), m.model), m) for m in findings.on_sets()]
     return table("instances", subjects, columns)
@@ -310,15 +310,15 @@ def _scored(findings: Findings, kind: Kind) -> Columns:
     """Metrics and rates of a structure or class; the subject is its measurement and name."""
     return {
         **{m.title: partial(_mean, key, m, kind) for key, m in findings.metrics.items()},
-        **{rate.title: partial(_rate, key, kind) for key, rate in findings.rates.items()},
-        "n": lambda subject: _n(subject[0].interval(subject[1], DICE.key, kind)),
+        **{r.title: partial(_rate, key, kind) for key, r in findings.rates.items()},
+        "n": lambda subject: str(_count(subject[0].interval(subject[1], kind=kind))),
     }
 
 
 def _mean(key: str, metric: Quantity, kind: Kind, subject: tuple[Measurement, str]) -> Cell:
     measurement, name = subject
-    dice = measurement.interval(name, DICE.key, kind)
-    return interval_cell(measurement.interval(name, key, kind), metric, n=0 if dice is None else dice.n)
+    n = _count(measurement.interval(name, kind=kind))
+    return interval_cell(measurement.interval(name, key, kind), metric, n=n)
 
 
 def _rate(key: str, kind: Kind, subject: tuple[Measurement, str]) -> Cell:
@@ -327,12 +327,12 @@ def _rate(key: str, kind: Kind, subject: tuple[Measurement, str]) -> Cell:
 
 
 def _vertebrae_mean(key: str, metric: Quantity, measurement: Measurement) -> Cell:
-    n = measurement.vertebrae_interval(DICE.key)
-    return interval_cell(measurement.vertebrae_interval(key), metric, n=0 if n is None else n.n)
+    n = _count(measurement.vertebrae_interval(DICE.key))
+    return interval_cell(measurement.vertebrae_interval(key), metric, n=n)
 
 
-def _n(interval: Interval | None) -> str:
-    return "0" if interval is None else str(interval.n)
+def _count(interval: Interval | None) -> int:
+    return 0 if interval is None else interval.n
 
 
 def _at(value: float, curve: Mapping[float, Interval]) -> Cell:

@@ -4,7 +4,6 @@ The slice of median Dice follows the worst ones. Only one slice of each patient 
 neighbouring slices fail alike.
 """
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,9 +16,11 @@ from torch import Tensor
 
 from synthspine.eval.metrics.statistics import mean
 from synthspine.eval.metrics.structures import OVERALL, to_measured
+from synthspine.eval.metrics.table import DICE
+from synthspine.eval.metrics.tally import Tally
 from synthspine.eval.report.tables import format_value
 from synthspine.eval.results.cache import Cache
-from synthspine.eval.results.outcome import CONTRAST, model_name, set_name
+from synthspine.eval.results.outcome import CONTRAST, model_name, set_name, without_nan
 from synthspine.eval.studies.batches import SliceBatches
 from synthspine.eval.studies.models import Candidate
 from synthspine.eval.studies.options import EvaluationOptions
@@ -29,7 +30,7 @@ from synthspine.gen.core.schemes import LabelScheme
 from synthspine.shards.checking.contact_sheet import Tile, write_sheet
 from synthspine.shards.checking.overlay import borders, coloured, grey_picture
 from synthspine.shards.storage.atomic import file_digest
-from synthspine.train.decoding import dice, likeliest_classes, overlap_counts
+from synthspine.train.decoding import likeliest_classes
 from synthspine.train.model.checkpoint import TrainedUNet
 
 FOLDER = "overlays"
@@ -149,18 +150,16 @@ def slice_dices(
 
     A structure that no truth shows has no Dice.
     """
-    slices: list[Tensor] = []
+    names, spacing = structures.class_names, (1.0, 1.0)  # Dice has no unit
+    tally = Tally(names, spacing, metrics=[DICE], rates=[], homes=structures.class_structures)
+    slices = 0
     for image, codes, *_ in condition.batches(batch_size):
-        found = _structures(model, image, structures)
-        counts = overlap_counts(found, structures.encode(codes), structures.num_classes)
-        slices.append(torch.stack([part.cpu() for part in counts]))
-    intersection, predicted, actual = torch.cat(slices, dim=1)[:, :, 1:]
-    dices = dice(intersection, predicted, actual).where(actual.any(dim=0), math.nan)
-    rows: list[Dices] = []
-    for values in dices.tolist():
-        named = {OVERALL: mean(values), **dict(zip(structures.class_names[1:], values, strict=True))}
-        rows.append({name: None if math.isnan(value) else value for name, value in named.items()})
-    return rows
+        numbers = [str(slices + place) for place in range(len(codes))]
+        tally.add(_structures(model, image, structures), structures.encode(codes), numbers)
+        slices += len(codes)
+    dices = tally.dices()
+    rows = ({OVERALL: mean(list(dices[str(n)].values())), **dices[str(n)]} for n in range(slices))
+    return [without_nan(row) for row in rows]
 
 
 def choose_cases(patients: Sequence[str], dices: Sequence[Dices], count: int) -> list[tuple[str, int]]:

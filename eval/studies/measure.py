@@ -21,10 +21,10 @@ from synthspine.eval.metrics.calibration import (
 )
 from synthspine.eval.metrics.distances import Spacing
 from synthspine.eval.metrics.instances import InstanceCounts, count_instances
-from synthspine.eval.metrics.statistics import defined, mean
+from synthspine.eval.metrics.statistics import mean
 from synthspine.eval.metrics.structures import OVERALL, to_measured
-from synthspine.eval.metrics.table import DICE
 from synthspine.eval.metrics.tally import Tally
+from synthspine.eval.results.measurement import Measurement
 from synthspine.eval.results.outcome import without_nan
 from synthspine.eval.studies.batches import Batch
 from synthspine.eval.studies.degrade import degrade
@@ -144,8 +144,9 @@ def evaluate_model(
         records = measure(model, _degraded(dataloader, resolution_factor, device), device, spacing_mm=1.0)
     except MeasureError as error:
         raise MeasureError(f"{error}{f' for {description}' if description else ''}") from None
-    structures, classes = (_mean_dices(records, kind) for kind in ("structures", "classes"))
-    of_patients = {patient: _dices(record["structures"]) for patient, record in records.items()}
+    found = Measurement(study="", model="", set="", value=resolution_factor, patients=records)
+    dices = {name: found.values(name) for name in (*found.structures, OVERALL)}
+    structures = {name: _mean(dices[name]) for name in found.structures}
     return {
         "description": description,
         "resolution_factor": float(resolution_factor),
@@ -153,27 +154,16 @@ def evaluate_model(
         "n_patients": len(records),
         "n_slices": sum(record["slices"] for record in records.values()),
         "structures": structures,
-        "classes": classes,
+        "classes": {name: _mean(found.values(name, kind="classes")) for name in found.classes},
         "patients": {
-            patient: {**dices, OVERALL: mean(list(dices.values()))} for patient, dices in of_patients.items()
+            patient: {name: values.get(patient, math.nan) for name, values in dices.items()}
+            for patient in records
         },
     }
 
 
-def _dices(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """Dice by name; nan where it is not defined."""
-    dices = {name: entry[DICE.key] for name, entry in entries.items()}
-    return {name: math.nan if dice is None else dice for name, dice in dices.items()}
-
-
-def _mean_dices(records: Mapping[str, Mapping[str, Any]], kind: str) -> dict[str, dict[str, Any]]:
-    """Mean Dice over the patients in whom it is defined, and their number, by name."""
-    names = next(iter(records.values()))[kind]
-    known = {
-        name: defined({patient: record[kind][name][DICE.key] for patient, record in records.items()})
-        for name in names
-    }
-    return {name: {"dice": mean(list(dices.values())), "n": len(dices)} for name, dices in known.items()}
+def _mean(values: Mapping[str, float]) -> dict[str, float | int]:
+    return {"dice": mean(list(values.values())), "n": len(values)}
 
 
 def _degraded(dataloader: Iterable[Labelled], factor: float, device: torch.device | str) -> Iterator[Batch]:

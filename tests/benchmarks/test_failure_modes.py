@@ -203,7 +203,7 @@ def test_dice_of_slices_together_is_that_of_the_evaluation(answer, codes):
     tally.add(torch.from_numpy(np.stack(answers)), truth, ["7", "7"])
     shares = [slice_measures(each, codes, SPACING, THIN_MM) for each in answers]
     found = patient_values(["7", "7"], shares)["7"]
-    assert found["bodies"] == pytest.approx(tally.records()["7"]["vertebra"]["dice"])
+    assert found["bodies"] == pytest.approx(tally.dices()["7"]["vertebra"])
     assert math.isnan(found["arches"]) and math.isnan(found["top, cut"])
 
 
