@@ -335,6 +335,10 @@ def label_scheme(name: str | int | Path) -> LabelScheme:
     by_count = {str(scheme.num_classes): scheme for scheme in SCHEMES.values()}
     if (scheme := SCHEMES.get(text) or by_count.get(text)) is not None:
         return scheme
+    if text.isdecimal():
+        raise ValueError(
+            f"no label scheme has {text} classes; there are {', '.join(by_count)}, and YAML files"
+        )
     if not text.endswith(SCHEME_SUFFIXES):
         known = ", ".join((*SCHEMES, *by_count))
         raise ValueError(f"no label scheme is called {text!r}; there are {known}, and YAML files")

@@ -47,6 +47,8 @@ def refine(
         ``painted_sacrum`` it may be sacrum in samples that show no annotated sacrum: below the middle of the
         lowest disc (at right angles to the way there from the lowest body), below the last row of the spine
         where the lowest vertebra or disc is missing, and everywhere in samples without vertebra and disc.
+        In slices that do not show the canal its course is estimated from the vertebrae, so the border between
+        body and posterior elements is uncertain there.
     """
     frame = frame or find_spine(codes, spacing_mm)
     # One less than background is 255, so vertebrae alone are small.
