@@ -53,7 +53,7 @@ THIN_QUANTILE = 0.25
 LARGE = f"scans > {LARGE_CM2:g} cm2"
 OVERALL, DARK, BRIGHT = "overall", "dark rows", "bright rows"
 DEFINITIONS = {
-    OVERALL: "mean Dice of vertebra, disc and canal",
+    OVERALL: "mean Dice of vertebra, disc and canal, of those that the label scheme of the model has",
     DARK: "the same in the darker half of the rows with a true structure, by the mean of their pixels",
     BRIGHT: "the same in the brighter half of these rows",
     **MEASURES,

@@ -8,12 +8,13 @@ from synthspine.gen.core.anatomy import (
     DISC_NAMES,
     IGNORE,
     MAX_RANK,
+    POSTERIOR_OFFSET,
     RANK_NAMES,
     disc_code,
     posterior_code,
     vertebra_code,
 )
-from synthspine.gen.core.schemes import LabelClass, LabelScheme
+from synthspine.gen.core.schemes import LabelClass, LabelScheme, Structure
 
 ROLES = ("vertebra", "disc", "canal")
 VERTEBRA, DISC, CANAL_ROLE = range(1, len(ROLES) + 1)
@@ -65,15 +66,25 @@ def ranked_classes(scheme: LabelScheme) -> np.ndarray:
 def by_rank(scheme: LabelScheme) -> LabelScheme:
     """The structures of a scheme with a class for every code: for the colours of counted ranks.
 
-    Ranks above the named ones have a class only in a structure of such ranks alone.
+    Posterior elements are a structure of their own where a class tells them from the body. Ranks above the
+    named ones have a class only in a structure of such ranks alone.
     """
-    classes = [scheme.classes[0]]
+    table, parts = scheme.table, []
     for each in scheme.structures:
-        codes = np.array(each.codes)
-        named = codes[ranks_of(codes) <= len(RANK_NAMES)]
-        for code in (named if len(named) else codes).tolist():
-            classes.append(LabelClass(name=f"{each.name} {code_name(code)}", codes=(code,)))
-    return LabelScheme(name=f"{scheme.name}, ranks", structures=scheme.structures, classes=tuple(classes))
+        whole = [code for code in each.codes if code <= POSTERIOR_OFFSET]
+        apart = [code for code in each.codes if table[code] != table[code % POSTERIOR_OFFSET]]
+        name = f"posterior elements of {each.name}" if whole else each.name
+        parts += [(part, codes) for part, codes in ((each.name, whole), (name, apart)) if codes]
+    classes = [scheme.classes[0]]
+    for part, codes in parts:
+        named = [code for code in codes if _RANKS[code] <= len(RANK_NAMES)]
+        for code in named or codes:
+            classes.append(LabelClass(name=f"{part} {code_name(code)}", codes=(code,)))
+    return LabelScheme(
+        name=f"{scheme.name}, ranks",
+        structures=tuple(Structure(name=part, codes=tuple(codes)) for part, codes in parts),
+        classes=tuple(classes),
+    )
 
 
 def code_name(code: int) -> str:
