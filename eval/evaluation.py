@@ -146,7 +146,6 @@ def _measure(
                 batches,
                 device,
                 spacing_mm=spacing_mm,
-                scheme=candidate.model.scheme,
                 structures=structures,
                 progress=bar.update,
             )

@@ -31,6 +31,7 @@ from synthspine.eval.studies.degrade import degrade
 from synthspine.gen.core.anatomy import IGNORE
 from synthspine.gen.core.schemes import LabelScheme, label_scheme
 from synthspine.train.decoding import likeliest_classes
+from synthspine.train.model.checkpoint import TrainedUNet
 
 Labelled = tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Sequence[str]]
 Volumes = dict[str, list[tuple[np.ndarray, np.ndarray]]]
@@ -59,7 +60,8 @@ def measure(
         batches: the slices. Vertebrae are ranked and counted volume by volume.
         device: where the model runs; distances and instances are computed on the CPU.
         spacing_mm: size of a pixel of the slices, or along rows and columns.
-        scheme: label scheme of the model; by default the scheme of the project that has K classes.
+        scheme: label scheme of the model; by default that of its checkpoint, else that of the project which has
+            K classes. Codes are refined (``gen.geometry.refine``) where it or ``structures`` needs it.
         structures: what is scored (``eval.metrics.structures``); by default the structures of ``scheme``.
         progress: called with the number of slices after every batch.
 
@@ -84,6 +86,8 @@ def measure(
     """
     spacing = (spacing_mm, spacing_mm) if isinstance(spacing_mm, int | float) else spacing_mm
     tally: _Tally | None = None
+    if scheme is None and isinstance(model, TrainedUNet):
+        scheme = model.scheme
     was_training = model.training
     model.eval()
     try:
@@ -124,7 +128,7 @@ def evaluate_model(
     """Dice of a model on slices whose *input* is degraded; the target keeps its full resolution.
 
     Args:
-        model: ``(B, 1, H, W)`` float image in [0, 1] to logits ``(B, K, H, W)``, K one of the label schemes.
+        model: ``(B, 1, H, W)`` float image in [0, 1] to logits ``(B, K, H, W)``; for its scheme see ``measure``.
         dataloader: batches ``(image (B, 1, H, W) float, label (B, H, W) dense codes, patients of length
             B)``; without patients every slice counts as a patient of its own.
         device: where the model runs.
