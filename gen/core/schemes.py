@@ -33,13 +33,12 @@ from synthspine.gen.core.anatomy import (
     POSTERIOR_OFFSET,
     RANK_NAMES,
     SACRUM,
+    STRUCTURE_CODES,
     STRUCTURE_COLOURS,
-    STRUCTURES,
     VALID_CODES,
     Colour,
     disc_code,
     posterior_code,
-    structure_of,
     vertebra_code,
 )
 
@@ -162,8 +161,7 @@ class LabelScheme:
     @property
     def splits_vertebrae(self) -> bool:
         """Whether posterior elements have another class than the body of their vertebra."""
-        ranks = range(1, MAX_RANK + 1)
-        return any(self.table[rank] != self.table[POSTERIOR_OFFSET + rank] for rank in ranks)
+        return any(self.table[code] != self.table[code - POSTERIOR_OFFSET] for code in POSTERIOR_CODES)
 
     @property
     def is_refined(self) -> bool:
@@ -302,20 +300,17 @@ TARGET_CODES: tuple[int, ...] = (*(code for code in VALID_CODES if code != IGNOR
 """What a class may hold: the codes of label maps, and posterior elements, which targets alone tell apart."""
 
 
-def _structures() -> tuple[Structure, ...]:
-    return tuple(
-        Structure(name=name, codes=tuple(code for code in VALID_CODES if structure_of(code) == name))
-        for name in STRUCTURES
-    )
-
-
 def _by_rank() -> LabelScheme:
     classes = [LabelClass(name="background", codes=(BACKGROUND,))]
     for prefix, names, code in (("", RANK_NAMES, vertebra_code), ("disc ", DISC_NAMES, disc_code)):
         for rank, name in enumerate(names, start=1):
             classes.append(LabelClass(name=prefix + name, codes=(code(rank),)))
     canal = LabelClass(name="canal", codes=(CANAL,))
-    return LabelScheme(name="ranks", structures=_structures(), classes=(*classes, canal))
+    structures = tuple(
+        Structure(name=name, codes=tuple(range(first, last + 1)))
+        for name, (first, last) in STRUCTURE_CODES.items()
+    )
+    return LabelScheme(name="ranks", structures=structures, classes=(*classes, canal))
 
 
 RANKS = _by_rank()
