@@ -60,8 +60,8 @@ def measure(
         batches: the slices. Vertebrae are ranked and counted volume by volume.
         device: where the model runs; distances and instances are computed on the CPU.
         spacing_mm: size of a pixel of the slices, or along rows and columns.
-        scheme: label scheme of the model; by default that of its checkpoint, else that of the project which has
-            K classes. Codes are refined (``gen.geometry.refine``) where it or ``structures`` needs it.
+        scheme: label scheme of the model; by default that of its checkpoint, else that of the project
+            that has K classes. Codes are refined (``gen.geometry.refine``) where the scheme needs it.
         structures: what is scored (``eval.metrics.structures``); by default the structures of ``scheme``.
         progress: called with the number of slices after every batch.
 
@@ -128,7 +128,7 @@ def evaluate_model(
     """Dice of a model on slices whose *input* is degraded; the target keeps its full resolution.
 
     Args:
-        model: ``(B, 1, H, W)`` float image in [0, 1] to logits ``(B, K, H, W)``; for its scheme see ``measure``.
+        model: ``(B, 1, H, W)`` float image in [0, 1] to logits ``(B, K, H, W)``; scheme as in ``measure``.
         dataloader: batches ``(image (B, 1, H, W) float, label (B, H, W) dense codes, patients of length
             B)``; without patients every slice counts as a patient of its own.
         device: where the model runs.
