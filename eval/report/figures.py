@@ -17,8 +17,7 @@ from matplotlib.lines import Line2D
 
 from synthspine.eval.metrics.statistics import Interval, narrowness
 from synthspine.eval.metrics.structures import OVERALL
-from synthspine.eval.report.sections import Picture
-from synthspine.eval.report.tables import TEXTS, format_p
+from synthspine.eval.report.tables import TEXTS, Picture, format_p
 from synthspine.eval.results.outcome import (
     CONTINUA,
     CONTINUUM,

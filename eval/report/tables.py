@@ -58,6 +58,15 @@ class Table:
         return [list(rows) for _, rows in groupby(self.rows, key=lambda row: row[0])]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A PNG file beside the report."""
+
+    file: str  # relative to the report
+    alt: str  # description for readers who cannot see it
+    caption: str
+
+
 def table(
     name: str, subjects: Iterable[tuple[tuple[str, ...], Any]], columns: Columns, **values: Any
 ) -> Table:

@@ -7,8 +7,7 @@ import pytest
 from fake_outcome import fake_outcome
 
 from synthspine.eval.metrics.statistics import bootstrap_mean
-from synthspine.eval.report.report import as_csv, as_markdown, write_report
-from synthspine.eval.report.sections import report_sections
+from synthspine.eval.report.report import as_csv, as_markdown, report_sections, write_report
 from synthspine.eval.report.tables import format_value
 from synthspine.eval.results.outcome import FORMAT, Findings, OutcomeError
 

@@ -9,8 +9,7 @@ from fake_outcome import fake_outcome
 from synthspine.eval.metrics.statistics import LEVEL, SIGNIFICANT, Interval
 from synthspine.eval.metrics.table import METRICS
 from synthspine.eval.report.definitions import ENTROPY
-from synthspine.eval.report.report import as_html
-from synthspine.eval.report.sections import Section
+from synthspine.eval.report.report import Section, as_html
 from synthspine.eval.report.tables import (
     TEXTS,
     Cell,

@@ -6,7 +6,7 @@ from scipy.stats import wilcoxon
 
 from synthspine.eval.metrics.statistics import bootstrap_mean, holm, least_p
 from synthspine.eval.report.definitions import gaps, headline, metric_gaps, primary, shifts
-from synthspine.eval.report.sections import conclusions
+from synthspine.eval.report.report import conclusions
 from synthspine.eval.report.tables import Cell
 from synthspine.eval.results.outcome import Findings
 from synthspine.eval.results.paired import (
