@@ -6,13 +6,14 @@ import math
 import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from synthspine.gen import LabelScheme, label_scheme
 from synthspine.gen.core.schemes import RANKS, SCHEMES
 from synthspine.shards.building.options import ShardOptions
+from synthspine.train.losses import DEFAULT_LOSS, LOSSES, describe_losses, find_loss
 from synthspine.train.model.unet import LEVELS, MOST_LEVELS
 
 ModelName = Literal["A", "B"]
@@ -72,6 +73,7 @@ class TrainOptions:
     """Parts in which a batch goes through the network: less memory, the same steps."""
     ema_decay: float = 0.999
     """Decay of the average of the weights that is validated and saved; less early on; 0 for no average."""
+    loss: Annotated[str, tyro.conf.arg(metavar="|".join(LOSSES), help=describe_losses())] = DEFAULT_LOSS
     structure_loss: float = 1.0
     """Weight of a second loss that tells structures apart whatever their rank; 0 for none. Classes that are
     structures (--num-classes 4) have no second loss."""
@@ -109,6 +111,7 @@ class TrainOptions:
             raise ValueError(
                 f"accumulate {self.accumulate} must not be more than the {self.batch_size} samples of a batch"
             )
+        find_loss(self.loss)
         scheme = label_scheme(self.scheme or self.num_classes or RANKS.name)
         if self.num_classes not in (None, scheme.num_classes):
             raise ValueError(
@@ -152,7 +155,7 @@ class TrainOptions:
         scheme = own.pop("scheme")
         if scheme is not None:  # text, because the order of the classes counts
             own["scheme"] = json.dumps(scheme)
-        places = {name for name in shared if name == "split" or name.endswith("_dir")}
+        places = {name for name in shared if name == "split" or name.endswith(("_dir", "layout"))}
         return own | {name: value for name, value in shared.items() if name not in places}
 
     def summary(self) -> str:
@@ -179,7 +182,7 @@ class Plan:
         batch_size: samples of a step, all ranks together.
         accumulate: parts in which a rank's share of a batch goes through the network.
         highest_rate: learning rate after the warm-up.
-        weight_decay, ema_decay, structure_loss: as in :class:`TrainOptions`; 0 for none.
+        weight_decay, ema_decay, loss, structure_loss: as in :class:`TrainOptions`; 0 for none.
         balanced: whether the loss lifts small classes at first, which a trained network does not need.
         bf16, compiled: whether the network runs under bf16 autocast, and whether it is compiled.
         run_identity: configuration and digests of inputs, JSON-ready; a snapshot with another is refused.
@@ -198,6 +201,7 @@ class Plan:
     highest_rate: float
     weight_decay: float
     ema_decay: float
+    loss: str = DEFAULT_LOSS
     structure_loss: float = 0.0
     balanced: bool = True
     bf16: bool

@@ -139,6 +139,7 @@ def _plan(model: ModelName, sources: Sources) -> Plan:
         highest_rate=options.lr,
         weight_decay=options.weight_decay,
         ema_decay=options.ema_decay,
+        loss=options.loss,
         structure_loss=options.structure_weight,
         balanced=options.start_from is None,
         bf16=use_bf16(options.precision, sources.ranks.device),

@@ -50,7 +50,7 @@ class Survey:
         """Include a sample in the statistics."""
         self.seen += 1
         self.patients[str(sample.record.get("patient"))] += 1
-        self.contrasts[str(sample.record.get("contrast", "rendered"))] += 1
+        self.contrasts[str(sample.record.get("contrast", "rendered") or "unknown")] += 1
         self.codes += np.bincount(sample.label.ravel(), minlength=CODES)
         if sample.image is not None:
             image = sample.image.astype(np.float64)

@@ -71,7 +71,7 @@ def test_an_arch_below_the_disc_does_not_change_the_level(spine_mask):
 def test_a_value_that_spider_does_not_have_is_named(spine_mask, value):
     mask = spine_mask(2)
     mask[0, 0, 0] = value
-    with pytest.raises(ValueError, match=rf"label {value} is not a SPIDER value \(0, 1-25, 100"):
+    with pytest.raises(ValueError, match=rf"label {value} is not a SPIDER value \(0, 1-25, 61, 100"):
         dense_codes(mask)
 
 
