@@ -2,17 +2,14 @@
 
 import csv
 import json
-import re
 import sys
-from pathlib import Path
 
 import pytest
+from extending_page import block
 
 from synthspine.eval.metrics.table import METRICS
 
-ROOT = Path(__file__).parents[2]
-DOCUMENT = ROOT / "docs" / "extending_metric.md"
-(PROGRAM,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+PROGRAM = block("A metric", "python")
 KEY, TITLE = "volume_error", "volume error, %"
 
 
