@@ -10,7 +10,8 @@ from synthspine.shards.format.provenance import digest_of
 from synthspine.shards.format.sample import ShardError
 from synthspine.shards.format.tar import pack
 from synthspine.shards.reading.open import ShardSet
-from synthspine.shards.storage.cache import ShardCache, checked_content
+from synthspine.shards.storage.cache import ShardCache
+from synthspine.shards.storage.content import checked_content
 
 
 def content_key(entry: ShardEntry) -> str:
@@ -79,7 +80,7 @@ class StoredSet:
 
     def begin(self, entry: ShardEntry) -> Callable[[], None]:
         """Read a shard; the returned function checks and stores it."""
-        content = self._place.read(entry.name)
+        content = self._place.read(entry.name, entry.bytes)
 
         def finish() -> None:
             whole = checked_content(content, entry.sha256, entry.bytes)

@@ -14,6 +14,7 @@ from typing import BinaryIO
 from filelock import FileLock
 
 from synthspine.shards.storage.atomic import TEMPORARY, atomic_path
+from synthspine.shards.storage.content import checked_content
 
 CACHE_VARIABLE = "SYNTHSPINE_CACHE"
 CACHE_SIZE_VARIABLE = "SYNTHSPINE_CACHE_GB"
@@ -26,10 +27,6 @@ _STALE_S = 3600.0
 """Age in seconds from which a temporary file is considered left by a killed process."""
 _POLL_S = 0.01
 """Interval at which a waiting process tries to get a lock, seconds."""
-
-
-class WrongContent(ValueError):
-    """Content of another size or SHA-256 than requested; the text says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,19 +240,6 @@ class ShardCache:
             reason = error.strerror or error
             text = f"{self.folder}: shards cannot be kept here ({reason}) and are loaded again when needed"
             warnings.warn(text, stacklevel=4)
-
-
-def checked_content(content: bytes, sha256: str, size: int) -> bytes:
-    """The same content.
-
-    Raises:
-        WrongContent: it is not of that size, in bytes, or not of that SHA-256.
-    """
-    if len(content) != size:
-        raise WrongContent(f"{len(content)} bytes instead of {size}")
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise WrongContent("SHA-256 differs")
-    return content
 
 
 def default_cache() -> ShardCache | None:

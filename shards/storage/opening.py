@@ -9,6 +9,8 @@ from synthspine.shards.storage.place import LocalPlace, Place
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _CUT_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/[^/]")
+_IPV6 = re.compile(r"(://(?:[^/@]*@)?\[)[0-9A-Fa-f:.]+(?:%[^\]/]*)?(?=\])")
+"""The address of a server by IPv6, ``http://[::1]:8080``: its two colons chain no URLs."""
 _SHELL = re.compile(r"\s*(pipe:|\|)|.*\|\s*$", re.DOTALL)
 HTTP = ("http", "https")
 
@@ -36,7 +38,7 @@ def open_place(where: str | Path | Place) -> Place:
         if not text:
             raise ValueError("the path of a set is empty")
         return LocalPlace(Path(where))
-    if "::" in text:
+    if "::" in _IPV6.sub(r"\1", text, count=1):
         raise ValueError(f"{_without_credentials(text)}: chained URLs (::) are not supported")
     assert url is not None
     if url[1].lower() in ("file", "local"):

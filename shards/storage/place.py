@@ -1,6 +1,7 @@
 """Places where sets of shards are stored: the interface, and local folders."""
 
 import errno
+import os
 import shutil
 import stat
 from abc import ABC, abstractmethod
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from synthspine.shards.storage.atomic import atomic_path
+from synthspine.shards.storage.content import check_size
 
 
 class Place(ABC):
@@ -44,17 +46,22 @@ class Place(ABC):
         return f"open_place({str(self)!r})"
 
     @abstractmethod
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, most: int | None = None) -> bytes:
         """The whole content of a file.
+
+        Args:
+            name: the file.
+            most: bytes that the reader is prepared for; None for any number.
 
         Raises:
             FileNotFoundError: it does not exist.
-            OSError: it cannot be read completely.
+            OSError: it cannot be read completely, or is no regular file.
+            WrongContent: it holds more than ``most`` bytes; no more than these were read.
         """
 
-    def read_with_headers(self, name: str) -> tuple[bytes, Mapping[str, str]]:
+    def read_with_headers(self, name: str, most: int | None = None) -> tuple[bytes, Mapping[str, str]]:
         """The whole content of a file, and the headers of a web server; as :meth:`read`."""
-        return self.read(name), {}
+        return self.read(name, most), {}
 
     @abstractmethod
     def size(self, name: str) -> int | None:
@@ -103,11 +110,18 @@ class LocalPlace(Place):
     def __str__(self) -> str:
         return str(self.folder)
 
-    def read(self, name: str) -> bytes:
-        """The whole content of a file."""
+    def read(self, name: str, most: int | None = None) -> bytes:
+        """The whole content of a regular file; pipes and devices, which may have no end, are not opened."""
         path = self._at(name)
-        with _clear_errors(path, "be read"):
-            return path.read_bytes()
+        with _clear_errors(path, "be read"), open(path, "rb", opener=_without_waiting) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(errno.EINVAL, "it is not a regular file")
+            check_size(status.st_size, most)
+            # One byte more, because the file may be growing.
+            content = file.read() if most is None else file.read(status.st_size + 1)
+            check_size(len(content), most)
+            return content
 
     def size(self, name: str) -> int | None:
         """Bytes that a file holds, None if there is no such file."""
@@ -166,6 +180,11 @@ def checked_name(name: str) -> str:
     if path.is_absolute() or not path.parts or ".." in path.parts or str(path) != name:
         raise ValueError(f"{name!r}: is not the plain name of a file in a place")
     return name
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    # A pipe is opened at once, even if nobody writes to it.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 @contextmanager

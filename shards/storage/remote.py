@@ -16,6 +16,7 @@ from fsspec.asyn import AsyncFileSystem
 from fsspec.config import conf
 
 from synthspine.shards.storage.atomic import temporary_name
+from synthspine.shards.storage.content import WrongContent, check_size
 from synthspine.shards.storage.place import Place, checked_name
 from synthspine.shards.storage.retries import Retries, Transient
 
@@ -56,12 +57,23 @@ class RemotePlace(Place):
     def __str__(self) -> str:
         return self.shown
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, most: int | None = None) -> bytes:
         """The whole content of a file."""
 
         def read(files: Any, path: str) -> bytes:
             # With more than one connection s3fs requests the size first.
-            content = files.cat_file(path, **({"max_concurrency": 1} if self._is_s3() else {}))
+            options = {"max_concurrency": 1} if self._is_s3() else {}
+            if most is not None:
+                # One byte more, to tell that the file is longer.
+                options |= {"start": 0, "end": most + 1}
+            try:
+                content = files.cat_file(path, **options)
+            except OSError as error:
+                # An empty file has no first byte, which S3 answers with an error.
+                if "range" not in str(error) or files.info(path)["size"]:
+                    raise
+                content = b""
+            check_size(len(content), most)
             if not isinstance(files, AsyncFileSystem) and len(content) != files.info(path)["size"]:
                 raise Transient(f"{self.shown}/{name}: only {len(content)} bytes came")
             return bytes(content)
@@ -162,12 +174,15 @@ class RemotePlace(Place):
 
         Raises:
             OSError: it failed; the text names the URL and shows no credentials.
+            WrongContent: there were too many bytes.
         """
         shown = self.shown if name is None else f"{self.shown}/{name}"
         try:
             return (retries or RETRIES).call(work, shown)
         except FileNotFoundError:
             raise FileNotFoundError(f"{shown}: is not there") from None
+        except WrongContent:
+            raise
         except Exception as error:
             raise self._readable(error, shown) from None
 

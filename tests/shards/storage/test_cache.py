@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from synthspine.shards.storage.cache import ShardCache, WrongContent, default_cache
+from synthspine.shards.storage.cache import ShardCache, default_cache
+from synthspine.shards.storage.content import WrongContent
 from synthspine.shards.storage.opening import open_place
 
 FORK = multiprocessing.get_context("fork")

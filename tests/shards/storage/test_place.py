@@ -13,6 +13,7 @@ import servers
 
 from synthspine.shards.storage import http as web
 from synthspine.shards.storage import remote
+from synthspine.shards.storage.content import WrongContent
 from synthspine.shards.storage.opening import open_place
 from synthspine.shards.storage.place import LocalPlace
 from synthspine.shards.storage.retries import Retries
@@ -49,7 +50,7 @@ def test_files_are_read_as_written(place):
     place.write("shard-000000.tar", b"other")
     assert place.read("shard-000000.tar") == b"other"
     place.write("empty", b"")
-    assert place.read("empty") == b"" and place.size("empty") == 0
+    assert place.read("empty") == place.read("empty", 10) == b"" and place.size("empty") == 0
 
 
 def test_a_shard_of_sixteen_megabytes_is_read(place):
@@ -274,3 +275,41 @@ def test_a_place_works_before_in_and_after_a_forked_child(kind, request, monkeyp
             assert place.read("a.tar") == b"content"
     finally:
         gc.unfreeze()
+
+
+@pytest.mark.parametrize("most", [4, 100])
+def test_no_more_is_read_than_expected(place, most):
+    place.write("a.json", b"four")
+    assert place.read("a.json", most) == b"four"
+    for longest in (0, 3):
+        with pytest.raises(WrongContent, match=f"more than {longest} bytes"):
+            place.read("a.json", longest)
+
+
+def test_a_sparse_file_is_refused_before_it_is_read(tmp_path):
+    with (tmp_path / "a.tar").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(WrongContent, match="more than 1024 bytes"):
+        LocalPlace(tmp_path).read("a.tar", 1024)
+
+
+def test_pipes_and_devices_are_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "endless").symlink_to("/dev/zero")
+    for name in ("pipe", "endless"):
+        with pytest.raises(OSError, match=rf"{name}: cannot be read \(it is not a regular file\)"):
+            LocalPlace(tmp_path).read(name)
+
+
+@pytest.mark.parametrize(
+    "host", ["[::1]", "[::1]:8080", "user:secret@[fe80::1%25eth0]:80", "[::ffff:127.0.0.1]"]
+)
+def test_servers_are_named_by_ipv6(host):
+    place = open_place(f"http://{host}/v1/sets")
+    assert str(place) == f"http://{host.rpartition('@')[2]}/v1/sets"
+
+
+@pytest.mark.parametrize("url", ["zip://a::http://[::1]/b", "http://[::1]/a::b", "http://[::1/a"])
+def test_what_only_looks_like_ipv6_is_refused(url):
+    with pytest.raises(ValueError, match=r"chained URLs|malformed URL"):
+        open_place(url)
