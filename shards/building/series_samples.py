@@ -22,7 +22,7 @@ from synthspine.shards.format.tar import unpack, write_shard
 from synthspine.shards.readers.folder import Series, SpiderError
 from synthspine.shards.readers.slices import annotated, image_slices, label_slices
 from synthspine.shards.readers.spider import check_pair, read_image, read_mask
-from synthspine.shards.storage.content import WrongContent, checked_content
+from synthspine.shards.storage.cache import WrongContent, checked_content
 from synthspine.shards.storage.opening import open_place
 from synthspine.shards.storage.place import Place
 

@@ -16,7 +16,7 @@ from synthspine.shards.format.provenance import digest_of
 from synthspine.shards.format.sample import DIGESTS, LABEL, ShardError, to_json
 from synthspine.shards.format.tar import unpack
 from synthspine.shards.storage.atomic import TEMPORARY
-from synthspine.shards.storage.content import WrongContent, checked_content
+from synthspine.shards.storage.cache import WrongContent, checked_content
 from synthspine.shards.storage.place import Place
 
 STAGING = "unfinished"
@@ -101,7 +101,7 @@ def reopen(place: Place, manifest: Manifest, made_with: dict[str, str]) -> None:
 def _content(place: Place, entry: ShardEntry) -> bytes | None:
     """The bytes of a shard; None if the shard is missing or damaged."""
     try:
-        return checked_content(place.read(entry.name, entry.bytes), entry.sha256, entry.bytes)
+        return checked_content(place.read(entry.name), entry.sha256, entry.bytes)
     except (FileNotFoundError, WrongContent):
         return None
 

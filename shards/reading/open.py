@@ -19,8 +19,7 @@ from synthspine.shards.format.tar import unpack
 from synthspine.shards.reading.pipeline import SetPipeline, WebSample, web_sample
 from synthspine.shards.reading.prefetch import read_ahead
 from synthspine.shards.reading.rendered import rendered_content
-from synthspine.shards.storage.cache import ShardCache, default_cache
-from synthspine.shards.storage.content import WrongContent, checked_content
+from synthspine.shards.storage.cache import ShardCache, WrongContent, checked_content, default_cache
 from synthspine.shards.storage.opening import open_place
 from synthspine.shards.storage.place import Place
 
@@ -192,8 +191,8 @@ class ShardSet:
         """The bytes of one shard, by its number; their length and SHA-256 are those of the manifest."""
         entry = self.manifest.shards[shard]
         if self.manifest.on_demand:
-            return rendered_content(self.place, self.manifest, entry)
-        read = partial(self.place.read, entry.name, entry.bytes)
+            return rendered_content(self.place, entry)
+        read = partial(self.place.read, entry.name)
         try:
             if self._cache is not None:
                 return self._cache.fetch(entry.sha256, entry.bytes, read)

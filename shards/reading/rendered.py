@@ -6,20 +6,12 @@ key as the ETag and the SHA-256 of the bytes as a header. No local copies are ke
 
 import hashlib
 
-from synthspine.shards.format.manifest import Manifest, ShardEntry
+from synthspine.shards.format.manifest import ShardEntry
 from synthspine.shards.format.sample import ShardError
-from synthspine.shards.storage.content import WrongContent
 from synthspine.shards.storage.place import Place
 
 SHA256_HEADER = "X-Content-SHA256"
 """Header with the SHA-256 of the whole shard, hexadecimal, also where only a part is sent."""
-
-_LARGEST_PIXEL = 3
-"""Bytes of an image in float16 and a label."""
-_LARGEST_REST = 2**20
-"""Bytes of a sample beside its arrays, at most: its record, and the headers of the tar."""
-_MOST_PIXELS = 2**24
-"""Of a slice, where the manifest does not say how large it is."""
 
 
 def etag_of(key: str) -> str:
@@ -27,20 +19,18 @@ def etag_of(key: str) -> str:
     return f'"{key}"'
 
 
-def rendered_content(place: Place, manifest: Manifest, entry: ShardEntry) -> bytes:
+def rendered_content(place: Place, entry: ShardEntry) -> bytes:
     """The bytes of a shard, rendered for this manifest and checked.
 
     Raises:
-        ShardError: the service does not render this shard, or the bytes are damaged or too many.
+        ShardError: the service does not render this shard, or the bytes are damaged.
         OSError: it cannot be read.
     """
     where = place / entry.name
     try:
-        content, headers = place.read_with_headers(entry.name, _largest(manifest, entry))
+        content, headers = place.read_with_headers(entry.name)
     except FileNotFoundError:
         raise ShardError(f"{where}: the service does not render it any more; open the set again") from None
-    except WrongContent as error:
-        raise ShardError(f"{where}: is damaged ({error})") from None
     if "ETag" not in headers or SHA256_HEADER not in headers:
         hint = "a set rendered on demand is read from its service, by http or https"
         raise ShardError(f"{where}: comes without ETag and {SHA256_HEADER}; {hint}")
@@ -52,12 +42,3 @@ def rendered_content(place: Place, manifest: Manifest, entry: ShardEntry) -> byt
     if hashlib.sha256(content).hexdigest() != headers[SHA256_HEADER]:
         raise ShardError(f"{where}: SHA-256 differs from that which the service sent")
     return content
-
-
-def _largest(manifest: Manifest, entry: ShardEntry) -> int:
-    """Bytes of a shard, at most: as many as its samples need on the grid of the set."""
-    grid = manifest.identity.get("grid")
-    shape = grid.get("shape") if isinstance(grid, dict) else None
-    known = isinstance(shape, list) and len(shape) == 2 and all(type(side) is int for side in shape)
-    pixels = shape[0] * shape[1] if known and shape else _MOST_PIXELS
-    return entry.samples * (_LARGEST_PIXEL * pixels + _LARGEST_REST)

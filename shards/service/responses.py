@@ -14,8 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from synthspine.shards.service.delivery import NotReadyYet
 from synthspine.shards.service.device_queue import Busy, Stopped
-from synthspine.shards.storage.cache import CachedShard
-from synthspine.shards.storage.content import WrongContent
+from synthspine.shards.storage.cache import CachedShard, WrongContent
 
 TAR = "application/x-tar"
 RETRY_S = 2

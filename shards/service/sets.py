@@ -10,8 +10,7 @@ from synthspine.shards.format.provenance import digest_of
 from synthspine.shards.format.sample import ShardError
 from synthspine.shards.format.tar import pack
 from synthspine.shards.reading.open import ShardSet
-from synthspine.shards.storage.cache import ShardCache
-from synthspine.shards.storage.content import checked_content
+from synthspine.shards.storage.cache import ShardCache, checked_content
 
 
 def content_key(entry: ShardEntry) -> str:

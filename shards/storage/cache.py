@@ -13,8 +13,8 @@ from typing import BinaryIO
 
 from filelock import FileLock
 
+from synthspine.gen.core.documents import UnfitFile, open_regular, read_regular
 from synthspine.shards.storage.atomic import TEMPORARY, atomic_path
-from synthspine.shards.storage.content import checked_content
 
 CACHE_VARIABLE = "SYNTHSPINE_CACHE"
 CACHE_SIZE_VARIABLE = "SYNTHSPINE_CACHE_GB"
@@ -25,8 +25,13 @@ _SPARE = 20
 """A full cache is emptied by one part in this many at once, so that few writes look at all files."""
 _STALE_S = 3600.0
 """Age in seconds from which a temporary file is considered left by a killed process."""
+_COUNTS_BYTES = 64
 _POLL_S = 0.01
 """Interval at which a waiting process tries to get a lock, seconds."""
+
+
+class WrongContent(ValueError):
+    """Content of another size or SHA-256 than requested; the text says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +138,12 @@ class ShardCache:
         for path in self._find(key):
             sha256 = path.stem[-64:]
             try:
-                file = path.open("rb")
+                file = open_regular(path)
             except FileNotFoundError:
+                continue
+            except UnfitFile:
+                with suppress(OSError):
+                    path.unlink()
                 continue
             size = os.fstat(file.fileno()).st_size
             # A file that this process wrote or checked is not hashed again.
@@ -164,15 +173,16 @@ class ShardCache:
             # The number and size of the files are stored, so that few writes look at all of them.
             file = self.folder / "counts"
             try:
-                shards, size = map(int, file.read_text().split())
+                shards, size = map(int, read_regular(file, _COUNTS_BYTES).split())
             except (OSError, ValueError):
                 written = None
             if not locked or written is None or not self._counted or size + written > self.max_bytes:
                 self.shards, self.bytes = self._remove_oldest(newest)
             else:
                 self.shards, self.bytes = shards + 1, size + written
-            with suppress(OSError):
-                file.write_text(f"{self.shards} {self.bytes}")
+            # A link in its place is replaced, not followed.
+            with suppress(OSError), atomic_path(file, flush=False) as temporary:
+                temporary.write_text(f"{self.shards} {self.bytes}")
             self._counted = True
 
     def _remove_oldest(self, newest: Path | None) -> tuple[int, int]:
@@ -207,7 +217,7 @@ class ShardCache:
     def _read(self, sha256: str, size: int, remove: bool = False) -> bytes | None:
         path = self._path(sha256, sha256)
         try:
-            content = path.read_bytes()
+            content = read_regular(path, size)
             if len(content) == size and hashlib.sha256(content).hexdigest() == sha256:
                 with suppress(OSError):
                     os.utime(path)
@@ -216,6 +226,10 @@ class ShardCache:
                 path.unlink(missing_ok=True)
         except FileNotFoundError:
             pass
+        except UnfitFile:
+            with suppress(OSError):
+                if remove:
+                    path.unlink()
         except OSError as error:
             self._warn(error)
         return None
@@ -240,6 +254,19 @@ class ShardCache:
             reason = error.strerror or error
             text = f"{self.folder}: shards cannot be kept here ({reason}) and are loaded again when needed"
             warnings.warn(text, stacklevel=4)
+
+
+def checked_content(content: bytes, sha256: str, size: int) -> bytes:
+    """The same content.
+
+    Raises:
+        WrongContent: it is not of that size, in bytes, or not of that SHA-256.
+    """
+    if len(content) != size:
+        raise WrongContent(f"{len(content)} bytes instead of {size}")
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise WrongContent("SHA-256 differs")
+    return content
 
 
 def default_cache() -> ShardCache | None:

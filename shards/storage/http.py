@@ -17,8 +17,7 @@ from synthspine.shards.storage.auth import (
     name_server,
     named_server,
 )
-from synthspine.shards.storage.content import check_size
-from synthspine.shards.storage.place import checked_name
+from synthspine.shards.storage.place import check_held, checked_name
 from synthspine.shards.storage.remote import RemotePlace
 from synthspine.shards.storage.retries import Retries, Transient, is_transient_status
 
@@ -49,15 +48,15 @@ class HttpPlace(RemotePlace):
     def __truediv__(self, name: str) -> "HttpPlace":
         return HttpPlace(self._at(name), f"{self.shown}/{quote(checked_name(name))}")
 
-    def read(self, name: str, most: int | None = None) -> bytes:
+    def read(self, name: str, most_bytes: int | None = None) -> bytes:
         """The whole content of a file."""
         at = self._at(name)
-        return self.attempt(lambda: self._request("GET", at, most).content, name)
+        return self.attempt(lambda: self._request("GET", at, most_bytes).content, name)
 
-    def read_with_headers(self, name: str, most: int | None = None) -> tuple[bytes, Mapping[str, str]]:
+    def read_with_headers(self, name: str, most_bytes: int | None = None) -> tuple[bytes, Mapping[str, str]]:
         """The whole content of a file and its headers; waits minutes for a busy server."""
         at = self._at(name)
-        answer = self.attempt(lambda: self._request("GET", at, most), name, PATIENCE)
+        answer = self.attempt(lambda: self._request("GET", at, most_bytes), name, PATIENCE)
         return answer.content, answer.headers
 
     def size(self, name: str) -> int | None:
@@ -99,11 +98,11 @@ class HttpPlace(RemotePlace):
     def _at(self, name: str) -> str:
         return f"{self.url}/{quote(checked_name(name))}"
 
-    def _request(self, method: str, url: str, most: int | None = None) -> "_Answer":
+    def _request(self, method: str, url: str, most_bytes: int | None = None) -> "_Answer":
         files = self.files()
-        answer: _Answer = sync(files.loop, _send, files, method, url, most)
+        answer: _Answer = sync(files.loop, _send, files, method, url, most_bytes)
         if accept_challenge(url, answer.url, answer.status, answer.headers):
-            answer = sync(files.loop, _send, files, method, url, most)
+            answer = sync(files.loop, _send, files, method, url, most_bytes)
         _check(method, answer)
         if urlsplit(answer.url).path.endswith("/"):
             raise FileNotFoundError("is a folder")
@@ -124,7 +123,7 @@ class _Answer:
     url: str
 
 
-async def _send(files: Any, method: str, url: str, most: int | None) -> _Answer:
+async def _send(files: Any, method: str, url: str, most_bytes: int | None) -> _Answer:
     """One HTTP request in the session that fsspec configured; an incomplete body is an error.
 
     The body of an error is not read. Compressed answers have no length to check against, and may unpack to
@@ -141,7 +140,7 @@ async def _send(files: Any, method: str, url: str, most: int | None) -> _Answer:
             session.request(method, files.encode_url(url), **options) as answer,
         ):
             read = method == "GET" and answer.status == HTTPStatus.OK
-            content = await _body(answer, limit, most) if read else b""
+            content = await _body(answer, limit, most_bytes) if read else b""
     except TimeoutError as error:
         slow = f"no answer, or fewer than {LEAST_RATE:g} bytes per second"
         raise Transient(f"timed out ({str(error) or slow})") from None
@@ -150,21 +149,21 @@ async def _send(files: Any, method: str, url: str, most: int | None) -> _Answer:
     return _Answer(answer.status, answer.headers, content, str(answer.url))
 
 
-async def _body(answer: aiohttp.ClientResponse, limit: asyncio.Timeout, most: int | None) -> bytes:
-    """The body of an answer, no more than ``most`` bytes, as long as it arrives fast enough."""
+async def _body(answer: aiohttp.ClientResponse, limit: asyncio.Timeout, most_bytes: int | None) -> bytes:
+    """The body of an answer, no more than ``most_bytes``, as long as it arrives fast enough."""
     encoding = answer.headers.get("Content-Encoding", "identity")
     if encoding.lower() != "identity":
         raise OSError(f"the server sends it in the encoding {encoding[:40]!r}, which was not requested")
     if "Content-Length" not in answer.headers and "Transfer-Encoding" not in answer.headers:
         raise Transient("the answer has no length, so that it may be cut short")
-    check_size(answer.content_length or 0, most)
+    check_held(answer.content_length or 0, most_bytes)
     loop = asyncio.get_running_loop()
     parts, received, due = [], 0, PACE_S * LEAST_RATE
     limit.reschedule(loop.time() + PACE_S)
     async for part in answer.content.iter_any():
         parts.append(part)
         received += len(part)
-        check_size(received, most)
+        check_held(received, most_bytes)
         if received >= due:
             due = received + PACE_S * LEAST_RATE
             limit.reschedule(loop.time() + PACE_S)

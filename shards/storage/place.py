@@ -1,7 +1,6 @@
 """Places where sets of shards are stored: the interface, and local folders."""
 
 import errno
-import os
 import shutil
 import stat
 from abc import ABC, abstractmethod
@@ -10,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from synthspine.gen.core.documents import UnfitFile, read_regular
 from synthspine.shards.storage.atomic import atomic_path
-from synthspine.shards.storage.content import check_size
 
 
 class Place(ABC):
@@ -46,22 +45,22 @@ class Place(ABC):
         return f"open_place({str(self)!r})"
 
     @abstractmethod
-    def read(self, name: str, most: int | None = None) -> bytes:
+    def read(self, name: str, most_bytes: int | None = None) -> bytes:
         """The whole content of a file.
 
         Args:
             name: the file.
-            most: bytes that the reader is prepared for; None for any number.
+            most_bytes: bytes that it may hold; no more are read. None for any number.
 
         Raises:
             FileNotFoundError: it does not exist.
-            OSError: it cannot be read completely, or is no regular file.
-            WrongContent: it holds more than ``most`` bytes; no more than these were read.
+            UnfitFile: it is no regular file, or holds more.
+            OSError: it cannot be read completely.
         """
 
-    def read_with_headers(self, name: str, most: int | None = None) -> tuple[bytes, Mapping[str, str]]:
+    def read_with_headers(self, name: str, most_bytes: int | None = None) -> tuple[bytes, Mapping[str, str]]:
         """The whole content of a file, and the headers of a web server; as :meth:`read`."""
-        return self.read(name, most), {}
+        return self.read(name, most_bytes), {}
 
     @abstractmethod
     def size(self, name: str) -> int | None:
@@ -110,18 +109,11 @@ class LocalPlace(Place):
     def __str__(self) -> str:
         return str(self.folder)
 
-    def read(self, name: str, most: int | None = None) -> bytes:
-        """The whole content of a regular file; pipes and devices, which may have no end, are not opened."""
+    def read(self, name: str, most_bytes: int | None = None) -> bytes:
+        """The whole content of a file."""
         path = self._at(name)
-        with _clear_errors(path, "be read"), open(path, "rb", opener=_without_waiting) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise OSError(errno.EINVAL, "it is not a regular file")
-            check_size(status.st_size, most)
-            # One byte more, because the file may be growing.
-            content = file.read() if most is None else file.read(status.st_size + 1)
-            check_size(len(content), most)
-            return content
+        with _clear_errors(path, "be read"):
+            return read_regular(path, most_bytes)
 
     def size(self, name: str) -> int | None:
         """Bytes that a file holds, None if there is no such file."""
@@ -158,6 +150,9 @@ class LocalPlace(Place):
         if self.folder.absolute() == Path(self.folder.absolute().anchor):
             raise ValueError(f"{self}: a whole disk is not removed")
         with _clear_errors(self.folder, "be removed"):
+            if self.folder.is_symlink() or not self.folder.is_dir():
+                # A link is not followed.
+                self.folder.unlink(missing_ok=True)
             while self.folder.exists():
                 # Another process may be removing the same tree.
                 try:
@@ -182,9 +177,12 @@ def checked_name(name: str) -> str:
     return name
 
 
-def _without_waiting(path: str, flags: int) -> int:
-    # A pipe is opened at once, even if nobody writes to it.
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+def check_held(held: int, most_bytes: int | None) -> None:
+    """Raise UnfitFile if a file holds more bytes than it may, or at least so many more were sent."""
+    if most_bytes is not None and held > most_bytes:
+        error = UnfitFile(f"holds {held} bytes or more, at most {most_bytes} are expected")
+        error.held = held
+        raise error
 
 
 @contextmanager
@@ -195,4 +193,6 @@ def _clear_errors(path: Path, what: str) -> Iterator[None]:
     except OSError as error:
         readable = type(error)(f"{path}: cannot {what} ({error.strerror or error})")
         readable.errno = error.errno
+        if isinstance(error, UnfitFile) and isinstance(readable, UnfitFile):
+            readable.held = error.held
         raise readable from None

@@ -15,9 +15,9 @@ from fsspec import AbstractFileSystem
 from fsspec.asyn import AsyncFileSystem
 from fsspec.config import conf
 
+from synthspine.gen.core.documents import UnfitFile
 from synthspine.shards.storage.atomic import temporary_name
-from synthspine.shards.storage.content import WrongContent, check_size
-from synthspine.shards.storage.place import Place, checked_name
+from synthspine.shards.storage.place import Place, check_held, checked_name
 from synthspine.shards.storage.retries import Retries, Transient
 
 RETRIES = Retries()
@@ -57,15 +57,15 @@ class RemotePlace(Place):
     def __str__(self) -> str:
         return self.shown
 
-    def read(self, name: str, most: int | None = None) -> bytes:
+    def read(self, name: str, most_bytes: int | None = None) -> bytes:
         """The whole content of a file."""
 
         def read(files: Any, path: str) -> bytes:
             # With more than one connection s3fs requests the size first.
             options = {"max_concurrency": 1} if self._is_s3() else {}
-            if most is not None:
+            if most_bytes is not None:
                 # One byte more, to tell that the file is longer.
-                options |= {"start": 0, "end": most + 1}
+                options |= {"start": 0, "end": most_bytes + 1}
             try:
                 content = files.cat_file(path, **options)
             except OSError as error:
@@ -73,7 +73,7 @@ class RemotePlace(Place):
                 if "range" not in str(error) or files.info(path)["size"]:
                     raise
                 content = b""
-            check_size(len(content), most)
+            check_held(len(content), most_bytes)
             if not isinstance(files, AsyncFileSystem) and len(content) != files.info(path)["size"]:
                 raise Transient(f"{self.shown}/{name}: only {len(content)} bytes came")
             return bytes(content)
@@ -174,15 +174,12 @@ class RemotePlace(Place):
 
         Raises:
             OSError: it failed; the text names the URL and shows no credentials.
-            WrongContent: there were too many bytes.
         """
         shown = self.shown if name is None else f"{self.shown}/{name}"
         try:
             return (retries or RETRIES).call(work, shown)
         except FileNotFoundError:
             raise FileNotFoundError(f"{shown}: is not there") from None
-        except WrongContent:
-            raise
         except Exception as error:
             raise self._readable(error, shown) from None
 
@@ -204,6 +201,10 @@ class RemotePlace(Place):
         text = text if shown in text else f"{shown}: {text}"
         if type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError"):
             return PermissionError(text)
+        if isinstance(error, UnfitFile):
+            unfit = UnfitFile(text)
+            unfit.held = error.held
+            return unfit
         if not isinstance(error, OSError):
             return OSError(text)
         readable = type(error)(text) if type(error).__module__ == "builtins" else OSError(text)

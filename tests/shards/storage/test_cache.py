@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from synthspine.shards.storage.cache import ShardCache, default_cache
-from synthspine.shards.storage.content import WrongContent
+from synthspine.shards.storage.cache import ShardCache, WrongContent, default_cache
 from synthspine.shards.storage.opening import open_place
 
 FORK = multiprocessing.get_context("fork")
@@ -371,3 +370,38 @@ def test_a_shard_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         cache.put("a" * 64, "b" * 64, b"content")
     assert list((tmp_path / "aa").iterdir()) == [] and cache.bytes == 0
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device", "sparse"])
+def test_a_copy_that_is_no_file_of_that_size_is_replaced(tmp_path, kind):
+    cache = ShardCache(tmp_path, 1000)
+    fetch(cache, b"content")
+    put(cache, 1)
+    for path in list(tmp_path.glob("??/*.tar")):
+        path.unlink()
+        if kind == "fifo":
+            os.mkfifo(path)
+        elif kind == "device":
+            path.symlink_to("/dev/zero")
+        else:
+            path.touch()
+            os.truncate(path, 1 << 40)
+    assert fetch(cache, b"content") == b"content" and fetch(cache, b"content", never) == b"content"
+    if kind != "sparse":
+        assert held(cache, 1) is None
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link", "hard link"])
+def test_a_link_in_place_of_the_counts_is_not_followed(tmp_path, kind):
+    victim, counts = tmp_path / "victim", tmp_path / "cache" / "counts"
+    victim.write_text("precious")
+    counts.parent.mkdir()
+    if kind == "fifo":
+        os.mkfifo(counts)
+    elif kind == "link":
+        counts.symlink_to(victim)
+    else:
+        counts.hardlink_to(victim)
+    cache = ShardCache(tmp_path / "cache", 1000)
+    fetch(cache, b"content")
+    assert victim.read_text() == "precious" and counts.read_text() == "1 7"

@@ -11,9 +11,9 @@ import pytest
 import servers
 from fsspec.implementations.memory import MemoryFileSystem
 
+from synthspine.gen.core.documents import UnfitFile
 from synthspine.shards.storage import http as web
 from synthspine.shards.storage import remote
-from synthspine.shards.storage.content import WrongContent
 from synthspine.shards.storage.opening import open_place
 from synthspine.shards.storage.retries import Retries
 
@@ -103,7 +103,7 @@ def test_no_more_of_a_body_without_end_is_read_than_expected(chunked, waits):
     with servers.bad(servers.endless(chunked)) as server:
         place = open_place(server.url)
         for read in (place.read, place.read_with_headers):
-            with pytest.raises(WrongContent, match="more than 1000000 bytes"):
+            with pytest.raises(UnfitFile, match=r"/a\.tar: holds .* at most 1000000 are expected"):
                 read("a.tar", 1_000_000)
     assert len(server.requests) == 2 and waits == []
 
