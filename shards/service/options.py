@@ -41,7 +41,10 @@ class ServeOptions:
     patience_s: float = 45.0
     """Longest time that a request waits for its shard, seconds."""
     stall_s: float = 60.0
-    """Longest time that a client may take to accept a piece (1 MiB) of a response, seconds."""
+    """Longest time that a client may take to read a piece (1 MiB) of a response, seconds."""
+    hosts: tuple[str, ...] = ()
+    """Names of this service, such as that of a proxy, to which it answers without a token besides its address
+    and localhost: a foreign page in a browser can give itself any other name."""
     requests: int = 256
     """Number of requests that are answered at a time."""
     drain_s: float = 30.0
@@ -76,6 +79,10 @@ class ServeOptions:
                 f"{MOST_SHARDS:,} are served: use a greater --samples-per-shard, or several services with "
                 "different --seed"
             )
+
+    def answers_to(self, host: str) -> bool:
+        """Whether a service without a token answers a request that names this host, without its port."""
+        return is_this_machine(host) or host in {name.lower() for name in (self.host, *self.hosts)}
 
     @property
     def cache_folder(self) -> Path:

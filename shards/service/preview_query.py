@@ -15,6 +15,8 @@ from synthspine.gen.geometry.deformation import STRONGEST_VELOCITY
 from synthspine.gen.intensity.contrast import measured_contrast
 from synthspine.gen.presets import PRESETS
 
+_DEEPEST = 16
+"""Most levels of a setting by its name, and most lists and objects in a value."""
 _RANGE = re.compile(r"\s*(-?[\d.eE+-]+?)\.\.(-?[\d.eE+-]+)\s*")
 """A range in the form that the page shows: ``0..0.08``."""
 
@@ -84,7 +86,9 @@ def resolve(
     """
     settings = query.model_extra or {}
     groups = {entry.name for entry in dataclasses.fields(GeneratorConfig)}
-    for name in settings:
+    for name, text in settings.items():
+        if name.count(".") > _DEEPEST or text.count("[") + text.count("{") > _DEEPEST:
+            raise ValueError(f"{name[:40]}: nested too deep")
         if name.partition(".")[0] not in groups:
             known = ", ".join(sorted(PreviewQuery.model_fields))
             raise ValueError(f"{name}: no such parameter; there are {known}, and dotted settings")
@@ -115,7 +119,7 @@ def changes_as_yaml(config: GeneratorConfig) -> str:
 
 
 def python_call(preview: Preview, labels: str) -> str:
-    """Python code that makes the same image and label map from the set of label maps at ``labels``."""
+    """Python code that makes the same image and label map from the label maps at a path or URL."""
     return f'''from synthspine import SpineSynthGenerator, preset
 from synthspine.gen import config_from_text
 from synthspine.shards import open_set
