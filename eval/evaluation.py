@@ -26,6 +26,7 @@ from synthspine.eval.studies.study import Condition, conditions
 from synthspine.gen.config import flat
 from synthspine.gen.core.device import pick_device
 from synthspine.shards.format.provenance import digest_of
+from synthspine.shards.storage.auth import without_credentials
 
 Log = Callable[[str], None]
 
@@ -66,7 +67,7 @@ def evaluate(options: EvaluationOptions, log: Log = print) -> list[Path]:
     measurements, cached = _measure(candidates, chosen.conditions, cache, options, spacing_mm, log)
     used = {condition.place for condition in chosen.conditions}
     outcome = Outcome(
-        command=shlex.join(sys.argv),
+        command=without_credentials(shlex.join(sys.argv)),
         options={name: _as_text(value) for name, value in flat(asdict(options)).items()},
         versions=versions(),
         made=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -157,4 +158,5 @@ def _facts(loaded: SliceBatches | MapsToRender) -> SetFacts:
 
 
 def _as_text(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return str(without_credentials(text))

@@ -13,6 +13,7 @@ import tyro
 from synthspine.gen import label_scheme
 from synthspine.gen.core.anatomy import STRUCTURES
 from synthspine.shards.building.options import ShardOptions
+from synthspine.shards.storage.auth import without_credentials
 from synthspine.train.model.unet import LEVELS, MOST_LEVELS
 
 ModelName = Literal["A", "B"]
@@ -126,8 +127,9 @@ class TrainOptions:
         return self.save_dir / f"{FILE_STEMS[model]}_{ending}"
 
     def to_dict(self) -> dict[str, Any]:
-        """All choices, JSON-ready."""
-        values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self), default=str))
+        """All choices, JSON-ready, without the passwords of URLs."""
+        choices = json.loads(json.dumps(dataclasses.asdict(self), default=str))
+        values: dict[str, Any] = without_credentials(choices)
         return values
 
     def run_identity(self) -> dict[str, Any]:
