@@ -17,8 +17,7 @@ from synthspine.gen.presets import PRESETS
 
 _DEEPEST = 16
 """Most levels of a setting by its name, and most lists and objects in a value."""
-_RANGE = re.compile(r"\s*(-?[\d.eE+-]+?)\.\.(-?[\d.eE+-]+)\s*")
-"""A range in the form that the page shows: ``0..0.08``."""
+_NUMBER = re.compile(r"\s*[\d.eE+-]+\s*")
 
 Show = Literal["both", "image", "label", "overlay"]
 
@@ -167,9 +166,11 @@ def _slider_settings(query: PreviewQuery, config: GeneratorConfig) -> dict[str, 
 
 
 def _value(text: str) -> Any:
+    # A range has the form that the page shows: 0..0.08.
+    ends = text.split("..", maxsplit=1)
     try:
-        if found := _RANGE.fullmatch(text):
-            return [float(end) for end in found.groups()]
+        if len(ends) == 2 and all(map(_NUMBER.fullmatch, ends)):
+            return [float(end) for end in ends]
         return json.loads(text)
     except (ValueError, RecursionError):
         return text

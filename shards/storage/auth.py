@@ -21,8 +21,8 @@ CHALLENGE = 'Bearer realm="synthspine"'
 """``WWW-Authenticate`` of a service that asks for the token, with status 401."""
 
 _CREDENTIALS = re.compile(
-    r"(\A[A-Za-z][A-Za-z0-9+.-]*:/+)[^/?#]*@"  # a whole value is a URL
-    r"|([A-Za-z][A-Za-z0-9+.-]*:/+)[^/?#\s]*@"  # a URL in a text
+    r"(\A[A-Za-z][A-Za-z0-9+.-]{0,20}:/+)[^/?#]*@"  # a whole value is a URL
+    r"|([A-Za-z][A-Za-z0-9+.-]{0,20}:/+)[^/?#\s]*@"  # a URL in a text
 )
 _PORTS = {"http": 80, "https": 443}
 

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from urllib.parse import urlencode
 
 import numpy as np
@@ -155,6 +156,16 @@ def test_what_cannot_be_is_refused_and_named(query, text):
 def test_a_value_that_cannot_be_is_400_with_the_bounds(service, query, text):
     status, _, body = service.ask(f"/v1/config?{query}")
     assert status == 400 and text in json.loads(body)["error"]
+
+
+@pytest.mark.parametrize(
+    "text", ["." * 4000 + "x", "." * 2000 + " " * 2000 + "x", "1" * 4000, "9" * 2000 + ".."]
+)
+def test_no_value_takes_long_to_be_read(text):
+    start = time.perf_counter()
+    with pytest.raises((ValueError, TypeError)):
+        look(noise__level=text)
+    assert time.perf_counter() - start < 0.2
 
 
 def test_refusals_are_400_with_the_reason(service):
