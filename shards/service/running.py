@@ -45,12 +45,16 @@ def serve(options: ServeOptions) -> None:
         # After it has stopped uvicorn raises the signal once more; the command then ends with status 0.
         before = signal.signal(signal.SIGTERM, lambda *_: print("stopped", flush=True))
         server = make_server(delivery, options, token)
-        for name in ("asyncio", "uvicorn.error", "synthspine.service"):
-            logging.getLogger(name).addFilter(OncePerSecond())
+        limit = OncePerSecond()
+        loggers = [logging.getLogger(name) for name in ("asyncio", "uvicorn.error", "synthspine.service")]
+        for logger in loggers:
+            logger.addFilter(limit)
         try:
             server.run(sockets=[listener])
         finally:
             signal.signal(signal.SIGTERM, before)
+            for logger in loggers:
+                logger.removeFilter(limit)
 
 
 def make_delivery(options: ServeOptions) -> Delivery:
