@@ -40,8 +40,9 @@ from synthspine.eval.metrics.overlap import (
 from synthspine.eval.results.outcome import ModelFacts
 from synthspine.eval.studies.batches import SliceBatches
 from synthspine.eval.studies.models import Candidate
-from synthspine.gen.core.anatomy import IGNORE, label_scheme
+from synthspine.gen.core.anatomy import IGNORE
 from synthspine.gen.core.device import pick_device
+from synthspine.gen.core.schemes import label_scheme
 from synthspine.shards.building.sets import VALIDATION_IMAGES
 from synthspine.shards.command import run_command
 from synthspine.shards.storage.atomic import file_digest

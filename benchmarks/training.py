@@ -25,7 +25,6 @@ import tyro
 
 from benchmarks.page import RESULTS, markdown_table, page, save
 from benchmarks.timing import Task, Times, time_in_turns
-from synthspine.gen import label_scheme
 from synthspine.shards.command import run_command
 from synthspine.train.config import Plan, TrainOptions
 from synthspine.train.model.unet import UNet
@@ -90,8 +89,9 @@ def tasks(options: TrainOptions, plan: Plan, ranks: Ranks, steps: int) -> list[T
         ways["(d) Model B, real slices, one batch ahead"] = partial(rendered.feed, "B")
 
     def stepper() -> Stepper:
-        network = UNet(num_classes=options.num_classes, base_features=options.base_features)
-        return Stepper(network.to(ranks.device), label_scheme(options.num_classes), plan, ranks)
+        scheme = options.label_scheme
+        network = UNet(num_classes=scheme.num_classes, base_features=options.base_features)
+        return Stepper(network.to(ranks.device), scheme, plan, ranks)
 
     return [
         Task(name=name, prepare=partial(training, stepper(), open_feed, count(), steps))

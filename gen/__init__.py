@@ -11,7 +11,7 @@ from synthspine.gen.config import (
     config_to_json,
     config_to_yaml,
 )
-from synthspine.gen.core.anatomy import LabelScheme, label_scheme
+from synthspine.gen.core.schemes import LabelScheme, label_scheme
 from synthspine.gen.dataset import SpineSynthGenerator, SyntheticDataset, SyntheticStream
 from synthspine.gen.generator import draw, render
 from synthspine.gen.params import Params

@@ -11,9 +11,11 @@ from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from synthspine.gen.config import GeneratorConfig, without_geometry
-from synthspine.gen.core.anatomy import CODES, label_tables
+from synthspine.gen.core.anatomy import CODES
 from synthspine.gen.core.device import pick_device
 from synthspine.gen.core.feature import whole_number
+from synthspine.gen.core.label_values import Labels, label_tables, scheme_of
+from synthspine.gen.core.schemes import LabelScheme
 from synthspine.gen.generator import draw, render
 from synthspine.gen.intensity.contrast import measured_contrast
 from synthspine.gen.params import Params
@@ -36,9 +38,13 @@ class SpineSynthGenerator:
         add_bias_field: shade by a bias field and the coil.
         add_noise: add Rician noise.
         add_motion: some pictures show motion between lines of k-space, some a blur along a line.
-        labels: values of the label maps and targets: ``"14"`` (0-13, 255 = not annotated), ``"dense"``
-            (``gen.core.anatomy``) or ``"spider"`` (1-25, 100, 101-125, 201-225). With ``"14"``, 255 is
-            painted as tissue whatever ``config.outside`` says: there it stands for vertebrae above the sixth.
+        labels: values of the label maps and targets: ``"dense"`` (``gen.core.anatomy``), ``"spider"`` (1-25,
+            100, 101-125, 201-225), or the classes of a label scheme (255 = none): its name, number of classes
+            (``"14"``: 0-13), YAML file, or a ``LabelScheme``. A class of several codes is read as the first
+            of them. Where a scheme has no class for a part of the anatomy (``"14"`` has none for vertebrae
+            above the sixth), 255 stands for it and is painted as tissue, whatever ``config.outside`` says.
+        targets: the same for the targets alone; as ``labels`` where None. Maps that tell ranks apart give
+            better pictures than classes without ranks: ``labels="dense", targets="structures"``.
         spacing_mm: spacing of the label maps in the sagittal plane.
         seed: seed of the draws unless a call names its own.
         config: a whole configuration, in place of all the arguments before ``labels``.
@@ -62,22 +68,28 @@ class SpineSynthGenerator:
         add_noise: bool = True,
         add_motion: bool = False,
         *,
-        labels: str | int = "14",
+        labels: Labels = "14",
+        targets: Labels | None = None,
         spacing_mm: float | None = None,
         seed: int = 0,
         config: GeneratorConfig | None = None,
     ) -> None:
-        self.labels = str(labels)
+        self.labels = labels.name if isinstance(labels, LabelScheme) else str(labels)
         self.seed = whole_number("seed", seed)
-        self._to_codes, self._from_codes = label_tables(self.labels)
+        self._to_codes, self._from_codes = label_tables(labels)
+        scheme = scheme_of(labels)
+        if targets is not None:
+            self._from_codes = label_tables(targets)[1]
+        wanted = scheme if targets is None else scheme_of(targets)
+        self._refined = wanted is not None and wanted.is_refined
         if config is None:
             config = switched_preset(contrast_type, resolution_range, add_bias_field, add_noise, add_motion)
         elif not isinstance(config, GeneratorConfig):
             raise TypeError(f"config is {config!r}; want a GeneratorConfig")
         if spacing_mm is not None:
             config = replace(config, spacing_mm=spacing_mm)
-        if self.labels == "14":
-            # Here 255 stands for vertebrae above the sixth, which are tissue, not the end of the scan.
+        if scheme is not None and not scheme.is_complete:
+            # Here 255 stands for structures without a class, which are tissue, not the end of the scan.
             config = replace(config, outside=OutsideConfig(probability=0.0))
         self.config = config
 
@@ -156,7 +168,7 @@ class SpineSynthGenerator:
         """:meth:`sample` from a bank of :meth:`codes`, which is checked and encoded only once."""
         chosen = None if maps is None else _whole_numbers("maps", maps)
         params = self._draw(self.config, bank, seed, _whole_numbers("indices", indices), chosen)
-        image, moved = render(bank, params)
+        image, moved = render(bank, params, refined=self._refined)
         return image, self._from_codes.to(moved.device)[moved.long()]
 
     def _draw(

@@ -19,6 +19,7 @@ from synthspine.gen.geometry.affine import draw_affine
 from synthspine.gen.geometry.deformation import draw_deformation
 from synthspine.gen.geometry.field_of_view import draw_view, limit_view
 from synthspine.gen.geometry.flip import draw_flip
+from synthspine.gen.geometry.refine import refine
 from synthspine.gen.geometry.spine_frame import find_spine, nowhere
 from synthspine.gen.geometry.warp import deform, draw_map
 from synthspine.gen.intensity.contrast import RECIPES, colour, draw_contrast
@@ -58,7 +59,14 @@ from synthspine.gen.tissues.canal import (
 )
 from synthspine.gen.tissues.discs import add_nucleus, darken_discs, draw_discs, thin_discs
 from synthspine.gen.tissues.lesions import draw_haemangioma, draw_modic, draw_schmorl, paint_lesions
-from synthspine.gen.tissues.pelvis import draw_floor, draw_sacrum, paint_floor, paint_sacrum
+from synthspine.gen.tissues.pelvis import (
+    draw_floor,
+    draw_sacrum,
+    paint_annotated_sacrum,
+    paint_floor,
+    paint_sacrum,
+    painted_sacrum,
+)
 from synthspine.gen.tissues.unannotated import black_pixels, draw_outside, paint_outside
 
 CHUNK = {"cpu": 2**20, "cuda": 2**24}
@@ -154,12 +162,15 @@ def draw(
     )
 
 
-def render(bank: Tensor, params: Params) -> tuple[Tensor, Tensor]:
+def render(bank: Tensor, params: Params, *, refined: bool = False) -> tuple[Tensor, Tensor]:
     """Render a batch of samples.
 
     Args:
         bank: label maps, dense codes, uint8, shape ``(N, *grid)``, on the device of ``params``.
         params: what was drawn for ``B`` samples.
+        refined: whether codes tell posterior elements and the painted sacrum apart, see
+            ``gen.geometry.refine``. Of the sacrum the visible part counts, rudimentary discs included: what
+            the floor or fat pads cover is background, what lesions replace is sacrum.
 
     Returns:
         Image, float32 in [0, 1], shape ``(B, 1, *grid)``, and the dense codes it shows, uint8, shape
@@ -172,20 +183,20 @@ def render(bank: Tensor, params: Params) -> tuple[Tensor, Tensor]:
     _check_bank(bank, params)
     size = max(1, CHUNK.get(bank.device.type, 2**20) // bank[0].numel())
     if len(params) <= size:
-        return _render(bank, params)
-    parts = [_render(bank, params[start : start + size]) for start in range(0, len(params), size)]
+        return _render(bank, params, refined)
+    parts = [_render(bank, params[start : start + size], refined) for start in range(0, len(params), size)]
     images, codes = zip(*parts, strict=True)
     return torch.cat(images), torch.cat(codes)
 
 
-def _render(bank: Tensor, params: Params) -> tuple[Tensor, Tensor]:
+def _render(bank: Tensor, params: Params, refined: bool) -> tuple[Tensor, Tensor]:
     """What :func:`render` does, all samples at once."""
     p, mm = params, params.spacing_mm
 
     codes = deform(bank, p.map_index, p.affine, p.deformation, p.flip, mm)
     codes = limit_view(codes, p.view, mm)
     codes = thin_discs(codes, p.discs, mm)
-    frame = find_spine(codes, mm) if p.follow_the_spine() else nowhere(codes)
+    frame = find_spine(codes, mm) if refined or p.follow_the_spine() else nowhere(codes)
 
     around = paint_background(codes, p.background, mm)
     around = paint_body_layers(around, p.body_layers, frame, mm)
@@ -196,6 +207,7 @@ def _render(bank: Tensor, params: Params) -> tuple[Tensor, Tensor]:
     around = paint_epidural_fat(around, codes, depth_mm, frame, p.epidural_fat, mm)
     around = paint_fat_pads(around, codes, frame, p.fat_pads, mm)
     painted = overpaint(codes, around, has_code(codes, BACKGROUND))
+    painted = paint_annotated_sacrum(painted, codes)
     painted = paint_canal(painted, codes, frame, p.canal, mm)
     painted = paint_lesions(painted, codes, depth_mm, frame.behind_mm, mm,
                             modic=p.modic, haemangioma=p.haemangioma, schmorl=p.schmorl)  # fmt: skip
@@ -221,6 +233,8 @@ def _render(bank: Tensor, params: Params) -> tuple[Tensor, Tensor]:
     image = acquire(image, p.resolution, p.noise, mm)
     image = add_zipper(image, p.zipper, mm)
     image = display(image, None if black is None else black == 0, p.clip, p.gamma, p.curve, p.inversion)
+    if refined:
+        codes = refine(codes, mm, frame=frame, painted_sacrum=painted_sacrum(around))
     return image.unsqueeze(1), codes
 
 

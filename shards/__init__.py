@@ -1,4 +1,4 @@
-"""Reading SPIDER, writing and reading shards."""
+"""Reading datasets, writing and reading shards."""
 
 if __name__ != "synthspine.shards":
     raise ImportError("this package is imported as synthspine.shards, not as shards")
@@ -7,7 +7,10 @@ if __name__ != "synthspine.shards":
 from synthspine.shards.building.options import ShardOptions
 from synthspine.shards.building.sets import SETS, ensure_sets
 from synthspine.shards.format.sample import Sample, ShardError
+from synthspine.shards.readers.base import Layout, masks_with
 from synthspine.shards.readers.folder import Series, SpiderError, find_series
+from synthspine.shards.readers.labels import LabelTable
+from synthspine.shards.readers.layouts import register_layout, series_of
 from synthspine.shards.readers.slices import Grid
 from synthspine.shards.readers.spider import Volume, read_image, read_mask, write_like
 from synthspine.shards.reading.open import SampleArrays, ShardSet, open_set
@@ -18,6 +21,8 @@ from synthspine.shards.storage.place import Place
 __all__ = [
     "SETS",
     "Grid",
+    "LabelTable",
+    "Layout",
     "Place",
     "Sample",
     "SampleArrays",
@@ -30,9 +35,12 @@ __all__ = [
     "Volume",
     "ensure_sets",
     "find_series",
+    "masks_with",
     "open_place",
     "open_set",
     "read_image",
     "read_mask",
+    "register_layout",
+    "series_of",
     "write_like",
 ]

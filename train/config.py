@@ -6,14 +6,15 @@ import math
 import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
-from synthspine.gen import label_scheme
-from synthspine.gen.core.anatomy import STRUCTURES
+from synthspine.gen import LabelScheme, label_scheme
+from synthspine.gen.core.schemes import RANKS, SCHEMES
 from synthspine.shards.building.options import ShardOptions
 from synthspine.shards.storage.auth import without_credentials
+from synthspine.train.losses import DEFAULT_LOSS, LOSSES, describe_losses, find_loss
 from synthspine.train.model.unet import LEVELS, MOST_LEVELS
 
 ModelName = Literal["A", "B"]
@@ -48,8 +49,11 @@ class TrainOptions:
     """Samples of a step, all ranks together."""
     lr: float = 0.001
     """Highest learning rate: warm-up before it, a cosine after it."""
-    num_classes: int = 14
-    """Classes to tell apart: 14 (every vertebra and disc by rank) or 4 (vertebra, disc, canal)."""
+    num_classes: int | None = None
+    """Classes to tell apart: 14 (every vertebra and disc by rank) or 4 (vertebra, disc, canal); None: 14, or
+    those of --scheme."""
+    scheme: str | None = None
+    """Label scheme: its name (ranks, structures) or a YAML file, instead of --num-classes."""
     base_features: int = 8
     """Channels of the finest level of the U-Net."""
     levels: int = LEVELS
@@ -70,9 +74,10 @@ class TrainOptions:
     """Parts in which a batch goes through the network: less memory, the same steps."""
     ema_decay: float = 0.999
     """Decay of the average of the weights that is validated and saved; less early on; 0 for no average."""
+    loss: Annotated[str, tyro.conf.arg(metavar="|".join(LOSSES), help=describe_losses())] = DEFAULT_LOSS
     structure_loss: float = 1.0
-    """Weight of a second loss that tells structures apart whatever their rank; 0 for none. Four classes have
-    no ranks and no second loss."""
+    """Weight of a second loss that tells structures apart whatever their rank; 0 for none. Classes that are
+    structures (--num-classes 4) have no second loss."""
     compile: bool = False
     """Compile the network: slower to start, faster on a GPU."""
     deterministic: bool = False
@@ -87,6 +92,8 @@ class TrainOptions:
     dry_run: bool = False
     """Make the sets that are missing, try a batch, print what a run would do and take, and save nothing."""
     shards: tyro.conf.OmitArgPrefixes[ShardOptions] = field(default_factory=ShardOptions)
+    label_scheme: LabelScheme = field(init=False, repr=False)
+    """What the classes mean: that of ``scheme`` or ``num_classes``, read once."""
 
     def __post_init__(self) -> None:
         counts = ("epochs", "batch_size", "base_features", "validation_samples", "accumulate")
@@ -105,7 +112,15 @@ class TrainOptions:
             raise ValueError(
                 f"accumulate {self.accumulate} must not be more than the {self.batch_size} samples of a batch"
             )
-        label_scheme(self.num_classes)
+        find_loss(self.loss)
+        scheme = label_scheme(self.scheme or self.num_classes or RANKS.name)
+        if self.num_classes not in (None, scheme.num_classes):
+            raise ValueError(
+                f"--num-classes {self.num_classes}, but --scheme {self.scheme} has {scheme.num_classes} "
+                "classes; give one of the two"
+            )
+        object.__setattr__(self, "label_scheme", scheme)
+        object.__setattr__(self, "num_classes", scheme.num_classes)
         stride, shape = 2 ** (self.levels - 1), self.shards.grid.shape
         if any(size % stride for size in shape):
             raise ValueError(
@@ -115,7 +130,7 @@ class TrainOptions:
     @property
     def structure_weight(self) -> float:
         """Weight of the second loss: 0 for classes that are structures already."""
-        return 0.0 if self.num_classes == len(STRUCTURES) + 1 else self.structure_loss
+        return 0.0 if self.label_scheme.are_structures else self.structure_loss
 
     @property
     def models(self) -> tuple[ModelName, ...]:
@@ -127,22 +142,30 @@ class TrainOptions:
         return self.save_dir / f"{FILE_STEMS[model]}_{ending}"
 
     def to_dict(self) -> dict[str, Any]:
-        """All choices, JSON-ready, without the passwords of URLs."""
+        """All choices, JSON-ready; a scheme of a file is whole, one of the project has its classes alone.
+
+        The passwords of URLs are left out.
+        """
         choices = json.loads(json.dumps(dataclasses.asdict(self), default=str))
         values: dict[str, Any] = without_credentials(choices)
-        return values
+        del values["label_scheme"]
+        scheme = self.label_scheme
+        return values | {"scheme": None if scheme in SCHEMES.values() else scheme.to_dict()}
 
     def run_identity(self) -> dict[str, Any]:
         """Options that determine samples and steps, JSON-ready, without paths; a resume needs the same."""
         values = self.to_dict() | {"structure_loss": self.structure_weight}
         shared = {name: value for name, value in values.pop("shards").items() if name not in _SHARED_FREE}
         own = {name: value for name, value in values.items() if name not in _FREE}
-        places = {name for name in shared if name == "split" or name.endswith("_dir")}
+        scheme = own.pop("scheme")
+        if scheme is not None:  # text, because the order of the classes counts
+            own["scheme"] = json.dumps(scheme)
+        places = {name for name in shared if name == "split" or name.endswith(("_dir", "layout"))}
         return own | {name: value for name, value in shared.items() if name not in places}
 
     def summary(self) -> str:
         """Every option in some lines of text, as ``name value``; the preset stands for the generator."""
-        values = self.to_dict()
+        values = self.to_dict() | {"scheme": self.scheme}
         shared = values.pop("shards")
         grid = shared.pop("grid")
         words = (
@@ -164,7 +187,7 @@ class Plan:
         batch_size: samples of a step, all ranks together.
         accumulate: parts in which a rank's share of a batch goes through the network.
         highest_rate: learning rate after the warm-up.
-        weight_decay, ema_decay, structure_loss: as in :class:`TrainOptions`; 0 for none.
+        weight_decay, ema_decay, loss, structure_loss: as in :class:`TrainOptions`; 0 for none.
         balanced: whether the loss lifts small classes at first, which a trained network does not need.
         bf16, compiled: whether the network runs under bf16 autocast, and whether it is compiled.
         run_identity: configuration and digests of inputs, JSON-ready; a snapshot with another is refused.
@@ -183,6 +206,7 @@ class Plan:
     highest_rate: float
     weight_decay: float
     ema_decay: float
+    loss: str = DEFAULT_LOSS
     structure_loss: float = 0.0
     balanced: bool = True
     bf16: bool

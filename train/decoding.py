@@ -5,17 +5,16 @@ background's .4, but each is less. Training and evaluation decode and count with
 """
 
 from functools import cache
-from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from synthspine.gen import LabelScheme
-from synthspine.gen.core.anatomy import IGNORE, STRUCTURES
+from synthspine.gen.core.anatomy import IGNORE
 
 
 def likeliest_structures(logits: Tensor, scheme: LabelScheme) -> Tensor:
-    """0 for background, 1.. in the order of ``STRUCTURES``, uint8, from logits ``(B, K, H, W)``."""
+    """0 for background, 1.. in the order of the structures, uint8, from logits ``(B, K, H, W)``."""
     return merge_logits(logits, scheme).argmax(dim=1).to(torch.uint8)
 
 
@@ -25,40 +24,52 @@ def likeliest_classes(logits: Tensor, scheme: LabelScheme) -> Tensor:
     ``logits`` of the classes of ``scheme`` may be logarithms of probabilities, float, ``(B, K, H, W)``.
     """
     structures = likeliest_structures(logits, scheme)
-    if _are_structures(scheme):
+    if scheme.are_structures:
         return structures
     classes = torch.zeros_like(structures)
-    for number, group in enumerate(_groups(scheme)):
-        best = logits[:, group].argmax(dim=1).to(torch.uint8) + group.start
+    for number, group in enumerate(scheme.groups):
+        best = _take(logits, group).argmax(dim=1)
+        best = _table(group, logits.device)[best] if len(group) > 1 else best.to(torch.uint8) + group[0]
         classes = torch.where(structures == number, best, classes)
     return classes
 
 
 def merge_logits(logits: Tensor, scheme: LabelScheme) -> Tensor:
-    """Logits of background and ``STRUCTURES`` from those of the ``K`` classes of a scheme, ``(B, K, H, W)``.
+    """Logits of background and the structures from those of the ``K`` classes of a scheme, ``(B, K, H, W)``.
 
     Returns:
-        float32 (float64 for float64 logits), shape ``(B, 4, H, W)``; its softmax is the sum of the classes'.
+        float32 (float64 for float64 logits), shape ``(B, 1 + S, H, W)`` of ``S`` structures; its softmax is
+        the sum of the classes'.
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    if _are_structures(scheme):
+    if scheme.are_structures:
         return logits
-    return torch.stack([torch.logsumexp(logits[:, group], dim=1) for group in _groups(scheme)], dim=1)
+    return torch.stack([torch.logsumexp(_take(logits, group), dim=1) for group in scheme.groups], dim=1)
 
 
 def to_structures(classes: Tensor, scheme: LabelScheme) -> Tensor:
-    """Structures of classes, uint8: 0 for background, 1.. in the order of ``STRUCTURES``; 255 stays 255."""
+    """Structures of classes, uint8: 0 for background, 1.. in the order of the scheme; 255 stays 255."""
     return structure_table(scheme, classes.device)[classes.int()]
 
 
-@cache
 def structure_table(scheme: LabelScheme, device: torch.device) -> Tensor:
     """Structure of every class 0..255, uint8, shape ``(256,)``; it is copied to a device once."""
-    numbers = {None: 0} | {name: number for number, name in enumerate(STRUCTURES, start=1)}
-    classes = [numbers[name] for name in scheme.structures]
-    table = classes + [IGNORE] * (IGNORE + 1 - len(classes))
+    structures = scheme.class_structures
+    return _table(structures + (IGNORE,) * (IGNORE + 1 - len(structures)), device)
+
+
+@cache
+def _table(values: tuple[int, ...], device: torch.device) -> Tensor:
     with torch.inference_mode(False):
-        return torch.tensor(table, dtype=torch.uint8, device=device)
+        return torch.tensor(values, dtype=torch.uint8, device=device)
+
+
+def _take(logits: Tensor, group: tuple[int, ...]) -> Tensor:
+    """The logits of a group of classes: a view where they follow each other."""
+    first, last = group[0], group[-1]
+    if group == tuple(range(first, last + 1)):
+        return logits[:, first : last + 1]
+    return torch.stack([logits[:, number] for number in group], dim=1)
 
 
 def overlap_counts(prediction: Tensor, target: Tensor, num_classes: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -101,13 +112,3 @@ def overlap_counts(prediction: Tensor, target: Tensor, num_classes: int) -> tupl
 def dice(intersection: Tensor, predicted: Tensor, actual: Tensor) -> Tensor:
     """Dice ``2 i / (p + a)`` of counts, float64; nan where prediction and target are both empty."""
     return 2 * intersection.double() / (predicted + actual).double()
-
-
-def _are_structures(scheme: LabelScheme) -> bool:
-    return scheme.structures == (None, *STRUCTURES)
-
-
-def _groups(scheme: LabelScheme) -> list[slice]:
-    """The classes of background and of every structure, which follow each other in every scheme."""
-    first = [scheme.structures.index(structure) for structure in (None, *STRUCTURES)]
-    return [slice(start, end) for start, end in pairwise((*first, scheme.num_classes))]

@@ -7,7 +7,6 @@ import time
 from contextlib import nullcontext
 from dataclasses import asdict
 
-from synthspine.gen import label_scheme
 from synthspine.gen.config import config_hash
 from synthspine.shards.format.provenance import code_state, made_with
 from synthspine.shards.storage.atomic import file_digest, write_text
@@ -70,6 +69,7 @@ def _check(options: TrainOptions, ranks: Ranks) -> None:
 def _train(model: ModelName, sources: Sources, stop: StopRequest) -> None:
     options, ranks = sources.options, sources.ranks
     plan = _plan(model, sources)
+    scheme = options.label_scheme
     network = _new_network(options).to(ranks.device)
     # In the identity, label_maps is the digest of the label bank, samples that of the set it learns from;
     # made_with holds versions and the kind of machine; config_hash is that of the generator.
@@ -96,6 +96,7 @@ def _train(model: ModelName, sources: Sources, stop: StopRequest) -> None:
             step=step,
             validation_dice=validation_dice,
             spacing_mm=sources.generator.spacing_mm,
+            scheme=scheme.to_dict(),
         )
         save_checkpoint(plan.file("best.pth"), checkpoint)
 
@@ -106,7 +107,6 @@ def _train(model: ModelName, sources: Sources, stop: StopRequest) -> None:
         f"{plan.batch_size} samples on {ranks.world_size} x {ranks.device} "
         f"({'bf16' if plan.bf16 else 'float32'}), {kept}"
     )
-    scheme = label_scheme(options.num_classes)
     with sources.feed(model) as feed:
         trainer = Trainer(network, feed, validation, scheme, plan, ranks, save_best)
         if options.dry_run:
@@ -139,6 +139,7 @@ def _plan(model: ModelName, sources: Sources) -> Plan:
         highest_rate=options.lr,
         weight_decay=options.weight_decay,
         ema_decay=options.ema_decay,
+        loss=options.loss,
         structure_loss=options.structure_weight,
         balanced=options.start_from is None,
         bf16=use_bf16(options.precision, sources.ranks.device),
@@ -161,19 +162,25 @@ def _plan(model: ModelName, sources: Sources) -> Plan:
 
 def _new_network(options: TrainOptions) -> UNet:
     """The network before the first step; an error where the checkpoint to start from does not fit."""
+    scheme = options.label_scheme
     network = seeded_unet(
         options.shards.seed,
-        num_classes=options.num_classes,
+        num_classes=scheme.num_classes,
         base_features=options.base_features,
         levels=options.levels,
     )
     if options.start_from is not None:
         start = load_model(options.start_from)
         theirs = (start.num_classes, start.base_features, start.levels)
-        if theirs != (options.num_classes, options.base_features, options.levels):
+        if theirs != (scheme.num_classes, options.base_features, options.levels):
             raise TrainingError(
                 f"{options.start_from}: cannot start from it, it is a network of --num-classes {theirs[0]} "
                 f"--base-features {theirs[1]} --levels {theirs[2]}"
+            )
+        if start.scheme.classes != scheme.classes:
+            raise TrainingError(
+                f"{options.start_from}: cannot start from it, its classes are those of the label scheme "
+                f"{start.scheme.name}, not of {scheme.name}"
             )
         network.load_state_dict(start.state_dict())
     return network

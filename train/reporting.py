@@ -4,7 +4,7 @@ import csv
 import dataclasses
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from synthspine.gen import LabelScheme, label_scheme
-from synthspine.gen.core.anatomy import STRUCTURES
+from synthspine.gen import LabelScheme
+from synthspine.gen.core.anatomy import IGNORE
 from synthspine.shards.checking.overlay import coloured, grey_picture
 from synthspine.shards.storage.atomic import atomic_path
 from synthspine.train.config import Plan
@@ -70,7 +70,7 @@ class Epoch:
         digits = {"minutes": ".2f", "learning_rate": ".3g", "loss": ".4f", "images_per_second": ".1f"}
         row = {name: format(getattr(self, name), digits.get(name, "")) for name in NUMBERS}
         if self.score is not None:
-            row |= {f"dice_{name}": f"{self.score.structures[name]:.4f}" for name in STRUCTURES}
+            row |= {f"dice_{name}": f"{value:.4f}" for name, value in self.score.structures.items()}
             row |= {"dice": f"{self.score.mean:.4f}", "best": str(int(self.best))}
         return row
 
@@ -79,22 +79,28 @@ class Epoch:
         values: dict[str, float] = {name: getattr(self, name) for name in NUMBERS[4:7]}
         values["skipped_steps"] = self.skipped
         if self.score is not None:
-            values |= {f"dice/{name}": self.score.structures[name] for name in STRUCTURES}
+            values |= {f"dice/{name}": value for name, value in self.score.structures.items()}
             values["dice/mean"] = self.score.mean
         return values
 
 
 NUMBERS = tuple(field.name for field in dataclasses.fields(Epoch))[:-2]
-COLUMNS = (*NUMBERS, *(f"dice_{name}" for name in STRUCTURES), "dice", "best")
+
+
+def columns_of(structures: Sequence[str]) -> tuple[str, ...]:
+    """Columns of the CSV file, for the names of the structures of a label scheme."""
+    return (*NUMBERS, *(f"dice_{name}" for name in structures), "dice", "best")
 
 
 class Reporter:
     """Reports one run, from ``step`` on; on other ranks than 0 it is not active and silent.
 
+    ``structures`` are the names of those that are scored.
+
     Rows and curves beyond that step are removed, because its steps will be done again.
     """
 
-    def __init__(self, plan: Plan, step: int, *, active: bool) -> None:
+    def __init__(self, plan: Plan, step: int, structures: Sequence[str], *, active: bool) -> None:
         self.active = active
         self._bar = tqdm(
             total=plan.steps,
@@ -106,7 +112,8 @@ class Reporter:
             mininterval=SHORTEST_REFRESH_SECONDS,
         )
         self._csv = plan.file("log.csv")
-        self._rows = _rows_until(self._csv, step) if active and step else []
+        self._columns = columns_of(structures)
+        self._rows = _rows_until(self._csv, step, self._columns) if active and step else []
         self._board = _open_board(plan.file("tensorboard"), step) if active and plan.board else None
         self._batch_size = plan.batch_size
         self._step = step
@@ -140,7 +147,7 @@ class Reporter:
                 atomic_path(self._csv) as temporary,
                 temporary.open("w", newline="", encoding="utf-8") as stream,
             ):
-                writer = csv.DictWriter(stream, COLUMNS, restval="", lineterminator="\n")
+                writer = csv.DictWriter(stream, self._columns, restval="", lineterminator="\n")
                 writer.writeheader()
                 writer.writerows(self._rows)
         if self._board is not None:
@@ -174,12 +181,12 @@ class Reporter:
                 self._board.close()
 
 
-def _rows_until(path: Path, step: int) -> list[dict[str, str]]:
+def _rows_until(path: Path, step: int, columns: Sequence[str]) -> list[dict[str, str]]:
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as stream:
         rows = [row for row in csv.DictReader(stream) if int(row["step"]) <= step]
-    return [{name: row.get(name, "") for name in COLUMNS} for row in rows]
+    return [{name: row.get(name, "") for name in columns} for row in rows]
 
 
 def _open_board(folder: Path, step: int) -> "SummaryWriter":
@@ -205,9 +212,11 @@ def validation_picture(
         return None
     found = find_structures(network, images, scheme, ranks, bf16=bf16)
     truth = to_structures(scheme.encode(codes), scheme)
-    maps = (label_scheme(4).decode(structures).cpu().numpy() for structures in (truth, found))
+    maps = (structures.cpu().numpy() for structures in (truth, found))
+    colours = np.zeros((IGNORE + 1, 3), dtype=np.uint8)
+    colours[: len(scheme.structures) + 1] = scheme.by_structure().colours
     rows = [
-        (grey_picture(image), coloured(actual, image), coloured(predicted, image))
+        (grey_picture(image), *(coloured(labels, image, colours=colours) for labels in (actual, predicted)))
         for image, actual, predicted in zip(images[:, 0].float().cpu().numpy(), *maps, strict=True)
     ]
     # Samples are side by side, with white gaps.

@@ -21,6 +21,7 @@ from torch import Tensor
 from synthspine.shards.format.provenance import identity_difference
 from synthspine.shards.storage.atomic import TEMPORARY
 from synthspine.train.config import Plan
+from synthspine.train.losses import DEFAULT_LOSS
 from synthspine.train.model.checkpoint import (
     SNAPSHOT_FORMAT,
     CheckpointError,
@@ -36,6 +37,8 @@ KEPT = 2
 PREVIOUS, DAMAGED = "previous", "damaged"
 _STATES = ("network", "coarse_heads", "average", "optimizer")
 _ENTRIES = ("progress", *_STATES, "run_identity", "code", "validated_on")
+_ADDED_LATER = {"loss": DEFAULT_LOSS}
+"""Entries of the run identity that older snapshots lack, and what was meant."""
 _TRIAL_BYTES = 4096
 
 
@@ -80,8 +83,8 @@ def unpack_snapshot(data: bytes, name: object, run_identity: dict[str, Any]) -> 
     payload = unpack_payload(data, name, SNAPSHOT_FORMAT)
     if missing := [entry for entry in _ENTRIES if entry not in payload]:
         raise CheckpointError(f"{name}: not a snapshot of a training, it lacks {', '.join(missing)}")
-    found = json.loads(payload["run_identity"])
-    if different := identity_difference(run_identity, found):
+    found = _ADDED_LATER | json.loads(payload["run_identity"])
+    if different := identity_difference(_ADDED_LATER | run_identity, found):
         texts = {name: str(found.get(name)) for name in different}
         values = (f"{name} {text if len(text) <= 40 else text[:12] + '…'}" for name, text in texts.items())
         raise OtherRunError(f"{name}: belongs to a run with {', '.join(values)}")

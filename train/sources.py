@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from synthspine.gen import GeneratorConfig
 from synthspine.gen.config import config_hash
+from synthspine.gen.core.anatomy import SACRUM
 from synthspine.shards.building.sets import (
     BANK,
     LABELS_VAL,
@@ -103,15 +104,39 @@ class Sources:
 
     def feed_in_step(self, model: ModelName) -> Feed:
         """The same batches, each made when it is requested."""
-        seed, batch_size = self.options.shards.seed, self.options.batch_size
+        seed, batch_size, ranks = self.options.shards.seed, self.options.batch_size, self.ranks
         samples = self.samples(model)
         if model == "B":
-            ranges = AUGMENTATIONS[self.options.augmentation]
-            return RealFeed(samples.read(), ranges, seed=seed, batch_size=batch_size, ranks=self.ranks)
+            arrays, ranges = samples.read(), AUGMENTATIONS[self.options.augmentation]
+            if self.options.label_scheme.has_sacrum and not (arrays.labels == SACRUM).any():
+                ranks.log(
+                    f"warning: {samples.place}: no label map annotates a sacrum, so model B learns none"
+                )
+            return RealFeed(
+                arrays, ranges, seed=seed, batch_size=batch_size, ranks=ranks, spacing_mm=self._refined_mm
+            )
         if self.options.feed == "shards":
-            return ShardFeed(samples, seed=seed, batch_size=batch_size, ranks=self.ranks)
-        bank = samples.read().labels
-        return RenderFeed(bank, self.generator, seed=seed, batch_size=batch_size, ranks=self.ranks)
+            if self.options.label_scheme.has_sacrum:
+                ranks.log(
+                    "warning: shards do not say where a sacrum is painted, so model A learns only from "
+                    "annotated ones; --feed render teaches it the painted ones too"
+                )
+            return ShardFeed(
+                samples, seed=seed, batch_size=batch_size, ranks=ranks, spacing_mm=self._refined_mm
+            )
+        return RenderFeed(
+            samples.read().labels,
+            self.generator,
+            seed=seed,
+            batch_size=batch_size,
+            ranks=ranks,
+            refined=self.options.label_scheme.is_refined,
+        )
+
+    @property
+    def _refined_mm(self) -> float | None:
+        """Pixel size of the codes that are refined; None if the label scheme needs no refined codes."""
+        return self.generator.spacing_mm if self.options.label_scheme.is_refined else None
 
     def validation(self, model: ModelName) -> ValidationSet | None:
         """What a model is validated on; None where there are no validation patients."""
@@ -120,8 +145,9 @@ class Sources:
             return None
         arrays, count = slices.read(), self.options.validation_samples
         if model == "A":
-            return ValidationSet.rendered(arrays.labels, self.generator, count, self.ranks)
-        return ValidationSet.real(arrays, count, self.ranks)
+            refined = self.options.label_scheme.is_refined
+            return ValidationSet.rendered(arrays.labels, self.generator, count, self.ranks, refined=refined)
+        return ValidationSet.real(arrays, count, self.ranks, spacing_mm=self._refined_mm)
 
     def validated_on(self, model: ModelName) -> str:
         """Digest of all that the samples of :meth:`validation` follow from, hexadecimal."""

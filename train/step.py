@@ -14,7 +14,7 @@ from torch import Tensor
 
 from synthspine.gen import LabelScheme
 from synthspine.train.config import Plan
-from synthspine.train.losses import count_pixels, segmentation_loss, structure_loss
+from synthspine.train.losses import LossContext, count_pixels, find_loss, structure_loss
 from synthspine.train.model.deep_supervision import DeepSupervision
 from synthspine.train.model.ema import WeightAverage
 from synthspine.train.model.unet import UNet
@@ -113,6 +113,7 @@ class Stepper:
         ranks.send_state(self.supervised.state_dict().values())
         self.scheme = scheme
         self.plan = plan
+        self.loss = find_loss(plan.loss)
         self.ranks = ranks
         self.average = WeightAverage(network, plan.ema_decay)
         self.gradients = SharedGradients(self.supervised)
@@ -158,15 +159,16 @@ class Stepper:
         with autocast(plan.bf16, self.ranks.device):
             outputs = self._forward(images.contiguous(memory_format=torch.channels_last))
         balance = class_balance(step, plan.steps) if plan.balanced else 0.0
-        shared: dict[str, Any] = {"samples": plan.batch_size, "balance": balance}
         loss = self.gradients.loss.new_zeros(())
-        levels = zip(self.supervised.weights, outputs, targets, counts, strict=True)
-        for weight, logits, target, pixels in levels:
-            loss = loss + weight * segmentation_loss(logits, target, class_pixels=pixels, **shared)
+        contexts = [
+            LossContext(class_pixels=pixels, samples=plan.batch_size, balance=balance) for pixels in counts
+        ]
+        levels = zip(self.supervised.weights, outputs, targets, contexts, strict=True)
+        for weight, logits, target, context in levels:
+            loss = loss + weight * self.loss(logits, target, context)
         if plan.structure_loss > 0:
-            loss = loss + plan.structure_loss * structure_loss(
-                outputs[0], targets[0], self.scheme, class_pixels=counts[0], **shared
-            )
+            second = structure_loss(self.loss, outputs[0], targets[0], self.scheme, contexts[0])
+            loss = loss + plan.structure_loss * second
         loss.backward()
         self.gradients.loss += loss.detach()
 

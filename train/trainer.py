@@ -64,7 +64,8 @@ class Trainer:
             self.snapshots.clear_unfinished()
         self._resume()
         self.ranks.barrier()
-        self._report = Reporter(self.plan, self.progress.step, active=self.ranks.is_main)
+        names = self.scheme.structure_names
+        self._report = Reporter(self.plan, self.progress.step, names, active=self.ranks.is_main)
         try:
             self.stepper.network.train()
             self._loop(stop or StopRequest())

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from synthspine.gen import GeneratorConfig, LabelScheme
-from synthspine.gen.core.anatomy import STRUCTURES
+from synthspine.gen.geometry.refine import refine_maps
 from synthspine.shards.reading.open import SampleArrays
 from synthspine.train.data.feed import render_samples
 from synthspine.train.decoding import dice, likeliest_structures, overlap_counts, to_structures
@@ -29,7 +29,7 @@ class Score:
     """Dice per structure, mean over the samples where the structure is in target or prediction.
 
     Attributes:
-        structures: Dice of each entry of ``STRUCTURES``; nan where it is in no sample.
+        structures: Dice of every structure of the label scheme; nan where it is in no sample.
         samples: number of samples, of all ranks together.
     """
 
@@ -49,7 +49,7 @@ class ValidationSet:
 
     Args:
         images: float in [0, 1], shape ``(N, 1, H, W)``.
-        codes: dense codes, uint8, shape ``(N, H, W)``.
+        codes: dense codes, uint8, shape ``(N, H, W)``; refined where the label scheme is.
     """
 
     images: Tensor
@@ -57,7 +57,13 @@ class ValidationSet:
 
     @classmethod
     def rendered(
-        cls, bank: np.ndarray, config: GeneratorConfig, samples: int, ranks: Ranks
+        cls,
+        bank: np.ndarray,
+        config: GeneratorConfig,
+        samples: int,
+        ranks: Ranks,
+        *,
+        refined: bool = False,
     ) -> "ValidationSet":
         """Samples ``0 .. samples-1`` of the generator on validation label maps ``(N, H, W)``."""
         maps = torch.from_numpy(bank).to(ranks.device)
@@ -65,7 +71,7 @@ class ValidationSet:
         mine = range(ranks.rank, samples, ranks.world_size)
         for start in range(0, len(mine), CHUNK):
             indices = torch.tensor(mine[start : start + CHUNK])
-            image, code = render_samples(maps, config, VALIDATION_SEED, indices)
+            image, code = render_samples(maps, config, VALIDATION_SEED, indices, refined=refined)
             images.append(image.half())
             codes.append(code)
         if not images:
@@ -73,34 +79,41 @@ class ValidationSet:
         return cls(torch.cat(images), torch.cat(codes))
 
     @classmethod
-    def real(cls, arrays: SampleArrays, samples: int, ranks: Ranks) -> "ValidationSet":
-        """At most ``samples`` slices of a set with images, evenly spread over it."""
+    def real(
+        cls, arrays: SampleArrays, samples: int, ranks: Ranks, *, spacing_mm: float | None = None
+    ) -> "ValidationSet":
+        """At most ``samples`` slices of a set with images, evenly spread over it.
+
+        Codes are refined where ``spacing_mm``, the pixel size, is given.
+        """
         if arrays.images is None:
             raise ValueError("a set of label maps has no images to validate on")
         total = len(arrays.labels)
         chosen = np.unique(np.linspace(0, total - 1, min(samples, total)).round().astype(np.int64))
         mine = chosen[ranks.rank :: ranks.world_size]
         images = torch.from_numpy(arrays.images[mine]).unsqueeze(1).to(ranks.device)
-        return cls(images, torch.from_numpy(arrays.labels[mine]).to(ranks.device))
+        codes = torch.from_numpy(arrays.labels[mine]).to(ranks.device)
+        return cls(images, codes if spacing_mm is None else refine_maps(codes, (spacing_mm, spacing_mm)))
 
 
 def validate(
     network: UNet, samples: ValidationSet, scheme: LabelScheme, ranks: Ranks, *, bf16: bool
 ) -> Score:
     """Score a network; every rank calls it, with its own part of the samples, and gets the same score."""
-    total, count = torch.zeros(2, len(STRUCTURES), dtype=torch.float64, device=ranks.device)
+    names = scheme.structure_names
+    total, count = torch.zeros(2, len(names), dtype=torch.float64, device=ranks.device)
     seen = total.new_full((1,), len(samples.codes))
     for images, codes in zip(samples.images.split(CHUNK), samples.codes.split(CHUNK), strict=True):
         if not len(images):
             continue
         prediction = find_structures(network, images, scheme, ranks, bf16=bf16)
         target = to_structures(scheme.encode(codes), scheme)
-        scores = dice(*overlap_counts(prediction, target, len(STRUCTURES) + 1))[:, 1:]
+        scores = dice(*overlap_counts(prediction, target, len(names) + 1))[:, 1:]
         total += scores.nansum(dim=0)
         count += (~scores.isnan()).sum(dim=0)
     summed = ranks.sum_(torch.cat((total, count, seen))).cpu()
-    means = (summed[: len(STRUCTURES)] / summed[len(STRUCTURES) : -1]).tolist()
-    return Score(structures=dict(zip(STRUCTURES, means, strict=True)), samples=int(summed[-1]))
+    means = (summed[: len(names)] / summed[len(names) : -1]).tolist()
+    return Score(structures=dict(zip(names, means, strict=True)), samples=int(summed[-1]))
 
 
 def find_structures(
@@ -109,7 +122,7 @@ def find_structures(
     """Structure that a network finds in every pixel of images ``(B, 1, H, W)``, in evaluation mode.
 
     Returns:
-        0 for background, 1.. in the order of ``STRUCTURES``; uint8, shape ``(B, H, W)``.
+        0 for background, 1.. in the order of the scheme's structures; uint8, shape ``(B, H, W)``.
     """
     mode = network.training
     network.eval()

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME
-from synthspine.gen.core.anatomy import BACKGROUND, IGNORE, LabelScheme
+from synthspine.gen.core.anatomy import BACKGROUND, IGNORE
+from synthspine.gen.core.schemes import LabelScheme
 from synthspine.train.decoding import to_structures
 
 BINS = 15

@@ -25,7 +25,8 @@ from synthspine.eval.labelling.islands import MIN_ISLAND_MM2
 from synthspine.eval.labelling.ranks import assign_ranks, order_ranks
 from synthspine.eval.metrics.distances import Spacing, border_distances, pooled
 from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME
-from synthspine.gen.core.anatomy import BACKGROUND, IGNORE, MAX_RANK, RANK_NAMES, LabelScheme, label_scheme
+from synthspine.gen.core.anatomy import BACKGROUND, IGNORE, MAX_RANK, RANK_NAMES
+from synthspine.gen.core.schemes import LabelScheme, label_scheme
 from synthspine.train.decoding import to_structures
 
 FOUND_DICE = 0.5

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from synthspine.gen.core.anatomy import label_scheme
+from synthspine.gen.core.schemes import label_scheme
 from synthspine.train.decoding import dice, overlap_counts
 
 STRUCTURE_SCHEME = label_scheme("4")

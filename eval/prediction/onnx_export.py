@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from synthspine.gen.core.anatomy import label_scheme, spider_values
+from synthspine.gen.core.anatomy import spider_values
+from synthspine.gen.core.schemes import label_scheme
 from synthspine.shards.storage.atomic import atomic_path
 from synthspine.train.model.checkpoint import TrainedUNet
 from synthspine.train.model.instance_norm import InstanceNorm

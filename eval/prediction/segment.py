@@ -13,7 +13,8 @@ from synthspine.eval.labelling.ranks import assign_ranks, order_ranks
 from synthspine.eval.metrics.calibration import structure_entropy_sums
 from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME
 from synthspine.eval.prediction.tta import PLAIN, View, class_probabilities
-from synthspine.gen.core.anatomy import BACKGROUND, LabelScheme, label_scheme
+from synthspine.gen.core.anatomy import BACKGROUND
+from synthspine.gen.core.schemes import LabelScheme, label_scheme
 from synthspine.shards.readers.slices import normalise, resample_back, resample_in_plane
 from synthspine.shards.readers.spider import Volume
 from synthspine.train.decoding import likeliest_classes, to_structures

@@ -42,7 +42,8 @@ from synthspine.eval.results.outcome import (
     set_name,
 )
 from synthspine.eval.results.paired import FAMILY, gap, primary_comparisons, shift, shift_difference
-from synthspine.gen.core.anatomy import STRUCTURES, label_scheme
+from synthspine.gen.core.anatomy import STRUCTURES
+from synthspine.gen.core.schemes import label_scheme
 
 BETWEEN = "A − B"
 WORST = 6

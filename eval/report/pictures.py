@@ -22,7 +22,8 @@ from synthspine.eval.studies.batches import SliceBatches
 from synthspine.eval.studies.models import Candidate
 from synthspine.eval.studies.options import EvaluationOptions
 from synthspine.eval.studies.study import Condition
-from synthspine.gen.core.anatomy import BACKGROUND, IGNORE, STRUCTURES, label_scheme
+from synthspine.gen.core.anatomy import BACKGROUND, IGNORE, STRUCTURES
+from synthspine.gen.core.schemes import label_scheme
 from synthspine.shards.checking.contact_sheet import Tile, write_sheet
 from synthspine.shards.checking.overlay import borders, coloured, grey_picture
 from synthspine.shards.storage.atomic import file_digest

@@ -37,7 +37,8 @@ from synthspine.eval.metrics.overlap import (
 from synthspine.eval.results.outcome import without_nan
 from synthspine.eval.studies.batches import Batch
 from synthspine.eval.studies.degrade import degrade
-from synthspine.gen.core.anatomy import IGNORE, LabelScheme, label_scheme
+from synthspine.gen.core.anatomy import IGNORE
+from synthspine.gen.core.schemes import LabelScheme, label_scheme
 from synthspine.train.decoding import likeliest_classes, to_structures
 
 Labelled = tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Sequence[str]]

@@ -17,7 +17,7 @@ from synthspine.shards.building.sets import (
     ensure_sets,
 )
 from synthspine.shards.format.manifest import has_manifest, load_manifest
-from synthspine.shards.readers.folder import has_layout
+from synthspine.shards.readers.layouts import fitting
 
 REQUIRED = ("t1", "t2")
 """Contrasts whose sets are built where they are missing; the others are measured where they are available."""
@@ -77,7 +77,7 @@ def _is_available(name: str, options: EvaluationOptions) -> bool:
     sources = (shards.data_dir, shards.labels_dir)
     if has_manifest(shards.place / name) or shards.use_dummy_data:
         return True
-    if any(path is not None and has_layout(path) for path in sources):
+    if any(path is not None and fitting(path) for path in sources):
         return True
     there = [shards.place / PARTS[options.part][0][place] for place in REQUIRED]
     return all(load_manifest(place).phantom for place in there if has_manifest(place))

@@ -17,7 +17,7 @@ from synthspine.eval.results.outcome import (
     VALIDATION,
 )
 from synthspine.eval.studies.corrupt import CORRUPTIONS
-from synthspine.gen.core.anatomy import label_scheme
+from synthspine.gen.core.schemes import label_scheme
 from synthspine.shards.building.options import ShardOptions
 from synthspine.train.config import ModelName, TrainOptions
 

@@ -1,17 +1,19 @@
 """Borders of the structures: distance to them, the dark line of cortical bone on them, end plates.
 
 Distances come from blurred masks: across a straight border the blurred mask is a function of the distance
-alone, which is inverted. The blur counts pixels in integers (three structures in one int32), so it is exact
+alone, which is inverted. The blur counts pixels in integers (all structures in one int32), so it is exact
 and the same on every device.
 """
 
 import math
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
 
-from synthspine.gen.core.anatomy import BACKGROUND, CANAL, CODES, DISC_OFFSET, MAX_RANK, STRUCTURES
+from synthspine.gen.core import anatomy
+from synthspine.gen.core.anatomy import BACKGROUND, CODES, STRUCTURE_CODES, STRUCTURES
 from synthspine.gen.core.counter_rng import SampleRandom
 from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.masks import per_sample
@@ -27,6 +29,8 @@ REACH_MM = 5.5
 _STAGES = 5
 _BITS = 10
 _FIELD = (1 << _BITS) - 1
+_ALIKE = {"vertebra": (SACRUM, anatomy.SACRUM), "disc": (SACRAL_DISC,)}
+"""Codes that count as a structure beside its own: the painted and the annotated sacrum, sacral discs."""
 _SLOPE, _POLE = 1.4113, 0.9217
 """Fitted to the kernel of a 1 mm grid, see :func:`_distance`."""
 _FACING_MM = (3.0, 1.0)
@@ -63,18 +67,21 @@ def depths(codes: Tensor, painted: Tensor, spacing_mm: Spacing) -> Tensor:
     return torch.stack(
         [
             _distance(_add_shifted(field.float(), -2, last).sub_(half), half, sigma_mm)
-            for field in (counts & _FIELD, (counts >> _BITS) & _FIELD, counts >> 2 * _BITS)
+            for field in ((counts >> place * _BITS) & _FIELD for place in range(len(STRUCTURES)))
         ],
         dim=1,
     )
 
 
 def _packed_masks(codes: Tensor, painted: Tensor) -> Tensor:
-    """One bit per structure, ``_BITS`` apart, int32 ``(B, *grid)``."""
+    """One bit per structure, ``_BITS`` apart in the order of ``STRUCTURES``, int32 ``(B, *grid)``."""
     code = torch.arange(CODES, device=codes.device, dtype=torch.int32)
-    vertebra = ((code >= 1) & (code <= MAX_RANK)) | (code == SACRUM)
-    disc = ((code > DISC_OFFSET) & (code <= DISC_OFFSET + MAX_RANK)) | (code == SACRAL_DISC)
-    table = vertebra.int() + (disc.int() << _BITS) + ((code == CANAL).int() << 2 * _BITS)
+    table = torch.zeros_like(code)
+    for place, (name, (first, last)) in enumerate(STRUCTURE_CODES.items()):
+        mask = (code >= first) & (code <= last)
+        for like in _ALIKE.get(name, ()):
+            mask |= code == like
+        table += mask.int() << place * _BITS
     # Arithmetic on bytes is several times faster than torch.where; BACKGROUND is 0.
     tissue = codes + painted * (1 - codes.clamp(max=BACKGROUND + 1))
     return table.index_select(0, tissue.flatten().int()).reshape(codes.shape)
@@ -189,7 +196,7 @@ class EndPlateParams(Batch):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CortexParams(Batch):
-    """Lines on the borders of vertebra, disc and canal; ``strength`` and ``offset_mm`` are ``(B, 3)``."""
+    """Lines on the borders of ``STRUCTURES``; of those are ``strength`` and ``offset_mm``, ``(B, 3)``."""
 
     strength: Tensor
     level: Tensor
@@ -245,12 +252,12 @@ def add_cortex(image: Tensor, depth_mm: Tensor, params: CortexParams | None) -> 
         _line(depth_mm[:, i], params.strength[:, i], params.offset_mm[:, i], params.width_mm)
         for i in range(len(STRUCTURES))
     ]
-    strength = torch.maximum(torch.maximum(lines[0], lines[1]), lines[2])
+    strength = reduce(torch.maximum, lines)
     image = torch.addcmul(image, strength, (image - per_sample(params.level, image)).clamp_(min=0), value=-1)
     if params.end_plates is None:
         return image
     plates = params.end_plates
-    vertebra, disc, _ = depth_mm.unbind(1)
+    vertebra, disc = (depth_mm[:, STRUCTURES.index(name)] for name in ("vertebra", "disc"))
     away, near = _FACING_MM
     facing = ((disc + away) * (1 / (away - near))).clamp_(0, 1)
     share = _line(vertebra, plates.strength, plates.offset_mm, plates.width_mm).mul_(facing)

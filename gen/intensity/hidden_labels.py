@@ -6,12 +6,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from synthspine.gen.core.anatomy import CANAL, STRUCTURES
+from synthspine.gen.core.anatomy import STRUCTURE_CODES, STRUCTURES
 from synthspine.gen.core.counter_rng import SampleRandom
 from synthspine.gen.core.feature import Batch, Config
-from synthspine.gen.core.masks import between, has_code, overpaint, per_sample
+from synthspine.gen.core.masks import between, overpaint, per_sample
 from synthspine.gen.intensity.cortex import CortexParams
-from synthspine.gen.tissues.palette import DISCS, VERTEBRAE
 
 Feature = TypeVar("Feature", bound=Batch)
 
@@ -26,7 +25,7 @@ class HiddenConfig(Config):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HiddenParams(Batch):
-    """1 where vertebrae, discs, canal (``STRUCTURES``) are hidden, else 0, ``(B, 3)``."""
+    """1 where each of ``STRUCTURES`` is hidden, else 0, ``(B, 3)``."""
 
     hidden: Tensor
 
@@ -44,12 +43,9 @@ def hide(painted: Tensor, codes: Tensor, background: Tensor, params: HiddenParam
     """Paint hidden structures, with all that was painted into them, as ``background`` (painted codes)."""
     if params is None:
         return painted
-    vertebra, disc, canal = (per_sample(hidden.to(torch.uint8), codes) for hidden in params.hidden.unbind(1))
-    mask = (
-        vertebra * between(codes, VERTEBRAE.start, VERTEBRAE.stop - 1)
-        + disc * between(codes, DISCS.start, DISCS.stop - 1)
-        + canal * has_code(codes, CANAL)
-    )
+    mask = torch.zeros_like(codes)
+    for place, span in enumerate(STRUCTURE_CODES.values()):
+        mask += per_sample(params.hidden[:, place].to(torch.uint8), codes) * between(codes, *span)
     return overpaint(painted, background, mask)
 
 

@@ -1,8 +1,9 @@
 """Below the lowest vertebra: the sacrum, and the floor where the body or the range of the coil ends.
 
-The sacrum is made of unlabelled, tapering repeats of the lowest vertebral body, each turned further
-backwards and fused with the next at a rudimentary disc. The sacral canal behind them is unlabelled and filled
-with fat: in the masks of SPIDER the canal ends with the dural sac, near the first of these discs.
+Where label maps do not annotate it, the sacrum is made of tapering repeats of the lowest vertebral body, each
+turned further backwards and fused with the next at a rudimentary disc. The sacral canal behind them is
+unlabelled and filled with fat: in the masks of SPIDER the canal ends with the dural sac, near the first of
+these discs.
 """
 
 from dataclasses import dataclass
@@ -12,10 +13,11 @@ from kornia.geometry.conversions import angle_to_rotation_matrix
 from torch import Tensor
 from torch.nn import functional
 
+from synthspine.gen.core import anatomy
 from synthspine.gen.core.anatomy import CANAL, vertebra_code
 from synthspine.gen.core.counter_rng import SampleRandom
 from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
-from synthspine.gen.core.masks import above, has_code, overpaint, per_sample
+from synthspine.gen.core.masks import above, between, has_code, overpaint, per_sample
 from synthspine.gen.geometry.spine_frame import BEFORE_CANAL_MM, NEVER_MM, SpineFrame
 from synthspine.gen.tissues.palette import AIR, EPIDURAL_FAT, FAT, SACRAL_DISC, SACRUM
 
@@ -93,7 +95,7 @@ def draw_sacrum(config: SacrumConfig, random: SampleRandom) -> SacrumParams | No
 def paint_sacrum(
     painted: Tensor, params: SacrumParams | None, codes: Tensor, frame: SpineFrame, spacing_mm: Spacing
 ) -> Tensor:
-    """Paint the sacrum over background, layers and bowel.
+    """Paint the sacrum over background, layers and bowel, but none where the sacrum is annotated.
 
     A segment is one look-up of the lowest vertebra's body and canal, stretched until it meets the next; the
     rudimentary disc is an ellipse at its lower end. All slices of a volume move alike.
@@ -108,13 +110,15 @@ def paint_sacrum(
     source = functional.pad(parts.reshape(len(codes), -1, *codes.shape[-2:]), (1, 1, 1, 1)).flatten(2)
     angle_deg = torch.zeros_like(params.canal)
     width = torch.ones_like(params.canal)
+    # 0 at the annotated sacrum: the minimum of bytes is faster than any().
+    shown = frame.has_lowest & ((codes ^ anatomy.SACRUM).flatten(1).amin(1) > 0)
     middle = frame.body_mm + frame.step_mm
     plane = (len(codes), *codes.shape[-2:])
     index = torch.zeros(plane, dtype=torch.int32, device=codes.device)
     lenses = torch.zeros(plane, dtype=torch.bool, device=codes.device)
     for segment in range(SEGMENTS):
         angle_deg = angle_deg + params.turn_deg[:, segment]
-        scale = params.scale[:, segment] * frame.has_lowest
+        scale = params.scale[:, segment] * shown
         step = turn(frame.step_mm, angle_deg) * scale.clamp(min=_LEAST_SCALE).unsqueeze(1)
         taper = params.taper[:, segment]
         place = _Segment(frame, middle + step, angle_deg, scale, width)
@@ -126,6 +130,16 @@ def paint_sacrum(
     lens = lenses.to(torch.uint8).reshape(len(codes), *[1] * (codes.dim() - 3), *plane[1:])
     found = overpaint(found, SACRAL_DISC, lens * has_code(found, SACRUM))
     return overpaint(painted, found, found.clamp(max=1))
+
+
+def paint_annotated_sacrum(painted: Tensor, codes: Tensor) -> Tensor:
+    """Give the annotated sacrum, whose dense code is still in ``painted``, the tissue of the sacrum."""
+    return torch.add(painted, has_code(codes, anatomy.SACRUM), alpha=SACRUM - anatomy.SACRUM)
+
+
+def painted_sacrum(painted: Tensor) -> Tensor:
+    """1 where the sacrum or one of its discs is painted, else 0: uint8, the shape of ``painted``."""
+    return between(painted, *sorted((SACRUM, SACRAL_DISC)))
 
 
 def turn(vector: Tensor, angle_deg: Tensor) -> Tensor:

@@ -3,10 +3,13 @@
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from synthspine.gen import GeneratorConfig, config_from_text, preset
 from synthspine.gen.core.documents import MOST_YAML_BYTES, UnfitFile, read_text
+from synthspine.shards.readers.layouts import AUTO, check_layout_name, layout_names
 from synthspine.shards.readers.slices import SLICE_STEP_MM, Grid
 from synthspine.shards.storage.opening import open_place
 from synthspine.shards.storage.place import Place
@@ -14,16 +17,22 @@ from synthspine.shards.storage.place import Place
 DEFAULT_DATA_DIR = Path("data")
 CONFIG_SUFFIXES = (".yaml", ".yml", ".json")
 
+LayoutName = Annotated[str, tyro.conf.arg(metavar="{" + layout_names().replace(", ", ",") + "}")]
+
 
 @dataclass(frozen=True, kw_only=True)
 class ShardOptions:
     """Sources, destination and content of the sets."""
 
     data_dir: Path = DEFAULT_DATA_DIR
-    """Folder in SPIDER layout: images and masks. If the default folder holds none, the phantom is used."""
+    """Folder with images and masks. If the default folder holds none, the phantom is used."""
+    layout: LayoutName = AUTO
+    """Layout of the data folder; auto looks at its files. docs/shards.md describes the layouts."""
     labels_dir: Path | None = None
-    """Folder in SPIDER layout with the label maps of Model A (masks suffice); default: the data folder, or
-    the phantom alone if phantom_labels is given."""
+    """Folder with the label maps of Model A (masks suffice); default: the data folder, or the phantom alone
+    if phantom_labels is given."""
+    labels_layout: LayoutName = AUTO
+    """Layout of labels_dir."""
     shards_dir: str = "data/shards"
     """Folder or URL of the folder of all sets: s3, other protocols of fsspec, http and https to read only."""
     split: Path | None = None
@@ -63,6 +72,10 @@ class ShardOptions:
                 raise ValueError(f"{name} {getattr(self, name)} must be at least 1")
         if self.phantom_labels < 0:
             raise ValueError(f"phantom_labels {self.phantom_labels} must not be negative")
+        check_layout_name(self.layout)
+        check_layout_name(self.labels_layout)
+        if self.labels_layout != AUTO and self.labels_dir is None:
+            raise ValueError(f"labels_layout {self.labels_layout} is that of labels_dir, which is not given")
         self.generator()
         if not 0 <= self.least_area_cm2 < float("inf"):
             raise ValueError(f"least_area_cm2 {self.least_area_cm2} must not be negative")

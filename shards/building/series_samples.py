@@ -20,8 +20,9 @@ from synthspine.shards.format.provenance import made_with
 from synthspine.shards.format.sample import Sample, ShardError, sample_key, to_json
 from synthspine.shards.format.tar import unpack, write_shard
 from synthspine.shards.readers.folder import Series, SpiderError
+from synthspine.shards.readers.layouts import LAYOUTS, SPIDER
 from synthspine.shards.readers.slices import annotated, image_slices, label_slices
-from synthspine.shards.readers.spider import check_pair, read_image, read_mask
+from synthspine.shards.readers.spider import check_pair
 from synthspine.shards.storage.cache import WrongContent, checked_content
 from synthspine.shards.storage.opening import open_place
 from synthspine.shards.storage.place import Place
@@ -53,21 +54,23 @@ class SeriesSamples:
 
     def identity(self) -> dict[str, Any]:
         """Everything that determines the samples."""
-        files = [
-            {
-                "source": series.stem,
-                "mask": fingerprint(series.mask),
-                "image": fingerprint(series.image) if self._images else None,
-            }
-            for series in self._series
-        ]
         return {
-            "sources": files,
+            "sources": [self._source(series) for series in self._series],
             "images": self._images,
             "grid": self._options.grid.to_json(),
             "slice_step_mm": self._options.slice_step_mm,
             "least_area_cm2": self._least_area_cm2,
         }
+
+    def _source(self, series: Series) -> dict[str, Any]:
+        files: dict[str, Any] = {
+            "source": series.stem,
+            "mask": fingerprint(series.mask),
+            "image": fingerprint(series.image) if self._images else None,
+        }
+        if series.layout != SPIDER.name:
+            files |= {"layout": series.layout, "also": [fingerprint(path) for path in series.also]}
+        return files
 
     def made_with(self) -> dict[str, str]:
         """Versions on which the values of resampled slices depend."""
@@ -145,10 +148,11 @@ class SeriesSamples:
 
     def _slices(self, series: Series) -> Iterator[Sample]:
         assert series.mask is not None
-        mask = read_mask(series.mask)
+        layout = LAYOUTS[series.layout]
+        mask = layout.read_mask(series)
         image = None
         if self._images and series.image is not None:
-            image = read_image(series.image)
+            image = layout.read_image(series)
             check_pair(image, mask, series.mask)
         indices = annotated(mask.array, mask.spacing_mm, self._options.slice_step_mm, self._least_area_cm2)
         labels = label_slices(mask, self._options.grid, indices)

@@ -14,7 +14,8 @@ from synthspine.shards.building.workers import ALONE, Workers, one_builder
 from synthspine.shards.format.manifest import VERSION, has_manifest, load_manifest
 from synthspine.shards.format.provenance import identity_difference
 from synthspine.shards.format.sample import ShardError
-from synthspine.shards.readers.folder import Series, SpiderError, find_series, has_layout
+from synthspine.shards.readers.folder import Series, SpiderError
+from synthspine.shards.readers.layouts import SPIDER, fitting, series_of
 from synthspine.shards.readers.phantom import (
     FIRST_LABELS_PATIENT,
     PHANTOM_FOLDER,
@@ -94,6 +95,7 @@ class _Session:
         self._workers = workers
         self._places = places
         self._errors: dict[str, SpiderError] = {}
+        self._found: set[Path] = set()
 
     def run(self) -> None:
         data_dir, labels_dir = self._sources()
@@ -123,7 +125,7 @@ class _Session:
         masks_only = {name for name in self._places if _needs_masks_only(name)}
         own_labels = options.labels_dir is not None or options.phantom_labels > 0
         from_data = self._places.keys() - masks_only if own_labels else self._places.keys()
-        standard = options.data_dir == DEFAULT_DATA_DIR and not has_layout(options.data_dir)
+        standard = options.data_dir == DEFAULT_DATA_DIR and not fitting(options.data_dir)
         data_dir = None
         if from_data and not (standard and not options.use_dummy_data and not from_data & missing):
             data_dir = options.data_dir
@@ -158,7 +160,19 @@ class _Session:
         def leave_out(error: SpiderError) -> None:
             self._errors[str(error)] = error
 
-        return find_series(path, leave_out if self._options.skip_bad else None)
+        options = self._options
+        own = path == options.labels_dir != options.data_dir
+        layout = options.labels_layout if own else options.layout
+        if is_phantom(path):
+            layout = SPIDER.name
+        series = series_of(path, layout, leave_out if options.skip_bad else None)
+        if not is_phantom(path) and path not in self._found:
+            self._workers.log(f"{path}: {len(series)} series in the layout {series[0].layout}")
+            if unknown := sum(entry.image is not None and entry.contrast is None for entry in series):
+                found = f"{unknown} images have no known contrast (T1, T2) and are not used"
+                self._workers.log(f"{path}: {found}; their masks are used as label maps")
+        self._found.add(path)
+        return series
 
     def _find_phantom(self, path: Path) -> list[Series]:
         """The requested label maps; the folder may hold more of them, for another set."""
@@ -172,7 +186,7 @@ class _Session:
         if not self._options.use_dummy_data:
             # A new split covers all patients, also those of folders that are not read this time.
             for path in (self._options.data_dir, self._options.labels_dir):
-                if path is not None and path not in found and has_layout(path):
+                if path is not None and path not in found and fitting(path):
                     folders.append(path)
                     patients |= {series.patient for series in self._find(path)}
         overview = next((path / OVERVIEW for path in folders if (path / OVERVIEW).is_file()), None)
@@ -190,6 +204,9 @@ class _Session:
         else:
             part, contrast = _SLICES[name]
             chosen = [s for s in series if s.patient in split.part(part) and _fits(s, contrast)]
+            if contrast is None:
+                # Several images of a case may share a mask.
+                chosen = list({s.mask: s for s in reversed(chosen)}.values())[::-1]
             if more and not chosen:
                 raise SpiderError(path, "no mask of a training patient; see the split file")
             source = SeriesSamples(chosen + more, contrast is not None, self._options)

@@ -7,15 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from synthspine.gen.core.anatomy import (
-    DISC_NAMES,
-    RANK_NAMES,
-    STRUCTURES,
-    disc_code,
-    label_scheme,
-    vertebra_code,
-)
-from synthspine.shards.checking.overlay import HATCH, code_colours, coloured, grey_picture
+from synthspine.gen.core.anatomy import SACRUM, STRUCTURE_COLOURS, Colour
+from synthspine.gen.core.schemes import RANKS
+from synthspine.shards.checking.overlay import HATCH, coloured, grey_picture
 from synthspine.shards.format.sample import Sample
 from synthspine.shards.storage.atomic import atomic_path
 
@@ -52,6 +46,7 @@ def write_sheet(
     *,
     columns: int | None = None,
     legend: bool = False,
+    sacrum: bool = False,
     notes: Sequence[str] = (),
 ) -> Path:
     """Write a PNG of pictures.
@@ -62,6 +57,7 @@ def write_sheet(
         title: text over the sheet.
         columns: pictures in a row; by default as many as bring the sheet near to ``ASPECT``.
         legend: whether the colours of the structures are explained below the pictures.
+        sacrum: whether that of the sacrum is among them.
         notes: lines at the bottom, such as warnings.
 
     Raises:
@@ -87,7 +83,7 @@ def write_sheet(
         sheet.paste(Image.fromarray(tile.picture), (left, top))
         _caption(draw, tile, left, top + height + 6, width)
     if legend:
-        _legend(draw, MARGIN, bottom + _LEGEND_ROWS // 2)
+        _legend(draw, MARGIN, bottom + _LEGEND_ROWS // 2, sacrum=sacrum)
     for number, note in enumerate(reversed(notes), start=1):
         top = end - MARGIN - _NOTE_ROWS * number
         draw.text((MARGIN, top), note, _WARNING, ImageFont.load_default(_SMALL_SIZE + 1))
@@ -102,7 +98,8 @@ def write_contact_sheet(samples: Sequence[Sample], path: Path, title: str) -> Pa
     Key, source and slice of each sample stand below it; all samples have an image, or none. See
     :func:`write_sheet` for arguments and errors.
     """
-    return write_sheet([_tile(sample) for sample in samples], path, title, legend=True)
+    sacrum = any((sample.label == SACRUM).any() for sample in samples)
+    return write_sheet([_tile(sample) for sample in samples], path, title, legend=True, sacrum=sacrum)
 
 
 def side_by_side(pictures: Sequence[np.ndarray]) -> np.ndarray:
@@ -146,21 +143,20 @@ def _caption(draw: ImageDraw.ImageDraw, tile: Tile, left: int, top: int, width: 
     draw.text((left, top + _KEY_SIZE + 4), note, _DIM, font)
 
 
-def _legend(draw: ImageDraw.ImageDraw, left: int, top: int) -> None:
+def _legend(draw: ImageDraw.ImageDraw, left: int, top: int, *, sacrum: bool) -> None:
     """Swatches of all shades with the names of the structures, the lowest rank first."""
-    table = code_colours()
-    named = range(1, len(RANK_NAMES) + 1)
-    canal = label_scheme("14").codes[-1]
-    entries: dict[str, list[np.ndarray]] = {
-        f"{STRUCTURES[0]} {RANK_NAMES[0]} .. {RANK_NAMES[-1]}": [table[vertebra_code(r)] for r in named],
-        f"{STRUCTURES[1]} {DISC_NAMES[0]} .. {DISC_NAMES[-1]}": [table[disc_code(r)] for r in named],
-        STRUCTURES[2]: [table[canal]],
-        "not annotated (hatched)": [np.array(HATCH)],
-    }
+    entries: dict[str, list[Colour]] = {}
+    for structure, group in zip(RANKS.structure_names, RANKS.groups[1:], strict=True):
+        names = [RANKS.class_names[number].removeprefix(f"{structure} ") for number in group]
+        ends = f" {names[0]} .. {names[-1]}" if len(group) > 1 else ""
+        entries[structure + ends] = [RANKS.colours[number] for number in group]
+    if sacrum:
+        entries["sacrum"] = [STRUCTURE_COLOURS["sacrum"]]
+    entries["not annotated (hatched)"] = [HATCH]
     font = ImageFont.load_default(_SMALL_SIZE + 1)
     for name, shades in entries.items():
         for shade in shades:
-            draw.rectangle((left, top, left + 13, top + 13), tuple(int(value) for value in shade))
+            draw.rectangle((left, top, left + 13, top + 13), shade)
             left += 14
         draw.text((left + 8, top - 2), name, _DIM, font)
         left += 8 + round(draw.textlength(name, font)) + 26

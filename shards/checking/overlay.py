@@ -8,10 +8,12 @@ from synthspine.gen.core.anatomy import (
     IGNORE,
     MAX_RANK,
     RANK_NAMES,
+    SACRUM,
+    STRUCTURE_COLOURS,
     disc_code,
-    label_scheme,
     vertebra_code,
 )
+from synthspine.gen.core.schemes import RANKS
 
 FILL = 0.4
 """Opacity of a structure's colour over a picture; its border is opaque."""
@@ -23,11 +25,11 @@ _DARKENED = 0.55
 
 def code_colours() -> np.ndarray:
     """Colour of every dense code, uint8 ``(256, 3)``; ranks without a name share the shade of the last."""
-    scheme = label_scheme("14")
     table = np.full((CODES, 3), EMPTY, dtype=np.uint8)
-    for code, number in enumerate(scheme.table):
-        if number < scheme.num_classes and code != BACKGROUND:
-            table[code] = scheme.colours[number]
+    for code, number in enumerate(RANKS.table):
+        if BACKGROUND < number < RANKS.num_classes:
+            table[code] = RANKS.colours[number]
+    table[SACRUM] = STRUCTURE_COLOURS["sacrum"]
     named = len(RANK_NAMES)
     for rank in range(named + 1, MAX_RANK + 1):
         table[vertebra_code(rank)] = table[vertebra_code(named)]

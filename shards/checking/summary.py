@@ -10,7 +10,7 @@ import numpy as np
 
 from synthspine.gen.config import config_hash
 from synthspine.gen.core import anatomy
-from synthspine.gen.core.anatomy import CODES, IGNORE, MAX_RANK, STRUCTURES
+from synthspine.gen.core.anatomy import CODES, IGNORE, MAX_RANK, SACRUM, STRUCTURES
 from synthspine.gen.presets import PRESETS, preset
 from synthspine.shards.checking.contact_sheet import write_contact_sheet
 from synthspine.shards.checking.verify import find_sets
@@ -50,7 +50,7 @@ class Survey:
         """Include a sample in the statistics."""
         self.seen += 1
         self.patients[str(sample.record.get("patient"))] += 1
-        self.contrasts[str(sample.record.get("contrast", "rendered"))] += 1
+        self.contrasts[str(sample.record.get("contrast", "rendered") or "unknown")] += 1
         self.codes += np.bincount(sample.label.ravel(), minlength=CODES)
         if sample.image is not None:
             image = sample.image.astype(np.float64)
@@ -149,12 +149,15 @@ def facts(found: Survey) -> Iterator[tuple[str, str]]:
 def shares(codes: np.ndarray) -> dict[str, float]:
     """Share of the pixels of each structure, of the background, and of what is not annotated.
 
+    The sacrum is named only where it is annotated.
+
     Args:
         codes: number of pixels by dense code, ``(256,)``.
     """
-    counts = dict.fromkeys(("background", *STRUCTURES, NOT_ANNOTATED), 0)
+    named = {IGNORE: NOT_ANNOTATED} | ({SACRUM: "sacrum"} if codes[SACRUM] else {})
+    counts = dict.fromkeys(("background", *STRUCTURES, *reversed(named.values())), 0)
     for code, number in enumerate(codes.tolist()):
-        counts[NOT_ANNOTATED if code == IGNORE else anatomy.structure_of(code) or "background"] += number
+        counts[named.get(code) or anatomy.structure_of(code) or "background"] += number
     return {name: number / max(1, int(codes.sum())) for name, number in counts.items()}
 
 

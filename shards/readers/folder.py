@@ -30,18 +30,22 @@ class Series:
     """One series of one patient.
 
     Attributes:
-        stem: the file name without its suffix, ``{patient}_{contrast}``.
+        stem: name of the series; in SPIDER layout the file name without its suffix, ``{patient}_{contrast}``.
         patient: patient id.
-        contrast: ``"t1"``, ``"t2"`` or ``"t2_SPACE"``.
+        contrast: ``"t1"``, ``"t2"`` or ``"t2_SPACE"``; None if it is not known.
         image: image file, None if there is only a mask.
         mask: mask file, None if there is only an image.
+        also: other files on which the mask depends.
+        layout: name of its layout (``shards.readers.layouts``).
     """
 
     stem: str
     patient: str
-    contrast: str
+    contrast: str | None
     image: Path | None
     mask: Path | None
+    also: tuple[Path, ...] = ()
+    layout: str = "spider"
 
 
 def find_series(data_dir: Path, on_error: Callable[[SpiderError], None] | None = None) -> list[Series]:

@@ -1,105 +1,106 @@
-"""From SPIDER values to dense codes: the level of the spine of each labelled region.
+"""From label values to dense codes: the level of the spine of each labelled region.
 
 A *level* is a vertebra together with the disc below it. SPIDER gives both the same number (vertebra 3, disc
 203). Copies of the data number the levels from different ends, so a number only relates a disc to its
-vertebra. The rank of a level is its position in the volume, counted from the bottom.
+vertebra, and the rank of a level is its position in the volume, counted from the bottom. Where a table knows
+the names of the levels, the name is the rank: L5 is 1 even if it is not in the volume. Where L6 is labelled,
+L6 is 1 and L5 is 2, as counted by position; T13 is counted only where it is labelled.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 
-from synthspine.gen.core.anatomy import (
-    CANAL,
-    CODES,
-    MAX_RANK,
-    SPIDER_CANAL,
-    SPIDER_DISC_OFFSET,
-    SPIDER_PARTIAL_OFFSET,
-    disc_code,
-    vertebra_code,
-)
-
-LEGAL_VALUES = (
-    f"0, 1-{MAX_RANK}, {SPIDER_CANAL}, {SPIDER_PARTIAL_OFFSET + 1}-{SPIDER_PARTIAL_OFFSET + MAX_RANK}, "
-    f"{SPIDER_DISC_OFFSET + 1}-{SPIDER_DISC_OFFSET + MAX_RANK}"
+from synthspine.gen.core.anatomy import CODES, IGNORE, MAX_RANK, disc_code, vertebra_code
+from synthspine.shards.readers.labels import (
+    ABOVE_SACRUM,
+    EXTRA_VERTEBRAE,
+    SPIDER_TABLE,
+    VERTEBRAE,
+    LabelTable,
 )
 
 
-def dense_codes(values: np.ndarray) -> np.ndarray:
-    """Dense codes (``gen.core.anatomy``) of a whole mask, levels ranked by position from the bottom.
+def dense_codes(values: np.ndarray, table: LabelTable = SPIDER_TABLE) -> np.ndarray:
+    """Dense codes (``gen.core.anatomy``) of a whole mask.
 
     Args:
-        values: SPIDER values of the whole volume, integers, shape ``(Z, H, W)``, rows superior to inferior.
+        values: label values of the whole volume, integers, shape ``(Z, H, W)``, rows superior to inferior.
+        table: what they mean.
 
     Returns:
-        uint8, the same shape.
+        uint8, the same shape; 255 for labels to ignore and for a named vertebra above rank 25.
 
     Raises:
-        ValueError: a value that is not a SPIDER value, or nothing is labelled.
+        ValueError: a value that is not in the table, nothing is labelled, or more than 25 numbered levels.
     """
     if not values.size or not 0 <= int(values.min()) <= int(values.max()) < CODES:
         odd = int(values.max()) if values.size and int(values.min()) >= 0 else int(values.min(initial=0))
-        raise ValueError(f"label {odd} is not a SPIDER value ({LEGAL_VALUES})")
+        raise ValueError(f"label {odd} is not a {table.name} value ({table})")
     small = np.ascontiguousarray(values, dtype=np.uint8)
     # One histogram per row gives counts and centroids of all values in a single pass.
     counts = np.stack(
         [np.bincount(small[:, row].ravel(), minlength=CODES) for row in range(small.shape[1])], axis=0
     )
-    totals = counts.sum(axis=0)
-    present = [int(value) for value in np.flatnonzero(totals)]
+    present = [int(value) for value in np.flatnonzero(counts.sum(axis=0))]
     for value in present:
-        if not _is_legal(value):
-            raise ValueError(f"label {value} is not a SPIDER value ({LEGAL_VALUES})")
-    if present in ([], [0]):
+        if value not in table.meanings:
+            raise ValueError(f"label {value} is not a {table.name} value ({table})")
+    if all(table.meanings[value].structure == "background" for value in present):
         raise ValueError("nothing is labelled in this mask")
-    rows = np.arange(len(counts)) @ counts / np.maximum(totals, 1)
-    table = np.zeros(CODES, dtype=np.uint8)
-    table[SPIDER_CANAL] = CANAL
-    for rank, level in enumerate(_levels(present, rows), start=1):
-        if level.vertebra is not None:
-            table[level.vertebra] = vertebra_code(rank)
-        if level.disc is not None:
-            table[level.disc] = disc_code(rank)
+    ranks = _ranks_by_position(present, counts, table) if table.numbered else _ranks_by_name(present, table)
+    codes = np.zeros(CODES, dtype=np.uint8)
+    for value in present:
+        fixed = table.meanings[value].fixed_code
+        codes[value] = _code(table.meanings[value].structure, ranks[value]) if fixed is None else fixed
     # Faster than indexing, which converts every voxel to a 64-bit index.
-    translated = small.tobytes().translate(table.tobytes())
+    translated = small.tobytes().translate(codes.tobytes())
     return np.frombuffer(bytearray(translated), dtype=np.uint8).reshape(small.shape)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Level:
-    row: float
-    vertebra: int | None
-    disc: int | None
+def _code(structure: str, rank: int | None) -> int:
+    if rank is None:
+        return IGNORE
+    return vertebra_code(rank) if structure == "vertebra" else disc_code(rank)
 
 
-def _levels(present: list[int], rows: np.ndarray) -> list[_Level]:
-    """The levels of a mask from the bottom up.
+def _ranks_by_name(present: list[int], table: LabelTable) -> dict[int, int | None]:
+    """Rank of every value of a vertebra or disc; None outside of 1..25."""
+    levels = {value: table.meanings[value].level for value in present if table.meanings[value].level}
+    known = set(levels.values())
+    upward = [name for name in reversed(VERTEBRAE) if name not in EXTRA_VERTEBRAE or name in known]
+    sacrum = any(table.meanings[value].structure == "sacrum" for value in present)
+    lowest = next((place for place, name in enumerate(upward) if name in known), 0)
+    first = lowest if table.counted and sacrum else 0
+    ranks = {
+        value: 1 if name == ABOVE_SACRUM else upward.index(name) - first + 1 for value, name in levels.items()
+    }
+    return {value: rank if rank <= MAX_RANK else None for value, rank in ranks.items()}
+
+
+def _ranks_by_position(present: list[int], counts: np.ndarray, table: LabelTable) -> dict[int, int]:
+    """Rank of every value of a vertebra or disc, counted from the bottom up; ``counts`` by row and value.
 
     Vertebrae are ordered by the centroids of their regions. Centroids do not order discs: in a lordotic spine
     the arch moves the centroid of L5 below that of the disc under it. So a disc belongs to the level of its
     vertebra, and defines a level only if that vertebra is not labelled.
     """
-    discs = {_number(value): value for value in present if value > SPIDER_DISC_OFFSET}
-    levels = []
-    for value in filter(_is_vertebra, present):
-        # Values increase, so a whole vertebra gets the disc before a partly visible one of the same number.
-        disc = discs.pop(_number(value), None)
-        levels.append(_Level(row=float(rows[value]), vertebra=value, disc=disc))
-    levels += [_Level(row=float(rows[disc]), vertebra=None, disc=disc) for disc in discs.values()]
-    return sorted(levels, key=lambda level: -level.row)
+    vertebrae: dict[tuple[bool, str], list[int]] = {}
+    discs: dict[str, int] = {}
+    for value in present:
+        meaning = table.meanings[value]
+        if meaning.structure == "vertebra":
+            vertebrae.setdefault((meaning.part == "partial", meaning.level), []).append(value)
+        elif meaning.structure == "disc":
+            discs[meaning.level] = value
+    levels: list[tuple[float, list[int]]] = []
+    # Whole vertebrae first, so that they get the disc before a partly visible one of the same number.
+    for (_, level), values in sorted(vertebrae.items(), key=lambda item: (item[0][0], item[1])):
+        levels.append((_row(counts, values), values + ([discs.pop(level)] if level in discs else [])))
+    levels += [(_row(counts, [disc]), [disc]) for disc in discs.values()]
+    upward = enumerate(sorted(levels, key=lambda level: -level[0]), start=1)
+    return {value: rank for rank, (_, values) in upward for value in values}
 
 
-def _number(value: int) -> int:
-    """The number that a vertebra and the disc below it share."""
-    if value > SPIDER_DISC_OFFSET:
-        return value - SPIDER_DISC_OFFSET
-    return value - SPIDER_PARTIAL_OFFSET if value > MAX_RANK else value
-
-
-def _is_vertebra(value: int) -> bool:
-    return 1 <= value <= MAX_RANK or 1 <= value - SPIDER_PARTIAL_OFFSET <= MAX_RANK
-
-
-def _is_legal(value: int) -> bool:
-    return value in (0, SPIDER_CANAL) or _is_vertebra(value) or 1 <= value - SPIDER_DISC_OFFSET <= MAX_RANK
+def _row(counts: np.ndarray, values: list[int]) -> float:
+    """Mean row of the voxels with these values."""
+    by_row = counts[:, values].sum(axis=1)
+    return float(np.arange(len(by_row)) @ by_row / by_row.sum())

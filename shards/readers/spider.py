@@ -16,6 +16,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from synthspine.shards.readers.folder import SpiderError, image_stem
+from synthspine.shards.readers.labels import SPIDER_TABLE, LabelTable
 from synthspine.shards.readers.levels import dense_codes
 from synthspine.shards.storage.atomic import atomic_path
 
@@ -85,22 +86,36 @@ def image_volume(stored: sitk.Image, path: Path) -> Volume:
     return replace(volume, array=array)
 
 
-def read_mask(path: Path) -> Volume:
-    """A mask volume: uint8 dense codes, levels ranked from the bottom of the whole volume.
+def read_values(path: Path) -> Volume:
+    """A mask volume with its label values: any integer type.
 
     Raises:
-        SpiderError: unreadable, truncated, not a sagittal 3D volume, a value that SPIDER does not have, or
-            nothing labelled.
+        SpiderError: unreadable, truncated, not a sagittal 3D volume, or a value that is not whole.
     """
     volume = _oriented(_read(Path(path)), path)
     values = volume.array
-    if values.dtype.kind == "f":
-        whole = np.nan_to_num(values, nan=-1.0).astype(np.int64)
-        if (whole != values).any():
-            raise SpiderError(path, "holds fractions; a mask holds whole label values")
-        values = whole
+    if values.dtype.kind != "f":
+        return volume
+    whole = np.nan_to_num(values, nan=-1.0).astype(np.int64)
+    if (whole != values).any():
+        raise SpiderError(path, "holds fractions; a mask holds whole label values")
+    return replace(volume, array=whole)
+
+
+def read_mask(path: Path, table: LabelTable = SPIDER_TABLE) -> Volume:
+    """A mask volume: uint8 dense codes.
+
+    Args:
+        path: the file.
+        table: what its label values mean.
+
+    Raises:
+        SpiderError: unreadable, truncated, not a sagittal 3D volume, a value that is not in the table, or
+            nothing labelled.
+    """
+    volume = read_values(path)
     try:
-        return replace(volume, array=dense_codes(values))
+        return replace(volume, array=dense_codes(volume.array, table))
     except ValueError as error:
         raise SpiderError(path, str(error)) from None
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from synthspine.gen.core.anatomy import CANAL, disc_code, label_scheme, spider_values, vertebra_code
+from synthspine.gen.core.anatomy import CANAL, disc_code, spider_values, vertebra_code
+from synthspine.gen.core.schemes import label_scheme
 from synthspine.shards.readers.spider import write_mha
 from synthspine.train.model.checkpoint import Checkpoint, save_checkpoint
 from synthspine.train.model.unet import UNet

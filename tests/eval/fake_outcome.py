@@ -11,7 +11,8 @@ from synthspine.eval.results.outcome import (
     SYNTHETIC,
     THROUGH_PLANE,
 )
-from synthspine.gen.core.anatomy import STRUCTURES, label_scheme
+from synthspine.gen.core.anatomy import STRUCTURES
+from synthspine.gen.core.schemes import label_scheme
 
 BASE = {
     "A": {"synthetic": 0.9, "t1": 0.85, "t2": 0.84, "t2_SPACE": 0.8},

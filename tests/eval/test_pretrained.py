@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from synthspine.eval.prediction.segment import segment_volume
-from synthspine.gen.core.anatomy import STRUCTURES, label_scheme
+from synthspine.gen.core.anatomy import STRUCTURES
+from synthspine.gen.core.schemes import label_scheme
 from synthspine.gen.phantom.series import phantom_series
 from synthspine.shards.readers.phantom import FIRST_LABELS_PATIENT
 from synthspine.shards.readers.spider import read_image, read_mask, write_mha

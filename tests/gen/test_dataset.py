@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from synthspine.gen import SpineSynthGenerator, SyntheticDataset, label_scheme, preset
 from synthspine.gen.config import plain
 from synthspine.gen.core.anatomy import IGNORE
-from synthspine.gen.core.anatomy import label_scheme as scheme_of
+from synthspine.gen.core.schemes import label_scheme as scheme_of
 from synthspine.gen.geometry.affine import AffineConfig
 
 

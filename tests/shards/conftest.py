@@ -1,3 +1,4 @@
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -103,3 +104,36 @@ def bucket_url() -> Iterator[str]:
     """URL of an empty bucket on a real S3 server."""
     with servers.s3() as url:
         yield url
+
+
+@pytest.fixture
+def nnunet_folder(tmp_path: Path, spine_mask: Callable[..., np.ndarray]) -> Callable[..., Path]:
+    """Writes a small nnU-Net raw dataset with named vertebrae, discs, canal and sacrum."""
+
+    def make(channels: tuple[str, ...] = ("T1", "T2"), cases: int = 6, **changes: object) -> Path:
+        folder = tmp_path / "Dataset007_Spine"
+        names = {0: "background", 1: "L5", 2: "vertebra_L4", 3: "L3", 4: "L2", 5: "disc_L5_S1", 6: "L4/L5"}
+        names |= {7: "L3-L4", 8: "disc L2/L3", 9: "spinal canal", 10: "sacrum"}
+        values = {0: 0, 1: 1, 2: 2, 3: 3, 4: 4, 201: 5, 202: 6, 203: 7, 204: 8, 100: 9}
+        for case in range(1, cases + 1):
+            random = np.random.default_rng(case)
+            spine = spine_mask(3 + case % 2)
+            mask = np.zeros_like(spine)
+            for value, own in values.items():
+                mask[spine == value] = own
+            mask[1:-1, -5:, 16:26] = 10
+            write_mha(mask, SPACING_MM, "LPS", folder / f"labelsTr/spine_{case:03d}.nii.gz")
+            for number in range(len(channels)):
+                image = (100 * (mask > 0) + random.integers(1, 50, SHAPE)).astype(np.int16)
+                path = folder / f"imagesTr/spine_{case:03d}_{number:04d}.nii.gz"
+                write_mha(image, SPACING_MM, "PIR", path)
+        content = {
+            "channel_names": {str(number): name for number, name in enumerate(channels)},
+            "labels": {name: value for value, name in names.items()},
+            "numTraining": cases,
+            "file_ending": ".nii.gz",
+        }
+        (folder / "dataset.json").write_text(json.dumps(content | changes))
+        return folder
+
+    return make

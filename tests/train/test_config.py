@@ -1,9 +1,11 @@
 import json
 
 import pytest
+import tyro
 
-from synthspine.shards.building.options import ShardOptions
+from synthspine.shards import ShardOptions
 from synthspine.train.config import TrainOptions
+from synthspine.train.losses import LOSSES
 
 
 @pytest.mark.parametrize(
@@ -21,11 +23,24 @@ from synthspine.train.config import TrainOptions
         {"snapshot_minutes": 0.0},
         {"structure_loss": -0.5},
         {"structure_loss": float("inf")},
+        {"loss": "hinge"},
     ],
 )
 def test_impossible_choices_are_refused(wrong):
     with pytest.raises(ValueError, match=str(*wrong.values())):
         TrainOptions(**wrong)
+
+
+def test_the_command_line_names_and_takes_every_loss_of_the_table(capsys):
+    with pytest.raises(SystemExit):
+        tyro.cli(TrainOptions, args=["--help"])
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert f"--loss {'|'.join(LOSSES)}" in shown
+    for name, loss in LOSSES.items():
+        assert f"{name}: {loss.__doc__.split('.')[0]}." in shown
+        assert tyro.cli(TrainOptions, args=["--loss", name]).loss == name
+    with pytest.raises(SystemExit):
+        tyro.cli(TrainOptions, args=["--loss", "hinge"])
 
 
 def test_the_loss_on_structures_is_for_classes_with_ranks():
@@ -61,10 +76,12 @@ def test_files_have_the_names_that_evaluation_looks_for():
     [
         ({"lr": 0.1}, True),
         ({"ema_decay": 0.9}, True),
+        ({"loss": "tversky-ce"}, True),
         ({"structure_loss": 0.5}, True),
         ({"structure_loss": 0.0}, True),
         ({"precision": "fp32"}, False),
         ({"accumulate": 2}, False),
+        ({"shards": ShardOptions(layout="spider")}, False),
     ],
 )
 def test_only_what_changes_the_steps_decides_about_a_resume(change, decides):

@@ -8,10 +8,11 @@ import signal
 import pytest
 import torch
 
-from synthspine.train import config, experiment, step, trainer
+from synthspine.train import config, experiment, trainer
 from synthspine.train.config import TrainingError
 from synthspine.train.data import feed
 from synthspine.train.experiment import train_models
+from synthspine.train.losses import LOSSES
 from synthspine.train.model.checkpoint import SNAPSHOT_FORMAT, load_checkpoint, load_model, unpack_payload
 from synthspine.train.runtime.stop import TrainingStopped
 
@@ -227,7 +228,7 @@ def test_the_best_weights_are_kept_not_the_last(options, alone, monkeypatch):
 
 
 def test_a_loss_that_stays_infinite_stops_the_run(options, alone, monkeypatch):
-    monkeypatch.setattr(step, "segmentation_loss", lambda logits, *_, **__: logits.sum() * float("nan"))
+    monkeypatch.setitem(LOSSES, "dice-ce", lambda logits, *_: logits.sum() * float("nan"))
     with pytest.raises(
         TrainingError, match="not finite in 10 steps in a row, up to step 10; try --precision fp32"
     ):

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from synthspine.train import main, step
+from synthspine.train import main
+from synthspine.train.losses import LOSSES
 from synthspine.train.model.checkpoint import SNAPSHOT_FORMAT, load_checkpoint, unpack_payload
 
 
@@ -87,7 +88,7 @@ def test_memory_that_runs_out_in_a_step_is_one_line_with_what_helps(flags, monke
     def runs_out(*_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total")
 
-    monkeypatch.setattr(step, "segmentation_loss", runs_out)
+    monkeypatch.setitem(LOSSES, "dice-ce", runs_out)
     monkeypatch.setattr(sys, "argv", ["train/main.py", "--model", "A", *flags])
     assert main.main() == 1
     errors = capsys.readouterr().err.splitlines()

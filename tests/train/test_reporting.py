@@ -14,7 +14,7 @@ from synthspine.shards.checking.overlay import coloured, grey_picture
 from synthspine.train import reporting
 from synthspine.train.config import Plan
 from synthspine.train.model.unet import UNet
-from synthspine.train.reporting import COLUMNS, Epoch, Reporter, validation_picture
+from synthspine.train.reporting import Epoch, Reporter, columns_of, validation_picture
 from synthspine.train.validation import Score, ValidationSet
 
 PICTURE = torch.zeros(3, 8, 8, dtype=torch.uint8)
@@ -54,7 +54,7 @@ def epoch(step, loss=1.0):
 
 
 def report(plan, start, steps, loss=1.0):
-    reporter = Reporter(plan, start, active=True)
+    reporter = Reporter(plan, start, STRUCTURES, active=True)
     for step in steps:
         reporter.add(epoch(step, loss), lambda: PICTURE)
     reporter.close()
@@ -74,7 +74,7 @@ def rows(plan):
 def test_an_epoch_is_a_row_and_a_point_of_every_curve(plan):
     report(plan, 0, [10])
     (row,) = rows(plan)
-    assert tuple(row) == COLUMNS
+    assert tuple(row) == columns_of(STRUCTURES)
     assert (row["step"], row["images_per_second"], row["skipped"], row["dice_disc"]) == (
         "10",
         "12.3",
@@ -108,7 +108,7 @@ def test_a_new_run_forgets_the_one_before(plan):
 
 
 def test_other_ranks_write_and_tell_nothing(plan, capsys):
-    reporter = Reporter(plan, 0, active=False)
+    reporter = Reporter(plan, 0, STRUCTURES, active=False)
     reporter.advance(10, 0.75)
     reporter.add(epoch(10), lambda: PICTURE)
     reporter.log("something")
@@ -119,7 +119,7 @@ def test_other_ranks_write_and_tell_nothing(plan, capsys):
 
 def test_the_bar_tells_steps_loss_and_time_left(plan, capsys, monkeypatch):
     monkeypatch.setattr(reporting, "SHORTEST_REFRESH_SECONDS", 0)
-    reporter = Reporter(plan, 20, active=True)
+    reporter = Reporter(plan, 20, STRUCTURES, active=True)
     time.sleep(0.02)
     reporter.advance(60, 0.75)
     reporter.close()
@@ -129,7 +129,7 @@ def test_the_bar_tells_steps_loss_and_time_left(plan, capsys, monkeypatch):
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_full_disk_costs_the_row_and_not_the_run(plan, small_files, capsys):
-    reporter = Reporter(plan, 0, active=True)
+    reporter = Reporter(plan, 0, STRUCTURES, active=True)
     with small_files(10):
         reporter.add(epoch(10), lambda: None)
     # TensorBoard's writer is a thread: it may tell of the first epoch with the second.

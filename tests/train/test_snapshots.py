@@ -116,6 +116,13 @@ def test_one_of_another_run_is_set_aside(folder, make, told):
     assert not folder.files()
 
 
+def test_one_from_before_losses_were_chosen_was_made_with_dice_and_cross_entropy(folder, make, told):
+    folder.save(7, make(7))
+    assert step_of(folder.newest_good(CHOICES | {"loss": "dice-ce"})) == 7
+    assert folder.newest_good(CHOICES | {"loss": "dice-focal"}) is None
+    assert "belongs to a run with loss dice-ce" in told[0]
+
+
 def test_a_full_disk_keeps_the_old_ones(folder, make, small_files):
     folder.save(3, make(3))
     data = make(7)

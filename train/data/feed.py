@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from synthspine.gen import GeneratorConfig, draw, render
+from synthspine.gen.geometry.refine import refine, refine_maps
 from synthspine.shards.reading.open import SampleArrays, ShardSet
 from synthspine.shards.reading.prefetch import Prefetcher
 from synthspine.shards.reading.stream import ShardStream
@@ -24,7 +25,10 @@ class Feed(Protocol):
     """An object that gives the batch of a step."""
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Images of this rank, float32 in [0, 1], ``(B, 1, H, W)``; dense codes, uint8, ``(B, H, W)``."""
+        """Images of this rank, float32 in [0, 1], ``(B, 1, H, W)``; dense codes, uint8, ``(B, H, W)``.
+
+        Codes are refined (``gen.geometry.refine``) where the label scheme needs it.
+        """
 
 
 class RenderFeed:
@@ -34,26 +38,35 @@ class RenderFeed:
     """
 
     def __init__(
-        self, bank: np.ndarray, config: GeneratorConfig, *, seed: int, batch_size: int, ranks: Ranks
+        self,
+        bank: np.ndarray,
+        config: GeneratorConfig,
+        *,
+        seed: int,
+        batch_size: int,
+        ranks: Ranks,
+        refined: bool = False,
     ) -> None:
         self.bank = torch.from_numpy(bank).to(ranks.device)
         self.config = config
         self.seed = seed
         self.batch_size = batch_size
         self.ranks = ranks
+        self.refined = refined
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """See :class:`Feed`."""
         indices = torch.tensor(self.ranks.positions(step, self.batch_size))
-        return render_samples(self.bank, self.config, self.seed, indices)
+        return render_samples(self.bank, self.config, self.seed, indices, refined=self.refined)
 
 
 def render_samples(
-    bank: Tensor, config: GeneratorConfig, seed: int, indices: Tensor
+    bank: Tensor, config: GeneratorConfig, seed: int, indices: Tensor, *, refined: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Images and dense codes of generator samples, on the device of the bank."""
     with torch.no_grad():
-        return render(bank, draw(config, seed, indices, maps=len(bank), device=bank.device))
+        params = draw(config, seed, indices, maps=len(bank), device=bank.device)
+        return render(bank, params, refined=refined)
 
 
 class RealFeed:
@@ -62,18 +75,28 @@ class RealFeed:
     Args:
         arrays: the slices; copied to the device.
         config: ranges of the augmentation; None for none.
+        spacing_mm: pixel size where codes are refined; None where they are not.
 
     Raises:
         ValueError: the set has no images.
     """
 
     def __init__(
-        self, arrays: SampleArrays, config: AugmentConfig | None, *, seed: int, batch_size: int, ranks: Ranks
+        self,
+        arrays: SampleArrays,
+        config: AugmentConfig | None,
+        *,
+        seed: int,
+        batch_size: int,
+        ranks: Ranks,
+        spacing_mm: float | None = None,
     ) -> None:
         if arrays.images is None:
             raise ValueError("a set of label maps has no images to train on")
         self._images = torch.from_numpy(arrays.images).to(ranks.device)
         self._labels = torch.from_numpy(arrays.labels).to(ranks.device)
+        if spacing_mm is not None:
+            self._labels = refine_maps(self._labels, (spacing_mm, spacing_mm))
         self.config = config
         self.seed = seed
         self.batch_size = batch_size
@@ -102,17 +125,28 @@ class RealFeed:
 class ShardFeed:
     """Reads rendered samples from shards, in the order of :class:`shards.reading.stream.ShardStream`.
 
+    With ``spacing_mm``, the pixel size, codes are refined; shards do not say where a sacrum is painted.
+
     Raises:
         ValueError: the ranks cannot share a batch evenly, or the set is empty.
     """
 
-    def __init__(self, samples: ShardSet, *, seed: int, batch_size: int, ranks: Ranks) -> None:
+    def __init__(
+        self,
+        samples: ShardSet,
+        *,
+        seed: int,
+        batch_size: int,
+        ranks: Ranks,
+        spacing_mm: float | None = None,
+    ) -> None:
         if batch_size % ranks.world_size:
             raise ValueError(f"batch size {batch_size} is not a multiple of the {ranks.world_size} ranks")
         share, rank, world = batch_size // ranks.world_size, ranks.rank, ranks.world_size
         self._new_stream = partial(ShardStream, samples, share, seed=seed, rank=rank, world=world)
         self._batch_size = batch_size
         self._device = ranks.device
+        self._spacing_mm = spacing_mm
         self._next_step = 0
         self._stream = iter(self._new_stream())
 
@@ -122,7 +156,10 @@ class ShardFeed:
             self._stream = iter(self._new_stream(start=step * self._batch_size))
         self._next_step = step + 1
         images, codes = next(self._stream)[:2]
-        return images.to(self._device).float(), codes.to(self._device)
+        codes = codes.to(self._device)
+        if self._spacing_mm is not None:
+            codes = refine(codes, (self._spacing_mm, self._spacing_mm))
+        return images.to(self._device).float(), codes
 
 
 _Prepared = tuple[tuple[Tensor, Tensor], torch.cuda.Event | None]

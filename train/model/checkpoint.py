@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from synthspine.gen import LabelScheme, label_scheme
+from synthspine.gen.core.schemes import SCHEMES
 from synthspine.shards.storage.atomic import atomic_path
 from synthspine.train.model.unet import UNet
 
@@ -37,6 +39,8 @@ class Checkpoint:
         step: optimiser steps behind the weights.
         validation_dice: mean structure Dice on the validation set that chose the weights; nan where none did.
         spacing_mm: in-plane pixel size of the images that it was trained on.
+        scheme: its label scheme, ``LabelScheme.to_dict``; None stands for the scheme of the project that has
+            as many classes, as in files of older versions.
     """
 
     state_dict: dict[str, Tensor]
@@ -46,15 +50,43 @@ class Checkpoint:
     step: int
     validation_dice: float
     spacing_mm: float
+    scheme: dict[str, Any] | None = None
+
+    def label_scheme(self) -> LabelScheme:
+        """What the classes of the network mean.
+
+        Raises:
+            ValueError: the scheme is not valid, or has another number of classes than the network.
+        """
+        classes = self.architecture["num_classes"]
+        if self.scheme is None:
+            if classes not in {scheme.num_classes for scheme in SCHEMES.values()}:
+                raise ValueError(f"a network of {classes} classes needs a label scheme, and there is none")
+            return label_scheme(classes)
+        scheme = LabelScheme.from_dict(self.scheme)
+        if scheme.num_classes != classes:
+            raise ValueError(
+                f"its label scheme {scheme.name} has {scheme.num_classes} classes, but its network {classes}"
+            )
+        return scheme
 
 
 class TrainedUNet(UNet):
-    """A U-Net with the weights of a checkpoint, and in ``checkpoint`` what its file says about it."""
+    """A U-Net with the weights of a checkpoint, and what its file says about it.
+
+    Attributes:
+        checkpoint: the content of the file.
+        scheme: what its classes mean.
+
+    Raises:
+        ValueError, RuntimeError: scheme or weights do not fit the architecture.
+    """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         super().__init__(**checkpoint.architecture)
         self.load_state_dict(checkpoint.state_dict)
         self.checkpoint = checkpoint
+        self.scheme = checkpoint.label_scheme()
 
 
 def bare_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -78,15 +110,21 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     """Read a checkpoint.
 
     Raises:
-        CheckpointError: the file is missing, damaged, not a checkpoint, or of another format.
+        CheckpointError: the file is missing, damaged, not a checkpoint, or of another format, or its label
+            scheme does not fit its network.
     """
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint")
     payload = unpack_payload(path.read_bytes(), path, CHECKPOINT_FORMAT)
-    if missing := [name for name in Checkpoint.__slots__ if name not in payload]:
+    if missing := [name for name in Checkpoint.__slots__ if name not in payload and name != "scheme"]:
         raise CheckpointError(f"{path}: not a checkpoint of a model, it lacks {', '.join(missing)}")
-    return Checkpoint(**{name: payload[name] for name in Checkpoint.__slots__})
+    checkpoint = Checkpoint(**{name: payload[name] for name in Checkpoint.__slots__ if name in payload})
+    try:
+        checkpoint.label_scheme()
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    return checkpoint
 
 
 def load_model(path: Path | str, device: torch.device | str = "cpu") -> TrainedUNet:

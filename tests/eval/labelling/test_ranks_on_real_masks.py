@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from synthspine.eval.labelling.ranks import assign_ranks
-from synthspine.gen.core.anatomy import DISC_OFFSET, MAX_RANK, disc_code, label_scheme
+from synthspine.gen.core.anatomy import DISC_OFFSET, MAX_RANK, disc_code
+from synthspine.gen.core.schemes import label_scheme
 from synthspine.shards.readers.slices import resample_in_plane
 from synthspine.shards.readers.spider import read_mask
 

@@ -11,7 +11,8 @@ from synthspine.eval.metrics.calibration import (
     expected_calibration_error,
     structure_entropy_sums,
 )
-from synthspine.gen.core.anatomy import IGNORE, STRUCTURES, label_scheme
+from synthspine.gen.core.anatomy import IGNORE, STRUCTURES
+from synthspine.gen.core.schemes import label_scheme
 
 
 def random_answer(seed, classes=4, shape=(3, 12, 10)):

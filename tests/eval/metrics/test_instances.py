@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from synthspine.eval.metrics.instances import InstanceCounts, count_instances, match_ranks
-from synthspine.gen.core.anatomy import BACKGROUND, CANAL, IGNORE, MAX_RANK, disc_code, label_scheme
+from synthspine.gen.core.anatomy import BACKGROUND, CANAL, IGNORE, MAX_RANK, disc_code
+from synthspine.gen.core.schemes import label_scheme
 
 SPACING = (1.0, 1.0)
 MEANS = ("dice", "hd95_mm", "assd_mm")

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from synthspine.eval.metrics.overlap import PatientTally, mean_over_patients
-from synthspine.gen.core.anatomy import IGNORE, label_scheme
+from synthspine.gen.core.anatomy import IGNORE
+from synthspine.gen.core.schemes import label_scheme
 from synthspine.train.decoding import to_structures
 
 NAMES = ("background", "vertebra", "disc")

@@ -13,7 +13,8 @@ from dicom_files import AXIAL, write_series
 from synthspine.eval.prediction import prediction
 from synthspine.eval.prediction.prediction import PredictionError, PredictOptions, predict
 from synthspine.eval.prediction.scans import Scan, ScanError
-from synthspine.gen.core.anatomy import label_scheme, spider_values
+from synthspine.gen.core.anatomy import spider_values
+from synthspine.gen.core.schemes import label_scheme
 from synthspine.shards.readers.spider import write_mha
 from synthspine.shards.storage.atomic import file_digest
 from synthspine.train.model.checkpoint import SNAPSHOT_FORMAT, CheckpointError, write_payload

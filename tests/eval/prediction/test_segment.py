@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from synthspine.eval.prediction.segment import PIXELS_AT_ONCE, segment_volume
-from synthspine.gen.core.anatomy import CANAL, disc_code, label_scheme, vertebra_code
+from synthspine.gen.core.anatomy import CANAL, disc_code, vertebra_code
+from synthspine.gen.core.schemes import label_scheme
 from synthspine.shards.readers.spider import Volume
 
 

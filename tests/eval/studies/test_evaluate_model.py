@@ -6,7 +6,8 @@ from torch import nn
 
 from synthspine.eval.results.outcome import without_nan
 from synthspine.eval.studies.measure import evaluate_model
-from synthspine.gen.core.anatomy import CANAL, IGNORE, disc_code, label_scheme, vertebra_code
+from synthspine.gen.core.anatomy import CANAL, IGNORE, disc_code, vertebra_code
+from synthspine.gen.core.schemes import label_scheme
 
 
 class Oracle(nn.Module):

@@ -7,15 +7,14 @@ import torch
 from synthspine.gen.core.anatomy import (
     CANAL,
     IGNORE,
-    SCHEMES,
     VALID_CODES,
     codes_of_spider,
     disc_code,
-    label_scheme,
     spider_values,
     structure_of,
     vertebra_code,
 )
+from synthspine.gen.core.schemes import SCHEMES, label_scheme
 
 
 @pytest.mark.parametrize("name", SCHEMES)
@@ -28,8 +27,8 @@ def test_decoding_and_encoding_a_class_gives_it_back(name):
 @pytest.mark.parametrize("name", SCHEMES)
 def test_a_scheme_has_a_name_structure_and_colour_per_class(name):
     scheme = label_scheme(name)
-    lengths = {len(scheme.class_names), len(scheme.structures), len(scheme.colours), len(scheme.codes)}
-    assert lengths == {int(name)} == {len(set(scheme.colours))}
+    lengths = {len(scheme.class_names), len(scheme.class_structures), len(scheme.colours), len(scheme.codes)}
+    assert lengths == {scheme.num_classes} == {len(set(scheme.colours))}
 
 
 def test_fourteen_classes_are_six_ranks_of_vertebrae_and_discs_and_the_canal():

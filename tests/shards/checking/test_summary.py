@@ -8,7 +8,8 @@ from PIL import Image
 from synthspine.gen.config import config_hash
 from synthspine.gen.core.anatomy import STRUCTURE_COLOURS
 from synthspine.gen.presets import preset
-from synthspine.shards.checking.contact_sheet import code_colours, coloured, write_contact_sheet
+from synthspine.shards.checking.contact_sheet import write_contact_sheet
+from synthspine.shards.checking.overlay import code_colours, coloured
 from synthspine.shards.checking.summary import inspect_set, shares, survey
 from synthspine.shards.format.manifest import VERSION, Manifest, ShardEntry, save_manifest
 from synthspine.shards.format.sample import Sample, ShardError, sample_key

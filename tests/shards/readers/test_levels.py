@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from synthspine.gen.core.anatomy import CANAL, disc_code, spider_values, vertebra_code
+from synthspine.gen.core.anatomy import CANAL, SACRUM, disc_code, spider_values, vertebra_code
 from synthspine.shards.readers.folder import find_series
 from synthspine.shards.readers.levels import dense_codes
 from synthspine.shards.readers.spider import read_mask
@@ -71,7 +71,7 @@ def test_an_arch_below_the_disc_does_not_change_the_level(spine_mask):
 def test_a_value_that_spider_does_not_have_is_named(spine_mask, value):
     mask = spine_mask(2)
     mask[0, 0, 0] = value
-    with pytest.raises(ValueError, match=rf"label {value} is not a SPIDER value \(0, 1-25, 100"):
+    with pytest.raises(ValueError, match=rf"label {value} is not a SPIDER value \(0, 1-25, 61, 100"):
         dense_codes(mask)
 
 
@@ -88,3 +88,23 @@ def test_ranks_of_real_masks_are_their_values(spider_mini):
         stored = sitk.GetArrayFromImage(sitk.DICOMOrient(volume.reference, "PIR"))
         assert (spider_values()[volume.array] == stored).all(), entry.stem
     assert len(series) == 38
+
+
+def test_a_predicted_mask_with_sacrum_and_posterior_elements_is_read_back(spine_mask):
+    whole = spine_mask(3)
+    predicted = whole.copy()
+    behind = np.arange(whole.shape[2]) > np.median(np.nonzero(whole == 2)[2])
+    vertebra = (whole >= 1) & (whole <= 3)
+    predicted[vertebra & behind] += 130
+    predicted[:, -2:] = 61
+    codes, expected = dense_codes(predicted), dense_codes(whole)
+    assert {131, 132, 133} <= set(np.unique(predicted).tolist())
+    assert (codes[predicted == 61] == SACRUM).all()
+    assert (codes[predicted != 61] == expected[predicted != 61]).all()
+
+
+def test_posterior_elements_alone_have_a_level(spine_mask):
+    mask = spine_mask(3)
+    expected = dense_codes(mask)
+    mask[mask == 2] = 132
+    assert (dense_codes(mask) == expected).all()

@@ -99,7 +99,7 @@ def test_real_data_are_used_without_the_phantom(spider_folder, options, tmp_path
     ensure_sets(["labels"], options(folder))
     assert not (folder / "phantom").exists() and "phantom" not in capsys.readouterr().out
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SpiderError, match="not in SPIDER layout"):
+    with pytest.raises(SpiderError, match="none of the known layouts: spider expects images/"):
         ensure_sets(["labels"], options(tmp_path / "empty", shards_dir=str(tmp_path / "other")))
     with pytest.raises(SpiderError, match="no such folder"):
         ensure_sets(["labels"], options(tmp_path / "none", shards_dir=str(tmp_path / "other")))

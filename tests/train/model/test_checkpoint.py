@@ -3,8 +3,10 @@ import math
 import pytest
 import torch
 
+from synthspine.gen import LabelScheme, label_scheme
 from synthspine.train.model import checkpoint as checkpoint_module
 from synthspine.train.model.checkpoint import (
+    CHECKPOINT_FORMAT,
     SNAPSHOT_FORMAT,
     Checkpoint,
     CheckpointError,
@@ -15,6 +17,7 @@ from synthspine.train.model.checkpoint import (
     write_payload,
 )
 from synthspine.train.model.unet import UNet
+from synthspine.train.release import PRETRAINED
 
 
 @pytest.fixture
@@ -48,6 +51,46 @@ def test_a_loaded_model_carries_its_metadata(model, tmp_path):
     loaded = load_model(tmp_path / "model.pth").checkpoint
     assert (loaded.model, loaded.step, loaded.spacing_mm, loaded.config) == ("A", 7, 1.0, '{"seed": 42}')
     assert math.isnan(loaded.validation_dice)
+
+
+THREE = {
+    "name": "three",
+    "structures": {"vertebra": "1-25", "sacrum": 61},
+    "classes": {"background": 0, "vertebra": ["1-25"], "sacrum": 61},
+}
+
+
+def test_a_checkpoint_keeps_its_label_scheme(tmp_path):
+    saved = checkpoint_of(UNet(num_classes=3, base_features=4), scheme=THREE)
+    save_checkpoint(tmp_path / "model.pth", saved)
+    assert load_model(tmp_path / "model.pth").scheme == LabelScheme.from_dict(THREE)
+
+
+def test_a_file_without_label_scheme_has_that_of_its_number_of_classes(model, tmp_path):
+    values = {name: getattr(checkpoint_of(model), name) for name in Checkpoint.__slots__ if name != "scheme"}
+    write_payload(tmp_path / "old.pth", {"format": CHECKPOINT_FORMAT, **values})
+    assert load_model(tmp_path / "old.pth").scheme == label_scheme(4)
+    assert load_model(PRETRAINED).scheme == label_scheme(4)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "reason"),
+    [
+        (THREE, "its label scheme three has 3 classes, but its network 4"),
+        (THREE | {"classes": {"vertebra": 1}}, "first class must be background"),
+        ({"name": "empty"}, "a label scheme has the keys"),
+    ],
+)
+def test_a_label_scheme_that_does_not_fit_is_refused(model, tmp_path, scheme, reason):
+    save_checkpoint(tmp_path / "model.pth", checkpoint_of(model, scheme=scheme))
+    with pytest.raises(CheckpointError, match=rf"model\.pth: .*{reason}"):
+        load_model(tmp_path / "model.pth")
+
+
+def test_a_network_of_other_classes_needs_a_label_scheme(tmp_path):
+    save_checkpoint(tmp_path / "model.pth", checkpoint_of(UNet(num_classes=5, base_features=4)))
+    with pytest.raises(CheckpointError, match=r"model\.pth: a network of 5 classes needs a label scheme"):
+        load_model(tmp_path / "model.pth")
 
 
 def test_a_prefix_in_the_middle_of_a_name_stays():

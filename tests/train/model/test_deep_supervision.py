@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from synthspine.train.losses import count_pixels, segmentation_loss
+from synthspine.train.losses import LossContext, count_pixels, dice_cross_entropy
 from synthspine.train.model.deep_supervision import COARSE_LEVELS, DeepSupervision
 from synthspine.train.model.unet import UNet
 
@@ -70,7 +70,9 @@ def test_a_step_adds_coarse_losses_with_their_weights(make_stepper):
     targets = supervised.targets(stepper.scheme.encode(codes))
     wanted = sum(
         weight
-        * segmentation_loss(logits, target, class_pixels=count_pixels(target, 4), samples=3, balance=1.0)
+        * dice_cross_entropy(
+            logits, target, LossContext(class_pixels=count_pixels(target, 4), samples=3, balance=1.0)
+        )
         for weight, logits, target in zip((1, 0.5, 0.25), supervised(images), targets, strict=True)
     )
     stepper.take(0, images, codes)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from synthspine.gen.core.device import pick_device
-from synthspine.train.losses import count_pixels, segmentation_loss
+from synthspine.train.losses import LOSSES, LossContext, count_pixels, find_loss
 from synthspine.train.model.unet import UNet
 from synthspine.train.runtime.distributed import Ranks, SharedGradients, join_ranks
 
@@ -112,7 +112,8 @@ def test_a_nan_of_one_rank_makes_all_ranks_skip_the_step(trained, python, tmp_pa
     assert_close(alone, first)
 
 
-def test_gradients_of_two_shares_add_up_to_those_of_the_batch():
+@pytest.mark.parametrize("name", LOSSES)
+def test_gradients_of_two_shares_add_up_to_those_of_the_batch(name):
     torch.manual_seed(0)
     network = UNet(num_classes=4, base_features=4)
     network.to(memory_format=torch.channels_last)
@@ -120,15 +121,11 @@ def test_gradients_of_two_shares_add_up_to_those_of_the_batch():
     images, target = torch.rand(4, 1, 32, 32), torch.randint(0, 4, (4, 32, 32), dtype=torch.uint8)
     target[0, :20] = 255
 
+    context = LossContext(class_pixels=count_pixels(target, network.num_classes), samples=4)
+
     def gradient(part):
         gradients.clear()
-        loss = segmentation_loss(
-            network(images[part]),
-            target[part],
-            class_pixels=count_pixels(target, network.num_classes),
-            samples=4,
-        )
-        loss.backward()
+        find_loss(name)(network(images[part]), target[part], context).backward()
         return gradients.buffer.clone()
 
     shares = gradient(slice(0, None, 2)) + gradient(slice(1, None, 2))

@@ -1,0 +1,105 @@
+"""The table of dataset layouts, and which of them a folder has."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from synthspine.shards.readers.base import Layout, OnError, masks_with
+from synthspine.shards.readers.folder import Series, SpiderError, find_series, has_layout, patient_key
+from synthspine.shards.readers.labels import SPIDER_TABLE
+from synthspine.shards.readers.nnunet import NNUNET
+from synthspine.shards.readers.spineps import SPINEPS
+from synthspine.shards.readers.totalspineseg import TOTALSPINESEG
+
+AUTO = "auto"
+
+
+SPIDER = Layout(
+    name="spider",
+    expects="images/ or masks/ with PATIENT_t1.mha, PATIENT_t2.mha or PATIENT_t2_SPACE.mha (SPIDER)",
+    fits=has_layout,
+    find=find_series,
+    read_mask=masks_with(SPIDER_TABLE),
+)
+
+LAYOUTS: dict[str, Layout] = {layout.name: layout for layout in (SPIDER, NNUNET, TOTALSPINESEG, SPINEPS)}
+"""All layouts by name; :func:`register_layout` adds one."""
+
+
+def register_layout(layout: Layout) -> None:
+    """Add a layout, so that folders are recognised as such and ``--layout`` accepts its name.
+
+    Raises:
+        ValueError: there is another layout of that name.
+    """
+    if layout.name == AUTO or LAYOUTS.setdefault(layout.name, layout) is not layout:
+        raise ValueError(f"a layout is already called {layout.name!r}; there are {layout_names()}")
+
+
+def layout_names() -> str:
+    """The names that ``--layout`` accepts, for messages."""
+    return ", ".join((AUTO, *LAYOUTS))
+
+
+def check_layout_name(name: str) -> None:
+    """Raise ValueError unless ``name`` is ``"auto"`` or the name of a layout."""
+    if name != AUTO and name not in LAYOUTS:
+        raise ValueError(f"no layout is called {name!r}; there are {layout_names()}")
+
+
+def fitting(folder: Path) -> list[Layout]:
+    """The layouts that a folder has by the names of its files."""
+    return [layout for layout in LAYOUTS.values() if layout.fits(folder)]
+
+
+def layout_of(folder: Path, name: str = AUTO) -> Layout:
+    """The layout of a folder.
+
+    Args:
+        folder: the folder.
+        name: the name of a layout, or ``"auto"`` to look at the folder.
+
+    Raises:
+        SpiderError: no such folder; it does not have the named layout, or with ``"auto"`` none or several.
+        ValueError: no layout of that name.
+    """
+    check_layout_name(name)
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise SpiderError(folder, "no such folder")
+    wanted = fitting(folder)
+    if name != AUTO:
+        if LAYOUTS[name] not in wanted:
+            raise SpiderError(folder, f"does not have the layout {name}: {_expected([LAYOUTS[name]])}")
+        return LAYOUTS[name]
+    if not wanted:
+        raise SpiderError(folder, f"has none of the known layouts: {_expected(LAYOUTS.values())}")
+    if len(wanted) > 1:
+        raise SpiderError(folder, f"has several layouts, choose one by its name: {_expected(wanted)}")
+    return wanted[0]
+
+
+def series_of(folder: Path, name: str = AUTO, on_error: OnError | None = None) -> list[Series]:
+    """All series of a folder in any layout, sorted by patient (numbers by value) and stem.
+
+    Args:
+        folder: the folder.
+        name: as for :func:`layout_of`.
+        on_error: called with each file that cannot be used; by default the error is raised.
+
+    Raises:
+        SpiderError: as :func:`layout_of`, a file that cannot be used, two series with one stem, or none.
+    """
+    layout = layout_of(folder, name)
+    found = [replace(series, layout=layout.name) for series in layout.find(Path(folder), on_error)]
+    if not found:
+        raise SpiderError(folder, f"holds no series: {_expected([layout])}")
+    stem, count = Counter(series.stem for series in found).most_common(1)[0]
+    if count > 1:
+        raise SpiderError(folder, f"{count} series are called {stem}; every series needs a name of its own")
+    return sorted(found, key=lambda series: (*patient_key(series.patient), series.stem))
+
+
+def _expected(layouts: Iterable[Layout]) -> str:
+    return "; ".join(f"{layout.name} expects {layout.expects}" for layout in layouts)
