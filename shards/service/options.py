@@ -6,11 +6,14 @@ from typing import Annotated
 
 import tyro
 
+from synthspine.gen.core.documents import UnfitFile, read_text
 from synthspine.shards.building.options import ShardOptions
 from synthspine.shards.building.sets import BANK, LABELS_VAL, SETS, SYNTHETIC
 from synthspine.shards.storage.auth import TOKEN_VARIABLE, is_this_machine, token_from_environment
 from synthspine.shards.storage.cache import user_cache_folder
 
+_TOKEN_BYTES = 4096
+"""Of a file with a token, at most."""
 SHORTEST_TOKEN = 16
 """Characters of a token, at least."""
 MOST_SHARDS = 100_000
@@ -100,7 +103,7 @@ class ServeOptions:
         if self.token_file is None:
             token, source = token_from_environment(), TOKEN_VARIABLE
         else:
-            token, source = self.token_file.read_text(encoding="utf-8").strip(), str(self.token_file)
+            token, source = _read_token(self.token_file), str(self.token_file)
         if token is None:
             if not is_this_machine(self.host):
                 raise ValueError(
@@ -113,3 +116,10 @@ class ServeOptions:
             expected = f"{SHORTEST_TOKEN} or more letters, digits and signs, without spaces"
             raise ValueError(f"{source}: a token has {expected}")
         return token
+
+
+def _read_token(path: Path) -> str:
+    try:
+        return read_text(path, _TOKEN_BYTES).strip()
+    except UnfitFile as error:
+        raise UnfitFile(f"{path}: {error}") from None

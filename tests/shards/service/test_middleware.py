@@ -3,10 +3,12 @@
 import http.client
 import json
 import logging
+import os
 import socket
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -145,6 +147,10 @@ def test_a_token_file_goes_before_the_environment_and_short_tokens_are_refused(t
             ServeOptions(token_file=file).token()
     with pytest.raises(OSError):
         ServeOptions(token_file=tmp_path / "nothing").token()
+    os.mkfifo(tmp_path / "pipe")
+    for endless in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(OSError, match=f"{endless}: is not a regular file"):
+            ServeOptions(token_file=endless).token()
 
 
 @pytest.mark.parametrize(
