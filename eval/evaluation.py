@@ -29,6 +29,7 @@ from synthspine.gen.config import flat
 from synthspine.gen.core.device import pick_device
 from synthspine.gen.core.schemes import LabelScheme
 from synthspine.shards.format.provenance import digest_of
+from synthspine.shards.storage.auth import without_credentials
 
 Log = Callable[[str], None]
 
@@ -75,7 +76,7 @@ def evaluate(options: EvaluationOptions, log: Log = print) -> list[Path]:
     )
     used = {condition.place for condition in chosen.conditions}
     outcome = Outcome(
-        command=shlex.join(sys.argv),
+        command=without_credentials(shlex.join(sys.argv)),
         options={name: _as_text(value) for name, value in flat(asdict(options)).items()},
         versions=versions(),
         made=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -177,4 +178,5 @@ def _facts(loaded: SliceBatches | MapsToRender) -> SetFacts:
 
 
 def _as_text(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return str(without_credentials(text))
