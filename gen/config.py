@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import yaml
 
@@ -29,7 +29,7 @@ from synthspine.gen.intensity.posterior_arch import ArchConfig
 from synthspine.gen.intensity.texture import TextureConfig
 from synthspine.gen.scanner.acquisition import ResolutionConfig
 from synthspine.gen.scanner.chemical_shift import ChemicalShiftConfig
-from synthspine.gen.scanner.display import ClipConfig, CurveConfig, GammaConfig, InversionConfig
+from synthspine.gen.scanner.display import ClipConfig, CurveConfig, GammaConfig, InversionConfig, Tone
 from synthspine.gen.scanner.implant import ImplantConfig
 from synthspine.gen.scanner.kspace import GibbsConfig, SpikeConfig
 from synthspine.gen.scanner.motion import GhostingConfig, KSpaceMotionConfig, MotionBlurConfig
@@ -86,6 +86,7 @@ class GeneratorConfig(Config):
     chemical_shift: ChemicalShiftConfig = field(default_factory=ChemicalShiftConfig)
     coil: CoilConfig = field(default_factory=CoilConfig)
     bias: BiasConfig = field(default_factory=BiasConfig)
+    tone: ClassVar[Tone] = Tone()
     wrap: WrapConfig = field(default_factory=WrapConfig)
     kspace_motion: KSpaceMotionConfig = field(default_factory=KSpaceMotionConfig)
     ghosting: GhostingConfig = field(default_factory=GhostingConfig)

@@ -177,6 +177,14 @@ def checked_name(name: str) -> str:
     return name
 
 
+def check_held(held: int, most_bytes: int | None) -> None:
+    """Raise UnfitFile if a file holds more bytes than it may, or at least so many more were sent."""
+    if most_bytes is not None and held > most_bytes:
+        error = UnfitFile(f"holds {held} bytes or more, at most {most_bytes} are expected")
+        error.held = held
+        raise error
+
+
 @contextmanager
 def _clear_errors(path: Path, what: str) -> Iterator[None]:
     # The same kind of error with a text for the user: the file, and what failed.

@@ -304,3 +304,27 @@ def test_a_link_or_a_file_in_place_of_a_folder_is_removed_and_not_followed(tmp_p
         path.write_text("x")
     open_place(path).remove_tree()
     assert not os.path.lexists(path) and (tmp_path / "others" / "precious").read_text() == "precious"
+
+
+@pytest.mark.parametrize("most", [4, 100])
+def test_no_more_is_read_than_expected(place, most):
+    place.write("a.json", b"four")
+    assert place.read("a.json", most) == b"four"
+    for longest in (0, 3):
+        with pytest.raises(UnfitFile, match=rf"set/a\.json: .*at most {longest} are expected") as refused:
+            place.read("a.json", longest)
+        assert refused.value.held > longest
+
+
+@pytest.mark.parametrize(
+    "host", ["[::1]", "[::1]:8080", "user:secret@[fe80::1%25eth0]:80", "[::ffff:127.0.0.1]"]
+)
+def test_servers_are_named_by_ipv6(host):
+    place = open_place(f"http://{host}/v1/sets")
+    assert str(place) == f"http://{host.rpartition('@')[2]}/v1/sets"
+
+
+@pytest.mark.parametrize("url", ["zip://a::http://[::1]/b", "http://[::1]/a::b", "http://[::1/a"])
+def test_what_only_looks_like_ipv6_is_refused(url):
+    with pytest.raises(ValueError, match=r"chained URLs|malformed URL"):
+        open_place(url)
