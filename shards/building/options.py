@@ -9,7 +9,7 @@ import tyro
 
 from synthspine.gen import GeneratorConfig, config_from_text, preset
 from synthspine.gen.core.documents import MOST_YAML_BYTES, UnfitFile, read_text
-from synthspine.shards.format.manifest import MOST_PER_SHARD, MOST_SHARD_BYTES
+from synthspine.shards.format.manifest import MOST_PER_SHARD, MOST_SHARD_BYTES, most_sample_bytes
 from synthspine.shards.readers.layouts import AUTO, check_layout_name, layout_names
 from synthspine.shards.readers.slices import SLICE_STEP_MM, Grid
 from synthspine.shards.storage.opening import open_place
@@ -17,10 +17,6 @@ from synthspine.shards.storage.place import Place
 
 DEFAULT_DATA_DIR = Path("data")
 CONFIG_SUFFIXES = (".yaml", ".yml", ".json")
-
-_BYTES_PER_PIXEL = 3
-_RECORD_BYTES = 1 << 15
-"""At most, of a sample: its record and the headers of its files."""
 
 LayoutName = Annotated[str, tyro.conf.arg(metavar="{" + layout_names().replace(", ", ",") + "}")]
 
@@ -93,8 +89,7 @@ class ShardOptions:
 
     def _check_bounds(self) -> None:
         """Refuse shards that readers would refuse."""
-        rows, columns = self.grid.shape
-        most = min(MOST_PER_SHARD, MOST_SHARD_BYTES // (_BYTES_PER_PIXEL * rows * columns + _RECORD_BYTES))
+        most = min(MOST_PER_SHARD, MOST_SHARD_BYTES // most_sample_bytes(self.grid.shape))
         if self.samples_per_shard > most:
             raise ValueError(
                 f"samples_per_shard {self.samples_per_shard} must be at most {most} on this grid"

@@ -11,7 +11,7 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +32,8 @@ MOST_SHARD_BYTES = 1 << 32
 MOST_SAMPLES = 10**KEY_DIGITS
 """Bounds of a set: shards, samples of a shard, bytes of a shard, samples."""
 
+_PIXEL_BYTES, _RECORD_BYTES = 3, 1 << 17
+"""Of a sample: float16 and uint8 in every pixel; at most, of its record and the headers of its files."""
 _LEAST_BYTES = 4 * 512
 """Of a sample: header and content of two files."""
 _MANY = 1024
@@ -96,10 +98,22 @@ class Manifest:
             return "rendered on demand"
         return f"{sum(entry.bytes for entry in self.shards) / 1e6:.1f} MB"
 
+    def most_bytes(self, samples: int) -> int:
+        """Bytes that a shard of that many samples can hold on the grid of the set, with some to spare."""
+        if (grid := self.identity.get("grid")) is None:
+            return MOST_SHARD_BYTES
+        return min(MOST_SHARD_BYTES, (samples + 1) * most_sample_bytes(grid["shape"]))
+
     @property
     def identity_hash(self) -> str:
         """SHA-256 of the identity."""
         return digest_of(self.identity)
+
+
+def most_sample_bytes(shape: Sequence[int]) -> int:
+    """Bytes of a shard that a sample of that many rows and columns takes at most."""
+    rows, columns = shape
+    return _PIXEL_BYTES * rows * columns + _RECORD_BYTES
 
 
 def manifest_json(manifest: Manifest) -> dict[str, Any]:

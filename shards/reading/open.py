@@ -192,7 +192,7 @@ class ShardSet:
         """The bytes of one shard, by its number; their length and SHA-256 are those of the manifest."""
         entry = self.manifest.shards[shard]
         if self.manifest.on_demand:
-            return rendered_content(self.place, entry)
+            return rendered_content(self.place, entry, self.manifest.most_bytes(entry.samples))
         read = partial(self.place.read, entry.name, entry.bytes)
         try:
             if self._cache is not None:

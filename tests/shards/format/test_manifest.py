@@ -12,9 +12,9 @@ from handmade import NAMES, edit_manifest, rendered_record, sample_of, write
 from synthspine.gen.core.documents import MOST_BYTES
 from synthspine.shards.building.options import ShardOptions
 from synthspine.shards.checking.verify import verify_set
-from synthspine.shards.format.manifest import MANIFEST, MOST_SHARDS, load_manifest, manifest_text
+from synthspine.shards.format.manifest import MANIFEST, MOST_SHARDS, ShardEntry, load_manifest, manifest_text
 from synthspine.shards.format.sample import ShardError
-from synthspine.shards.reading.open import open_set
+from synthspine.shards.reading.open import ShardSet, open_set
 from synthspine.shards.storage.opening import open_place
 
 
@@ -171,3 +171,31 @@ def test_only_the_last_shard_may_hold_fewer_samples(folder):
     edit_manifest(folder, shards=[entries[0], entries[2], entries[1]])
     with pytest.raises(ShardError, match=r"shard-000002\.tar holds 2 samples, and a shard of this set 4"):
         open_set(folder)
+
+
+def test_a_shard_that_is_rendered_on_demand_is_read_as_far_as_its_samples_fit(folder):
+    class Service:
+        """Records how many bytes are asked for."""
+
+        def read_with_headers(self, name, most_bytes=None):
+            self.most_bytes = most_bytes
+            raise FileNotFoundError
+
+        def __truediv__(self, name):
+            return name
+
+    demanded = dataclasses.replace(
+        load_manifest(open_place(folder)),
+        identity={
+            "version": 2,
+            "set": "x",
+            "samples_per_shard": 4,
+            "grid": {"spacing_mm": 1, "shape": [64, 32]},
+        },
+        shards=(ShardEntry(name=NAMES[0], samples=4, key="0" * 64),),
+        on_demand=True,
+    )
+    with pytest.raises(ShardError, match="the service does not render it any more"):
+        ShardSet(service := Service(), demanded).content(0)
+    whole = (folder / NAMES[0]).stat().st_size
+    assert whole < service.most_bytes == 5 * (3 * 64 * 32 + (1 << 17))
