@@ -77,11 +77,9 @@ class SpineSynthGenerator:
     ) -> None:
         self.labels = labels.name if isinstance(labels, LabelScheme) else str(labels)
         self.seed = whole_number("seed", seed)
-        self._to_codes, self._from_codes = label_tables(labels)
-        scheme = scheme_of(labels)
-        if targets is not None:
-            self._from_codes = label_tables(targets)[1]
-        wanted = scheme if targets is None else scheme_of(targets)
+        targets = labels if targets is None else targets
+        self._to_codes, self._from_codes = label_tables(labels)[0], label_tables(targets)[1]
+        scheme, wanted = scheme_of(labels), scheme_of(targets)
         self._refined = wanted is not None and wanted.is_refined
         if config is None:
             config = switched_preset(contrast_type, resolution_range, add_bias_field, add_noise, add_motion)
