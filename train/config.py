@@ -5,6 +5,7 @@ import json
 import math
 import textwrap
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,6 +14,7 @@ import tyro
 from synthspine.gen import LabelScheme, label_scheme
 from synthspine.gen.core.schemes import RANKS, SCHEMES
 from synthspine.shards.building.options import ShardOptions
+from synthspine.shards.storage.auth import without_credentials
 from synthspine.train.losses import DEFAULT_LOSS, LOSSES, describe_losses, find_loss
 from synthspine.train.model.unet import LEVELS, MOST_LEVELS
 
@@ -24,7 +26,7 @@ _FREE = (
     *("save_dir", "model", "resume", "precision", "validation_samples", "accumulate", "start_from"),
     *("compile", "deterministic", "snapshot_minutes", "tensorboard", "dry_run"),
 )
-_SHARED_FREE = ("rebuild", "skip_bad", "device", "use_dummy_data", "samples_per_shard")
+_SHARED_FREE = ("rebuild", "skip_bad", "strict", "device", "use_dummy_data", "samples_per_shard")
 
 LEAST_STEPS_BETWEEN_VALIDATIONS = 100
 """Short epochs are not all validated: rendering and scoring would take the time of the steps."""
@@ -34,7 +36,7 @@ class TrainingError(ValueError):
     """A training cannot start or go on; the text is one line."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainOptions:
     """How models are trained, and where they are saved."""
 
@@ -91,8 +93,6 @@ class TrainOptions:
     dry_run: bool = False
     """Make the sets that are missing, try a batch, print what a run would do and take, and save nothing."""
     shards: tyro.conf.OmitArgPrefixes[ShardOptions] = field(default_factory=ShardOptions)
-    label_scheme: LabelScheme = field(init=False, repr=False)
-    """What the classes mean: that of ``scheme`` or ``num_classes``, read once."""
 
     def __post_init__(self) -> None:
         counts = ("epochs", "batch_size", "base_features", "validation_samples", "accumulate")
@@ -112,19 +112,23 @@ class TrainOptions:
                 f"accumulate {self.accumulate} must not be more than the {self.batch_size} samples of a batch"
             )
         find_loss(self.loss)
-        scheme = label_scheme(self.scheme or self.num_classes or RANKS.name)
+        scheme = self.label_scheme
         if self.num_classes not in (None, scheme.num_classes):
             raise ValueError(
                 f"--num-classes {self.num_classes}, but --scheme {self.scheme} has {scheme.num_classes} "
                 "classes; give one of the two"
             )
-        object.__setattr__(self, "label_scheme", scheme)
         object.__setattr__(self, "num_classes", scheme.num_classes)
         stride, shape = 2 ** (self.levels - 1), self.shards.grid.shape
         if any(size % stride for size in shape):
             raise ValueError(
                 f"levels {self.levels}: slices of {shape} must have sides that are multiples of {stride}"
             )
+
+    @cached_property
+    def label_scheme(self) -> LabelScheme:
+        """What the classes mean: that of ``scheme`` or ``num_classes``; a file is read once."""
+        return label_scheme(self.scheme or self.num_classes or RANKS.name)
 
     @property
     def structure_weight(self) -> float:
@@ -141,9 +145,12 @@ class TrainOptions:
         return self.save_dir / f"{FILE_STEMS[model]}_{ending}"
 
     def to_dict(self) -> dict[str, Any]:
-        """All choices, JSON-ready; a scheme of a file is whole, one of the project has its classes alone."""
-        values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self), default=str))
-        del values["label_scheme"]
+        """All choices, JSON-ready; a scheme of a file is whole, one of the project has its classes alone.
+
+        The passwords of URLs are left out.
+        """
+        choices = json.loads(json.dumps(dataclasses.asdict(self), default=str))
+        values: dict[str, Any] = without_credentials(choices)
         scheme = self.label_scheme
         return values | {"scheme": None if scheme in SCHEMES.values() else scheme.to_dict()}
 

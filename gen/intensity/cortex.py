@@ -1,12 +1,13 @@
 """Borders of the structures: distance to them, the dark line of cortical bone on them, end plates.
 
 Distances come from blurred masks: across a straight border the blurred mask is a function of the distance
-alone, which is inverted. The blur counts pixels in integers (all structures in one int32), so it is exact
+alone, which is inverted. The blur counts pixels in integers (three structures in one int32), so it is exact
 and the same on every device.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import torch
@@ -15,8 +16,10 @@ from torch import Tensor
 from synthspine.gen.core import anatomy
 from synthspine.gen.core.anatomy import BACKGROUND, CODES, STRUCTURE_CODES, STRUCTURES
 from synthspine.gen.core.counter_rng import SampleRandom
+from synthspine.gen.core.drawing import Drawing, Feature, showcase
 from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.masks import per_sample
+from synthspine.gen.intensity.hidden_labels import HiddenConfig, unless_hidden
 from synthspine.gen.tissues.palette import SACRAL_DISC, SACRUM
 
 BLUR_MM = 2.0
@@ -27,8 +30,8 @@ REACH_MM = 5.5
 """Greatest distance of a line from its border: distances end soon after."""
 
 _STAGES = 5
-_BITS = 10
-_FIELD = (1 << _BITS) - 1
+_BITS, _TOGETHER = 10, 3
+"""Bits of the count of a structure, and structures whose counts share an int32."""
 _ALIKE = {"vertebra": (SACRUM, anatomy.SACRUM), "disc": (SACRAL_DISC,)}
 """Codes that count as a structure beside its own: the painted and the annotated sacrum, sacral discs."""
 _SLOPE, _POLE = 1.4113, 0.9217
@@ -49,11 +52,21 @@ def depths(codes: Tensor, painted: Tensor, spacing_mm: Spacing) -> Tensor:
     ``painted`` (painted codes) is used where ``codes`` (dense codes) is background.
 
     Returns:
-        Distance inside vertebra (with painted sacrum), disc (with sacral disc) and canal, mm, negative
-        outside, float32 ``(B, 3, *grid)``. It saturates at about 6 mm.
+        Distance inside each of ``STRUCTURES``, mm, negative outside, float32 ``(B, S, *grid)``: vertebra
+        with painted sacrum, disc with sacral disc, and canal. It saturates at about 6 mm.
     """
+    # Arithmetic on bytes is several times faster than torch.where; BACKGROUND is 0.
+    tissue = codes + painted * (1 - codes.clamp(max=BACKGROUND + 1))
+    found: list[Tensor] = []
+    for start in range(0, len(STRUCTURES), _TOGETHER):
+        found += _depths(STRUCTURES[start : start + _TOGETHER], tissue, spacing_mm)
+    return torch.stack(found, dim=1)
+
+
+def _depths(structures: Sequence[str], tissue: Tensor, spacing_mm: Spacing) -> list[Tensor]:
+    """Distance inside each of up to ``_TOGETHER`` structures, ``(B, *grid)``."""
     down, across = (_shifts(spacing) for spacing in spacing_mm[-2:])
-    counts = _packed_masks(codes, painted)
+    counts = _packed_masks(structures, tissue)
     counts = _pad(_pad(counts, -1, sum(across) // 2), -2, sum(down) // 2)
     for shift in across:
         counts = _add_shifted(counts, -1, shift)
@@ -64,27 +77,21 @@ def depths(codes: Tensor, painted: Tensor, spacing_mm: Spacing) -> Tensor:
     half = 2 ** (len(down) + len(across) - 1)
     variances = [sum(s * s for s in shifts) / 4 for shifts in (down, across)]
     sigma_mm = math.sqrt(sum(v * s * s for v, s in zip(variances, spacing_mm[-2:], strict=True)) / 2)
-    return torch.stack(
-        [
-            _distance(_add_shifted(field.float(), -2, last).sub_(half), half, sigma_mm)
-            for field in ((counts >> place * _BITS) & _FIELD for place in range(len(STRUCTURES)))
-        ],
-        dim=1,
-    )
+    fields = ((counts >> place * _BITS) & ((1 << _BITS) - 1) for place in range(len(structures)))
+    return [_distance(_add_shifted(field.float(), -2, last).sub_(half), half, sigma_mm) for field in fields]
 
 
-def _packed_masks(codes: Tensor, painted: Tensor) -> Tensor:
-    """One bit per structure, ``_BITS`` apart in the order of ``STRUCTURES``, int32 ``(B, *grid)``."""
-    code = torch.arange(CODES, device=codes.device, dtype=torch.int32)
+def _packed_masks(structures: Sequence[str], tissue: Tensor) -> Tensor:
+    """One bit per structure, ``_BITS`` apart in their order, int32 ``(B, *grid)``."""
+    code = torch.arange(CODES, device=tissue.device, dtype=torch.int32)
     table = torch.zeros_like(code)
-    for place, (name, (first, last)) in enumerate(STRUCTURE_CODES.items()):
+    for place, name in enumerate(structures):
+        first, last = STRUCTURE_CODES[name]
         mask = (code >= first) & (code <= last)
         for like in _ALIKE.get(name, ()):
             mask |= code == like
         table += mask.int() << place * _BITS
-    # Arithmetic on bytes is several times faster than torch.where; BACKGROUND is 0.
-    tissue = codes + painted * (1 - codes.clamp(max=BACKGROUND + 1))
-    return table.index_select(0, tissue.flatten().int()).reshape(codes.shape)
+    return table.index_select(0, tissue.flatten().int()).reshape(tissue.shape)
 
 
 def _shifts(spacing_mm: float) -> tuple[int, ...]:
@@ -135,7 +142,28 @@ def _distance(excess: Tensor, half: int, sigma_mm: float) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CortexConfig(Config):
+class EndPlateParams(Batch):
+    """Lines where vertebrae face discs."""
+
+    strength: Tensor
+    level: Tensor
+    width_mm: Tensor
+    offset_mm: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CortexParams(Batch):
+    """Lines on the borders of ``STRUCTURES``; ``strength`` and ``offset_mm`` are ``(B, S)``."""
+
+    strength: Tensor
+    level: Tensor
+    width_mm: Tensor
+    offset_mm: Tensor
+    end_plates: EndPlateParams | None  # None if the configuration never has them
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CortexConfig(Feature[CortexParams]):
     """Dark lines on borders (cortical bone, annulus, dura) and end plates."""
 
     probability: float = 0.9
@@ -171,6 +199,8 @@ class CortexConfig(Config):
         width_mm=(0.1, REACH_MM),
         end_plate_width_mm=(0.1, REACH_MM),
     )
+    near_borders = True
+    shown = showcase("middle_disc", strength=(0.9, 1.0), end_plate_probability=0.0)
 
     def __post_init__(self) -> None:
         Config.__post_init__(self)
@@ -183,49 +213,37 @@ class CortexConfig(Config):
                     f"reach {reach:.2f} mm from the border; distances are known to {REACH_MM} mm"
                 )
 
+    def never(self) -> bool:
+        """Whether the configuration leaves it out."""
+        return self.probability == 0 and self.end_plate_probability == 0
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EndPlateParams(Batch):
-    """Lines where vertebrae face discs."""
-
-    strength: Tensor
-    level: Tensor
-    width_mm: Tensor
-    offset_mm: Tensor
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CortexParams(Batch):
-    """Lines on the borders of ``STRUCTURES``; of those are ``strength`` and ``offset_mm``, ``(B, 3)``."""
-
-    strength: Tensor
-    level: Tensor
-    width_mm: Tensor
-    offset_mm: Tensor
-    end_plates: EndPlateParams | None  # None if the configuration never has them
-
-
-def draw_cortex(config: CortexConfig, random: SampleRandom) -> CortexParams | None:
-    """Draw the lines on borders; None if the configuration never has them."""
-    if config.probability == 0 and config.end_plate_probability == 0:
-        return None
-    structures = (len(STRUCTURES),)
-    on = random.chance("cortex", config.probability).unsqueeze(1)
-    offsets = (
-        (share * (high - low) + low).clamp(low, high)
-        for share, (low, high) in zip(
-            random.uniform("cortex_offset", shape=structures).unbind(1),
-            (getattr(config, f"{name}_offset_mm") for name in STRUCTURES),
-            strict=True,
+    def sample(self, random: SampleRandom) -> CortexParams:
+        """Draw the lines on borders."""
+        structures = (len(STRUCTURES),)
+        on = random.chance("cortex", self.probability).unsqueeze(1)
+        offsets = (
+            (share * (high - low) + low).clamp(low, high)
+            for share, (low, high) in zip(
+                random.uniform("cortex_offset", shape=structures).unbind(1),
+                (getattr(self, f"{name}_offset_mm") for name in STRUCTURES),
+                strict=True,
+            )
         )
-    )
-    return CortexParams(
-        strength=random.uniform("cortex_strength", *config.strength, shape=structures) * on,
-        level=random.uniform("cortex_level", *config.level),
-        width_mm=random.uniform("cortex_width", *config.width_mm),
-        offset_mm=torch.stack(list(offsets), dim=1),
-        end_plates=_draw_end_plates(config, random),
-    )
+        return CortexParams(
+            strength=random.uniform("cortex_strength", *self.strength, shape=structures) * on,
+            level=random.uniform("cortex_level", *self.level),
+            width_mm=random.uniform("cortex_width", *self.width_mm),
+            offset_mm=torch.stack(list(offsets), dim=1),
+            end_plates=_draw_end_plates(self, random),
+        )
+
+    def settle(self, own: CortexParams, drawing: Drawing) -> CortexParams:
+        """Hidden structures have no lines; end plates belong to vertebrae."""
+        if (hidden := drawing[HiddenConfig]) is None:
+            return own
+        plates = own.end_plates
+        plates = None if plates is None else unless_hidden(plates, hidden, "vertebra", "strength")
+        return replace(own, strength=own.strength * (1 - hidden.hidden), end_plates=plates)
 
 
 def _draw_end_plates(config: CortexConfig, random: SampleRandom) -> EndPlateParams | None:

@@ -14,7 +14,6 @@ from synthspine.shards.readers.totalspineseg import TOTALSPINESEG
 
 AUTO = "auto"
 
-
 SPIDER = Layout(
     name="spider",
     expects="images/ or masks/ with PATIENT_t1.mha, PATIENT_t2.mha or PATIENT_t2_SPACE.mha (SPIDER)",

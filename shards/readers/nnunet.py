@@ -8,11 +8,11 @@ the optional file ``synthspine_labels.json`` beside ``dataset.json`` maps other 
 Source: MIC-DKFZ/nnUNet, documentation/dataset_format.md and documentation/ignore_label.md.
 """
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
+from synthspine.gen.core.documents import MOST_BYTES, parse_json, read_regular
 from synthspine.shards.readers.base import Layout, OnError, contrast_of, patient_of, report
 from synthspine.shards.readers.folder import SUFFIXES, Series, SpiderError
 from synthspine.shards.readers.labels import LabelTable
@@ -57,7 +57,10 @@ def _find(folder: Path, on_error: OnError | None) -> list[Series]:
     ending = description.get("file_ending")
     if ending not in SUFFIXES:
         raise SpiderError(file, f"file_ending is {ending!r}; {' or '.join(SUFFIXES)} can be read")
-    channels = {int(number): str(name) for number, name in _entry(description, "channel_names", file).items()}
+    names = _entry(description, "channel_names", file)
+    if odd := [number for number in names if not number.isdecimal()]:
+        raise SpiderError(file, f"channel_names has the key {odd[0]!r}; want a number")
+    channels = {int(number): str(name) for number, name in names.items()}
     masks = {path.name.removesuffix(ending): path for path in folder.glob(f"{MASKS}/*{ending}")}
     also = tuple(path for path in (file, folder / NAMES) if path.is_file())
     alone = {
@@ -86,7 +89,7 @@ def _read_mask(series: Series) -> Volume:
 
 def _json(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = parse_json(read_regular(file, MOST_BYTES))
     except (OSError, ValueError) as error:
         raise SpiderError(file, f"cannot be read as JSON: {error}") from None
     if not isinstance(content, dict):

@@ -10,12 +10,12 @@ from scipy.special import ndtr
 
 from synthspine.gen.core.anatomy import BACKGROUND, CANAL, IGNORE, MAX_RANK, disc_code, vertebra_code
 from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
+from synthspine.gen.intensity import cortex
 from synthspine.gen.intensity.cortex import (
     BLUR_MM,
     CortexConfig,
     add_cortex,
     depths,
-    draw_cortex,
 )
 from synthspine.gen.tissues.palette import FIRST_COARSE, MODIC, SACRAL_DISC, SACRUM
 
@@ -50,6 +50,18 @@ def test_depth_is_the_distance_to_a_straight_border(axis, spacing, error):
     near = expected.abs() < 3.6
     assert (depth - expected)[near].abs().max() < error
     assert torch.allclose(depth, -depth.flip(0), atol=1e-5)
+
+
+def test_more_structures_than_share_an_integer_have_distances_too(monkeypatch):
+    codes = torch.zeros(1, 40, 40, dtype=torch.uint8)
+    codes[:, :, 20:] = CANAL
+    three = _depths(codes)
+    more = cortex.STRUCTURE_CODES | {"sacrum": (61, 61), "liquor": (CANAL, CANAL)}
+    monkeypatch.setattr(cortex, "STRUCTURE_CODES", more)
+    monkeypatch.setattr(cortex, "STRUCTURES", tuple(more))
+    five = _depths(codes)
+    assert torch.equal(five[:, :3], three) and torch.equal(five[:, 4], three[:, CANAL_AXIS])
+    assert (five[:, 3] < -5).all()
 
 
 def test_depth_rises_towards_the_inside_and_ends_within_three_standard_deviations_of_the_blur():
@@ -120,7 +132,7 @@ def _image(bank):
 
 
 def _params(count=3, **changes):
-    return replace(draw_cortex(ALWAYS, _random(count)), **changes)
+    return replace(ALWAYS.draw(_random(count)), **changes)
 
 
 def test_lines_follow_their_formula(bank):
@@ -167,7 +179,7 @@ def test_an_end_plate_lies_between_vertebra_and_disc_and_may_be_bright(bank):
 def test_without_lines_the_image_stays_as_it_is(bank):
     image, depth = _image(bank)
     assert add_cortex(image, depth, None) is image
-    off = draw_cortex(CortexConfig(probability=1e-9, end_plate_probability=1e-9), _random(3))
+    off = CortexConfig(probability=1e-9, end_plate_probability=1e-9).draw(_random(3))
     assert torch.equal(add_cortex(image, depth, off), image)
     one = _params(strength=torch.tensor([[0.0] * 3, [1.0] * 3, [0.0] * 3]), end_plates=None)
     changed = (add_cortex(image, depth, one) != image).flatten(1).any(1)
@@ -175,13 +187,13 @@ def test_without_lines_the_image_stays_as_it_is(bank):
 
 
 def test_a_configuration_without_lines_draws_nothing():
-    assert draw_cortex(CortexConfig(probability=0, end_plate_probability=0), _random()) is None
-    assert draw_cortex(CortexConfig(end_plate_probability=0), _random()).end_plates is None
+    assert CortexConfig(probability=0, end_plate_probability=0).draw(_random()) is None
+    assert CortexConfig(end_plate_probability=0).draw(_random()).end_plates is None
 
 
 def test_drawn_lines_keep_to_their_ranges_and_probabilities():
     config = CortexConfig()
-    params = draw_cortex(config, _random())
+    params = config.draw(_random())
     plates = params.end_plates
     for part, prefix in ((params, ""), (plates, "end_plate_")):
         for name in ("strength", "level", "width_mm"):
