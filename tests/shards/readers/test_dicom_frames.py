@@ -6,6 +6,7 @@ import pytest
 from dicom_files import AXIAL, SAGITTAL, SPACING, edit, found, only, scan, write_frames, write_series
 
 from synthspine.eval.prediction.volumes import structure_volumes
+from synthspine.gen.core.schemes import RANKS
 from synthspine.shards.readers.dicom import read_dicom
 from synthspine.shards.readers.folder import SpiderError
 from synthspine.shards.readers.spider import UnsuitableError
@@ -29,7 +30,7 @@ def test_volumes_in_ml_are_those_of_the_positions_not_of_the_stated_distance(tmp
     volume = read_dicom(only(tmp_path))
     codes = np.zeros(volume.array.shape, dtype=np.uint8)
     codes[1:4, 10:20, 10:20] = 1
-    (vertebra,) = structure_volumes(codes, volume.spacing_mm)
+    (vertebra,) = structure_volumes(codes, volume.spacing_mm, RANKS)
     assert vertebra.volume_ml == pytest.approx(300 * 4.0 * SPACING[1] * SPACING[2] / 1000, rel=1e-6)
 
 
