@@ -6,8 +6,9 @@ from itertools import count
 from pathlib import Path
 
 from synthspine.shards.readers.dicom import DicomSeries, find_dicom, read_dicom
-from synthspine.shards.readers.folder import SUFFIXES, SpiderError, has_layout, image_stem
+from synthspine.shards.readers.folder import SpiderError, has_layout, image_stem
 from synthspine.shards.readers.spider import UnsuitableError, Volume, read_image
+from synthspine.shards.volumes.files import EXPECTED, ending_of
 
 MASK_STEM = "_seg"
 DICOM_MASK_SUFFIX = ".mha"
@@ -63,12 +64,12 @@ def find_scans(inputs: Sequence[Path], output_dir: Path) -> tuple[list[Scan], li
     """
     scans: list[Scan] = []
     errors: list[SpiderError] = []
-    volume_or_series = f"no {' or '.join(SUFFIXES)} volume and no DICOM"
+    volume_or_series = f"no {EXPECTED} volume and no DICOM"
     for path in inputs:
         if path.is_dir():
             found, wrong = _in_folder(path, output_dir)
             nothing = f"{volume_or_series} series in it"
-        elif path.name.endswith(SUFFIXES) or not path.is_file():
+        elif ending_of(path) or not path.is_file():
             found, wrong = [_file(path, output_dir, named=True)], []
             nothing = ""
         else:
@@ -103,13 +104,13 @@ def _in_folder(folder: Path, output_dir: Path) -> tuple[list[Scan], list[SpiderE
         and not any(part.startswith(".") for part in path.relative_to(root).parts)
         and written not in path.resolve().parents
     ]
-    volumes = [path for path in files if path.name.endswith(SUFFIXES)]
+    volumes = [path for path in files if ending_of(path)]
     scans = [
         _file(path, output_dir / path.parent.relative_to(root))
         for path in volumes
         if not image_stem(path).endswith(MASK_STEM)
     ]
-    series, errors = _dicom([path for path in files if not path.name.endswith(SUFFIXES)], root, output_dir)
+    series, errors = _dicom([path for path in files if not ending_of(path)], root, output_dir)
     return scans + series, errors
 
 
@@ -140,6 +141,5 @@ def _dicom(
 
 
 def _stem(path: Path) -> Path:
-    """The path without the suffix of a volume; one for ``a.mha`` and ``a.nii.gz``."""
-    suffix = next((suffix for suffix in SUFFIXES if path.name.endswith(suffix)), "")
-    return path.with_name(path.name.removesuffix(suffix))
+    """The path without the suffix of a volume; one for ``a.mha`` and ``a.nii``."""
+    return path.with_name(path.name.removesuffix(ending_of(path) or ""))
