@@ -113,7 +113,7 @@ class _Header:
         dimensions = self._fields.get("NDims", "")
         if not all(word.isascii() and word.isdecimal() and len(word) < 10 for word in [*words, dimensions]):
             found = f"NDims {dimensions[:40]!r}, DimSize {self._fields['DimSize'][:60]!r}"
-            raise UnreadableError(f"cannot be read as an image: {found} are not whole numbers")
+            raise UnreadableError(f"cannot be read as an image: {found} are not small whole numbers")
         if len(words) != int(dimensions):
             raise UnreadableError(f"cannot be read as an image: NDims is {dimensions}, DimSize {len(words)}")
         size = tuple(map(int, words))
