@@ -117,7 +117,7 @@ def _in_folder(folder: Path, output_dir: Path) -> tuple[list[Scan], list[SpiderE
 def _file(path: Path, folder: Path, *, named: bool = False) -> Scan:
     # The reader reports names with another ending.
     stem = _stem(path)
-    suffix = path.name.removeprefix(stem.name)
+    suffix = path.name.removeprefix(stem.name).lower()
     return Scan(path=path, mask=folder / f"{stem.name}{MASK_STEM}{suffix}", named=named)
 
 

@@ -61,7 +61,7 @@ def affine_of(stored):
 def test_content_and_place_are_those_of_nibabel(tmp_path, kind, second):
     path = scan(tmp_path / "a.nii.gz", kind=kind, second=second)
     stored, other = read_nifti(path), nibabel.load(path)
-    assert (stored.values.T == np.asarray(other.dataobj)).all()
+    assert (np.asarray(other.dataobj) == stored.values.T).all()
     assert stored.values.dtype == np.dtype(kind).newbyteorder("=")
     assert np.allclose(affine_of(stored), other.affine, atol=1e-4)
 
@@ -180,7 +180,7 @@ def test_a_spacing_of_zero_is_asked_for_and_can_be_told(tmp_path):
 
 def test_one_volume_with_more_dimensions_is_read(tmp_path):
     path = patch(scan(tmp_path / "a.nii"), dim=[5, 4, 20, 24, 1, 1, 1, 1])
-    assert (read_nifti(path).values.T == noise()).all()
+    assert (noise() == read_nifti(path).values.T).all()
 
 
 def test_damage_of_a_packed_file_is_told(tmp_path):
