@@ -15,9 +15,9 @@ TEMPORARY = ".tmp-"
 def atomic_path(path: Path, *, flush: bool = True) -> Iterator[Path]:
     """A temporary path in the same folder that replaces ``path`` at the end of the block.
 
-    The temporary name keeps the suffix, in small letters, because image writers choose the format by it. If the block raises,
-    the temporary file is removed and ``path`` stays as it was; a killed process leaves the temporary file.
-    Without ``flush`` a crash of the machine may damage the new file.
+    The temporary name keeps the suffix, in small letters, because image writers choose the format by it. If
+    the block raises, the temporary file is removed and ``path`` stays as it was; a killed process leaves the
+    temporary file. Without ``flush`` a crash of the machine may damage the new file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / temporary_name(path.stem + path.suffix.lower())

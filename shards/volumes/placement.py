@@ -45,12 +45,9 @@ class Placement:
         distance = float(np.linalg.norm(shift))
         covered = float(np.prod(np.maximum(0.0, 1.0 - np.abs(shift) / image.sides_mm)))
         if covered < LEAST_OVERLAP:
-            found = (
-                f"covers {covered:.0%} of it, {distance:.0f} mm away" if covered else "does not overlap it"
-            )
-            raise ValueError(
-                f"does not lie on its image: it {found}, {distance:.0f} mm away; was its position lost?"
-            )
+            found = f"it covers {covered:.0%} of it" if covered else "it does not overlap it"
+            place = f"{found}, {distance:.0f} mm away"
+            raise ValueError(f"does not lie on its image: {place}; was its position lost?")
         stored_alike = (cosines.diagonal() > 0.5).all()
         if distance > _MOST_OTHERWISE_STORED_MM and not stored_alike:
             raise ValueError(
