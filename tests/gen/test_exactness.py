@@ -80,9 +80,9 @@ def test_a_batch_rendered_in_chunks_is_the_batch_rendered_at_once(monkeypatch, g
 def _counted(sizes):
     from synthspine.gen.generator import _render
 
-    def counted(bank, params):
+    def counted(bank, params, refined):
         sizes.append(len(params))
-        return _render(bank, params)
+        return _render(bank, params, refined)
 
     return counted
 
