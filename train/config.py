@@ -25,7 +25,7 @@ _FREE = (
     *("save_dir", "model", "resume", "precision", "validation_samples", "accumulate", "start_from"),
     *("compile", "deterministic", "snapshot_minutes", "tensorboard", "dry_run"),
 )
-_SHARED_FREE = ("rebuild", "skip_bad", "device", "use_dummy_data", "samples_per_shard")
+_SHARED_FREE = ("rebuild", "skip_bad", "strict", "device", "use_dummy_data", "samples_per_shard")
 
 LEAST_STEPS_BETWEEN_VALIDATIONS = 100
 """Short epochs are not all validated: rendering and scoring would take the time of the steps."""

@@ -6,6 +6,7 @@ without end before anything can be checked.
 
 import os
 import stat
+from codecs import BOM_UTF8
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ class UnfitFile(OSError):
 def open_regular(path: Path) -> BufferedReader:
     """A regular file, open for reading; as :func:`read_regular`."""
     # Opening a FIFO would otherwise wait for somebody who writes.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise UnfitFile("is not a regular file")
@@ -58,8 +59,10 @@ def read_regular(path: Path, most_bytes: int | None = None) -> bytes:
         if most_bytes is None:
             return file.read()
         size = os.fstat(file.fileno()).st_size
-        # It may grow while it is read.
-        content = file.read(most_bytes + 1) if size <= most_bytes else b""
+        content = file.read(size + 1) if size <= most_bytes else b""
+        if len(content) > size:
+            # It grows while it is read, or does not say its size.
+            content += file.read(max(0, most_bytes + 1 - len(content)))
         held = max(size, len(content))
     if held > most_bytes:
         error = UnfitFile(f"holds {held} bytes, at most {most_bytes} are expected")
@@ -84,7 +87,7 @@ def parse_json(content: bytes | str) -> Any:
     Raises:
         ValueError: not JSON (also NaN and infinities), or too large, too deep or of too many values.
     """
-    content = content.encode() if isinstance(content, str) else content
+    content = (content.encode() if isinstance(content, str) else content).removeprefix(BOM_UTF8)
     _check_size(len(content), MOST_BYTES)
     # Every value is alone in the document or stands after one of these.
     opened = content.count(b"[") + content.count(b"{")

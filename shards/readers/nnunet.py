@@ -8,11 +8,11 @@ the optional file ``synthspine_labels.json`` beside ``dataset.json`` maps other 
 Source: MIC-DKFZ/nnUNet, documentation/dataset_format.md and documentation/ignore_label.md.
 """
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
+from synthspine.gen.core.documents import MOST_BYTES, parse_json, read_regular
 from synthspine.shards.readers.base import Layout, OnError, contrast_of, patient_of, report
 from synthspine.shards.readers.folder import Series, SpiderError
 from synthspine.shards.readers.labels import LabelTable
@@ -87,7 +87,7 @@ def _read_mask(series: Series) -> Volume:
 
 def _json(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = parse_json(read_regular(file, MOST_BYTES))
     except (OSError, ValueError) as error:
         raise SpiderError(file, f"cannot be read as JSON: {error}") from None
     if not isinstance(content, dict):

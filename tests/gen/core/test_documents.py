@@ -116,5 +116,5 @@ def test_what_is_not_json_is_refused(text):
 
 @pytest.mark.parametrize("text", ["[" * 5000, "{a: " * 2000, "- " * 3000 + "1", LAUGHS])
 def test_a_configuration_is_bounded(text, quick):
-    with pytest.raises(ValueError, match="the configuration is (nested deeper|more than|not YAML)"):
+    with pytest.raises(ValueError, match=r"the configuration is (nested deeper|more than|not YAML)"):
         config_from_text(text, preset("spine"))
