@@ -23,6 +23,7 @@ from synthspine.eval.prediction.scans import Scan, find_scans
 from synthspine.eval.prediction.segment import segment_volume
 from synthspine.eval.prediction.tta import PLAIN, TTA_VIEWS
 from synthspine.gen.core.device import pick_device
+from synthspine.shards.readers.folder import reason_of
 from synthspine.shards.readers.spider import UnsuitableError, Volume
 from synthspine.shards.reading.prefetch import prefetch
 from synthspine.shards.storage.atomic import file_digest
@@ -43,6 +44,8 @@ class PredictOptions:
     checkpoint: Path = PRETRAINED
     """A model saved by the trainer; by default the model of the project, trained on the phantom's label maps
     alone."""
+    spacing_mm: tuple[float, float, float] | None = None
+    """Voxel size of the scans, mm: slice distance, rows, columns; for files that do not give it."""
     output_dir: Path = Path("results/predictions")
     """Folder of the masks and of their volumes (.csv) and quality flags (.json)."""
     tables: bool = True
@@ -66,6 +69,8 @@ class PredictOptions:
             raise ValueError(
                 "no image given; name .mha or .nii.gz files, or folders of them or of DICOM series"
             )
+        if self.spacing_mm is not None and not all(0 < value < math.inf for value in self.spacing_mm):
+            raise ValueError(f"spacing_mm {self.spacing_mm} is not three positive numbers")
         if not 0 <= self.min_island_mm2 < math.inf:
             raise ValueError(f"min_island_mm2 {self.min_island_mm2} is not 0 or more")
 
@@ -125,7 +130,7 @@ def predict(options: PredictOptions) -> Iterator[Prediction]:
         failed = not isinstance(error, UnsuitableError)
         yield Prediction(path=error.path, problem=str(error), failed=failed)
     with tqdm(total=len(scans), desc="predict", unit="scan", file=sys.stderr) as bar:
-        for scan, volume in prefetch(scans, lambda scan: scan.read()):
+        for scan, volume in prefetch(scans, lambda scan: scan.read(options.spacing_mm)):
             yield _predicted(model, scan, volume, options, device)
             bar.update()
 
@@ -183,6 +188,6 @@ def _predicted(
     except MemoryError:
         reason = "too large for the memory"
     except (ValueError, OSError, RuntimeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = reason_of(error)
     problem = reason if str(scan.path) in reason else f"{scan.path}: {reason}"
     return Prediction(path=scan.path, problem=problem, failed=True)

@@ -6,9 +6,9 @@ from itertools import count
 from pathlib import Path
 
 from synthspine.shards.readers.dicom import DicomSeries, find_dicom, read_dicom
-from synthspine.shards.readers.folder import SpiderError, has_layout, image_stem
+from synthspine.shards.readers.folder import NotUsedError, SpiderError, files_below, has_layout, image_stem
 from synthspine.shards.readers.spider import UnsuitableError, Volume, read_image
-from synthspine.shards.volumes.files import EXPECTED, ending_of
+from synthspine.shards.volumes.files import CONVERTIBLE, EXPECTED, ending_of
 
 MASK_STEM = "_seg"
 DICOM_MASK_SUFFIX = ".mha"
@@ -39,13 +39,18 @@ class Scan:
         stem = _stem(self.mask)
         return stem.with_name(stem.name + suffix)
 
-    def read(self) -> Volume:
+    def read(self, spacing_mm: tuple[float, float, float] | None = None) -> Volume:
         """The volume.
+
+        Args:
+            spacing_mm: spacing along ``Z``, ``H``, ``W`` in place of that of the file.
 
         Raises:
             SpiderError: it cannot be read; ``UnsuitableError`` where it is not a sagittal series.
         """
-        return read_image(self.path) if self.series is None else read_dicom(self.series)
+        if self.series is None:
+            return read_image(self.path, spacing_mm)
+        return read_dicom(self.series, spacing_mm)
 
 
 def find_scans(inputs: Sequence[Path], output_dir: Path) -> tuple[list[Scan], list[SpiderError]]:
@@ -97,12 +102,12 @@ def _in_folder(folder: Path, output_dir: Path) -> tuple[list[Scan], list[SpiderE
         if not root.is_dir():
             return [], [SpiderError(folder, "holds masks/ but no images/")]
     written = output_dir.resolve()
-    files = [
-        path
-        for path in sorted(root.rglob("*"))
-        if path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(root).parts)
-        and written not in path.resolve().parents
+    told: list[SpiderError] = []
+    files = [path for path in files_below(root, told.append) if written not in path.resolve().parents]
+    told += [
+        UnsuitableError(path, f"cannot be read; convert it to {EXPECTED}")
+        for path in files
+        if not ending_of(path) and ending_of(path, CONVERTIBLE)
     ]
     volumes = [path for path in files if ending_of(path)]
     scans = [
@@ -111,7 +116,11 @@ def _in_folder(folder: Path, output_dir: Path) -> tuple[list[Scan], list[SpiderE
         if not image_stem(path).endswith(MASK_STEM)
     ]
     series, errors = _dicom([path for path in files if not ending_of(path)], root, output_dir)
-    return scans + series, errors
+    skipped = [
+        UnsuitableError(error.path, error.reason) if isinstance(error, NotUsedError) else error
+        for error in told
+    ]
+    return scans + series, errors + skipped
 
 
 def _file(path: Path, folder: Path, *, named: bool = False) -> Scan:
