@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -126,11 +126,12 @@ def predict(options: PredictOptions) -> Iterator[Prediction]:
         export_onnx(model, options.onnx)
         yield Prediction(path=options.checkpoint, files=(options.onnx,))
     scans, errors = find_scans(options.images, options.output_dir)
+    scans = [replace(scan, spacing_mm=options.spacing_mm) for scan in scans]
     for error in errors:
         failed = not isinstance(error, UnsuitableError)
         yield Prediction(path=error.path, problem=str(error), failed=failed)
     with tqdm(total=len(scans), desc="predict", unit="scan", file=sys.stderr) as bar:
-        for scan, volume in prefetch(scans, lambda scan: scan.read(options.spacing_mm)):
+        for scan, volume in prefetch(scans, lambda scan: scan.read()):
             yield _predicted(model, scan, volume, options, device)
             bar.update()
 

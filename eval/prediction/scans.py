@@ -27,30 +27,29 @@ class Scan:
         mask: file of the mask.
         series: the DICOM series, None for a file.
         named: whether the user named it, and not only a folder that contains it.
+        spacing_mm: spacing along ``Z``, ``H``, ``W`` in place of that of the file.
     """
 
     path: Path
     mask: Path
     series: DicomSeries | None = None
     named: bool = False
+    spacing_mm: tuple[float, float, float] | None = None
 
     def beside(self, suffix: str) -> Path:
         """The file beside the mask with another suffix."""
         stem = _stem(self.mask)
         return stem.with_name(stem.name + suffix)
 
-    def read(self, spacing_mm: tuple[float, float, float] | None = None) -> Volume:
+    def read(self) -> Volume:
         """The volume.
-
-        Args:
-            spacing_mm: spacing along ``Z``, ``H``, ``W`` in place of that of the file.
 
         Raises:
             SpiderError: it cannot be read; ``UnsuitableError`` where it is not a sagittal series.
         """
         if self.series is None:
-            return read_image(self.path, spacing_mm)
-        return read_dicom(self.series, spacing_mm)
+            return read_image(self.path, self.spacing_mm)
+        return read_dicom(self.series, self.spacing_mm)
 
 
 def find_scans(inputs: Sequence[Path], output_dir: Path) -> tuple[list[Scan], list[SpiderError]]:
