@@ -6,7 +6,15 @@ from itertools import count
 from pathlib import Path
 
 from synthspine.shards.readers.dicom import DicomSeries, find_dicom, read_dicom
-from synthspine.shards.readers.folder import NotUsedError, SpiderError, files_below, has_layout, image_stem
+from synthspine.shards.readers.folder import (
+    NO_TEXT,
+    NotUsedError,
+    SpiderError,
+    files_below,
+    has_layout,
+    image_stem,
+    printable,
+)
 from synthspine.shards.readers.spider import UnsuitableError, Volume, read_image
 from synthspine.shards.volumes.files import CONVERTIBLE, EXPECTED, ending_of
 
@@ -70,7 +78,9 @@ def find_scans(inputs: Sequence[Path], output_dir: Path) -> tuple[list[Scan], li
     errors: list[SpiderError] = []
     volume_or_series = f"no {EXPECTED} volume and no DICOM"
     for path in inputs:
-        if path.is_dir():
+        if printable(path) != str(path):
+            found, wrong, nothing = [], [SpiderError(path, NO_TEXT)], ""
+        elif path.is_dir():
             found, wrong = _in_folder(path, output_dir)
             nothing = f"{volume_or_series} series in it"
         elif ending_of(path) or not path.is_file():

@@ -282,7 +282,8 @@ def test_options_need_something_to_do(tmp_path):
 
 def run(*arguments):
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "eval/predict.py", *map(str, arguments)]
+    words = [word if isinstance(word, bytes) else str(word) for word in arguments]
+    command = [sys.executable, "eval/predict.py", *words]
     return subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", check=False
     )
@@ -368,3 +369,18 @@ def test_a_scan_whose_slices_would_be_too_large_is_told_why(tmp_path, checkpoint
     options = PredictOptions(images=(tmp_path / "a.mha",), checkpoint=checkpoint, output_dir=tmp_path / "out")
     (result,) = predict(options)
     assert result.failed and "64 x 64 pixels of 30 x 30 mm would become" in result.problem
+
+
+def test_a_name_that_is_no_text_is_told_and_the_others_go_on(tmp_path, checkpoint, image_file):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    image_file().rename(folder / "7_t1.mha")
+    os.link(folder / "7_t1.mha", os.fsencode(folder) + b"/m\xe4dchen.mha")
+    result = run(folder, "--checkpoint", checkpoint, "--output-dir", tmp_path / "out")
+    assert result.returncode == 1
+    assert f"wrote {tmp_path / 'out' / '7_t1_seg.mha'}" in result.stdout
+    *_, failed, error = result.stderr.splitlines()
+    assert failed == f"failed: {folder}/m\\udce4dchen.mha: the name is not text in UTF-8; rename it"
+    assert error == "error: 1 of 2 scans could not be predicted"
+    named = run(os.fsencode(folder) + b"/m\xe4dchen.mha", "--checkpoint", checkpoint)
+    assert named.returncode == 1 and "the name is not text in UTF-8" in named.stderr

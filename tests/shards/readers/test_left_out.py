@@ -170,3 +170,17 @@ def test_the_useful_line_of_an_error_is_kept():
     assert reason_of(RuntimeError(text)) == "Could not create IO object"
     assert reason_of(RuntimeError("\n\n the reason\nmore")) == "the reason"
     assert reason_of(RuntimeError()) == "RuntimeError"
+
+
+def test_a_name_that_is_no_text_is_told(tmp_path, spider_folder):
+    folder = spider_folder(1)
+    place = folder / "masks" / "masks"
+    os.link(place / "1_t1.mha", os.fsencode(place) + b"/2_t1\xe4.mha")
+    with pytest.raises(SpiderError, match=r"2_t1\\udce4\.mha: the name is not text in UTF-8; rename it"):
+        series_of(folder)
+    with pytest.raises(SpiderError, match="not text in UTF-8"):
+        read_image(place / "2_t1\udce4.mha")
+    with pytest.raises((OSError, SpiderError), match="not text in UTF-8"):
+        write_like(
+            read_values(place / "1_t1.mha"), read_image(place / "1_t1.mha").reference, tmp_path / "\udce4.mha"
+        )
