@@ -79,8 +79,9 @@ def find_scans(inputs: Sequence[Path], output_dir: Path) -> tuple[list[Scan], li
     volume_or_series = f"no {EXPECTED} volume and no DICOM"
     for path in inputs:
         if printable(path) != str(path):
-            found, wrong, nothing = [], [SpiderError(path, NO_TEXT)], ""
-        elif path.is_dir():
+            errors.append(SpiderError(path, NO_TEXT))
+            continue
+        if path.is_dir():
             found, wrong = _in_folder(path, output_dir)
             nothing = f"{volume_or_series} series in it"
         elif ending_of(path) or not path.is_file():
