@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,6 +23,7 @@ from synthspine.eval.prediction.scans import Scan, find_scans
 from synthspine.eval.prediction.segment import segment_volume
 from synthspine.eval.prediction.tta import PLAIN, TTA_VIEWS
 from synthspine.gen.core.device import pick_device
+from synthspine.shards.readers.folder import reason_of
 from synthspine.shards.readers.spider import UnsuitableError, Volume
 from synthspine.shards.reading.prefetch import prefetch
 from synthspine.shards.storage.atomic import file_digest
@@ -43,6 +44,8 @@ class PredictOptions:
     checkpoint: Path = PRETRAINED
     """A model saved by the trainer; by default the model of the project, trained on the phantom's label maps
     alone."""
+    spacing_mm: tuple[float, float, float] | None = None
+    """Voxel size of the scans, mm: slice distance, rows, columns; for files that do not give it."""
     output_dir: Path = Path("results/predictions")
     """Folder of the masks and of their volumes (.csv) and quality flags (.json)."""
     tables: bool = True
@@ -66,6 +69,8 @@ class PredictOptions:
             raise ValueError(
                 "no image given; name .mha or .nii.gz files, or folders of them or of DICOM series"
             )
+        if self.spacing_mm is not None and not all(0 < value < math.inf for value in self.spacing_mm):
+            raise ValueError(f"spacing_mm {self.spacing_mm} is not three positive numbers")
         if not 0 <= self.min_island_mm2 < math.inf:
             raise ValueError(f"min_island_mm2 {self.min_island_mm2} is not 0 or more")
 
@@ -121,6 +126,7 @@ def predict(options: PredictOptions) -> Iterator[Prediction]:
         export_onnx(model, options.onnx)
         yield Prediction(path=options.checkpoint, files=(options.onnx,))
     scans, errors = find_scans(options.images, options.output_dir)
+    scans = [replace(scan, spacing_mm=options.spacing_mm) for scan in scans]
     for error in errors:
         failed = not isinstance(error, UnsuitableError)
         yield Prediction(path=error.path, problem=str(error), failed=failed)
@@ -183,6 +189,6 @@ def _predicted(
     except MemoryError:
         reason = "too large for the memory"
     except (ValueError, OSError, RuntimeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = reason_of(error)
     problem = reason if str(scan.path) in reason else f"{scan.path}: {reason}"
     return Prediction(path=scan.path, problem=problem, failed=True)

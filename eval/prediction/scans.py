@@ -6,8 +6,17 @@ from itertools import count
 from pathlib import Path
 
 from synthspine.shards.readers.dicom import DicomSeries, find_dicom, read_dicom
-from synthspine.shards.readers.folder import SUFFIXES, SpiderError, has_layout, image_stem
+from synthspine.shards.readers.folder import (
+    NO_TEXT,
+    NotUsedError,
+    SpiderError,
+    files_below,
+    has_layout,
+    image_stem,
+    printable,
+)
 from synthspine.shards.readers.spider import UnsuitableError, Volume, read_image
+from synthspine.shards.volumes.files import CONVERTIBLE, EXPECTED, ending_of
 
 MASK_STEM = "_seg"
 DICOM_MASK_SUFFIX = ".mha"
@@ -26,12 +35,14 @@ class Scan:
         mask: file of the mask.
         series: the DICOM series, None for a file.
         named: whether the user named it, and not only a folder that contains it.
+        spacing_mm: spacing along ``Z``, ``H``, ``W`` in place of that of the file.
     """
 
     path: Path
     mask: Path
     series: DicomSeries | None = None
     named: bool = False
+    spacing_mm: tuple[float, float, float] | None = None
 
     def beside(self, suffix: str) -> Path:
         """The file beside the mask with another suffix."""
@@ -44,7 +55,9 @@ class Scan:
         Raises:
             SpiderError: it cannot be read; ``UnsuitableError`` where it is not a sagittal series.
         """
-        return read_image(self.path) if self.series is None else read_dicom(self.series)
+        if self.series is None:
+            return read_image(self.path, self.spacing_mm)
+        return read_dicom(self.series, self.spacing_mm)
 
 
 def find_scans(inputs: Sequence[Path], output_dir: Path) -> tuple[list[Scan], list[SpiderError]]:
@@ -63,12 +76,15 @@ def find_scans(inputs: Sequence[Path], output_dir: Path) -> tuple[list[Scan], li
     """
     scans: list[Scan] = []
     errors: list[SpiderError] = []
-    volume_or_series = f"no {' or '.join(SUFFIXES)} volume and no DICOM"
+    volume_or_series = f"no {EXPECTED} volume and no DICOM"
     for path in inputs:
+        if printable(path) != str(path):
+            errors.append(SpiderError(path, NO_TEXT))
+            continue
         if path.is_dir():
             found, wrong = _in_folder(path, output_dir)
             nothing = f"{volume_or_series} series in it"
-        elif path.name.endswith(SUFFIXES) or not path.is_file():
+        elif ending_of(path) or not path.is_file():
             found, wrong = [_file(path, output_dir, named=True)], []
             nothing = ""
         else:
@@ -96,27 +112,31 @@ def _in_folder(folder: Path, output_dir: Path) -> tuple[list[Scan], list[SpiderE
         if not root.is_dir():
             return [], [SpiderError(folder, "holds masks/ but no images/")]
     written = output_dir.resolve()
-    files = [
-        path
-        for path in sorted(root.rglob("*"))
-        if path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(root).parts)
-        and written not in path.resolve().parents
+    told: list[SpiderError] = []
+    files = [path for path in files_below(root, told.append) if written not in path.resolve().parents]
+    told += [
+        UnsuitableError(path, f"cannot be read; convert it to {EXPECTED}")
+        for path in files
+        if not ending_of(path) and ending_of(path, CONVERTIBLE)
     ]
-    volumes = [path for path in files if path.name.endswith(SUFFIXES)]
+    volumes = [path for path in files if ending_of(path)]
     scans = [
         _file(path, output_dir / path.parent.relative_to(root))
         for path in volumes
         if not image_stem(path).endswith(MASK_STEM)
     ]
-    series, errors = _dicom([path for path in files if not path.name.endswith(SUFFIXES)], root, output_dir)
-    return scans + series, errors
+    series, errors = _dicom([path for path in files if not ending_of(path)], root, output_dir)
+    skipped = [
+        UnsuitableError(error.path, error.reason) if isinstance(error, NotUsedError) else error
+        for error in told
+    ]
+    return scans + series, errors + skipped
 
 
 def _file(path: Path, folder: Path, *, named: bool = False) -> Scan:
     # The reader reports names with another ending.
     stem = _stem(path)
-    suffix = path.name.removeprefix(stem.name)
+    suffix = path.name.removeprefix(stem.name).lower()
     return Scan(path=path, mask=folder / f"{stem.name}{MASK_STEM}{suffix}", named=named)
 
 
@@ -140,6 +160,5 @@ def _dicom(
 
 
 def _stem(path: Path) -> Path:
-    """The path without the suffix of a volume; one for ``a.mha`` and ``a.nii.gz``."""
-    suffix = next((suffix for suffix in SUFFIXES if path.name.endswith(suffix)), "")
-    return path.with_name(path.name.removesuffix(suffix))
+    """The path without the suffix of a volume; one for ``a.mha`` and ``a.nii``."""
+    return path.with_name(path.name.removesuffix(ending_of(path) or ""))

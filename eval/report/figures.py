@@ -4,6 +4,7 @@ Colours are safe for colour-blind readers. Every difference also has a shape (ma
 remains visible in a grey print.
 """
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -34,7 +35,7 @@ from synthspine.eval.results.outcome import (
     set_name,
 )
 from synthspine.eval.results.paired import gap
-from synthspine.shards.storage.atomic import atomic_path
+from synthspine.shards.storage.atomic import write_bytes
 
 PLAIN = (CONTRAST, SYNTHETIC)
 DPI = 160
@@ -244,9 +245,10 @@ def continuum_figure(findings: Findings, path: Path) -> None:
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG; equal numbers give equal bytes."""
     FigureCanvasAgg(figure)
-    with atomic_path(path) as temporary:
-        # The date and the version in the file would differ.
-        figure.savefig(temporary, dpi=DPI, format="png", metadata={"Software": None})
+    content = io.BytesIO()
+    # The date and the version in the file would differ.
+    figure.savefig(content, dpi=DPI, format="png", metadata={"Software": None})
+    write_bytes(path, content.getvalue())
 
 
 def _drawings(findings: Findings) -> dict[str, Drawing]:

@@ -1,14 +1,22 @@
 """The series of a folder in SPIDER layout: files found by name and paired by stem."""
 
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from synthspine.shards.volumes.files import EXPECTED, FOREIGN, ending_of
+
 CONTRASTS = ("t1", "t2", "t2_SPACE")
-SUFFIXES = (".mha", ".nii.gz")
+NO_TEXT = "the name is not text in UTF-8; rename it"
 
 _STEM = re.compile(rf"(?P<patient>[^_]+)_(?P<contrast>{'|'.join(CONTRASTS)})")
+
+
+def printable(path: Path | str) -> str:
+    """A path as text that can be printed and stored; each byte that is no UTF-8 is written as its number."""
+    return str(path).encode(errors="backslashreplace").decode()
 
 
 class SpiderError(ValueError):
@@ -20,9 +28,25 @@ class SpiderError(ValueError):
     """
 
     def __init__(self, path: Path | str, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
+        super().__init__(f"{printable(path)}: {reason}")
         self.path = Path(path)
         self.reason = reason
+
+
+def reason_of(error: BaseException) -> str:
+    """What an error of a library says, in one line: what it marks as error, else its first line with text."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    for number, line in enumerate(lines):
+        _, marked, reason = line.partition("ERROR: ")
+        if marked:
+            # The object in the memory says nothing: "ImageFileReader(0x55d0): ...".
+            reason = re.sub(r"^\w+\(0x[0-9a-f]+\): *", "", reason)
+            return reason or " ".join(lines[number + 1 : number + 2]) or type(error).__name__
+    return lines[0] if lines else type(error).__name__
+
+
+class NotUsedError(SpiderError):
+    """A file that looks like input and is not used: it is told, and stops nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +61,7 @@ class Series:
         mask: mask file, None if there is only an image.
         also: other files on which the mask depends.
         layout: name of its layout (``shards.readers.layouts``).
+        spacing_mm: spacing of its volumes along ``Z``, ``H``, ``W`` in place of that of the files.
     """
 
     stem: str
@@ -46,13 +71,14 @@ class Series:
     mask: Path | None
     also: tuple[Path, ...] = ()
     layout: str = "spider"
+    spacing_mm: tuple[float, float, float] | None = None
 
 
 def find_series(data_dir: Path, on_error: Callable[[SpiderError], None] | None = None) -> list[Series]:
     """All series of a folder in SPIDER layout, sorted by patient (numbers by value) and stem.
 
     Images are in ``images/images/`` or ``images/``, masks in ``masks/masks/`` or ``masks/``; either may be
-    missing. Files with other suffixes than ``.mha`` and ``.nii.gz`` are ignored.
+    missing. Other files than ``.mha``, ``.nii.gz`` and ``.nii`` are ignored.
 
     Args:
         data_dir: the folder.
@@ -77,7 +103,7 @@ def find_series(data_dir: Path, on_error: Callable[[SpiderError], None] | None =
         image, mask = images.get(stem), masks.get(stem)
         found.append(Series(stem=stem, patient=patient, contrast=contrast, image=image, mask=mask))
     if not found:
-        raise SpiderError(data_dir, f"holds no series: no {' or '.join(SUFFIXES)} file in images/ or masks/")
+        raise SpiderError(data_dir, f"holds no series: no {EXPECTED} file in images/ or masks/")
     return sorted(found, key=lambda series: (*patient_key(series.patient), series.stem))
 
 
@@ -86,21 +112,61 @@ def has_layout(data_dir: Path) -> bool:
     return (data_dir / "images").is_dir() or (data_dir / "masks").is_dir()
 
 
+def files_below(folder: Path, on_error: Callable[[SpiderError], None]) -> list[Path]:
+    """The regular files in and below a folder, sorted; links to folders are followed, hidden names skipped.
+
+    Args:
+        folder: the folder.
+        on_error: called with each folder that cannot be listed and each link to nothing or to a folder above.
+    """
+    return sorted(_below(folder, (), on_error))
+
+
+def _below(folder: Path, above: tuple[str, ...], on_error: Callable[[SpiderError], None]) -> Iterator[Path]:
+    own = os.path.realpath(folder)
+    if own in above:
+        on_error(NotUsedError(folder, "is a link to a folder that holds it"))
+        return
+    try:
+        entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        on_error(SpiderError(folder, f"cannot be listed: {error.strerror or error}"))
+        return
+    for path in entries:
+        if printable(path.name) != path.name:
+            on_error(SpiderError(path, NO_TEXT))
+        elif path.is_dir():
+            yield from _below(path, (*above, own), on_error)
+        elif path.is_file():
+            yield path
+        elif path.is_symlink() and not path.exists():
+            on_error(NotUsedError(path, "is a link to nothing"))
+        elif looks_like_volume(path):
+            on_error(NotUsedError(path, "is no regular file"))
+
+
+def looks_like_volume(path: Path) -> bool:
+    """True for the name of a volume in any format, also one that cannot be read."""
+    return ending_of(path, FOREIGN) is not None or ending_of(path) is not None
+
+
 def patient_key(patient: str) -> tuple[int, str]:
     """Sort key of a patient id: numbers by value, then names."""
     return (int(patient), patient) if patient.isdecimal() else (2**63, patient)
 
 
 def image_stem(path: Path) -> str:
-    """File name without ``.mha`` or ``.nii.gz``.
+    """File name without the ending of a volume, in any case.
 
     Raises:
-        SpiderError: another suffix.
+        SpiderError: another ending.
     """
-    for suffix in SUFFIXES:
-        if path.name.endswith(suffix):
-            return path.name.removesuffix(suffix)
-    raise SpiderError(path, f"the file name does not end in {' or '.join(SUFFIXES)}")
+    if printable(path) != str(path):
+        raise SpiderError(path, NO_TEXT)
+    ending = ending_of(path)
+    if ending is None:
+        raise SpiderError(path, f"the file name does not end in {EXPECTED}")
+    return path.name.removesuffix(ending)
 
 
 def _files_by_stem(folder: Path, on_error: Callable[[SpiderError], None] | None) -> dict[str, Path]:
@@ -109,7 +175,7 @@ def _files_by_stem(folder: Path, on_error: Callable[[SpiderError], None] | None)
         if not place.is_dir():
             continue
         for path in sorted(place.iterdir()):
-            if path.name.startswith(".") or not path.name.endswith(SUFFIXES) or not path.is_file():
+            if path.name.startswith(".") or not ending_of(path) or not path.is_file():
                 continue
             stem, expected = image_stem(path), f"{{id}}_{{{'|'.join(CONTRASTS)}}}"
             if not _STEM.fullmatch(stem):

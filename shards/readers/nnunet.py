@@ -14,9 +14,10 @@ from typing import Any
 
 from synthspine.gen.core.documents import MOST_BYTES, parse_json, read_regular
 from synthspine.shards.readers.base import Layout, OnError, contrast_of, patient_of, report
-from synthspine.shards.readers.folder import SUFFIXES, Series, SpiderError
+from synthspine.shards.readers.folder import Series, SpiderError
 from synthspine.shards.readers.labels import LabelTable
 from synthspine.shards.readers.spider import Volume, read_mask
+from synthspine.shards.volumes.files import EXPECTED, SUFFIXES
 
 DESCRIPTION, NAMES = "dataset.json", "synthspine_labels.json"
 IMAGES, MASKS = "imagesTr", "labelsTr"
@@ -56,7 +57,7 @@ def _find(folder: Path, on_error: OnError | None) -> list[Series]:
     label_table(folder)
     ending = description.get("file_ending")
     if ending not in SUFFIXES:
-        raise SpiderError(file, f"file_ending is {ending!r}; {' or '.join(SUFFIXES)} can be read")
+        raise SpiderError(file, f"file_ending is {ending!r}; {EXPECTED} can be read")
     names = _entry(description, "channel_names", file)
     if odd := [number for number in names if not number.isdecimal()]:
         raise SpiderError(file, f"channel_names has the key {odd[0]!r}; want a number")
@@ -84,7 +85,7 @@ def _find(folder: Path, on_error: OnError | None) -> list[Series]:
 
 def _read_mask(series: Series) -> Volume:
     assert series.mask is not None
-    return read_mask(series.mask, label_table(series.mask.parent.parent))
+    return read_mask(series.mask, label_table(series.mask.parent.parent), series.spacing_mm)
 
 
 def _json(file: Path) -> dict[str, Any]:
@@ -112,4 +113,5 @@ NNUNET = Layout(
     ),
     find=_find,
     read_mask=_read_mask,
+    inputs=(f"{IMAGES}/*", f"{MASKS}/*"),
 )
