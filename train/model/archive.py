@@ -1,8 +1,7 @@
 """Archives of ``torch.save``: written with a digest of all their bytes, and read without trust in one bit.
 
-torch itself believes what a directory of an archive says; an entry that one bit makes a folder is not read, and
-its tensor is whatever was in memory. So the records are read and summed by ``zipfile``, and torch gets a plain
-copy of them.
+torch itself believes the directory of an archive: an entry that one bit makes a folder is not read, and its
+tensor is whatever was in memory. So ``zipfile`` reads and sums the records, and torch gets a plain copy.
 """
 
 import errno
