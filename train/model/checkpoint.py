@@ -228,7 +228,7 @@ def read_payload(path: Path) -> bytes:
 
 
 def unpack_payload(data: bytes, name: object, version: int) -> dict[str, Any]:
-    """What :func:`pack_payload` packed, on the CPU; changed bytes and tensors that are not finite are refused.
+    """What :func:`pack_payload` packed, on the CPU; changed bytes and tensors not finite are refused.
 
     Errors name the file ``name``; ``version`` is the expected format.
 
