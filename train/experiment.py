@@ -27,7 +27,7 @@ STOPPED_EARLY = (
 )
 
 
-def train_models(options: TrainOptions, ranks: Ranks, *, ends_process: bool = False) -> None:
+def train_models(options: TrainOptions, ranks: Ranks, ends_process: bool = False) -> None:
     """Build the sets that are missing, train the requested models, and print what was written.
 
     With ``ends_process`` nothing comes after it in this process, so that later signals are ignored.

@@ -32,7 +32,7 @@ def _train(*, ends_process: bool) -> None:
     options = tyro.cli(TrainOptions, description=__doc__)
     with deterministic_kernels(options.deterministic), join_ranks(options.shards.device) as ranks:
         try:
-            train_models(options, ranks, ends_process=ends_process)
+            train_models(options, ranks, ends_process)
         except TrainingStopped as stopped:
             if ranks.is_main:
                 print(stopped, file=sys.stderr, flush=True)
