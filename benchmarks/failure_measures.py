@@ -14,9 +14,8 @@ import torch
 from scipy.ndimage import distance_transform_edt
 
 from synthspine.eval.labelling.canal_axis import canal_axis
-from synthspine.eval.labelling.ranks import CANAL_CLASS, DISC, VERTEBRA
+from synthspine.eval.labelling.roles import CANAL_ROLE, DISC, VERTEBRA, roles_of
 from synthspine.eval.metrics.distances import Spacing
-from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME
 from synthspine.gen.core.anatomy import BACKGROUND, IGNORE, disc_code
 from synthspine.train.decoding import overlap_counts
 
@@ -67,12 +66,12 @@ class Share(NamedTuple):
 
 
 def slice_measures(
-    structures: np.ndarray, codes: np.ndarray, spacing_mm: Spacing, thin_mm: float
+    roles: np.ndarray, codes: np.ndarray, spacing_mm: Spacing, thin_mm: float
 ) -> dict[str, Share]:
     """Measure a prediction on one slice.
 
     Args:
-        structures: prediction: background 0, vertebra 1, disc 2, canal 3; uint8 ``(H, W)``.
+        roles: prediction: background 0, vertebra 1, disc 2, canal 3; uint8 ``(H, W)``.
         codes: dense codes of the truth, uint8, the same shape.
         spacing_mm: size of a pixel along rows and columns.
         thin_mm: largest height of a thin disc.
@@ -80,15 +79,15 @@ def slice_measures(
     Returns:
         The shares by name in ``MEASURES``; measures that are not defined on the slice are left out.
     """
-    predicted = np.where(codes == IGNORE, np.uint8(BACKGROUND), structures)
-    truth = _structures(codes)
-    axis = canal_axis((truth == CANAL_CLASS)[None], spacing_mm)
+    predicted = np.where(codes == IGNORE, np.uint8(BACKGROUND), roles)
+    truth = roles_of(codes)
+    axis = canal_axis((truth == CANAL_ROLE)[None], spacing_mm)
     # mm along the canal, upward; nothing is below where the canal is too short.
     along = np.full(codes.shape, np.nan) if axis is None else axis.coordinates(codes.shape, spacing_mm)[0]
     return {
         **_vertebrae(predicted, truth, codes, along, spacing_mm),
         **_discs(predicted, truth, codes, along, spacing_mm, thin_mm),
-        **_canal(predicted == CANAL_CLASS, truth),
+        **_canal(predicted == CANAL_ROLE, truth),
         "islands": _area((predicted != BACKGROUND) & _far(truth, spacing_mm), spacing_mm),
     }
 
@@ -135,7 +134,7 @@ def rows_by_brightness(image: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray
 def _vertebrae(
     predicted: np.ndarray, truth: np.ndarray, codes: np.ndarray, along: np.ndarray, spacing_mm: Spacing
 ) -> dict[str, Share]:
-    vertebra, front = predicted == VERTEBRA, anterior(truth == CANAL_CLASS)
+    vertebra, front = predicted == VERTEBRA, anterior(truth == CANAL_ROLE)
     shares = {}
     if front is not None:
         for name, side in (("bodies", front), ("arches", ~front)):
@@ -181,7 +180,7 @@ def _discs(
 
 
 def _canal(predicted: np.ndarray, truth: np.ndarray) -> dict[str, Share]:
-    there = truth == CANAL_CLASS
+    there = truth == CANAL_ROLE
     rows = np.flatnonzero(there.any(axis=1))
     if not len(rows):
         return {}
@@ -209,14 +208,10 @@ def _nearest_codes(codes: np.ndarray, there: np.ndarray, spacing_mm: Spacing) ->
     return np.where(distance <= NEAR_MM, codes[rows, columns], np.uint8(BACKGROUND))
 
 
-def _structures(codes: np.ndarray) -> np.ndarray:
-    return STRUCTURE_SCHEME.encode(torch.from_numpy(codes)).numpy()
-
-
-def _codes_of(codes: np.ndarray, structure: int) -> list[int]:
+def _codes_of(codes: np.ndarray, role: int) -> list[int]:
     """Codes of the vertebrae, or of the discs, in the truth, from the lowest upward."""
     present = np.unique(codes)
-    return present[_structures(present) == structure].tolist()
+    return present[roles_of(present) == role].tolist()
 
 
 def _dice(predicted: np.ndarray, there: np.ndarray, truth: np.ndarray) -> Share:

@@ -30,24 +30,21 @@ from benchmarks.failure_measures import (
     slice_measures,
 )
 from benchmarks.page import markdown_table, page, save
+from synthspine.eval.labelling.roles import ROLES, roles_of, scheme_roles
 from synthspine.eval.metrics.instances import InstanceCounts, count_instances
-from synthspine.eval.metrics.overlap import (
-    STRUCTURE_SCHEME,
-    PatientTally,
-    mean,
-    mean_over_patients,
-)
+from synthspine.eval.metrics.statistics import defined, mean
+from synthspine.eval.metrics.table import DICE
+from synthspine.eval.metrics.tally import Tally
 from synthspine.eval.results.outcome import ModelFacts
 from synthspine.eval.studies.batches import SliceBatches
 from synthspine.eval.studies.models import Candidate
-from synthspine.gen.core.anatomy import IGNORE
+from synthspine.gen.core.anatomy import BACKGROUND, CODES, IGNORE
 from synthspine.gen.core.device import pick_device
-from synthspine.gen.core.schemes import label_scheme
 from synthspine.shards.building.sets import VALIDATION_IMAGES
 from synthspine.shards.command import run_command
 from synthspine.shards.storage.atomic import file_digest
 from synthspine.train.config import ModelName
-from synthspine.train.decoding import likeliest_classes, to_structures
+from synthspine.train.decoding import likeliest_classes
 from synthspine.train.model.checkpoint import TrainedUNet, load_model
 
 BATCH = 8
@@ -56,7 +53,7 @@ THIN_QUANTILE = 0.25
 LARGE = f"scans > {LARGE_CM2:g} cm2"
 OVERALL, DARK, BRIGHT = "overall", "dark rows", "bright rows"
 DEFINITIONS = {
-    OVERALL: "mean Dice of vertebra, disc and canal",
+    OVERALL: "mean Dice of vertebra, disc and canal, of those that the label scheme of the model has",
     DARK: "the same in the darker half of the rows with a true structure, by the mean of their pixels",
     BRIGHT: "the same in the brighter half of these rows",
     **MEASURES,
@@ -98,24 +95,29 @@ class Arguments:
 @torch.inference_mode()
 def row(model: TrainedUNet, batches: SliceBatches, device: torch.device) -> dict[str, str]:
     """Measure a network, on its device and in evaluation mode, on a set; its cells by head of the column."""
-    scheme, spacing = label_scheme(model.num_classes), (batches.spacing_mm, batches.spacing_mm)
+    scheme, spacing = model.scheme, (batches.spacing_mm, batches.spacing_mm)
+    # Structures without a class in the scheme are left out, like pixels without annotation.
+    unknown = [code for code in range(CODES) if roles_of(code) not in (BACKGROUND, *scheme_roles(scheme))]
     thin_mm = thin_height(batches)
-    tallies = {name: PatientTally(STRUCTURE_SCHEME.class_names) for name in (OVERALL, DARK, BRIGHT)}
+    names = ("background", *ROLES)
+    tallies = {name: Tally(names, spacing, metrics=[DICE], rates=[]) for name in (OVERALL, DARK, BRIGHT)}
     shares: list[dict[str, Share]] = []
     volumes: dict[str, list[tuple[np.ndarray, np.ndarray]]] = defaultdict(list)
     scans = [str(record["source"]) for record in batches.records]
     for images, codes, patients in batches:
         classes = likeliest_classes(model(images.to(device)), scheme).cpu()
-        structures, truths = to_structures(classes, scheme), STRUCTURE_SCHEME.encode(codes)
+        roles = roles_of(scheme.decode(classes).numpy())
+        truths = np.where(np.isin(codes.numpy(), unknown), np.uint8(IGNORE), roles_of(codes.numpy()))
         for index, patient in enumerate(patients):
             own, truth = classes[index].numpy(), codes[index].numpy()
             volumes[scans[len(shares)]].append((own, truth))
-            shares.append(slice_measures(structures[index].numpy(), truth, spacing, thin_mm))
+            shares.append(slice_measures(roles[index], truth, spacing, thin_mm))
             dark, bright = rows_by_brightness(images[index, 0].numpy(), truth)
             for name, rows in {OVERALL: np.ones_like(dark), DARK: dark, BRIGHT: bright}.items():
-                target = torch.where(torch.from_numpy(rows)[:, None], truths[index], IGNORE)
-                tallies[name].add(structures[index, None], target[None], [patient])
-    dices = {name: tally.per_patient() for name, tally in tallies.items()}
+                target = np.where(rows[:, None], truths[index], np.uint8(IGNORE))
+                pair = (torch.from_numpy(each[None]) for each in (roles[index], target))
+                tallies[name].add(*pair, [patient])
+    dices = {name: tally.dices() for name, tally in tallies.items()}
     values = {
         patient: {name: mean(list(found[patient].values())) for name, found in dices.items()} | own
         for patient, own in patient_values(batches.patients, shares).items()
@@ -165,11 +167,12 @@ def cells(
 ) -> dict[str, str]:
     """Means over patients by measure, with n where not all patients define it, and scans with large areas."""
     found = {}
-    for name, score in mean_over_patients(values).items():
-        is_area = name in AREAS
-        number = f"{score.dice:.2f}" if is_area or score.dice >= 1 else f"{score.dice:.3f}".lstrip("0")
+    for name in next(iter(values.values()), {}):
+        known = list(defined({patient: own[name] for patient, own in values.items()}).values())
+        middle, is_area = mean(known), name in AREAS
+        number = f"{middle:.2f}" if is_area or middle >= 1 else f"{middle:.3f}".lstrip("0")
         head = f"{name}, cm2" if is_area else name
-        found[head] = (number if score.n else "–") + ("" if score.n == len(values) else f" n {score.n}")
+        found[head] = (number if known else "–") + ("" if len(known) == len(values) else f" n {len(known)}")
         if is_area:
             found[f"{name}: {LARGE}"] = scans_with_large(name, scans, shares)
     return found
@@ -181,7 +184,8 @@ def load(path: Path, device: torch.device, sets: Mapping[str, SliceBatches]) -> 
     facts = ModelFacts(
         checkpoint=str(path),
         sha256=file_digest(path),
-        num_classes=model.num_classes,
+        scheme=model.scheme.name,
+        classes=list(model.scheme.class_names),
         parameters=model.count_parameters(),
         step=model.checkpoint.step,
         validation_dice=model.checkpoint.validation_dice,
@@ -213,7 +217,7 @@ def _measure() -> None:
             f"Thin discs are up to {thin_height(batches):.1f} mm high.",
         ]
     models = [
-        f"- {each.facts.checkpoint}: {each.facts.num_classes} classes, step {each.facts.step:,}, "
+        f"- {each.facts.checkpoint}: {len(each.facts.classes)} classes, step {each.facts.step:,}, "
         f"SHA-256 {each.facts.sha256[:12]}"
         for each in candidates
     ]

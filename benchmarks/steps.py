@@ -14,6 +14,7 @@ import torch
 from benchmarks.label_maps import label_maps
 from benchmarks.timing import synchronize
 from synthspine.gen import draw, preset, render
+from synthspine.gen.params import FEATURES
 
 REST = "rest"
 """Time of ``draw`` and ``render`` between their steps."""
@@ -21,9 +22,10 @@ REST = "rest"
 
 @contextmanager
 def timed_steps(whole: Callable[..., Any], device: torch.device) -> Iterator[dict[str, float]]:
-    """Time every function that ``draw`` or ``render`` calls by a name of its own module.
+    """Time every function that ``draw`` or ``render`` calls by a name of its own module, and features.
 
-    Functions of that module are looked into; functions of other modules are the steps.
+    Functions of that module are looked into; functions of other modules are the steps, and so is the
+    ``sample`` of every feature, less that of features that it draws in turn.
 
     Yields:
         Seconds of all calls by name of the step; filled while the context is open.
@@ -33,24 +35,28 @@ def timed_steps(whole: Callable[..., Any], device: torch.device) -> Iterator[dic
     def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             synchronize(device)
-            start = time.perf_counter()
+            start, inner = time.perf_counter(), sum(seconds.values())
             result = function(*args, **kwargs)
             synchronize(device)
-            seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - start
+            inner = sum(seconds.values()) - inner
+            seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - start - inner
             return result
 
         return call
 
     module = inspect.getmodule(inspect.unwrap(whole))
     assert module is not None
-    originals = {name: getattr(module, name) for name in _steps_of(whole, module, set())}
-    for name, function in originals.items():
-        setattr(module, name, timed(name, function))
+    originals: list[tuple[Any, str, str]] = [(module, name, name) for name in _steps_of(whole, module, set())]
+    if whole is draw:
+        originals += [(kind, "sample", name) for name, kind in FEATURES.items() if "sample" in vars(kind)]
+    functions = [getattr(owner, name) for owner, name, _ in originals]
+    for (owner, name, step), function in zip(originals, functions, strict=True):
+        setattr(owner, name, timed(step, function))
     try:
         yield seconds
     finally:
-        for name, function in originals.items():
-            setattr(module, name, function)
+        for (owner, name, _), function in zip(originals, functions, strict=True):
+            setattr(owner, name, function)
 
 
 def _steps_of(function: Callable[..., Any], module: ModuleType, seen: set[str]) -> list[str]:

@@ -2,20 +2,21 @@
 
 import csv
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
 
 from synthspine.eval.gallery import PHANTOM, contrast, gallery, phantom_maps, tile
+from synthspine.eval.labelling.roles import by_rank
 from synthspine.eval.report.figures import save
 from synthspine.eval.studies.batches import SliceBatches
-from synthspine.gen import SpineSynthGenerator, label_scheme
-from synthspine.gen.core.anatomy import STRUCTURE_COLOURS, STRUCTURES
+from synthspine.gen import SpineSynthGenerator
 from synthspine.gen.presets import PRESETS
 from synthspine.shards.building.sets import ensure_sets
 from synthspine.shards.checking.contact_sheet import write_sheet
-from synthspine.shards.checking.overlay import coloured
+from synthspine.shards.checking.overlay import code_colours, coloured
 from synthspine.train.config import TrainOptions
 from synthspine.train.decoding import likeliest_classes
 from synthspine.train.experiment import train_models
@@ -23,7 +24,7 @@ from synthspine.train.model.checkpoint import load_model
 from synthspine.train.runtime.distributed import join_ranks
 
 SHORT_TRAINING = TrainOptions(
-    model="A", epochs=8, lr=0.003, num_classes=4, validation_samples=16, shards=PHANTOM
+    model="A", epochs=8, lr=0.003, scheme="structures", validation_samples=16, shards=PHANTOM
 )
 COLUMNS = 5
 
@@ -53,9 +54,10 @@ def training(output_dir: Path) -> list[Path]:
     steps = [int(row["step"]) for row in rows]
     left.plot(steps, [float(row["loss"]) for row in rows], "o-", color="#222222")
     left.set(xlabel="step", ylabel="loss", title="Training on synthetic images")
-    for name, marker in zip(STRUCTURES, "os^", strict=True):
+    whole = options.label_scheme.by_structure()
+    for name, rgb, marker in zip(whole.structure_names, whole.colours[1:], cycle("os^v")):
         values = [float(row[f"dice_{name}"] or "nan") for row in rows]
-        colour = [value / 255 for value in STRUCTURE_COLOURS[name]]
+        colour = [value / 255 for value in rgb]
         right.plot(steps, values, marker=marker, color=colour, label=name)
     right.set(xlabel="step", ylabel="Dice", ylim=(0, 1), title="Validation on synthetic images")
     right.legend(frameon=False)
@@ -72,7 +74,8 @@ def inference(output_dir: Path) -> list[Path]:
         training(output_dir)
         checkpoint = _short_model(output_dir)
     model = load_model(checkpoint)
-    scheme = label_scheme(model.num_classes)
+    scheme, legend = model.scheme, by_rank(model.scheme)
+    colours = code_colours(legend)
     tiles = []
     for title, name in (("T1", "real_t1_val"), ("T2", "real_t2_val")):
         batches = SliceBatches(ensure_sets((name,), PHANTOM)[name], 1)
@@ -83,12 +86,12 @@ def inference(output_dir: Path) -> list[Path]:
         picture = image[0, 0].numpy()
         # The truth in the colours of the model's classes.
         classes = (scheme.encode(codes), predicted)
-        maps = [coloured(scheme.decode(each)[0].numpy(), picture) for each in classes]
+        maps = [coloured(scheme.decode(each)[0].numpy(), picture, colours=colours) for each in classes]
         name = f"{title}: image, truth, {checkpoint.name}"
         source = str(batches.records[middle]["source"])
         tiles.append(tile([picture, *maps], name, source, height=len(picture)))
     title = "Segmentation of unseen phantom images"
-    return [write_sheet(tiles, output_dir / "inference.png", title, columns=1, legend=True)]
+    return [write_sheet(tiles, output_dir / "inference.png", title, columns=1, legend=legend)]
 
 
 DEMOS = {demo.__name__: demo for demo in (synth, contrast, gallery, training, inference)}

@@ -1,20 +1,20 @@
 """Gallery of the generator: a contact sheet per preset, every feature off and on, the way from T1 to T2."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from PIL import Image
 
 from synthspine.gen import GeneratorConfig, SpineSynthGenerator, draw, render
 from synthspine.gen.config import config_from_text, plain
 from synthspine.gen.core.anatomy import CANAL, disc_code
+from synthspine.gen.core.drawing import Feature
+from synthspine.gen.core.feature import Range
 from synthspine.gen.intensity.contrast import measured_contrast
 from synthspine.gen.presets import PRESETS
 from synthspine.shards.building.options import DEFAULT_DATA_DIR, ShardOptions
@@ -44,15 +44,22 @@ CALM_CONTRAST = replace(measured_contrast(1.0), spread=0.3, instance_jitter=(0.0
 
 
 @cache
-def showcases() -> dict[str, Any]:
-    """The settings of ``gallery.yaml``: the calm picture, and how every feature is shown."""
-    settings: dict[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
-    return settings
-
-
 def calm() -> GeneratorConfig:
-    """A still T2-weighted picture with the body around the spine and nothing else."""
-    return _with(replace(plain(GeneratorConfig()), contrast=CALM_CONTRAST), showcases()["calm"])
+    """The picture of ``gallery.yaml``: still, T2-weighted, the body around the spine and nothing else."""
+    text = Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
+    return config_from_text(text, replace(plain(GeneratorConfig()), contrast=CALM_CONTRAST))
+
+
+def shown_off(feature: Feature[Any]) -> Feature[Any]:
+    """A feature that is always on, with the settings of its showcase, or else the upper end of each range."""
+    settings = dict(feature.shown.settings)
+    for entry in fields(feature):
+        value = getattr(feature, entry.name)
+        if entry.name == "probability":
+            settings.setdefault(entry.name, 1.0)
+        elif not feature.shown.settings and entry.type == Range:
+            settings[entry.name] = (value[1], value[1])
+    return replace(feature, **settings)
 
 
 def phantom_maps(count: int) -> torch.Tensor:
@@ -99,13 +106,18 @@ def feature_sheet(codes: torch.Tensor, output_dir: Path) -> Path:
 def feature_pairs(codes: torch.Tensor) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """Name, picture without and picture with every feature; all other random numbers are the same."""
     pairs = []
-    for name, shown in showcases()["features"].items():
-        base = _with(calm(), shown.get("also", {}))
+    defaults = replace(GeneratorConfig(), contrast=CALM_CONTRAST)
+    for entry in fields(defaults):
+        name, feature = entry.name, getattr(defaults, entry.name)
+        if not isinstance(feature, Feature):
+            continue
+        also = feature.shown.also
+        others = {other: replace(getattr(defaults, other), **also[other]) for other in also}
+        base = replace(calm(), **others)
         without = replace(base, **{name: getattr(plain(base), name)})
-        view = close_view(codes, STRUCTURES.get(shown.get("close")))
-        off, on = (
-            _picture(codes, config)[view] for config in (without, _with(base, {name: shown["settings"]}))
-        )
+        shown: dict[str, Any] = {name: shown_off(feature)}
+        view = close_view(codes, STRUCTURES.get(feature.shown.close))
+        off, on = (_picture(codes, config)[view] for config in (without, replace(base, **shown)))
         pairs.append((name, off, on))
     return pairs
 
@@ -153,13 +165,3 @@ def close_view(codes: torch.Tensor, middle: int | None) -> tuple[slice, slice]:
 def _picture(codes: torch.Tensor, config: GeneratorConfig) -> np.ndarray:
     params = draw(config, 0, torch.tensor([INDEX]), maps=len(codes))
     return render(codes, params)[0][0, 0].numpy()
-
-
-def _with(config: GeneratorConfig, features: dict[str, dict[str, Any]]) -> GeneratorConfig:
-    """The configuration with other features: their settings, and defaults for the others."""
-    defaults = replace(GeneratorConfig(), contrast=CALM_CONTRAST)
-    made = {
-        name: config_from_text(json.dumps(settings), getattr(defaults, name))
-        for name, settings in features.items()
-    }
-    return replace(config, **made)

@@ -5,7 +5,8 @@
 
 A SCAN is a .mha or .nii.gz volume or a folder of volumes and DICOM series. Writes ``{stem}_seg.mha`` (or
 ``.nii.gz``) for each, with its volumes in ml (.csv) and quality flags (.json). Vertebrae are 1, 2, ... from
-the bottom, the canal is 100, discs are 201, 202, ... from the bottom. For research, not for diagnosis.
+the bottom, the canal is 100, discs are 201, 202, ... from the bottom. Of models that tell them apart, the
+sacrum is 61 and posterior elements are 131, 132, ... from the bottom. For research, not for diagnosis.
 """
 
 import sys

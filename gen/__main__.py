@@ -1,16 +1,19 @@
-"""Print a preset in full, or its differences from another.
+"""Print a preset in full, or its differences from another; or write the tables of all features.
 
 python -m synthspine.gen [NAME] [--against NAME] [--format diff|yaml|json]
+python -m synthspine.gen --table docs/generator.md
 """
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import tyro
 
 from synthspine.gen.config import config_diff, config_to_json, config_to_yaml
 from synthspine.gen.presets import preset
+from synthspine.gen.tables import with_tables
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,14 +26,19 @@ class Arguments:
     """Another preset, for the difference."""
     format: Literal["diff", "yaml", "json"] | None = None
     """The difference, or the whole configuration; by default the difference, if there is one."""
+    table: Path | None = None
+    """A document: write the tables of all features between its marks, and print nothing."""
 
 
 def main() -> int:
     """Parse the command line and print the preset; the exit status."""
     arguments = tyro.cli(Arguments, description=__doc__)
     try:
+        if arguments.table is not None:
+            arguments.table.write_text(with_tables(arguments.table.read_text("utf-8")), "utf-8")
+            return 0
         config, other = preset(arguments.name), preset(arguments.against)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     difference = config_diff(config, other)

@@ -10,10 +10,11 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import yaml
 
+from synthspine.gen.core.documents import parse_yaml
 from synthspine.gen.core.feature import Config, within
 from synthspine.gen.geometry.affine import AffineConfig
 from synthspine.gen.geometry.deformation import DeformationConfig
@@ -28,7 +29,7 @@ from synthspine.gen.intensity.posterior_arch import ArchConfig
 from synthspine.gen.intensity.texture import TextureConfig
 from synthspine.gen.scanner.acquisition import ResolutionConfig
 from synthspine.gen.scanner.chemical_shift import ChemicalShiftConfig
-from synthspine.gen.scanner.display import ClipConfig, CurveConfig, GammaConfig, InversionConfig
+from synthspine.gen.scanner.display import ClipConfig, CurveConfig, GammaConfig, InversionConfig, Tone
 from synthspine.gen.scanner.implant import ImplantConfig
 from synthspine.gen.scanner.kspace import GibbsConfig, SpikeConfig
 from synthspine.gen.scanner.motion import GhostingConfig, KSpaceMotionConfig, MotionBlurConfig
@@ -85,6 +86,7 @@ class GeneratorConfig(Config):
     chemical_shift: ChemicalShiftConfig = field(default_factory=ChemicalShiftConfig)
     coil: CoilConfig = field(default_factory=CoilConfig)
     bias: BiasConfig = field(default_factory=BiasConfig)
+    tone: ClassVar[Tone] = Tone()
     wrap: WrapConfig = field(default_factory=WrapConfig)
     kspace_motion: KSpaceMotionConfig = field(default_factory=KSpaceMotionConfig)
     ghosting: GhostingConfig = field(default_factory=GhostingConfig)
@@ -161,15 +163,15 @@ def config_from_text(text: str, base: AnyConfig) -> AnyConfig:
 
     Raises:
         TypeError: a value of the wrong kind.
-        ValueError: not YAML, an unknown key (the message names the nearest valid one), or a value out of
-            bounds.
+        ValueError: not YAML, too large or nested too deep, an unknown key (the message names the nearest
+            valid one), or a value out of bounds.
     """
     if not isinstance(text, str):
         raise TypeError(f"the configuration is {text!r}; want text")
     try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"the configuration is not YAML or JSON: {error}") from error
+        values = parse_yaml(text)
+    except ValueError as error:
+        raise ValueError(f"the configuration is {error}") from error
     return _changed(base, {} if values is None else values, "")
 
 

@@ -4,7 +4,6 @@ Sample ``i`` is a function of (configuration, label bank, seed, ``i``) alone: th
 inside any batch, on any worker or rank.
 """
 
-from dataclasses import replace
 from functools import lru_cache
 
 import torch
@@ -12,62 +11,64 @@ from torch import Tensor
 
 from synthspine.gen.config import GeneratorConfig
 from synthspine.gen.core.anatomy import BACKGROUND
-from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
+from synthspine.gen.core.counter_rng import sample_keys
+from synthspine.gen.core.drawing import Drawing
 from synthspine.gen.core.feature import whole_number
 from synthspine.gen.core.masks import has_code, overpaint
-from synthspine.gen.geometry.affine import draw_affine
-from synthspine.gen.geometry.deformation import draw_deformation
-from synthspine.gen.geometry.field_of_view import draw_view, limit_view
-from synthspine.gen.geometry.flip import draw_flip
+from synthspine.gen.geometry.affine import AffineConfig
+from synthspine.gen.geometry.deformation import DeformationConfig
+from synthspine.gen.geometry.field_of_view import FieldOfViewConfig, limit_view
+from synthspine.gen.geometry.flip import FlipConfig
 from synthspine.gen.geometry.refine import refine
 from synthspine.gen.geometry.spine_frame import find_spine, nowhere
 from synthspine.gen.geometry.warp import deform, draw_map
-from synthspine.gen.intensity.contrast import RECIPES, colour, draw_contrast
-from synthspine.gen.intensity.cortex import add_cortex, depths, draw_cortex
-from synthspine.gen.intensity.flow_void import add_flow_void, draw_flow_void
-from synthspine.gen.intensity.hidden_labels import draw_hidden, hide, unless_hidden, without_lines
-from synthspine.gen.intensity.partial_volume import blur_tissues, draw_partial_volume
-from synthspine.gen.intensity.posterior_arch import draw_arches, lose_lines, mix_arches
-from synthspine.gen.intensity.texture import add_texture, draw_texture
-from synthspine.gen.params import Params
-from synthspine.gen.scanner.acquisition import acquire, draw_resolution
-from synthspine.gen.scanner.chemical_shift import draw_chemical_shift, shift_fat
+from synthspine.gen.intensity.contrast import ContrastConfig, colour
+from synthspine.gen.intensity.cortex import CortexConfig, add_cortex, depths
+from synthspine.gen.intensity.flow_void import FlowVoidConfig, add_flow_void
+from synthspine.gen.intensity.hidden_labels import HiddenConfig, hide
+from synthspine.gen.intensity.partial_volume import PartialVolumeConfig, blur_tissues
+from synthspine.gen.intensity.posterior_arch import ArchConfig, lose_lines, mix_arches
+from synthspine.gen.intensity.texture import TextureConfig, add_texture
+from synthspine.gen.params import FEATURES, Params
+from synthspine.gen.scanner.acquisition import ResolutionConfig, acquire
+from synthspine.gen.scanner.chemical_shift import ChemicalShiftConfig, shift_fat
 from synthspine.gen.scanner.display import (
+    ClipConfig,
+    CurveConfig,
+    GammaConfig,
+    InversionConfig,
+    Tone,
     apply_tone,
     display,
-    draw_clip,
-    draw_curve,
-    draw_gamma,
-    draw_inversion,
 )
-from synthspine.gen.scanner.implant import add_implant, draw_implant
-from synthspine.gen.scanner.kspace import distort_kspace, draw_gibbs, draw_spike
-from synthspine.gen.scanner.motion import draw_ghosting, draw_kspace_motion, draw_motion_blur
-from synthspine.gen.scanner.noise import add_zipper, draw_noise, draw_zipper
-from synthspine.gen.scanner.shading import add_bias, add_coil, draw_bias, draw_coil
-from synthspine.gen.scanner.wrap import draw_wrap, wrap_around
-from synthspine.gen.tissues.background import draw_background, paint_background
-from synthspine.gen.tissues.body_layers import draw_body_layers, paint_body_layers
-from synthspine.gen.tissues.bowel import draw_bowel, paint_bowel
+from synthspine.gen.scanner.implant import ImplantConfig, add_implant
+from synthspine.gen.scanner.kspace import GibbsConfig, SpikeConfig, distort_kspace
+from synthspine.gen.scanner.motion import GhostingConfig, KSpaceMotionConfig, MotionBlurConfig
+from synthspine.gen.scanner.noise import NoiseConfig, ZipperConfig, add_zipper
+from synthspine.gen.scanner.shading import BiasConfig, CoilConfig, add_bias, add_coil
+from synthspine.gen.scanner.wrap import WrapConfig, wrap_around
+from synthspine.gen.tissues.background import BackgroundConfig, paint_background
+from synthspine.gen.tissues.body_layers import BodyLayersConfig, paint_body_layers
+from synthspine.gen.tissues.bowel import BowelConfig, paint_bowel
 from synthspine.gen.tissues.canal import (
-    draw_canal,
-    draw_epidural_fat,
-    draw_fat_pads,
+    CanalConfig,
+    EpiduralFatConfig,
+    FatPadsConfig,
     paint_canal,
     paint_epidural_fat,
     paint_fat_pads,
 )
-from synthspine.gen.tissues.discs import add_nucleus, darken_discs, draw_discs, thin_discs
-from synthspine.gen.tissues.lesions import draw_haemangioma, draw_modic, draw_schmorl, paint_lesions
+from synthspine.gen.tissues.discs import DiscConfig, add_nucleus, thin_discs
+from synthspine.gen.tissues.lesions import HaemangiomaConfig, ModicConfig, SchmorlConfig, paint_lesions
 from synthspine.gen.tissues.pelvis import (
-    draw_floor,
-    draw_sacrum,
+    FloorConfig,
+    SacrumConfig,
     paint_annotated_sacrum,
     paint_floor,
     paint_sacrum,
     painted_sacrum,
 )
-from synthspine.gen.tissues.unannotated import black_pixels, draw_outside, paint_outside
+from synthspine.gen.tissues.unannotated import OutsideConfig, black_pixels, paint_outside
 
 CHUNK = {"cpu": 2**20, "cuda": 2**24}
 """Voxels rendered at once: what the working memory is proportional to."""
@@ -107,59 +108,10 @@ def draw(
     """
     _check_draw(config, seed, indices, maps, dims)
     keys = sample_keys(seed, indices.to(device=device, dtype=torch.int64))
-    random = SampleRandom(keys, _memory(config, dims))
     spacing_mm = (config.slice_spacing_mm, config.spacing_mm, config.spacing_mm)[-dims:]
-    contrast = draw_contrast(config.contrast, random)
-    gamma = draw_gamma(config.gamma, random)
-    fully_random = (contrast.recipe == RECIPES.index("random")).unsqueeze(1)
-    discs = draw_discs(config.discs, random, contrast.alpha, fully_random)
-    hidden = draw_hidden(config.hidden, random)
-    return Params(
-        spacing_mm=spacing_mm,
-        map_index=draw_map(random, maps),
-        affine=draw_affine(config.affine, random, dims),
-        deformation=draw_deformation(config.deformation, random),
-        flip=draw_flip(config.flip, random, dims),
-        view=draw_view(config.view, random),
-        background=draw_background(config.background, random),
-        body_layers=draw_body_layers(config.body_layers, random),
-        bowel=draw_bowel(config.bowel, random),
-        sacrum=draw_sacrum(config.sacrum, random),
-        floor=draw_floor(config.floor, random),
-        canal=draw_canal(config.canal, random),
-        epidural_fat=unless_hidden(draw_epidural_fat(config.epidural_fat, random), hidden, "canal", "share"),
-        fat_pads=unless_hidden(draw_fat_pads(config.fat_pads, random), hidden, "canal", "thickness_mm"),
-        discs=discs,
-        modic=draw_modic(config.modic, random),
-        haemangioma=draw_haemangioma(config.haemangioma, random),
-        schmorl=draw_schmorl(config.schmorl, random),
-        hidden=hidden,
-        outside=draw_outside(config.outside, random),
-        contrast=replace(contrast, mean=darken_discs(contrast.mean, discs)),
-        arches=unless_hidden(draw_arches(config.arches, random), hidden, "vertebra", "blur_mm", "through"),
-        partial_volume=draw_partial_volume(config.partial_volume, random),
-        texture=draw_texture(config.texture, random),
-        cortex=without_lines(draw_cortex(config.cortex, random), hidden),
-        implant=draw_implant(config.implant, random),
-        flow_void=draw_flow_void(config.flow_void, random),
-        chemical_shift=draw_chemical_shift(config.chemical_shift, random),
-        coil=draw_coil(config.coil, random),
-        bias=draw_bias(config.bias, random),
-        tone=gamma if config.gamma.before_acquisition else None,
-        wrap=draw_wrap(config.wrap, random),
-        kspace_motion=draw_kspace_motion(config.kspace_motion, random),
-        ghosting=draw_ghosting(config.ghosting, random),
-        gibbs=draw_gibbs(config.gibbs, random),
-        spike=draw_spike(config.spike, random),
-        motion_blur=draw_motion_blur(config.motion_blur, random),
-        resolution=draw_resolution(config.resolution, random, spacing_mm),
-        noise=draw_noise(config.noise, random),
-        zipper=draw_zipper(config.zipper, random),
-        clip=draw_clip(config.clip, random),
-        gamma=None if config.gamma.before_acquisition else gamma,
-        curve=draw_curve(config.curve, random),
-        inversion=draw_inversion(config.inversion, random),
-    )
+    features = {name: getattr(config, name) for name in FEATURES}
+    drawing = Drawing(keys, _memory(config, dims), features, spacing_mm)
+    return Params(spacing_mm=spacing_mm, map_index=draw_map(drawing, maps), **drawing.all())
 
 
 def render(bank: Tensor, params: Params, *, refined: bool = False) -> tuple[Tensor, Tensor]:
@@ -193,46 +145,48 @@ def _render(bank: Tensor, params: Params, refined: bool) -> tuple[Tensor, Tensor
     """What :func:`render` does, all samples at once."""
     p, mm = params, params.spacing_mm
 
-    codes = deform(bank, p.map_index, p.affine, p.deformation, p.flip, mm)
-    codes = limit_view(codes, p.view, mm)
-    codes = thin_discs(codes, p.discs, mm)
+    codes = deform(bank, p.map_index, p[AffineConfig], p[DeformationConfig], p[FlipConfig], mm)
+    codes = limit_view(codes, p[FieldOfViewConfig], mm)
+    codes = thin_discs(codes, p[DiscConfig], mm)
     frame = find_spine(codes, mm) if refined or p.follow_the_spine() else nowhere(codes)
 
-    around = paint_background(codes, p.background, mm)
-    around = paint_body_layers(around, p.body_layers, frame, mm)
-    around = paint_bowel(around, p.bowel, frame, mm)
-    around = paint_sacrum(around, p.sacrum, codes, frame, mm)
-    around = paint_floor(around, p.floor, frame, mm)
+    around = paint_background(codes, p[BackgroundConfig], mm)
+    around = paint_body_layers(around, p[BodyLayersConfig], frame, mm)
+    around = paint_bowel(around, p[BowelConfig], frame, mm)
+    around = paint_sacrum(around, p[SacrumConfig], codes, frame, mm)
+    around = paint_floor(around, p[FloorConfig], frame, mm)
     depth_mm = depths(codes, around, mm) if p.look_at_borders() else frame.behind_mm.unsqueeze(1)
-    around = paint_epidural_fat(around, codes, depth_mm, frame, p.epidural_fat, mm)
-    around = paint_fat_pads(around, codes, frame, p.fat_pads, mm)
+    around = paint_epidural_fat(around, codes, depth_mm, frame, p[EpiduralFatConfig], mm)
+    around = paint_fat_pads(around, codes, frame, p[FatPadsConfig], mm)
     painted = overpaint(codes, around, has_code(codes, BACKGROUND))
     painted = paint_annotated_sacrum(painted, codes)
-    painted = paint_canal(painted, codes, frame, p.canal, mm)
-    painted = paint_lesions(painted, codes, depth_mm, frame.behind_mm, mm,
-                            modic=p.modic, haemangioma=p.haemangioma, schmorl=p.schmorl)  # fmt: skip
-    painted = hide(painted, codes, around, p.hidden)
-    black = black_pixels(codes, p.outside)
+    painted = paint_canal(painted, codes, frame, p[CanalConfig], mm)
+    painted = paint_lesions(painted, codes, depth_mm, frame.behind_mm, mm, modic=p[ModicConfig],
+                            haemangioma=p[HaemangiomaConfig], schmorl=p[SchmorlConfig])  # fmt: skip
+    painted = hide(painted, codes, around, p[HiddenConfig])
+    black = black_pixels(codes, p[OutsideConfig])
     painted = paint_outside(painted, around, codes, black)
 
-    image = colour(painted, p.contrast)
-    image = mix_arches(image, codes, around, p.contrast, frame, p.arches, mm)
-    image = add_nucleus(image, painted, depth_mm, p.discs, mm)
-    image = blur_tissues(image, p.partial_volume, mm)
-    image = add_texture(image, painted, p.texture, mm)
-    image = lose_lines(add_cortex(image, depth_mm, p.cortex), image, frame, p.arches)
-    image = add_implant(image, frame, p.implant, mm)
+    image = colour(painted, p[ContrastConfig])
+    image = mix_arches(image, codes, around, p[ContrastConfig], frame, p[ArchConfig], mm)
+    image = add_nucleus(image, painted, depth_mm, p[DiscConfig], mm)
+    image = blur_tissues(image, p[PartialVolumeConfig], mm)
+    image = add_texture(image, painted, p[TextureConfig], mm)
+    image = lose_lines(add_cortex(image, depth_mm, p[CortexConfig]), image, frame, p[ArchConfig])
+    image = add_implant(image, frame, p[ImplantConfig], mm)
 
-    image = add_flow_void(image, painted, p.flow_void, mm)
-    image = shift_fat(image, painted, p.chemical_shift, mm)
-    image = add_coil(image, p.coil, frame.behind_mm)
-    image = add_bias(image, p.bias, mm)
-    image = apply_tone(image, p.tone)
-    image = wrap_around(image, p.wrap)
-    image = distort_kspace(image, p.kspace_motion, p.ghosting, p.gibbs, p.spike, p.motion_blur, mm)
-    image = acquire(image, p.resolution, p.noise, mm)
-    image = add_zipper(image, p.zipper, mm)
-    image = display(image, None if black is None else black == 0, p.clip, p.gamma, p.curve, p.inversion)
+    image = add_flow_void(image, painted, p[FlowVoidConfig], mm)
+    image = shift_fat(image, painted, p[ChemicalShiftConfig], mm)
+    image = add_coil(image, p[CoilConfig], frame.behind_mm)
+    image = add_bias(image, p[BiasConfig], mm)
+    image = apply_tone(image, p[Tone])
+    image = wrap_around(image, p[WrapConfig])
+    in_kspace = p[GibbsConfig], p[GhostingConfig], p[KSpaceMotionConfig], p[MotionBlurConfig], p[SpikeConfig]
+    image = distort_kspace(image, in_kspace, mm)
+    image = acquire(image, p[ResolutionConfig], p[NoiseConfig], mm)
+    image = add_zipper(image, p[ZipperConfig], mm)
+    in_view = None if black is None else black == 0
+    image = display(image, in_view, p[ClipConfig], p[GammaConfig], p[CurveConfig], p[InversionConfig])
     if refined:
         codes = refine(codes, mm, frame=frame, painted_sacrum=painted_sacrum(around))
     return image.unsqueeze(1), codes

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 
 from synthspine.gen.core.device import keep_freed_memory
+from synthspine.shards.storage.auth import without_credentials
 
 INTERRUPTED = 128 + 2
 _REQUESTED = re.compile(r"Tried to allocate ([\d.]+ [KMGT]i?B|[\d.]+ bytes)")
@@ -25,7 +26,7 @@ def run_command(work: Callable[[], object], *, less_memory: str = "smaller batch
     try:
         work()
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {without_credentials(str(error))}", file=sys.stderr)
         return 1
     except (MemoryError, RuntimeError) as error:
         if (shortage := _memory_shortage(error)) is None:

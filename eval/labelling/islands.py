@@ -9,8 +9,6 @@ from collections.abc import Iterator
 import numpy as np
 import SimpleITK as sitk
 
-from synthspine.gen.core.anatomy import STRUCTURES
-
 MIN_ISLAND_MM2 = 25.0
 """Default area below which a region is removed."""
 
@@ -40,7 +38,7 @@ def remove_islands(
     """Set regions of one structure that are smaller than an area to background, in every slice.
 
     Args:
-        structures: four classes (background, vertebra, disc, canal), uint8 ``(Z, H, W)``.
+        structures: background 0, structures 1 and up, uint8 ``(Z, H, W)``.
         spacing_mm: size of a pixel along rows and columns.
         min_area_mm2: smallest area that is kept; 0 keeps all regions.
 
@@ -54,7 +52,7 @@ def remove_islands(
         raise ValueError(f"minimum area {min_area_mm2} mm2 is not 0 or more")
     cleaned = structures.copy()
     pixel_mm2 = spacing_mm[0] * spacing_mm[1]
-    for value in range(1, len(STRUCTURES) + 1):
+    for value in range(1, int(structures.max(initial=0)) + 1):
         for index, rows, columns in slice_components(structures == value):
             if len(rows) * pixel_mm2 < min_area_mm2:
                 cleaned[index, rows, columns] = 0

@@ -1,4 +1,4 @@
-"""Ranks of vertebrae and discs in a four-class segmentation, counted from the lowest upward.
+"""Ranks of vertebrae and discs in a segmentation, counted from the lowest upward.
 
 Rules of ``assign_ranks``, on the whole volume (docs/evaluation.md has the measurements behind the numbers):
 
@@ -16,28 +16,48 @@ Rules of ``assign_ranks``, on the whole volume (docs/evaluation.md has the measu
    line). A region of a slice no longer than 1.25 distances takes one rank; longer ones are cut at the levels.
 5. *Discs* take the rank of the nearest level as whole regions.
 
+The count knows the roles of ``eval.labelling.roles`` alone. Where a scheme has
+
+- no canal, the position is measured along a vertical line behind the discs (or vertebrae), and nothing limits
+  the levels that are added below the lowest disc;
+- no discs, the lowest level lies at the lower end of the vertebrae in front of the canal, the others above it
+  at the usual distance;
+- no vertebrae, the levels are the discs that were found, and no missed disc is added at the ends.
+
 ``order_ranks`` combines the count with the ranks of a model that has its own. A network sees too little of a
 slice to count far; the count has neither gaps nor repetitions, but is off by one where its lowest level is
 wrong. The order is therefore counted, and most of the model's voxels decide where the count starts.
+``rank_codes`` does both for the dense codes of any label scheme.
 """
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 
 from synthspine.eval.labelling.canal_axis import canal_axis, vertical_axis
 from synthspine.eval.labelling.islands import slice_components
+from synthspine.eval.labelling.roles import (
+    CANAL_ROLE,
+    DISC,
+    VERTEBRA,
+    ranked_classes,
+    ranks_of,
+    roles_of,
+)
 from synthspine.gen.core.anatomy import (
     BACKGROUND,
     CANAL,
+    CODES,
     DISC_OFFSET,
     MAX_RANK,
-    STRUCTURES,
+    POSTERIOR_OFFSET,
     disc_code,
 )
+from synthspine.gen.core.schemes import LabelScheme
 
-VERTEBRA, DISC, CANAL_CLASS = (1 + STRUCTURES.index(name) for name in ("vertebra", "disc", "canal"))
+RankSource = Literal["auto", "count", "model"]
 LEVEL_GAP_MM = 10.0
 USUAL_DISTANCE_MM = 33.0
 MISSED_FACTOR = 1.4
@@ -71,38 +91,71 @@ class Region:
         return float(high - low)
 
 
-def assign_ranks(structures: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:
-    """Dense codes of a four-class segmentation, by the rules of this module.
+def rank_codes(
+    codes: np.ndarray, scheme: LabelScheme, spacing_mm: tuple[float, float], source: RankSource = "auto"
+) -> np.ndarray:
+    """Dense codes of a segmentation with the rank of every vertebra and disc.
 
     Args:
-        structures: background 0, vertebra 1, disc 2, canal 3; uint8 ``(Z, H, W)``, rows superior to inferior,
+        codes: the codes that stand for the predicted classes (``LabelScheme.decode``), uint8 ``(Z, H, W)``,
+            rows superior to inferior, columns anterior to posterior.
+        scheme: label scheme of the classes.
+        spacing_mm: size of a pixel along rows and columns.
+        source: ``"count"``: counted; ``"auto"``: counted, from the start with which most ranks of the model
+            agree; ``"model"``: as ``"auto"``, but classes of one rank keep theirs. Only classes of one rank
+            tell the rank of the model.
+
+    Returns:
+        Dense codes, uint8, the same shape. Posterior elements have 130 + the rank of their vertebra; codes
+        without role, such as the sacrum, stay.
+    """
+    told = ranked_classes(scheme)[codes]
+    roles = roles_of(codes)
+    if source == "model" and not ((ranks_of(codes) > 0) & ~told).any():
+        return codes
+    ranked = assign_ranks(roles, spacing_mm)
+    if source != "count":
+        ranked = order_ranks(ranked, np.where(told, codes, BACKGROUND))
+    posterior = (roles == VERTEBRA) & (codes > POSTERIOR_OFFSET) & (ranked != BACKGROUND)
+    ranked[posterior] += POSTERIOR_OFFSET
+    kept = roles == BACKGROUND
+    if source == "model":
+        kept |= told
+    return np.where(kept, codes, ranked)
+
+
+def assign_ranks(roles: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:
+    """Dense codes of a segmentation into roles, by the rules of this module.
+
+    Args:
+        roles: background 0, vertebra 1, disc 2, canal 3; uint8 ``(Z, H, W)``, rows superior to inferior,
             columns anterior to posterior; one slice is a volume too.
         spacing_mm: size of a pixel along rows and columns.
 
     Returns:
         Dense codes, uint8, the same shape.
     """
-    along, behind = _ruler(structures, spacing_mm)
+    along, behind = _ruler(roles, spacing_mm)
     front = behind < 0
-    discs = _regions(structures == DISC, along)
+    discs = _regions(roles == DISC, along)
     pixel_mm2 = spacing_mm[0] * spacing_mm[1]
     anchors = [region for region in discs if front[region.where[1:]].mean() > 0.5]
     levels = _levels(anchors, pixel_mm2)
-    bodies = np.broadcast_to(along, structures.shape)[(structures == VERTEBRA) & front]
+    bodies = np.broadcast_to(along, roles.shape)[(roles == VERTEBRA) & front]
     distance = float(np.median(np.diff(levels))) if len(levels) > 1 else USUAL_DISTANCE_MM
-    canal = np.broadcast_to(along, structures.shape)[structures == CANAL_CLASS]
+    canal = np.broadcast_to(along, roles.shape)[roles == CANAL_ROLE]
     canal_end = float(np.percentile(canal, 0.5)) if len(canal) else -np.inf
     levels = _with_missed_levels(levels, distance, _Profile(bodies), canal_end)
 
-    codes = np.full(structures.shape, BACKGROUND, dtype=np.uint8)
-    codes[structures == CANAL_CLASS] = CANAL
+    codes = np.full(roles.shape, BACKGROUND, dtype=np.uint8)
+    codes[roles == CANAL_ROLE] = CANAL
     middles = (levels[1:] + levels[:-1]) / 2
     for region in discs:
         rank = int(np.clip(np.searchsorted(middles, region.centre_mm) + 1, 1, MAX_RANK))
         codes[region.where] = disc_code(rank)
     lowered = along + distance * ARCH_DROP * np.clip(behind / ARCH_DEPTH_MM, 0, 1)
     for side in (front, ~front):
-        for region in _regions((structures == VERTEBRA) & side, lowered):
+        for region in _regions((roles == VERTEBRA) & side, lowered):
             ranks = np.clip(np.searchsorted(levels, region.along_mm), 1, MAX_RANK)
             if region.length_mm <= WHOLE_REGION * distance:
                 ranks = np.full_like(ranks, np.bincount(ranks).argmax())
@@ -121,14 +174,14 @@ def order_ranks(counted: np.ndarray, modelled: np.ndarray) -> np.ndarray:
     Returns:
         Dense codes, uint8; ranks below 1 become background.
     """
-    own, other = _ranks(counted), _ranks(modelled)
+    own, other = ranks_of(counted), ranks_of(modelled)
     ranked = (own > 0) & (other > 0)
     starts = range(LOWEST_START, HIGHEST_START + 1)
     shifts = other[ranked].astype(np.int16) - own[ranked]
     votes = {start: np.count_nonzero(shifts == start) for start in starts}
     # Ties keep the count as it is.
     shift = max(starts, key=lambda start: (votes[start], -abs(start)))
-    table = np.arange(256, dtype=np.uint8)
+    table = np.arange(CODES, dtype=np.uint8)
     ranks = np.arange(1, MAX_RANK + 1)
     moved = np.minimum(ranks + shift, MAX_RANK)
     table[ranks] = np.where(moved > 0, moved, BACKGROUND)
@@ -136,21 +189,16 @@ def order_ranks(counted: np.ndarray, modelled: np.ndarray) -> np.ndarray:
     return table[counted]
 
 
-def _ranks(codes: np.ndarray) -> np.ndarray:
-    ranks = np.where(codes > DISC_OFFSET, codes - np.uint8(DISC_OFFSET), codes)
-    return np.where(ranks <= MAX_RANK, ranks, np.uint8(0))
-
-
-def _ruler(structures: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:
-    """Position along and behind the canal, ``(2, H, W)``, where any slice has a structure."""
-    shape = structures.shape[1:]
-    axis = canal_axis(structures == CANAL_CLASS, spacing_mm)
+def _ruler(roles: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:
+    """Position along and behind the canal, ``(2, H, W)``, where any slice has a role."""
+    shape = roles.shape[1:]
+    axis = canal_axis(roles == CANAL_ROLE, spacing_mm)
     if axis is None:
-        discs = np.nonzero(structures == DISC)[2]
-        columns = discs if len(discs) else np.nonzero(structures == VERTEBRA)[2]
+        discs = np.nonzero(roles == DISC)[2]
+        columns = discs if len(discs) else np.nonzero(roles == VERTEBRA)[2]
         column = np.percentile(columns, 98) if len(columns) else shape[1] / 2
         axis = vertical_axis(float(column) * spacing_mm[1], shape[0] * spacing_mm[0])
-    return axis.coordinates((shape[0], shape[1]), spacing_mm, (structures != BACKGROUND).any(axis=0))
+    return axis.coordinates((shape[0], shape[1]), spacing_mm, (roles != BACKGROUND).any(axis=0))
 
 
 def _regions(mask: np.ndarray, along: np.ndarray) -> list[Region]:

@@ -5,8 +5,8 @@
 - *ECE*: 15 bins of equal width over (0, 1]; the absolute difference of mean confidence and accuracy in each
   bin, weighted by its pixels. Pixels of all slices of a patient are counted together.
 - *Entropy* of a pixel's probabilities in nats, over the model's own classes (at most ln K).
-- *Structure entropy*: entropy of background, vertebra, disc and canal (at most ln 4), over the pixels
-  predicted as structure. A prediction flags a scan by its mean (``eval.prediction.quality``).
+- *Structure entropy*: entropy of background and the S structures of the label scheme (at most ln (1 + S)),
+  over the pixels predicted as structure. A prediction flags a scan by its mean (``eval.prediction.quality``).
 - Targets of 255 are left out of the bins; the entropy leaves out only pixels without annotation.
 
 Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", eq. 3 (ECE).
@@ -18,10 +18,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME
 from synthspine.gen.core.anatomy import BACKGROUND, IGNORE
 from synthspine.gen.core.schemes import LabelScheme
-from synthspine.train.decoding import to_structures
 
 BINS = 15
 
@@ -86,8 +84,8 @@ def structure_entropy_sums(
         Nats, float64 ``(B,)``, and pixels, int64 ``(B,)``.
     """
     batch, _, *size = probabilities.shape
-    groups = to_structures(torch.arange(scheme.num_classes, device=probabilities.device), scheme).long()
-    grouped = probabilities.new_zeros(batch, STRUCTURE_SCHEME.num_classes, *size)
+    groups = torch.tensor(scheme.class_structures, device=probabilities.device)
+    grouped = probabilities.new_zeros(batch, len(scheme.groups), *size)
     grouped.index_add_(1, groups, probabilities)
     found = grouped.argmax(dim=1) != BACKGROUND
     return entropy_sums(grouped, found if annotated is None else found & annotated)

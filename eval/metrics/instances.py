@@ -1,7 +1,8 @@
 """Vertebra by vertebra: detection, rank, overlap and distances.
 
 - *Truth*: the named vertebrae, ranks 1 to 6 (L5 ... T12). Structures of higher rank are left out, like pixels
-  without annotation, for every model: 14 classes cannot represent them.
+  without annotation, for every model: the scheme "ranks" cannot represent them. So are
+  structures without a class in the model's scheme. Posterior elements belong to their vertebra.
 - *Prediction*: ranks as ``eval/predict.py`` assigns them (``eval.labelling.ranks``). Pixels without
   annotation are background before that.
 - *Volume*: the slices of one series, on which ranks are counted and vertebrae matched as a whole.
@@ -22,12 +23,11 @@ import torch
 from scipy.optimize import linear_sum_assignment
 
 from synthspine.eval.labelling.islands import MIN_ISLAND_MM2
-from synthspine.eval.labelling.ranks import assign_ranks, order_ranks
+from synthspine.eval.labelling.ranks import rank_codes
+from synthspine.eval.labelling.roles import VERTEBRA, ranks_of, roles_of
 from synthspine.eval.metrics.distances import Spacing, border_distances, pooled
-from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME
 from synthspine.gen.core.anatomy import BACKGROUND, IGNORE, MAX_RANK, RANK_NAMES
-from synthspine.gen.core.schemes import LabelScheme, label_scheme
-from synthspine.train.decoding import to_structures
+from synthspine.gen.core.schemes import LabelScheme
 
 FOUND_DICE = 0.5
 NAMED_RANKS = len(RANK_NAMES)
@@ -87,7 +87,7 @@ def count_instances(
         scheme: label scheme of the classes.
         spacing_mm: size of a pixel along rows and columns.
     """
-    return match_ranks(_vertebra_ranks(classes, codes, scheme, spacing_mm), codes, spacing_mm)
+    return match_ranks(_vertebra_ranks(classes, codes, scheme, spacing_mm), codes, scheme, spacing_mm)
 
 
 def _vertebra_ranks(
@@ -95,23 +95,28 @@ def _vertebra_ranks(
 ) -> np.ndarray:
     """Rank of the predicted vertebra of every pixel, 0 elsewhere and where nothing is annotated; uint8."""
     annotated = torch.from_numpy(np.where(codes == IGNORE, np.uint8(BACKGROUND), classes))
-    structures = to_structures(annotated, scheme).numpy()
-    found = structures != BACKGROUND
-    dense = np.zeros_like(structures)
+    dense = scheme.decode(annotated).numpy()
+    found = dense != BACKGROUND
     rows, columns = (np.flatnonzero(found.any(axis=axes)) for axes in ((0, 2), (0, 1)))
     if len(rows):
         # The box around all structures, to save time.
         box = (slice(None), slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-        dense[box] = assign_ranks(structures[box], spacing_mm)
-    if scheme != STRUCTURE_SCHEME:
-        dense = order_ranks(dense, scheme.decode(annotated).numpy())
-    return np.where(dense <= MAX_RANK, dense, np.uint8(0))
+        dense[box] = rank_codes(dense[box], scheme, spacing_mm)
+    return _vertebrae(dense)
 
 
-def match_ranks(ranks: np.ndarray, codes: np.ndarray, spacing_mm: Spacing) -> InstanceCounts:
+def _vertebrae(codes: np.ndarray) -> np.ndarray:
+    """Rank of the vertebra of every pixel of dense codes, 0 for none; uint8."""
+    return np.where(roles_of(codes) == VERTEBRA, ranks_of(codes), np.uint8(0))
+
+
+def match_ranks(
+    ranks: np.ndarray, codes: np.ndarray, scheme: LabelScheme, spacing_mm: Spacing
+) -> InstanceCounts:
     """As ``count_instances``, of the predicted rank of every pixel, uint8 ``(Z, H, W)``, 0 for none."""
-    counted = label_scheme("14").encode(torch.from_numpy(codes)).numpy() != IGNORE
-    truth = np.where(counted & (codes <= NAMED_RANKS), codes, 0)
+    known = scheme.encode(torch.from_numpy(codes)).numpy() != IGNORE
+    counted = known & (ranks_of(codes) <= NAMED_RANKS)
+    truth = np.where(counted, _vertebrae(codes), 0)
     cells = truth[counted].astype(np.int64) * (MAX_RANK + 1) + ranks[counted]
     table = np.bincount(cells, minlength=(NAMED_RANKS + 1) * (MAX_RANK + 1))
     table = table.reshape(NAMED_RANKS + 1, MAX_RANK + 1)

@@ -1,7 +1,8 @@
 """Export of a network to ONNX.
 
 The graph takes ``image`` ``(batch, 1, 16 h, 16 w)``, float32 in [0, 1] at the model's pixel size, and returns
-``logits`` ``(batch, classes, 16 h, 16 w)``. The metadata hold pixel size, class names and SPIDER values.
+``logits`` ``(batch, classes, 16 h, 16 w)``. The metadata hold pixel size, label scheme
+(``LabelScheme.to_dict``), and name, dense code and SPIDER value of every class.
 """
 
 import copy
@@ -16,7 +17,6 @@ import torch
 from torch import nn
 
 from synthspine.gen.core.anatomy import spider_values
-from synthspine.gen.core.schemes import label_scheme
 from synthspine.shards.storage.atomic import atomic_path
 from synthspine.train.model.checkpoint import TrainedUNet
 from synthspine.train.model.instance_norm import InstanceNorm
@@ -67,11 +67,12 @@ def export_onnx(model: TrainedUNet, path: Path) -> None:
 
 
 def _metadata(model: TrainedUNet) -> dict[str, str]:
-    scheme = label_scheme(model.checkpoint.architecture["num_classes"])
-    values = spider_values()
+    scheme, values = model.scheme, spider_values()
     return {
         "spacing_mm": str(model.checkpoint.spacing_mm),
         "classes": json.dumps(scheme.class_names),
+        "codes": json.dumps(scheme.codes),
+        "scheme": json.dumps(scheme.to_dict()),
         "spider_values": json.dumps([int(values[code]) for code in scheme.codes]),
         "model": model.checkpoint.model,
         "orientation": "sagittal slices; rows superior to inferior, columns anterior to posterior",

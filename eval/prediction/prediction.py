@@ -14,11 +14,13 @@ import tyro
 from tqdm import tqdm
 
 from synthspine.eval.labelling.islands import MIN_ISLAND_MM2
+from synthspine.eval.labelling.ranks import RankSource
+from synthspine.eval.labelling.roles import ranked_classes
 from synthspine.eval.prediction.onnx_export import export_onnx
 from synthspine.eval.prediction.quality import Flag
 from synthspine.eval.prediction.scan_report import write_prediction
 from synthspine.eval.prediction.scans import Scan, find_scans
-from synthspine.eval.prediction.segment import RankSource, segment_volume
+from synthspine.eval.prediction.segment import segment_volume
 from synthspine.eval.prediction.tta import PLAIN, TTA_VIEWS
 from synthspine.gen.core.device import pick_device
 from synthspine.shards.readers.spider import UnsuitableError, Volume
@@ -52,7 +54,7 @@ class PredictOptions:
     min_island_mm2: float = MIN_ISLAND_MM2
     """Remove regions of a structure in a slice that are smaller than this; 0 keeps all."""
     ranks: RankSource = "auto"
-    """Ranks of vertebrae and discs: count: counted along the canal; model: those of a model of 14 classes;
+    """Ranks of vertebrae and discs: count: counted along the canal; model: those of a model that tells them;
     auto: counted, from the start with which most of the model's ranks agree, if it has any."""
     onnx: Path | None = None
     """Export the network to this .onnx file; images are then optional."""
@@ -111,8 +113,10 @@ def predict(options: PredictOptions) -> Iterator[Prediction]:
             )
         check_digest(PRETRAINED)
     model = load_model(options.checkpoint, device)
-    if options.ranks == "model" and model.num_classes == 4:
-        raise PredictionError("--ranks model: a model of 4 classes has no ranks; use auto or count")
+    if options.ranks == "model" and not ranked_classes(model.scheme).any():
+        raise PredictionError(
+            f"--ranks model: a model of {model.num_classes} classes has no ranks; use auto or count"
+        )
     if options.onnx is not None:
         export_onnx(model, options.onnx)
         yield Prediction(path=options.checkpoint, files=(options.onnx,))
@@ -139,6 +143,7 @@ def _predicted(
         segmentation = segment_volume(
             model,
             image,
+            scheme=model.scheme,
             spacing_mm=model.checkpoint.spacing_mm,
             device=device,
             min_island_mm2=options.min_island_mm2,
@@ -156,6 +161,7 @@ def _predicted(
                     "sha256": file_digest(options.checkpoint),
                     "trained_as": model.checkpoint.model,
                     "classes": model.num_classes,
+                    "scheme": model.scheme.name,
                     "spacing_mm": model.checkpoint.spacing_mm,
                     "step": model.checkpoint.step,
                 },

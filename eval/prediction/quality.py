@@ -10,11 +10,14 @@ from itertools import pairwise
 
 import numpy as np
 
-from synthspine.eval.prediction.volumes import StructureVolume, structure_name, structure_volumes
-from synthspine.gen.core.anatomy import BACKGROUND, CANAL, STRUCTURES, disc_code, vertebra_code
+from synthspine.eval.labelling.roles import code_name
+from synthspine.eval.prediction.volumes import StructureVolume, structure_volumes
+from synthspine.gen.core.anatomy import BACKGROUND, CANAL, disc_code, vertebra_code
+from synthspine.gen.core.schemes import LabelScheme
 
 FEWEST_VERTEBRAE = 4
 CANAL_GAP_MM = 20.0
+CODE_OF = {"vertebra": vertebra_code, "disc": disc_code}
 SMALL_PART = {"vertebra": 0.4, "disc": 0.25}
 MOST_ENTROPY = 0.35
 MOST_REMOVED = 0.1
@@ -34,6 +37,7 @@ class Flag:
 def quality_flags(
     codes: np.ndarray,
     spacing_mm: tuple[float, float, float],
+    scheme: LabelScheme,
     *,
     entropy: float = float("nan"),
     removed: float = 0.0,
@@ -46,21 +50,27 @@ def quality_flags(
         codes: dense codes of the mask, uint8, shape ``(Z, H, W)``, rows superior to inferior, columns
             anterior to posterior.
         spacing_mm: spacing along ``Z``, ``H`` and ``W``.
+        scheme: label scheme of the model: its structures are expected.
         entropy: mean structure entropy, nats; nan where it is not known.
         removed: share of the structures that was removed as islands.
         model_spacing_mm: pixel size of the model's training.
         tilt_degrees: angle of the slice axis to left-right.
     """
-    volumes = structure_volumes(codes, spacing_mm)
+    volumes = structure_volumes(codes, spacing_mm, scheme)
     return [
         *_geometry(len(codes), spacing_mm, model_spacing_mm, tilt_degrees),
         *_certainty(entropy, removed),
-        *_missing(volumes),
+        *_missing(volumes, scheme),
         *_small(volumes),
         *_order(codes, volumes),
         *_canal(codes, spacing_mm[1]),
         *_border(codes),
     ]
+
+
+def _row(volumes: Sequence[StructureVolume], role: str) -> list[tuple[int, StructureVolume]]:
+    """Ranks and volumes of the vertebrae (their bodies, where these are apart) or discs, upward."""
+    return [(volume.rank, volume) for volume in volumes if volume.role == role and volume.rank is not None]
 
 
 def _geometry(
@@ -87,48 +97,45 @@ def _certainty(entropy: float, removed: float) -> Iterator[Flag]:
         yield Flag("scattered", f"{removed:.0%} of the structures was removed as small islands")
 
 
-def _missing(volumes: Sequence[StructureVolume]) -> Iterator[Flag]:
-    ranks = {name: [volume.rank for volume in volumes if volume.structure == name] for name in STRUCTURES}
-    vertebrae = [rank for rank in ranks["vertebra"] if rank is not None]
-    for name in STRUCTURES:
-        if not ranks[name]:
+def _missing(volumes: Sequence[StructureVolume], scheme: LabelScheme) -> Iterator[Flag]:
+    ranks = {role: [rank for rank, _ in _row(volumes, role)] for role in CODE_OF}
+    vertebrae = ranks["vertebra"]
+    found = {volume.structure for volume in volumes}
+    for name in scheme.structure_names:
+        if name not in found:
             yield Flag(f"no_{name}", f"no {name} was found")
     if 0 < len(vertebrae) < FEWEST_VERTEBRAE:
         usual = f"a lumbar scan shows {FEWEST_VERTEBRAE} or more"
         yield Flag("few_vertebrae", f"only {len(vertebrae)} vertebrae were found; {usual}")
     lowest, highest = (min(vertebrae), max(vertebrae)) if vertebrae else (1, 0)
-    for name in ("vertebra", "disc"):
+    for name, code_of in CODE_OF.items():
         lost = [rank for rank in range(lowest, highest + 1) if rank not in ranks[name]]
         if lost and ranks[name]:
-            names = ", ".join(structure_name(name, rank) for rank in lost)
+            names = ", ".join(code_name(code_of(rank)) for rank in lost)
             sacrum = (name, lost[0]) == ("disc", lowest)
             hint = "; is the lowest vertebra a part of the sacrum?" if sacrum else ""
             yield Flag(f"missing_{name}", f"in the row of {name}s {names} is missing{hint}")
 
 
 def _small(volumes: Sequence[StructureVolume]) -> Iterator[Flag]:
-    for structure, part in SMALL_PART.items():
-        own = [volume for volume in volumes if volume.structure == structure]
+    for role, part in SMALL_PART.items():
+        own = [volume for _, volume in _row(volumes, role)]
         median = float(np.median([volume.volume_ml for volume in own])) if own else 0.0
         # The uppermost one is often cut off by the upper border.
         small = [volume for volume in own[:-1] if volume.volume_ml < part * median]
         if small:
             sizes = ", ".join(f"{volume.name} {volume.volume_ml:.2g} ml" for volume in small)
-            reason = f"{sizes}: less than {part:g} of the median {structure} ({median:.2g} ml)"
-            yield Flag(f"small_{structure}", reason)
+            reason = f"{sizes}: less than {part:g} of the median {role} ({median:.2g} ml)"
+            yield Flag(f"small_{role}", reason)
 
 
 def _order(codes: np.ndarray, volumes: Sequence[StructureVolume]) -> Iterator[Flag]:
-    for structure, code_of in (("vertebra", vertebra_code), ("disc", disc_code)):
-        ranks = [volume.rank for volume in volumes if volume.structure == structure]
-        heights = [(rank, _mean_row(codes == code_of(rank))) for rank in ranks if rank is not None]
-        wrong = [
-            f"{structure_name(structure, upper)} below {structure_name(structure, lower)}"
-            for (lower, low), (upper, high) in pairwise(heights)
-            if high >= low
-        ]
+    for role, code_of in CODE_OF.items():
+        own = [code_of(rank) for rank, _ in _row(volumes, role)]
+        heights = [(code_name(code), _mean_row(codes == code)) for code in own]
+        wrong = [f"{upper} below {lower}" for (lower, low), (upper, high) in pairwise(heights) if high >= low]
         if wrong:
-            yield Flag(f"order_{structure}", f"{structure}: {', '.join(wrong)}")
+            yield Flag(f"order_{role}", f"{role}: {', '.join(wrong)}")
 
 
 def _canal(codes: np.ndarray, row_mm: float) -> Iterator[Flag]:

@@ -11,13 +11,14 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from synthspine.eval.labelling.islands import slice_components
+from synthspine.eval.labelling.roles import ROLES, by_rank, code_name
 from synthspine.eval.prediction.quality import Flag, quality_flags
 from synthspine.eval.prediction.scans import Scan
 from synthspine.eval.prediction.segment import Segmentation
-from synthspine.eval.prediction.volumes import structure_name, structure_volumes, volumes_csv
+from synthspine.eval.prediction.volumes import structure_volumes, volumes_csv
 from synthspine.gen.core.anatomy import BACKGROUND, CANAL, spider_values, structure_of
 from synthspine.shards.checking.contact_sheet import Tile, write_sheet
-from synthspine.shards.checking.overlay import coloured
+from synthspine.shards.checking.overlay import code_colours, coloured
 from synthspine.shards.readers.slices import normalise
 from synthspine.shards.readers.spider import Volume, write_like
 from synthspine.shards.storage.atomic import write_text
@@ -43,7 +44,8 @@ def write_prediction(
 ) -> tuple[list[Path], list[Flag]]:
     """Write the files of one prediction, each atomically.
 
-    The mask holds SPIDER values, int16, on the grid of the scan. With ``tables`` ``{stem}_seg.csv`` has one
+    The mask holds SPIDER values, int16, on the grid of the scan; the sacrum is 61, and posterior elements
+    that a model tells apart are 130 + the rank of their vertebra. With ``tables`` ``{stem}_seg.csv`` has one
     structure a row, and ``{stem}_seg.json`` grid, volumes, quality flags, entropy and ``provenance`` (entries
     about model and settings). With ``overlay`` there is a picture, ``{stem}_seg.png``.
 
@@ -53,6 +55,7 @@ def write_prediction(
     flags = quality_flags(
         segmentation.codes,
         volume.spacing_mm,
+        segmentation.scheme,
         entropy=segmentation.entropy,
         removed=segmentation.removed,
         model_spacing_mm=model_spacing_mm,
@@ -61,7 +64,7 @@ def write_prediction(
     write_like(spider_values()[segmentation.codes], volume.reference, scan.mask)
     files = [scan.mask]
     if tables:
-        volumes = structure_volumes(segmentation.codes, volume.spacing_mm)
+        volumes = structure_volumes(segmentation.codes, volume.spacing_mm, segmentation.scheme)
         report = {
             "format": REPORT_FORMAT,
             "scan": str(scan.path),
@@ -80,7 +83,7 @@ def write_prediction(
         files += [scan.beside(".csv"), scan.beside(".json")]
     if overlay:
         notes = [f"{flag.name}: {flag.reason}" for flag in flags]
-        write_scan_picture(scan.beside(".png"), volume, segmentation.codes, title=scan.path.name, notes=notes)
+        write_scan_picture(scan.beside(".png"), volume, segmentation, title=scan.path.name, notes=notes)
         files.append(scan.beside(".png"))
     return files, flags
 
@@ -92,22 +95,26 @@ def tilt_degrees(volume: Volume) -> float:
 
 
 def write_scan_picture(
-    path: Path, volume: Volume, codes: np.ndarray, *, title: str, notes: Sequence[str] = ()
+    path: Path, volume: Volume, segmentation: Segmentation, *, title: str, notes: Sequence[str] = ()
 ) -> None:
     """Write a PNG of three slices of a scan (fewer where the scan has fewer) with the contours of a mask.
 
-    ``codes`` are dense codes on the grid of the volume, uint8 ``(Z, H, W)``; ``notes`` are lines below.
+    A legend explains the colours where the scheme has other structures than vertebra, disc and canal;
+    ``notes`` are lines below.
     """
+    codes, scheme = segmentation.codes, by_rank(segmentation.scheme)
+    colours = code_colours(scheme)
     images = normalise(volume.array)
     in_plane = (volume.spacing_mm[1], volume.spacing_mm[2])
     tiles = [
         Tile(
-            picture=_panel(images[index], codes[index], in_plane),
+            picture=_panel(images[index], codes[index], in_plane, colours),
             name=f"slice {index + 1} of {len(codes)} from the left",
         )
         for index in shown_slices(codes, volume.spacing_mm[0])
     ]
-    write_sheet(tiles, path, title, columns=len(tiles), notes=notes)
+    legend = not set(scheme.structure_names) <= set(ROLES) and scheme
+    write_sheet(tiles, path, title, columns=len(tiles), legend=legend, notes=notes)
 
 
 def shown_slices(codes: np.ndarray, across_mm: float) -> list[int]:
@@ -126,12 +133,14 @@ def shown_slices(codes: np.ndarray, across_mm: float) -> list[int]:
     return [index for index in (middle - step, middle, middle + step) if 0 <= index < len(codes)]
 
 
-def _panel(image: np.ndarray, codes: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:
+def _panel(
+    image: np.ndarray, codes: np.ndarray, spacing_mm: tuple[float, float], colours: np.ndarray
+) -> np.ndarray:
     scale = PANEL_ROWS / (image.shape[0] * spacing_mm[0])
     size = (max(1, round(image.shape[1] * spacing_mm[1] * scale)), PANEL_ROWS)
     grey = Image.fromarray(image.astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
     enlarged = _enlarged(codes, size)
-    panel = Image.fromarray(coloured(enlarged, np.asarray(grey), fill=0.0, line=_LINE))
+    panel = Image.fromarray(coloured(enlarged, np.asarray(grey), colours=colours, fill=0.0, line=_LINE))
     _names(ImageDraw.Draw(panel), enlarged)
     return np.asarray(panel)
 
@@ -155,6 +164,6 @@ def _names(draw: ImageDraw.ImageDraw, codes: np.ndarray) -> None:
             continue
         # The body is the largest region: the spinous process is a region of its own.
         _, rows, columns = max(slice_components((codes == code)[None]), key=lambda region: len(region[1]))
-        name = structure_name("vertebra", code).removeprefix("vertebra ")
+        name = code_name(code).removeprefix("vertebra ")
         place = (float(columns.mean()), float(rows.mean()))
         draw.text(place, name, _INK, font, anchor="mm", stroke_width=2, stroke_fill=_OUTLINE)

@@ -1,4 +1,4 @@
-"""Volumes of the structures of a mask: every vertebra and disc, and the canal."""
+"""Volumes of the structures of a mask: every vertebra and disc by its rank, the others as wholes."""
 
 import csv
 import io
@@ -7,15 +7,16 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from synthspine.eval.labelling.roles import code_name, ranks_of
 from synthspine.gen.core.anatomy import (
-    CANAL,
-    DISC_NAMES,
+    CODES,
     DISC_OFFSET,
-    IGNORE,
-    RANK_NAMES,
+    MAX_RANK,
+    POSTERIOR_OFFSET,
+    SPIDER_DISC_OFFSET,
     spider_values,
-    structure_of,
 )
+from synthspine.gen.core.schemes import LabelScheme
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,9 +24,11 @@ class StructureVolume:
     """Size of one structure.
 
     Attributes:
-        structure: one of ``STRUCTURES``.
-        rank: rank of a vertebra or disc, counted from the lowest upward; None for the canal.
-        name: anatomical name (L5, L4/L5, ...), or structure and rank where there is none.
+        structure: name of the structure in the label scheme.
+        rank: rank of a vertebra, its posterior elements or a disc, counted from the lowest upward; None for
+            others.
+        name: anatomical name (L5, L4/L5, L5 posterior elements, ...); that of the structure where there is no
+            rank.
         spider_value: value in the mask file.
         volume_ml: voxels times the volume of a voxel; slices are as thick as their distance.
         voxels: number of voxels.
@@ -40,24 +43,32 @@ class StructureVolume:
     voxels: int
     slices: int
 
+    @property
+    def role(self) -> str | None:
+        """``"vertebra"`` or ``"disc"`` of one rank; None for others, posterior elements among them."""
+        if self.rank is None or POSTERIOR_OFFSET < self.spider_value < SPIDER_DISC_OFFSET:
+            return None
+        return "disc" if self.spider_value > SPIDER_DISC_OFFSET else "vertebra"
 
-def structure_volumes(codes: np.ndarray, spacing_mm: tuple[float, float, float]) -> list[StructureVolume]:
-    """Volumes of all structures of dense codes ``(Z, H, W)``: vertebrae and discs upward, then the canal."""
+
+def structure_volumes(
+    codes: np.ndarray, spacing_mm: tuple[float, float, float], scheme: LabelScheme
+) -> list[StructureVolume]:
+    """Volumes of the structures of a scheme in dense codes ``(Z, H, W)``, in the order of the codes."""
     voxel_ml = float(np.prod(spacing_mm)) / 1000
-    by_slice = np.stack([np.bincount(plane.ravel(), minlength=IGNORE + 1) for plane in codes])
-    values = spider_values()
+    by_slice = np.stack([np.bincount(plane.ravel(), minlength=CODES) for plane in codes])
+    values, structures = spider_values(), _structures(scheme)
     volumes = []
     for code in np.flatnonzero(by_slice.any(axis=0)).tolist():
-        structure = structure_of(code)
-        if structure is None:
+        if code not in structures:
             continue
         voxels = int(by_slice[:, code].sum())
-        rank = None if code == CANAL else code - (DISC_OFFSET if structure == "disc" else 0)
+        rank = int(ranks_of(np.array(code))) or None
         volumes.append(
             StructureVolume(
-                structure=structure,
+                structure=structures[code],
                 rank=rank,
-                name=structure_name(structure, rank),
+                name=_name(code) if rank else structures[code],
                 spider_value=int(values[code]),
                 volume_ml=voxels * voxel_ml,
                 voxels=voxels,
@@ -67,12 +78,18 @@ def structure_volumes(codes: np.ndarray, spacing_mm: tuple[float, float, float])
     return volumes
 
 
-def structure_name(structure: str, rank: int | None) -> str:
-    """Anatomical name of a structure; the lowest vertebra is L5."""
-    if rank is None:
-        return structure
-    names = DISC_NAMES if structure == "disc" else RANK_NAMES
-    return names[rank - 1] if rank <= len(names) else f"{structure} {rank}"
+def _name(code: int) -> str:
+    return code_name(code) + (" posterior elements" if code > POSTERIOR_OFFSET else "")
+
+
+def _structures(scheme: LabelScheme) -> dict[int, str]:
+    """Structure of every code; counted ranks that are in none belong to that of the highest rank."""
+    structures = {code: each.name for each in scheme.structures for code in each.codes}
+    for offset in (0, DISC_OFFSET, POSTERIOR_OFFSET):
+        codes = range(offset + 1, offset + MAX_RANK + 1)
+        if known := [structures[code] for code in codes if code in structures]:
+            structures |= {code: structures.get(code, known[-1]) for code in codes}
+    return structures
 
 
 def volumes_csv(volumes: Sequence[StructureVolume]) -> str:

@@ -66,7 +66,7 @@ def add_motion(image: Tensor, level: float, keys: Tensor, spacing_mm: float) -> 
         swing_cycles=still,
         swing_phase=still,
     )
-    return distort_kspace(image, motion, None, None, None, None, (spacing_mm, spacing_mm))
+    return distort_kspace(image, [motion], (spacing_mm, spacing_mm))
 
 
 def add_ghosts(image: Tensor, level: float, keys: Tensor, spacing_mm: float) -> Tensor:
@@ -78,7 +78,7 @@ def add_ghosts(image: Tensor, level: float, keys: Tensor, spacing_mm: float) -> 
         strength=image.new_full((len(image),), level),
         every=every[place.long().clamp(max=len(GHOSTS_EVERY) - 1)],
     )
-    return distort_kspace(image, None, ghosts, None, None, None, (spacing_mm, spacing_mm))
+    return distort_kspace(image, [ghosts], (spacing_mm, spacing_mm))
 
 
 CORRUPTIONS: dict[str, Corruption] = {

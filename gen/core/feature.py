@@ -1,4 +1,4 @@
-"""Configuration and drawn values of a feature: checks of the first, JSON records of the second.
+"""A feature of the generator: its configuration and its drawn values.
 
 A range is ``(low, high)`` of a uniform distribution. A probability of 0 leaves a feature out: nothing is
 drawn for it and its step costs nothing. Records hold the ``key`` of a random field instead of its values.
@@ -177,7 +177,7 @@ class Batch:
                 wrong = ", ".join(sorted(set(record) ^ names))
                 raise ValueError(f"{cls.__name__} record lacks or does not know: {wrong}")
         hints = typing.get_type_hints(cls)
-        return cls(**{name: _column(name, hints[name], [r[name] for r in records]) for name in hints})
+        return cls(**{name: _column(name, hints[name], [r[name] for r in records]) for name in names})
 
 
 def _column(name: str, hint: Any, column: list[Any]) -> Any:

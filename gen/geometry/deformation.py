@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from synthspine.gen.core.counter_rng import SampleRandom, named_keys
+from synthspine.gen.core.drawing import Feature, showcase
 from synthspine.gen.core.feature import Batch, Config, Range, Spacing, check_within, within
 from synthspine.gen.core.filters import WIDEST, smooth_field
 
@@ -23,7 +24,16 @@ SQUARINGS = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DeformationConfig(Config):
+class DeformationParams(Batch):
+    """The velocity field: ``key`` is int32 ``(B, 2)``, the others are ``(B,)``."""
+
+    key: Tensor
+    velocity_mm: Tensor  # 0 without a deformation
+    velocity_correlation_mm: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeformationConfig(Feature[DeformationParams]):
     """Local, smooth, invertible deformation."""
 
     probability: float = 1.0
@@ -34,31 +44,24 @@ class DeformationConfig(Config):
     """Standard deviation of the kernel that smooths the velocity field, mm; 12 to 48."""
 
     bounds = within(velocity_correlation_mm=(FINEST_VELOCITY_MM, WIDEST * FINEST_VELOCITY_MM))
+    shown = showcase(velocity_mm=(8.0, 8.0), velocity_correlation_mm=(16.0, 16.0))
 
     def __post_init__(self) -> None:
         Config.__post_init__(self)
         check_within(self, velocity_mm=(0.0, STRONGEST_VELOCITY * self.velocity_correlation_mm[0]))
 
+    def never(self) -> bool:
+        """Whether the configuration leaves it out."""
+        return self.probability == 0 or self.velocity_mm[1] == 0
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DeformationParams(Batch):
-    """The velocity field: ``key`` is int32 ``(B, 2)``, the others are ``(B,)``."""
-
-    key: Tensor
-    velocity_mm: Tensor  # 0 without a deformation
-    velocity_correlation_mm: Tensor
-
-
-def draw_deformation(config: DeformationConfig, random: SampleRandom) -> DeformationParams | None:
-    """Draw the velocity field; None if the configuration never has one."""
-    if config.probability == 0 or config.velocity_mm[1] == 0:
-        return None
-    on = random.chance("deformation", config.probability)
-    return DeformationParams(
-        key=random.key("deformation_field"),
-        velocity_mm=random.uniform("deformation_velocity", *config.velocity_mm) * on,
-        velocity_correlation_mm=random.uniform("deformation_correlation", *config.velocity_correlation_mm),
-    )
+    def sample(self, random: SampleRandom) -> DeformationParams:
+        """Draw the velocity field."""
+        on = random.chance("deformation", self.probability)
+        return DeformationParams(
+            key=random.key("deformation_field"),
+            velocity_mm=random.uniform("deformation_velocity", *self.velocity_mm) * on,
+            velocity_correlation_mm=random.uniform("deformation_correlation", *self.velocity_correlation_mm),
+        )
 
 
 def node_displacement(params: DeformationParams, nodes: Sequence[int], step_mm: Spacing) -> list[Tensor]:

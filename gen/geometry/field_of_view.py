@@ -8,7 +8,8 @@ from torch import Tensor
 
 from synthspine.gen.core.anatomy import IGNORE, vertebra_code
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
+from synthspine.gen.core.drawing import Feature, showcase
+from synthspine.gen.core.feature import Batch, Range, Spacing, within
 
 LOWEST = vertebra_code(1)
 MOST_SHARE = 0.49
@@ -16,7 +17,16 @@ MOST_SHARE = 0.49
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FieldOfViewConfig(Config):
+class FieldOfViewParams(Batch):
+    """The sides of the field of view."""
+
+    lost_mm: Tensor  # at head, foot, front and back, 0 for a whole field of view, ``(B, 4)``
+    greatest_share: Tensor
+    keep_lowest: Tensor  # 1 or 0, ``(B,)``
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FieldOfViewConfig(Feature[FieldOfViewParams]):
     """A smaller field of view: less is seen in front, behind and at the head end."""
 
     probability: float = 0.5
@@ -31,29 +41,22 @@ class FieldOfViewConfig(Config):
     """Whether the lowest vertebra always stays in view, whole, where it is: counting starts there."""
 
     bounds = within(crop_mm=(0.0, math.inf), greatest_share=(0.0, MOST_SHARE))
+    shown = showcase(crop_mm=(40.0, 60.0))
 
+    def never(self) -> bool:
+        """Whether the configuration leaves it out."""
+        return self.probability == 0 or self.crop_mm[1] == 0 or self.greatest_share == 0
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FieldOfViewParams(Batch):
-    """The sides of the field of view."""
-
-    lost_mm: Tensor  # at head, foot, front and back, 0 for a whole field of view, ``(B, 4)``
-    greatest_share: Tensor
-    keep_lowest: Tensor  # 1 or 0, ``(B,)``
-
-
-def draw_view(config: FieldOfViewConfig, random: SampleRandom) -> FieldOfViewParams | None:
-    """Draw the field of view; None if the configuration never has a smaller one."""
-    if config.probability == 0 or config.crop_mm[1] == 0 or config.greatest_share == 0:
-        return None
-    on = random.chance("view", config.probability).float()
-    lost_mm = random.uniform("view_lost", *config.crop_mm, shape=(4,)) * on.unsqueeze(1)
-    head, foot, front, back = lost_mm.unbind(1)
-    return FieldOfViewParams(
-        lost_mm=torch.stack((head, foot * float(config.crop_foot), front, back), dim=1),
-        greatest_share=torch.full_like(on, config.greatest_share),
-        keep_lowest=torch.full_like(on, float(config.keep_lowest)),
-    )
+    def sample(self, random: SampleRandom) -> FieldOfViewParams:
+        """Draw the field of view."""
+        on = random.chance("view", self.probability).float()
+        lost_mm = random.uniform("view_lost", *self.crop_mm, shape=(4,)) * on.unsqueeze(1)
+        head, foot, front, back = lost_mm.unbind(1)
+        return FieldOfViewParams(
+            lost_mm=torch.stack((head, foot * float(self.crop_foot), front, back), dim=1),
+            greatest_share=torch.full_like(on, self.greatest_share),
+            keep_lowest=torch.full_like(on, float(self.keep_lowest)),
+        )
 
 
 def limit_view(codes: Tensor, params: FieldOfViewParams | None, spacing_mm: Spacing) -> Tensor:

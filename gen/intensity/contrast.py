@@ -15,20 +15,34 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
+from synthspine.gen.core.drawing import AlwaysDrawn, Drawing, showcase
 from synthspine.gen.core.feature import Batch, Config, Range, within
 from synthspine.gen.intensity.physical_contrast import PhysicalConfig, PhysicalParams, draw_physical
 from synthspine.gen.tissues import palette
+from synthspine.gen.tissues.discs import FULLY_RANDOM, DiscConfig, darken_discs
 from synthspine.gen.tissues.palette import DISCS, PAINT_CODES, SACRAL_DISC, SACRUM, VERTEBRAE, codes_of
 
 RECIPES = ("random", "measured", "physical")
 """Names of the recipes by their number in :class:`ContrastParams`."""
+assert RECIPES[FULLY_RANDOM] == "random"
 
 _DISC_JITTER = 1.5
 """Discs of one spine differ more than its vertebrae: each degenerates on its own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ContrastConfig(Config):
+class ContrastParams(Batch):
+    """Intensity of every painted code."""
+
+    mean: Tensor  # share of full scale, 0..1, ``(B, P)``
+    recipe: Tensor  # number of the recipe in ``RECIPES``, ``(B,)``
+    alpha: Tensor  # between T1 (0) and T2 (1), ``(B,)``, of the measured means or the physical protocol
+    jitter: Tensor  # standard deviation of the difference between vertebrae, ``(B,)``
+    physical: PhysicalParams | None  # protocol of the samples whose ``recipe`` is 2; None if never
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ContrastConfig(AlwaysDrawn[ContrastParams]):
     """Mean intensity of every tissue: a mixture of recipes."""
 
     random_weight: float = 0.25
@@ -57,6 +71,7 @@ class ContrastConfig(Config):
     """Protocols and relaxation of the physical recipe."""
 
     bounds = within("random_mean", "dark_air", "instance_jitter", spread=(0.0, 10.0))
+    shown = showcase(alpha=(0.0, 0.0))
 
     def __post_init__(self) -> None:
         Config.__post_init__(self)
@@ -74,16 +89,51 @@ class ContrastConfig(Config):
         """Weights of the recipes, in the order of ``RECIPES``."""
         return self.random_weight, self.measured_weight, self.physical_weight
 
+    def sample(self, random: SampleRandom) -> ContrastParams:
+        """Draw the mean intensity of every tissue."""
+        tables = code_tables(random.keys.device)
+        first, second, third = self.weights
+        total = first + second + third
+        unit = random.uniform("contrast_recipe")
+        # Greater, not equal: the number may be 1.0 and is never 0.0, so a weight of 0 is never chosen.
+        recipe = (unit > first / total).float() + (unit > (first + second) / total).float()
+        at_end = random.chance("contrast_alpha_end", self.end_probability)
+        end = torch.where(random.chance("contrast_alpha_which", 0.5), self.alpha[1], self.alpha[0])
+        alpha = torch.where(at_end, end, random.uniform("contrast_alpha", *self.alpha))
+        number = recipe.unsqueeze(1)
+        physical = None
+        # A recipe without weight is not drawn: it would cost time and decide nothing.
+        mean = torch.zeros(len(recipe), PAINT_CODES, device=recipe.device)
+        if self.random_weight > 0:
+            mean = random.uniform("contrast_random", *self.random_mean, shape=(PAINT_CODES,))[
+                :, tables.shared
+            ]
+            dark = random.chance("contrast_dark_air", self.dark_air_probability).unsqueeze(1) & tables.air
+            mean = torch.where(dark, self.dark_air * mean, mean)
+        if self.measured_weight > 0:
+            deviation = random.normal("contrast_measured", (PAINT_CODES,))[:, tables.shared]
+            centre = torch.lerp(tables.t1, tables.t2, alpha.unsqueeze(1))
+            spread = torch.lerp(tables.t1_spread, tables.t2_spread, alpha.unsqueeze(1))
+            mean = torch.where(number == 1, centre + self.spread * spread * deviation, mean)
+        if self.physical_weight > 0:
+            place = random.uniform("contrast_blend", shape=(PAINT_CODES,))[:, tables.shared]
+            signal, weighting, physical = draw_physical(self.physical, random, place)
+            mean = torch.where(number == 2, signal, mean)
+            alpha = torch.where(recipe == 2, weighting, alpha)
+        # The sacrum is bone of the same body: a network must not tell it from vertebrae by its grey value.
+        alike = random.chance("contrast_sacrum_alike", self.sacrum_alike_probability).unsqueeze(1)
+        mean = torch.where(alike, mean[:, tables.alike], mean)
+        jitter = random.uniform("contrast_jitter", *self.instance_jitter)
+        each = random.normal("contrast_instance", (PAINT_CODES,)) * tables.jitter
+        lit = torch.where(tables.void, self.dark_air, tables.lit)
+        mean = (mean + jitter.unsqueeze(1) * each) * lit
+        return ContrastParams(
+            mean=mean.clamp(0, 1), recipe=recipe, alpha=alpha, jitter=jitter, physical=physical
+        )
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ContrastParams(Batch):
-    """Intensity of every painted code."""
-
-    mean: Tensor  # share of full scale, 0..1, ``(B, P)``
-    recipe: Tensor  # number of the recipe in ``RECIPES``, ``(B,)``
-    alpha: Tensor  # between T1 (0) and T2 (1), ``(B,)``, of the measured means or the physical protocol
-    jitter: Tensor  # standard deviation of the difference between vertebrae, ``(B,)``
-    physical: PhysicalParams | None  # protocol of the samples whose ``recipe`` is 2; None if never
+    def settle(self, own: ContrastParams, drawing: Drawing) -> ContrastParams:
+        """Degenerated discs are darker."""
+        return replace(own, mean=darken_discs(own.mean, drawing[DiscConfig]))
 
 
 class CodeTables(NamedTuple):
@@ -125,45 +175,6 @@ def code_tables(device: torch.device) -> CodeTables:
     codes = (jitter, air, void, marrow, lit, torch.tensor(alike))
     tables = (torch.tensor(shared), *torch.tensor(weightings), *codes)
     return CodeTables(*(table.to(device) for table in tables))
-
-
-def draw_contrast(config: ContrastConfig, random: SampleRandom) -> ContrastParams:
-    """Draw the mean intensity of every tissue."""
-    tables = code_tables(random.keys.device)
-    first, second, third = config.weights
-    total = first + second + third
-    unit = random.uniform("contrast_recipe")
-    # Greater, not equal: the number may be 1.0 and is never 0.0, so a weight of 0 is never chosen.
-    recipe = (unit > first / total).float() + (unit > (first + second) / total).float()
-    at_end = random.chance("contrast_alpha_end", config.end_probability)
-    end = torch.where(random.chance("contrast_alpha_which", 0.5), config.alpha[1], config.alpha[0])
-    alpha = torch.where(at_end, end, random.uniform("contrast_alpha", *config.alpha))
-    number = recipe.unsqueeze(1)
-    physical = None
-    # A recipe without weight is not drawn: it would cost time and decide nothing.
-    mean = torch.zeros(len(recipe), PAINT_CODES, device=recipe.device)
-    if config.random_weight > 0:
-        mean = random.uniform("contrast_random", *config.random_mean, shape=(PAINT_CODES,))[:, tables.shared]
-        dark = random.chance("contrast_dark_air", config.dark_air_probability).unsqueeze(1) & tables.air
-        mean = torch.where(dark, config.dark_air * mean, mean)
-    if config.measured_weight > 0:
-        deviation = random.normal("contrast_measured", (PAINT_CODES,))[:, tables.shared]
-        centre = torch.lerp(tables.t1, tables.t2, alpha.unsqueeze(1))
-        spread = torch.lerp(tables.t1_spread, tables.t2_spread, alpha.unsqueeze(1))
-        mean = torch.where(number == 1, centre + config.spread * spread * deviation, mean)
-    if config.physical_weight > 0:
-        place = random.uniform("contrast_blend", shape=(PAINT_CODES,))[:, tables.shared]
-        signal, weighting, physical = draw_physical(config.physical, random, place)
-        mean = torch.where(number == 2, signal, mean)
-        alpha = torch.where(recipe == 2, weighting, alpha)
-    # The sacrum is bone of the same body: a network must not tell it from vertebrae by its grey value.
-    alike = random.chance("contrast_sacrum_alike", config.sacrum_alike_probability).unsqueeze(1)
-    mean = torch.where(alike, mean[:, tables.alike], mean)
-    jitter = random.uniform("contrast_jitter", *config.instance_jitter)
-    each = random.normal("contrast_instance", (PAINT_CODES,)) * tables.jitter
-    lit = torch.where(tables.void, config.dark_air, tables.lit)
-    mean = (mean + jitter.unsqueeze(1) * each) * lit
-    return ContrastParams(mean=mean.clamp(0, 1), recipe=recipe, alpha=alpha, jitter=jitter, physical=physical)
 
 
 def colour(painted: Tensor, params: ContrastParams) -> Tensor:

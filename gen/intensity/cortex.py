@@ -6,7 +6,7 @@ and the same on every device.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import torch
@@ -15,8 +15,10 @@ from torch import Tensor
 from synthspine.gen.core import anatomy
 from synthspine.gen.core.anatomy import BACKGROUND, CODES, STRUCTURE_CODES, STRUCTURES
 from synthspine.gen.core.counter_rng import SampleRandom
+from synthspine.gen.core.drawing import Drawing, Feature, showcase
 from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.masks import per_sample
+from synthspine.gen.intensity.hidden_labels import HiddenConfig, unless_hidden
 from synthspine.gen.tissues.palette import SACRAL_DISC, SACRUM
 
 BLUR_MM = 2.0
@@ -135,7 +137,28 @@ def _distance(excess: Tensor, half: int, sigma_mm: float) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CortexConfig(Config):
+class EndPlateParams(Batch):
+    """Lines where vertebrae face discs."""
+
+    strength: Tensor
+    level: Tensor
+    width_mm: Tensor
+    offset_mm: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CortexParams(Batch):
+    """Lines on the borders of vertebra, disc and canal; ``strength`` and ``offset_mm`` are ``(B, 3)``."""
+
+    strength: Tensor
+    level: Tensor
+    width_mm: Tensor
+    offset_mm: Tensor
+    end_plates: EndPlateParams | None  # None if the configuration never has them
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CortexConfig(Feature[CortexParams]):
     """Dark lines on borders (cortical bone, annulus, dura) and end plates."""
 
     probability: float = 0.9
@@ -171,6 +194,8 @@ class CortexConfig(Config):
         width_mm=(0.1, REACH_MM),
         end_plate_width_mm=(0.1, REACH_MM),
     )
+    near_borders = True
+    shown = showcase("middle_disc", strength=(0.9, 1.0), end_plate_probability=0.0)
 
     def __post_init__(self) -> None:
         Config.__post_init__(self)
@@ -183,49 +208,37 @@ class CortexConfig(Config):
                     f"reach {reach:.2f} mm from the border; distances are known to {REACH_MM} mm"
                 )
 
+    def never(self) -> bool:
+        """Whether the configuration leaves it out."""
+        return self.probability == 0 and self.end_plate_probability == 0
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EndPlateParams(Batch):
-    """Lines where vertebrae face discs."""
-
-    strength: Tensor
-    level: Tensor
-    width_mm: Tensor
-    offset_mm: Tensor
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CortexParams(Batch):
-    """Lines on the borders of ``STRUCTURES``; of those are ``strength`` and ``offset_mm``, ``(B, 3)``."""
-
-    strength: Tensor
-    level: Tensor
-    width_mm: Tensor
-    offset_mm: Tensor
-    end_plates: EndPlateParams | None  # None if the configuration never has them
-
-
-def draw_cortex(config: CortexConfig, random: SampleRandom) -> CortexParams | None:
-    """Draw the lines on borders; None if the configuration never has them."""
-    if config.probability == 0 and config.end_plate_probability == 0:
-        return None
-    structures = (len(STRUCTURES),)
-    on = random.chance("cortex", config.probability).unsqueeze(1)
-    offsets = (
-        (share * (high - low) + low).clamp(low, high)
-        for share, (low, high) in zip(
-            random.uniform("cortex_offset", shape=structures).unbind(1),
-            (getattr(config, f"{name}_offset_mm") for name in STRUCTURES),
-            strict=True,
+    def sample(self, random: SampleRandom) -> CortexParams:
+        """Draw the lines on borders."""
+        structures = (len(STRUCTURES),)
+        on = random.chance("cortex", self.probability).unsqueeze(1)
+        offsets = (
+            (share * (high - low) + low).clamp(low, high)
+            for share, (low, high) in zip(
+                random.uniform("cortex_offset", shape=structures).unbind(1),
+                (getattr(self, f"{name}_offset_mm") for name in STRUCTURES),
+                strict=True,
+            )
         )
-    )
-    return CortexParams(
-        strength=random.uniform("cortex_strength", *config.strength, shape=structures) * on,
-        level=random.uniform("cortex_level", *config.level),
-        width_mm=random.uniform("cortex_width", *config.width_mm),
-        offset_mm=torch.stack(list(offsets), dim=1),
-        end_plates=_draw_end_plates(config, random),
-    )
+        return CortexParams(
+            strength=random.uniform("cortex_strength", *self.strength, shape=structures) * on,
+            level=random.uniform("cortex_level", *self.level),
+            width_mm=random.uniform("cortex_width", *self.width_mm),
+            offset_mm=torch.stack(list(offsets), dim=1),
+            end_plates=_draw_end_plates(self, random),
+        )
+
+    def settle(self, own: CortexParams, drawing: Drawing) -> CortexParams:
+        """Hidden structures have no lines; end plates belong to vertebrae."""
+        if (hidden := drawing[HiddenConfig]) is None:
+            return own
+        plates = own.end_plates
+        plates = None if plates is None else unless_hidden(plates, hidden, "vertebra", "strength")
+        return replace(own, strength=own.strength * (1 - hidden.hidden), end_plates=plates)
 
 
 def _draw_end_plates(config: CortexConfig, random: SampleRandom) -> EndPlateParams | None:

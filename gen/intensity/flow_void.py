@@ -8,7 +8,8 @@ from torch import Tensor
 
 from synthspine.gen.core.anatomy import CANAL
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
+from synthspine.gen.core.drawing import Feature, showcase
+from synthspine.gen.core.feature import Batch, Range, Spacing, within
 from synthspine.gen.core.filters import centred_positions
 from synthspine.gen.core.masks import per_sample
 
@@ -17,7 +18,18 @@ WAVES = 12
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FlowVoidConfig(Config):
+class FlowVoidParams(Batch):
+    """The patches."""
+
+    depth: Tensor
+    threshold: Tensor
+    softness: Tensor
+    waves: Tensor  # waves that make the field, radians per mm along slices, rows and columns, ``(B, 12, 3)``
+    phase: Tensor  # of the waves at the middle of the grid, radians, ``(B, 12)``
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FlowVoidConfig(Feature[FlowVoidParams]):
     """Dark patches in the canal's fluid where it pulses, longer than wide."""
 
     probability: float = 0.15
@@ -37,35 +49,22 @@ class FlowVoidConfig(Config):
     bounds = within(
         "depth", threshold=(-5.0, 5.0), softness=(0.01, 5.0), length_mm=(0.1, 1000.0), width_mm=(0.1, 1000.0)
     )
+    shown = showcase("middle_disc", depth=(0.8, 0.9), threshold=(0.2, 0.3))
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FlowVoidParams(Batch):
-    """The patches."""
-
-    depth: Tensor
-    threshold: Tensor
-    softness: Tensor
-    waves: Tensor  # waves that make the field, radians per mm along slices, rows and columns, ``(B, 12, 3)``
-    phase: Tensor  # of the waves at the middle of the grid, radians, ``(B, 12)``
-
-
-def draw_flow_void(config: FlowVoidConfig, random: SampleRandom) -> FlowVoidParams | None:
-    """Draw the flow voids; None if there are never any."""
-    if config.probability == 0:
-        return None
-    on = random.chance("flow_void", config.probability)
-    depth = random.uniform("flow_void_depth", *config.depth) * on
-    length = random.uniform("flow_void_length_mm", *config.length_mm)
-    width = random.uniform("flow_void_width_mm", *config.width_mm)
-    size = torch.stack((width, length, width), dim=1).unsqueeze(1)
-    return FlowVoidParams(
-        depth=depth,
-        threshold=random.uniform("flow_void_threshold", *config.threshold),
-        softness=torch.full_like(depth, config.softness),
-        waves=random.normal("flow_void_waves", (WAVES, 3)) / size,
-        phase=random.uniform("flow_void_phase", 0.0, 2 * math.pi, shape=(WAVES,)),
-    )
+    def sample(self, random: SampleRandom) -> FlowVoidParams:
+        """Draw the flow voids."""
+        on = random.chance("flow_void", self.probability)
+        depth = random.uniform("flow_void_depth", *self.depth) * on
+        length = random.uniform("flow_void_length_mm", *self.length_mm)
+        width = random.uniform("flow_void_width_mm", *self.width_mm)
+        size = torch.stack((width, length, width), dim=1).unsqueeze(1)
+        return FlowVoidParams(
+            depth=depth,
+            threshold=random.uniform("flow_void_threshold", *self.threshold),
+            softness=torch.full_like(depth, self.softness),
+            waves=random.normal("flow_void_waves", (WAVES, 3)) / size,
+            phase=random.uniform("flow_void_phase", 0.0, 2 * math.pi, shape=(WAVES,)),
+        )
 
 
 def wave_field(waves: Tensor, phase: Tensor, grid: tuple[int, ...], spacing_mm: Spacing) -> Tensor:

@@ -8,19 +8,11 @@ from torch import Tensor
 
 from synthspine.gen.core.anatomy import STRUCTURE_CODES, STRUCTURES
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Config
+from synthspine.gen.core.drawing import Drawing, Feature
+from synthspine.gen.core.feature import Batch
 from synthspine.gen.core.masks import between, overpaint, per_sample
-from synthspine.gen.intensity.cortex import CortexParams
 
-Feature = TypeVar("Feature", bound=Batch)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HiddenConfig(Config):
-    """Structures that the image does not show."""
-
-    probability: float = 0.02
-    """Probability, for each of vertebrae, discs and canal alone, that it is painted as background."""
+AnyBatch = TypeVar("AnyBatch", bound=Batch)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,13 +22,25 @@ class HiddenParams(Batch):
     hidden: Tensor
 
 
-def draw_hidden(config: HiddenConfig, random: SampleRandom) -> HiddenParams | None:
-    """Draw what is hidden; None if nothing ever is."""
-    if config.probability == 0:
-        return None
-    names = (f"hidden_{structure}" for structure in STRUCTURES)
-    hidden = [random.chance(name, config.probability) for name in names]
-    return HiddenParams(hidden=torch.stack(hidden, dim=1).float())
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HiddenConfig(Feature[HiddenParams]):
+    """Structures that the image does not show."""
+
+    probability: float = 0.02
+    """Probability, for each of vertebrae, discs and canal alone, that it is painted as background."""
+
+    def sample(self, random: SampleRandom) -> HiddenParams:
+        """Draw what is hidden."""
+        names = (f"hidden_{structure}" for structure in STRUCTURES)
+        hidden = [random.chance(name, self.probability) for name in names]
+        return HiddenParams(hidden=torch.stack(hidden, dim=1).float())
+
+    def settle(self, own: HiddenParams, drawing: Drawing) -> HiddenParams:
+        """Hidden structures take away what the features say in ``hidden_with``."""
+        for name, feature in drawing.features.items():
+            if feature.hidden_with and (drawn := drawing.drawn[name]) is not None:
+                drawing.drawn[name] = unless_hidden(drawn, own, *feature.hidden_with)
+        return own
 
 
 def hide(painted: Tensor, codes: Tensor, background: Tensor, params: HiddenParams | None) -> Tensor:
@@ -49,19 +53,7 @@ def hide(painted: Tensor, codes: Tensor, background: Tensor, params: HiddenParam
     return overpaint(painted, background, mask)
 
 
-def unless_hidden(
-    feature: Feature | None, params: HiddenParams | None, structure: str, *names: str
-) -> Feature | None:
-    """The feature with its fields ``names``, ``(B,)``, set to 0 where its structure is hidden."""
-    if feature is None or params is None:
-        return feature
+def unless_hidden(drawn: AnyBatch, params: HiddenParams, structure: str, *names: str) -> AnyBatch:
+    """The parameters with their fields ``names``, ``(B,)``, set to 0 where the structure is hidden."""
     shown = 1 - params.hidden[:, STRUCTURES.index(structure)]
-    return replace(feature, **{name: getattr(feature, name) * shown for name in names})
-
-
-def without_lines(cortex: CortexParams | None, params: HiddenParams | None) -> CortexParams | None:
-    """The lines on borders, without those around hidden structures; end plates belong to vertebrae."""
-    if cortex is None or params is None:
-        return cortex
-    plates = unless_hidden(cortex.end_plates, params, "vertebra", "strength")
-    return replace(cortex, strength=cortex.strength * (1 - params.hidden), end_plates=plates)
+    return replace(drawn, **{name: getattr(drawn, name) * shown for name in names})

@@ -6,25 +6,13 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
+from synthspine.gen.core.drawing import Feature, showcase
+from synthspine.gen.core.feature import Batch, Range, Spacing, within
 from synthspine.gen.core.filters import gaussian_blur
 
 REACH_MM = 2.0
 """Reach of the kernel: at least 2.5 standard deviations."""
 WIDEST_MM = 0.8
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PartialVolumeConfig(Config):
-    """Blur of the tissue means, before their texture."""
-
-    probability: float = 0.8
-    """Probability of partial volume."""
-    sigma_mm: Range = (0.3, 0.7)
-    """Standard deviation of the Gaussian that mixes neighbouring tissues, mm; below a third of the grid
-    spacing it mixes nothing."""
-
-    bounds = within(sigma_mm=(0.0, WIDEST_MM))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,13 +22,32 @@ class PartialVolumeParams(Batch):
     sigma_mm: Tensor
 
 
-def draw_partial_volume(config: PartialVolumeConfig, random: SampleRandom) -> PartialVolumeParams | None:
-    """Draw the blur; None if there is never any."""
-    if config.probability == 0 or config.sigma_mm[1] == 0:
-        return None
-    on = random.chance("partial_volume_on", config.probability)
-    sigma_mm = random.uniform("partial_volume_mm", *config.sigma_mm)
-    return PartialVolumeParams(sigma_mm=torch.where(on, sigma_mm, 0.0))
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PartialVolumeConfig(Feature[PartialVolumeParams]):
+    """Blur of the tissue means, before their texture."""
+
+    probability: float = 0.8
+    """Probability of partial volume."""
+    sigma_mm: Range = (0.3, 0.7)
+    """Standard deviation of the Gaussian that mixes neighbouring tissues, mm; below a third of the grid
+    spacing it mixes nothing."""
+
+    bounds = within(sigma_mm=(0.0, WIDEST_MM))
+    shown = showcase(
+        "middle_disc",
+        sigma_mm=(0.7, 0.7),
+        also={"cortex": {"probability": 0.0, "end_plate_probability": 0.0}},
+    )
+
+    def never(self) -> bool:
+        """Whether the configuration leaves it out."""
+        return self.probability == 0 or self.sigma_mm[1] == 0
+
+    def sample(self, random: SampleRandom) -> PartialVolumeParams:
+        """Draw the blur."""
+        on = random.chance("partial_volume_on", self.probability)
+        sigma_mm = random.uniform("partial_volume_mm", *self.sigma_mm)
+        return PartialVolumeParams(sigma_mm=torch.where(on, sigma_mm, 0.0))
 
 
 def blur_tissues(image: Tensor, params: PartialVolumeParams | None, spacing_mm: Spacing) -> Tensor:

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from synthspine.gen.core.anatomy import MAX_RANK
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
+from synthspine.gen.core.drawing import Feature, showcase
+from synthspine.gen.core.feature import Batch, Range, Spacing, within
 from synthspine.gen.core.filters import WIDEST, gaussian_blur, smooth_field
 from synthspine.gen.core.masks import above, at_most, between, per_sample
 from synthspine.gen.geometry.spine_frame import SpineFrame
@@ -27,7 +28,18 @@ FINEST_MM = 3.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ArchConfig(Config):
+class ArchParams(Batch):
+    """Mixing of the arches; ``key`` is that of the random shares, int32 ``(B, 2)``."""
+
+    key: Tensor
+    blur_mm: Tensor
+    through: Tensor
+    patch_mm: Tensor
+    lines_lost: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ArchConfig(Feature[ArchParams]):
     """Arches seen through a thick slice: soft borders, other tissue showing through, faint lines."""
 
     probability: float = 0.7
@@ -44,31 +56,20 @@ class ArchConfig(Config):
     bounds = within(
         "through", "lines_lost", blur_mm=(0.0, WIDEST_BLUR_MM), patch_mm=(FINEST_MM, WIDEST * FINEST_MM)
     )
+    along_spine = True
+    hidden_with = ("vertebra", "blur_mm", "through")
+    shown = showcase("canal", blur_mm=(1.8, 1.8), through=(0.8, 0.8), lines_lost=(1.0, 1.0))
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ArchParams(Batch):
-    """Mixing of the arches; ``key`` is that of the random shares, int32 ``(B, 2)``."""
-
-    key: Tensor
-    blur_mm: Tensor
-    through: Tensor
-    patch_mm: Tensor
-    lines_lost: Tensor
-
-
-def draw_arches(config: ArchConfig, random: SampleRandom) -> ArchParams | None:
-    """Draw the mixing of arches; None if the configuration never mixes them."""
-    if config.probability == 0:
-        return None
-    on = random.chance("arches", config.probability)
-    return ArchParams(
-        key=random.key("arches_field"),
-        blur_mm=random.uniform("arches_blur", *config.blur_mm) * on,
-        through=random.uniform("arches_through", *config.through) * on,
-        patch_mm=random.uniform("arches_patch", *config.patch_mm),
-        lines_lost=random.uniform("arches_lines", *config.lines_lost) * on,
-    )
+    def sample(self, random: SampleRandom) -> ArchParams:
+        """Draw the mixing of arches."""
+        on = random.chance("arches", self.probability)
+        return ArchParams(
+            key=random.key("arches_field"),
+            blur_mm=random.uniform("arches_blur", *self.blur_mm) * on,
+            through=random.uniform("arches_through", *self.through) * on,
+            patch_mm=random.uniform("arches_patch", *self.patch_mm),
+            lines_lost=random.uniform("arches_lines", *self.lines_lost) * on,
+        )
 
 
 def mix_arches(

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom, normal_field
-from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
+from synthspine.gen.core.drawing import Feature, showcase
+from synthspine.gen.core.feature import Batch, Range, Spacing, within
 from synthspine.gen.core.filters import WIDEST, smooth_field
 from synthspine.gen.intensity.contrast import code_tables
 from synthspine.gen.tissues.palette import PAINT_CODES
@@ -16,7 +17,17 @@ FINEST_MM = 1.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TextureConfig(Config):
+class TextureParams(Batch):
+    """Grain of every painted code; standard deviations as a share of full scale."""
+
+    key: Tensor  # key of the fields, int32 ``(B, 2)``
+    white: Tensor | None  # standard deviation of the white part, ``(B, P)``; None where there is never one
+    coarse: Tensor | None  # that of the correlated part, ``(B, P)``; None where there is never one
+    correlation_mm: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TextureConfig(Feature[TextureParams]):
     """Grain inside the tissues."""
 
     probability: float = 1.0
@@ -35,37 +46,29 @@ class TextureConfig(Config):
     bounds = within(
         "strength", "air_factor", "correlated", "marrow", correlation_mm=(FINEST_MM, WIDEST * FINEST_MM)
     )
+    shown = showcase("middle_disc", strength=(0.08, 0.1), correlated=(0.7, 0.7))
 
+    def never(self) -> bool:
+        """Whether the configuration leaves it out."""
+        return self.probability == 0 or self.strength[1] == 0
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TextureParams(Batch):
-    """Grain of every painted code; standard deviations as a share of full scale."""
-
-    key: Tensor  # key of the fields, int32 ``(B, 2)``
-    white: Tensor | None  # standard deviation of the white part, ``(B, P)``; None where there is never one
-    coarse: Tensor | None  # that of the correlated part, ``(B, P)``; None where there is never one
-    correlation_mm: Tensor
-
-
-def draw_texture(config: TextureConfig, random: SampleRandom) -> TextureParams | None:
-    """Draw the strength and coarseness of every tissue's grain; None if there is never any."""
-    if config.probability == 0 or config.strength[1] == 0:
-        return None
-    tables = code_tables(random.keys.device)
-    # Marrow is coarser: trabeculae and fat. What lies outside of the field of view has no grain.
-    factor = torch.where(tables.air | tables.void, config.air_factor, tables.lit)
-    on = random.chance("texture_on", config.probability).unsqueeze(1)
-    strength = random.uniform("texture_strength", *config.strength, shape=(PAINT_CODES,)) * (factor * on)
-    share = random.uniform("texture_correlated", *config.correlated).unsqueeze(1)
-    more = random.uniform("texture_marrow", *config.marrow).unsqueeze(1)
-    share = share + (1 - share) * tables.marrow * more
-    never_coarse = config.correlated[1] == 0 and config.marrow[1] == 0
-    return TextureParams(
-        key=random.key("texture_field"),
-        white=None if config.correlated[0] == 1 else strength * torch.sqrt(1 - share),
-        coarse=None if never_coarse else strength * torch.sqrt(share),
-        correlation_mm=random.uniform("texture_mm", *config.correlation_mm),
-    )
+    def sample(self, random: SampleRandom) -> TextureParams:
+        """Draw the strength and coarseness of every tissue's grain."""
+        tables = code_tables(random.keys.device)
+        # Marrow is coarser: trabeculae and fat. What lies outside of the field of view has no grain.
+        factor = torch.where(tables.air | tables.void, self.air_factor, tables.lit)
+        on = random.chance("texture_on", self.probability).unsqueeze(1)
+        strength = random.uniform("texture_strength", *self.strength, shape=(PAINT_CODES,)) * (factor * on)
+        share = random.uniform("texture_correlated", *self.correlated).unsqueeze(1)
+        more = random.uniform("texture_marrow", *self.marrow).unsqueeze(1)
+        share = share + (1 - share) * tables.marrow * more
+        never_coarse = self.correlated[1] == 0 and self.marrow[1] == 0
+        return TextureParams(
+            key=random.key("texture_field"),
+            white=None if self.correlated[0] == 1 else strength * torch.sqrt(1 - share),
+            coarse=None if never_coarse else strength * torch.sqrt(share),
+            correlation_mm=random.uniform("texture_mm", *self.correlation_mm),
+        )
 
 
 def add_texture(image: Tensor, painted: Tensor, params: TextureParams | None, spacing_mm: Spacing) -> Tensor:

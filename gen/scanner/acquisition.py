@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from synthspine.gen.core.counter_rng import SampleRandom
+from synthspine.gen.core.drawing import Drawing, Feature, showcase
 from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.filters import gaussian_blur
 from synthspine.gen.scanner.noise import NoiseParams, add_noise
@@ -28,7 +28,17 @@ Thickness = Literal["share_of_spacing", "grid_to_spacing"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ResolutionConfig(Config):
+class ResolutionParams(Batch):
+    """Acquired spacing, slice thickness, standard deviation of the point-spread function, all ``(B, D)``."""
+
+    spacing_mm: Tensor
+    thickness_mm: Tensor
+    sigma_mm: Tensor
+    reach_mm: tuple[float, ...]  # of that function per axis, common to the batch
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResolutionConfig(Feature[ResolutionParams]):
     """Resolution of the acquisition: the grid's own, coarser along all axes, or coarser along one axis."""
 
     native_probability: float = 0.5
@@ -62,6 +72,7 @@ class ResolutionConfig(Config):
         native_sigma=(0.0, 10.0),
         sigma_factor=(0.0, 10.0),
     )
+    shown = showcase(native_probability=0.0, isotropic_probability=1.0, isotropic=(4.0, 4.0))
 
     def __post_init__(self) -> None:
         Config.__post_init__(self)
@@ -83,53 +94,44 @@ class ResolutionConfig(Config):
         coarse = share * self.sigma_per_thickness * factor if factor > 1 else 0.0
         return self.sigma_factor[1] * max(own, coarse)
 
+    def never(self) -> bool:
+        """Whether the configuration leaves it out."""
+        return self.native_probability == 1 and self.widest() == 0
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ResolutionParams(Batch):
-    """Acquired spacing, slice thickness, standard deviation of the point-spread function, all ``(B, D)``."""
+    def sample(self, random: Drawing) -> ResolutionParams:
+        """Draw the resolution.
 
-    spacing_mm: Tensor
-    thickness_mm: Tensor
-    sigma_mm: Tensor
-    reach_mm: tuple[float, ...]  # of that function per axis, common to the batch
+        Source: Billot et al. 2023 (native, all axes alike, or one axis; thickness apart from spacing).
+        """
+        spacing_mm, dims = random.spacing_mm, len(random.spacing_mm)
+        # Filled on the device: a tensor made from a list would be copied, and the host would wait.
+        grid_mm = torch.stack([torch.full((), step, device=random.keys.device) for step in spacing_mm])
+        native = random.chance("resolution_native", self.native_probability).unsqueeze(1)
+        isotropic = random.chance("resolution_isotropic", self.isotropic_probability).unsqueeze(1)
+        unit = random.uniform("resolution_factor", shape=(1,))
+        along_all, along_one = (
+            _spacing_factor(limits, unit, self.uniform_in) for limits in (self.isotropic, self.single_axis)
+        )
+        axis = torch.arange(dims, device=grid_mm.device) == random.integer("resolution_axis", dims).unsqueeze(
+            1
+        )
+        coarser = ~native & (isotropic | axis)
+        spacing = grid_mm * torch.where(coarser, torch.where(isotropic, along_all, along_one), 1.0)
 
-
-def draw_resolution(
-    config: ResolutionConfig, random: SampleRandom, spacing_mm: Spacing
-) -> ResolutionParams | None:
-    """Draw the resolution; None if all samples have the grid's own, without blur.
-
-    Source: Billot et al. 2023 (native, all axes alike, or one axis; thickness apart from spacing).
-    """
-    if config.native_probability == 1 and config.widest() == 0:
-        return None
-    dims = len(spacing_mm)
-    # Filled on the device: a tensor made from a list would be copied, and the host would wait.
-    grid_mm = torch.stack([torch.full((), step, device=random.keys.device) for step in spacing_mm])
-    native = random.chance("resolution_native", config.native_probability).unsqueeze(1)
-    isotropic = random.chance("resolution_isotropic", config.isotropic_probability).unsqueeze(1)
-    unit = random.uniform("resolution_factor", shape=(1,))
-    along_all, along_one = (
-        _spacing_factor(limits, unit, config.uniform_in) for limits in (config.isotropic, config.single_axis)
-    )
-    axis = torch.arange(dims, device=grid_mm.device) == random.integer("resolution_axis", dims).unsqueeze(1)
-    coarser = ~native & (isotropic | axis)
-    spacing = grid_mm * torch.where(coarser, torch.where(isotropic, along_all, along_one), 1.0)
-
-    if config.thickness_from == "share_of_spacing":
-        thickness = spacing * random.uniform("resolution_thickness", *config.thickness_share, shape=(1,))
-    else:
-        share = random.uniform("resolution_thickness", shape=(dims,))
-        thickness = torch.lerp(grid_mm.expand_as(spacing), spacing, share)
-    sigma = config.sigma_per_thickness * thickness
-    if config.native_sigma is not None:
-        sigma = torch.where(coarser, sigma, config.native_sigma * grid_mm)
-    return ResolutionParams(
-        spacing_mm=spacing,
-        thickness_mm=thickness,
-        sigma_mm=sigma * random.uniform("resolution_sigma", *config.sigma_factor, shape=(dims,)),
-        reach_mm=tuple(REACH * config.widest() * step for step in spacing_mm),
-    )
+        if self.thickness_from == "share_of_spacing":
+            thickness = spacing * random.uniform("resolution_thickness", *self.thickness_share, shape=(1,))
+        else:
+            share = random.uniform("resolution_thickness", shape=(dims,))
+            thickness = torch.lerp(grid_mm.expand_as(spacing), spacing, share)
+        sigma = self.sigma_per_thickness * thickness
+        if self.native_sigma is not None:
+            sigma = torch.where(coarser, sigma, self.native_sigma * grid_mm)
+        return ResolutionParams(
+            spacing_mm=spacing,
+            thickness_mm=thickness,
+            sigma_mm=sigma * random.uniform("resolution_sigma", *self.sigma_factor, shape=(dims,)),
+            reach_mm=tuple(REACH * self.widest() * step for step in spacing_mm),
+        )
 
 
 def _spacing_factor(limits: Range, unit: Tensor, uniform_in: Scale) -> Tensor:

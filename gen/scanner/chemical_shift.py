@@ -7,14 +7,23 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
+from synthspine.gen.core.drawing import Feature, showcase
+from synthspine.gen.core.feature import Batch, Range, Spacing, within
 from synthspine.gen.core.masks import per_sample
 from synthspine.gen.scanner.lines import phase_along_rows, take
 from synthspine.gen.tissues.palette import FAT_FRACTION
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ChemicalShiftConfig(Config):
+class ChemicalShiftParams(Batch):
+    """Displacement and amount of fat."""
+
+    displacement_mm: Tensor  # along rows and columns, ``(B, 2)``; one of them is 0, both without a shift
+    fat_fraction: Tensor  # share of the signal of every painted code that is fat, ``(B, PAINT_CODES)``
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChemicalShiftConfig(Feature[ChemicalShiftParams]):
     """Displacement of fat along the readout axis.
 
     At 1.5 T fat is 220 Hz off; at 150-400 Hz per pixel of 0.8 mm that is 0.4-1.2 mm, twice that at 3 T.
@@ -28,29 +37,19 @@ class ChemicalShiftConfig(Config):
     """Factor on the usual fat fraction of the tissues (marrow turns fatty with age)."""
 
     bounds = within(displacement_mm=(0.0, 20.0), fatness=(0.0, 5.0))
+    shown = showcase("middle_disc", displacement_mm=(2.5, 2.5))
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ChemicalShiftParams(Batch):
-    """Displacement and amount of fat."""
-
-    displacement_mm: Tensor  # along rows and columns, ``(B, 2)``; one of them is 0, both without a shift
-    fat_fraction: Tensor  # share of the signal of every painted code that is fat, ``(B, PAINT_CODES)``
-
-
-def draw_chemical_shift(config: ChemicalShiftConfig, random: SampleRandom) -> ChemicalShiftParams | None:
-    """Draw the shift; None if there is never one."""
-    if config.probability == 0:
-        return None
-    on = random.chance("chemical_shift", config.probability)
-    sign = 1 - 2 * random.integer("chemical_shift_sign", 2)
-    displacement = random.uniform("chemical_shift_mm", *config.displacement_mm) * sign * on
-    rows = phase_along_rows(random)
-    fatness = random.uniform("chemical_shift_fatness", *config.fatness).unsqueeze(1)
-    return ChemicalShiftParams(
-        displacement_mm=torch.stack((displacement * ~rows, displacement * rows), dim=1),
-        fat_fraction=(fatness * _usual_fractions(random.keys.device)).clamp(max=1.0),
-    )
+    def sample(self, random: SampleRandom) -> ChemicalShiftParams:
+        """Draw the shift."""
+        on = random.chance("chemical_shift", self.probability)
+        sign = 1 - 2 * random.integer("chemical_shift_sign", 2)
+        displacement = random.uniform("chemical_shift_mm", *self.displacement_mm) * sign * on
+        rows = phase_along_rows(random)
+        fatness = random.uniform("chemical_shift_fatness", *self.fatness).unsqueeze(1)
+        return ChemicalShiftParams(
+            displacement_mm=torch.stack((displacement * ~rows, displacement * rows), dim=1),
+            fat_fraction=(fatness * _usual_fractions(random.keys.device)).clamp(max=1.0),
+        )
 
 
 @cache

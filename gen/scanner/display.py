@@ -8,7 +8,8 @@ from kornia import enhance
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Config, Range, within
+from synthspine.gen.core.drawing import Drawing, Feature, showcase
+from synthspine.gen.core.feature import Batch, Range, within
 from synthspine.gen.core.masks import per_sample
 from synthspine.gen.core.quantiles import quantiles
 
@@ -16,20 +17,6 @@ DEGREE = 4
 """Degree of the contrast curve: three control points are free."""
 _DARKEST = 1e-6
 """Least value that gamma is applied to: the gradient of a power below 1 is infinite at 0."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClipConfig(Config):
-    """Percentile clipping, as scanners and archives do: the darkest and brightest pixels saturate."""
-
-    probability: float = 1.0
-    """Probability of clipping; without it the image's range becomes [0, 1]."""
-    low: Range = (0.0, 0.03)
-    """Share of the darkest pixels that are clipped."""
-    high: Range = (0.0, 0.05)
-    """Share of the brightest pixels that are clipped."""
-
-    bounds = within(low=(0.0, 0.49), high=(0.0, 0.49))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +28,36 @@ class ClipParams(Batch):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class GammaConfig(Config):
+class ClipConfig(Feature[ClipParams]):
+    """Percentile clipping, as scanners and archives do: the darkest and brightest pixels saturate."""
+
+    probability: float = 1.0
+    """Probability of clipping; without it the image's range becomes [0, 1]."""
+    low: Range = (0.0, 0.03)
+    """Share of the darkest pixels that are clipped."""
+    high: Range = (0.0, 0.05)
+    """Share of the brightest pixels that are clipped."""
+
+    bounds = within(low=(0.0, 0.49), high=(0.0, 0.49))
+    shown = showcase(low=(0.03, 0.03), high=(0.2, 0.2))
+
+    def sample(self, random: SampleRandom) -> ClipParams:
+        """Draw the clipped shares."""
+        on = random.chance("clip", self.probability)
+        return ClipParams(
+            low=random.uniform("clip_low", *self.low) * on, high=random.uniform("clip_high", *self.high) * on
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GammaParams(Batch):
+    """Exponent ``gamma`` of every sample, above 0, 1 for none, ``(B,)``."""
+
+    gamma: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GammaConfig(Feature[GammaParams]):
     """Power law ``x ** exp(uniform + normal)``."""
 
     probability: float = 1.0
@@ -54,25 +70,36 @@ class GammaConfig(Config):
     """Whether gamma is applied before resolution and noise, as in SynthSeg."""
 
     bounds = within(log_gamma=(-5.0, 5.0), normal_std=(0.0, 5.0))
+    shown = showcase(log_gamma=(0.5, 0.5))
+
+    def never(self) -> bool:
+        """Whether the configuration leaves it out."""
+        return self.probability == 0 or (self.log_gamma == (0, 0) and self.normal_std == 0)
+
+    def sample(self, random: SampleRandom) -> GammaParams:
+        """Draw the exponents."""
+        on = random.chance("gamma", self.probability)
+        log_gamma = random.uniform("gamma_log", *self.log_gamma)
+        if self.normal_std > 0:
+            log_gamma = log_gamma + self.normal_std * random.normal("gamma_normal")
+        return GammaParams(gamma=torch.exp(log_gamma * on))
+
+    def settle(self, own: GammaParams, drawing: Drawing) -> GammaParams | None:
+        """Before the acquisition it is the ``tone`` instead."""
+        if not self.before_acquisition:
+            return own
+        drawing.drawn["tone"] = own
+        return None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GammaParams(Batch):
-    """Exponent ``gamma`` of every sample, above 0, 1 for none, ``(B,)``."""
+class Tone(Feature[GammaParams]):
+    """Gamma before the acquisition, which :class:`GammaConfig` draws: it has no settings of its own."""
 
-    gamma: Tensor
+    __slots__ = ()
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CurveConfig(Config):
-    """Random monotone contrast curve from (0, 0) to (1, 1)."""
-
-    probability: float = 0.1
-    """Probability of a curve."""
-    strength: Range = (0.3, 1.2)
-    """Standard deviation of the logarithm of the steps between control points; 0 is a straight line."""
-
-    bounds = within(strength=(0.0, 5.0))
+    def never(self) -> bool:
+        """It draws nothing itself."""
+        return True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,11 +110,26 @@ class CurveParams(Batch):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class InversionConfig(Config):
-    """Bright becomes dark. Off by default: no sequence shows air brighter than all tissues."""
+class CurveConfig(Feature[CurveParams]):
+    """Random monotone contrast curve from (0, 0) to (1, 1)."""
 
-    probability: float = 0.0
-    """Probability of inversion."""
+    probability: float = 0.1
+    """Probability of a curve."""
+    strength: Range = (0.3, 1.2)
+    """Standard deviation of the logarithm of the steps between control points; 0 is a straight line."""
+
+    bounds = within(strength=(0.0, 5.0))
+    shown = showcase(strength=(1.2, 1.2))
+
+    def sample(self, random: SampleRandom) -> CurveParams:
+        """Draw the contrast curves."""
+        on = random.chance("curve", self.probability)
+        strength = random.uniform("curve_strength", *self.strength) * on
+        steps = torch.softmax(strength.unsqueeze(1) * random.normal("curve_steps", shape=(DEGREE,)), dim=1)
+        heights = [torch.zeros_like(strength)]
+        for step in steps[:, :-1].unbind(1):
+            heights.append(heights[-1] + step)
+        return CurveParams(points=torch.stack((*heights, torch.ones_like(strength)), dim=1))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,45 +139,16 @@ class InversionParams(Batch):
     inverted: Tensor
 
 
-def draw_clip(config: ClipConfig, random: SampleRandom) -> ClipParams | None:
-    """Draw the clipped shares; None if the configuration never clips."""
-    if config.probability == 0:
-        return None
-    on = random.chance("clip", config.probability)
-    return ClipParams(
-        low=random.uniform("clip_low", *config.low) * on, high=random.uniform("clip_high", *config.high) * on
-    )
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InversionConfig(Feature[InversionParams]):
+    """Bright becomes dark. Off by default: no sequence shows air brighter than all tissues."""
 
+    probability: float = 0.0
+    """Probability of inversion."""
 
-def draw_gamma(config: GammaConfig, random: SampleRandom) -> GammaParams | None:
-    """Draw the exponents; None if all of them are 1."""
-    if config.probability == 0 or (config.log_gamma == (0, 0) and config.normal_std == 0):
-        return None
-    on = random.chance("gamma", config.probability)
-    log_gamma = random.uniform("gamma_log", *config.log_gamma)
-    if config.normal_std > 0:
-        log_gamma = log_gamma + config.normal_std * random.normal("gamma_normal")
-    return GammaParams(gamma=torch.exp(log_gamma * on))
-
-
-def draw_curve(config: CurveConfig, random: SampleRandom) -> CurveParams | None:
-    """Draw the contrast curves; None if the configuration never has one."""
-    if config.probability == 0:
-        return None
-    on = random.chance("curve", config.probability)
-    strength = random.uniform("curve_strength", *config.strength) * on
-    steps = torch.softmax(strength.unsqueeze(1) * random.normal("curve_steps", shape=(DEGREE,)), dim=1)
-    heights = [torch.zeros_like(strength)]
-    for step in steps[:, :-1].unbind(1):
-        heights.append(heights[-1] + step)
-    return CurveParams(points=torch.stack((*heights, torch.ones_like(strength)), dim=1))
-
-
-def draw_inversion(config: InversionConfig, random: SampleRandom) -> InversionParams | None:
-    """Draw which samples are inverted; None if the configuration inverts none."""
-    if config.probability == 0:
-        return None
-    return InversionParams(inverted=random.chance("inversion", config.probability).float())
+    def sample(self, random: SampleRandom) -> InversionParams:
+        """Draw which samples are inverted."""
+        return InversionParams(inverted=random.chance("inversion", self.probability).float())
 
 
 def display(

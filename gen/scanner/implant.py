@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
+from synthspine.gen.core.drawing import Feature, showcase
 from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.filters import centred_positions
 from synthspine.gen.core.masks import per_sample
@@ -32,7 +33,23 @@ WEIGHTS = (0.2, 2.5)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ImplantConfig(Config):
+class ImplantParams(Batch):
+    """Two straight capsules beside the canal."""
+
+    rise_mm: Tensor
+    up_mm: Tensor  # height of each piece above the first, ``(B, 2)``; ``FAR_MM`` if it is absent
+    behind_mm: Tensor  # each piece behind the middle of the canal at the height of the first, ``(B, 2)``
+    across_mm: Tensor  # position across the slices, ``(B, 2)``
+    half_mm: Tensor  # half the length of the axis, ``(B, 2)``
+    axis_deg: Tensor  # direction of the axis, 0 from front to back, 90 from head to foot, ``(B, 2)``
+    radius_mm: Tensor
+    halo_mm: Tensor
+    displacement_mm: Tensor  # displacement next to the void, ``(B,)``; its sign is the sense of the readout
+    along_rows: Tensor  # 1 if the readout runs from row to row, 0 from column to column, ``(B,)``
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImplantConfig(Feature[ImplantParams]):
     """One or two pieces of metal, each a screw across the spine or a rod along it."""
 
     probability: float = 0.03
@@ -72,6 +89,8 @@ class ImplantConfig(Config):
         halo_mm=(0.1, WINDOW_MM),
         displacement_mm=(0.0, WINDOW_MM),
     )
+    along_spine = True
+    shown = showcase(second_probability=1.0, displacement_mm=(5.0, 8.0))
 
     def __post_init__(self) -> None:
         Config.__post_init__(self)
@@ -86,51 +105,32 @@ class ImplantConfig(Config):
                 "screw_mm, radius_mm, halo_mm)"
             )
 
+    def sample(self, random: SampleRandom) -> ImplantParams:
+        """Draw implants."""
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ImplantParams(Batch):
-    """Two straight capsules beside the canal."""
+        def of_pieces(name: str, limits: Range) -> Tensor:
+            return random.uniform(f"implant_{name}", *limits, shape=(PIECES,))
 
-    rise_mm: Tensor
-    up_mm: Tensor  # height of each piece above the first, ``(B, 2)``; ``FAR_MM`` if it is absent
-    behind_mm: Tensor  # each piece behind the middle of the canal at the height of the first, ``(B, 2)``
-    across_mm: Tensor  # position across the slices, ``(B, 2)``
-    half_mm: Tensor  # half the length of the axis, ``(B, 2)``
-    axis_deg: Tensor  # direction of the axis, 0 from front to back, 90 from head to foot, ``(B, 2)``
-    radius_mm: Tensor
-    halo_mm: Tensor
-    displacement_mm: Tensor  # displacement next to the void, ``(B,)``; its sign is the sense of the readout
-    along_rows: Tensor  # 1 if the readout runs from row to row, 0 from column to column, ``(B,)``
-
-
-def draw_implant(config: ImplantConfig, random: SampleRandom) -> ImplantParams | None:
-    """Draw implants; None if there never are any."""
-    if config.probability == 0:
-        return None
-
-    def of_pieces(name: str, limits: Range) -> Tensor:
-        return random.uniform(f"implant_{name}", *limits, shape=(PIECES,))
-
-    on = random.chance("implant_on", config.probability)
-    second = on & random.chance("implant_second", config.second_probability)
-    up = random.uniform("implant_second_rise", *config.second_rise_mm)
-    rod = of_pieces("rod", (0.0, 1.0)) < config.rod_probability
-    rod_mm, rod_behind = of_pieces("rod_length", config.rod_mm), of_pieces("rod_behind", config.rod_behind_mm)
-    screw_mm = of_pieces("screw_length", config.screw_mm)
-    screw_behind = of_pieces("screw_behind", config.screw_behind_mm)
-    sense = torch.where(random.chance("implant_sense", 0.5), 1.0, -1.0)
-    return ImplantParams(
-        rise_mm=random.uniform("implant_rise", *config.rise_mm),
-        up_mm=torch.stack((torch.where(on, 0.0, FAR_MM), torch.where(second, up, FAR_MM)), dim=1),
-        behind_mm=torch.where(rod, rod_behind, screw_behind),
-        across_mm=of_pieces("across", config.across_mm),
-        half_mm=torch.where(rod, rod_mm, screw_mm) / 2,
-        axis_deg=of_pieces("tilt", config.tilt_deg) + 90.0 * rod,
-        radius_mm=random.uniform("implant_radius", *config.radius_mm),
-        halo_mm=random.uniform("implant_halo", *config.halo_mm),
-        displacement_mm=random.uniform("implant_displacement", *config.displacement_mm) * sense * on,
-        along_rows=(~phase_along_rows(random)).float(),
-    )
+        on = random.chance("implant_on", self.probability)
+        second = on & random.chance("implant_second", self.second_probability)
+        up = random.uniform("implant_second_rise", *self.second_rise_mm)
+        rod = of_pieces("rod", (0.0, 1.0)) < self.rod_probability
+        rod_mm, rod_behind = of_pieces("rod_length", self.rod_mm), of_pieces("rod_behind", self.rod_behind_mm)
+        screw_mm = of_pieces("screw_length", self.screw_mm)
+        screw_behind = of_pieces("screw_behind", self.screw_behind_mm)
+        sense = torch.where(random.chance("implant_sense", 0.5), 1.0, -1.0)
+        return ImplantParams(
+            rise_mm=random.uniform("implant_rise", *self.rise_mm),
+            up_mm=torch.stack((torch.where(on, 0.0, FAR_MM), torch.where(second, up, FAR_MM)), dim=1),
+            behind_mm=torch.where(rod, rod_behind, screw_behind),
+            across_mm=of_pieces("across", self.across_mm),
+            half_mm=torch.where(rod, rod_mm, screw_mm) / 2,
+            axis_deg=of_pieces("tilt", self.tilt_deg) + 90.0 * rod,
+            radius_mm=random.uniform("implant_radius", *self.radius_mm),
+            halo_mm=random.uniform("implant_halo", *self.halo_mm),
+            displacement_mm=random.uniform("implant_displacement", *self.displacement_mm) * sense * on,
+            along_rows=(~phase_along_rows(random)).float(),
+        )
 
 
 def add_implant(

@@ -4,13 +4,14 @@ Rows and columns are the last two axes of a grid. All artefacts of one sample sh
 motion, ghosts and wrap-around run along it, chemical shift runs across it (along the readout).
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom, uniform_field
-from synthspine.gen.core.feature import Spacing
+from synthspine.gen.core.feature import Batch, Spacing
 
 ROWS_PROBABILITY = 0.5
 """Lumbar protocols encode phase head-foot (no ghosts of the belly on the spine) or front-back: both occur."""
@@ -34,6 +35,33 @@ class Lines(NamedTuple):
 
 PlaneLines = tuple[Lines, Lines]
 """Lines of k-space along the rows' and the columns' axis."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KSpaceArtefact(Batch):
+    """Parameters of an artefact that arises in k-space: weights of its lines, or a change of the image."""
+
+    weighs_lines: ClassVar[bool] = True
+    """Whether it has weights; otherwise it has ``distort``."""
+
+    def touched(self) -> Tensor:
+        """Which samples it changes, bool ``(B,)``."""
+        raise NotImplementedError(f"{type(self).__name__}.touched")
+
+    def factors(self, lines: PlaneLines) -> tuple[Tensor, Tensor] | None:
+        """Factors of the weights, ``(B, i, H)`` of rows and ``(B, i, W // 2 + 1)`` of columns; None for none.
+
+        ``weight[r, c] = sum over i of rows[i, r] * columns[i, c]``.
+        """
+        return None
+
+    def transfer(self, lines: PlaneLines) -> Tensor | None:
+        """A factor of the weights that is no such sum, ``(B, H, W // 2 + 1)``; None for none."""
+        return None
+
+    def distort(self, image: Tensor, spacing_mm: Spacing) -> Tensor:
+        """The magnitude of the image, real ``(B, *grid)``, with the artefact."""
+        raise NotImplementedError(f"{type(self).__name__}.distort")
 
 
 def lines_of(grid: tuple[int, ...], spacing_mm: Spacing, device: torch.device) -> PlaneLines:

@@ -1,8 +1,6 @@
 """Errors between the lines of k-space: motion of the patient, ghosts, and blur along a line.
 
-Each artefact gives factors of the weights of k-space, which ``gen.scanner.kspace`` applies:
-``weight[r, c] = sum over i of rows[i, r] * columns[i, c]`` with ``rows`` ``(B, i, H)`` and ``columns``
-``(B, i, W // 2 + 1)``. ``touched`` says which samples an artefact changes, bool ``(B,)``.
+Each artefact gives weights of k-space (``KSpaceArtefact``), which ``gen.scanner.kspace`` applies.
 """
 
 import math
@@ -12,8 +10,9 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Config, Range, within
-from synthspine.gen.scanner.lines import Lines, PlaneLines, phase_along_rows
+from synthspine.gen.core.drawing import Feature, showcase
+from synthspine.gen.core.feature import Config, Range, within
+from synthspine.gen.scanner.lines import KSpaceArtefact, Lines, PlaneLines, phase_along_rows
 
 JUMPS = 2
 """Sudden movements of one acquisition."""
@@ -22,31 +21,7 @@ NEAR_ZERO = 0.01
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class KSpaceMotionConfig(Config):
-    """Rigid motion while k-space is read: sudden movements, or a swing as of breathing.
-
-    Lines are read from the centre of k-space outwards (centric order), so the patient lies where the labels
-    are when the acquisition starts. The two lines of a frequency are read together: the image stays real.
-    """
-
-    probability: float = 0.05
-    """Probability of motion."""
-    swing_probability: float = 0.5
-    """Share of the moving patients that swing (breathe) rather than move suddenly."""
-    jump_mm: Range = (0.5, 2.5)
-    """Distance of a sudden movement, in any direction of the plane, mm."""
-    jump_time: Range = (0.1, 0.6)
-    """Time of a sudden movement, share of the acquisition."""
-    swing_mm: Range = (0.2, 1.0)
-    """Amplitude of the swing, along the phase-encoding axis, mm."""
-    swing_cycles: Range = (2.0, 20.0)
-    """Swings per acquisition."""
-
-    bounds = within("jump_time", jump_mm=(0.0, 20.0), swing_mm=(0.0, 20.0), swing_cycles=(0.0, 1000.0))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class KSpaceMotionParams(Batch):
+class KSpaceMotionParams(KSpaceArtefact):
     """Position of the patient while a line is read; all zero without motion."""
 
     along_rows: Tensor  # 1 where phase is encoded along the rows' axis, else 0, ``(B,)``
@@ -72,25 +47,49 @@ class KSpaceMotionParams(Batch):
         )
 
 
-def draw_kspace_motion(config: KSpaceMotionConfig, random: SampleRandom) -> KSpaceMotionParams | None:
-    """Draw the motion; None if there is never any."""
-    if config.probability == 0:
-        return None
-    on = random.chance("kspace_motion", config.probability)
-    swings = random.chance("kspace_swings", config.swing_probability)
-    distance = random.uniform("kspace_jump_mm", *config.jump_mm, shape=(JUMPS,))
-    angle = random.uniform("kspace_jump_angle", 0.0, 2 * math.pi, shape=(JUMPS,))
-    steps = distance.unsqueeze(2) * torch.stack((torch.cos(angle), torch.sin(angle)), dim=2)
-    steps = steps * (on & ~swings).view(-1, 1, 1)
-    positions = torch.stack((torch.zeros_like(steps[:, 0]), steps[:, 0], steps[:, 0] + steps[:, 1]), dim=1)
-    return KSpaceMotionParams(
-        along_rows=phase_along_rows(random).float(),
-        jump_time=random.uniform("kspace_jump_time", *config.jump_time, shape=(JUMPS,)),
-        displacement_mm=positions,
-        swing_mm=random.uniform("kspace_swing_mm", *config.swing_mm) * (on & swings),
-        swing_cycles=random.uniform("kspace_swing_cycles", *config.swing_cycles),
-        swing_phase=random.uniform("kspace_swing_phase", 0.0, 2 * math.pi),
-    )
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KSpaceMotionConfig(Feature[KSpaceMotionParams]):
+    """Rigid motion while k-space is read: sudden movements, or a swing as of breathing.
+
+    Lines are read from the centre of k-space outwards (centric order), so the patient lies where the labels
+    are when the acquisition starts. The two lines of a frequency are read together: the image stays real.
+    """
+
+    probability: float = 0.05
+    """Probability of motion."""
+    swing_probability: float = 0.5
+    """Share of the moving patients that swing (breathe) rather than move suddenly."""
+    jump_mm: Range = (0.5, 2.5)
+    """Distance of a sudden movement, in any direction of the plane, mm."""
+    jump_time: Range = (0.1, 0.6)
+    """Time of a sudden movement, share of the acquisition."""
+    swing_mm: Range = (0.2, 1.0)
+    """Amplitude of the swing, along the phase-encoding axis, mm."""
+    swing_cycles: Range = (2.0, 20.0)
+    """Swings per acquisition."""
+
+    bounds = within("jump_time", jump_mm=(0.0, 20.0), swing_mm=(0.0, 20.0), swing_cycles=(0.0, 1000.0))
+    shown = showcase(swing_probability=0.0, jump_mm=(2.5, 2.5), jump_time=(0.1, 0.2))
+
+    def sample(self, random: SampleRandom) -> KSpaceMotionParams:
+        """Draw the motion."""
+        on = random.chance("kspace_motion", self.probability)
+        swings = random.chance("kspace_swings", self.swing_probability)
+        distance = random.uniform("kspace_jump_mm", *self.jump_mm, shape=(JUMPS,))
+        angle = random.uniform("kspace_jump_angle", 0.0, 2 * math.pi, shape=(JUMPS,))
+        steps = distance.unsqueeze(2) * torch.stack((torch.cos(angle), torch.sin(angle)), dim=2)
+        steps = steps * (on & ~swings).view(-1, 1, 1)
+        positions = torch.stack(
+            (torch.zeros_like(steps[:, 0]), steps[:, 0], steps[:, 0] + steps[:, 1]), dim=1
+        )
+        return KSpaceMotionParams(
+            along_rows=phase_along_rows(random).float(),
+            jump_time=random.uniform("kspace_jump_time", *self.jump_time, shape=(JUMPS,)),
+            displacement_mm=positions,
+            swing_mm=random.uniform("kspace_swing_mm", *self.swing_mm) * (on & swings),
+            swing_cycles=random.uniform("kspace_swing_cycles", *self.swing_cycles),
+            swing_phase=random.uniform("kspace_swing_phase", 0.0, 2 * math.pi),
+        )
 
 
 def _motion_axis(params: KSpaceMotionParams, encodes: Tensor, lines: Lines, moved_mm: Tensor) -> Tensor:
@@ -107,26 +106,7 @@ def _motion_axis(params: KSpaceMotionParams, encodes: Tensor, lines: Lines, move
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class GhostingConfig(Config):
-    """Ghosts: every n-th line of k-space is wrong, so copies of the image lie an n-th of its size apart."""
-
-    probability: float = 0.05
-    """Probability of ghosts."""
-    strength: Range = (0.03, 0.15)
-    """Amplitude of each ghost, share of the image; it brightens or darkens what it falls on."""
-    every: Range = (2.0, 4.0)
-    """n: one line in n is wrong; whole numbers of equal probability."""
-
-    bounds = within("strength", every=(2.0, 64.0))
-
-    def __post_init__(self) -> None:
-        Config.__post_init__(self)
-        if any(number != int(number) for number in self.every):
-            raise ValueError(f"GhostingConfig.every is {self.every}; want whole numbers")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GhostingParams(Batch):
+class GhostingParams(KSpaceArtefact):
     """Wrong lines; ``along_rows`` is 1 where phase is encoded along the rows; ``strength`` is signed."""
 
     along_rows: Tensor
@@ -153,23 +133,69 @@ class GhostingParams(Batch):
         return rows, columns
 
 
-def draw_ghosting(config: GhostingConfig, random: SampleRandom) -> GhostingParams | None:
-    """Draw the ghosts; None if there are never any."""
-    if config.probability == 0:
-        return None
-    on = random.chance("ghosting", config.probability)
-    low, high = config.every
-    every = low + random.integer("ghosting_every", int(high - low) + 1).float()
-    sign = 1 - 2 * random.integer("ghosting_sign", 2)
-    return GhostingParams(
-        along_rows=phase_along_rows(random).float(),
-        strength=random.uniform("ghosting_strength", *config.strength) * on * sign,
-        every=every,
-    )
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GhostingConfig(Feature[GhostingParams]):
+    """Ghosts: every n-th line of k-space is wrong, so copies of the image lie an n-th of its size apart."""
+
+    probability: float = 0.05
+    """Probability of ghosts."""
+    strength: Range = (0.03, 0.15)
+    """Amplitude of each ghost, share of the image; it brightens or darkens what it falls on."""
+    every: Range = (2.0, 4.0)
+    """n: one line in n is wrong; whole numbers of equal probability."""
+
+    bounds = within("strength", every=(2.0, 64.0))
+    shown = showcase(strength=(0.15, 0.15))
+
+    def __post_init__(self) -> None:
+        Config.__post_init__(self)
+        if any(number != int(number) for number in self.every):
+            raise ValueError(f"GhostingConfig.every is {self.every}; want whole numbers")
+
+    def sample(self, random: SampleRandom) -> GhostingParams:
+        """Draw the ghosts."""
+        on = random.chance("ghosting", self.probability)
+        low, high = self.every
+        every = low + random.integer("ghosting_every", int(high - low) + 1).float()
+        sign = 1 - 2 * random.integer("ghosting_sign", 2)
+        return GhostingParams(
+            along_rows=phase_along_rows(random).float(),
+            strength=random.uniform("ghosting_strength", *self.strength) * on * sign,
+            every=every,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class MotionBlurConfig(Config):
+class MotionBlurParams(KSpaceArtefact):
+    """The line, from the rows' axis towards the columns' axis."""
+
+    length_mm: Tensor
+    direction_deg: Tensor
+
+    def touched(self) -> Tensor:
+        """Which samples are blurred."""
+        return self.length_mm > 0
+
+    def transfer(self, lines: PlaneLines) -> Tensor:
+        """Weights of k-space of a mean over a line, float32.
+
+        ``sin(x) / x`` with ``x = pi * length * frequency``. The sine of a sum of a row's and a column's part
+        comes from their sines and cosines, so no sine is taken per pixel.
+        """
+        angle = torch.deg2rad(self.direction_deg)
+        extents = (self.length_mm * torch.cos(angle), self.length_mm * torch.sin(angle))
+        rows, columns = (
+            each.number * (math.pi / (each.pixels * each.spacing_mm) * extent).unsqueeze(1)
+            for each, extent in zip(lines, extents, strict=True)
+        )
+        rows, columns = rows.unsqueeze(2), columns.unsqueeze(1)
+        x = rows + columns
+        sine = torch.addcmul(torch.sin(rows) * torch.cos(columns), torch.cos(rows), torch.sin(columns))
+        return torch.where(x.abs() < NEAR_ZERO, 1.0, sine / x)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MotionBlurConfig(Feature[MotionBlurParams]):
     """Blur along a line in the sagittal plane: the patient drifts evenly while every line is averaged."""
 
     probability: float = 0.1
@@ -180,44 +206,12 @@ class MotionBlurConfig(Config):
     """Direction of the line from head-foot towards front-back, degrees."""
 
     bounds = within(length_mm=(0.0, 100.0), direction_deg=(-360.0, 360.0))
+    shown = showcase("middle_disc", length_mm=(6.0, 6.0))
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MotionBlurParams(Batch):
-    """The line, from the rows' axis towards the columns' axis."""
-
-    length_mm: Tensor
-    direction_deg: Tensor
-
-    def touched(self) -> Tensor:
-        """Which samples are blurred."""
-        return self.length_mm > 0
-
-
-def draw_motion_blur(config: MotionBlurConfig, random: SampleRandom) -> MotionBlurParams | None:
-    """Draw the blur; None if there is never any."""
-    if config.probability == 0:
-        return None
-    on = random.chance("motion_blur", config.probability)
-    return MotionBlurParams(
-        length_mm=random.uniform("motion_blur_mm", *config.length_mm) * on,
-        direction_deg=random.uniform("motion_blur_deg", *config.direction_deg),
-    )
-
-
-def line_transfer(params: MotionBlurParams, lines: PlaneLines) -> Tensor:
-    """Weights of k-space of a mean over a line, float32 ``(B, H, W // 2 + 1)``.
-
-    ``sin(x) / x`` with ``x = pi * length * frequency``. The sine of a sum of a row's and a column's part
-    comes from their sines and cosines, so no sine is taken per pixel.
-    """
-    angle = torch.deg2rad(params.direction_deg)
-    extents = (params.length_mm * torch.cos(angle), params.length_mm * torch.sin(angle))
-    rows, columns = (
-        each.number * (math.pi / (each.pixels * each.spacing_mm) * extent).unsqueeze(1)
-        for each, extent in zip(lines, extents, strict=True)
-    )
-    rows, columns = rows.unsqueeze(2), columns.unsqueeze(1)
-    x = rows + columns
-    sine = torch.addcmul(torch.sin(rows) * torch.cos(columns), torch.cos(rows), torch.sin(columns))
-    return torch.where(x.abs() < NEAR_ZERO, 1.0, sine / x)
+    def sample(self, random: SampleRandom) -> MotionBlurParams:
+        """Draw the blur."""
+        on = random.chance("motion_blur", self.probability)
+        return MotionBlurParams(
+            length_mm=random.uniform("motion_blur_mm", *self.length_mm) * on,
+            direction_deg=random.uniform("motion_blur_deg", *self.direction_deg),
+        )

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom, uniform_field
-from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
+from synthspine.gen.core.drawing import Feature, showcase
+from synthspine.gen.core.feature import Batch, Range, Spacing, within
 from synthspine.gen.core.masks import per_sample
 from synthspine.gen.scanner.lines import phase_along_rows
 
@@ -16,7 +17,26 @@ _ANGLES = 4096
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class NoiseConfig(Config):
+class GFactorParams(Batch):
+    """Amplification of noise by parallel imaging."""
+
+    extra: Tensor  # amplification above 1 in the middle of the region, 0 for none, ``(B,)``
+    middle: Tensor  # row and column of its middle, from the image's, share of the field of view, ``(B, 2)``
+    width: Tensor  # standard deviation of its profile along rows and columns, same unit, ``(B, 2)``
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NoiseParams(Batch):
+    """Noise of every sample."""
+
+    key: Tensor  # key of the noise, int32 ``(B, 2)``
+    level: Tensor
+    rician: Tensor  # 1 for the magnitude of the complex signal, 0 for its real part, ``(B,)``
+    g_factor: GFactorParams | None  # where the noise is amplified; None if nowhere
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NoiseConfig(Feature[NoiseParams]):
     """Noise, added at the acquired resolution."""
 
     probability: float = 0.9
@@ -40,38 +60,17 @@ class NoiseConfig(Config):
     bounds = within(
         level=(0.0, 10.0), g_factor=(0.0, 10.0), g_factor_width=(0.01, 1e6), g_factor_breadth=(0.01, 1e6)
     )
+    shown = showcase(level=(0.08, 0.08), g_factor_probability=1.0, g_factor=(1.0, 1.0))
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GFactorParams(Batch):
-    """Amplification of noise by parallel imaging."""
-
-    extra: Tensor  # amplification above 1 in the middle of the region, 0 for none, ``(B,)``
-    middle: Tensor  # row and column of its middle, from the image's, share of the field of view, ``(B, 2)``
-    width: Tensor  # standard deviation of its profile along rows and columns, same unit, ``(B, 2)``
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NoiseParams(Batch):
-    """Noise of every sample."""
-
-    key: Tensor  # key of the noise, int32 ``(B, 2)``
-    level: Tensor
-    rician: Tensor  # 1 for the magnitude of the complex signal, 0 for its real part, ``(B,)``
-    g_factor: GFactorParams | None  # where the noise is amplified; None if nowhere
-
-
-def draw_noise(config: NoiseConfig, random: SampleRandom) -> NoiseParams | None:
-    """Draw the noise; None if the configuration never has any."""
-    if config.probability == 0:
-        return None
-    on = random.chance("noise", config.probability)
-    return NoiseParams(
-        key=random.key("noise_field"),
-        level=random.uniform("noise_level", *config.level) * on,
-        rician=random.chance("noise_rician", config.rician_probability).float(),
-        g_factor=_draw_g_factor(config, random),
-    )
+    def sample(self, random: SampleRandom) -> NoiseParams:
+        """Draw the noise."""
+        on = random.chance("noise", self.probability)
+        return NoiseParams(
+            key=random.key("noise_field"),
+            level=random.uniform("noise_level", *self.level) * on,
+            rician=random.chance("noise_rician", self.rician_probability).float(),
+            g_factor=_draw_g_factor(self, random),
+        )
 
 
 def _draw_g_factor(config: NoiseConfig, random: SampleRandom) -> GFactorParams | None:
@@ -130,7 +129,18 @@ def add_noise(samples: Tensor, noise: NoiseParams | None, rows: Tensor, columns:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ZipperConfig(Config):
+class ZipperParams(Batch):
+    """The line."""
+
+    key: Tensor  # key of its noise, int32 ``(B, 2)``
+    along_rows: Tensor  # 1 where the line runs along the rows' axis (is a column), else 0, ``(B,)``
+    strength: Tensor
+    place: Tensor  # where it crosses the other axis, share of the field of view, ``(B,)``
+    width_mm: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ZipperConfig(Feature[ZipperParams]):
     """Zipper: a radio signal from outside the scanner, one noisy line of dashes across the image.
 
     It runs along the phase-encoding axis, at the place of one frequency of the readout.
@@ -144,31 +154,18 @@ class ZipperConfig(Config):
     """Half of its width, mm; at least one pixel is hit."""
 
     bounds = within(strength=(0.0, 10.0), width_mm=(0.0, 50.0))
+    shown = showcase(strength=(1.0, 1.0), width_mm=(1.5, 1.5))
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ZipperParams(Batch):
-    """The line."""
-
-    key: Tensor  # key of its noise, int32 ``(B, 2)``
-    along_rows: Tensor  # 1 where the line runs along the rows' axis (is a column), else 0, ``(B,)``
-    strength: Tensor
-    place: Tensor  # where it crosses the other axis, share of the field of view, ``(B,)``
-    width_mm: Tensor
-
-
-def draw_zipper(config: ZipperConfig, random: SampleRandom) -> ZipperParams | None:
-    """Draw the zipper; None if there is never one."""
-    if config.probability == 0:
-        return None
-    on = random.chance("zipper", config.probability)
-    return ZipperParams(
-        key=random.key("zipper_noise"),
-        along_rows=phase_along_rows(random).float(),
-        strength=random.uniform("zipper_strength", *config.strength) * on,
-        place=random.uniform("zipper_place"),
-        width_mm=random.uniform("zipper_width_mm", *config.width_mm),
-    )
+    def sample(self, random: SampleRandom) -> ZipperParams:
+        """Draw the zipper."""
+        on = random.chance("zipper", self.probability)
+        return ZipperParams(
+            key=random.key("zipper_noise"),
+            along_rows=phase_along_rows(random).float(),
+            strength=random.uniform("zipper_strength", *self.strength) * on,
+            place=random.uniform("zipper_place"),
+            width_mm=random.uniform("zipper_width_mm", *self.width_mm),
+        )
 
 
 def add_zipper(image: Tensor, params: ZipperParams | None, spacing_mm: Spacing) -> Tensor:

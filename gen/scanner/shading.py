@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
+from synthspine.gen.core.drawing import Feature, showcase
+from synthspine.gen.core.feature import Batch, Range, Spacing, within
 from synthspine.gen.core.filters import smooth_field
 from synthspine.gen.core.masks import per_sample
 
@@ -19,7 +20,16 @@ _STEEPNESS = 4.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BiasConfig(Config):
+class BiasParams(Batch):
+    """Bias field; ``key`` is that of its random numbers, int32 ``(B, 2)``."""
+
+    key: Tensor
+    log_std: Tensor
+    correlation_mm: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BiasConfig(Feature[BiasParams]):
     """Bias field: the exponential of a smooth Gaussian random field."""
 
     probability: float = 0.9
@@ -30,19 +40,29 @@ class BiasConfig(Config):
     """Correlation length of the field, mm."""
 
     bounds = within(log_std=(0.0, 3.0), correlation_mm=(FINEST_BIAS_MM, WIDEST_BIAS * FINEST_BIAS_MM))
+    shown = showcase(log_std=(0.5, 0.5), correlation_mm=(60.0, 60.0))
+
+    def sample(self, random: SampleRandom) -> BiasParams:
+        """Draw the bias field."""
+        on = random.chance("bias", self.probability)
+        return BiasParams(
+            key=random.key("bias_field"),
+            log_std=random.uniform("bias_log_std", *self.log_std) * on,
+            correlation_mm=random.uniform("bias_correlation", *self.correlation_mm),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BiasParams(Batch):
-    """Bias field; ``key`` is that of its random numbers, int32 ``(B, 2)``."""
+class CoilParams(Batch):
+    """Fall-off of the signal; ``floor`` is 1 for none."""
 
-    key: Tensor
-    log_std: Tensor
-    correlation_mm: Tensor
+    floor: Tensor
+    half_mm: Tensor
+    width_mm: Tensor
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CoilConfig(Config):
+class CoilConfig(Feature[CoilParams]):
     """Surface coil behind the back, or saturation band in front of the spine: less signal in front."""
 
     probability: float = 0.7
@@ -55,39 +75,17 @@ class CoilConfig(Config):
     """Width of the fall-off, mm; narrow is a saturation band."""
 
     bounds = within("floor", width_mm=(0.1, 1e6))
+    along_spine = True
+    shown = showcase(floor=(0.1, 0.1), width_mm=(20.0, 30.0))
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CoilParams(Batch):
-    """Fall-off of the signal; ``floor`` is 1 for none."""
-
-    floor: Tensor
-    half_mm: Tensor
-    width_mm: Tensor
-
-
-def draw_bias(config: BiasConfig, random: SampleRandom) -> BiasParams | None:
-    """Draw the bias field; None if the configuration never has one."""
-    if config.probability == 0:
-        return None
-    on = random.chance("bias", config.probability)
-    return BiasParams(
-        key=random.key("bias_field"),
-        log_std=random.uniform("bias_log_std", *config.log_std) * on,
-        correlation_mm=random.uniform("bias_correlation", *config.correlation_mm),
-    )
-
-
-def draw_coil(config: CoilConfig, random: SampleRandom) -> CoilParams | None:
-    """Draw the fall-off; None if the configuration never has one."""
-    if config.probability == 0:
-        return None
-    on = random.chance("coil", config.probability)
-    return CoilParams(
-        floor=torch.where(on, random.uniform("coil_floor", *config.floor), 1.0),
-        half_mm=random.uniform("coil_half", *config.half_mm),
-        width_mm=random.uniform("coil_width", *config.width_mm),
-    )
+    def sample(self, random: SampleRandom) -> CoilParams:
+        """Draw the fall-off."""
+        on = random.chance("coil", self.probability)
+        return CoilParams(
+            floor=torch.where(on, random.uniform("coil_floor", *self.floor), 1.0),
+            half_mm=random.uniform("coil_half", *self.half_mm),
+            width_mm=random.uniform("coil_width", *self.width_mm),
+        )
 
 
 def add_bias(image: Tensor, bias: BiasParams | None, spacing_mm: Spacing) -> Tensor:

@@ -6,12 +6,21 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Config, Range, within
+from synthspine.gen.core.drawing import Feature, showcase
+from synthspine.gen.core.feature import Batch, Range, within
 from synthspine.gen.scanner.lines import phase_along_rows, take
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class WrapConfig(Config):
+class WrapParams(Batch):
+    """The bands that fold over."""
+
+    strength: Tensor  # brightness at the border, share of the original, 0 without wrap-around, ``(B,)``
+    width: Tensor  # at first and last row, first and last column, share of the field of view, ``(B, 4)``
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WrapConfig(Feature[WrapParams]):
     """Wrap-around along the phase-encoding axis.
 
     Tissue beyond the field of view is unknown; the band inside the border replaces it.
@@ -27,31 +36,21 @@ class WrapConfig(Config):
     """Probability that both borders have it rather than one."""
 
     bounds = within("strength", width=(0.0, 0.5))
+    shown = showcase(strength=(0.8, 0.8), width=(0.2, 0.2), both_probability=1.0)
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WrapParams(Batch):
-    """The bands that fold over."""
-
-    strength: Tensor  # brightness at the border, share of the original, 0 without wrap-around, ``(B,)``
-    width: Tensor  # at first and last row, first and last column, share of the field of view, ``(B, 4)``
-
-
-def draw_wrap(config: WrapConfig, random: SampleRandom) -> WrapParams | None:
-    """Draw the wrap-around; None if there is never any."""
-    if config.probability == 0:
-        return None
-    on = random.chance("wrap", config.probability)
-    width = random.uniform("wrap_width", *config.width, shape=(2,))
-    both = random.chance("wrap_both", config.both_probability)
-    border = random.integer("wrap_border", 2).unsqueeze(1)
-    has = both.unsqueeze(1) | torch.cat((border == 0, border == 1), dim=1)
-    width = width * has * on.unsqueeze(1)
-    rows = phase_along_rows(random).unsqueeze(1)
-    return WrapParams(
-        strength=random.uniform("wrap_strength", *config.strength) * on,
-        width=torch.cat((width * rows, width * ~rows), dim=1),
-    )
+    def sample(self, random: SampleRandom) -> WrapParams:
+        """Draw the wrap-around."""
+        on = random.chance("wrap", self.probability)
+        width = random.uniform("wrap_width", *self.width, shape=(2,))
+        both = random.chance("wrap_both", self.both_probability)
+        border = random.integer("wrap_border", 2).unsqueeze(1)
+        has = both.unsqueeze(1) | torch.cat((border == 0, border == 1), dim=1)
+        width = width * has * on.unsqueeze(1)
+        rows = phase_along_rows(random).unsqueeze(1)
+        return WrapParams(
+            strength=random.uniform("wrap_strength", *self.strength) * on,
+            width=torch.cat((width * rows, width * ~rows), dim=1),
+        )
 
 
 def wrap_around(image: Tensor, params: WrapParams | None) -> Tensor:

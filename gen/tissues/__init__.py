@@ -1,8 +1,7 @@
 """The tissues that no label names, painted around and inside the labelled structures.
 
-A feature has a configuration, drawn parameters, a function ``draw_*`` (None where the configuration never has
-the feature) and a function ``paint_*``, which returns painted codes of ``gen.tissues.palette``, uint8
-``(B, *grid)``; with None in place of parameters it changes nothing. Common arguments:
+The function ``paint_*`` of a feature returns painted codes of ``gen.tissues.palette``, uint8 ``(B, *grid)``;
+with None in place of parameters it changes nothing. Common arguments:
 
 * ``painted``: the codes painted so far, uint8 ``(B, *grid)``;
 * ``codes``: dense codes of the label maps, uint8 ``(B, *grid)``;

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
+from synthspine.gen.core.drawing import Feature, showcase
+from synthspine.gen.core.feature import Batch, Range, Spacing, within
 from synthspine.gen.core.filters import WIDEST, smooth_field
 from synthspine.gen.core.masks import above, overpaint, per_sample
 from synthspine.gen.tissues.palette import (
@@ -31,7 +32,20 @@ _QUANTILES = tuple(NormalDist().inv_cdf(k / COARSE_REGIONS) for k in range(1, CO
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BackgroundConfig(Config):
+class BackgroundParams(Batch):
+    """Random regions of a batch; sizes and shares of spots are None if no sample has any."""
+
+    key: Tensor
+    regions: Tensor  # 1 with random regions, 0 with one tissue
+    coarse_mm: Tensor
+    medium_mm: Tensor | None
+    medium_share: Tensor | None
+    fine_mm: Tensor | None
+    fine_share: Tensor | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BackgroundConfig(Feature[BackgroundParams]):
     """Random regions around the labelled structures."""
 
     probability: float = 1.0
@@ -54,37 +68,24 @@ class BackgroundConfig(Config):
         medium_mm=(FINEST_MEDIUM_MM, WIDEST * FINEST_MEDIUM_MM),
         fine_mm=(FINEST_FINE_MM, WIDEST * FINEST_FINE_MM),
     )
+    shown = showcase(medium_share=(0.3, 0.3), fine_share=(0.3, 0.3))
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BackgroundParams(Batch):
-    """Random regions of a batch; sizes and shares of spots are None if no sample has any."""
-
-    key: Tensor
-    regions: Tensor  # 1 with random regions, 0 with one tissue
-    coarse_mm: Tensor
-    medium_mm: Tensor | None
-    medium_share: Tensor | None
-    fine_mm: Tensor | None
-    fine_share: Tensor | None
-
-
-def draw_background(config: BackgroundConfig, random: SampleRandom) -> BackgroundParams | None:
-    """Draw the regions of every sample; None if the configuration never has them."""
-    if config.probability == 0:
-        return None
-    regions = random.chance("background", config.probability).float()
-    medium = config.medium_share[1] > 0
-    fine = config.fine_share[1] > 0
-    return BackgroundParams(
-        key=random.key("background_key"),
-        regions=regions,
-        coarse_mm=random.uniform("background_coarse_mm", *config.coarse_mm),
-        medium_mm=random.uniform("background_medium_mm", *config.medium_mm) if medium else None,
-        medium_share=random.uniform("background_medium", *config.medium_share) * regions if medium else None,
-        fine_mm=random.uniform("background_fine_mm", *config.fine_mm) if fine else None,
-        fine_share=random.uniform("background_fine", *config.fine_share) * regions if fine else None,
-    )
+    def sample(self, random: SampleRandom) -> BackgroundParams:
+        """Draw the regions of every sample."""
+        regions = random.chance("background", self.probability).float()
+        medium = self.medium_share[1] > 0
+        fine = self.fine_share[1] > 0
+        return BackgroundParams(
+            key=random.key("background_key"),
+            regions=regions,
+            coarse_mm=random.uniform("background_coarse_mm", *self.coarse_mm),
+            medium_mm=random.uniform("background_medium_mm", *self.medium_mm) if medium else None,
+            medium_share=random.uniform("background_medium", *self.medium_share) * regions
+            if medium
+            else None,
+            fine_mm=random.uniform("background_fine_mm", *self.fine_mm) if fine else None,
+            fine_share=random.uniform("background_fine", *self.fine_share) * regions if fine else None,
+        )
 
 
 def paint_background(codes: Tensor, params: BackgroundParams | None, spacing_mm: Spacing) -> Tensor:

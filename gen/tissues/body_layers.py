@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
+from synthspine.gen.core.drawing import Feature, showcase
+from synthspine.gen.core.feature import Batch, Range, Spacing, within
 from synthspine.gen.core.filters import WIDEST, smooth_field
 from synthspine.gen.core.masks import above, overpaint, per_sample
 from synthspine.gen.geometry.spine_frame import NEVER_MM, SpineFrame
@@ -22,7 +23,23 @@ FINEST_STRAND_MM = 4.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BodyLayersConfig(Config):
+class BodyLayersParams(Batch):
+    """Body layers of a batch."""
+
+    key: Tensor
+    muscle_mm: Tensor  # beginning and end of the posterior muscle, ``(B, 2)``
+    strand_mm: Tensor
+    strand_share: Tensor
+    gap_share: Tensor
+    fat_mm: Tensor
+    front_mm: Tensor
+    uneven_mm: Tensor
+    wave_mm: Tensor
+    vessel_mm: Tensor  # nearest and farthest point of the vessel before the canal's centre, ``(B, 2)``
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BodyLayersConfig(Feature[BodyLayersParams]):
     """Layers of the body behind and in front of the spine."""
 
     probability: float = 0.85
@@ -59,51 +76,34 @@ class BodyLayersConfig(Config):
         wave_mm=(FINEST_WAVE_MM, WIDEST * FINEST_WAVE_MM),
         uneven_mm=(0.0, NEVER_MM / 100),
     )
+    along_spine = True
+    shown = showcase(vessel_probability=1.0)
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BodyLayersParams(Batch):
-    """Body layers of a batch."""
-
-    key: Tensor
-    muscle_mm: Tensor  # beginning and end of the posterior muscle, ``(B, 2)``
-    strand_mm: Tensor
-    strand_share: Tensor
-    gap_share: Tensor
-    fat_mm: Tensor
-    front_mm: Tensor
-    uneven_mm: Tensor
-    wave_mm: Tensor
-    vessel_mm: Tensor  # nearest and farthest point of the vessel before the canal's centre, ``(B, 2)``
-
-
-def draw_body_layers(config: BodyLayersConfig, random: SampleRandom) -> BodyLayersParams | None:
-    """Draw the layers of every sample; None if the configuration never has them."""
-    if config.probability == 0:
-        return None
-    on = random.chance("layers", config.probability)
-    vessel = random.chance("layers_vessel", config.vessel_probability) & on
-    muscle = torch.stack(
-        (
-            random.uniform("layers_muscle_start", *config.muscle_start_mm),
-            random.uniform("layers_muscle", *config.muscle_mm),
-        ),
-        dim=1,
-    )
-    near = random.uniform("layers_vessel_near", *config.vessel_near_mm)
-    far = near + random.uniform("layers_vessel_width", *config.vessel_width_mm)
-    return BodyLayersParams(
-        key=random.key("layers_key"),
-        muscle_mm=torch.where(on.unsqueeze(1), muscle, NEVER_MM),
-        strand_mm=random.uniform("layers_strand_mm", *config.strand_mm),
-        strand_share=random.uniform("layers_strand", *config.strand_share),
-        gap_share=random.uniform("layers_gap", *config.gap_share),
-        fat_mm=random.uniform("layers_fat", *config.fat_mm),
-        front_mm=torch.where(on, random.uniform("layers_front", *config.front_mm), NEVER_MM),
-        uneven_mm=random.uniform("layers_uneven", *config.uneven_mm),
-        wave_mm=random.uniform("layers_wave_mm", *config.wave_mm),
-        vessel_mm=torch.where(vessel.unsqueeze(1), torch.stack((near, far), dim=1), NEVER_MM),
-    )
+    def sample(self, random: SampleRandom) -> BodyLayersParams:
+        """Draw the layers of every sample."""
+        on = random.chance("layers", self.probability)
+        vessel = random.chance("layers_vessel", self.vessel_probability) & on
+        muscle = torch.stack(
+            (
+                random.uniform("layers_muscle_start", *self.muscle_start_mm),
+                random.uniform("layers_muscle", *self.muscle_mm),
+            ),
+            dim=1,
+        )
+        near = random.uniform("layers_vessel_near", *self.vessel_near_mm)
+        far = near + random.uniform("layers_vessel_width", *self.vessel_width_mm)
+        return BodyLayersParams(
+            key=random.key("layers_key"),
+            muscle_mm=torch.where(on.unsqueeze(1), muscle, NEVER_MM),
+            strand_mm=random.uniform("layers_strand_mm", *self.strand_mm),
+            strand_share=random.uniform("layers_strand", *self.strand_share),
+            gap_share=random.uniform("layers_gap", *self.gap_share),
+            fat_mm=random.uniform("layers_fat", *self.fat_mm),
+            front_mm=torch.where(on, random.uniform("layers_front", *self.front_mm), NEVER_MM),
+            uneven_mm=random.uniform("layers_uneven", *self.uneven_mm),
+            wave_mm=random.uniform("layers_wave_mm", *self.wave_mm),
+            vessel_mm=torch.where(vessel.unsqueeze(1), torch.stack((near, far), dim=1), NEVER_MM),
+        )
 
 
 def paint_body_layers(

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
+from synthspine.gen.core.drawing import Feature, showcase
+from synthspine.gen.core.feature import Batch, Range, Spacing, within
 from synthspine.gen.core.filters import WIDEST, smooth_field
 from synthspine.gen.core.masks import above, has_code, overpaint, per_sample
 from synthspine.gen.geometry.spine_frame import NEVER_MM, SpineFrame
@@ -26,7 +27,21 @@ _MEAN_SLOPE = 0.886
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BowelConfig(Config):
+class BowelParams(Batch):
+    """Loops of a batch."""
+
+    key: Tensor
+    middle_mm: Tensor  # from the uppermost and the lowest labelled row down to the loops' middle, ``(B, 2)``
+    front_mm: Tensor
+    half_mm: Tensor  # half the height and half the width of the window, ``(B, 2)``
+    loop_mm: Tensor
+    share: Tensor
+    wall_mm: Tensor
+    gas_share: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BowelConfig(Feature[BowelParams]):
     """Bowel-like loops in front of the spine near its ends."""
 
     probability: float = 0.5
@@ -60,46 +75,31 @@ class BowelConfig(Config):
         share=(0.0, 0.99),
         wall_mm=(0.0, NEVER_MM),
     )
+    along_spine = True
+    shown = showcase(head_probability=1.0, gas_share=(0.2, 0.2))
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BowelParams(Batch):
-    """Loops of a batch."""
-
-    key: Tensor
-    middle_mm: Tensor  # from the uppermost and the lowest labelled row down to the loops' middle, ``(B, 2)``
-    front_mm: Tensor
-    half_mm: Tensor  # half the height and half the width of the window, ``(B, 2)``
-    loop_mm: Tensor
-    share: Tensor
-    wall_mm: Tensor
-    gas_share: Tensor
-
-
-def draw_bowel(config: BowelConfig, random: SampleRandom) -> BowelParams | None:
-    """Draw the loops of every sample; None if the configuration never has them."""
-    if config.probability == 0:
-        return None
-    foot = random.chance("bowel", config.probability)
-    head = random.chance("bowel_head", config.head_probability) & foot
-    middle = (
-        torch.where(head, random.uniform("bowel_head_mm", *config.head_mm), NEVER_MM),
-        torch.where(foot, random.uniform("bowel_foot_mm", *config.foot_mm), NEVER_MM),
-    )
-    half = (
-        random.uniform("bowel_height", *config.height_mm),
-        random.uniform("bowel_width", *config.width_mm),
-    )
-    return BowelParams(
-        key=random.key("bowel_key"),
-        middle_mm=torch.stack(middle, dim=1),
-        front_mm=random.uniform("bowel_front", *config.front_mm),
-        half_mm=torch.stack(half, dim=1),
-        loop_mm=random.uniform("bowel_loop", *config.loop_mm),
-        share=random.uniform("bowel_share", *config.share),
-        wall_mm=random.uniform("bowel_wall", *config.wall_mm),
-        gas_share=random.uniform("bowel_gas", *config.gas_share),
-    )
+    def sample(self, random: SampleRandom) -> BowelParams:
+        """Draw the loops of every sample."""
+        foot = random.chance("bowel", self.probability)
+        head = random.chance("bowel_head", self.head_probability) & foot
+        middle = (
+            torch.where(head, random.uniform("bowel_head_mm", *self.head_mm), NEVER_MM),
+            torch.where(foot, random.uniform("bowel_foot_mm", *self.foot_mm), NEVER_MM),
+        )
+        half = (
+            random.uniform("bowel_height", *self.height_mm),
+            random.uniform("bowel_width", *self.width_mm),
+        )
+        return BowelParams(
+            key=random.key("bowel_key"),
+            middle_mm=torch.stack(middle, dim=1),
+            front_mm=random.uniform("bowel_front", *self.front_mm),
+            half_mm=torch.stack(half, dim=1),
+            loop_mm=random.uniform("bowel_loop", *self.loop_mm),
+            share=random.uniform("bowel_share", *self.share),
+            wall_mm=random.uniform("bowel_wall", *self.wall_mm),
+            gas_share=random.uniform("bowel_gas", *self.gas_share),
+        )
 
 
 def paint_bowel(

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from synthspine.gen.core.anatomy import CANAL, STRUCTURES
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
+from synthspine.gen.core.drawing import Feature, showcase
+from synthspine.gen.core.feature import Batch, Range, Spacing, within
 from synthspine.gen.core.filters import WIDEST, centred_positions, smooth_field
 from synthspine.gen.core.masks import above, has_code, overpaint, per_sample
 from synthspine.gen.geometry.spine_frame import SpineFrame
@@ -37,7 +38,27 @@ _STEP = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CanalConfig(Config):
+class RootsParams(Batch):
+    """Nerve roots; ``share`` is 0 for none."""
+
+    key: Tensor
+    share: Tensor
+    length_mm: Tensor
+    width_mm: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CanalParams(Batch):
+    """Contents of the canal beside fluid; ``cord_mm`` is 0 without a cord."""
+
+    cord_mm: Tensor
+    cord_offset_mm: Tensor
+    conus_mm: Tensor
+    roots: RootsParams | None  # None if the configuration never has nerve roots
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CanalConfig(Feature[CanalParams]):
     """Cord and nerve roots inside the canal."""
 
     cord_probability: float = 0.7
@@ -64,39 +85,24 @@ class CanalConfig(Config):
         root_length_mm=(FINEST_ROOT_LENGTH_MM, WIDEST * FINEST_ROOT_LENGTH_MM),
         root_width_mm=(FINEST_ROOT_WIDTH_MM, WIDEST * FINEST_ROOT_WIDTH_MM),
     )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RootsParams(Batch):
-    """Nerve roots; ``share`` is 0 for none."""
-
-    key: Tensor
-    share: Tensor
-    length_mm: Tensor
-    width_mm: Tensor
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CanalParams(Batch):
-    """Contents of the canal beside fluid; ``cord_mm`` is 0 without a cord."""
-
-    cord_mm: Tensor
-    cord_offset_mm: Tensor
-    conus_mm: Tensor
-    roots: RootsParams | None  # None if the configuration never has nerve roots
-
-
-def draw_canal(config: CanalConfig, random: SampleRandom) -> CanalParams | None:
-    """Draw cord and roots; None if the configuration has neither."""
-    if config.cord_probability == 0 and config.roots_probability == 0:
-        return None
-    cord = random.chance("cord", config.cord_probability)
-    return CanalParams(
-        cord_mm=random.uniform("cord_mm", *config.cord_mm) * cord,
-        cord_offset_mm=random.uniform("cord_offset", *config.cord_offset_mm),
-        conus_mm=random.uniform("cord_conus", *config.conus_mm),
-        roots=_draw_roots(config, random),
+    along_spine = True
+    shown = showcase(
+        "middle_disc", cord_probability=1.0, cord_mm=(3.0, 4.0), roots_probability=1.0, roots_share=(0.5, 0.5)
     )
+
+    def never(self) -> bool:
+        """Whether the configuration leaves it out."""
+        return self.cord_probability == 0 and self.roots_probability == 0
+
+    def sample(self, random: SampleRandom) -> CanalParams:
+        """Draw cord and roots."""
+        cord = random.chance("cord", self.cord_probability)
+        return CanalParams(
+            cord_mm=random.uniform("cord_mm", *self.cord_mm) * cord,
+            cord_offset_mm=random.uniform("cord_offset", *self.cord_offset_mm),
+            conus_mm=random.uniform("cord_conus", *self.conus_mm),
+            roots=_draw_roots(self, random),
+        )
 
 
 def _draw_roots(config: CanalConfig, random: SampleRandom) -> RootsParams | None:
@@ -168,7 +174,17 @@ def _fills(field: Tensor, share: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class EpiduralFatConfig(Config):
+class EpiduralFatParams(Batch):
+    """Patches of fat around the canal; ``share`` is 0 for none."""
+
+    key: Tensor
+    share: Tensor
+    thickness_mm: Tensor
+    patch_mm: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EpiduralFatConfig(Feature[EpiduralFatParams]):
     """Patches of fat close outside the canal."""
 
     probability: float = 0.6
@@ -181,29 +197,19 @@ class EpiduralFatConfig(Config):
     """Correlation length of the patches, mm."""
 
     bounds = within("share", thickness_mm=(0.0, 4.0), patch_mm=(FINEST_PATCH_MM, WIDEST * FINEST_PATCH_MM))
+    along_spine = near_borders = True
+    hidden_with = ("canal", "share")
+    shown = showcase("middle_disc", share=(0.7, 0.8))
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EpiduralFatParams(Batch):
-    """Patches of fat around the canal; ``share`` is 0 for none."""
-
-    key: Tensor
-    share: Tensor
-    thickness_mm: Tensor
-    patch_mm: Tensor
-
-
-def draw_epidural_fat(config: EpiduralFatConfig, random: SampleRandom) -> EpiduralFatParams | None:
-    """Draw the patches of fat; None if the configuration never has them."""
-    if config.probability == 0:
-        return None
-    on = random.chance("epidural_fat", config.probability)
-    return EpiduralFatParams(
-        key=random.key("epidural_fat_field"),
-        share=random.uniform("epidural_fat_share", *config.share) * on,
-        thickness_mm=random.uniform("epidural_fat_thickness", *config.thickness_mm),
-        patch_mm=random.uniform("epidural_fat_patch", *config.patch_mm),
-    )
+    def sample(self, random: SampleRandom) -> EpiduralFatParams:
+        """Draw the patches of fat."""
+        on = random.chance("epidural_fat", self.probability)
+        return EpiduralFatParams(
+            key=random.key("epidural_fat_field"),
+            share=random.uniform("epidural_fat_share", *self.share) * on,
+            thickness_mm=random.uniform("epidural_fat_thickness", *self.thickness_mm),
+            patch_mm=random.uniform("epidural_fat_patch", *self.patch_mm),
+        )
 
 
 def paint_epidural_fat(
@@ -237,7 +243,17 @@ _LEAST_SHARE = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FatPadsConfig(Config):
+class FatPadsParams(Batch):
+    """Fat pads of a batch; ``thickness_mm`` is 0 for none."""
+
+    key: Tensor
+    share: Tensor
+    thickness_mm: Tensor
+    length_mm: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FatPadsConfig(Feature[FatPadsParams]):
     """Fat pads: the triangles between the laminae behind the canal, and the fat around the end of the sac."""
 
     probability: float = 0.6
@@ -252,29 +268,29 @@ class FatPadsConfig(Config):
     bounds = within(
         "share", thickness_mm=(0.0, 30.0), length_mm=(FINEST_LENGTH_MM, WIDEST * FINEST_LENGTH_MM)
     )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FatPadsParams(Batch):
-    """Fat pads of a batch; ``thickness_mm`` is 0 for none."""
-
-    key: Tensor
-    share: Tensor
-    thickness_mm: Tensor
-    length_mm: Tensor
-
-
-def draw_fat_pads(config: FatPadsConfig, random: SampleRandom) -> FatPadsParams | None:
-    """Draw the pads; None if the configuration never has them."""
-    if config.probability == 0 or config.thickness_mm[1] == 0:
-        return None
-    on = random.chance("fat_pads", config.probability)
-    return FatPadsParams(
-        key=random.key("fat_pads_field"),
-        share=random.uniform("fat_pads_share", *config.share),
-        thickness_mm=random.uniform("fat_pads_thickness", *config.thickness_mm) * on,
-        length_mm=random.uniform("fat_pads_length", *config.length_mm),
+    along_spine = True
+    hidden_with = ("canal", "thickness_mm")
+    shown = showcase(
+        "canal",
+        share=(0.8, 0.8),
+        thickness_mm=(8.0, 9.0),
+        length_mm=(5.0, 5.0),
+        also={"contrast": {"alpha": (0.0, 0.0)}},
     )
+
+    def never(self) -> bool:
+        """Whether the configuration leaves it out."""
+        return self.probability == 0 or self.thickness_mm[1] == 0
+
+    def sample(self, random: SampleRandom) -> FatPadsParams:
+        """Draw the pads."""
+        on = random.chance("fat_pads", self.probability)
+        return FatPadsParams(
+            key=random.key("fat_pads_field"),
+            share=random.uniform("fat_pads_share", *self.share),
+            thickness_mm=random.uniform("fat_pads_thickness", *self.thickness_mm) * on,
+            length_mm=random.uniform("fat_pads_length", *self.length_mm),
+        )
 
 
 def paint_fat_pads(

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from synthspine.gen.core.anatomy import CODES, MAX_RANK, STRUCTURES
-from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
+from synthspine.gen.core.drawing import Drawing, Feature, showcase
+from synthspine.gen.core.feature import Batch, Range, Spacing, within
 from synthspine.gen.core.masks import at_most, between, greatest_near, per_sample, shifted_rows
 from synthspine.gen.tissues.palette import DISCS, VERTEBRAE
 
@@ -25,12 +25,24 @@ ANNULUS_MM, TRANSITION_MM = 1.0, 2.5
 """The nucleus begins this deep inside a disc and is fully there so much deeper."""
 CLEFT_MM = 2.0
 """Half the height of the intranuclear cleft."""
+FULLY_RANDOM = 0
+"""Number of the contrast's recipe that follows neither T1 nor T2."""
 _MOST_ROWS = 7
 """Upper bound of the rows a border moves: two borders in the bits of 16."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DiscConfig(Config):
+class DiscParams(Batch):
+    """Every disc of a batch, by rank 1..25."""
+
+    core: Tensor | None  # added in the middle, share of full scale, ``(B, 25)``; None without a nucleus
+    cleft: Tensor | None  # share of it that the cleft takes away, ``(B,)``; None if there is no cleft
+    lost_mm: Tensor | None  # lost at the top and the bottom, ``(B, 2, 25)``; None if none is degenerated
+    brightness: Tensor | None  # factor on the mean, ``(B, 25)``; None if none is degenerated
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DiscConfig(Feature[DiscParams]):
     """Nucleus, cleft and degeneration of discs."""
 
     nucleus_probability: float = 1.0
@@ -63,47 +75,43 @@ class DiscConfig(Config):
         random_nucleus=(-1.0, 1.0),
         lost_mm=(0.0, MOST_LOST_MM),
     )
+    near_borders = True
+    shown = showcase(
+        "middle_disc",
+        cleft_probability=1.0,
+        health=(1.0, 1.0),
+        nucleus_t2=1.0,
+        degenerated_probability=0.3,
+        lost_mm=(2.0, 2.0),
+        darkness=(0.5, 0.5),
+    )
 
+    def never(self) -> bool:
+        """Whether the configuration only has plain discs."""
+        return self.nucleus_probability == 0 and self.degenerated_probability == 0
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DiscParams(Batch):
-    """Every disc of a batch, by rank 1..25."""
-
-    core: Tensor | None  # added in the middle, share of full scale, ``(B, 25)``; None without a nucleus
-    cleft: Tensor | None  # share of it that the cleft takes away, ``(B,)``; None if there is no cleft
-    lost_mm: Tensor | None  # lost at the top and the bottom, ``(B, 2, 25)``; None if none is degenerated
-    brightness: Tensor | None  # factor on the mean, ``(B, 25)``; None if none is degenerated
-
-
-def draw_discs(
-    config: DiscConfig, random: SampleRandom, alpha: Tensor, fully_random: Tensor
-) -> DiscParams | None:
-    """Draw the state of every disc; None if the configuration only has plain ones.
-
-    ``alpha`` ``(B,)`` is the position of the contrast between T1 (0) and T2 (1); ``fully_random``, bool
-    ``(B, 1)``, says whether it follows neither.
-    """
-    with_nucleus, degenerates = config.nucleus_probability > 0, config.degenerated_probability > 0
-    if not with_nucleus and not degenerates:
-        return None
-    own = random.uniform("disc_own_health", shape=(MAX_RANK,))
-    core = cleft = lost_mm = brightness = None
-    if with_nucleus:
-        health = random.uniform("disc_health", *config.health).unsqueeze(1) * own**2
-        weighted = config.nucleus_t1 + (config.nucleus_t2 - config.nucleus_t1) * alpha.unsqueeze(1)
-        free = random.uniform("disc_random_nucleus", *config.random_nucleus, shape=(MAX_RANK,))
-        on = random.chance("disc_nucleus_on", config.nucleus_probability).unsqueeze(1)
-        core = torch.where(fully_random, free, weighted) * health * on
-        if config.cleft_probability > 0:
-            split = random.chance("disc_cleft_on", config.cleft_probability)
-            cleft = random.uniform("disc_cleft", *config.cleft) * split
-    if degenerates:
-        degenerated = own < config.degenerated_probability
-        lost_mm = random.uniform("disc_lost", *config.lost_mm, shape=(2, MAX_RANK)) * degenerated.unsqueeze(1)
-        # Below the lowest disc lies the sacrum, which no label names: nothing would take what is lost there.
-        lost_mm[:, 1, 0] = 0
-        brightness = 1 - random.uniform("disc_darkness", *config.darkness, shape=(MAX_RANK,)) * degenerated
-    return DiscParams(core=core, cleft=cleft, lost_mm=lost_mm, brightness=brightness)
+    def sample(self, random: Drawing) -> DiscParams:
+        """Draw the state of every disc; the contrast says how much a nucleus stands out."""
+        own = random.uniform("disc_own_health", shape=(MAX_RANK,))
+        core = cleft = lost_mm = brightness = None
+        if self.nucleus_probability > 0:
+            alpha, recipe = (random.value(f"contrast.{name}").unsqueeze(1) for name in ("alpha", "recipe"))
+            health = random.uniform("disc_health", *self.health).unsqueeze(1) * own**2
+            weighted = self.nucleus_t1 + (self.nucleus_t2 - self.nucleus_t1) * alpha
+            free = random.uniform("disc_random_nucleus", *self.random_nucleus, shape=(MAX_RANK,))
+            on = random.chance("disc_nucleus_on", self.nucleus_probability).unsqueeze(1)
+            core = torch.where(recipe == FULLY_RANDOM, free, weighted) * health * on
+            if self.cleft_probability > 0:
+                split = random.chance("disc_cleft_on", self.cleft_probability)
+                cleft = random.uniform("disc_cleft", *self.cleft) * split
+        if self.degenerated_probability > 0:
+            degenerated = own < self.degenerated_probability
+            lost_mm = random.uniform("disc_lost", *self.lost_mm, shape=(2, MAX_RANK))
+            lost_mm = lost_mm * degenerated.unsqueeze(1)
+            # Below the lowest disc lies the sacrum, which no label names: nothing would take its loss.
+            lost_mm[:, 1, 0] = 0
+            brightness = 1 - random.uniform("disc_darkness", *self.darkness, shape=(MAX_RANK,)) * degenerated
+        return DiscParams(core=core, cleft=cleft, lost_mm=lost_mm, brightness=brightness)
 
 
 def thin_discs(codes: Tensor, params: DiscParams | None, spacing_mm: Spacing) -> Tensor:

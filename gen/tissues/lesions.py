@@ -16,7 +16,8 @@ from torch.nn import functional
 
 from synthspine.gen.core.anatomy import MAX_RANK, STRUCTURES
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
+from synthspine.gen.core.drawing import Feature, showcase
+from synthspine.gen.core.feature import Batch, Range, Spacing, within
 from synthspine.gen.core.filters import centred_positions
 from synthspine.gen.core.masks import above, between, has_code, overpaint, per_sample
 from synthspine.gen.tissues.palette import DISCS, HAEMANGIOMA, MODIC, SACRUM, SCHMORL, VERTEBRAE
@@ -35,7 +36,17 @@ _NEVER = -1e4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ModicConfig(Config):
+class ModicParams(Batch):
+    """End-plate changes."""
+
+    extent_mm: Tensor  # from the disc, of the plate above and below each disc, 0 for none, ``(B, 2, 25)``
+    patchiness_mm: Tensor
+    wave_mm: Tensor  # lengths of the waves along columns and across slices, ``(B, 2, 3)``
+    phase: Tensor  # where the waves begin, in turns, ``(B, 3)``
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModicConfig(Feature[ModicParams]):
     """Marrow changes along end plates."""
 
     probability: float = 0.15
@@ -50,20 +61,35 @@ class ModicConfig(Config):
     """Length of the waves that make it differ, mm."""
 
     bounds = within(extent_mm=(0.0, GREATEST_MM), patchiness_mm=(0.0, GREATEST_MM), wave_mm=(1.0, 1e4))
+    near_borders = True
+    shown = showcase("middle_disc", plate_probability=0.7)
+
+    def never(self) -> bool:
+        """Whether the configuration leaves it out."""
+        return 0 in (self.probability, self.plate_probability)
+
+    def sample(self, random: SampleRandom) -> ModicParams:
+        """Draw end-plate changes."""
+        on = _plates_on(random, "modic", self.probability, self.plate_probability)
+        return ModicParams(
+            extent_mm=random.uniform("modic_extent", *self.extent_mm, shape=(_SIDES, MAX_RANK)) * on,
+            patchiness_mm=random.uniform("modic_patchiness", *self.patchiness_mm),
+            wave_mm=random.uniform("modic_wave", *self.wave_mm, shape=(2, WAVES)),
+            phase=random.uniform("modic_phase", shape=(WAVES,)),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ModicParams(Batch):
-    """End-plate changes."""
+class SchmorlParams(Batch):
+    """Nodes, at most one per plate: ``(B, 2, 25)`` for the plate above and below each disc."""
 
-    extent_mm: Tensor  # from the disc, of the plate above and below each disc, 0 for none, ``(B, 2, 25)``
-    patchiness_mm: Tensor
-    wave_mm: Tensor  # lengths of the waves along columns and across slices, ``(B, 2, 3)``
-    phase: Tensor  # where the waves begin, in turns, ``(B, 3)``
+    radius_mm: Tensor  # 0 for none
+    behind_mm: Tensor
+    across_mm: Tensor
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SchmorlConfig(Config):
+class SchmorlConfig(Feature[SchmorlParams]):
     """Half-round nodes of disc tissue in end plates."""
 
     probability: float = 0.15
@@ -78,41 +104,22 @@ class SchmorlConfig(Config):
     """That point across the slices, from the middle of the volume, mm (3D only)."""
 
     bounds = within(radius_mm=(0.0, GREATEST_MM - GAP_MM))
+    along_spine = near_borders = True
+    shown = showcase("middle_disc", plate_probability=0.6, radius_mm=(4.0, 6.0))
 
+    def never(self) -> bool:
+        """Whether the configuration leaves it out."""
+        return 0 in (self.probability, self.plate_probability)
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SchmorlParams(Batch):
-    """Nodes, at most one per plate: ``(B, 2, 25)`` for the plate above and below each disc."""
-
-    radius_mm: Tensor  # 0 for none
-    behind_mm: Tensor
-    across_mm: Tensor
-
-
-def draw_modic(config: ModicConfig, random: SampleRandom) -> ModicParams | None:
-    """Draw end-plate changes; None if there never are any."""
-    if 0 in (config.probability, config.plate_probability):
-        return None
-    on = _plates_on(random, "modic", config.probability, config.plate_probability)
-    return ModicParams(
-        extent_mm=random.uniform("modic_extent", *config.extent_mm, shape=(_SIDES, MAX_RANK)) * on,
-        patchiness_mm=random.uniform("modic_patchiness", *config.patchiness_mm),
-        wave_mm=random.uniform("modic_wave", *config.wave_mm, shape=(2, WAVES)),
-        phase=random.uniform("modic_phase", shape=(WAVES,)),
-    )
-
-
-def draw_schmorl(config: SchmorlConfig, random: SampleRandom) -> SchmorlParams | None:
-    """Draw Schmorl nodes; None if there never are any."""
-    if 0 in (config.probability, config.plate_probability):
-        return None
-    on = _plates_on(random, "schmorl", config.probability, config.plate_probability)
-    plates = (_SIDES, MAX_RANK)
-    return SchmorlParams(
-        radius_mm=random.uniform("schmorl_radius", *config.radius_mm, shape=plates) * on,
-        behind_mm=random.uniform("schmorl_behind", *config.behind_mm, shape=plates),
-        across_mm=random.uniform("schmorl_across", *config.across_mm, shape=plates),
-    )
+    def sample(self, random: SampleRandom) -> SchmorlParams:
+        """Draw Schmorl nodes."""
+        on = _plates_on(random, "schmorl", self.probability, self.plate_probability)
+        plates = (_SIDES, MAX_RANK)
+        return SchmorlParams(
+            radius_mm=random.uniform("schmorl_radius", *self.radius_mm, shape=plates) * on,
+            behind_mm=random.uniform("schmorl_behind", *self.behind_mm, shape=plates),
+            across_mm=random.uniform("schmorl_across", *self.across_mm, shape=plates),
+        )
 
 
 def _plates_on(random: SampleRandom, name: str, probability: float, each: float) -> Tensor:
@@ -203,7 +210,17 @@ SHELL_MM = 1.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class HaemangiomaConfig(Config):
+class HaemangiomaParams(Batch):
+    """Round spots inside vertebrae, ``(B, 11)`` each."""
+
+    radius_mm: Tensor  # 0 for no spot
+    above_mm: Tensor  # height of its middle above the middle of the picture
+    behind_mm: Tensor
+    across_mm: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HaemangiomaConfig(Feature[HaemangiomaParams]):
     """Round spots inside vertebrae."""
 
     probability: float = 0.15
@@ -218,34 +235,27 @@ class HaemangiomaConfig(Config):
     """Its middle across the slices, from the middle of the volume, mm (3D only)."""
 
     bounds = within(radius_mm=(0.0, PITCH_MM / 2))
+    near_borders = True
+    shown = showcase("middle_disc", spot_probability=0.8, radius_mm=(4.0, 8.0))
 
+    def never(self) -> bool:
+        """Whether the configuration leaves it out."""
+        return 0 in (self.probability, self.spot_probability)
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HaemangiomaParams(Batch):
-    """Round spots inside vertebrae, ``(B, 11)`` each."""
-
-    radius_mm: Tensor  # 0 for no spot
-    above_mm: Tensor  # height of its middle above the middle of the picture
-    behind_mm: Tensor
-    across_mm: Tensor
-
-
-def draw_haemangioma(config: HaemangiomaConfig, random: SampleRandom) -> HaemangiomaParams | None:
-    """Draw spots inside vertebrae; None if there never are any."""
-    if 0 in (config.probability, config.spot_probability):
-        return None
-    spots = (SPOTS,)
-    on = random.chance("haemangioma_on", config.probability).unsqueeze(1)
-    on = on & (random.uniform("haemangioma_spots", shape=spots) < config.spot_probability)
-    radius = random.uniform("haemangioma_radius", *config.radius_mm, shape=spots)
-    middle = centred_positions(SPOTS, PITCH_MM, radius.device)
-    room = PITCH_MM / 2 - radius
-    return HaemangiomaParams(
-        radius_mm=radius * on,
-        above_mm=middle + room * random.uniform("haemangioma_above", -1.0, 1.0, shape=spots),
-        behind_mm=random.uniform("haemangioma_behind", *config.behind_mm, shape=spots),
-        across_mm=random.uniform("haemangioma_across", *config.across_mm, shape=spots),
-    )
+    def sample(self, random: SampleRandom) -> HaemangiomaParams:
+        """Draw spots inside vertebrae."""
+        spots = (SPOTS,)
+        on = random.chance("haemangioma_on", self.probability).unsqueeze(1)
+        on = on & (random.uniform("haemangioma_spots", shape=spots) < self.spot_probability)
+        radius = random.uniform("haemangioma_radius", *self.radius_mm, shape=spots)
+        middle = centred_positions(SPOTS, PITCH_MM, radius.device)
+        room = PITCH_MM / 2 - radius
+        return HaemangiomaParams(
+            radius_mm=radius * on,
+            above_mm=middle + room * random.uniform("haemangioma_above", -1.0, 1.0, shape=spots),
+            behind_mm=random.uniform("haemangioma_behind", *self.behind_mm, shape=spots),
+            across_mm=random.uniform("haemangioma_across", *self.across_mm, shape=spots),
+        )
 
 
 def paint_lesions(

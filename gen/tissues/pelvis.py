@@ -16,7 +16,8 @@ from torch.nn import functional
 from synthspine.gen.core import anatomy
 from synthspine.gen.core.anatomy import CANAL, vertebra_code
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
+from synthspine.gen.core.drawing import Feature, showcase
+from synthspine.gen.core.feature import Batch, Range, Spacing, within
 from synthspine.gen.core.masks import above, between, has_code, overpaint, per_sample
 from synthspine.gen.geometry.spine_frame import BEFORE_CANAL_MM, NEVER_MM, SpineFrame
 from synthspine.gen.tissues.palette import AIR, EPIDURAL_FAT, FAT, SACRAL_DISC, SACRUM
@@ -36,7 +37,20 @@ _LEAST_LENS = 0.02
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SacrumConfig(Config):
+class SacrumParams(Batch):
+    """Sacrum of a batch; ``(B, 5)`` for the segments, but ``(B,)`` for ``canal``."""
+
+    turn_deg: Tensor  # against the segment above
+    scale: Tensor  # size against the lowest vertebra, 0 for an absent segment
+    taper: Tensor  # width of the lower end against the upper end
+    disc_thickness: Tensor
+    disc_width: Tensor
+    disc_place: Tensor  # middle of a disc, from -1 (front) to 1 (back) of the room left
+    canal: Tensor  # 1 with a sacral canal
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SacrumConfig(Feature[SacrumParams]):
     """Unlabelled repeats of the lowest vertebra's body, 1 to 5 of them."""
 
     probability: float = 0.85
@@ -57,39 +71,25 @@ class SacrumConfig(Config):
     bounds = within(
         "disc_thickness", turn_deg=(-60.0, 60.0), shrink=(0.5, 1.5), taper=(0.3, 1.5), disc_width=(0.0, 2.0)
     )
+    along_spine = True
+    shown = showcase("lowest_disc", turn_deg=(12.0, 16.0), shrink=(0.8, 0.85))
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SacrumParams(Batch):
-    """Sacrum of a batch; ``(B, 5)`` for the segments, but ``(B,)`` for ``canal``."""
-
-    turn_deg: Tensor  # against the segment above
-    scale: Tensor  # size against the lowest vertebra, 0 for an absent segment
-    taper: Tensor  # width of the lower end against the upper end
-    disc_thickness: Tensor
-    disc_width: Tensor
-    disc_place: Tensor  # middle of a disc, from -1 (front) to 1 (back) of the room left
-    canal: Tensor  # 1 with a sacral canal
-
-
-def draw_sacrum(config: SacrumConfig, random: SampleRandom) -> SacrumParams | None:
-    """Draw the sacrum of every sample; None if the configuration never has one."""
-    if config.probability == 0:
-        return None
-    each = (SEGMENTS,)
-    on = random.chance("sacrum", config.probability).unsqueeze(1)
-    last = random.integer("sacrum_segments", SEGMENTS).unsqueeze(1)
-    segments = torch.arange(SEGMENTS, device=last.device) <= last
-    scale = random.uniform("sacrum_shrink", *config.shrink, shape=each).cumprod(1)
-    return SacrumParams(
-        turn_deg=random.uniform("sacrum_turn", *config.turn_deg, shape=each),
-        scale=scale * (on & segments),
-        taper=random.uniform("sacrum_taper", *config.taper, shape=each),
-        disc_thickness=random.uniform("sacrum_disc", *config.disc_thickness, shape=each),
-        disc_width=random.uniform("sacrum_disc_width", *config.disc_width, shape=each),
-        disc_place=random.uniform("sacrum_disc_place", -1.0, 1.0, shape=each),
-        canal=random.chance("sacrum_canal", config.canal_probability).float(),
-    )
+    def sample(self, random: SampleRandom) -> SacrumParams:
+        """Draw the sacrum of every sample."""
+        each = (SEGMENTS,)
+        on = random.chance("sacrum", self.probability).unsqueeze(1)
+        last = random.integer("sacrum_segments", SEGMENTS).unsqueeze(1)
+        segments = torch.arange(SEGMENTS, device=last.device) <= last
+        scale = random.uniform("sacrum_shrink", *self.shrink, shape=each).cumprod(1)
+        return SacrumParams(
+            turn_deg=random.uniform("sacrum_turn", *self.turn_deg, shape=each),
+            scale=scale * (on & segments),
+            taper=random.uniform("sacrum_taper", *self.taper, shape=each),
+            disc_thickness=random.uniform("sacrum_disc", *self.disc_thickness, shape=each),
+            disc_width=random.uniform("sacrum_disc_width", *self.disc_width, shape=each),
+            disc_place=random.uniform("sacrum_disc_place", -1.0, 1.0, shape=each),
+            canal=random.chance("sacrum_canal", self.canal_probability).float(),
+        )
 
 
 def paint_sacrum(
@@ -222,7 +222,16 @@ class _Segment:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FloorConfig(Config):
+class FloorParams(Batch):
+    """Floor of a batch: ``slope`` is its fall to the back, mm per mm; ``fat`` is 1 for fat and 0 for air."""
+
+    below_mm: Tensor
+    slope: Tensor
+    fat: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FloorConfig(Feature[FloorParams]):
     """An end of the body, or of the range of the coil, below the spine."""
 
     probability: float = 0.15
@@ -235,27 +244,17 @@ class FloorConfig(Config):
     """Of these pictures, share that shows fat below, as of the buttocks, instead of air."""
 
     bounds = within(tilt_deg=(-45.0, 45.0))
+    along_spine = True
+    shown = showcase(below_mm=(10.0, 10.0), fat_probability=0.0)
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FloorParams(Batch):
-    """Floor of a batch: ``slope`` is its fall to the back, mm per mm; ``fat`` is 1 for fat and 0 for air."""
-
-    below_mm: Tensor
-    slope: Tensor
-    fat: Tensor
-
-
-def draw_floor(config: FloorConfig, random: SampleRandom) -> FloorParams | None:
-    """Draw the floor of every sample; None if the configuration never has one."""
-    if config.probability == 0:
-        return None
-    on = random.chance("floor", config.probability)
-    return FloorParams(
-        below_mm=torch.where(on, random.uniform("floor_below", *config.below_mm), NEVER_MM),
-        slope=torch.tan(torch.deg2rad(random.uniform("floor_tilt", *config.tilt_deg))),
-        fat=random.chance("floor_fat", config.fat_probability).float(),
-    )
+    def sample(self, random: SampleRandom) -> FloorParams:
+        """Draw the floor of every sample."""
+        on = random.chance("floor", self.probability)
+        return FloorParams(
+            below_mm=torch.where(on, random.uniform("floor_below", *self.below_mm), NEVER_MM),
+            slope=torch.tan(torch.deg2rad(random.uniform("floor_tilt", *self.tilt_deg))),
+            fat=random.chance("floor_fat", self.fat_probability).float(),
+        )
 
 
 def paint_floor(

@@ -7,17 +7,10 @@ from torch import Tensor
 
 from synthspine.gen.core.anatomy import BACKGROUND, IGNORE
 from synthspine.gen.core.counter_rng import SampleRandom
-from synthspine.gen.core.feature import Batch, Config
+from synthspine.gen.core.drawing import Feature, showcase
+from synthspine.gen.core.feature import Batch
 from synthspine.gen.core.masks import at_most, has_code, overpaint, per_sample
 from synthspine.gen.tissues.palette import OUTSIDE
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OutsideConfig(Config):
-    """Pixels of code 255: beyond the map, or left out by its annotator."""
-
-    probability: float = 0.9
-    """Probability that they are black; otherwise they are painted as background."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,11 +20,18 @@ class OutsideParams(Batch):
     black: Tensor
 
 
-def draw_outside(config: OutsideConfig, random: SampleRandom) -> OutsideParams | None:
-    """Draw which samples are black there; None if the probability is 0."""
-    if config.probability == 0:
-        return None
-    return OutsideParams(black=random.chance("outside", config.probability).float())
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutsideConfig(Feature[OutsideParams]):
+    """Pixels of code 255: beyond the map, or left out by its annotator."""
+
+    probability: float = 0.9
+    """Probability that they are black; otherwise they are painted as background."""
+
+    shown = showcase(also={"view": {"probability": 1.0}})
+
+    def sample(self, random: SampleRandom) -> OutsideParams:
+        """Draw which samples are black there."""
+        return OutsideParams(black=random.chance("outside", self.probability).float())
 
 
 def black_pixels(codes: Tensor, params: OutsideParams | None) -> Tensor | None:

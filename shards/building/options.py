@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import tyro
 
 from synthspine.gen import GeneratorConfig, config_from_text, preset
+from synthspine.gen.core.documents import MOST_YAML_BYTES, UnfitFile, read_text
 from synthspine.shards.readers.layouts import AUTO, check_layout_name, layout_names
 from synthspine.shards.readers.slices import SLICE_STEP_MM, Grid
 from synthspine.shards.storage.opening import open_place
@@ -95,9 +96,10 @@ class ShardOptions:
     def _generator(self) -> GeneratorConfig:
         if Path(self.preset).suffix not in CONFIG_SUFFIXES:
             return preset(self.preset, spacing_mm=self.grid.spacing_mm)
-        text = Path(self.preset).read_text(encoding="utf-8")
         try:
-            config = config_from_text(text, preset("spine"))
+            config = config_from_text(read_text(Path(self.preset), MOST_YAML_BYTES), preset("spine"))
+        except UnfitFile as error:
+            raise UnfitFile(f"{self.preset}: {error}") from None
         except (TypeError, ValueError) as error:
             raise ValueError(f"{self.preset}: {error}") from error
         return replace(config, spacing_mm=self.grid.spacing_mm)

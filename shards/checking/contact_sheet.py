@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from synthspine.gen.core.anatomy import SACRUM, STRUCTURE_COLOURS, Colour
-from synthspine.gen.core.schemes import RANKS
+from synthspine.gen.core.schemes import RANKS, LabelScheme
 from synthspine.shards.checking.overlay import HATCH, coloured, grey_picture
 from synthspine.shards.format.sample import Sample
 from synthspine.shards.storage.atomic import atomic_path
@@ -21,6 +21,7 @@ ASPECT = 1.6
 MARGIN, _GAP, _PAIR_GAP = 28, 18, 3
 _TITLE_SIZE, _KEY_SIZE, _SMALL_SIZE = 24, 15, 12
 _CAPTION_ROWS, _TITLE_ROWS, _LEGEND_ROWS, _NOTE_ROWS = 42, 52, 34, 18
+_ENTRY_GAP = 26
 _PAPER, _INK, _DIM, _WARNING = (22, 23, 26), (236, 236, 238), (148, 150, 156), (255, 196, 84)
 
 
@@ -45,7 +46,7 @@ def write_sheet(
     title: str,
     *,
     columns: int | None = None,
-    legend: bool = False,
+    legend: LabelScheme | bool = False,
     sacrum: bool = False,
     notes: Sequence[str] = (),
 ) -> Path:
@@ -56,7 +57,7 @@ def write_sheet(
         path: where the PNG goes; replaced atomically.
         title: text over the sheet.
         columns: pictures in a row; by default as many as bring the sheet near to ``ASPECT``.
-        legend: whether the colours of the structures are explained below the pictures.
+        legend: label scheme whose colours are explained below the pictures; True for ``RANKS``.
         sacrum: whether that of the sacrum is among them.
         notes: lines at the bottom, such as warnings.
 
@@ -72,8 +73,10 @@ def write_sheet(
     columns = columns or _columns(len(tiles), width + _GAP, height + _CAPTION_ROWS + _GAP)
     rows = -(-len(tiles) // columns)
     bottom = MARGIN + _TITLE_ROWS + rows * (height + _CAPTION_ROWS + _GAP)
-    end = bottom + _LEGEND_ROWS * legend + _NOTE_ROWS * len(notes) + MARGIN
-    sheet = Image.new("RGB", (2 * MARGIN + columns * width + (columns - 1) * _GAP, end), _PAPER)
+    across = columns * width + (columns - 1) * _GAP
+    lines = _legend(RANKS if legend is True else legend, across, sacrum=sacrum) if legend else []
+    end = bottom + _LEGEND_ROWS * len(lines) + _NOTE_ROWS * len(notes) + MARGIN
+    sheet = Image.new("RGB", (2 * MARGIN + across, end), _PAPER)
     draw = ImageDraw.Draw(sheet)
     draw.text((MARGIN, MARGIN), title, _INK, ImageFont.load_default(_TITLE_SIZE))
     for number, tile in enumerate(tiles):
@@ -82,8 +85,8 @@ def write_sheet(
         top = MARGIN + _TITLE_ROWS + row * (height + _CAPTION_ROWS + _GAP)
         sheet.paste(Image.fromarray(tile.picture), (left, top))
         _caption(draw, tile, left, top + height + 6, width)
-    if legend:
-        _legend(draw, MARGIN, bottom + _LEGEND_ROWS // 2, sacrum=sacrum)
+    for number, line in enumerate(lines):
+        _swatches(draw, line, MARGIN, bottom + _LEGEND_ROWS // 2 + _LEGEND_ROWS * number)
     for number, note in enumerate(reversed(notes), start=1):
         top = end - MARGIN - _NOTE_ROWS * number
         draw.text((MARGIN, top), note, _WARNING, ImageFont.load_default(_SMALL_SIZE + 1))
@@ -143,20 +146,40 @@ def _caption(draw: ImageDraw.ImageDraw, tile: Tile, left: int, top: int, width: 
     draw.text((left, top + _KEY_SIZE + 4), note, _DIM, font)
 
 
-def _legend(draw: ImageDraw.ImageDraw, left: int, top: int, *, sacrum: bool) -> None:
-    """Swatches of all shades with the names of the structures, the lowest rank first."""
+def _legend(scheme: LabelScheme, width: int, *, sacrum: bool) -> list[list[tuple[str, Sequence[Colour]]]]:
+    """Lines of names of structures with all their shades, the lowest rank first, within a width in pixels."""
     entries: dict[str, list[Colour]] = {}
-    for structure, group in zip(RANKS.structure_names, RANKS.groups[1:], strict=True):
-        names = [RANKS.class_names[number].removeprefix(f"{structure} ") for number in group]
+    for structure, group in zip(scheme.structure_names, scheme.groups[1:], strict=True):
+        names = [scheme.class_names[number].removeprefix(f"{structure} ") for number in group]
         ends = f" {names[0]} .. {names[-1]}" if len(group) > 1 else ""
-        entries[structure + ends] = [RANKS.colours[number] for number in group]
+        entries[structure + ends] = [scheme.colours[number] for number in group]
     if sacrum:
         entries["sacrum"] = [STRUCTURE_COLOURS["sacrum"]]
     entries["not annotated (hatched)"] = [HATCH]
-    font = ImageFont.load_default(_SMALL_SIZE + 1)
-    for name, shades in entries.items():
-        for shade in shades:
-            draw.rectangle((left, top, left + 13, top + 13), shade)
-            left += 14
-        draw.text((left + 8, top - 2), name, _DIM, font)
-        left += 8 + round(draw.textlength(name, font)) + 26
+    lines: list[list[tuple[str, Sequence[Colour]]]] = [[]]
+    for entry in entries.items():
+        if lines[-1] and sum(map(_width, [*lines[-1], entry])) - _ENTRY_GAP > width:
+            lines.append([])
+        lines[-1].append(entry)
+    return lines
+
+
+def _width(entry: tuple[str, Sequence[Colour]]) -> int:
+    """Width of an entry of the legend with the gap behind it, pixels."""
+    name, shades = entry
+    return 14 * len(shades) + 8 + round(_legend_font().getlength(name)) + _ENTRY_GAP
+
+
+def _legend_font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(_SMALL_SIZE + 1)
+
+
+def _swatches(
+    draw: ImageDraw.ImageDraw, line: Sequence[tuple[str, Sequence[Colour]]], left: int, top: int
+) -> None:
+    for name, shades in line:
+        for place, shade in enumerate(shades):
+            start = left + 14 * place
+            draw.rectangle((start, top, start + 13, top + 13), shade)
+        draw.text((left + 14 * len(shades) + 8, top - 2), name, _DIM, _legend_font())
+        left += _width((name, shades))

@@ -7,13 +7,13 @@ from synthspine.gen.core.anatomy import (
     CODES,
     IGNORE,
     MAX_RANK,
-    RANK_NAMES,
     SACRUM,
     STRUCTURE_COLOURS,
     disc_code,
+    posterior_code,
     vertebra_code,
 )
-from synthspine.gen.core.schemes import RANKS
+from synthspine.gen.core.schemes import RANKS, LabelScheme
 
 FILL = 0.4
 """Opacity of a structure's colour over a picture; its border is opaque."""
@@ -23,17 +23,20 @@ _DARKENED = 0.55
 """Brightness of borders in a map without a picture."""
 
 
-def code_colours() -> np.ndarray:
-    """Colour of every dense code, uint8 ``(256, 3)``; ranks without a name share the shade of the last."""
+def code_colours(scheme: LabelScheme = RANKS) -> np.ndarray:
+    """Colour of every dense code, uint8 ``(256, 3)``: that of its class in a scheme, and of the sacrum.
+
+    Ranks without a class have the colour of the rank below.
+    """
     table = np.full((CODES, 3), EMPTY, dtype=np.uint8)
-    for code, number in enumerate(RANKS.table):
-        if BACKGROUND < number < RANKS.num_classes:
-            table[code] = RANKS.colours[number]
     table[SACRUM] = STRUCTURE_COLOURS["sacrum"]
-    named = len(RANK_NAMES)
-    for rank in range(named + 1, MAX_RANK + 1):
-        table[vertebra_code(rank)] = table[vertebra_code(named)]
-        table[disc_code(rank)] = table[disc_code(named)]
+    for code, number in enumerate(scheme.table):
+        if BACKGROUND < number < scheme.num_classes:
+            table[code] = scheme.colours[number]
+    for code_of in (vertebra_code, disc_code, posterior_code):
+        for code in map(code_of, range(2, MAX_RANK + 1)):
+            if scheme.table[code] == IGNORE:
+                table[code] = table[code - 1]
     return table
 
 

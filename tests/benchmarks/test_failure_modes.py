@@ -17,7 +17,8 @@ from benchmarks.failure_measures import (
     slice_measures,
 )
 from benchmarks.failure_modes import DEFINITIONS, _measure, cells, patient_values, scans_with_large
-from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME, PatientTally
+from synthspine.eval.labelling.roles import CANAL_ROLE, DISC, ROLES, VERTEBRA, roles_of
+from synthspine.eval.metrics.tally import Tally
 from synthspine.gen.core.anatomy import BACKGROUND, CANAL, IGNORE, disc_code
 from synthspine.shards import ShardOptions
 from synthspine.shards.building.sets import VALIDATION_IMAGES, ensure_sets
@@ -28,7 +29,6 @@ from synthspine.train.model.checkpoint import Checkpoint, save_checkpoint
 from synthspine.train.model.unet import UNet
 
 SPACING = (1.0, 1.0)
-VERTEBRA, DISC, CANAL_CLASS = 1, 2, 3
 FRONT, BACK, CANAL_COLUMNS = slice(10, 25), slice(40, 50), slice(28, 33)
 ARCH = (slice(47, 57), BACK)
 THIN_MM = 2.5
@@ -50,7 +50,7 @@ def codes():
 @pytest.fixture
 def answer(codes):
     """The right answer, to be spoilt."""
-    return STRUCTURE_SCHEME.encode(torch.from_numpy(codes)).numpy()
+    return roles_of(codes)
 
 
 def measured(answer, codes):
@@ -150,12 +150,12 @@ def test_the_lowest_third_of_the_canal_is_its_end(answer, codes):
 
 
 def test_a_canal_moved_back_by_a_pixel_has_a_fifth_behind(answer, codes):
-    answer[answer == CANAL_CLASS] = BACKGROUND
-    answer[10:70, 29:34] = CANAL_CLASS
+    answer[answer == CANAL_ROLE] = BACKGROUND
+    answer[10:70, 29:34] = CANAL_ROLE
     found = measured(answer, codes)
     assert found["canal behind"] == found["canal missed"] == pytest.approx(0.2)
     assert found["canal"] == found["canal end"] == pytest.approx(0.8)
-    answer[70:76, 29:34] = CANAL_CLASS
+    answer[70:76, 29:34] = CANAL_ROLE
     assert measured(answer, codes)["canal behind"] == pytest.approx(60 / 330)
 
 
@@ -163,7 +163,7 @@ def test_an_island_is_further_than_15_mm_away(codes, answer):
     codes[ARCH] = answer[ARCH] = BACKGROUND
     answer[40, 47] = VERTEBRA
     assert measured(answer, codes)["islands"] == 0
-    answer[40, 48:50] = CANAL_CLASS
+    answer[40, 48:50] = CANAL_ROLE
     assert measured(answer, codes)["islands"] == pytest.approx(0.02)
 
 
@@ -198,12 +198,12 @@ def test_dice_of_slices_together_is_that_of_the_evaluation(answer, codes):
     answers[0][ARCH] = answers[1][ARCH] = BACKGROUND
     answers[0][20:28, FRONT] = BACKGROUND
     answers[1][40:42, 5:10] = VERTEBRA
-    tally = PatientTally(STRUCTURE_SCHEME.class_names)
-    truth = STRUCTURE_SCHEME.encode(torch.from_numpy(np.stack((codes, codes))))
+    tally = Tally(("background", *ROLES), SPACING)
+    truth = torch.from_numpy(roles_of(np.stack((codes, codes))))
     tally.add(torch.from_numpy(np.stack(answers)), truth, ["7", "7"])
     shares = [slice_measures(each, codes, SPACING, THIN_MM) for each in answers]
     found = patient_values(["7", "7"], shares)["7"]
-    assert found["bodies"] == pytest.approx(tally.per_patient()["7"]["vertebra"])
+    assert found["bodies"] == pytest.approx(tally.dices()["7"]["vertebra"])
     assert math.isnan(found["arches"]) and math.isnan(found["top, cut"])
 
 

@@ -1,4 +1,3 @@
-import dataclasses
 from dataclasses import replace
 
 import matplotlib.image
@@ -14,12 +13,15 @@ from synthspine.eval.gallery import (
     gallery,
     interpolation_strip,
     preset_sheet,
-    showcases,
+    shown_off,
 )
 from synthspine.gen import GeneratorConfig
 from synthspine.gen.core.anatomy import CANAL
+from synthspine.gen.core.drawing import showcase
 from synthspine.gen.intensity.contrast import measured_contrast
+from synthspine.gen.params import FEATURES
 from synthspine.gen.presets import PRESETS
+from synthspine.gen.scanner.shading import BiasConfig
 
 
 @pytest.fixture
@@ -30,17 +32,9 @@ def maps(spine):
     return torch.from_numpy(codes)
 
 
-def test_every_feature_is_shown_in_the_order_in_which_it_is_applied():
-    config = GeneratorConfig()
-    fields = [entry.name for entry in dataclasses.fields(config)]
-    assert list(showcases()["features"]) == [
-        name for name in fields if dataclasses.is_dataclass(getattr(config, name))
-    ]
-
-
 def test_every_feature_can_be_seen_when_it_is_on(maps):
     pairs = feature_pairs(maps[:1])
-    assert [name for name, _, _ in pairs] == list(showcases()["features"])
+    assert [name for name, _, _ in pairs] == [name for name in FEATURES if name != "tone"]
     assert [name for name, off, on in pairs if np.abs(on - off).max() < 0.1] == []
 
 
@@ -90,7 +84,15 @@ def test_pictures_of_a_tile_lie_side_by_side_at_one_height():
     assert shown[:, :144].max() == 0 and shown[:, -72:].min() == 255
 
 
-def test_what_a_feature_does_not_set_has_its_default():
-    config = gallery_module._with(calm(), {"noise": {"probability": 1.0}, "contrast": {"alpha": (0.0, 0.0)}})
-    assert config.noise == replace(GeneratorConfig().noise, probability=1.0)
-    assert config.contrast == replace(calm().contrast, alpha=(0.0, 0.0))
+def test_what_a_showcase_does_not_set_has_its_default():
+    noise, curve = GeneratorConfig().noise, GeneratorConfig().curve
+    settings = {"level": (0.08, 0.08), "g_factor_probability": 1.0, "g_factor": (1.0, 1.0)}
+    assert shown_off(noise) == replace(noise, probability=1.0, **settings)
+    assert shown_off(replace(curve, probability=0.2)).probability == 1.0
+
+
+def test_a_feature_without_a_showcase_is_shown_at_the_upper_ends_of_its_ranges(monkeypatch):
+    monkeypatch.setattr(BiasConfig, "shown", showcase())
+    assert shown_off(BiasConfig()) == BiasConfig(
+        probability=1.0, log_std=(0.35, 0.35), correlation_mm=(120.0, 120.0)
+    )

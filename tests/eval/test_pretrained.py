@@ -33,7 +33,8 @@ def model():
 
 def dices(model, image_file, mask_file):
     """Dice per structure of one scan, ranks aside."""
-    answer = segment_volume(model, read_image(image_file), spacing_mm=model.checkpoint.spacing_mm).codes
+    options = {"scheme": model.scheme, "spacing_mm": model.checkpoint.spacing_mm}
+    answer = segment_volume(model, read_image(image_file), **options).codes
     found, truth = (structures(codes) for codes in (answer, read_mask(mask_file).array))
     return {
         name: 2

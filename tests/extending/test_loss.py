@@ -1,22 +1,18 @@
 """The program of the document trains with a loss that the packages do not have."""
 
 import json
-import re
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from extending_page import block
 
 from synthspine.shards.readers.spider import write_mha
 from synthspine.train.losses import LOSSES, LossContext, count_pixels, find_loss
 from synthspine.train.model.checkpoint import load_checkpoint
 
-ROOT = Path(__file__).parents[2]
-(PROGRAM,) = re.findall(
-    r"```python\n(.*?)```", (ROOT / "docs/extending_loss.md").read_text("utf-8"), re.DOTALL
-)
+PROGRAM = block("A loss", "python")
 
 
 @pytest.fixture

@@ -1,13 +1,12 @@
 """The page on a new dataset layout: its code registers a layout from outside, and sets are built with it."""
 
 import os
-import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from extending_page import ROOT, block
 
 from synthspine.gen.core.anatomy import CANAL, IGNORE
 from synthspine.shards.readers.folder import SpiderError
@@ -15,8 +14,6 @@ from synthspine.shards.readers.layouts import layout_of
 from synthspine.shards.readers.spider import write_mha
 from synthspine.shards.reading.open import open_set
 
-ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs/extending_reader.md").read_text(encoding="utf-8")
 SPACING_MM = (4.0, 2.0, 1.5)
 
 
@@ -61,8 +58,7 @@ def run(tmp_path, *arguments, code):
 
 
 def test_the_code_of_the_page_registers_a_layout_and_builds_sets(clinic, tmp_path):
-    assert len(PAGE.splitlines()) <= 25
-    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    code = block("A dataset layout", "python")
     done = run(tmp_path, "--data-dir", clinic, "--sets", "labels", "real_t2_val", code=code)
     assert done.returncode == 0, done.stderr
     assert f"{clinic}: 4 series in the layout clinic" in done.stdout

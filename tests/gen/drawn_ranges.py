@@ -1,12 +1,21 @@
-"""How every range of the generator is drawn: the value that should be uniform, or its simulation."""
+"""How every range and probability of the generator is drawn, by its path in the configuration.
+
+By default a range is that of the parameter of the same name, and a probability is how often the first range
+of its feature is not 0. The tables name the exceptions: where the drawn value is found, and what else is set
+so that it shows there.
+"""
+
+from dataclasses import fields, is_dataclass
 
 import torch
 
+from synthspine.gen import GeneratorConfig
 from synthspine.gen.core.anatomy import CANAL, STRUCTURES, vertebra_code
+from synthspine.gen.geometry.spine_frame import NEVER_MM
 from synthspine.gen.intensity.contrast import RECIPES
 from synthspine.gen.intensity.physical_contrast import nulling_ms
 from synthspine.gen.intensity.spin_echo import TISSUES
-from synthspine.gen.tissues.palette import FAT, FAT_FRACTION, MUSCLE
+from synthspine.gen.tissues.palette import AIR, FAT, FAT_FRACTION, MUSCLE, SACRUM
 
 COUNT = 2000
 LEAST_P = 1e-4
@@ -98,62 +107,37 @@ def _along_phase(values, params):
     return torch.where(rows, values, values.flip(1))
 
 
-UNIFORM = {
+def leaves(config, path=""):
+    """Path and annotation of every setting."""
+    for entry in fields(config):
+        value = getattr(config, entry.name)
+        if is_dataclass(value):
+            yield from leaves(value, f"{path}{entry.name}.")
+        else:
+            yield f"{path}{entry.name}", value
+
+
+UNLIKE_THEIR_NAMES = {
     "affine.scale": _affine("scale"),
     "affine.rotation_deg": _affine("angle"),
     "affine.shear": _affine("shear"),
     "affine.tilt_deg": (_tilts, SLICES_TOO),
-    "affine.translation_mm": _named("affine.translation_mm"),
-    "deformation.velocity_mm": _named("deformation.velocity_mm"),
-    "deformation.velocity_correlation_mm": _named("deformation.velocity_correlation_mm"),
     "view.crop_mm": _named("view.lost_mm"),
-    **{
-        f"background.{name}": _named(f"background.{name}")
-        for name in ("coarse_mm", "medium_mm", "medium_share", "fine_mm", "fine_share")
-    },
     "body_layers.muscle_start_mm": lambda p: p.body_layers.muscle_mm[:, 0],
     "body_layers.muscle_mm": lambda p: p.body_layers.muscle_mm[:, 1],
-    **{
-        f"body_layers.{name}": _named(f"body_layers.{name}")
-        for name in ("strand_mm", "strand_share", "gap_share", "fat_mm", "front_mm", "uneven_mm", "wave_mm")
-    },
     "body_layers.vessel_near_mm": lambda p: p.body_layers.vessel_mm[:, 0],
     "body_layers.vessel_width_mm": lambda p: p.body_layers.vessel_mm.diff(dim=1),
     "bowel.head_mm": lambda p: p.bowel.middle_mm[:, 0],
     "bowel.foot_mm": lambda p: p.bowel.middle_mm[:, 1],
     "bowel.height_mm": lambda p: p.bowel.half_mm[:, 0],
     "bowel.width_mm": lambda p: p.bowel.half_mm[:, 1],
-    **{
-        f"bowel.{name}": _named(f"bowel.{name}")
-        for name in ("front_mm", "loop_mm", "share", "wall_mm", "gas_share")
-    },
-    "sacrum.turn_deg": _named("sacrum.turn_deg"),
     "sacrum.shrink": lambda p: p.sacrum.scale[:, 0],
-    "sacrum.taper": _named("sacrum.taper"),
-    "sacrum.disc_thickness": _named("sacrum.disc_thickness"),
-    "sacrum.disc_width": _named("sacrum.disc_width"),
-    "floor.below_mm": _named("floor.below_mm"),
     "floor.tilt_deg": lambda p: torch.rad2deg(torch.atan(p.floor.slope)),
-    **{f"canal.{name}": _named(f"canal.{name}") for name in ("cord_mm", "cord_offset_mm", "conus_mm")},
     "canal.roots_share": _named("canal.roots.share"),
     "canal.root_length_mm": _named("canal.roots.length_mm"),
     "canal.root_width_mm": _named("canal.roots.width_mm"),
-    **{
-        f"epidural_fat.{name}": _named(f"epidural_fat.{name}")
-        for name in ("share", "thickness_mm", "patch_mm")
-    },
-    **{f"fat_pads.{name}": _named(f"fat_pads.{name}") for name in ("share", "thickness_mm", "length_mm")},
-    "discs.cleft": _named("discs.cleft"),
     "discs.lost_mm": lambda p: torch.cat((p.discs.lost_mm[:, 0], p.discs.lost_mm[:, 1, 1:]), dim=1),
     "discs.darkness": lambda p: 1 - p.discs.brightness,
-    "modic.extent_mm": _named("modic.extent_mm"),
-    "modic.patchiness_mm": _named("modic.patchiness_mm"),
-    "modic.wave_mm": _named("modic.wave_mm"),
-    **{
-        f"{lesion}.{name}": _named(f"{lesion}.{name}")
-        for lesion in ("schmorl", "haemangioma")
-        for name in ("radius_mm", "behind_mm", "across_mm")
-    },
     "contrast.random_mean": (
         lambda p: p.contrast.mean[:, [BONE, CANAL, FAT, MUSCLE]],
         RANDOM | TABLE_ALONE | {"contrast.dark_air_probability": 0.0, "contrast.random_mean": (0.1, 0.7)},
@@ -170,16 +154,9 @@ UNIFORM = {
         lambda p: torch.maximum(p.contrast.mean[:, FAT], p.contrast.mean[:, CANAL]),
         T2 | TABLE_ALONE | {"contrast.physical.full_scale": (0.5, 0.9)},
     ),
-    **{
-        f"arches.{name}": _named(f"arches.{name}")
-        for name in ("blur_mm", "through", "patch_mm", "lines_lost")
-    },
-    "partial_volume.sigma_mm": _named("partial_volume.sigma_mm"),
     "texture.strength": lambda p: sum(_muscle_grain(p)).sqrt(),
     "texture.correlated": lambda p: _muscle_grain(p)[1] / sum(_muscle_grain(p)),
     "texture.marrow": (_marrow, {"texture.correlated": (0.0, 0.0)}),
-    "texture.correlation_mm": _named("texture.correlation_mm"),
-    **{f"cortex.{name}": _named(f"cortex.{name}") for name in ("strength", "level", "width_mm")},
     **{
         f"cortex.{name}_offset_mm": (lambda p, i=i: p.cortex.offset_mm[:, i])
         for i, name in enumerate(STRUCTURES)
@@ -195,33 +172,18 @@ UNIFORM = {
     "implant.rod_behind_mm": (_named("implant.behind_mm"), ROD),
     "implant.tilt_deg": (_named("implant.axis_deg"), SCREW),
     "implant.displacement_mm": lambda p: p.implant.displacement_mm.abs(),
-    **{
-        f"implant.{name}": _named(f"implant.{name}")
-        for name in ("rise_mm", "across_mm", "radius_mm", "halo_mm")
-    },
-    "flow_void.depth": _named("flow_void.depth"),
-    "flow_void.threshold": _named("flow_void.threshold"),
     "chemical_shift.displacement_mm": lambda p: p.chemical_shift.displacement_mm.abs().sum(1),
     "chemical_shift.fatness": lambda p: p.chemical_shift.fat_fraction[:, BONE] / FAT_FRACTION[BONE],
-    **{f"coil.{name}": _named(f"coil.{name}") for name in ("floor", "half_mm", "width_mm")},
-    "bias.log_std": _named("bias.log_std"),
-    "bias.correlation_mm": _named("bias.correlation_mm"),
-    "wrap.strength": _named("wrap.strength"),
     "wrap.width": lambda p: p.wrap.width[:, :2] + p.wrap.width[:, 2:],
     "kspace_motion.jump_mm": (
         lambda p: p.kspace_motion.displacement_mm.double().diff(dim=1).norm(dim=2),
         JUMP,
     ),
-    "kspace_motion.jump_time": _named("kspace_motion.jump_time"),
     "kspace_motion.swing_mm": (_named("kspace_motion.swing_mm"), SWING),
-    "kspace_motion.swing_cycles": _named("kspace_motion.swing_cycles"),
     "ghosting.strength": lambda p: p.ghosting.strength.abs(),
     "gibbs.phase_kept": lambda p: _along_phase(p.gibbs.kept, p)[:, 0],
     "gibbs.readout_kept": lambda p: _along_phase(p.gibbs.kept, p)[:, 1],
-    "spike.strength": _named("spike.strength"),
     "spike.stripe_mm": lambda p: 1 / p.spike.frequency.norm(dim=1),
-    "motion_blur.length_mm": _named("motion_blur.length_mm"),
-    "motion_blur.direction_deg": _named("motion_blur.direction_deg"),
     "resolution.isotropic": (
         _factor,
         COARSE | {"resolution.isotropic_probability": 1.0, "resolution.uniform_in": "factor"},
@@ -238,17 +200,13 @@ UNIFORM = {
         lambda p: p.resolution.sigma_mm / p.resolution.thickness_mm,
         {"resolution.sigma_factor": (0.8, 1.4), "resolution.sigma_per_thickness": 1.0},
     ),
-    "noise.level": _named("noise.level"),
     "noise.g_factor": _named("noise.g_factor.extra"),
     "noise.g_factor_middle": _named("noise.g_factor.middle"),
     "noise.g_factor_width": lambda p: p.noise.g_factor.width.amin(1),
     "noise.g_factor_breadth": lambda p: p.noise.g_factor.width.amax(1),
-    "zipper.strength": _named("zipper.strength"),
-    "zipper.width_mm": _named("zipper.width_mm"),
-    "clip.low": _named("clip.low"),
-    "clip.high": _named("clip.high"),
     "gamma.log_gamma": lambda p: p.gamma.gamma.log(),
 }
+"""Ranges whose value is not the parameter of the same name, or that need other settings as well."""
 
 DERIVED = {
     # A nucleus is the product of what its contrast gives, its spine's health and its own.
@@ -279,4 +237,95 @@ DERIVED = {
         lambda random, low, high: 2**0.5 * random.normal(size=COUNT) * random.uniform(low, high, COUNT),
         {},
     ),
+}
+
+UNLIKE_THEIR_FIRST_RANGES = {
+    "flip.left_right_probability": (lambda p: p.flip.left_right > 0, {"dims": 3}),
+    "flip.head_foot_probability": lambda p: p.flip.head_foot > 0,
+    "flip.front_back_probability": lambda p: p.flip.front_back > 0,
+    "view.probability": lambda p: p.view.lost_mm.amax(1) > 0,
+    "background.probability": lambda p: p.background.regions > 0,
+    "body_layers.probability": lambda p: p.body_layers.front_mm < NEVER_MM,
+    "body_layers.vessel_probability": lambda p: p.body_layers.vessel_mm[:, 0] < NEVER_MM,
+    "bowel.probability": lambda p: p.bowel.middle_mm[:, 1] < NEVER_MM,
+    "bowel.head_probability": lambda p: p.bowel.middle_mm[:, 0] < NEVER_MM,
+    "sacrum.probability": lambda p: p.sacrum.scale[:, 0] > 0,
+    "sacrum.canal_probability": lambda p: p.sacrum.canal > 0,
+    "floor.probability": lambda p: p.floor.below_mm < NEVER_MM,
+    "floor.fat_probability": lambda p: p.floor.fat > 0,
+    "canal.cord_probability": lambda p: p.canal.cord_mm > 0,
+    "canal.roots_probability": lambda p: p.canal.roots.share > 0,
+    "fat_pads.probability": lambda p: p.fat_pads.thickness_mm > 0,
+    "discs.nucleus_probability": lambda p: p.discs.core.abs().amax(1) > 0,
+    "discs.cleft_probability": lambda p: p.discs.cleft > 0,
+    "discs.degenerated_probability": lambda p: p.discs.brightness < 1,
+    "modic.probability": lambda p: p.modic.extent_mm[:, 0, 0] > 0,
+    "modic.plate_probability": lambda p: p.modic.extent_mm > 0,
+    "schmorl.probability": lambda p: p.schmorl.radius_mm[:, 0, 0] > 0,
+    "schmorl.plate_probability": lambda p: p.schmorl.radius_mm > 0,
+    "haemangioma.probability": lambda p: p.haemangioma.radius_mm[:, 0] > 0,
+    "haemangioma.spot_probability": lambda p: p.haemangioma.radius_mm > 0,
+    "hidden.probability": lambda p: p.hidden.hidden > 0,
+    "outside.probability": lambda p: p.outside.black > 0,
+    "contrast.dark_air_probability": (
+        lambda p: p.contrast.mean[:, AIR] < 0.2,
+        RANDOM | {"contrast.random_mean": (0.5, 1.0), "contrast.dark_air": 0.1},
+    ),
+    "contrast.end_probability": (lambda p: (p.contrast.alpha == 0) | (p.contrast.alpha == 1), MEASURED),
+    "contrast.sacrum_alike_probability": (
+        lambda p: p.contrast.mean[:, SACRUM] == p.contrast.mean[:, BONE],
+        RANDOM | TABLE_ALONE,
+    ),
+    "contrast.physical.stir_probability": (lambda p: p.contrast.physical.inversion_ms > 0, PHYSICAL),
+    "contrast.physical.t2_probability": (
+        lambda p: p.contrast.physical.repetition_ms > 1000,
+        PHYSICAL | {"contrast.physical.stir_probability": 0.0},
+    ),
+    "contrast.physical.high_field_probability": (lambda p: p.contrast.physical.field_tesla == 3, PHYSICAL),
+    "texture.probability": lambda p: p.texture.white[:, BONE] > 0,
+    "cortex.probability": lambda p: p.cortex.strength[:, 0] > 0,
+    "cortex.end_plate_probability": lambda p: p.cortex.end_plates.strength > 0,
+    "implant.probability": lambda p: p.implant.displacement_mm != 0,
+    "implant.second_probability": lambda p: p.implant.up_mm[:, 1] < 1000,
+    "implant.rod_probability": lambda p: p.implant.axis_deg > 45,
+    "chemical_shift.probability": lambda p: p.chemical_shift.displacement_mm.abs().amax(1) > 0,
+    "coil.probability": lambda p: p.coil.floor < 1,
+    "wrap.both_probability": lambda p: (p.wrap.width > 0).sum(1) == 2,
+    "kspace_motion.probability": (lambda p: p.kspace_motion.swing_mm > 0, SWING),
+    "kspace_motion.swing_probability": lambda p: p.kspace_motion.swing_mm > 0,
+    "gibbs.probability": lambda p: p.gibbs.kept[:, 0] < 1,
+    "resolution.native_probability": lambda p: (p.resolution.spacing_mm == 1).all(1),
+    "resolution.isotropic_probability": (lambda p: (p.resolution.spacing_mm > 1).all(1), COARSE),
+    "noise.rician_probability": lambda p: p.noise.rician > 0,
+    "noise.g_factor_probability": lambda p: p.noise.g_factor.extra > 0,
+    "gamma.probability": lambda p: p.gamma.gamma != 1,
+    "curve.probability": lambda p: (p.curve.points[:, 1] - 0.25).abs() > 1e-6,
+    "inversion.probability": lambda p: p.inversion.inverted > 0,
+}
+"""Probabilities that are not seen in the first range of their feature, which is 0 without it."""
+
+ELSEWHERE = {
+    "ghosting.every": "whole numbers, see below",
+    "contrast.physical.region_density": "no record holds it, see below",
+    "contrast.physical.region_t1_ms": "the same",
+    "contrast.physical.region_t2_ms": "the same",
+}
+
+RANGES = [path for path, value in leaves(GeneratorConfig()) if isinstance(value, tuple) and len(value) == 2]
+PROBABILITIES = [path for path, _ in leaves(GeneratorConfig()) if path.endswith("probability")]
+UNIFORM = {
+    path: UNLIKE_THEIR_NAMES.get(path, _named(path)) for path in RANGES if path not in {*DERIVED, *ELSEWHERE}
+}
+
+
+def _first_range(path):
+    """Whether the first range of a feature that has that probability was drawn."""
+    feature = path.split(".")[0]
+    first = next(name for name in RANGES if name.startswith(f"{feature}."))
+    return lambda params: _named(first)(params) != 0
+
+
+CHANCE = {
+    path: UNLIKE_THEIR_FIRST_RANGES[path] if path in UNLIKE_THEIR_FIRST_RANGES else _first_range(path)
+    for path in PROBABILITIES
 }

@@ -11,24 +11,20 @@ from synthspine.gen.geometry.spine_frame import find_spine
 from synthspine.gen.tissues.background import (
     BackgroundConfig,
     BackgroundParams,
-    draw_background,
     paint_background,
 )
 from synthspine.gen.tissues.body_layers import (
     BodyLayersConfig,
     BodyLayersParams,
-    draw_body_layers,
     paint_body_layers,
 )
-from synthspine.gen.tissues.bowel import BowelConfig, BowelParams, draw_bowel, paint_bowel
+from synthspine.gen.tissues.bowel import BowelConfig, BowelParams, paint_bowel
 from synthspine.gen.tissues.palette import FIRST_COARSE, MUSCLE
 from synthspine.gen.tissues.pelvis import (
     FloorConfig,
     FloorParams,
     SacrumConfig,
     SacrumParams,
-    draw_floor,
-    draw_sacrum,
     paint_floor,
     paint_sacrum,
 )
@@ -51,11 +47,11 @@ def _sacrum(codes, params, spacing):
 
 
 FEATURES = {
-    "background": (BackgroundConfig, BackgroundParams, draw_background, _background),
-    "layers": (BodyLayersConfig, BodyLayersParams, draw_body_layers, _on_blank(paint_body_layers)),
-    "floor": (FloorConfig, FloorParams, draw_floor, _on_blank(paint_floor)),
-    "bowel": (BowelConfig, BowelParams, draw_bowel, _on_blank(paint_bowel)),
-    "sacrum": (SacrumConfig, SacrumParams, draw_sacrum, _sacrum),
+    "background": (BackgroundConfig, BackgroundParams, _background),
+    "layers": (BodyLayersConfig, BodyLayersParams, _on_blank(paint_body_layers)),
+    "floor": (FloorConfig, FloorParams, _on_blank(paint_floor)),
+    "bowel": (BowelConfig, BowelParams, _on_blank(paint_bowel)),
+    "sacrum": (SacrumConfig, SacrumParams, _sacrum),
 }
 SPACINGS = {2: (1.0, 1.0), 3: (4.0, 1.0, 1.0)}
 
@@ -66,8 +62,7 @@ def feature(request):
 
 
 def _draw(feature, count, **changes):
-    config, _, draw, _ = feature
-    return draw(config(**changes), SampleRandom(sample_keys(3, torch.arange(count))))
+    return feature[0](**changes).draw(SampleRandom(sample_keys(3, torch.arange(count))))
 
 
 def _maps(bank, dims, count=6):
@@ -79,13 +74,13 @@ def _maps(bank, dims, count=6):
 
 def test_a_feature_of_probability_0_is_not_drawn_and_paints_nothing(feature, bank):
     assert _draw(feature, 4, probability=0.0) is None
-    assert (feature[3](bank, None, SPACINGS[2]) == FIRST_COARSE).all()
+    assert (feature[2](bank, None, SPACINGS[2]) == FIRST_COARSE).all()
 
 
 def test_a_sample_without_the_feature_is_left_as_it_was(feature, bank):
     codes = _maps(bank, 2, 12)
-    sometimes = feature[3](codes, _draw(feature, 12, probability=0.5), SPACINGS[2])
-    always = feature[3](codes, _draw(feature, 12, probability=1.0), SPACINGS[2])
+    sometimes = feature[2](codes, _draw(feature, 12, probability=0.5), SPACINGS[2])
+    always = feature[2](codes, _draw(feature, 12, probability=1.0), SPACINGS[2])
     plain = (sometimes == FIRST_COARSE).flatten(1).all(1)
     assert 0 < plain.sum() < 12
     assert torch.equal(sometimes[~plain], always[~plain])
@@ -94,11 +89,11 @@ def test_a_sample_without_the_feature_is_left_as_it_was(feature, bank):
 @pytest.mark.parametrize("dims", [2, 3])
 def test_a_sample_is_the_same_alone_and_in_any_batch(feature, bank, dims):
     codes, params = _maps(bank, dims), _draw(feature, 6, probability=1.0)
-    together = feature[3](codes, params, SPACINGS[dims])
+    together = feature[2](codes, params, SPACINGS[dims])
     assert together.dtype == torch.uint8 and together.shape == codes.shape
     assert (together != FIRST_COARSE).any()
     for part in (slice(0, 1), slice(3, 5), slice(5, 6)):
-        assert torch.equal(feature[3](codes[part], params[part], SPACINGS[dims]), together[part])
+        assert torch.equal(feature[2](codes[part], params[part], SPACINGS[dims]), together[part])
 
 
 def test_inputs_are_left_alone(feature, bank):
@@ -106,21 +101,21 @@ def test_inputs_are_left_alone(feature, bank):
     before = codes.clone()
     params = _draw(feature, 6, probability=1.0)
     records = params.to_records()
-    feature[3](codes, params, SPACINGS[2])
+    feature[2](codes, params, SPACINGS[2])
     assert torch.equal(codes, before) and params.to_records() == records
 
 
 @pytest.mark.parametrize("dims", [2, 3])
 def test_painting_needs_no_values_on_the_host(feature, bank, dims):
     codes = _maps(bank, dims)
-    painted = feature[3](codes.to("meta"), _draw(feature, 6, probability=1.0).to("meta"), SPACINGS[dims])
+    painted = feature[2](codes.to("meta"), _draw(feature, 6, probability=1.0).to("meta"), SPACINGS[dims])
     assert painted.shape == codes.shape and painted.dtype == torch.uint8
 
 
 @pytest.mark.parametrize("grid", [(1, 2), (2, 1), (7, 5), (1, 1, 2), (1, 9, 4), (3, 1, 1)])
 def test_tiny_grids_are_painted_too(feature, grid):
     codes = torch.zeros(2, *grid, dtype=torch.uint8)
-    painted = feature[3](codes, _draw(feature, 2, probability=1.0), (3.0, 0.7, 1.9)[-len(grid) :])
+    painted = feature[2](codes, _draw(feature, 2, probability=1.0), (3.0, 0.7, 1.9)[-len(grid) :])
     assert painted.shape == codes.shape and (painted >= FIRST_COARSE).all()
 
 
@@ -128,7 +123,7 @@ def test_records_repeat_the_picture(feature, bank):
     params = _draw(feature, 6)
     again = feature[1].from_records(json.loads(json.dumps(params.to_records())))
     codes = _maps(bank, 2)
-    assert torch.equal(feature[3](codes, again, SPACINGS[2]), feature[3](codes, params, SPACINGS[2]))
+    assert torch.equal(feature[2](codes, again, SPACINGS[2]), feature[2](codes, params, SPACINGS[2]))
 
 
 def test_the_number_of_samples_moves_no_draw(feature):

@@ -18,15 +18,14 @@ from torch.nn.functional import affine_grid
 
 from synthspine.gen.core.anatomy import IGNORE
 from synthspine.gen.core.counter_rng import SampleRandom, normal_field, sample_keys
+from synthspine.gen.core.drawing import Drawing
 from synthspine.gen.scanner.display import (
     CurveConfig,
     InversionConfig,
     apply_curve,
-    draw_curve,
-    draw_inversion,
     invert,
 )
-from synthspine.gen.scanner.shading import BiasConfig, add_bias, draw_bias
+from synthspine.gen.scanner.shading import BiasConfig, add_bias
 
 BLUR_PIXELS = 9
 """Width of the window of the blur."""
@@ -92,7 +91,7 @@ def augment(
     Returns:
         Images and labels of the same shapes and types; label 255 and image 0 where the scan does not reach.
     """
-    random = SampleRandom(sample_keys(seed, positions))
+    random = Drawing(sample_keys(seed, positions))
     images, labels = _move(images, labels, random, config)
     sigma = random.uniform("blur", *config.blur_pixels)
     # So small a width changes nothing.
@@ -101,7 +100,7 @@ def augment(
         factors = random.uniform("coarse", *config.coarse)
         coarser = random.chance("coarser", config.coarse_probability)
         images = _coarsen(images, torch.where(coarser, factors, 1.0))
-    bias = draw_bias(config.bias, random)
+    bias = config.bias.draw(random)
     images = add_bias(images.squeeze(1), bias, (1.0, 1.0)).unsqueeze(1)
     contrast = random.uniform("contrast", *config.contrast)
     images = adjust_contrast(images - MIDDLE_GREY, contrast, clip_output=False)
@@ -109,8 +108,8 @@ def augment(
     images = adjust_brightness(images, brightness + MIDDLE_GREY, clip_output=True)
     gamma = random.uniform("gamma", *config.log_gamma).exp()
     images = adjust_gamma(images, gamma, gain=torch.ones_like(gamma))
-    images = apply_curve(images, draw_curve(config.curve, random))
-    images = invert(images, draw_inversion(config.inversion, random))
+    images = apply_curve(images, config.curve.draw(random))
+    images = invert(images, config.inversion.draw(random))
     pixels = images.shape[-2] * images.shape[-1]
     noise = normal_field(random.key("noise field"), "noise field", pixels).view_as(images)
     noise_std = random.uniform("noise", *config.noise).view(-1, 1, 1, 1)

@@ -11,7 +11,7 @@ from synthspine.eval.metrics.calibration import (
     expected_calibration_error,
     structure_entropy_sums,
 )
-from synthspine.gen.core.anatomy import IGNORE, STRUCTURES
+from synthspine.gen.core.anatomy import IGNORE
 from synthspine.gen.core.schemes import label_scheme
 
 
@@ -80,13 +80,12 @@ def test_entropy_of_even_and_of_certain_answers():
 def test_structure_entropy_equals_a_loop_over_pixels(classes):
     probabilities, target = random_answer(3, classes)
     scheme = label_scheme(classes)
-    names = [None, *STRUCTURES]
     sums, pixels = structure_entropy_sums(probabilities, scheme, target != IGNORE)
     total, count = 0.0, 0
     for row, column in np.argwhere(target[1].numpy() != IGNORE):
-        chances = np.zeros(4)
-        for own, name in enumerate(scheme.structures):
-            chances[names.index(name)] += probabilities[1, own, row, column].item()
+        chances = np.zeros(1 + len(scheme.structures))
+        for own, structure in enumerate(scheme.class_structures):
+            chances[structure] += probabilities[1, own, row, column].item()
         if chances.argmax() > 0:
             total, count = total - (chances * np.log(chances)).sum(), count + 1
     assert (sums[1].item(), pixels[1].item()) == (pytest.approx(total, rel=1e-5), count)

@@ -63,14 +63,14 @@ def test_a_lowest_disc_that_was_missed_shifts_the_ranks_and_not_the_match(spine,
 
 
 def test_two_vertebrae_taken_for_one_are_one_found_at_most():
-    result = match_ranks(strips(1, 1, 0, 0), strips(1, 2, 0, 0), SPACING)
+    result = match_ranks(strips(1, 1, 0, 0), strips(1, 2, 0, 0), FOUR, SPACING)
     # Dice of 200 pixels in 400 with either is 2/3: one is found, the other has no partner.
     assert of(result) == counts(2, 1, 0, 1)
     assert result.dice == pytest.approx(1 / 3)
 
 
 def test_swapped_ranks_are_found_with_wrong_ranks():
-    assert of(match_ranks(strips(2, 1, 3), strips(1, 2, 3), SPACING)) == counts(3, 3, 0, 1)
+    assert of(match_ranks(strips(2, 1, 3), strips(1, 2, 3), FOUR, SPACING)) == counts(3, 3, 0, 1)
 
 
 def bars(*rows_and_values):
@@ -83,7 +83,7 @@ def bars(*rows_and_values):
 def test_match_never_loses_a_found_one_for_a_larger_sum():
     truth, ranks = bars(((0, 10), 1), ((10, 16), 2)), bars(((2, 14), 1), ((0, 2), 2))
     # (1, 1) has .73 and leaves 0 to (2, 2); (1, 2) and (2, 1) have .33 + .44 = .77, and none is found.
-    result = match_ranks(ranks, truth, SPACING)
+    result = match_ranks(ranks, truth, FOUR, SPACING)
     assert of(result) == counts(2, 1, 1, 1)
     assert result.dice == pytest.approx(2 * 8 / 22 / 2)
 
@@ -91,7 +91,7 @@ def test_match_never_loses_a_found_one_for_a_larger_sum():
 def test_match_is_the_best_for_all_together_and_not_greedy():
     truth, ranks = bars(((0, 20), 1), ((20, 46), 2)), bars(((0, 10), 1), ((10, 33), 2))
     # The rank map's 2 overlaps 13 rows of truth 2 and 10 of truth 1, its 1 lies in truth 1: both are found.
-    result = match_ranks(ranks, truth, SPACING)
+    result = match_ranks(ranks, truth, FOUR, SPACING)
     assert of(result) == counts(2, 2, 0, 2)
     assert result.dice == pytest.approx((2 * 10 / 30 + 2 * 13 / 49) / 2)
 
@@ -100,9 +100,9 @@ def test_half_is_enough_and_less_is_not():
     truth = strips(1, 0, 0)
     ranks = np.zeros_like(truth)
     ranks[0, 5:15] = 1
-    assert of(match_ranks(ranks, truth, SPACING)) == counts(1, 1, 0, 1)
+    assert of(match_ranks(ranks, truth, FOUR, SPACING)) == counts(1, 1, 0, 1)
     ranks[0, 15] = 1
-    missed = match_ranks(ranks, truth, SPACING)
+    missed = match_ranks(ranks, truth, FOUR, SPACING)
     assert of(missed) == counts(1, 0, 1, 0)
     assert missed.dice == pytest.approx(2 * 100 / (200 + 220))
 
@@ -110,20 +110,20 @@ def test_half_is_enough_and_less_is_not():
 def test_a_vertebra_where_none_is_is_extra_and_litter_is_not():
     truth = strips(1, 0, 0)
     ranks = strips(1, 0, 4)
-    assert of(match_ranks(ranks, truth, SPACING)) == counts(1, 1, 1, 1)
+    assert of(match_ranks(ranks, truth, FOUR, SPACING)) == counts(1, 1, 1, 1)
     ranks[0, 20:] = 0
     ranks[0, 25, :20] = 4
-    assert of(match_ranks(ranks, truth, SPACING)) == counts(1, 1, 0, 1)
-    assert of(match_ranks(ranks, truth, (2.0, 2.0))) == counts(1, 1, 1, 1)
+    assert of(match_ranks(ranks, truth, FOUR, SPACING)) == counts(1, 1, 0, 1)
+    assert of(match_ranks(ranks, truth, FOUR, (2.0, 2.0))) == counts(1, 1, 1, 1)
 
 
 def test_a_vertebra_mostly_where_nothing_is_counted_is_not_extra():
     truth = strips(1, 0, 7, 0)
     ranks = strips(1, 0, 9, 0)
     ranks[0, 15:20] = 9
-    assert of(match_ranks(ranks, truth, SPACING)) == counts(1, 1, 0, 1)
+    assert of(match_ranks(ranks, truth, FOUR, SPACING)) == counts(1, 1, 0, 1)
     ranks[0, 30:40] = 9
-    assert of(match_ranks(ranks, truth, SPACING)) == counts(1, 1, 1, 1)
+    assert of(match_ranks(ranks, truth, FOUR, SPACING)) == counts(1, 1, 1, 1)
 
 
 def test_discs_where_nothing_is_annotated_do_not_shift_the_ranks(spine, to_structures):
@@ -139,10 +139,10 @@ def test_discs_where_nothing_is_annotated_do_not_shift_the_ranks(spine, to_struc
 
 def test_nothing_predicted_and_nothing_there():
     truth, empty = strips(1, 2), strips(0, 0)
-    missed = match_ranks(empty, truth, SPACING)
+    missed = match_ranks(empty, truth, FOUR, SPACING)
     assert of(missed) == counts(2, 0, 0, 0)
     assert missed.dice == 0.0 and np.isnan(missed.as_dict()["assd_mm"])
-    nothing = match_ranks(empty, empty, SPACING)
+    nothing = match_ranks(empty, empty, FOUR, SPACING)
     assert of(nothing) == counts(0, 0, 0, 0)
     assert np.isnan(nothing.dice)
 
@@ -192,11 +192,11 @@ def test_the_place_in_the_slice_does_not_matter(spine, to_structures):
 def test_distances_are_of_the_found_ones_and_their_partners():
     truth, ranks = strips(1, 0, 2, 0, 3), strips(1, 0, 2, 0, 0)
     ranks[0, 30:32] = 2
-    distances = match_ranks(ranks, truth, (2.0, 1.0)).as_dict()
+    distances = match_ranks(ranks, truth, FOUR, (2.0, 1.0)).as_dict()
     assert (distances["found"], distances["hd95_mm"]) == (2, (0.0 + 4.0) / 2)
     assert 0 < distances["assd_mm"] < distances["hd95_mm"]
     swapped = np.where(ranks == 1, 2, np.where(ranks == 2, 1, 0)).astype(np.uint8)
-    assert match_ranks(swapped, truth, (2.0, 1.0)).as_dict()["hd95_mm"] == 2.0
+    assert match_ranks(swapped, truth, FOUR, (2.0, 1.0)).as_dict()["hd95_mm"] == 2.0
 
 
 def test_counts_add_up():
@@ -209,4 +209,4 @@ def test_counts_add_up():
 def test_every_rank_has_its_own_column():
     ranks = strips(*range(1, MAX_RANK + 1))
     codes = strips(*([1] + [BACKGROUND] * (MAX_RANK - 1)))
-    assert of(match_ranks(ranks, codes, SPACING)) == counts(1, 1, MAX_RANK - 1, 1)
+    assert of(match_ranks(ranks, codes, FOUR, SPACING)) == counts(1, 1, MAX_RANK - 1, 1)

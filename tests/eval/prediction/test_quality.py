@@ -3,13 +3,14 @@ import pytest
 
 from synthspine.eval.prediction.quality import quality_flags
 from synthspine.gen.core.anatomy import CANAL, disc_code, vertebra_code
+from synthspine.gen.core.schemes import RANKS
 
 SPACING = (4.0, 1.0, 1.0)
 
 
 def names(codes, **facts):
     facts = {"spacing_mm": SPACING, "entropy": 0.1} | facts
-    return [flag.name for flag in quality_flags(codes, **facts)]
+    return [flag.name for flag in quality_flags(codes, scheme=RANKS, **facts)]
 
 
 @pytest.fixture
@@ -95,7 +96,7 @@ def test_faults_of_the_mask_are_flagged(sound, change, flag):
 
 def test_reasons_name_what_is_wrong(sound):
     drop(disc_code(1), disc_code(4))(sound)
-    (flag,) = quality_flags(sound, SPACING)
+    (flag,) = quality_flags(sound, SPACING, RANKS)
     assert "L5/S1, L2/L3" in flag.reason
     assert "sacrum" in flag.reason
 
@@ -111,6 +112,6 @@ def test_canal_in_the_last_slice(sound):
 )
 def test_structures_at_the_border(sound, place, side):
     sound[place] = vertebra_code(2)
-    (flag,) = quality_flags(sound, SPACING)
+    (flag,) = quality_flags(sound, SPACING, RANKS)
     assert flag.name == "touches_border"
     assert side in flag.reason

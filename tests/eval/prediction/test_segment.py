@@ -1,10 +1,13 @@
+import hashlib
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
 from torch import nn
 
-from synthspine.eval.prediction.segment import PIXELS_AT_ONCE, segment_volume
+from synthspine.eval.prediction.segment import PIXELS_AT_ONCE
+from synthspine.eval.prediction.segment import segment_volume as segment
 from synthspine.gen.core.anatomy import CANAL, disc_code, vertebra_code
 from synthspine.gen.core.schemes import label_scheme
 from synthspine.shards.readers.spider import Volume
@@ -24,6 +27,11 @@ class Thresholds(nn.Module):
         assert image.shape[-2] % 16 == 0
         levels = torch.arange(self.num_classes)[None, :, None, None] / 15
         return -1e4 * (image - levels) ** 2
+
+
+def segment_volume(model, volume, **options):
+    scheme = label_scheme(getattr(model, "num_classes", 4))
+    return segment(model, volume, **{"scheme": scheme, **options})
 
 
 def volume_of(codes, scheme, spacing):
@@ -140,6 +148,8 @@ def test_entropy_is_that_of_structures_and_not_of_ranks(spine):
     class Torn(nn.Module):
         """Sure that there is vertebra everywhere, torn between two ranks."""
 
+        num_classes = 14
+
         def forward(self, image):
             logits = torch.full((len(image), 14, *image.shape[2:]), -30.0)
             logits[:, 1:3] = 0.0
@@ -182,3 +192,24 @@ def test_islands_go():
     assert kept[0, 51, 51]
     assert not cleaned[0, 45:60, 45:60].any()
     assert cleaned[0, 30, 20]
+
+
+@pytest.mark.parametrize(
+    ("classes", "ranks", "digest"),
+    [
+        (4, "auto", "3deae30479f92804"),
+        (4, "count", "3deae30479f92804"),
+        (14, "count", "3deae30479f92804"),
+        (14, "auto", "e531ad517edb0fd6"),
+        (14, "model", "41cfa09d2e2631a3"),
+    ],
+)
+def test_answers_are_those_of_versions_without_schemes(spine, classes, ranks, digest):
+    """The digests were made by the version before label schemes became data."""
+    codes = spine(levels=4, slices=2)
+    codes[(codes > 0) & (codes < CANAL)] += 1
+    codes[:, 40:43, 60:63] = vertebra_code(1)
+    codes[codes == vertebra_code(4)] = vertebra_code(5)
+    volume = volume_of(codes, str(classes), (1.0, 1.0))
+    got = segment_volume(Thresholds(classes), volume, spacing_mm=1.0, ranks=ranks).codes
+    assert hashlib.sha256(got.tobytes()).hexdigest()[:16] == digest

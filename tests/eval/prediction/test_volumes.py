@@ -6,6 +6,7 @@ import pytest
 
 from synthspine.eval.prediction.volumes import structure_volumes, volumes_csv
 from synthspine.gen.core.anatomy import CANAL, IGNORE, disc_code, vertebra_code
+from synthspine.gen.core.schemes import RANKS
 
 SPACING = (4.0, 0.5, 0.25)
 
@@ -21,7 +22,7 @@ def mask():
 
 
 def test_volumes_are_voxels_times_their_size():
-    volumes = structure_volumes(mask(), SPACING)
+    volumes = structure_volumes(mask(), SPACING, RANKS)
     got = [(volume.name, volume.voxels, volume.slices, volume.spider_value) for volume in volumes]
     assert got == [
         ("L5", 400, 2, 1),
@@ -34,7 +35,7 @@ def test_volumes_are_voxels_times_their_size():
 
 
 def test_table_can_be_read_back():
-    volumes = structure_volumes(mask(), SPACING)
+    volumes = structure_volumes(mask(), SPACING, RANKS)
     rows = list(csv.DictReader(io.StringIO(volumes_csv(volumes))))
     assert [row["name"] for row in rows] == [volume.name for volume in volumes]
     assert rows[0]["volume_ml"] == "0.2000"
@@ -42,5 +43,5 @@ def test_table_can_be_read_back():
 
 
 def test_an_empty_mask_has_a_header_alone():
-    assert structure_volumes(np.zeros((1, 4, 4), dtype=np.uint8), SPACING) == []
+    assert structure_volumes(np.zeros((1, 4, 4), dtype=np.uint8), SPACING, RANKS) == []
     assert volumes_csv([]).count("\n") == 1

@@ -6,12 +6,13 @@ import pytest
 import torch
 from scipy import stats
 
-from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
-from synthspine.gen.geometry.affine import AffineConfig, AffineParams, draw_affine
+from synthspine.gen.core.counter_rng import sample_keys
+from synthspine.gen.core.drawing import Drawing
+from synthspine.gen.geometry.affine import AffineConfig, AffineParams
 
 
 def _draw(config, count, dims, seed=3):
-    return draw_affine(config, SampleRandom(sample_keys(seed, torch.arange(count))), dims)
+    return config.draw(Drawing(sample_keys(seed, torch.arange(count)), spacing_mm=(1.0,) * dims))
 
 
 def _still(**changed):
@@ -67,7 +68,7 @@ def test_rotation_and_shear_are_uniform_in_their_ranges():
 
 def test_a_sample_is_drawn_alike_alone_and_in_a_batch():
     batch = _draw(AffineConfig(), 9, 3)
-    alone = draw_affine(AffineConfig(), SampleRandom(sample_keys(3, torch.tensor([6]))), 3)
+    alone = AffineConfig().draw(Drawing(sample_keys(3, torch.tensor([6])), spacing_mm=(1.0, 1.0, 1.0)))
     assert torch.equal(alone.matrix, batch.matrix[6:7])
     assert torch.equal(alone.translation_mm, batch.translation_mm[6:7])
 

@@ -14,7 +14,6 @@ from synthspine.gen.geometry.deformation import (
     DeformationConfig,
     DeformationParams,
     _velocity,
-    draw_deformation,
     node_displacement,
 )
 
@@ -99,16 +98,16 @@ def test_a_sample_without_velocity_does_not_move():
 @pytest.mark.parametrize(("grid", "spacing_mm"), [((50, 41), (1.0, 1.0)), ((5, 30, 22), (4.0, 1.0, 1.0))])
 def test_a_sample_moves_alike_alone_and_in_a_batch(grid, spacing_mm):
     config = DeformationConfig()
-    params = draw_deformation(config, SampleRandom(sample_keys(5, torch.arange(16))))
+    params = config.draw(SampleRandom(sample_keys(5, torch.arange(16))))
     moved = displacement(params, grid, spacing_mm)
     for sample in (0, 7, 15):
-        alone = draw_deformation(config, SampleRandom(sample_keys(5, torch.tensor([sample]))))
+        alone = config.draw(SampleRandom(sample_keys(5, torch.tensor([sample]))))
         assert torch.equal(displacement(alone, grid, spacing_mm)[0], moved[sample])
 
 
 def test_amplitude_smoothness_and_probability_follow_the_configuration():
     config = DeformationConfig(probability=0.4, velocity_mm=(1.0, 4.0), velocity_correlation_mm=(14.0, 40.0))
-    params = draw_deformation(config, SampleRandom(sample_keys(1, torch.arange(4000))))
+    params = config.draw(SampleRandom(sample_keys(1, torch.arange(4000))))
     moved = params.velocity_mm > 0
     assert abs(float(moved.float().mean()) - 0.4) < 0.03
     assert stats.kstest(params.velocity_mm[moved].numpy(), stats.uniform(1.0, 3.0).cdf).pvalue > 1e-3
@@ -118,12 +117,12 @@ def test_amplitude_smoothness_and_probability_follow_the_configuration():
 
 def test_a_probability_of_zero_leaves_the_feature_out():
     random = SampleRandom(sample_keys(1, torch.arange(3)))
-    assert draw_deformation(DeformationConfig(probability=0.0), random) is None
-    assert draw_deformation(DeformationConfig(velocity_mm=(0.0, 0.0)), random) is None
+    assert DeformationConfig(probability=0.0).draw(random) is None
+    assert DeformationConfig(velocity_mm=(0.0, 0.0)).draw(random) is None
 
 
 def test_the_record_comes_back_bit_for_bit():
-    params = draw_deformation(DeformationConfig(), SampleRandom(sample_keys(1, torch.arange(3))))
+    params = DeformationConfig().draw(SampleRandom(sample_keys(1, torch.arange(3))))
     again = DeformationParams.from_records(json.loads(json.dumps(params.to_records())))
     grid, spacing_mm = (30, 22), (1.0, 1.0)
     assert torch.equal(displacement(again, grid, spacing_mm), displacement(params, grid, spacing_mm))

@@ -9,13 +9,13 @@ from scipy import stats
 
 from synthspine.gen.core.anatomy import IGNORE, vertebra_code
 from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
-from synthspine.gen.geometry.field_of_view import FieldOfViewConfig, FieldOfViewParams, draw_view, limit_view
+from synthspine.gen.geometry.field_of_view import FieldOfViewConfig, FieldOfViewParams, limit_view
 
 LOWEST = vertebra_code(1)
 
 
 def _draw(count=40, **fields):
-    return draw_view(FieldOfViewConfig(**fields), SampleRandom(sample_keys(2, torch.arange(count))))
+    return FieldOfViewConfig(**fields).draw(SampleRandom(sample_keys(2, torch.arange(count))))
 
 
 def _params(lost_mm, greatest_share=0.49, keep_lowest=1.0):

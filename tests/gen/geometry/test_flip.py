@@ -5,12 +5,13 @@ import json
 import pytest
 import torch
 
-from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
-from synthspine.gen.geometry.flip import FlipConfig, FlipParams, draw_flip, mirror
+from synthspine.gen.core.counter_rng import sample_keys
+from synthspine.gen.core.drawing import Drawing
+from synthspine.gen.geometry.flip import FlipConfig, FlipParams, mirror
 
 
 def _draw(config, count=40, dims=3):
-    return draw_flip(config, SampleRandom(sample_keys(8, torch.arange(count))), dims)
+    return config.draw(Drawing(sample_keys(8, torch.arange(count)), spacing_mm=(1.0,) * dims))
 
 
 def _codes(*shape):

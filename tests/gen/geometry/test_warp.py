@@ -11,9 +11,10 @@ from scipy import ndimage, stats
 from synthspine.gen.config import GeneratorConfig, without_geometry
 from synthspine.gen.core.anatomy import IGNORE
 from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
-from synthspine.gen.geometry.affine import AffineConfig, AffineParams, draw_affine
-from synthspine.gen.geometry.deformation import DeformationConfig, draw_deformation
-from synthspine.gen.geometry.flip import FlipConfig, FlipParams, draw_flip
+from synthspine.gen.core.drawing import Drawing
+from synthspine.gen.geometry.affine import AffineConfig, AffineParams
+from synthspine.gen.geometry.deformation import DeformationConfig
+from synthspine.gen.geometry.flip import FlipConfig, FlipParams
 from synthspine.gen.geometry.warp import deform, draw_map
 
 GRIDS = [
@@ -35,13 +36,12 @@ def _bank(grid, maps=3):
 
 def _draw(grid, count=4, indices=None, maps=3, **configs):
     indices = torch.arange(count) if indices is None else indices
-    random = SampleRandom(sample_keys(5, indices))
-    dims = len(grid)
+    random = Drawing(sample_keys(5, indices), spacing_mm=(1.0,) * len(grid))
     return (
         draw_map(random, maps),
-        draw_affine(configs.get("affine", AffineConfig()), random, dims),
-        draw_deformation(configs.get("deformation", DeformationConfig()), random),
-        draw_flip(configs.get("flip", FlipConfig()), random, dims),
+        configs.get("affine", AffineConfig()).draw(random),
+        configs.get("deformation", DeformationConfig()).draw(random),
+        configs.get("flip", FlipConfig()).draw(random),
     )
 
 

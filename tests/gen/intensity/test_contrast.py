@@ -15,7 +15,6 @@ from synthspine.gen.intensity.contrast import (
     ContrastParams,
     code_tables,
     colour,
-    draw_contrast,
 )
 from synthspine.gen.tissues.palette import (
     AIR,
@@ -37,7 +36,7 @@ STILL = (0.0, 0.0)
 
 def _draw(count=COUNT, first=0, seed=2, **changes):
     keys = sample_keys(seed, torch.arange(first, first + count))
-    return draw_contrast(ContrastConfig(**changes), SampleRandom(keys))
+    return ContrastConfig(**changes).draw(SampleRandom(keys))
 
 
 def _only(recipe, **changes):

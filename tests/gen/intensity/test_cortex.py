@@ -15,7 +15,6 @@ from synthspine.gen.intensity.cortex import (
     CortexConfig,
     add_cortex,
     depths,
-    draw_cortex,
 )
 from synthspine.gen.tissues.palette import FIRST_COARSE, MODIC, SACRAL_DISC, SACRUM
 
@@ -120,7 +119,7 @@ def _image(bank):
 
 
 def _params(count=3, **changes):
-    return replace(draw_cortex(ALWAYS, _random(count)), **changes)
+    return replace(ALWAYS.draw(_random(count)), **changes)
 
 
 def test_lines_follow_their_formula(bank):
@@ -167,7 +166,7 @@ def test_an_end_plate_lies_between_vertebra_and_disc_and_may_be_bright(bank):
 def test_without_lines_the_image_stays_as_it_is(bank):
     image, depth = _image(bank)
     assert add_cortex(image, depth, None) is image
-    off = draw_cortex(CortexConfig(probability=1e-9, end_plate_probability=1e-9), _random(3))
+    off = CortexConfig(probability=1e-9, end_plate_probability=1e-9).draw(_random(3))
     assert torch.equal(add_cortex(image, depth, off), image)
     one = _params(strength=torch.tensor([[0.0] * 3, [1.0] * 3, [0.0] * 3]), end_plates=None)
     changed = (add_cortex(image, depth, one) != image).flatten(1).any(1)
@@ -175,13 +174,13 @@ def test_without_lines_the_image_stays_as_it_is(bank):
 
 
 def test_a_configuration_without_lines_draws_nothing():
-    assert draw_cortex(CortexConfig(probability=0, end_plate_probability=0), _random()) is None
-    assert draw_cortex(CortexConfig(end_plate_probability=0), _random()).end_plates is None
+    assert CortexConfig(probability=0, end_plate_probability=0).draw(_random()) is None
+    assert CortexConfig(end_plate_probability=0).draw(_random()).end_plates is None
 
 
 def test_drawn_lines_keep_to_their_ranges_and_probabilities():
     config = CortexConfig()
-    params = draw_cortex(config, _random())
+    params = config.draw(_random())
     plates = params.end_plates
     for part, prefix in ((params, ""), (plates, "end_plate_")):
         for name in ("strength", "level", "width_mm"):

@@ -6,14 +6,12 @@ from scipy import stats
 
 from synthspine.gen.core.anatomy import CANAL
 from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
-from synthspine.gen.intensity.flow_void import FlowVoidConfig, add_flow_void, draw_flow_void, wave_field
+from synthspine.gen.intensity.flow_void import FlowVoidConfig, add_flow_void, wave_field
 from synthspine.gen.tissues.palette import CORD, EPIDURAL_FAT, ROOTS
 
 
 def _draw(count: int, **fields):
-    return draw_flow_void(
-        FlowVoidConfig(probability=1.0, **fields), SampleRandom(sample_keys(1, torch.arange(count)))
-    )
+    return FlowVoidConfig(probability=1.0, **fields).draw(SampleRandom(sample_keys(1, torch.arange(count))))
 
 
 def test_only_fluid_darkens_by_the_drawn_depth_at_most():

@@ -5,14 +5,14 @@ import torch
 
 from synthspine.gen.core.anatomy import CANAL, STRUCTURES, structure_of
 from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
-from synthspine.gen.intensity.cortex import CortexConfig, draw_cortex
+from synthspine.gen.core.drawing import Drawing
+from synthspine.gen.intensity.cortex import CortexConfig
 from synthspine.gen.intensity.hidden_labels import (
     HiddenConfig,
     HiddenParams,
-    draw_hidden,
     hide,
-    without_lines,
 )
+from synthspine.gen.intensity.posterior_arch import ArchConfig
 from synthspine.gen.tissues.palette import CORD, FIRST_COARSE, MODIC
 
 
@@ -42,24 +42,38 @@ def test_what_is_painted_inside_a_hidden_structure_is_removed_too():
 
 
 def test_each_structure_is_hidden_with_the_probability_on_its_own():
-    hidden = draw_hidden(HiddenConfig(probability=0.3), _random(3000)).hidden
+    hidden = HiddenConfig(probability=0.3).draw(_random(3000)).hidden
     assert torch.allclose(hidden.mean(0), torch.full((3,), 0.3), atol=0.03)
     assert (hidden[:, 0] * hidden[:, 1]).mean() == pytest.approx(0.09, abs=0.02)
 
 
 def test_without_a_probability_nothing_is_drawn_and_nothing_changes():
-    assert draw_hidden(HiddenConfig(probability=0.0), _random(2)) is None
+    assert HiddenConfig(probability=0.0).draw(_random(2)) is None
     painted = torch.zeros(1, 2, 2, dtype=torch.uint8)
     assert hide(painted, painted, painted + 1, None) is painted
 
 
 def test_hidden_structures_have_no_lines():
     config = CortexConfig(probability=1.0, end_plate_probability=1.0)
-    cortex = draw_cortex(config, _random(2))
-    shown = without_lines(cortex, _hidden((1, 0, 0), (0, 1, 1)))
+    drawing = Drawing(sample_keys(2, torch.arange(2)), features={"hidden": HiddenConfig(probability=0.0)})
+    cortex = config.draw(drawing)
+    assert config.settle(cortex, drawing) is cortex
+    drawing.drawn["hidden"] = _hidden((1, 0, 0), (0, 1, 1))
+    shown = config.settle(cortex, drawing)
     assert torch.equal(shown.strength, cortex.strength * torch.tensor([[0.0, 1.0, 1.0], [1.0, 0.0, 0.0]]))
     assert torch.equal(shown.end_plates.strength, cortex.end_plates.strength * torch.tensor([0.0, 1.0]))
-    assert without_lines(cortex, None) is cortex and without_lines(None, _hidden((1, 1, 1))) is None
+
+
+def test_a_hidden_structure_takes_away_what_a_feature_says():
+    features = {"arches": ArchConfig(probability=1.0), "hidden": HiddenConfig(probability=1.0)}
+    drawing = Drawing(sample_keys(2, torch.arange(4)), features=features)
+    drawing.drawn["hidden"] = _hidden((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1))
+    free = drawing.named("arches")
+    arches = drawing.all()["arches"]
+    shown = torch.tensor([0.0, 1.0, 1.0, 0.0])
+    assert torch.equal(arches.blur_mm, free.blur_mm * shown) and free.blur_mm.min() > 0
+    assert torch.equal(arches.through, free.through * shown)
+    assert torch.equal(arches.lines_lost, free.lines_lost)
 
 
 def test_a_sample_is_the_same_alone_and_in_a_batch_and_in_3d(bank):

@@ -9,7 +9,6 @@ from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
 from synthspine.gen.intensity.partial_volume import (
     PartialVolumeConfig,
     blur_tissues,
-    draw_partial_volume,
 )
 
 SPACING_MM = (1.0, 1.0)
@@ -17,7 +16,7 @@ SPACING_MM = (1.0, 1.0)
 
 def _draw(count=6, first=0, **changes):
     random = SampleRandom(sample_keys(7, torch.arange(first, first + count)))
-    return draw_partial_volume(PartialVolumeConfig(**changes), random)
+    return PartialVolumeConfig(**changes).draw(random)
 
 
 @pytest.mark.parametrize(

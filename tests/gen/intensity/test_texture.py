@@ -10,7 +10,7 @@ from scipy import stats
 from synthspine.gen.core.anatomy import CANAL, vertebra_code
 from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
 from synthspine.gen.intensity.contrast import code_tables
-from synthspine.gen.intensity.texture import TextureConfig, TextureParams, add_texture, draw_texture
+from synthspine.gen.intensity.texture import TextureConfig, TextureParams, add_texture
 from synthspine.gen.tissues.palette import AIR, FAT, MUSCLE, OUTSIDE, PAINT_CODES
 
 SPACING_MM = (1.0, 1.0)
@@ -18,7 +18,7 @@ SPACING_MM = (1.0, 1.0)
 
 def _draw(count=8, first=0, **changes):
     random = SampleRandom(sample_keys(6, torch.arange(first, first + count)))
-    return draw_texture(TextureConfig(**changes), random)
+    return TextureConfig(**changes).draw(random)
 
 
 def _grain(params, grid=(64, 64), spacing_mm=SPACING_MM, code=MUSCLE):

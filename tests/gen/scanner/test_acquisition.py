@@ -9,7 +9,8 @@ import torch
 from scipy import stats
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
-from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
+from synthspine.gen.core.counter_rng import sample_keys
+from synthspine.gen.core.drawing import Drawing
 from synthspine.gen.scanner.acquisition import (
     FWHM,
     REACH,
@@ -17,7 +18,6 @@ from synthspine.gen.scanner.acquisition import (
     ResolutionParams,
     acquire,
     acquired_points,
-    draw_resolution,
 )
 from synthspine.gen.scanner.noise import GFactorParams, NoiseParams
 
@@ -32,8 +32,8 @@ SYNTHSEG = ResolutionConfig(
 )
 
 
-def _random(count):
-    return SampleRandom(sample_keys(0, torch.arange(count)))
+def _random(count, spacing_mm=(1.0, 1.0)):
+    return Drawing(sample_keys(0, torch.arange(count)), spacing_mm=spacing_mm)
 
 
 def _resolution(factor, sigma, grid_mm=1.0, dims=2):
@@ -123,7 +123,7 @@ def test_resolution_keeps_constants_and_the_middle_of_ramps(factor):
 def test_native_resolution_without_blur_is_exactly_the_identity(spacing):
     image = torch.rand(2, *(7, 130, 99)[-len(spacing) :], generator=torch.Generator().manual_seed(0))
     config = ResolutionConfig(native_probability=1.0, native_sigma=0.0, sigma_per_thickness=0.3)
-    assert draw_resolution(config, _random(2), spacing) is None
+    assert config.draw(_random(2, spacing)) is None
     params = ResolutionParams(
         spacing_mm=torch.tensor(spacing).expand(2, -1),
         thickness_mm=torch.tensor(spacing).expand(2, -1),
@@ -176,7 +176,7 @@ def test_without_a_resolution_noise_is_that_of_the_grid():
 
 def test_the_kernel_reaches_as_far_as_the_widest_one_that_may_be_drawn():
     for config in (ResolutionConfig(), SYNTHSEG, ResolutionConfig(native_probability=1.0)):
-        params = draw_resolution(config, _random(3000), (0.8, 0.5))
+        params = config.draw(_random(3000, (0.8, 0.5)))
         limit = config.widest() * torch.tensor((0.8, 0.5))
         assert bool((params.sigma_mm <= limit * (1 + 1e-5)).all())
         assert np.allclose(params.reach_mm, REACH * limit.numpy())
@@ -185,7 +185,7 @@ def test_the_kernel_reaches_as_far_as_the_widest_one_that_may_be_drawn():
 
 
 def test_half_of_the_pictures_are_native_and_mild_losses_are_the_more_frequent():
-    params = draw_resolution(ResolutionConfig(), _random(4000), (1.0, 1.0))
+    params = ResolutionConfig().draw(_random(4000, (1.0, 1.0)))
     factor = params.spacing_mm
     assert factor.min() >= 1 - 1e-6 and factor.max() <= 4 + 1e-5
     native = (factor == 1).all(1)
@@ -202,7 +202,7 @@ def test_half_of_the_pictures_are_native_and_mild_losses_are_the_more_frequent()
 
 def test_synthseg_draws_the_published_resolutions():
     """Billot et al. 2023: 5 % native, then 10 % isotropic U(1, 4), else one axis U(1, 8)."""
-    params = draw_resolution(SYNTHSEG, _random(20000), (1.0, 1.0, 1.0))
+    params = SYNTHSEG.draw(_random(20000, (1.0, 1.0, 1.0)))
     coarse = params.spacing_mm > 1
     number = coarse.sum(1)
     for axes, share in ((0, 0.05), (3, 0.095), (1, 0.855)):
@@ -220,7 +220,7 @@ def test_synthseg_draws_the_published_resolutions():
 @pytest.mark.parametrize("grid", [(1, 2), (1, 1), (33, 150), (1, 40, 30), (3, 5, 2)])
 def test_acquisition_of_a_sample_does_not_depend_on_its_batch(grid):
     spacing = (3.0, 1.0, 0.8)[-len(grid) :]
-    params = draw_resolution(ResolutionConfig(), _random(6), spacing)
+    params = ResolutionConfig().draw(_random(6, spacing))
     noise = _noise(0.05, 6)
     image = torch.rand(6, *grid, generator=torch.Generator().manual_seed(0))
     whole = acquire(image, params, noise, spacing)
@@ -231,13 +231,13 @@ def test_acquisition_of_a_sample_does_not_depend_on_its_batch(grid):
 
 
 def test_drawing_a_resolution_copies_nothing_from_the_host(nothing_from_the_host):
-    random = _random(2)
+    random = _random(2, (4.0, 1.0, 1.0))
     with nothing_from_the_host:
-        assert draw_resolution(SYNTHSEG, random, (4.0, 1.0, 1.0)).spacing_mm.shape == (2, 3)
+        assert SYNTHSEG.draw(random).spacing_mm.shape == (2, 3)
 
 
 def test_resolution_params_return_from_json_bit_for_bit():
-    params = draw_resolution(SYNTHSEG, _random(3), (0.7, 0.3))
+    params = SYNTHSEG.draw(_random(3, (0.7, 0.3)))
     back = type(params).from_records(json.loads(json.dumps(params.to_records())))
     assert back.reach_mm == params.reach_mm
     for name in ("spacing_mm", "thickness_mm", "sigma_mm"):

@@ -22,10 +22,6 @@ from synthspine.gen.scanner.display import (
     apply_gamma,
     clip_percentiles,
     display,
-    draw_clip,
-    draw_curve,
-    draw_gamma,
-    draw_inversion,
     invert,
     rescale,
 )
@@ -50,10 +46,10 @@ def _straight(count):
 def _drawn(count):
     """One of each, all of them frequent."""
     return (
-        draw_clip(ClipConfig(), _random(count)),
-        draw_gamma(GammaConfig(normal_std=0.2), _random(count)),
-        draw_curve(CurveConfig(probability=0.5), _random(count)),
-        draw_inversion(InversionConfig(probability=0.5), _random(count)),
+        ClipConfig().draw(_random(count)),
+        GammaConfig(normal_std=0.2).draw(_random(count)),
+        CurveConfig(probability=0.5).draw(_random(count)),
+        InversionConfig(probability=0.5).draw(_random(count)),
     )
 
 
@@ -100,7 +96,7 @@ def test_gamma_is_a_power():
 
 
 def test_the_contrast_curve_is_the_bernstein_polynomial_of_its_points():
-    curve = draw_curve(CurveConfig(probability=1.0, strength=(1.0, 1.0)), _random(5))
+    curve = CurveConfig(probability=1.0, strength=(1.0, 1.0)).draw(_random(5))
     image = _image(5, 20, 20)
     x, expected = image.double(), torch.zeros(5, 20, 20, dtype=torch.float64)
     for j in range(DEGREE + 1):
@@ -110,7 +106,7 @@ def test_the_contrast_curve_is_the_bernstein_polynomial_of_its_points():
 
 
 def test_contrast_curves_rise_from_0_to_1():
-    curve = draw_curve(CurveConfig(probability=1.0), _random(300))
+    curve = CurveConfig(probability=1.0).draw(_random(300))
     ramp = torch.linspace(0, 1, 256).expand(300, 1, 256)
     bent = apply_curve(ramp, curve)[:, 0]
     assert bool((bent[:, 0] == 0).all()) and bool((bent[:, -1] > 1 - 1e-5).all())
@@ -148,30 +144,30 @@ def test_the_shown_picture_lies_in_0_to_1():
 
 
 def test_configurations_that_change_nothing_draw_nothing():
-    assert draw_clip(ClipConfig(probability=0.0), _random(1)) is None
-    assert draw_gamma(GammaConfig(probability=0.0), _random(1)) is None
-    assert draw_gamma(GammaConfig(log_gamma=(0.0, 0.0)), _random(1)) is None
-    assert draw_curve(CurveConfig(probability=0.0), _random(1)) is None
-    assert draw_inversion(InversionConfig(), _random(1)) is None
+    assert ClipConfig(probability=0.0).draw(_random(1)) is None
+    assert GammaConfig(probability=0.0).draw(_random(1)) is None
+    assert GammaConfig(log_gamma=(0.0, 0.0)).draw(_random(1)) is None
+    assert CurveConfig(probability=0.0).draw(_random(1)) is None
+    assert InversionConfig().draw(_random(1)) is None
 
 
 def test_draws_stay_in_range_and_keep_their_probabilities():
-    clip = draw_clip(ClipConfig(probability=0.8), _random(4000))
+    clip = ClipConfig(probability=0.8).draw(_random(4000))
     on = clip.high > 0
     assert abs(float(on.float().mean()) - 0.8) < 4 * (0.16 / 4000) ** 0.5
     assert bool(((clip.low > 0) == on).all()) and clip.low.max() <= 0.03 and clip.high.max() <= 0.05
-    gamma = draw_gamma(GammaConfig(), _random(4000)).gamma
+    gamma = GammaConfig().draw(_random(4000)).gamma
     assert stats.kstest(gamma.log().numpy(), stats.uniform(-0.5, 1).cdf).pvalue > 1e-3
-    curve = draw_curve(CurveConfig(), _random(4000))
+    curve = CurveConfig().draw(_random(4000))
     straight = (curve.points == torch.linspace(0, 1, DEGREE + 1)).all(1)
     assert abs(float(straight.float().mean()) - 0.9) < 4 * (0.09 / 4000) ** 0.5
     assert bool((curve.points.diff(dim=1) > 0).all())
-    inverted = draw_inversion(InversionConfig(probability=0.3), _random(4000)).inverted
+    inverted = InversionConfig(probability=0.3).draw(_random(4000)).inverted
     assert abs(float(inverted.mean()) - 0.3) < 4 * (0.21 / 4000) ** 0.5
 
 
 def test_synthseg_gamma_is_log_normal():
-    gamma = draw_gamma(GammaConfig(log_gamma=(0.0, 0.0), normal_std=0.5), _random(4000)).gamma
+    gamma = GammaConfig(log_gamma=(0.0, 0.0), normal_std=0.5).draw(_random(4000)).gamma
     assert stats.kstest(gamma.log().numpy() / 0.5, "norm").pvalue > 1e-3
 
 

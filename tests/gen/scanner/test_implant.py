@@ -8,7 +8,7 @@ import torch
 
 from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
 from synthspine.gen.geometry.spine_frame import find_spine
-from synthspine.gen.scanner.implant import FAR_MM, ImplantConfig, ImplantParams, add_implant, draw_implant
+from synthspine.gen.scanner.implant import FAR_MM, ImplantConfig, ImplantParams, add_implant
 
 SPACING = (1.0, 1.0)
 
@@ -105,12 +105,12 @@ def test_nothing_changes_without_an_implant(bank):
     frame = find_spine(bank, SPACING)
     image = torch.rand(3, 96, 80, generator=torch.Generator().manual_seed(0))
     assert add_implant(image, frame, None, SPACING) is image
-    off = draw_implant(ImplantConfig(probability=1e-9), _random(3))
+    off = ImplantConfig(probability=1e-9).draw(_random(3))
     assert torch.equal(add_implant(image, frame, off, SPACING), image)
 
 
 def test_draws_keep_to_their_ranges_and_probabilities():
-    params = draw_implant(ImplantConfig(probability=0.4, second_probability=0.5), _random(3000))
+    params = ImplantConfig(probability=0.4, second_probability=0.5).draw(_random(3000))
     on = params.up_mm < FAR_MM
     assert on[:, 0].float().mean() == pytest.approx(0.4, abs=0.03)
     assert on[:, 1].float().mean() == pytest.approx(0.2, abs=0.03)
@@ -120,12 +120,12 @@ def test_draws_keep_to_their_ranges_and_probabilities():
     assert rod.float().mean() == pytest.approx(0.35, abs=0.03)
     assert params.behind_mm[rod].min() >= 12 and params.behind_mm[~rod].max() <= -5
     assert params.half_mm[rod].min() >= 15 and params.half_mm[~rod].max() <= 25
-    assert draw_implant(ImplantConfig(probability=0.0), _random(2)) is None
+    assert ImplantConfig(probability=0.0).draw(_random(2)) is None
 
 
 def test_the_window_holds_everything_that_can_be_drawn():
     extreme = {"rod_mm": (60.0, 60.0), "screw_mm": (50.0, 50.0), "second_rise_mm": (40.0, 40.0)}
-    params = draw_implant(ImplantConfig(probability=1.0, second_probability=1.0, **extreme), _random(60))
+    params = ImplantConfig(probability=1.0, second_probability=1.0, **extreme).draw(_random(60))
     codes = torch.zeros(1, 301, 281, dtype=torch.uint8)
     codes[:, :, 139:142] = 60
     codes[:, 150:170, 100:125] = 1
@@ -139,7 +139,7 @@ def test_the_window_holds_everything_that_can_be_drawn():
 
 
 def test_a_sample_is_the_same_alone_and_in_a_batch(bank):
-    params = draw_implant(ImplantConfig(probability=0.7), _random(3))
+    params = ImplantConfig(probability=0.7).draw(_random(3))
     image = torch.rand(3, 96, 80, generator=torch.Generator().manual_seed(0))
     together = add_implant(image, find_spine(bank, SPACING), params, SPACING)
     for i in range(3):
@@ -168,7 +168,7 @@ def test_in_a_volume_only_slices_near_the_metal_change(bank):
 
 @pytest.mark.parametrize("grid", [(1, 2), (2, 2), (5, 3), (1, 1, 2)])
 def test_tiny_grids_and_tensors_without_values_pass(grid):
-    params = draw_implant(ImplantConfig(probability=1.0), _random(2))
+    params = ImplantConfig(probability=1.0).draw(_random(2))
     spacing = (1.0,) * len(grid)
     for device in ("cpu", "meta"):
         frame = find_spine(torch.zeros(2, *grid, dtype=torch.uint8, device=device), spacing)

@@ -7,7 +7,7 @@ from scipy import signal
 
 from synthspine.gen.scanner.kspace import GibbsParams, SpikeParams, distort_kspace
 from synthspine.gen.scanner.lines import lines_of
-from synthspine.gen.scanner.motion import GhostingParams, KSpaceMotionParams, MotionBlurParams, line_transfer
+from synthspine.gen.scanner.motion import GhostingParams, KSpaceMotionParams, MotionBlurParams
 
 SPACING = (1.5, 0.7)
 
@@ -32,7 +32,7 @@ def _motion(along_rows, jump_time=(0.2, 0.5), positions_mm=((0, 0), (0, 0), (0, 
 
 
 def _distort(image, *, motion=None, ghosting=None, gibbs=None, spike=None, blur=None, spacing_mm=SPACING):
-    return distort_kspace(image, motion, ghosting, gibbs, spike, blur, spacing_mm)
+    return distort_kspace(image, [gibbs, ghosting, motion, blur, spike], spacing_mm)
 
 
 @pytest.mark.parametrize("along_rows", [True, False])
@@ -172,7 +172,7 @@ def test_blur_is_the_mean_of_the_picture_over_a_line(direction):
 
 def test_blur_weights_are_the_sinc_of_the_frequency_along_the_line():
     blur = MotionBlurParams(length_mm=_numbers(4.2), direction_deg=_numbers(33.0))
-    weights = line_transfer(blur, lines_of((50, 61), SPACING, torch.device("cpu")))[0].numpy()
+    weights = blur.transfer(lines_of((50, 61), SPACING, torch.device("cpu")))[0].numpy()
     rows, columns = np.fft.fftfreq(50, SPACING[0])[:, None], np.fft.rfftfreq(61, SPACING[1])
     expected = np.sinc(4.2 * (rows * np.cos(np.radians(33)) + columns * np.sin(np.radians(33))))
     assert np.abs(weights - expected).max() < 3e-5

@@ -15,7 +15,6 @@ from synthspine.gen.scanner.noise import (
     ZipperParams,
     add_noise,
     add_zipper,
-    draw_noise,
     g_factor_map,
 )
 
@@ -25,7 +24,7 @@ def _random(count):
 
 
 def _noise(level, rician=1.0, count=1):
-    drawn = draw_noise(NoiseConfig(g_factor_probability=0.0), _random(count))
+    drawn = NoiseConfig(g_factor_probability=0.0).draw(_random(count))
     return replace(drawn, level=torch.full((count,), level), rician=torch.full((count,), rician))
 
 
@@ -114,12 +113,12 @@ def test_noise_left_out_or_off_is_the_identity(rician):
 
 
 def test_a_configuration_without_noise_draws_none():
-    assert draw_noise(NoiseConfig(probability=0.0), _random(1)) is None
-    assert draw_noise(NoiseConfig(g_factor_probability=0.0), _random(1)).g_factor is None
+    assert NoiseConfig(probability=0.0).draw(_random(1)) is None
+    assert NoiseConfig(g_factor_probability=0.0).draw(_random(1)).g_factor is None
 
 
 def test_draws_stay_in_range_and_keep_their_probabilities():
-    params = draw_noise(NoiseConfig(rician_probability=0.7), _random(4000))
+    params = NoiseConfig(rician_probability=0.7).draw(_random(4000))
     on = params.level > 0
     assert abs(float(on.float().mean()) - 0.9) < 4 * (0.09 / 4000) ** 0.5
     assert params.level.max() <= 0.08
@@ -139,7 +138,7 @@ def test_draws_stay_in_range_and_keep_their_probabilities():
 
 @pytest.mark.parametrize("grid", [(1, 2), (33, 40), (1, 7, 9)])
 def test_noise_of_a_sample_does_not_depend_on_its_batch(grid):
-    params = draw_noise(NoiseConfig(rician_probability=0.5), _random(6))
+    params = NoiseConfig(rician_probability=0.5).draw(_random(6))
     image = torch.rand(6, *grid, generator=torch.Generator().manual_seed(0))
     places = _places(grid[-2]), _places(grid[-1])
     whole = add_noise(image, params, *places)

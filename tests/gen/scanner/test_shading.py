@@ -14,8 +14,6 @@ from synthspine.gen.scanner.shading import (
     CoilParams,
     add_bias,
     add_coil,
-    draw_bias,
-    draw_coil,
 )
 
 
@@ -24,7 +22,7 @@ def _random(count):
 
 
 def _bias(count=4, **values):
-    drawn = draw_bias(BiasConfig(probability=1.0), _random(count))
+    drawn = BiasConfig(probability=1.0).draw(_random(count))
     return replace(drawn, **{name: torch.full((count,), value) for name, value in values.items()})
 
 
@@ -76,12 +74,12 @@ def test_shading_left_out_or_off_is_the_identity():
 
 
 def test_a_configuration_without_shading_draws_none():
-    assert draw_bias(BiasConfig(probability=0.0), _random(1)) is None
-    assert draw_coil(CoilConfig(probability=0.0), _random(1)) is None
+    assert BiasConfig(probability=0.0).draw(_random(1)) is None
+    assert CoilConfig(probability=0.0).draw(_random(1)) is None
 
 
 def test_draws_stay_in_range_and_keep_the_probability():
-    bias, coil = draw_bias(BiasConfig(), _random(4000)), draw_coil(CoilConfig(), _random(4000))
+    bias, coil = BiasConfig().draw(_random(4000)), CoilConfig().draw(_random(4000))
     on = bias.log_std > 0
     assert abs(float(on.float().mean()) - 0.9) < 4 * (0.09 / 4000) ** 0.5
     # Uniform in (0, 0.35): the mean of 3,600 draws, 4 standard errors.
@@ -98,7 +96,7 @@ def test_draws_stay_in_range_and_keep_the_probability():
 @pytest.mark.parametrize("grid", [(1, 2), (37, 64), (1, 30, 20)])
 def test_shading_of_a_sample_does_not_depend_on_its_batch(grid):
     spacing = (1.0,) * len(grid)
-    bias, coil = draw_bias(BiasConfig(), _random(5)), draw_coil(CoilConfig(), _random(5))
+    bias, coil = BiasConfig().draw(_random(5)), CoilConfig().draw(_random(5))
     image, behind = _image(5, *grid), _image(5, *grid) * 200 - 150
     whole = add_coil(add_bias(image, bias, spacing), coil, behind)
     for i in range(5):

@@ -14,7 +14,6 @@ from synthspine.gen.tissues.background import (
     FINEST_FINE_MM,
     FINEST_MEDIUM_MM,
     BackgroundConfig,
-    draw_background,
     paint_background,
 )
 from synthspine.gen.tissues.palette import COARSE_REGIONS, FIRST_COARSE, FIRST_FINE, FIRST_MEDIUM, MUSCLE
@@ -24,7 +23,7 @@ SPACING = (1.0, 1.0)
 
 def _draw(count, **changes):
     random = SampleRandom(sample_keys(1, torch.arange(count)))
-    return draw_background(BackgroundConfig(**changes), random)
+    return BackgroundConfig(**changes).draw(random)
 
 
 def _paint(params, grid=(96, 80)):

@@ -8,7 +8,7 @@ import torch
 from synthspine.gen.core.anatomy import CANAL
 from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
 from synthspine.gen.geometry.spine_frame import NEVER_MM, find_spine
-from synthspine.gen.tissues.body_layers import BodyLayersConfig, draw_body_layers, paint_body_layers
+from synthspine.gen.tissues.body_layers import BodyLayersConfig, paint_body_layers
 from synthspine.gen.tissues.palette import AIR, FAT, FIRST_COARSE, MUSCLE, MUSCLE_FAT, VESSEL
 
 SPACING = (1.0, 1.0)
@@ -16,7 +16,7 @@ SPACING = (1.0, 1.0)
 
 def _draw(count, **changes):
     random = SampleRandom(sample_keys(1, torch.arange(count)))
-    return draw_body_layers(BodyLayersConfig(**changes), random)
+    return BodyLayersConfig(**changes).draw(random)
 
 
 @pytest.fixture

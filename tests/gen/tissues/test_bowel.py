@@ -7,7 +7,7 @@ import torch
 
 from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
 from synthspine.gen.geometry.spine_frame import NEVER_MM, find_spine
-from synthspine.gen.tissues.bowel import BowelConfig, draw_bowel, paint_bowel
+from synthspine.gen.tissues.bowel import BowelConfig, paint_bowel
 from synthspine.gen.tissues.palette import AIR, BOWEL_CONTENT, BOWEL_GAS, BOWEL_WALL, FIRST_COARSE
 
 SPACING = (1.0, 1.0)
@@ -15,7 +15,7 @@ CODES = (BOWEL_WALL, BOWEL_CONTENT, BOWEL_GAS)
 
 
 def _draw(count, **changes):
-    return draw_bowel(BowelConfig(**changes), SampleRandom(sample_keys(1, torch.arange(count))))
+    return BowelConfig(**changes).draw(SampleRandom(sample_keys(1, torch.arange(count))))
 
 
 @pytest.fixture

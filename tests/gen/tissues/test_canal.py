@@ -14,8 +14,6 @@ from synthspine.gen.tissues.canal import (
     CanalParams,
     EpiduralFatConfig,
     EpiduralFatParams,
-    draw_canal,
-    draw_epidural_fat,
     paint_canal,
     paint_epidural_fat,
 )
@@ -49,7 +47,7 @@ def _filled(values, count):
 
 def test_the_cord_ends_at_the_conus_and_narrows_towards_it():
     params = replace(
-        draw_canal(replace(ALWAYS, roots_probability=0), _random(2)),
+        replace(ALWAYS, roots_probability=0).draw(_random(2)),
         cord_mm=_filled(4.0, 2),
         cord_offset_mm=torch.tensor([0.0, 2.0]),
         conus_mm=torch.tensor([70.0, 120.0]),
@@ -68,7 +66,7 @@ def test_the_cord_ends_at_the_conus_and_narrows_towards_it():
 def test_roots_fill_their_share_of_the_back_of_the_canal_below_the_conus():
     count = 40
     share = torch.linspace(0, 1, count)
-    params = draw_canal(replace(ALWAYS, cord_probability=0), _random(count))
+    params = replace(ALWAYS, cord_probability=0).draw(_random(count))
     params = replace(params, conus_mm=_filled(150.0, count), roots=replace(params.roots, share=share))
     roots = _paint(_tall(count), params) == ROOTS
     first = 219 - 150 - 10
@@ -83,7 +81,7 @@ def test_roots_fill_their_share_of_the_back_of_the_canal_below_the_conus():
 def test_roots_are_long_and_thin_and_follow_the_canal():
     codes = _tall(30)
     slanted = torch.stack([torch.roll(row, i // 10, -1) for i, row in enumerate(codes.unbind(1))], dim=1)
-    params = draw_canal(replace(ALWAYS, cord_probability=0), _random(30))
+    params = replace(ALWAYS, cord_probability=0).draw(_random(30))
     params = replace(params, conus_mm=_filled(300.0, 30), roots=replace(params.roots, share=_filled(0.5, 30)))
     straight = (_paint(codes, params) == ROOTS)[:, :, 58:72]
     along, across = ((straight.narrow(a, 0, n - 3) == straight.narrow(a, 3, n - 3)).float().mean()
@@ -100,7 +98,7 @@ def test_roots_are_long_and_thin_and_follow_the_canal():
 def test_only_the_canal_is_filled(bank):
     codes = bank.clone()
     codes[:, :, 70:] = IGNORE
-    params = replace(draw_canal(ALWAYS, _random(3)), conus_mm=_filled(10.0, 3))
+    params = replace(ALWAYS.draw(_random(3)), conus_mm=_filled(10.0, 3))
     painted = _paint(codes, params)
     assert torch.equal(painted[codes != CANAL], codes[codes != CANAL])
     assert set(painted[codes == CANAL].unique().tolist()) == {CANAL, CORD, ROOTS}
@@ -116,9 +114,7 @@ def test_epidural_fat_fills_its_share_close_outside_the_canal():
     count = 40
     codes = _tall(count)
     share = torch.linspace(0, 1, count)
-    params = replace(
-        draw_epidural_fat(FAT_ALWAYS, _random(count)), share=share, thickness_mm=_filled(2.0, count)
-    )
+    params = replace(FAT_ALWAYS.draw(_random(count)), share=share, thickness_mm=_filled(2.0, count))
     fat = _fat(codes, params) == EPIDURAL_FAT
     # Within 2 mm lie the centres of two columns on either side.
     ring = fat[:, :, [46, 47, 72, 73]]
@@ -134,7 +130,7 @@ def test_epidural_fat_covers_what_is_painted_but_no_structure_and_nothing_outsid
     painted = torch.where(codes == BACKGROUND, SACRUM, codes)
     painted[:, 60:, :48] = torch.where(codes[:, 60:, :48] == IGNORE, OUTSIDE, painted[:, 60:, :48])
     painted[:, 60:, 48:] = torch.where(codes[:, 60:, 48:] == IGNORE, FAT, painted[:, 60:, 48:])
-    params = replace(draw_epidural_fat(FAT_ALWAYS, _random(3)), share=_filled(1.0, 3))
+    params = replace(FAT_ALWAYS.draw(_random(3)), share=_filled(1.0, 3))
     fat = _fat(codes, params, painted) == EPIDURAL_FAT
     assert (codes[fat] % IGNORE == 0).all() and (painted[fat] != OUTSIDE).all()
     assert {SACRUM, FAT} == set(painted[fat].unique().tolist())
@@ -145,21 +141,19 @@ def test_samples_without_a_tissue_stay_as_they_are(bank):
     assert paint_canal(bank, bank, frame, None, SPACING) is bank
     assert paint_epidural_fat(bank, bank, depths(bank, bank, SPACING), frame, None, SPACING) is bank
     never = CanalConfig(cord_probability=1e-9, roots_probability=1e-9)
-    assert torch.equal(_paint(bank, draw_canal(never, _random(3))), bank)
-    assert torch.equal(
-        _fat(bank, draw_epidural_fat(EpiduralFatConfig(probability=1e-9), _random(3)), bank), bank
-    )
+    assert torch.equal(_paint(bank, never.draw(_random(3))), bank)
+    assert torch.equal(_fat(bank, EpiduralFatConfig(probability=1e-9).draw(_random(3)), bank), bank)
 
 
 def test_configurations_without_a_tissue_draw_nothing():
-    assert draw_canal(CanalConfig(cord_probability=0, roots_probability=0), _random()) is None
-    assert draw_canal(CanalConfig(roots_probability=0), _random()).roots is None
-    assert draw_epidural_fat(EpiduralFatConfig(probability=0), _random()) is None
+    assert CanalConfig(cord_probability=0, roots_probability=0).draw(_random()) is None
+    assert CanalConfig(roots_probability=0).draw(_random()).roots is None
+    assert EpiduralFatConfig(probability=0).draw(_random()) is None
 
 
 def test_draws_keep_to_their_ranges_and_probabilities():
     config, fat_config = CanalConfig(), EpiduralFatConfig()
-    canal, fat = draw_canal(config, _random()), draw_epidural_fat(fat_config, _random())
+    canal, fat = config.draw(_random()), fat_config.draw(_random())
     for values, (low, high), probability in (
         (canal.cord_mm, config.cord_mm, 0.7),
         (canal.cord_offset_mm, config.cord_offset_mm, 1.0),
@@ -176,17 +170,17 @@ def test_draws_keep_to_their_ranges_and_probabilities():
 
 
 def test_draws_survive_json():
-    canal, fat = draw_canal(ALWAYS, _random(4)), draw_epidural_fat(FAT_ALWAYS, _random(4))
+    canal, fat = ALWAYS.draw(_random(4)), FAT_ALWAYS.draw(_random(4))
     assert CanalParams.from_records(canal.to_records()).to_records() == canal.to_records()
     again = EpiduralFatParams.from_records(fat.to_records())
     assert again.key.dtype == torch.int32 and torch.equal(again.patch_mm, fat.patch_mm)
-    without = draw_canal(CanalConfig(roots_probability=0), _random(4))
+    without = CanalConfig(roots_probability=0).draw(_random(4))
     assert CanalParams.from_records(without.to_records()).roots is None
 
 
 def test_a_sample_alone_is_the_same_as_in_a_batch(bank):
-    canal = replace(draw_canal(ALWAYS, _random(3)), conus_mm=_filled(10.0, 3))
-    fat = draw_epidural_fat(FAT_ALWAYS, _random(3))
+    canal = replace(ALWAYS.draw(_random(3)), conus_mm=_filled(10.0, 3))
+    fat = FAT_ALWAYS.draw(_random(3))
     for paint, params in ((_paint, canal), (_fat, fat)):
         whole = paint(bank, params)
         for i in range(3):
@@ -196,19 +190,19 @@ def test_a_sample_alone_is_the_same_as_in_a_batch(bank):
 def test_slices_of_a_volume_are_filled_alike():
     codes = _tall(2).unsqueeze(1).expand(-1, 4, -1, -1).contiguous()
     spacing = (4.0, 1.0, 1.0)
-    painted = _paint(codes, replace(draw_canal(ALWAYS, _random(2)), conus_mm=_filled(100.0, 2)), spacing)
+    painted = _paint(codes, replace(ALWAYS.draw(_random(2)), conus_mm=_filled(100.0, 2)), spacing)
     cord = painted == CORD
     assert cord.any() and torch.equal(cord[:, 0], cord[:, 3])
-    flat = _paint(codes[:, 0], replace(draw_canal(ALWAYS, _random(2)), conus_mm=_filled(100.0, 2)))
+    flat = _paint(codes[:, 0], replace(ALWAYS.draw(_random(2)), conus_mm=_filled(100.0, 2)))
     assert torch.equal(flat == CORD, cord[:, 1])
-    fat = _fat(codes, draw_epidural_fat(FAT_ALWAYS, _random(2)), spacing=spacing)
+    fat = _fat(codes, FAT_ALWAYS.draw(_random(2)), spacing=spacing)
     assert (fat == EPIDURAL_FAT).any()
 
 
 @pytest.mark.parametrize("grid", [(1, 2), (7, 1), (3, 5, 9), (1, 33, 31)])
 def test_any_grid_will_do_and_nothing_waits_for_the_device(grid):
     spacing = (4.0, 1.0, 0.7)[-len(grid) :]
-    canal, fat = draw_canal(ALWAYS, _random(2)), draw_epidural_fat(FAT_ALWAYS, _random(2))
+    canal, fat = ALWAYS.draw(_random(2)), FAT_ALWAYS.draw(_random(2))
     for device in ("cpu", "meta"):
         codes = torch.full((2, *grid), CANAL, dtype=torch.uint8, device=device)
         frame = find_spine(codes, spacing)

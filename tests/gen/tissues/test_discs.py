@@ -7,14 +7,15 @@ import torch
 from scipy import stats
 
 from synthspine.gen.core.anatomy import CANAL, CODES, IGNORE, MAX_RANK, disc_code, vertebra_code
-from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
+from synthspine.gen.core.counter_rng import sample_keys
+from synthspine.gen.core.drawing import Drawing
+from synthspine.gen.intensity.contrast import ContrastConfig
 from synthspine.gen.intensity.cortex import depths
 from synthspine.gen.tissues.discs import (
     DiscConfig,
     DiscParams,
     add_nucleus,
     darken_discs,
-    draw_discs,
     thin_discs,
 )
 from synthspine.gen.tissues.palette import DISCS, FIRST_COARSE, PAINT_CODES, SACRAL_DISC
@@ -24,10 +25,9 @@ ALL = DiscConfig(cleft_probability=1.0, degenerated_probability=0.5)
 
 
 def _draw(count, config=ALL, alpha=1.0, fully_random=False, seed=1):
-    random = SampleRandom(sample_keys(seed, torch.arange(count)))
-    return draw_discs(
-        config, random, torch.full((count,), alpha), torch.full((count, 1), fully_random, dtype=torch.bool)
-    )
+    contrast = ContrastConfig(random_weight=float(fully_random), measured_weight=0.0 if fully_random else 1.0,
+                              physical_weight=0.0, alpha=(alpha, alpha))  # fmt: skip
+    return config.draw(Drawing(sample_keys(seed, torch.arange(count)), features={"contrast": contrast}))
 
 
 def _discs(count=1, core=0.0, cleft=0.0, top=0.0, bottom=0.0):

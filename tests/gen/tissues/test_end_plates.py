@@ -15,8 +15,6 @@ from synthspine.gen.tissues.lesions import (
     ModicParams,
     SchmorlConfig,
     SchmorlParams,
-    draw_modic,
-    draw_schmorl,
     end_plates,
     paint_modic,
     paint_schmorl,
@@ -35,7 +33,7 @@ def _modic(extents, count=1, patchiness=0.0):
     extent = torch.zeros(count, 2, MAX_RANK)
     for (side, rank), value in extents.items():
         extent[:, side, rank - 1] = value
-    waves = draw_modic(ModicConfig(), _random(count))
+    waves = ModicConfig().draw(_random(count))
     return replace(waves, extent_mm=extent, patchiness_mm=torch.full((count,), patchiness))
 
 
@@ -136,12 +134,12 @@ def test_off_changes_nothing(bank):
 
 
 def test_draws_keep_to_their_ranges_and_probabilities():
-    modic = draw_modic(ModicConfig(probability=0.3, plate_probability=0.5), _random(3000))
+    modic = ModicConfig(probability=0.3, plate_probability=0.5).draw(_random(3000))
     on = modic.extent_mm > 0
     assert on.flatten(1).any(1).float().mean() == pytest.approx(0.3, abs=0.03)
     assert on.float().mean() == pytest.approx(0.15, abs=0.015)
     assert modic.extent_mm[on].min() >= 3.5 and modic.extent_mm.max() <= 11.0
-    schmorl = draw_schmorl(SchmorlConfig(probability=0.3, plate_probability=0.5), _random(3000))
+    schmorl = SchmorlConfig(probability=0.3, plate_probability=0.5).draw(_random(3000))
     on = schmorl.radius_mm > 0
     assert on.flatten(1).any(1).float().mean() == pytest.approx(0.3, abs=0.03)
     assert schmorl.radius_mm[on].min() >= 2.5 and schmorl.radius_mm.max() <= 6.0
@@ -150,13 +148,13 @@ def test_draws_keep_to_their_ranges_and_probabilities():
 
 @pytest.mark.parametrize("field", ["probability", "plate_probability"])
 def test_without_a_probability_nothing_is_drawn(field):
-    assert draw_modic(ModicConfig(**{field: 0.0}), _random(2)) is None
-    assert draw_schmorl(SchmorlConfig(**{field: 0.0}), _random(2)) is None
+    assert ModicConfig(**{field: 0.0}).draw(_random(2)) is None
+    assert SchmorlConfig(**{field: 0.0}).draw(_random(2)) is None
 
 
 def test_a_sample_is_the_same_alone_and_in_a_batch(bank):
-    modic = draw_modic(ModicConfig(probability=1.0, plate_probability=0.8), _random(3))
-    schmorl = draw_schmorl(SchmorlConfig(probability=1.0, plate_probability=0.8), _random(3))
+    modic = ModicConfig(probability=1.0, plate_probability=0.8).draw(_random(3))
+    schmorl = SchmorlConfig(probability=1.0, plate_probability=0.8).draw(_random(3))
     bands, nodes = _paint_modic(bank, modic), _paint_schmorl(bank, schmorl)
     assert (bands == MODIC).any() and (nodes == SCHMORL).any()
     for i in range(3):
@@ -186,18 +184,18 @@ def test_tiny_grids_and_tensors_without_values_pass(grid):
     for device in ("cpu", "meta"):
         codes = torch.full((2, *grid), vertebra_code(1), dtype=torch.uint8, device=device)
         behind = torch.ones(2, *grid, device=device)
-        modic = draw_modic(ModicConfig(probability=1.0), _random(2)).to(device)
-        schmorl = draw_schmorl(SchmorlConfig(probability=1.0), _random(2)).to(device)
+        modic = ModicConfig(probability=1.0).draw(_random(2)).to(device)
+        schmorl = SchmorlConfig(probability=1.0).draw(_random(2)).to(device)
         plates = end_plates(codes, codes, spacing)
         assert paint_modic(codes, plates, modic, spacing).shape == codes.shape
         assert paint_schmorl(codes, plates, behind, schmorl, spacing).shape == codes.shape
 
 
 def test_params_come_back_from_their_records_bit_for_bit(bank):
-    modic = draw_modic(ModicConfig(probability=1.0), _random(3))
+    modic = ModicConfig(probability=1.0).draw(_random(3))
     again = ModicParams.from_records(modic.to_records())
     assert torch.equal(_paint_modic(bank, again), _paint_modic(bank, modic))
-    schmorl = draw_schmorl(SchmorlConfig(probability=1.0), _random(3))
+    schmorl = SchmorlConfig(probability=1.0).draw(_random(3))
     again = SchmorlParams.from_records(schmorl.to_records())
     assert torch.equal(again.radius_mm, schmorl.radius_mm) and torch.equal(again.behind_mm, schmorl.behind_mm)
 

@@ -14,9 +14,6 @@ from synthspine.gen.tissues.lesions import (
     HaemangiomaParams,
     ModicConfig,
     SchmorlConfig,
-    draw_haemangioma,
-    draw_modic,
-    draw_schmorl,
     paint_haemangioma,
     paint_lesions,
 )
@@ -66,7 +63,7 @@ def test_in_a_volume_a_spot_is_a_ball():
 
 
 def test_spots_never_leave_the_inside_of_bones(bank):
-    params = draw_haemangioma(HaemangiomaConfig(probability=1.0, spot_probability=1.0), _random(3))
+    params = HaemangiomaConfig(probability=1.0, spot_probability=1.0).draw(_random(3))
     painted, depth, behind = _scene(bank)
     spot = paint_haemangioma(painted, depth, behind, params, SPACING) == HAEMANGIOMA
     assert spot.any()
@@ -75,7 +72,7 @@ def test_spots_never_leave_the_inside_of_bones(bank):
 
 
 def test_no_two_spots_share_a_row():
-    params = draw_haemangioma(HaemangiomaConfig(probability=1.0, spot_probability=1.0), _random(200))
+    params = HaemangiomaConfig(probability=1.0, spot_probability=1.0).draw(_random(200))
     low = (params.above_mm - params.radius_mm)[:, 1:]
     high = (params.above_mm + params.radius_mm)[:, :-1]
     assert (low > high - 1e-3).all()
@@ -83,7 +80,7 @@ def test_no_two_spots_share_a_row():
 
 
 def test_draws_keep_to_their_ranges_and_probabilities():
-    params = draw_haemangioma(HaemangiomaConfig(probability=0.3, spot_probability=0.5), _random(3000))
+    params = HaemangiomaConfig(probability=0.3, spot_probability=0.5).draw(_random(3000))
     on = params.radius_mm > 0
     assert on.any(1).float().mean() == pytest.approx(0.3, abs=0.03)
     assert on.float().mean() == pytest.approx(0.15, abs=0.015)
@@ -93,7 +90,7 @@ def test_draws_keep_to_their_ranges_and_probabilities():
 
 @pytest.mark.parametrize("field", ["probability", "spot_probability"])
 def test_without_a_probability_nothing_is_drawn(field):
-    assert draw_haemangioma(HaemangiomaConfig(**{field: 0.0}), _random(2)) is None
+    assert HaemangiomaConfig(**{field: 0.0}).draw(_random(2)) is None
 
 
 def test_no_lesion_changes_nothing(bank):
@@ -106,9 +103,9 @@ def test_no_lesion_changes_nothing(bank):
 def test_all_lesions_together_are_the_same_alone_and_in_a_batch(bank):
     painted, depth, behind = _scene(bank)
     lesions = {
-        "modic": draw_modic(ModicConfig(probability=1.0), _random(3)),
-        "haemangioma": draw_haemangioma(HaemangiomaConfig(probability=1.0, spot_probability=1.0), _random(3)),
-        "schmorl": draw_schmorl(SchmorlConfig(probability=1.0, plate_probability=0.5), _random(3)),
+        "modic": ModicConfig(probability=1.0).draw(_random(3)),
+        "haemangioma": HaemangiomaConfig(probability=1.0, spot_probability=1.0).draw(_random(3)),
+        "schmorl": SchmorlConfig(probability=1.0, plate_probability=0.5).draw(_random(3)),
     }
     together = paint_lesions(painted, bank, depth, behind, SPACING, **lesions)
     assert {MODIC, HAEMANGIOMA, SCHMORL} <= set(together.unique().tolist())
@@ -121,7 +118,7 @@ def test_all_lesions_together_are_the_same_alone_and_in_a_batch(bank):
 
 @pytest.mark.parametrize("grid", [(1, 2), (2, 1), (1, 1, 2)])
 def test_tiny_grids_and_tensors_without_values_pass(grid):
-    params = draw_haemangioma(HaemangiomaConfig(probability=1.0), _random(1))
+    params = HaemangiomaConfig(probability=1.0).draw(_random(1))
     for device in ("cpu", "meta"):
         bone, depth, behind = (values.to(device) for values in _bone(*grid))
         shown = paint_haemangioma(bone, depth, behind, params.to(device), (1.0,) * len(grid))
@@ -129,7 +126,7 @@ def test_tiny_grids_and_tensors_without_values_pass(grid):
 
 
 def test_params_come_back_from_their_records_bit_for_bit():
-    params = draw_haemangioma(HaemangiomaConfig(probability=1.0), _random(4))
+    params = HaemangiomaConfig(probability=1.0).draw(_random(4))
     again = HaemangiomaParams.from_records(params.to_records())
     for name in ("radius_mm", "above_mm", "behind_mm", "across_mm"):
         assert torch.equal(getattr(again, name), getattr(params, name))

@@ -16,8 +16,6 @@ from synthspine.gen.tissues.pelvis import (
     FloorConfig,
     SacrumConfig,
     SacrumParams,
-    draw_floor,
-    draw_sacrum,
     paint_floor,
     paint_sacrum,
     turn,
@@ -27,7 +25,7 @@ SPACING = (1.0, 1.0)
 
 
 def _draw(count, **changes):
-    return draw_sacrum(SacrumConfig(**changes), SampleRandom(sample_keys(1, torch.arange(count))))
+    return SacrumConfig(**changes).draw(SampleRandom(sample_keys(1, torch.arange(count))))
 
 
 def _fixed(angle, scale, *, taper=1.0, disc=1.0, width=0.6, place=0.0, canal=0):
@@ -189,7 +187,7 @@ def test_turn_goes_from_down_to_back():
 
 
 def _draw_floor(count, **changes):
-    return draw_floor(FloorConfig(**changes), SampleRandom(sample_keys(1, torch.arange(count))))
+    return FloorConfig(**changes).draw(SampleRandom(sample_keys(1, torch.arange(count))))
 
 
 def test_the_floor_is_a_tilted_line_below_the_lowest_label(bank):
