@@ -250,7 +250,7 @@ class SnapshotFolder:
                 if use is not None:
                     use(payload, path)
             except OSError as error:
-                self._log(f"{path}: cannot be read ({error.strerror}); the one before is looked at")
+                self._log(f"{path}: cannot be read ({error.strerror or error}); the one before is looked at")
                 continue
             except CheckpointError as error:
                 mark = PREVIOUS if isinstance(error, OtherRunError) else DAMAGED

@@ -334,7 +334,7 @@ def test_a_pipe_by_the_name_of_a_snapshot_is_not_waited_for(folder, make, told):
     folder.save(3, make(3))
     os.mkfifo(folder.file(9))
     assert step_of(folder.newest_good(CHOICES)) == 3
-    assert "cannot be read (not a regular file)" in told[0]
+    assert "cannot be read (is not a regular file)" in told[0]
 
 
 def test_damaged_and_foreign_snapshots_do_not_pile_up(folder, make, tmp_path):

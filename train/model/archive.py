@@ -4,9 +4,9 @@ torch itself believes the directory of an archive: an entry that one bit makes a
 tensor is whatever was in memory. So ``zipfile`` reads and sums the records, and torch gets a plain copy.
 """
 
-import errno
 import hashlib
 import io
+import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from synthspine.gen.core.documents import open_regular
 
 _MARK = b"sha256:"
 _SEAL_BYTES = len(_MARK) + 64
@@ -56,11 +58,9 @@ def read_archive(path: Path) -> bytes:
         ArchiveError: its ends are not those of an archive.
         OSError: it cannot be read, or is no regular file.
     """
-    if not path.is_file():
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         start = stream.read(4)
-        stream.seek(max(0, path.stat().st_size - _SEAL_BYTES))
+        stream.seek(max(0, stream.seek(0, os.SEEK_END) - _SEAL_BYTES))
         _check_ends(start, stream.read(_SEAL_BYTES))
         stream.seek(0)
         return stream.read()

@@ -36,8 +36,8 @@ class StopRequest:
         """A block without state to save: the first signal ends it with ``TrainingStopped(message)``."""
         if self.requested:
             raise TrainingStopped(message)
-        self._at_once = True
         try:
+            self._at_once = True
             yield
             self._at_once = False
         except KeyboardInterrupt:

@@ -122,5 +122,5 @@ def test_of_a_file_of_another_kind_only_the_ends_are_read(tmp_path: Path):
     with pytest.raises(ArchiveError, match="does not begin or end"):
         read_archive(huge)
     os.mkfifo(tmp_path / "pipe.pth")
-    with pytest.raises(OSError, match="not a regular file"):
+    with pytest.raises(OSError, match="is not a regular file"):
         read_archive(tmp_path / "pipe.pth")
