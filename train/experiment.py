@@ -15,8 +15,8 @@ from synthspine.train.model.checkpoint import Checkpoint, load_model, save_check
 from synthspine.train.model.unet import UNet, seeded_unet
 from synthspine.train.runtime.distributed import Ranks
 from synthspine.train.runtime.precision import use_bf16
-from synthspine.train.runtime.save_lock import held_for_one_run
 from synthspine.train.runtime.stop import StopRequest, watch_for_stop
+from synthspine.train.save_lock import held_for_one_run
 from synthspine.train.snapshots import SnapshotFolder, save_folder_problem
 from synthspine.train.sources import Sources
 from synthspine.train.trainer import Trainer

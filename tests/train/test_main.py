@@ -12,7 +12,7 @@ from synthspine.train import main
 from synthspine.train.losses import LOSSES
 from synthspine.train.model.checkpoint import SNAPSHOT_FORMAT, load_checkpoint, unpack_payload
 from synthspine.train.runtime.distributed import Ranks
-from synthspine.train.runtime.save_lock import held_for_one_run
+from synthspine.train.save_lock import held_for_one_run
 
 
 def finish(process, status=0):

@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
+from synthspine.train import save_lock
 from synthspine.train.config import TrainingError
 from synthspine.train.experiment import train_models
-from synthspine.train.runtime import save_lock
-from synthspine.train.runtime.save_lock import LOCK_FILE, held_for_one_run
+from synthspine.train.save_lock import LOCK_FILE, held_for_one_run
 
 HOLD = "import sys, filelock\nwith filelock.FileLock(sys.argv[1]): print('held', flush=True); input()"
 
