@@ -4,7 +4,7 @@ import json
 import math
 import platform
 import time
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict
 
 from synthspine.gen.config import config_hash
@@ -16,6 +16,7 @@ from synthspine.train.model.unet import UNet, seeded_unet
 from synthspine.train.runtime.distributed import Ranks
 from synthspine.train.runtime.precision import use_bf16
 from synthspine.train.runtime.stop import StopRequest, watch_for_stop
+from synthspine.train.save_lock import held_for_one_run
 from synthspine.train.snapshots import SnapshotFolder, save_folder_problem
 from synthspine.train.sources import Sources
 from synthspine.train.trainer import Trainer
@@ -26,19 +27,24 @@ STOPPED_EARLY = (
 )
 
 
-def train_models(options: TrainOptions, ranks: Ranks) -> None:
+def train_models(options: TrainOptions, ranks: Ranks, ends_process: bool = False) -> None:
     """Build the sets that are missing, train the requested models, and print what was written.
+
+    With ``ends_process`` nothing comes after it in this process, so that later signals are ignored.
 
     Raises:
         TrainingError: no label maps, no real T1 images for B, fewer samples in a step than ranks, a save
-            folder that cannot be written, or a loss that stays infinite.
+            folder that cannot be written or that another run holds, or a loss that stays infinite.
         ValueError, OSError: errors of the sets, the checkpoints and the generator.
         TrainingStopped: SIGTERM or Ctrl-C came; the state is saved.
     """
     # A dry run has no state to save, so signals end it.
-    with nullcontext(StopRequest()) if options.dry_run else watch_for_stop() as stop:
+    watch = nullcontext(StopRequest()) if options.dry_run else watch_for_stop(ends_process=ends_process)
+    with watch as stop, ExitStack() as stack:
         with stop.interrupts(STOPPED_EARLY):
             _check(options, ranks)
+            if not options.dry_run:
+                stack.enter_context(held_for_one_run(options.save_dir, ranks))
             sources = Sources.open(options, ranks)
         models = [model for model in options.models if sources.can_train(model)]
         ranks.log(options.summary())
@@ -49,9 +55,9 @@ def train_models(options: TrainOptions, ranks: Ranks) -> None:
                 SnapshotFolder(_plan(model, sources), ranks.log).set_aside()
         for model in models:
             _train(model, sources, stop)
-    for model in models if not options.dry_run else ():
-        for ending in ("best.pth", "log.csv"):
-            ranks.log(f"wrote {options.file(model, ending)}")
+        for model in models if not options.dry_run else ():
+            for ending in ("best.pth", "log.csv"):
+                ranks.log(f"wrote {options.file(model, ending)}")
 
 
 def _check(options: TrainOptions, ranks: Ranks) -> None:

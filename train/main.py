@@ -28,20 +28,23 @@ LESS_MEMORY = (
 
 
 @record
-def _train() -> None:
+def _train(*, ends_process: bool) -> None:
     options = tyro.cli(TrainOptions, description=__doc__)
     with deterministic_kernels(options.deterministic), join_ranks(options.shards.device) as ranks:
         try:
-            train_models(options, ranks)
+            train_models(options, ranks, ends_process)
         except TrainingStopped as stopped:
             if ranks.is_main:
                 print(stopped, file=sys.stderr, flush=True)
 
 
-def main() -> int:
-    """Parse the command line and train; the exit status, 0 also after a stop in good order."""
-    return run_command(_train, less_memory=LESS_MEMORY)
+def main(*, ends_process: bool = False) -> int:
+    """Parse the command line and train; the exit status, 0 also after a stop in good order.
+
+    With ``ends_process`` signals that come after the training are ignored: the process ends with this status.
+    """
+    return run_command(lambda: _train(ends_process=ends_process), less_memory=LESS_MEMORY)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(ends_process=True))

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -113,8 +114,11 @@ class Reporter:
         )
         self._csv = plan.file("log.csv")
         self._columns = columns_of(structures)
-        self._rows = _rows_until(self._csv, step, self._columns) if active and step else []
-        self._board = _open_board(plan.file("tensorboard"), step) if active and plan.board else None
+        self._rows = self._rows_until(step) if active and step else []
+        self._board = None
+        if active and plan.board:
+            with self.going_on_without("TensorBoard's file"):
+                self._board = _open_board(plan.file("tensorboard"), step)
         self._batch_size = plan.batch_size
         self._step = step
         self.restart_clock()
@@ -142,14 +146,7 @@ class Reporter:
         """
         if self.active:
             self._rows.append(epoch.to_row())
-            with (
-                self.going_on_without("the log"),
-                atomic_path(self._csv) as temporary,
-                temporary.open("w", newline="", encoding="utf-8") as stream,
-            ):
-                writer = csv.DictWriter(stream, self._columns, restval="", lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(self._rows)
+            self._write_rows(self._rows)
         if self._board is not None:
             board, self._board = self._board, None
             with self.going_on_without("TensorBoard's file (and no more of it)"):
@@ -159,6 +156,40 @@ class Reporter:
                     board.add_image("validation: image, truth, prediction", shown, epoch.step)
                 board.flush()
                 self._board = board
+
+    def _write_rows(self, rows: list[dict[str, str]]) -> None:
+        with (
+            self.going_on_without("the log"),
+            atomic_path(self._csv) as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as stream,
+        ):
+            writer = csv.DictWriter(stream, self._columns, restval="", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+
+    def _rows_until(self, step: int) -> list[dict[str, str]]:
+        """Rows of the log up to a step; of a damaged one those that are good, and a copy of it is kept."""
+        rows: list[dict[str, str]] = []
+        if not self._csv.is_file():
+            return rows
+        damaged = self._csv.with_suffix(f".damaged{self._csv.suffix}")
+        bad = 0
+        try:
+            lines = self._csv.read_text(encoding="utf-8", errors="replace").splitlines()
+            for row in csv.DictReader(lines):
+                if not _is_whole(row):
+                    bad += 1
+                elif int(row["step"]) <= step:
+                    rows.append({name: row.get(name, "") for name in self._columns})
+        except (OSError, csv.Error) as error:
+            self.log(f"warning: {self._csv} cannot be read ({error}); training goes on")
+            bad += 1
+        if bad:
+            self.log(f"warning: {self._csv}: {bad} damaged row(s) left out, kept in {damaged.name}")
+            with self.going_on_without(damaged.name):
+                shutil.copyfile(self._csv, damaged)
+            self._write_rows(rows)
+        return rows
 
     def log(self, text: str) -> None:
         """Print a line above the bar."""
@@ -181,12 +212,14 @@ class Reporter:
                 self._board.close()
 
 
-def _rows_until(path: Path, step: int, columns: Sequence[str]) -> list[dict[str, str]]:
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = [row for row in csv.DictReader(stream) if int(row["step"]) <= step]
-    return [{name: row.get(name, "") for name in columns} for row in rows]
+def _is_whole(row: dict[str | None, str | None]) -> bool:
+    """Whether a row of a log has as many fields as its header, all empty or numbers, and a step."""
+    try:
+        for text in row.values():
+            float(text or 0)
+        return None not in row and None not in row.values() and int(row["step"] or 0) > 0
+    except (KeyError, TypeError, ValueError):
+        return False
 
 
 def _open_board(folder: Path, step: int) -> "SummaryWriter":

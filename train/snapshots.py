@@ -5,8 +5,11 @@ numbers are the whole state. The number of ranks may change between stop and res
 renamed: to ``.damaged.pth``, or to ``.previous.pth`` if it is of another run.
 """
 
+import copy
 import dataclasses
 import json
+import math
+import operator
 import os
 import re
 from collections.abc import Callable
@@ -16,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import nn
 
 from synthspine.shards.format.provenance import identity_difference
 from synthspine.shards.storage.atomic import TEMPORARY
@@ -27,6 +30,7 @@ from synthspine.train.model.checkpoint import (
     CheckpointError,
     bare_state,
     pack_payload,
+    read_payload,
     unpack_payload,
     write_whole,
 )
@@ -39,6 +43,7 @@ _STATES = ("network", "coarse_heads", "average", "optimizer")
 _ENTRIES = ("progress", *_STATES, "run_identity", "code", "validated_on")
 _ADDED_LATER = {"loss": DEFAULT_LOSS}
 """Entries of the run identity that older snapshots lack, and what was meant."""
+_KEPT_FOR_EVER = ("best.pth", "log.csv")
 _TRIAL_BYTES = 4096
 
 
@@ -83,7 +88,12 @@ def unpack_snapshot(data: bytes, name: object, run_identity: dict[str, Any]) -> 
     payload = unpack_payload(data, name, SNAPSHOT_FORMAT)
     if missing := [entry for entry in _ENTRIES if entry not in payload]:
         raise CheckpointError(f"{name}: not a snapshot of a training, it lacks {', '.join(missing)}")
-    found = _ADDED_LATER | json.loads(payload["run_identity"])
+    try:
+        found = _ADDED_LATER | dict(json.loads(payload["run_identity"]))
+        payload["code"] = {str(key): str(text) for key, text in payload["code"].items()}
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        reason = f"damaged, run_identity or code is not what a training wrote ({type(error).__name__})"
+        raise CheckpointError(f"{name}: {reason}") from error
     if different := identity_difference(_ADDED_LATER | run_identity, found):
         texts = {name: str(found.get(name)) for name in different}
         values = (f"{name} {text if len(text) <= 40 else text[:12] + '…'}" for name, text in texts.items())
@@ -95,32 +105,61 @@ def restore(payload: dict[str, Any], name: object, stepper: Stepper) -> Progress
     """Put a stepper into the state of a snapshot, without a best score on other validation samples.
 
     Raises:
-        CheckpointError: its tensors do not have the shapes of this network.
+        CheckpointError: an entry makes no sense, or its tensors do not have the shapes of this network; the
+            stepper is as before.
     """
+    parts: dict[str, nn.Module | torch.optim.Optimizer] = {
+        "network": stepper.network,
+        "coarse_heads": stepper.supervised.heads,
+        "average": stepper.average.network,
+        "optimizer": stepper.optimizer,
+    }
+    before = {part: copy.deepcopy(owner.state_dict()) for part, owner in parts.items()}
     try:
-        stepper.network.load_state_dict(payload["network"])
-        stepper.supervised.heads.load_state_dict(payload["coarse_heads"])
-        stepper.average.network.load_state_dict(payload["average"])
-        stepper.optimizer.load_state_dict(_on_device_of(payload["optimizer"], stepper.optimizer))
-        values = dict(payload["progress"])
-        progress = Progress(counts=Counts(**values.pop("counts")), **values)
+        progress = _progress_of(payload["progress"], stepper.plan.steps)
+        for part, owner in parts.items():
+            state = payload[part]
+            owner.load_state_dict(_moments(state, stepper.optimizer) if part == "optimizer" else state)
         if payload["validated_on"] != stepper.plan.validated_on:
             progress.best = Progress().best
-    except (RuntimeError, ValueError, TypeError, LookupError) as error:
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+        for part, owner in parts.items():
+            owner.load_state_dict(before[part])
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{name}: does not fit this network: {reason[:200]}") from error
     stepper.statistics.set(progress.counts)
     return progress
 
 
-def _on_device_of(state: dict[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Moments with the strides of the weights, which the fused optimiser needs."""
+def _progress_of(values: dict[str, Any], steps: int) -> Progress:
+    progress = Progress(**(values | {"counts": Counts(**values["counts"])}))
+    numbers = (progress.seconds, *dataclasses.asdict(progress.counts).values())
+    if not 0 <= operator.index(progress.step) <= steps:
+        raise ValueError(f"step {progress.step} is not 0 to {steps}")
+    if not all(0 <= float(number) < math.inf for number in numbers) or math.isnan(progress.best):
+        raise ValueError("its statistics are not those of steps")
+    return progress
+
+
+def _moments(state: dict[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """The moments of a stored optimiser, checked, with the choices of this one.
+
+    They get the strides of the weights, which the fused optimiser needs.
+    """
     parameters = [value for group in optimizer.param_groups for value in group["params"]]
+    moments = {}
+    if state["state"].keys() - range(len(parameters)):
+        raise ValueError("the optimizer has moments of other weights")
     for index, values in state["state"].items():
-        for name, value in values.items():
-            if isinstance(value, Tensor) and value.shape == parameters[index].shape:
-                values[name] = torch.empty_like(parameters[index]).copy_(value)
-    return state
+        like, count = parameters[index], values["step"]
+        pair = {name: values[name] for name in ("exp_avg", "exp_avg_sq")}
+        if any(value.shape != like.shape for value in pair.values()) or count.numel() != 1:
+            raise ValueError(f"the moments of weight {index} have another shape")
+        if count.item() < 0 or pair["exp_avg_sq"].min() < 0:
+            raise ValueError(f"the moments of weight {index} are negative")
+        copies = {name: torch.empty_like(like).copy_(value) for name, value in pair.items()}
+        moments[index] = {"step": count, **copies}
+    return {"state": moments, "param_groups": optimizer.state_dict()["param_groups"]}
 
 
 class SnapshotFolder:
@@ -161,16 +200,32 @@ class SnapshotFolder:
             path.unlink(missing_ok=True)
 
     def set_aside(self) -> None:
-        """Rename the files of an earlier run, so that the new one starts anew."""
+        """Rename the files of an earlier run, so that the new one starts anew.
+
+        Every best model and its log are kept: those of the last run as ``.previous``, those of runs before it
+        as ``.previous-1``, ``.previous-2`` and so on, the oldest first. Snapshots stay until the next ones.
+        """
         snapshots = [path for path in self.files() if path.is_file()]
-        others = [self._plan.file(ending) for ending in ("best.pth", "log.csv")]
-        moved = [*snapshots, *(path for path in others if path.is_file())]
+        others = [path for path in map(self._plan.file, _KEPT_FOR_EVER) if path.is_file()]
+        if others:
+            self._number_the_last()
+        moved = [*snapshots, *others]
         for path in moved:
             path.replace(_aside(path, PREVIOUS))
         self._forget_others(PREVIOUS, snapshots)
         if moved:
             names = ", ".join(path.name for path in moved)
             self._log(f"{self._plan.title}: starting anew; {names} of an earlier run kept as .{PREVIOUS}")
+
+    def _number_the_last(self) -> None:
+        """Give the model and the log that are kept as ``.previous`` a number of their own."""
+        stem = re.escape(self._plan.stem.name)
+        numbered = self._matching(rf"{stem}_(?:best|log)\.{PREVIOUS}-(\d+)\.(?:pth|csv)").values()
+        number = 1 + max((int(match[1]) for match in numbered), default=0)
+        for ending in _KEPT_FOR_EVER:
+            path = self._plan.file(ending)
+            if (last := _aside(path, PREVIOUS)).is_file():
+                last.replace(_aside(path, f"{PREVIOUS}-{number}"))
 
     def _forget_others(self, mark: str, moved: list[Path]) -> None:
         """Remove snapshots that were renamed before, if any were just renamed."""
@@ -179,18 +234,24 @@ class SnapshotFolder:
             if path not in kept:
                 path.unlink(missing_ok=True)
 
-    def newest_good(self, run_identity: dict[str, Any]) -> tuple[Path, bytes] | None:
-        """The newest snapshot that is whole and has the run identity; newer others are renamed."""
+    def newest_good(
+        self, run_identity: dict[str, Any], use: Callable[[dict[str, Any], Path], object] | None = None
+    ) -> tuple[Path, bytes] | None:
+        """The newest snapshot that is whole and has the run identity; newer others are renamed.
+
+        ``use`` gets its payload, and raises a ``CheckpointError`` where it cannot be used either.
+        """
         moved: dict[str, list[Path]] = {PREVIOUS: [], DAMAGED: []}
         good = None
         for path in self.files():
             try:
-                data = path.read_bytes()
+                data = read_payload(path)
+                payload = unpack_snapshot(data, path, run_identity)
+                if use is not None:
+                    use(payload, path)
             except OSError as error:
-                self._log(f"{path}: cannot be read ({error.strerror}); the one before is looked at")
+                self._log(f"{path}: cannot be read ({error.strerror or error}); the one before is looked at")
                 continue
-            try:
-                unpack_snapshot(data, path, run_identity)
             except CheckpointError as error:
                 mark = PREVIOUS if isinstance(error, OtherRunError) else DAMAGED
                 path.replace(_aside(path, mark))

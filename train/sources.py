@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
+import torch
+
 from synthspine.gen import GeneratorConfig
 from synthspine.gen.config import config_hash
-from synthspine.gen.core.anatomy import SACRUM
+from synthspine.gen.core.anatomy import IGNORE, SACRUM
 from synthspine.shards.building.sets import (
     BANK,
     LABELS_VAL,
@@ -18,10 +20,11 @@ from synthspine.shards.building.sets import (
     ensure_sets,
 )
 from synthspine.shards.format.provenance import digest_of
-from synthspine.shards.reading.open import ShardSet, open_set
+from synthspine.shards.reading.open import SampleArrays, ShardSet, open_set
 from synthspine.train.config import ModelName, TrainingError, TrainOptions
 from synthspine.train.data.augment import AUGMENTATIONS
 from synthspine.train.data.feed import Feed, PrefetchedFeed, RealFeed, RenderFeed, ShardFeed
+from synthspine.train.data.finite import FiniteImages
 from synthspine.train.model.checkpoint import load_checkpoint
 from synthspine.train.runtime.distributed import Ranks
 from synthspine.train.validation import ValidationSet
@@ -107,7 +110,7 @@ class Sources:
         seed, batch_size, ranks = self.options.shards.seed, self.options.batch_size, self.ranks
         samples = self.samples(model)
         if model == "B":
-            arrays, ranges = samples.read(), AUGMENTATIONS[self.options.augmentation]
+            arrays, ranges = self._read_images(samples), AUGMENTATIONS[self.options.augmentation]
             if self.options.label_scheme.has_sacrum and not (arrays.labels == SACRUM).any():
                 ranks.log(
                     f"warning: {samples.place}: no label map annotates a sacrum, so model B learns none"
@@ -133,6 +136,20 @@ class Sources:
             refined=self.options.label_scheme.is_refined,
         )
 
+    def _read_images(self, samples: ShardSet) -> SampleArrays:
+        """A whole set of images; those that are not finite are told, and count for nothing."""
+        arrays = samples.read()
+        if arrays.images is None:
+            return arrays
+        images, labels = FiniteImages(samples.place, self.ranks.log).clean(
+            torch.from_numpy(arrays.images), torch.from_numpy(arrays.labels), arrays.records
+        )
+        if (labels == IGNORE).all():
+            raise TrainingError(
+                f"{samples.place}: no image is finite and annotated; --rebuild writes the set anew"
+            )
+        return SampleArrays(images.numpy(), labels.numpy(), arrays.records)
+
     @property
     def _refined_mm(self) -> float | None:
         """Pixel size of the codes that are refined; None if the label scheme needs no refined codes."""
@@ -143,10 +160,12 @@ class Sources:
         slices = self._validation_slices(model)
         if not len(slices):
             return None
-        arrays, count = slices.read(), self.options.validation_samples
+        count = self.options.validation_samples
         if model == "A":
+            arrays = slices.read()
             refined = self.options.label_scheme.is_refined
             return ValidationSet.rendered(arrays.labels, self.generator, count, self.ranks, refined=refined)
+        arrays = self._read_images(slices)
         return ValidationSet.real(arrays, count, self.ranks, spacing_mm=self._refined_mm)
 
     def validated_on(self, model: ModelName) -> str:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import InitVar, dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from synthspine.gen import LabelScheme
@@ -75,7 +76,7 @@ class Trainer:
 
     def _resume(self) -> None:
         """Restore the newest good snapshot of rank 0; other machines do not need the folder."""
-        found = self.snapshots.newest_good(self.plan.run_identity) if self.ranks.is_main else None
+        found = self._newest_good() if self.ranks.is_main else None
         data = self.ranks.from_main(lambda: found[1] if found else None)
         if data is None:
             if self.ranks.is_main:
@@ -97,6 +98,12 @@ class Trainer:
                 f"{plan.title}: the validation samples are others than before, so the best score starts "
                 f"anew: the next one replaces {plan.file('best.pth')}"
             )
+
+    def _newest_good(self) -> tuple[Path, bytes] | None:
+        """The newest snapshot of which the stepper of this rank takes the state."""
+        return self.snapshots.newest_good(
+            self.plan.run_identity, lambda payload, path: restore(payload, path, self.stepper)
+        )
 
     def _loop(self, stop: StopRequest) -> None:
         progress, plan = self.progress, self.plan

@@ -95,9 +95,12 @@ def _facts(path: Path, model: TrainedUNet) -> ModelFacts:
 
 
 def _minutes(log: Path) -> float | None:
-    """Minutes of the whole training from its log; None where there is no log."""
+    """Minutes of the whole training from its log; None where there is no log, or a damaged one."""
     if not log.is_file():
         return None
-    with log.open(newline="", encoding="utf-8") as stream:
-        minutes = [row["minutes"] for row in csv.DictReader(stream) if row.get("minutes")]
-    return float(minutes[-1]) if minutes else None
+    try:
+        with log.open(newline="", encoding="utf-8") as stream:
+            minutes = [row["minutes"] for row in csv.DictReader(stream) if row.get("minutes")]
+        return float(minutes[-1]) if minutes else None
+    except (OSError, ValueError, csv.Error):
+        return None

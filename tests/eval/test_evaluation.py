@@ -9,7 +9,7 @@ import pytest
 from synthspine.eval.evaluation import evaluate
 from synthspine.eval.results.outcome import FORMAT
 from synthspine.eval.studies.measure import measure
-from synthspine.eval.studies.models import EvaluationError
+from synthspine.eval.studies.models import EvaluationError, _minutes
 from synthspine.eval.studies.options import EvaluationOptions
 from synthspine.shards.building.options import DEFAULT_DATA_DIR, ShardOptions
 from synthspine.shards.building.sets import ensure_sets
@@ -324,6 +324,14 @@ def test_no_slices_at_all_is_an_error(options, trained, spider_folder):
     (spider_folder / "split.json").write_text(json.dumps(split))
     with pytest.raises(EvaluationError, match="no image of a validation patient"):
         evaluate(options(), quiet)
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe", b"step,minutes\n10,many\n", b"step,minutes\n10," + b"0" * 200_000]
+)
+def test_a_damaged_training_log_has_no_minutes(tmp_path, content):
+    (tmp_path / "log.csv").write_bytes(content)
+    assert _minutes(tmp_path / "log.csv") is None
 
 
 def test_minutes_come_from_the_training_log(options, trained, tmp_path):

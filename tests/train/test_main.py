@@ -11,6 +11,8 @@ import torch
 from synthspine.train import main
 from synthspine.train.losses import LOSSES
 from synthspine.train.model.checkpoint import SNAPSHOT_FORMAT, load_checkpoint, unpack_payload
+from synthspine.train.runtime.distributed import Ranks
+from synthspine.train.save_lock import held_for_one_run
 
 
 def finish(process, status=0):
@@ -109,6 +111,43 @@ def test_deterministic_mode_lasts_for_the_training(flags, monkeypatch, wanted):
     monkeypatch.setattr(sys, "argv", ["train/main.py", *flags, flag])
     assert main.main() == 0
     assert seen == [wanted]
+
+
+LATE_SIGNALS = """
+import atexit, os, signal, sys
+from synthspine.train import main, trainer
+
+save = trainer.SnapshotFolder.save
+def saved(self, step, data):
+    path = save(self, step, data)
+    if step == 6:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return path
+trainer.SnapshotFolder.save = saved
+atexit.register(lambda: os.kill(os.getpid(), signal.SIGTERM))
+
+class AtTheVeryEnd:
+    kill, number, process = os.kill, signal.SIGTERM, os.getpid()
+    def __del__(self):
+        self.kill(self.process, self.number)
+
+sys.last_object = AtTheVeryEnd()
+sys.exit(main.main(ends_process=True))
+"""
+
+
+def test_signals_after_the_last_step_was_saved_do_not_change_the_status(python, flags, tmp_path):
+    output, errors = finish(python("-c", LATE_SIGNALS, "--model", "A", *flags))
+    assert "wrote" in output
+    assert "Traceback" not in errors
+    assert newest(tmp_path)["progress"]["step"] == 6
+
+
+def test_the_second_of_two_runs_with_one_save_folder_is_refused(python, flags, tmp_path):
+    with held_for_one_run(tmp_path / "saved", Ranks(rank=0, world_size=1, device=torch.device("cpu"))):
+        _, errors = finish(python("train/main.py", "--model", "B", *flags), status=1)
+    assert re.fullmatch(r"error: --save-dir .*saved: another training writes there; .*\n", errors)
+    assert not (tmp_path / "saved").exists()
 
 
 LONG = ["--model", "A", "--epochs", "100", "--snapshot-minutes", "0.01"]

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import math
 import re
 import time
@@ -158,3 +159,44 @@ def test_a_picture_has_three_rows_of_samples(alone):
     assert network.training
     empty = ValidationSet(samples.images[:0], codes[:0])
     assert validation_picture(network, empty, label_scheme(4), alone, bf16=False) is None
+
+
+def torn(text):
+    return text[: text.rindex(",0.5")]
+
+
+@pytest.mark.parametrize(
+    ("damage", "left"),
+    [
+        (torn, [10, 20, 40]),
+        (lambda text: text.replace("20,2,80", "x0,2,80"), [10, 30, 40]),
+        (lambda text: text.replace("20,2,80", "20,2,8\udcff"), [10, 30, 40]),
+        (lambda text: text.replace("20,2,80", "-20,2,80"), [10, 30, 40]),
+        (lambda text: text.replace("20,2,80", "9" * 5000 + ",2,80"), [10, 30, 40]),
+        (lambda text: text.replace("20,2,80", "20,2,80,7"), [10, 30, 40]),
+        (lambda text: text.replace("20,2,80", "\0" * 4000), [10, 30, 40]),
+        (lambda text: text.replace("20,2,80", "0" * 200_000), [10, 40]),
+        (lambda text: text.replace("step", "stop"), [40]),
+    ],
+)
+def test_a_damaged_log_costs_its_damaged_rows_and_not_the_run(plan, capsys, damage, left):
+    plan = dataclasses.replace(plan, board=False)
+    report(plan, 0, [10, 20, 30])
+    path = plan.file("log.csv")
+    damaged = damage(path.read_text()).encode(errors="surrogateescape")
+    path.write_bytes(damaged)
+    report(plan, 35, [40])
+    assert [int(row["step"]) for row in rows(plan)] == left
+    told = capsys.readouterr().out
+    assert "run_log.csv: " in told and "damaged row(s) left out, kept in run_log.damaged.csv" in told
+    assert path.with_name("run_log.damaged.csv").read_bytes() == damaged
+
+
+@pytest.mark.parametrize("what", ["log.csv", "tensorboard"])
+def test_something_else_in_the_place_of_a_report_does_not_end_a_run(plan, capsys, what):
+    if what == "tensorboard":
+        plan.file(what).write_text("a file")
+    else:
+        plan.file(what).mkdir()
+    report(plan, 5, [10, 20])
+    assert "training goes on" in capsys.readouterr().out

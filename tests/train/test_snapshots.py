@@ -1,3 +1,4 @@
+import os
 import shutil
 
 import pytest
@@ -248,6 +249,92 @@ def test_what_one_run_left_stays_until_the_next_is_set_aside(folder, make, tmp_p
     (tmp_path / "run_log.csv").write_text("step\n")
     folder.set_aside()
     assert "run_last-00000005.previous.pth" in names_with(tmp_path, "previous")
+
+
+def test_every_best_model_and_its_log_are_kept_by_number(folder, tmp_path, told):
+    best, log = tmp_path / "run_best.pth", tmp_path / "run_log.csv"
+    for run in range(4):
+        best.write_bytes(f"weights of run {run}".encode())
+        if run != 1:  # a run that died before its first row
+            log.write_text(f"log of run {run}")
+        folder.set_aside()
+        folder.set_aside()
+    kept = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert kept == {
+        "run_best.previous-1.pth": "weights of run 0",
+        "run_log.previous-1.csv": "log of run 0",
+        "run_best.previous-2.pth": "weights of run 1",
+        "run_best.previous-3.pth": "weights of run 2",
+        "run_log.previous-3.csv": "log of run 2",
+        "run_best.previous.pth": "weights of run 3",
+        "run_log.previous.csv": "log of run 3",
+    }
+
+
+def edited(data, change):
+    payload = unpack_payload(data, "file", SNAPSHOT_FORMAT)
+    change(payload)
+    return pack_payload(payload)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda payload: payload.update(network=[1]),
+        lambda payload: payload["network"].popitem(),
+        lambda payload: payload.update(average={}),
+        lambda payload: payload.update(optimizer=[]),
+        lambda payload: payload.update(optimizer={"state": 5}),
+        lambda payload: payload["optimizer"]["state"].update({99: {}}),
+        lambda payload: payload["optimizer"]["state"][0].update(exp_avg=torch.ones(3)),
+        lambda payload: payload["optimizer"]["state"][0]["exp_avg_sq"].fill_(-1),
+        lambda payload: payload["optimizer"]["state"][0]["step"].fill_(-1),
+        lambda payload: payload["optimizer"]["state"][0]["exp_avg"].fill_(float("nan")),
+        lambda payload: payload["network"]["head.bias"].fill_(float("inf")),
+        lambda payload: payload.update(progress=7),
+        lambda payload: payload["progress"].update(step=-1),
+        lambda payload: payload["progress"].update(step=11),
+        lambda payload: payload["progress"].update(step="7"),
+        lambda payload: payload["progress"].update(step=1.5),
+        lambda payload: payload["progress"].update(best=float("nan")),
+        lambda payload: payload["progress"].update(seconds=-1.0),
+        lambda payload: payload["progress"]["counts"].update(steps=float("inf")),
+        lambda payload: payload["progress"]["counts"].update(more=1),
+        lambda payload: payload.update(code=None),
+        lambda payload: payload.update(run_identity="[" * 100_000),
+        lambda payload: payload.update(run_identity={}),
+        lambda payload: payload.update(run_identity="3"),
+    ],
+)
+def test_one_that_makes_no_sense_is_skipped_and_the_one_before_is_used(
+    folder, make, told, tmp_path, alone, change
+):
+    folder.save(3, make(3))
+    folder.save(7, edited(make(7), change))
+    stepper = Stepper(UNet(num_classes=4, base_features=4), label_scheme(4), make_plan(tmp_path), alone)
+    found = folder.newest_good(CHOICES, lambda payload, path: restore(payload, path, stepper))
+    assert step_of(found) == 3
+    (line,) = told
+    assert "run_last-00000007.pth: " in line and "\n" not in line
+    assert folder.file(7).with_suffix(".damaged.pth").is_file()
+
+
+def test_one_that_cannot_be_restored_leaves_the_state_as_it_was(make, tmp_path, alone):
+    stepper = Stepper(UNet(num_classes=4, base_features=4), label_scheme(4), make_plan(tmp_path), alone)
+    before = {name: value.clone() for name, value in stepper.network.state_dict().items()}
+    payload = unpack_snapshot(make(6), "file", CHOICES)
+    payload["optimizer"]["state"][0]["exp_avg"] = torch.ones(3)
+    with pytest.raises(CheckpointError, match="moments of weight 0"):
+        restore(payload, "file", stepper)
+    assert all(value.equal(before[name]) for name, value in stepper.network.state_dict().items())
+    assert not stepper.optimizer.state_dict()["state"]
+
+
+def test_a_pipe_by_the_name_of_a_snapshot_is_not_waited_for(folder, make, told):
+    folder.save(3, make(3))
+    os.mkfifo(folder.file(9))
+    assert step_of(folder.newest_good(CHOICES)) == 3
+    assert "cannot be read (is not a regular file)" in told[0]
 
 
 def test_damaged_and_foreign_snapshots_do_not_pile_up(folder, make, tmp_path):

@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from synthspine.gen import GeneratorConfig, draw, render
 from synthspine.gen.geometry.refine import refine, refine_maps
@@ -18,6 +19,7 @@ from synthspine.shards.reading.open import SampleArrays, ShardSet
 from synthspine.shards.reading.prefetch import Prefetcher
 from synthspine.shards.reading.stream import ShardStream
 from synthspine.train.data.augment import AugmentConfig, augment
+from synthspine.train.data.finite import FiniteImages
 from synthspine.train.runtime.distributed import Ranks
 
 
@@ -73,7 +75,7 @@ class RealFeed:
     """Augments real slices that lie on the device; an epoch takes every slice once, in its own order.
 
     Args:
-        arrays: the slices; copied to the device.
+        arrays: the slices, with images that are finite; copied to the device.
         config: ranges of the augmentation; None for none.
         spacing_mm: pixel size where codes are refined; None where they are not.
 
@@ -126,6 +128,7 @@ class ShardFeed:
     """Reads rendered samples from shards, in the order of :class:`shards.reading.stream.ShardStream`.
 
     With ``spacing_mm``, the pixel size, codes are refined; shards do not say where a sacrum is painted.
+    Images that are not finite are told, and nothing is learned from them.
 
     Raises:
         ValueError: the ranks cannot share a batch evenly, or the set is empty.
@@ -143,7 +146,10 @@ class ShardFeed:
         if batch_size % ranks.world_size:
             raise ValueError(f"batch size {batch_size} is not a multiple of the {ranks.world_size} ranks")
         share, rank, world = batch_size // ranks.world_size, ranks.rank, ranks.world_size
-        self._new_stream = partial(ShardStream, samples, share, seed=seed, rank=rank, world=world)
+        self._new_stream = partial(
+            ShardStream, samples, share, seed=seed, rank=rank, world=world, records=True
+        )
+        self._finite = FiniteImages(samples.place, tqdm.write)
         self._batch_size = batch_size
         self._device = ranks.device
         self._spacing_mm = spacing_mm
@@ -155,7 +161,9 @@ class ShardFeed:
         if step != self._next_step:
             self._stream = iter(self._new_stream(start=step * self._batch_size))
         self._next_step = step + 1
-        images, codes = next(self._stream)[:2]
+        read = next(self._stream)
+        assert len(read) == 3
+        images, codes = self._finite.clean(*read)
         codes = codes.to(self._device)
         if self._spacing_mm is not None:
             codes = refine(codes, (self._spacing_mm, self._spacing_mm))

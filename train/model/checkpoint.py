@@ -3,8 +3,8 @@
 Files are written whole or not at all, and read with ``weights_only=True``: tensors, numbers, text, no code.
 """
 
-import io
-import zipfile
+import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +15,17 @@ from torch import Tensor
 
 from synthspine.gen import LabelScheme, label_scheme
 from synthspine.gen.core.schemes import SCHEMES
+from synthspine.shards.readers.slices import Grid
 from synthspine.shards.storage.atomic import atomic_path
-from synthspine.train.model.unet import UNet
+from synthspine.train.model.archive import ArchiveError, pack_archive, read_archive, unpack_archive
+from synthspine.train.model.unet import MOST_LEVELS, UNet
 
 CHECKPOINT_FORMAT = 1
 SNAPSHOT_FORMAT = 5
+_DAMAGED = "damaged, or not a checkpoint"
 WRAPPER_PREFIXES = ("_orig_mod.", "module.")
+_MOST = {"in_channels": 1, "num_classes": 256, "base_features": 4096, "levels": MOST_LEVELS}
+"""Arguments of the networks that the commands can use, and their largest values."""
 
 
 class CheckpointError(ValueError):
@@ -110,36 +115,82 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     """Read a checkpoint.
 
     Raises:
-        CheckpointError: the file is missing, damaged, not a checkpoint, or of another format, or its label
-            scheme does not fit its network.
+        CheckpointError: the file is missing, damaged, not a checkpoint, or of another format, an entry makes
+            no sense, or its weights or its label scheme do not fit its network.
+        OSError: the file cannot be read.
     """
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint")
-    payload = unpack_payload(path.read_bytes(), path, CHECKPOINT_FORMAT)
+    payload = unpack_payload(read_payload(path), path, CHECKPOINT_FORMAT)
     if missing := [name for name in Checkpoint.__slots__ if name not in payload and name != "scheme"]:
         raise CheckpointError(f"{path}: not a checkpoint of a model, it lacks {', '.join(missing)}")
     checkpoint = Checkpoint(**{name: payload[name] for name in Checkpoint.__slots__ if name in payload})
     try:
+        _check_entries(checkpoint)
         checkpoint.label_scheme()
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}: {error}") from error
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"{path}: {str(error).splitlines()[0]}") from error
     return checkpoint
+
+
+def _check_entries(checkpoint: Checkpoint) -> None:
+    """Raise a ``ValueError`` where an entry cannot be that of a model."""
+    spacing, step, dice = checkpoint.spacing_mm, checkpoint.step, checkpoint.validation_dice
+    if not _is_number(spacing):
+        raise ValueError(f"spacing_mm {spacing!r} is not a number of mm")
+    Grid(spacing_mm=spacing)
+    if not _is_whole(step) or step < 0:
+        raise ValueError(f"step {step!r} is not a number of steps")
+    if not _is_number(dice) or not (math.isnan(dice) or 0 <= dice <= 1):
+        raise ValueError(f"validation_dice {dice!r} is neither 0 to 1 nor nan")
+    if checkpoint.model not in ("A", "B"):
+        raise ValueError(f"model {checkpoint.model!r} is neither A nor B")
+    config = json.loads(checkpoint.config) if isinstance(checkpoint.config, str) else None
+    patients = config.get("train_patients", []) if isinstance(config, dict) else None
+    if not isinstance(patients, list) or not all(isinstance(patient, str) for patient in patients):
+        raise ValueError("config is not the configuration of a training, a JSON object")
+    architecture = checkpoint.architecture
+    if not isinstance(architecture, dict) or not all(
+        name in _MOST and _is_whole(value) and 1 <= value <= _MOST[name]
+        for name, value in architecture.items()
+    ):
+        most = ", ".join(f"{name} 1 to {value}" for name, value in _MOST.items())
+        raise ValueError(f"architecture {str(architecture)[:100]} is not that of a network: {most}")
+    with torch.device("meta"):  # shapes without memory
+        network = UNet(**architecture)
+    wanted = {name: value.shape for name, value in network.state_dict().items()}
+    found = {
+        name: value.shape
+        for name, value in checkpoint.state_dict.items()
+        if isinstance(value, Tensor) and value.is_floating_point()
+    }
+    if different := sorted(
+        str(name)
+        for name in wanted.keys() | checkpoint.state_dict.keys()
+        if wanted.get(name) != found.get(name)
+    ):
+        raise ValueError(
+            f"weights and architecture do not fit: {different[0]} (and {len(different) - 1} more) has shape "
+            f"{tuple(found.get(different[0], ()))}, not {tuple(wanted.get(different[0], ()))}"
+        )
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, float) or _is_whole(value)
 
 
 def load_model(path: Path | str, device: torch.device | str = "cpu") -> TrainedUNet:
     """The network of a checkpoint, with its weights, on ``device`` and in evaluation mode.
 
     Raises:
-        CheckpointError: as ``load_checkpoint``, or the weights do not fit the architecture.
+        CheckpointError: as ``load_checkpoint``.
     """
-    checkpoint = load_checkpoint(path)
-    try:
-        model = TrainedUNet(checkpoint)
-    except (RuntimeError, TypeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(f"{path}: weights and architecture do not fit: {reason}") from error
-    return model.to(device).eval()
+    return TrainedUNet(load_checkpoint(path)).to(device).eval()
 
 
 def write_payload(path: Path, payload: Mapping[str, Any]) -> None:
@@ -159,14 +210,25 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def pack_payload(payload: Mapping[str, Any]) -> bytes:
-    """Tensors, numbers and text as the bytes of a file of ``torch.save``."""
-    room = io.BytesIO()
-    torch.save(dict(payload), room)
-    return room.getvalue()
+    """Tensors, numbers and text as the bytes of a file, with a digest of them."""
+    return pack_archive(payload)
+
+
+def read_payload(path: Path) -> bytes:
+    """The bytes of a file that may be what :func:`pack_payload` made.
+
+    Raises:
+        CheckpointError: it is something else.
+        OSError: it cannot be read.
+    """
+    try:
+        return read_archive(path)
+    except ArchiveError as error:
+        raise CheckpointError(f"{path}: {_DAMAGED} ({error})") from error
 
 
 def unpack_payload(data: bytes, name: object, version: int) -> dict[str, Any]:
-    """What :func:`pack_payload` packed, on the CPU, checked against the sums in the archive.
+    """What :func:`pack_payload` packed, on the CPU; changed bytes and tensors not finite are refused.
 
     Errors name the file ``name``; ``version`` is the expected format.
 
@@ -174,12 +236,11 @@ def unpack_payload(data: bytes, name: object, version: int) -> dict[str, Any]:
         CheckpointError: damaged, or of another format.
     """
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if (record := archive.testzip()) is not None:
-                raise ValueError(record)
-        payload = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        payload = unpack_archive(data)
+    except ArchiveError as error:
+        raise CheckpointError(f"{name}: {_DAMAGED} ({error})") from error
     except Exception as error:  # torch raises many kinds: zip, unpickling, runtime, EOF, key
-        raise CheckpointError(f"{name}: damaged, or not a checkpoint ({type(error).__name__})") from error
+        raise CheckpointError(f"{name}: {_DAMAGED} ({type(error).__name__})") from error
     if not isinstance(payload, dict) or payload.get("format") != version:
         found = payload.get("format") if isinstance(payload, dict) else type(payload).__name__
         raise CheckpointError(f"{name}: {_other_format(name, found, version)}")

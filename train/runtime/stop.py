@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -35,8 +36,8 @@ class StopRequest:
         """A block without state to save: the first signal ends it with ``TrainingStopped(message)``."""
         if self.requested:
             raise TrainingStopped(message)
-        self._at_once = True
         try:
+            self._at_once = True
             yield
             self._at_once = False
         except KeyboardInterrupt:
@@ -48,19 +49,25 @@ class StopRequest:
 
 
 @contextmanager
-def watch_for_stop() -> Iterator[StopRequest]:
+def watch_for_stop(*, ends_process: bool = False) -> Iterator[StopRequest]:
     """Turn SIGTERM and SIGINT into a flag for the length of the block.
 
     A second Ctrl-C aborts at once, unless torchrun handed it on. Signals arrive in the main thread; in
-    another one the flag stays down.
+    another one the flag stays down. With ``ends_process`` signals are ignored after a block that ends well or
+    with ``TrainingStopped``: all is saved, and the process ends with its own status.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    earlier = {number: signal.signal(number, request._on_signal) for number in SIGNALS}
+    later: dict[int, Any] = {number: signal.signal(number, request._on_signal) for number in SIGNALS}
+    ended_well = False
     try:
         yield request
+        ended_well = True
+    except TrainingStopped:
+        ended_well = True
+        raise
     finally:
-        for number, handler in earlier.items():
-            signal.signal(number, handler)
+        for number, handler in later.items():
+            signal.signal(number, signal.SIG_IGN if ends_process and ended_well else handler)

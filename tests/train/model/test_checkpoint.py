@@ -25,7 +25,7 @@ def model() -> UNet:
     return UNet(num_classes=4, base_features=4)
 
 
-def checkpoint_of(model: UNet, **changes) -> Checkpoint:
+def checkpoint_of(model: UNet, /, **changes) -> Checkpoint:
     fields = {
         "state_dict": model.state_dict(),
         "architecture": model.architecture,
@@ -197,3 +197,64 @@ def test_weights_of_another_size_are_refused_in_one_line(model, tmp_path):
     with pytest.raises(CheckpointError, match="do not fit") as caught:
         load_model(tmp_path / "model.pth")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"spacing_mm": 0}, "spacing_mm 0 is outside"),
+        ({"spacing_mm": -1.0}, "spacing_mm -1.0 is outside"),
+        ({"spacing_mm": 1e9}, "spacing_mm 1000000000.0 is outside"),
+        ({"spacing_mm": math.nan}, "spacing_mm nan is outside"),
+        ({"spacing_mm": "one"}, "spacing_mm 'one' is not a number"),
+        ({"spacing_mm": True}, "spacing_mm True is not a number"),
+        ({"spacing_mm": [1.0, 1.0]}, "is not a number"),
+        ({"step": -1}, "step -1 is not"),
+        ({"step": 1.5}, "step 1.5 is not"),
+        ({"validation_dice": 7.0}, "validation_dice 7.0"),
+        ({"validation_dice": None}, "validation_dice None"),
+        ({"model": "C"}, "model 'C' is neither"),
+        ({"model": ["A"]}, r"model \['A'\] is neither"),
+        ({"config": "lr: 1"}, "Expecting value"),
+        ({"config": "[]"}, "config is not"),
+        ({"config": {"lr": 1}}, "config is not"),
+        ({"config": "[" * 100_000}, "recursion"),
+        ({"config": '{"train_patients": {"a": 1}}'}, "config is not"),
+        ({"architecture": []}, "is not that of a network"),
+        (
+            {"architecture": {"in_channels": 1, "num_classes": 4, "base_features": 10**9}},
+            "not that of a network",
+        ),
+        ({"architecture": {"in_channels": 1, "num_classes": 4, "base_features": 4096}}, "do not fit"),
+        ({"architecture": {"num_classes": 4, "base_features": 4, "depth": 3}}, "not that of a network"),
+        ({"architecture": {"num_classes": 4, "base_features": 4.0}}, "not that of a network"),
+        ({"architecture": {"base_features": 4}}, "do not fit"),
+        ({"scheme": 4}, "."),
+        ({"scheme": ["ranks"]}, "."),
+    ],
+)
+def test_entries_that_make_no_sense_are_refused_in_one_line(model, tmp_path, changes, reason):
+    save_checkpoint(tmp_path / "model.pth", checkpoint_of(model, **changes))
+    for read in (load_checkpoint, load_model):
+        with pytest.raises(CheckpointError, match=rf"model\.pth: .*{reason}") as caught:
+            read(tmp_path / "model.pth")
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [[], {}, {"head.weight": 1}, {"head.weight": torch.ones(3, dtype=torch.int64)}, {5: torch.ones(1)}],
+)
+def test_weights_of_another_kind_are_refused(model, tmp_path, state):
+    values = {name: getattr(checkpoint_of(model), name) for name in Checkpoint.__slots__}
+    write_payload(tmp_path / "odd.pth", {"format": CHECKPOINT_FORMAT, **values, "state_dict": state})
+    with pytest.raises(CheckpointError, match=r"odd\.pth: "):
+        load_checkpoint(tmp_path / "odd.pth")
+
+
+def test_weights_that_are_not_finite_are_refused(model, tmp_path):
+    state = model.state_dict()
+    state["head.bias"][0] = math.nan
+    save_checkpoint(tmp_path / "model.pth", checkpoint_of(model, state_dict=state))
+    with pytest.raises(CheckpointError, match=r"model\.pth: .*head\.bias has values that are not finite"):
+        load_model(tmp_path / "model.pth")

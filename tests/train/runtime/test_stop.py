@@ -1,5 +1,6 @@
 import os
 import signal
+from contextlib import suppress
 
 import pytest
 
@@ -64,3 +65,24 @@ def test_a_second_signal_of_torchrun_does_not_break_into_the_clearing_up(monkeyp
 def test_an_interrupt_that_nobody_asked_for_stays_one():
     with watch_for_stop() as stop, pytest.raises(KeyboardInterrupt), stop.interrupts("told"):
         raise KeyboardInterrupt
+
+
+def test_signals_after_the_last_work_of_a_process_are_ignored_until_it_ends():
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        for stopped in (False, True):
+            with suppress(TrainingStopped), watch_for_stop(ends_process=True):
+                if stopped:
+                    raise TrainingStopped("saved")
+            assert all(signal.getsignal(number) is signal.SIG_IGN for number in before)
+            os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_a_process_that_ends_with_an_error_can_be_ended_by_signals():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(OSError), watch_for_stop(ends_process=True):
+        raise OSError("full")
+    assert signal.getsignal(signal.SIGTERM) is before
