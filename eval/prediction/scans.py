@@ -1,16 +1,33 @@
 """Scans found in files and folders, and the files of their masks."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
+import numpy as np
+
+from synthspine.eval.prediction.listing import (
+    LeftOutError,
+    ending_of,
+    has_plain_name,
+    is_volume_name,
+    list_files,
+    name_error,
+)
+from synthspine.eval.prediction.ownership import check_replaceable, has_mask_mark
 from synthspine.shards.readers.dicom import DicomSeries, find_dicom, read_dicom
-from synthspine.shards.readers.folder import SUFFIXES, SpiderError, has_layout, image_stem
+from synthspine.shards.readers.folder import SUFFIXES, SpiderError, has_layout
 from synthspine.shards.readers.spider import UnsuitableError, Volume, read_image
 
 MASK_STEM = "_seg"
 DICOM_MASK_SUFFIX = ".mha"
+TABLE_SUFFIXES = (".csv", ".json", ".png")
+"""Endings of the files beside a mask; those that a prediction does not write are removed."""
+_MASK_SUFFIXES = {".mha": ".mha", ".nii": ".nii.gz", ".nii.gz": ".nii.gz"}
+_MOST_LABELS = 64
+
+SeriesFinder = Callable[[Sequence[Path]], tuple[list[DicomSeries], list[SpiderError]]]
 
 
 class ScanError(ValueError):
@@ -38,45 +55,92 @@ class Scan:
         stem = _stem(self.mask)
         return stem.with_name(stem.name + suffix)
 
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """The mask and all files that may lie beside it."""
+        return (self.mask, *(self.beside(suffix) for suffix in TABLE_SUFFIXES))
+
     def read(self) -> Volume:
         """The volume.
 
         Raises:
-            SpiderError: it cannot be read; ``UnsuitableError`` where it is not a sagittal series.
+            SpiderError: it cannot be read; ``UnsuitableError`` where it is not a sagittal series;
+                ``LeftOutError`` where it was found in a folder and is a label map.
         """
-        return read_image(self.path) if self.series is None else read_dicom(self.series)
+        volume = read_image(self.path) if self.series is None else read_dicom(self.series)
+        if not self.named and self.series is None and _is_label_map(volume.array):
+            raise LeftOutError(self.path, "looks like a mask (few whole values, most of them 0); name it")
+        return volume
 
 
-def find_scans(inputs: Sequence[Path], output_dir: Path) -> tuple[list[Scan], list[SpiderError]]:
-    """The scans of files and folders.
+def read_scan(scan: Scan, *, overwrite: bool) -> Volume:
+    """The volume of a scan whose files can be written.
 
-    A folder contributes every ``.mha`` and ``.nii.gz`` volume and every DICOM series in it and below it; a
-    folder in SPIDER layout only its ``images/``. Hidden files, masks of this program (``*_seg``) and the
-    output folder are skipped. Masks keep the relative path of their scan:
-    ``{output_dir}/{path}/{stem}_seg.mha``; masks of a DICOM series are named after its folder and the series.
-
-    Returns:
-        Scans in the order of the arguments; errors, ``UnsuitableError`` (not sagittal MRI) last.
+    Args:
+        scan: the scan.
+        overwrite: whether files may be replaced that this program did not write.
 
     Raises:
-        ScanError: two masks would get one name.
+        OwnershipError: such a file is in the way.
+        SpiderError: as ``Scan.read``.
     """
+    if not overwrite:
+        check_replaceable(scan.outputs)
+    return scan.read()
+
+
+def find_series(files: Sequence[Path]) -> tuple[list[DicomSeries], list[SpiderError]]:
+    """The DICOM series of some files, and what cannot be used of them."""
+    errors: list[SpiderError] = []
+    return find_dicom(files, errors.append), errors
+
+
+def find_scans(
+    inputs: Sequence[Path], output_dir: Path, series_of: SeriesFinder = find_series
+) -> tuple[list[Scan], list[SpiderError]]:
+    """The scans of files and folders.
+
+    A folder contributes every volume and every DICOM series in it and below it. Hidden files and masks that
+    this program wrote are skipped, other volumes in an output folder below it are left out. Of a folder in
+    SPIDER layout ``masks/`` is left out, and ``images/`` is left out of the names. Masks keep the relative
+    path of their scan: ``{output_dir}/{path}/{stem}_seg.mha``; masks of a DICOM series are named after its
+    folder and the series.
+
+    Args:
+        inputs: the files and folders.
+        output_dir: folder of the masks; it may be one of the inputs.
+        series_of: finds the DICOM series of files.
+
+    Returns:
+        Scans in the order of the arguments; errors, ``LeftOutError`` and ``UnsuitableError`` (not sagittal
+        MRI) last.
+
+    Raises:
+        ScanError: two masks would get one name, or the output folder's name is not UTF-8.
+    """
+    if not has_plain_name(output_dir):
+        raise ScanError(f"{output_dir}: the name of the output folder is not UTF-8")
     scans: list[Scan] = []
     errors: list[SpiderError] = []
     volume_or_series = f"no {' or '.join(SUFFIXES)} volume and no DICOM"
     for path in inputs:
-        if path.is_dir():
-            found, wrong = _in_folder(path, output_dir)
-            nothing = f"{volume_or_series} series in it"
-        elif path.name.endswith(SUFFIXES) or not path.is_file():
+        found: list[Scan] = []
+        wrong: list[SpiderError]
+        if not has_plain_name(path):
+            wrong = [name_error(path)]
+        elif path.is_dir():
+            found, wrong = _in_folder(path, output_dir, series_of)
+            wrong += [] if found or wrong else [SpiderError(path, f"{volume_or_series} series in it")]
+        elif path.is_file() and is_volume_name(path) and has_mask_mark(path):
+            wrong = [LeftOutError(path, "is a mask that this program wrote")]
+        elif is_volume_name(path) or not path.is_file():
             found, wrong = [_file(path, output_dir, named=True)], []
-            nothing = ""
         else:
-            found, unsuitable = _dicom([path], path.parent, output_dir, named=True)
-            wrong = [SpiderError(error.path, error.reason) for error in unsuitable]
-            nothing = f"{volume_or_series} image"
+            found, wrong = _dicom([path], path.parent, output_dir, series_of, named=True)
+            wrong = [SpiderError(error.path, error.reason) for error in wrong]
+            wrong += [] if found or wrong else [SpiderError(path, f"{volume_or_series} image")]
         scans += found
-        errors += wrong if found or wrong else [SpiderError(path, nothing)]
+        errors += wrong
     taken: dict[Path, Scan] = {}
     for scan in scans:
         other = taken.setdefault(_stem(scan.mask), scan)
@@ -85,49 +149,62 @@ def find_scans(inputs: Sequence[Path], output_dir: Path) -> tuple[list[Scan], li
                 f"{scan.path} and {other.path} would both be written to {scan.mask}; "
                 "predict them one after the other with another --output-dir"
             )
-    return scans, sorted(errors, key=lambda error: isinstance(error, UnsuitableError))
+    read = {scan.path.resolve() for scan in scans}
+    for scan in [scan for scan in scans if scan.mask.resolve() in read]:
+        scans.remove(scan)
+        reason = f"its mask would replace {scan.mask}, which is a scan itself; take another --output-dir"
+        errors.append(SpiderError(scan.path, reason))
+    return scans, sorted(errors, key=lambda error: isinstance(error, (UnsuitableError, LeftOutError)))
 
 
-def _in_folder(folder: Path, output_dir: Path) -> tuple[list[Scan], list[SpiderError]]:
-    root = folder
-    if has_layout(folder):
-        root = folder / "images"
-        root = root / "images" if (root / "images").is_dir() else root
-        if not root.is_dir():
-            return [], [SpiderError(folder, "holds masks/ but no images/")]
+def _in_folder(root: Path, output_dir: Path, series_of: SeriesFinder) -> tuple[list[Scan], list[SpiderError]]:
+    files, errors = list_files(root)
+    if has_layout(root):
+        masks = [path for path in files if path.relative_to(root).parts[0] == "masks"]
+        files = [path for path in files if path not in set(masks)]
+        if masks:
+            others = "images/" if (root / "images").is_dir() else "no images/"
+            errors.append(
+                LeftOutError(root / "masks", f"holds masks by its name; there is {others} beside it")
+            )
+    scans: list[Scan] = []
     written = output_dir.resolve()
-    files = [
-        path
-        for path in sorted(root.rglob("*"))
-        if path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(root).parts)
-        and written not in path.resolve().parents
-    ]
-    volumes = [path for path in files if path.name.endswith(SUFFIXES)]
-    scans = [
-        _file(path, output_dir / path.parent.relative_to(root))
-        for path in volumes
-        if not image_stem(path).endswith(MASK_STEM)
-    ]
-    series, errors = _dicom([path for path in files if not path.name.endswith(SUFFIXES)], root, output_dir)
-    return scans + series, errors
+    for path in files:
+        if not is_volume_name(path) or has_mask_mark(path):
+            continue
+        if written != root.resolve() and written in path.resolve().parents:
+            errors.append(LeftOutError(path, "is not read, because it lies in the output folder"))
+        elif ending_of(path) is None:
+            errors.append(LeftOutError(path, f"is not read; convert it to {' or '.join(SUFFIXES)}"))
+        else:
+            scans.append(_file(path, output_dir / _place(path.parent, root)))
+    series, wrong = _dicom([path for path in files if not is_volume_name(path)], root, output_dir, series_of)
+    return scans + series, errors + wrong
+
+
+def _place(folder: Path, root: Path) -> Path:
+    """The relative place of a folder, without the ``images/`` of SPIDER layout."""
+    place = folder.relative_to(root)
+    for images in (Path("images/images"), Path("images")):
+        if has_layout(root) and place.is_relative_to(images):
+            return place.relative_to(images)
+    return place
 
 
 def _file(path: Path, folder: Path, *, named: bool = False) -> Scan:
     # The reader reports names with another ending.
-    stem = _stem(path)
-    suffix = path.name.removeprefix(stem.name)
-    return Scan(path=path, mask=folder / f"{stem.name}{MASK_STEM}{suffix}", named=named)
+    suffix = _MASK_SUFFIXES.get((ending_of(path) or "").lower(), DICOM_MASK_SUFFIX)
+    return Scan(path=path, mask=folder / f"{_stem(path).name}{MASK_STEM}{suffix}", named=named)
 
 
 def _dicom(
-    files: Iterable[Path], root: Path, output_dir: Path, *, named: bool = False
+    files: Sequence[Path], root: Path, output_dir: Path, series_of: SeriesFinder, *, named: bool = False
 ) -> tuple[list[Scan], list[SpiderError]]:
-    errors: list[SpiderError] = []
     scans: list[Scan] = []
     taken: set[Path] = set()
-    for series in find_dicom(files, errors.append):
-        folder = output_dir / series.folder.relative_to(root)
+    found, errors = series_of(files)
+    for series in found:
+        folder = output_dir / _place(series.folder, root)
         stem = f"{series.folder.resolve().name}_{series.name}"
         # Two series may share a number and description, or have none.
         names = (f"{stem}{'' if number == 1 else f'-{number}'}" for number in count(1))
@@ -141,5 +218,13 @@ def _dicom(
 
 def _stem(path: Path) -> Path:
     """The path without the suffix of a volume; one for ``a.mha`` and ``a.nii.gz``."""
-    suffix = next((suffix for suffix in SUFFIXES if path.name.endswith(suffix)), "")
-    return path.with_name(path.name.removesuffix(suffix))
+    return path.with_name(path.name.removesuffix(ending_of(path) or ""))
+
+
+def _is_label_map(array: np.ndarray) -> bool:
+    """Whether few values, all whole, are in an image and most of its voxels are 0, unlike in a scan."""
+    if len(np.unique(array.ravel()[:: max(1, array.size // 10_000)])) > _MOST_LABELS:
+        return False
+    if np.count_nonzero(array) > array.size / 2 or (array != np.rint(array)).any():
+        return False
+    return len(np.unique(array)) <= _MOST_LABELS

@@ -24,6 +24,10 @@ class SpiderError(ValueError):
         self.path = Path(path)
         self.reason = reason
 
+    def __reduce__(self) -> tuple[type["SpiderError"], tuple[Path, str]]:
+        """Pickle the arguments: errors are sent between processes."""
+        return type(self), (self.path, self.reason)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Series:

@@ -29,6 +29,8 @@ _COS_45 = 0.7071
 _MAX_IN_PLANE_RATIO = 2.0
 _MIN_PIXELS = 16
 _SPACING_TOLERANCE = 0.01
+# The description of a NIfTI file, and an entry of this name in a MetaImage file.
+_NOTE = "ITK_FileNotes"
 _VOXEL_BYTES = {
     **dict.fromkeys(("MET_CHAR", "MET_UCHAR"), 1),
     **dict.fromkeys(("MET_SHORT", "MET_USHORT"), 2),
@@ -135,13 +137,14 @@ def check_pair(image: Volume, mask: Volume, path: Path) -> None:
         raise SpiderError(path, f"spacing {spacing} differs from its image's {expected}")
 
 
-def write_like(array: np.ndarray, reference: sitk.Image, path: Path) -> None:
+def write_like(array: np.ndarray, reference: sitk.Image, path: Path, *, note: str = "") -> None:
     """Write an array on the grid of the file from which its volume was read.
 
     Args:
         array: shape ``(Z, H, W)``, any integer or float type; int16 for SPIDER values.
         reference: :attr:`Volume.reference` of the volume.
         path: the file to write, ``.mha`` or ``.nii.gz``, atomically and compressed.
+        note: a remark in the file's header, ASCII, at most 79 characters.
 
     Raises:
         SpiderError: another suffix.
@@ -155,6 +158,8 @@ def write_like(array: np.ndarray, reference: sitk.Image, path: Path) -> None:
         raise ValueError(f"an array of shape {shape} does not fit a reference of {_times(expected)}")
     stored = sitk.GetImageFromArray(np.ascontiguousarray(axes.back(array)))
     stored.CopyInformation(reference)
+    if note:
+        stored.SetMetaData(_NOTE, note)
     with atomic_path(path) as temporary:
         sitk.WriteImage(stored, str(temporary), True)
 
