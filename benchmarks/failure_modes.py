@@ -32,7 +32,9 @@ from benchmarks.failure_measures import (
 from benchmarks.page import markdown_table, page, save
 from synthspine.eval.labelling.roles import ROLES, roles_of, scheme_roles
 from synthspine.eval.metrics.instances import InstanceCounts, count_instances
-from synthspine.eval.metrics.overlap import PatientTally, mean, mean_over_patients
+from synthspine.eval.metrics.statistics import defined, mean
+from synthspine.eval.metrics.table import DICE
+from synthspine.eval.metrics.tally import Tally
 from synthspine.eval.results.outcome import ModelFacts
 from synthspine.eval.studies.batches import SliceBatches
 from synthspine.eval.studies.models import Candidate
@@ -97,7 +99,8 @@ def row(model: TrainedUNet, batches: SliceBatches, device: torch.device) -> dict
     # Structures without a class in the scheme are left out, like pixels without annotation.
     unknown = [code for code in range(CODES) if roles_of(code) not in (BACKGROUND, *scheme_roles(scheme))]
     thin_mm = thin_height(batches)
-    tallies = {name: PatientTally(("background", *ROLES)) for name in (OVERALL, DARK, BRIGHT)}
+    names = ("background", *ROLES)
+    tallies = {name: Tally(names, spacing, metrics=[DICE], rates=[]) for name in (OVERALL, DARK, BRIGHT)}
     shares: list[dict[str, Share]] = []
     volumes: dict[str, list[tuple[np.ndarray, np.ndarray]]] = defaultdict(list)
     scans = [str(record["source"]) for record in batches.records]
@@ -114,7 +117,7 @@ def row(model: TrainedUNet, batches: SliceBatches, device: torch.device) -> dict
                 target = np.where(rows[:, None], truths[index], np.uint8(IGNORE))
                 pair = (torch.from_numpy(each[None]) for each in (roles[index], target))
                 tallies[name].add(*pair, [patient])
-    dices = {name: tally.per_patient() for name, tally in tallies.items()}
+    dices = {name: tally.dices() for name, tally in tallies.items()}
     values = {
         patient: {name: mean(list(found[patient].values())) for name, found in dices.items()} | own
         for patient, own in patient_values(batches.patients, shares).items()
@@ -164,11 +167,12 @@ def cells(
 ) -> dict[str, str]:
     """Means over patients by measure, with n where not all patients define it, and scans with large areas."""
     found = {}
-    for name, score in mean_over_patients(values).items():
-        is_area = name in AREAS
-        number = f"{score.dice:.2f}" if is_area or score.dice >= 1 else f"{score.dice:.3f}".lstrip("0")
+    for name in next(iter(values.values()), {}):
+        known = list(defined({patient: own[name] for patient, own in values.items()}).values())
+        middle, is_area = mean(known), name in AREAS
+        number = f"{middle:.2f}" if is_area or middle >= 1 else f"{middle:.3f}".lstrip("0")
         head = f"{name}, cm2" if is_area else name
-        found[head] = (number if score.n else "–") + ("" if score.n == len(values) else f" n {score.n}")
+        found[head] = (number if known else "–") + ("" if len(known) == len(values) else f" n {len(known)}")
         if is_area:
             found[f"{name}: {LARGE}"] = scans_with_large(name, scans, shares)
     return found
@@ -180,7 +184,8 @@ def load(path: Path, device: torch.device, sets: Mapping[str, SliceBatches]) -> 
     facts = ModelFacts(
         checkpoint=str(path),
         sha256=file_digest(path),
-        num_classes=model.num_classes,
+        scheme=model.scheme.name,
+        classes=list(model.scheme.class_names),
         parameters=model.count_parameters(),
         step=model.checkpoint.step,
         validation_dice=model.checkpoint.validation_dice,
@@ -212,7 +217,7 @@ def _measure() -> None:
             f"Thin discs are up to {thin_height(batches):.1f} mm high.",
         ]
     models = [
-        f"- {each.facts.checkpoint}: {each.facts.num_classes} classes, step {each.facts.step:,}, "
+        f"- {each.facts.checkpoint}: {len(each.facts.classes)} classes, step {each.facts.step:,}, "
         f"SHA-256 {each.facts.sha256[:12]}"
         for each in candidates
     ]

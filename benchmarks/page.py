@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from synthspine.shards.storage.auth import without_credentials
+
 RESULTS = Path(__file__).parent / "results"
 """Default folder of the result files."""
 
@@ -18,6 +20,7 @@ def page(title: str, device: torch.device, parts: Iterable[str], packages: Seque
     """Text of a page, with the versions of torch and ``packages``; empty ``parts`` are left out."""
     versions = "; ".join(f"{name} {_version(name)}" for name in ("torch", *packages))
     command = f"python benchmarks/{Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}".strip()
+    command = without_credentials(command)
     head = [f"# {title}", f"{machine(device)}.\n{versions}.", f"```sh\n{command}\n```"]
     return "\n\n".join(part for part in (*head, *parts) if part) + "\n"
 

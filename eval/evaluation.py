@@ -10,6 +10,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from synthspine.eval.metrics.structures import shared_structures
+from synthspine.eval.metrics.table import METRICS, RATES
 from synthspine.eval.report.analysis_tables import refresh
 from synthspine.eval.report.pictures import draw_cases
 from synthspine.eval.report.report import write_report
@@ -25,7 +27,9 @@ from synthspine.eval.studies.options import EvaluationOptions
 from synthspine.eval.studies.study import Condition, conditions
 from synthspine.gen.config import flat
 from synthspine.gen.core.device import pick_device
+from synthspine.gen.core.schemes import LabelScheme
 from synthspine.shards.format.provenance import digest_of
+from synthspine.shards.storage.auth import without_credentials
 
 Log = Callable[[str], None]
 
@@ -42,6 +46,8 @@ def evaluate(options: EvaluationOptions, log: Log = print) -> list[Path]:
 
     Raises:
         EvaluationError: no model exists, or there is nothing to measure.
+        StructureError: the models share no structure.
+        MetricError: a metric gives no usable value.
         CheckpointError: a checkpoint is damaged, or has another number of classes than the options.
         ShardError, SpiderError: the sets cannot be built or read.
         OSError: something cannot be written.
@@ -49,7 +55,9 @@ def evaluate(options: EvaluationOptions, log: Log = print) -> list[Path]:
     began = time.monotonic()
     device = pick_device(options.shards.device)
     candidates, missing = load_candidates(options, device, log)
-    sets, maps, left_out = open_sets(options, device, log)
+    structures = shared_structures({candidate.name: candidate.model.scheme for candidate in candidates})
+    refined = any(candidate.model.scheme.is_refined for candidate in candidates)
+    sets, maps, left_out = open_sets(options, device, log, refined=refined)
     opened: dict[str, SliceBatches | MapsToRender] = {**sets, **({} if maps is None else {SYNTHETIC: maps})}
     for candidate in candidates:
         for loaded in opened.values():
@@ -63,14 +71,16 @@ def evaluate(options: EvaluationOptions, log: Log = print) -> list[Path]:
         raise EvaluationError(f"nothing to measure: {'; '.join(chosen.left_out.values())}")
     cache = Cache(options.output_dir / "cache", fresh=options.fresh)
     spacing_mm = next(iter(opened.values())).spacing_mm
-    measurements, cached = _measure(candidates, chosen.conditions, cache, options, spacing_mm, log)
+    measurements, cached = _measure(
+        candidates, structures, chosen.conditions, cache, options, spacing_mm, log
+    )
     used = {condition.place for condition in chosen.conditions}
     outcome = Outcome(
-        command=shlex.join(sys.argv),
+        command=without_credentials(shlex.join(sys.argv)),
         options={name: _as_text(value) for name, value in flat(asdict(options)).items()},
         versions=versions(),
         made=datetime.now(UTC).isoformat(timespec="seconds"),
-        overlays=draw_cases(candidates, chosen.conditions, sets, cache, options),
+        overlays=draw_cases(candidates, chosen.conditions, sets, cache, options, structures),
         seconds=round(time.monotonic() - began, 1),
         cached=cached,
         part=options.part,
@@ -80,6 +90,9 @@ def evaluate(options: EvaluationOptions, log: Log = print) -> list[Path]:
         left_out=left_out | chosen.left_out,
         dropped=chosen.dropped,
         sets={place: _facts(loaded) for place, loaded in opened.items() if place in used},
+        structures=structures.to_dict()["structures"],
+        metrics={key: metric.written() for key, metric in METRICS.items()},
+        rates={key: rate.written() for key, rate in RATES.items()},
         physical={f"{number}.0": name for number, name in enumerate(PROTOCOLS)},
         measurements=measurements,
     ).to_json()
@@ -92,6 +105,7 @@ def evaluate(options: EvaluationOptions, log: Log = print) -> list[Path]:
 
 def _measure(
     candidates: Sequence[Candidate],
+    structures: LabelScheme,
     chosen: Sequence[Condition],
     cache: Cache,
     options: EvaluationOptions,
@@ -108,6 +122,8 @@ def _measure(
             "part": options.part,
             "checkpoint": candidate.facts.sha256,
             "input": condition.recipe,
+            "structures": structures.to_dict(),
+            "metrics": [*METRICS, *RATES],
             # The last bits of convolutions differ between CPU and GPU.
             "device": device.type,
         }
@@ -127,7 +143,12 @@ def _measure(
             bar.set_postfix_str(f"{candidate.name} {set_name(condition.place)} {condition.study}")
             batches = condition.batches(options.batch_size)
             known[name] = measure(
-                candidate.model, batches, device, spacing_mm=spacing_mm, progress=bar.update
+                candidate.model,
+                batches,
+                device,
+                spacing_mm=spacing_mm,
+                structures=structures,
+                progress=bar.update,
             )
             cache.keep(keys[place], known[name])
     measurements = [
@@ -157,4 +178,5 @@ def _facts(loaded: SliceBatches | MapsToRender) -> SetFacts:
 
 
 def _as_text(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return str(without_credentials(text))

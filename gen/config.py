@@ -14,6 +14,7 @@ from typing import Any, ClassVar, TypeVar
 
 import yaml
 
+from synthspine.gen.core.documents import parse_yaml
 from synthspine.gen.core.feature import Config, within
 from synthspine.gen.geometry.affine import AffineConfig
 from synthspine.gen.geometry.deformation import DeformationConfig
@@ -162,15 +163,15 @@ def config_from_text(text: str, base: AnyConfig) -> AnyConfig:
 
     Raises:
         TypeError: a value of the wrong kind.
-        ValueError: not YAML, an unknown key (the message names the nearest valid one), or a value out of
-            bounds.
+        ValueError: not YAML, too large or nested too deep, an unknown key (the message names the nearest
+            valid one), or a value out of bounds.
     """
     if not isinstance(text, str):
         raise TypeError(f"the configuration is {text!r}; want text")
     try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"the configuration is not YAML or JSON: {error}") from error
+        values = parse_yaml(text)
+    except ValueError as error:
+        raise ValueError(f"the configuration is {error}") from error
     return _changed(base, {} if values is None else values, "")
 
 

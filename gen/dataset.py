@@ -14,7 +14,7 @@ from synthspine.gen.config import GeneratorConfig, without_geometry
 from synthspine.gen.core.anatomy import CODES
 from synthspine.gen.core.device import pick_device
 from synthspine.gen.core.feature import whole_number
-from synthspine.gen.core.label_values import Labels, label_tables, scheme_of
+from synthspine.gen.core.label_values import Labels, as_tensor, label_tables, scheme_of
 from synthspine.gen.core.schemes import LabelScheme
 from synthspine.gen.generator import draw, render
 from synthspine.gen.intensity.contrast import measured_contrast
@@ -194,9 +194,7 @@ class SpineSynthGenerator:
 
     def codes(self, label_maps: np.ndarray | Tensor) -> Tensor:
         """Label maps as a label bank, uint8 dense codes ``(N, *grid)``; raises as :meth:`sample`."""
-        values = label_maps
-        if not isinstance(values, Tensor):
-            values = torch.from_numpy(np.ascontiguousarray(values))
+        values = as_tensor(label_maps)
         if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
             raise TypeError(f"a label map holds integers, not {values.dtype}")
         if values.is_meta:
@@ -274,7 +272,7 @@ class SyntheticDataset(Dataset[tuple[Tensor, Tensor]]):
             raise TypeError(f"generator is {generator!r}; want a SpineSynthGenerator")
         if len(label_maps) == 0 or whole_number("num_augmentations", num_augmentations) < 1:
             raise ValueError(f"{len(label_maps)} maps x {num_augmentations} pictures make an empty dataset")
-        self.label_maps = [torch.as_tensor(label_map) for label_map in label_maps]
+        self.label_maps = [as_tensor(label_map) for label_map in label_maps]
         self.generator = generator
         self.num_augmentations = num_augmentations
 
@@ -326,7 +324,7 @@ class SyntheticStream(IterableDataset[tuple[Tensor, Tensor]]):
     ) -> None:
         if not isinstance(generator, SpineSynthGenerator):
             raise TypeError(f"generator is {generator!r}; want a SpineSynthGenerator")
-        maps = [torch.as_tensor(label_map) for label_map in label_maps]
+        maps = [as_tensor(label_map) for label_map in label_maps]
         shapes = sorted({tuple(label_map.shape) for label_map in maps})
         if len(shapes) != 1:
             raise ValueError(f"the label maps have shapes {shapes}; want maps of one shape")

@@ -12,6 +12,7 @@ from torch import Tensor
 from synthspine.gen.config import GeneratorConfig
 from synthspine.gen.core.anatomy import BACKGROUND
 from synthspine.gen.core.counter_rng import sample_keys
+from synthspine.gen.core.device import in_float32
 from synthspine.gen.core.drawing import Drawing
 from synthspine.gen.core.feature import whole_number
 from synthspine.gen.core.masks import has_code, overpaint
@@ -82,6 +83,7 @@ def _memory(config: GeneratorConfig, dims: int) -> dict[str, int]:
     return {}
 
 
+@in_float32
 def draw(
     config: GeneratorConfig,
     seed: int,
@@ -114,6 +116,7 @@ def draw(
     return Params(spacing_mm=spacing_mm, map_index=draw_map(drawing, maps), **drawing.all())
 
 
+@in_float32
 def render(bank: Tensor, params: Params, *, refined: bool = False) -> tuple[Tensor, Tensor]:
     """Render a batch of samples.
 

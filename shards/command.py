@@ -9,6 +9,7 @@ import torch
 
 from synthspine.gen.core.device import keep_freed_memory
 from synthspine.interrupt import INTERRUPTED
+from synthspine.shards.storage.auth import without_credentials
 
 _REQUESTED = re.compile(r"Tried to allocate ([\d.]+ [KMGT]i?B|[\d.]+ bytes)")
 _FREE = re.compile(r"GPU (\d+) has a total capacity of ([\d.]+ \w+) of which ([\d.]+ \w+) is free")
@@ -30,7 +31,7 @@ def run_command(work: Callable[[], object], *, less_memory: str = "smaller batch
     try:
         work()
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {without_credentials(str(error))}", file=sys.stderr)
         return 1
     except (MemoryError, RuntimeError) as error:
         if (shortage := _memory_shortage(error)) is None:

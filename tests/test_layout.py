@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = {
     "gen": ("core", "geometry", "tissues", "intensity", "scanner", "phantom"),
-    "shards": ("storage", "format", "readers", "reading", "building", "checking", "service"),
+    "shards": ("storage", "volumes", "format", "readers", "reading", "building", "checking", "service"),
     "train": ("runtime", "model", "data"),
     "eval": ("labelling", "metrics", "prediction", "results", "studies", "report"),
 }

@@ -13,6 +13,7 @@ import tyro
 from synthspine.gen import LabelScheme, label_scheme
 from synthspine.gen.core.schemes import RANKS, SCHEMES
 from synthspine.shards.building.options import ShardOptions
+from synthspine.shards.storage.auth import without_credentials
 from synthspine.train.losses import DEFAULT_LOSS, LOSSES, describe_losses, find_loss
 from synthspine.train.model.unet import LEVELS, MOST_LEVELS
 
@@ -24,7 +25,7 @@ _FREE = (
     *("save_dir", "model", "resume", "precision", "validation_samples", "accumulate", "start_from"),
     *("compile", "deterministic", "snapshot_minutes", "tensorboard", "dry_run"),
 )
-_SHARED_FREE = ("rebuild", "skip_bad", "device", "use_dummy_data", "samples_per_shard")
+_SHARED_FREE = ("rebuild", "skip_bad", "strict", "device", "use_dummy_data", "samples_per_shard")
 
 LEAST_STEPS_BETWEEN_VALIDATIONS = 100
 """Short epochs are not all validated: rendering and scoring would take the time of the steps."""
@@ -141,8 +142,12 @@ class TrainOptions:
         return self.save_dir / f"{FILE_STEMS[model]}_{ending}"
 
     def to_dict(self) -> dict[str, Any]:
-        """All choices, JSON-ready; a scheme of a file is whole, one of the project has its classes alone."""
-        values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self), default=str))
+        """All choices, JSON-ready; a scheme of a file is whole, one of the project has its classes alone.
+
+        The passwords of URLs are left out.
+        """
+        choices = json.loads(json.dumps(dataclasses.asdict(self), default=str))
+        values: dict[str, Any] = without_credentials(choices)
         del values["label_scheme"]
         scheme = self.label_scheme
         return values | {"scheme": None if scheme in SCHEMES.values() else scheme.to_dict()}

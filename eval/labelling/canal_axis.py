@@ -10,6 +10,7 @@ TANGENT_MM = 30.0
 EXTENSION_MM = 200.0
 STEP_MM = 1.0
 MIN_LENGTH_MM = 40.0
+_LEAST_EXPONENT = -300.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,7 +69,10 @@ def canal_axis(canal: np.ndarray, spacing_mm: tuple[float, float]) -> CanalAxis 
     moment = canal.sum(axis=0) @ np.arange(canal.shape[2])
     positions = rows * spacing_mm[0]
     samples = np.arange(positions[-1], positions[0], -STEP_MM)
-    kernel = np.exp(-0.5 * ((samples[:, None] - positions) / SMOOTHING_MM) ** 2)
+    exponents = -0.5 * ((samples[:, None] - positions) / SMOOTHING_MM) ** 2
+    # In a long gap all weights would vanish: the nearest row keeps one that does not.
+    exponents -= np.minimum(exponents.max(axis=1, keepdims=True) - _LEAST_EXPONENT, 0.0)
+    kernel = np.exp(exponents)
     columns = (kernel @ moment[rows]) / (kernel @ mass[rows]) * spacing_mm[1]
     line = np.stack((samples, columns), axis=1)
     return _measured(_continued(line))

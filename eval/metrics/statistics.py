@@ -8,14 +8,12 @@ Source: Efron 1987, "Better Bootstrap Confidence Intervals"; Holm 1979.
 """
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from scipy.stats import bootstrap, wilcoxon
-
-from synthspine.eval.metrics.overlap import mean
 
 LEVEL = 0.95
 SIGNIFICANT = 0.05
@@ -56,6 +54,7 @@ class PairedDifference:
         second: mean of the second over those patients.
         difference: mean difference.
         first_larger: patients in whom the first is larger.
+        second_larger: patients in whom the second is larger.
         p: two-sided Wilcoxon signed-rank test of the differences; nan where there is no patient.
     """
 
@@ -63,6 +62,7 @@ class PairedDifference:
     second: Interval
     difference: Interval
     first_larger: int
+    second_larger: int
     p: float
 
     @property
@@ -121,6 +121,12 @@ def defined(values: Values) -> dict[str, float]:
     return {patient: value for patient, value in known.items() if not math.isnan(value)}
 
 
+def mean(values: Sequence[float]) -> float:
+    """Mean of the values that are not nan; nan where there is none."""
+    known = [value for value in values if not math.isnan(value)]
+    return math.fsum(known) / len(known) if known else math.nan
+
+
 def narrowness(n: int) -> str:
     """A sentence on the coverage of intervals of ``n`` patients; empty for fewer than 2, or 20 and more."""
     if n not in COVERAGE:
@@ -149,6 +155,7 @@ def paired_difference(first: Values, second: Values) -> PairedDifference:
         second=bootstrap_mean({patient: b[patient] for patient in common}),
         difference=bootstrap_mean(differences),
         first_larger=sum(difference > 0 for difference in differences.values()),
+        second_larger=sum(difference < 0 for difference in differences.values()),
         p=signed_rank_test(list(differences.values())),
     )
 

@@ -1,33 +1,21 @@
 """The files of a folder and of all folders below it; what looks like a scan and is not read is told."""
 
 import stat
-from collections.abc import Iterable
 from pathlib import Path
 
-from synthspine.shards.readers.folder import SUFFIXES, SpiderError
+from synthspine.shards.readers.folder import SpiderError
+from synthspine.shards.volumes.files import FOREIGN, SUFFIXES, ending_of
 
-FOREIGN = (
-    *(".mhd", ".nii", ".nrrd", ".nhdr", ".hdr", ".img", ".img.gz", ".mgh", ".mgz", ".mnc", ".gipl"),
-    *(".nii.bz2", ".nii.xz", ".nii.zst", ".nii.zip", ".mha.gz"),
-)
-"""Endings of files that look like volumes and are not read."""
-_DICOM_ENDINGS, _DICOM_MAGIC_AT, _DICOM_MAGIC = (".dcm", ".ima"), 128, b"DICM"
+DICOM_ENDINGS, _DICOM_MAGIC_AT, _DICOM_MAGIC = (".dcm", ".ima"), 128, b"DICM"
 
 
 class LeftOutError(SpiderError):
     """Something that is not read on purpose; the text says why. No failure."""
 
 
-def ending_of(path: Path, endings: Iterable[str] = SUFFIXES) -> str | None:
-    """The ending of a file's name as it is spelled there; None if it has none of ``endings``."""
-    lower = path.name.lower()
-    found = next((ending for ending in endings if lower.endswith(ending)), None)
-    return None if found is None else path.name[len(path.name) - len(found) :]
-
-
 def is_volume_name(path: Path) -> bool:
-    """Whether a file looks like a volume by its name, readable or not."""
-    return ending_of(path, (*SUFFIXES, *FOREIGN)) is not None
+    """Whether a file looks like a volume by its name, readable or not; a file of DICOM does not."""
+    return ending_of(path, (*SUFFIXES, *FOREIGN)) is not None and ending_of(path, DICOM_ENDINGS) is None
 
 
 def has_plain_name(path: Path) -> bool:
@@ -99,4 +87,4 @@ def _is_dicom(path: Path) -> bool:
             head = file.read(_DICOM_MAGIC_AT + len(_DICOM_MAGIC))
     except OSError:
         return False
-    return head.endswith(_DICOM_MAGIC) or path.suffix.lower() in _DICOM_ENDINGS
+    return head.endswith(_DICOM_MAGIC) or path.suffix.lower() in DICOM_ENDINGS

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from synthspine.gen.core.anatomy import spider_values
-from synthspine.shards.storage.atomic import atomic_path
+from synthspine.shards.storage.atomic import write_bytes
 from synthspine.train.model.checkpoint import TrainedUNet
 from synthspine.train.model.instance_norm import InstanceNorm
 
@@ -47,23 +47,22 @@ def export_onnx(model: TrainedUNet, path: Path) -> None:
     network = _exportable(model).to("cpu").eval()
     rows, columns = (model.stride * torch.export.Dim(name) for name in ("h", "w"))
     example = torch.zeros(2, 1, 4 * model.stride, 3 * model.stride)
-    with atomic_path(path) as temporary:
-        with _quiet():
-            torch.onnx.export(
-                network,
-                (example,),
-                str(temporary),
-                input_names=[INPUT],
-                output_names=[OUTPUT],
-                dynamic_shapes={INPUT: {0: torch.export.Dim("batch"), 2: rows, 3: columns}},
-                dynamo=True,
-                external_data=False,
-                verbose=False,
-            )
-        graph = onnx.load(temporary)
-        onnx.helper.set_model_props(graph, _metadata(model))
-        onnx.checker.check_model(graph)
-        onnx.save(graph, temporary)
+    with _quiet():
+        program = torch.onnx.export(
+            network,
+            (example,),
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes={INPUT: {0: torch.export.Dim("batch"), 2: rows, 3: columns}},
+            dynamo=True,
+            verbose=False,
+        )
+    if program is None:
+        raise OnnxError(f"{path}: the exporter gives no graph")
+    graph = program.model_proto
+    onnx.helper.set_model_props(graph, _metadata(model))
+    onnx.checker.check_model(graph)
+    write_bytes(path, graph.SerializeToString())
 
 
 def _metadata(model: TrainedUNet) -> dict[str, str]:

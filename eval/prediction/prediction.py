@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from os.path import commonpath
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -166,7 +167,11 @@ def _series_of(files: Sequence[Path], worker: Worker) -> tuple[list[DicomSeries]
             sound.append(path)
         except CrashError as error:
             crashed.append(SpiderError(path, str(error)))
-    found, errors = worker.call(find_series, sound)
+    try:
+        found, errors = worker.call(find_series, sound)
+    except CrashError as error:
+        # Some files crash it only together.
+        return [], [SpiderError(commonpath(sound), f"of its DICOM files: {error}"), *crashed]
     return found, errors + crashed
 
 

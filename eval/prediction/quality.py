@@ -120,12 +120,12 @@ def _missing(volumes: Sequence[StructureVolume], scheme: LabelScheme) -> Iterato
 def _small(volumes: Sequence[StructureVolume]) -> Iterator[Flag]:
     for role, part in SMALL_PART.items():
         own = [volume for _, volume in _row(volumes, role)]
-        median = float(np.median([volume.voxels for volume in own])) if own else 0.0
+        median = float(np.median([volume.volume_ml for volume in own])) if own else 0.0
         # The uppermost one is often cut off by the upper border.
-        small = [volume for volume in own[:-1] if volume.voxels < part * median]
+        small = [volume for volume in own[:-1] if volume.volume_ml < part * median]
         if small:
-            sizes = ", ".join(f"{volume.name} {volume.voxels / median:.2f}" for volume in small)
-            reason = f"{sizes} of the median {role}: less than {part:g}"
+            sizes = ", ".join(f"{volume.name} {volume.volume_ml:.2g} ml" for volume in small)
+            reason = f"{sizes}: less than {part:g} of the median {role} ({median:.2g} ml)"
             yield Flag(f"small_{role}", reason)
 
 

@@ -78,7 +78,7 @@ def write_prediction(
             "scan": str(scan.path),
             "mask": scan.mask.name,
             "slices_rows_columns": list(volume.array.shape),
-            "spacing_mm": [spacing if math.isfinite(spacing) else None for spacing in volume.spacing_mm],
+            "spacing_mm": list(volume.spacing_mm),
             "structures": [asdict(volume) for volume in volumes],
             "flags": [asdict(flag) for flag in flags],
             "entropy": None if math.isnan(segmentation.entropy) else segmentation.entropy,
@@ -138,7 +138,7 @@ def shown_slices(codes: np.ndarray, across_mm: float) -> list[int]:
     if not weights.any():
         weights = np.ones(len(codes))
     middle = round(float(weights @ np.arange(len(codes)) / weights.sum()))
-    step = max(1, round(NEIGHBOUR_MM / across_mm)) if math.isfinite(across_mm) else 1
+    step = max(1, round(NEIGHBOUR_MM / across_mm))
     return [index for index in (middle - step, middle, middle + step) if 0 <= index < len(codes)]
 
 

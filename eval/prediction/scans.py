@@ -9,7 +9,6 @@ import numpy as np
 
 from synthspine.eval.prediction.listing import (
     LeftOutError,
-    ending_of,
     has_plain_name,
     is_volume_name,
     list_files,
@@ -17,14 +16,14 @@ from synthspine.eval.prediction.listing import (
 )
 from synthspine.eval.prediction.ownership import check_replaceable, has_mask_mark
 from synthspine.shards.readers.dicom import DicomSeries, find_dicom, read_dicom
-from synthspine.shards.readers.folder import SUFFIXES, SpiderError, has_layout
+from synthspine.shards.readers.folder import SpiderError, has_layout
 from synthspine.shards.readers.spider import UnsuitableError, Volume, read_image
+from synthspine.shards.volumes.files import EXPECTED, ending_of
 
 MASK_STEM = "_seg"
 DICOM_MASK_SUFFIX = ".mha"
 TABLE_SUFFIXES = (".csv", ".json", ".png")
 """Endings of the files beside a mask; those that a prediction does not write are removed."""
-_MASK_SUFFIXES = {".mha": ".mha", ".nii": ".nii.gz", ".nii.gz": ".nii.gz"}
 _MOST_LABELS = 64
 
 SeriesFinder = Callable[[Sequence[Path]], tuple[list[DicomSeries], list[SpiderError]]]
@@ -122,7 +121,7 @@ def find_scans(
         raise ScanError(f"{output_dir}: the name of the output folder is not UTF-8")
     scans: list[Scan] = []
     errors: list[SpiderError] = []
-    volume_or_series = f"no {' or '.join(SUFFIXES)} volume and no DICOM"
+    volume_or_series = f"no {EXPECTED} volume and no DICOM"
     for path in inputs:
         found: list[Scan] = []
         wrong: list[SpiderError]
@@ -175,7 +174,7 @@ def _in_folder(root: Path, output_dir: Path, series_of: SeriesFinder) -> tuple[l
         if written != root.resolve() and written in path.resolve().parents:
             errors.append(LeftOutError(path, "is not read, because it lies in the output folder"))
         elif ending_of(path) is None:
-            errors.append(LeftOutError(path, f"is not read; convert it to {' or '.join(SUFFIXES)}"))
+            errors.append(LeftOutError(path, f"is not read; convert it to {EXPECTED}"))
         else:
             scans.append(_file(path, output_dir / _place(path.parent, root)))
     series, wrong = _dicom([path for path in files if not is_volume_name(path)], root, output_dir, series_of)
@@ -193,7 +192,8 @@ def _place(folder: Path, root: Path) -> Path:
 
 def _file(path: Path, folder: Path, *, named: bool = False) -> Scan:
     # The reader reports names with another ending.
-    suffix = _MASK_SUFFIXES.get((ending_of(path) or "").lower(), DICOM_MASK_SUFFIX)
+    # The reader reports names with another ending.
+    suffix = (ending_of(path) or DICOM_MASK_SUFFIX).lower()
     return Scan(path=path, mask=folder / f"{_stem(path).name}{MASK_STEM}{suffix}", named=named)
 
 

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -31,8 +30,7 @@ class StructureVolume:
         name: anatomical name (L5, L4/L5, L5 posterior elements, ...); that of the structure where there is no
             rank.
         spider_value: value in the mask file.
-        volume_ml: voxels times the volume of a voxel; slices are as thick as their distance. None where that
-            is not known.
+        volume_ml: voxels times the volume of a voxel; slices are as thick as their distance.
         voxels: number of voxels.
         slices: number of slices with a voxel.
     """
@@ -41,7 +39,7 @@ class StructureVolume:
     rank: int | None
     name: str
     spider_value: int
-    volume_ml: float | None
+    volume_ml: float
     voxels: int
     slices: int
 
@@ -56,10 +54,7 @@ class StructureVolume:
 def structure_volumes(
     codes: np.ndarray, spacing_mm: tuple[float, float, float], scheme: LabelScheme
 ) -> list[StructureVolume]:
-    """Volumes of the structures of a scheme in dense codes ``(Z, H, W)``, in the order of the codes.
-
-    A ``spacing_mm`` that is not finite is not known.
-    """
+    """Volumes of the structures of a scheme in dense codes ``(Z, H, W)``, in the order of the codes."""
     voxel_ml = float(np.prod(spacing_mm)) / 1000
     by_slice = np.stack([np.bincount(plane.ravel(), minlength=CODES) for plane in codes])
     values, structures = spider_values(), _structures(scheme)
@@ -75,7 +70,7 @@ def structure_volumes(
                 rank=rank,
                 name=_name(code) if rank else structures[code],
                 spider_value=int(values[code]),
-                volume_ml=voxels * voxel_ml if math.isfinite(voxel_ml) else None,
+                volume_ml=voxels * voxel_ml,
                 voxels=voxels,
                 slices=int(np.count_nonzero(by_slice[:, code])),
             )
@@ -98,11 +93,9 @@ def _structures(scheme: LabelScheme) -> dict[int, str]:
 
 
 def volumes_csv(volumes: Sequence[StructureVolume]) -> str:
-    """Volumes as CSV with a header, one structure a row, ml to four decimals; empty where not known."""
+    """Volumes as CSV with a header, one structure a row, ml to four decimals."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(StructureVolume.__slots__), lineterminator="\n")
     writer.writeheader()
-    for volume in volumes:
-        ml = "" if volume.volume_ml is None else f"{volume.volume_ml:.4f}"
-        writer.writerow(asdict(volume) | {"volume_ml": ml})
+    writer.writerows(asdict(volume) | {"volume_ml": f"{volume.volume_ml:.4f}"} for volume in volumes)
     return text.getvalue()

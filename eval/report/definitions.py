@@ -3,12 +3,13 @@
 ``TABLES`` lists them by name.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from operator import itemgetter
 from typing import Any
 
 from synthspine.eval.metrics.statistics import SIGNIFICANT, Interval, PairedDifference, least_p
+from synthspine.eval.metrics.table import DICE, Quantity
 from synthspine.eval.prediction.quality import MOST_ENTROPY
 from synthspine.eval.report.facts import facts, listing
 from synthspine.eval.report.tables import (
@@ -22,15 +23,7 @@ from synthspine.eval.report.tables import (
     share_cell,
     table,
 )
-from synthspine.eval.results.measurement import (
-    DISTANCES,
-    ENTROPY,
-    MEASURES,
-    METRICS,
-    Means,
-    Measurement,
-    interval_of,
-)
+from synthspine.eval.results.measurement import Kind, Measurement, interval_of
 from synthspine.eval.results.outcome import (
     CONTINUA,
     CORRUPTIONS,
@@ -42,10 +35,11 @@ from synthspine.eval.results.outcome import (
     set_name,
 )
 from synthspine.eval.results.paired import FAMILY, gap, primary_comparisons, shift, shift_difference
-from synthspine.gen.core.anatomy import STRUCTURES
-from synthspine.gen.core.schemes import label_scheme
 
 BETWEEN = "A − B"
+ENTROPY = Quantity(title="entropy, nats", unit="nats", higher_is_better=False)
+VERTEBRAE = ("dice", "hd95_mm", "assd_mm")
+"""Metrics of single vertebrae (``eval.metrics.instances``)."""
 WORST = 6
 """Patients of each model in the table of the worst."""
 
@@ -63,7 +57,13 @@ def headline(findings: Findings) -> Table:
             means, difference = [pair.first, pair.second], interval_cell(pair.difference, signed=True)
             cells = (*map(interval_cell, means), difference, _first_larger(pair), str(pair.n))
         subjects.append(((set_name(place),), cells))
-    return table("headline", subjects, _listed("A", "B", BETWEEN, "A better", "n"))
+    columns, names = _listed("A", "B", BETWEEN, "A better", "n"), findings.structures
+    return table(
+        "headline",
+        subjects,
+        columns,
+        structures=" and ".join(filter(None, (", ".join(names[:-1]), names[-1]))),
+    )
 
 
 def primary(findings: Findings) -> Table:
@@ -96,7 +96,7 @@ def gaps(findings: Findings) -> Table:
     subjects = [
         ((set_name(place), measure), pair)
         for place in findings.sets
-        for measure in MEASURES
+        for measure in findings.measures
         if (pair := gap(findings, place, measure)) is not None
     ]
     columns: Columns = {
@@ -107,6 +107,25 @@ def gaps(findings: Findings) -> Table:
     return table("gap", subjects, columns)
 
 
+def metric_gaps(findings: Findings) -> Table:
+    """A against B on every set, in every metric, overall."""
+    subjects = [
+        ((set_name(place), metric.title), (pair, metric))
+        for place in findings.sets
+        for key, metric in findings.metrics.items()
+        if (pair := gap(findings, place, metric=key)) is not None
+    ]
+    columns: Columns = {
+        "A": lambda row: interval_cell(row[0].first, row[1]),
+        "B": lambda row: interval_cell(row[0].second, row[1]),
+        BETWEEN: lambda row: interval_cell(row[0].difference, row[1], signed=True, strong=row[0].clear),
+        "p": lambda row: format_p(row[0].p),
+        "A better": lambda row: _first_better(*row),
+        "n": lambda row: str(row[0].n),
+    }
+    return table("gap_metrics", subjects, columns, scores=findings.definitions)
+
+
 def shifts(findings: Findings) -> Table:
     """Every model on the other contrasts against itself on T1, and the change of A against that of B."""
     subjects = []
@@ -114,7 +133,7 @@ def shifts(findings: Findings) -> Table:
         compare = {model: partial(shift, findings, model, place) for model in findings.models}
         compare[BETWEEN] = partial(shift_difference, findings, place)
         for model, compared in compare.items():
-            for measure in MEASURES:
+            for measure in findings.measures:
                 if (pair := compared(measure)) is not None:
                     names = (f"T1 → {set_name(place)}", model_name(model), measure)
                     subjects.append((names, (pair, model == BETWEEN)))
@@ -129,38 +148,45 @@ def shifts(findings: Findings) -> Table:
 def structures(findings: Findings) -> Table:
     """All metrics of every structure."""
     subjects = [
-        ((set_name(place), structure, measurement.model), measurement.scores("structures", structure))
+        ((set_name(place), structure, measurement.model), (measurement, structure))
         for place in findings.sets
-        for structure in STRUCTURES
+        for structure in findings.structures
         for measurement in findings.on_sets(place)
     ]
-    return table("structures", subjects, _scored(METRICS))
+    return table("structures", subjects, _scored(findings, "structures"), scores=findings.definitions)
 
 
 def classes(findings: Findings) -> Table:
     """Every class of each model's own scheme, in the order of the scheme with most classes."""
-    order = label_scheme("14").class_names
     subjects = []
     for place in findings.sets:
         measured = findings.on_sets(place)
-        known = {name for m in measured for name in m.classes}
-        for name in [*(name for name in order if name in known), *sorted(known - set(order))]:
-            having = [m for m in measured if name in m.classes]
-            subjects += [((set_name(place), name, m.model), m.scores("classes", name)) for m in having]
-    return table("classes", subjects, _scored(["dice", *DISTANCES, "nsd_2mm"]))
+        by_size = sorted(measured, key=lambda m: len(m.classes), reverse=True)
+        names = dict.fromkeys(name for m in by_size for name in m.classes)
+        subjects += [
+            ((set_name(place), name, m.model), (m, name))
+            for name in names
+            for m in measured
+            if name in m.classes
+        ]
+    return table("classes", subjects, _scored(findings, "classes"), scores=findings.definitions)
 
 
 def instances(findings: Findings) -> Table:
     """Vertebrae counted one by one."""
     columns: Columns = {
-        "in the truth": lambda vertebrae: str(vertebrae.found.n),
-        "found": lambda vertebrae: share_cell(vertebrae.found),
-        "right rank": lambda vertebrae: share_cell(vertebrae.rank_right),
-        "extra": lambda vertebrae: str(vertebrae.extra),
-        **_means(["dice", *DISTANCES]),
-        "n": lambda vertebrae: str(vertebrae.n),
+        "in the truth": lambda m: str(m.vertebrae("found").n),
+        "found": lambda m: share_cell(m.vertebrae("found")),
+        "right rank": lambda m: share_cell(m.vertebrae("rank_right")),
+        "extra": lambda m: str(m.vertebrae("extra").count),
+        **{
+            metric.title: partial(_vertebrae_mean, key, metric)
+            for key, metric in findings.metrics.items()
+            if key in VERTEBRAE
+        },
+        "n": lambda m: str(_count(m.vertebrae_interval(DICE.key))),
     }
-    subjects = [((set_name(m.set), m.model), m.vertebrae) for m in findings.on_sets()]
+    subjects = [((set_name(m.set), m.model), m) for m in findings.on_sets()]
     return table("instances", subjects, columns)
 
 
@@ -171,10 +197,10 @@ def worst(findings: Findings) -> Table:
         measured = [m for place in findings.real_sets for m in findings.on_sets(place) if m.model == model]
         cases = [(dice, m.set, patient, m) for m in measured for patient, dice in m.values().items()]
         for dice, place, patient, measurement in sorted(cases, key=lambda case: case[:3])[:WORST]:
-            values = (measurement.values(structure).get(patient) for structure in STRUCTURES)
+            values = (measurement.values(structure).get(patient) for structure in findings.structures)
             cells = (Cell(format_value(dice), strong=True), *map(format_value, values))
             subjects.append(((model_name(model), patient, set_name(place)), cells))
-    return table("worst", subjects, _listed("overall", *STRUCTURES))
+    return table("worst", subjects, _listed(*findings.measures))
 
 
 def study(findings: Findings, name: str) -> Table:
@@ -183,7 +209,7 @@ def study(findings: Findings, name: str) -> Table:
         ((set_name(place), model, measure), curve)
         for place in findings.places(name)
         for model in findings.models
-        for measure in MEASURES
+        for measure in findings.measures
         if (curve := findings.curve(name, model, place, measure))
     ]
     columns: Columns = {
@@ -236,6 +262,7 @@ TABLES: dict[str, Callable[[Findings], Table]] = {
     "headline": headline,
     "primary": primary,
     "gap": gaps,
+    "gap_metrics": metric_gaps,
     "shift": shifts,
     "structures": structures,
     "classes": classes,
@@ -271,26 +298,41 @@ def _tested(
     }
 
 
+def _first_better(pair: PairedDifference, metric: Quantity) -> str:
+    return f"{pair.first_larger if metric.higher_is_better else pair.second_larger} of {pair.n}"
+
+
 def _first_larger(pair: PairedDifference) -> str:
     return f"{pair.first_larger} of {pair.n}"
 
 
-def _scored(metrics: Iterable[str]) -> Columns:
-    """Metrics and rates of a structure or class."""
+def _scored(findings: Findings, kind: Kind) -> Columns:
+    """Metrics and rates of a structure or class; the subject is its measurement and name."""
     return {
-        **_means(metrics),
-        "missed": lambda scores: share_cell(scores.missed),
-        "invented": lambda scores: share_cell(scores.invented),
-        "n": lambda scores: str(scores.n),
+        **{m.title: partial(_mean, key, m, kind) for key, m in findings.metrics.items()},
+        **{r.title: partial(_rate, key, kind) for key, r in findings.rates.items()},
+        "n": lambda subject: str(_count(subject[0].interval(subject[1], kind=kind))),
     }
 
 
-def _means(metrics: Iterable[str]) -> Columns:
-    return {METRICS[metric].title: partial(_mean, metric) for metric in metrics}
+def _mean(key: str, metric: Quantity, kind: Kind, subject: tuple[Measurement, str]) -> Cell:
+    measurement, name = subject
+    n = _count(measurement.interval(name, kind=kind))
+    return interval_cell(measurement.interval(name, key, kind), metric, n=n)
 
 
-def _mean(metric: str, scores: Means) -> Cell:
-    return interval_cell(scores.means[metric], METRICS[metric], n=scores.n)
+def _rate(key: str, kind: Kind, subject: tuple[Measurement, str]) -> Cell:
+    measurement, name = subject
+    return share_cell(measurement.rate(name, key, kind))
+
+
+def _vertebrae_mean(key: str, metric: Quantity, measurement: Measurement) -> Cell:
+    n = _count(measurement.vertebrae_interval(DICE.key))
+    return interval_cell(measurement.vertebrae_interval(key), metric, n=n)
+
+
+def _count(interval: Interval | None) -> int:
+    return 0 if interval is None else interval.n
 
 
 def _at(value: float, curve: Mapping[float, Interval]) -> Cell:

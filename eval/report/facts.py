@@ -60,6 +60,8 @@ def _in_words(facts: Mapping[str, Any]) -> dict[str, str]:
 def _shown(value: Any) -> str:
     if value is None:
         return NOT_DEFINED
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, (int, float)):

@@ -4,6 +4,7 @@ Colours are safe for colour-blind readers. Every difference also has a shape (ma
 remains visible in a grey print.
 """
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,9 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from synthspine.eval.metrics.statistics import Interval, narrowness
-from synthspine.eval.report.sections import Picture
-from synthspine.eval.report.tables import TEXTS, format_p
-from synthspine.eval.results.measurement import MEASURES, OVERALL
+from synthspine.eval.metrics.structures import OVERALL
+from synthspine.eval.report.tables import TEXTS, Picture, format_p
 from synthspine.eval.results.outcome import (
     CONTINUA,
     CONTINUUM,
@@ -35,7 +35,7 @@ from synthspine.eval.results.outcome import (
     set_name,
 )
 from synthspine.eval.results.paired import gap
-from synthspine.shards.storage.atomic import atomic_path
+from synthspine.shards.storage.atomic import write_bytes
 
 PLAIN = (CONTRAST, SYNTHETIC)
 DPI = 160
@@ -90,8 +90,8 @@ def level_figure(findings: Findings, path: Path) -> None:
     """Dice by set: a panel per measure, means with intervals, a small dot for every patient."""
     places = findings.sets
     figure = Figure(figsize=(9.0, 3.3), layout="constrained")
-    panels = figure.subplots(1, len(MEASURES), sharey=True)
-    for axes, measure in zip(panels, MEASURES, strict=True):
+    panels = figure.subplots(1, len(findings.measures), sharey=True)
+    for axes, measure in zip(panels, findings.measures, strict=True):
         for measurement in sorted(findings.on_sets(), key=lambda m: m.model):
             model, interval = measurement.model, measurement.interval(measure)
             if interval is None:
@@ -116,7 +116,7 @@ def level_figure(findings: Findings, path: Path) -> None:
 
 def gap_figure(findings: Findings, path: Path) -> None:
     """Differences A − B with intervals, one line per set and measure."""
-    rows = [(place, measure) for place in findings.sets for measure in MEASURES]
+    rows = [(place, measure) for place in findings.sets for measure in findings.measures]
     pairs = [(place, measure, found) for place, measure in rows if (found := gap(findings, place, measure))]
     figure = Figure(figsize=(9.0, 0.25 * len(pairs) + 1.4), layout="constrained")
     axes = figure.subplots()
@@ -204,7 +204,9 @@ def resolution_figure(findings: Findings, path: Path, study: str) -> None:
     """Dice over the factor, a row per set, a column per measure."""
     x = "pixel size, multiple" if study == IN_PLANE else "thickness, multiple"
     rows = {
-        set_name(place): [Panel(measure, x, _curves(findings, study, place, measure)) for measure in MEASURES]
+        set_name(place): [
+            Panel(measure, x, _curves(findings, study, place, measure)) for measure in findings.measures
+        ]
         for place in findings.places(study)
     }
     _grid(findings, rows, path, f"{RESOLUTIONS[study]} resolution: coarser input, truth at full resolution")
@@ -230,7 +232,10 @@ def continuum_figure(findings: Findings, path: Path) -> None:
         PHYSICAL: ("spin-echo\nphysics", "", tuple(name.replace(" ", "\n", 1) for name in protocols)),
     }
     rows = {
-        name: [Panel(measure, x, _curves(findings, study, place, measure), ticks) for measure in MEASURES]
+        name: [
+            Panel(measure, x, _curves(findings, study, place, measure), ticks)
+            for measure in findings.measures
+        ]
         for study, (name, x, ticks) in kinds.items()
         for place in findings.places(study)
     }
@@ -240,9 +245,10 @@ def continuum_figure(findings: Findings, path: Path) -> None:
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG; equal numbers give equal bytes."""
     FigureCanvasAgg(figure)
-    with atomic_path(path) as temporary:
-        # The date and the version in the file would differ.
-        figure.savefig(temporary, dpi=DPI, format="png", metadata={"Software": None})
+    content = io.BytesIO()
+    # The date and the version in the file would differ.
+    figure.savefig(content, dpi=DPI, format="png", metadata={"Software": None})
+    write_bytes(path, content.getvalue())
 
 
 def _drawings(findings: Findings) -> dict[str, Drawing]:

@@ -12,22 +12,26 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
-from synthspine.eval.metrics.overlap import STRUCTURE_SCHEME
+from synthspine.eval.metrics.statistics import mean
+from synthspine.eval.metrics.structures import OVERALL, to_measured
+from synthspine.eval.metrics.table import DICE
+from synthspine.eval.metrics.tally import Tally
 from synthspine.eval.report.tables import format_value
 from synthspine.eval.results.cache import Cache
-from synthspine.eval.results.outcome import CONTRAST, model_name, set_name
+from synthspine.eval.results.outcome import CONTRAST, model_name, set_name, without_nan
 from synthspine.eval.studies.batches import SliceBatches
 from synthspine.eval.studies.models import Candidate
 from synthspine.eval.studies.options import EvaluationOptions
 from synthspine.eval.studies.study import Condition
-from synthspine.gen.core.anatomy import BACKGROUND, IGNORE, STRUCTURES
-from synthspine.gen.core.schemes import label_scheme
+from synthspine.gen.core.anatomy import BACKGROUND, IGNORE
+from synthspine.gen.core.schemes import LabelScheme
 from synthspine.shards.checking.contact_sheet import Tile, write_sheet
 from synthspine.shards.checking.overlay import borders, coloured, grey_picture
 from synthspine.shards.storage.atomic import file_digest
-from synthspine.train.decoding import dice, likeliest_structures, overlap_counts
+from synthspine.train.decoding import likeliest_classes
+from synthspine.train.model.checkpoint import TrainedUNet
 
 FOLDER = "overlays"
 WORST, MEDIAN = "worst", "median"
@@ -45,6 +49,7 @@ def case_picture(
     predictions: Mapping[str, np.ndarray],
     path: Path,
     *,
+    structures: LabelScheme,
     title: str,
     note: str = "",
 ) -> None:
@@ -52,23 +57,27 @@ def case_picture(
 
     Args:
         image: in [0, 1], ``(H, W)``.
-        truth: dense codes, uint8 ``(H, W)``; the picture shows the bounding box of the annotated pixels.
+        truth: classes of ``structures``, uint8 ``(H, W)``; the picture shows the bounding box of the
+            pixels that are not 255.
         predictions: the same by title.
         path: the file; replaced at once when it is whole.
+        structures: scheme of the structures.
         title: above the picture.
         note: below the first prediction.
     """
     crop = _bounding_box(truth != IGNORE)
-    codes = {"truth": truth, **predictions}
-    codes = {
-        name: np.where(truth == IGNORE, IGNORE, each)[crop].astype(np.uint8) for name, each in codes.items()
+    maps = {"truth": truth, **predictions}
+    maps = {
+        name: np.where(truth == IGNORE, IGNORE, each)[crop].astype(np.uint8) for name, each in maps.items()
     }
-    factor = -(-LEAST_ROWS // len(codes["truth"]))
-    codes = {name: each.repeat(factor, axis=0).repeat(factor, axis=1) for name, each in codes.items()}
-    size = codes["truth"].shape[::-1]
+    factor = -(-LEAST_ROWS // len(maps["truth"]))
+    maps = {name: each.repeat(factor, axis=0).repeat(factor, axis=1) for name, each in maps.items()}
+    size = maps["truth"].shape[::-1]
     grey = np.asarray(Image.fromarray(image[crop].astype(np.float32)).resize(size, Image.Resampling.BICUBIC))
-    border = borders(codes["truth"]) & (codes["truth"] != BACKGROUND) & (codes["truth"] != IGNORE)
-    pictures = {name: coloured(each, grey) for name, each in codes.items()}
+    border = borders(maps["truth"]) & (maps["truth"] != BACKGROUND) & (maps["truth"] != IGNORE)
+    colours = np.zeros((IGNORE + 1, 3), dtype=np.uint8)
+    colours[: structures.num_classes] = structures.colours
+    pictures = {name: coloured(each, grey, colours=colours) for name, each in maps.items()}
     for name in predictions:
         pictures[name][border] = WHITE
     notes = ["", "its border is white in the predictions", note, *[""] * len(predictions)]
@@ -78,7 +87,7 @@ def case_picture(
             {"image": grey_picture(grey), **pictures}.items(), notes, strict=False
         )
     ]
-    write_sheet(tiles, path, title, columns=len(tiles), legend=True)
+    write_sheet(tiles, path, title, columns=len(tiles), legend=structures)
 
 
 def draw_cases(
@@ -87,6 +96,7 @@ def draw_cases(
     sets: Mapping[str, SliceBatches],
     cache: Cache,
     options: EvaluationOptions,
+    structures: LabelScheme,
 ) -> list[dict[str, Any]]:
     """Draw the cases of the first model in the study ``contrast`` with the predictions of all models.
 
@@ -107,18 +117,19 @@ def draw_cases(
             "input": condition.recipe,
             "count": count,
             "set": condition.place,
+            "structures": structures.to_dict(),
         }
         drawn = cache.find(key)
         if drawn is None or not all(
             (path := folder / each["file"]).is_file() and file_digest(path) == each["sha256"]
             for each in drawn
         ):
-            dices = slice_dices(candidates[0].model, condition, options.batch_size)
+            dices = slice_dices(candidates[0].model, condition, options.batch_size, structures)
             drawn = []
             for number, (kind, place) in enumerate(choose_cases(condition.patients, dices, count), start=1):
                 which = f"{kind}_{number:02d}" if kind == WORST else kind
                 loaded = sets[condition.place]
-                entry = _draw(candidates, loaded, condition, which, place, dices[place], folder)
+                entry = _draw(candidates, structures, loaded, condition, which, place, dices[place], folder)
                 file = entry["file"]
                 drawn.append({"entry": entry, "file": file, "sha256": file_digest(folder / file)})
             cache.keep(key, drawn)
@@ -132,18 +143,23 @@ def draw_cases(
 
 
 @torch.inference_mode()
-def slice_dices(model: nn.Module, condition: Condition, batch_size: int) -> list[Dices]:
-    """Dice of every structure of every slice of a condition, and overall, their mean."""
-    rows: list[Dices] = []
+def slice_dices(
+    model: TrainedUNet, condition: Condition, batch_size: int, structures: LabelScheme
+) -> list[Dices]:
+    """Dice of every structure of every slice of a condition, and overall, their mean.
+
+    A structure that no truth shows has no Dice.
+    """
+    names, spacing = structures.class_names, (1.0, 1.0)  # Dice has no unit
+    tally = Tally(names, spacing, metrics=[DICE], rates=[], homes=structures.class_structures)
+    slices = 0
     for image, codes, *_ in condition.batches(batch_size):
-        target = STRUCTURE_SCHEME.encode(codes)
-        counts = overlap_counts(_structures(model, image), target, len(STRUCTURES) + 1)
-        for values in dice(*counts)[:, 1:].cpu():
-            defined = values[~values.isnan()]
-            overall = float(defined.mean()) if len(defined) else None
-            each = [None if value.isnan() else float(value) for value in values]
-            rows.append({"overall": overall, **dict(zip(STRUCTURES, each, strict=True))})
-    return rows
+        numbers = [str(slices + place) for place in range(len(codes))]
+        tally.add(_structures(model, image, structures), structures.encode(codes), numbers)
+        slices += len(codes)
+    dices = tally.dices()
+    rows = ({OVERALL: mean(list(dices[str(n)].values())), **dices[str(n)]} for n in range(slices))
+    return [without_nan(row) for row in rows]
 
 
 def choose_cases(patients: Sequence[str], dices: Sequence[Dices], count: int) -> list[tuple[str, int]]:
@@ -165,6 +181,7 @@ def choose_cases(patients: Sequence[str], dices: Sequence[Dices], count: int) ->
 @torch.inference_mode()
 def _draw(
     candidates: Sequence[Candidate],
+    structures: LabelScheme,
     loaded: SliceBatches,
     condition: Condition,
     case: str,
@@ -177,8 +194,8 @@ def _draw(
     index = condition.indices[place]
     image, codes = loaded.at(torch.tensor([index]))
     truth, *found = (
-        STRUCTURE_SCHEME.decode(each)[0].cpu().numpy()
-        for each in (STRUCTURE_SCHEME.encode(codes), *(_structures(c.model, image) for c in candidates))
+        each[0].cpu().numpy()
+        for each in (structures.encode(codes), *(_structures(c.model, image, structures) for c in candidates))
     )
     predictions = {model_name(c.name): each for c, each in zip(candidates, found, strict=True)}
     record = loaded.records[index]
@@ -189,9 +206,14 @@ def _draw(
         f"{set_name(condition.place)}{phantom}, {described} of Model {model_name(first)}: "
         f"{record['source']}, slice {record['slice']}, Dice {format_value(dices['overall'])}"
     )
-    note = "Dice: " + ", ".join(f"{name} {format_value(dices[name])}" for name in STRUCTURES)
+    known = (
+        f"{name} {format_value(dices[name])}" for name in dices if name != OVERALL and dices[name] is not None
+    )
+    note = "Dice: " + ", ".join(known)
     file = f"{FOLDER}/{first}_{condition.place}_{case}.png"
-    case_picture(image[0, 0].cpu().numpy(), truth, predictions, folder / file, title=title, note=note)
+    picture = image[0, 0].cpu().numpy()
+    texts = {"title": title, "note": note}
+    case_picture(picture, truth, predictions, folder / file, structures=structures, **texts)
     return {
         "file": file,
         "case": kind,
@@ -204,10 +226,9 @@ def _draw(
     }
 
 
-def _structures(model: nn.Module, image: Tensor) -> Tensor:
+def _structures(model: TrainedUNet, image: Tensor, structures: LabelScheme) -> Tensor:
     """Predicted structures, uint8 ``(B, H, W)``, of images ``(B, 1, H, W)``."""
-    logits = model(image)
-    return likeliest_structures(logits, label_scheme(logits.shape[1]))
+    return to_measured(likeliest_classes(model(image), model.scheme), model.scheme, structures)
 
 
 def _bounding_box(inside: np.ndarray) -> tuple[slice, ...]:

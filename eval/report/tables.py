@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from synthspine.eval.metrics.statistics import Interval, narrowness
-from synthspine.eval.results.measurement import DICE, Metric, Share
+from synthspine.eval.metrics.table import Quantity
+from synthspine.eval.results.measurement import Share
 
 TEXTS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("texts.toml").read_text(encoding="utf-8"))
 """Titles, notes and captions of the report."""
+SHARE = Quantity(title="share")
 NOT_DEFINED = "–"
 MINUS = "−"
 
@@ -56,6 +58,15 @@ class Table:
         return [list(rows) for _, rows in groupby(self.rows, key=lambda row: row[0])]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A PNG file beside the report."""
+
+    file: str  # relative to the report
+    alt: str  # description for readers who cannot see it
+    caption: str
+
+
 def table(
     name: str, subjects: Iterable[tuple[tuple[str, ...], Any]], columns: Columns, **values: Any
 ) -> Table:
@@ -92,7 +103,7 @@ def to_markdown(table: Table) -> str:
     return f"{text}\n\n{table.note}" if table.note else text
 
 
-def format_value(value: float | None, metric: Metric = DICE, *, signed: bool = False) -> str:
+def format_value(value: float | None, metric: Quantity = SHARE, *, signed: bool = False) -> str:
     """A value of a metric.
 
     Args:
@@ -117,7 +128,7 @@ def format_p(p: float | None) -> str:
 
 def interval_cell(
     estimate: Interval | None,
-    metric: Metric = DICE,
+    metric: Quantity = SHARE,
     *,
     n: int | None = None,
     signed: bool = False,

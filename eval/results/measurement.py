@@ -2,52 +2,28 @@
 
 - A mean is over patients, with its bootstrap interval and n, the patients in whom it is defined.
 - *Overall* of a metric is the mean over the structures that are defined in a patient, then over patients.
-- *Missed*: of the slices whose truth has a structure or class, the share without one pixel of it in the
-  prediction. *Invented*: of the slices whose truth has none of it, the share with a pixel of it.
+- A rate is a share of slices, added up over all patients.
 - Vertebrae are added up over all patients. Their Dice, and the distances of the found ones, are means over
   patients.
 """
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from scipy.stats import spearmanr
 
 from synthspine.eval.metrics.calibration import BINS, expected_calibration_error
-from synthspine.eval.metrics.distances import NSD_TOLERANCES_MM
-from synthspine.eval.metrics.overlap import mean
-from synthspine.eval.metrics.statistics import Interval, Values, bootstrap_mean, defined
+from synthspine.eval.metrics.statistics import Interval, Values, bootstrap_mean, defined, mean
+from synthspine.eval.metrics.structures import OVERALL
+from synthspine.eval.metrics.table import DICE
 from synthspine.eval.prediction.quality import MOST_ENTROPY
-from synthspine.gen.core.anatomy import STRUCTURES
 
-OVERALL = "overall"
-MEASURES = (OVERALL, *STRUCTURES)
 FEWEST = 3
 """Fewest patients of a rank correlation."""
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Metric:
-    """How the values of a metric are written."""
-
-    title: str  # head of a column
-    unit: str = ""  # empty for a share in [0, 1], which is written without the leading zero
-    decimals: int = 3
-
-
-DICE = Metric(title="Dice")
-METRICS = {
-    "dice": DICE,
-    "hd95_mm": Metric(title="HD95, mm", unit="mm", decimals=1),
-    "assd_mm": Metric(title="ASSD, mm", unit="mm", decimals=1),
-    **{f"nsd_{tolerance:g}mm": Metric(title=f"NSD {tolerance:g} mm") for tolerance in NSD_TOLERANCES_MM},
-}
-"""Metrics of structures and classes by their key in a patient's record."""
-DISTANCES = ("hd95_mm", "assd_mm")
-ENTROPY = Metric(title="entropy, nats", unit="nats")
+Kind = Literal["structures", "classes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,36 +32,6 @@ class Share:
 
     count: int
     n: int
-
-
-@dataclass(frozen=True, slots=True)
-class Means:
-    """Metrics over all patients."""
-
-    means: dict[str, Interval | None]  # by metric; None where it is defined in no patient
-
-    @property
-    def n(self) -> int:
-        """Patients in the mean Dice."""
-        dice = self.means["dice"]
-        return 0 if dice is None else dice.n
-
-
-@dataclass(frozen=True, slots=True)
-class Scores(Means):
-    """A structure or class over all patients."""
-
-    missed: Share  # of the slices that have it, those without a predicted pixel of it
-    invented: Share  # of the slices without it, those with a predicted pixel of it
-
-
-@dataclass(frozen=True, slots=True)
-class Vertebrae(Means):
-    """Vertebrae counted one by one."""
-
-    found: Share  # of all in the truth
-    rank_right: Share  # found with the right number, of all in the truth
-    extra: int  # predicted ones without a vertebra in the truth
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,53 +64,58 @@ class Measurement:
     value: float
     patients: dict[str, Any]
 
-    def values(self, measure: str = OVERALL, metric: str = "dice") -> dict[str, float]:
+    @cached_property
+    def structures(self) -> tuple[str, ...]:
+        """Names of the measured structures."""
+        return self._names("structures")
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the model's own classes."""
+        return self._names("classes")
+
+    def values(
+        self, measure: str = OVERALL, metric: str = DICE.key, kind: Kind = "structures"
+    ) -> dict[str, float]:
         """One metric by patient, without the patients in whom it is not defined.
 
         Args:
-            measure: one of ``STRUCTURES``, or ``"overall"`` for the mean over those that are defined.
-            metric: one of ``METRICS``.
+            measure: a structure or class, or ``"overall"`` for the mean over the structures that are defined.
+            metric: key of the metric.
+            kind: whether ``measure`` is a structure or one of the model's own classes.
         """
-        names = STRUCTURES if measure == OVERALL else (measure,)
         values: dict[str, float] = {}
         for patient, record in self.patients.items():
-            entries = defined({name: record["structures"][name][metric] for name in names})
+            names = record[kind] if measure == OVERALL else (measure,)
+            entries = defined({name: record[kind][name][metric] for name in names})
             if entries:
                 values[patient] = mean(list(entries.values()))
         return values
 
-    def interval(self, measure: str = OVERALL, metric: str = "dice") -> Interval | None:
+    def interval(
+        self, measure: str = OVERALL, metric: str = DICE.key, kind: Kind = "structures"
+    ) -> Interval | None:
         """Mean over patients with its interval; None where it is defined in no patient."""
-        return interval_of(self.values(measure, metric))
+        return interval_of(self.values(measure, metric, kind))
+
+    def rate(self, measure: str, rate: str, kind: Kind = "structures") -> Share:
+        """Slices of all patients that a rate counts for a structure or class, of its cases."""
+        pairs = [record[kind][measure][rate] for record in self.patients.values()]
+        return Share(sum(count for count, _ in pairs), sum(n for _, n in pairs))
 
     def scalar(self, key: str) -> dict[str, float]:
         """A number that stands beside the structures (``ece``, ``entropy``, ...), by patient."""
         return defined({patient: record[key] for patient, record in self.patients.items()})
 
-    @cached_property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the model's own classes."""
-        return tuple(next(iter(self.patients.values()), {"classes": ()})["classes"])
+    def vertebrae(self, count: str) -> Share:
+        """Vertebrae of all patients that are ``found``, ``rank_right`` or ``extra``, of all in the truth."""
+        entries = [record["instances"] for record in self.patients.values()]
+        return Share(sum(entry[count] for entry in entries), sum(entry["truth"] for entry in entries))
 
-    def scores(self, kind: str, name: str) -> Scores:
-        """All metrics and rates of a structure or class (``kind``: ``"structures"`` or ``"classes"``)."""
-        entries = {patient: record[kind][name] for patient, record in self.patients.items()}
-        return Scores(
-            means=_means(entries, METRICS),
-            missed=_share(entries, "missed_slices", "slices_with"),
-            invented=_share(entries, "invented_slices", "slices_without"),
-        )
-
-    @cached_property
-    def vertebrae(self) -> Vertebrae:
-        """Vertebrae of all patients."""
-        entries = {patient: record["instances"] for patient, record in self.patients.items()}
-        return Vertebrae(
-            found=_share(entries, "found", "truth"),
-            rank_right=_share(entries, "rank_right", "truth"),
-            extra=_share(entries, "extra", "truth").count,
-            means=_means(entries, ("dice", *DISTANCES)),
-        )
+    def vertebrae_interval(self, metric: str) -> Interval | None:
+        """Mean over patients of a metric of the vertebrae; None where it is defined in no patient."""
+        records = self.patients.items()
+        return interval_of({patient: record["instances"][metric] for patient, record in records})
 
     @cached_property
     def reliability(self) -> Reliability | None:
@@ -199,19 +150,11 @@ class Measurement:
         known = [entropy for entropy in scans if entropy is not None]
         return Share(sum(entropy > MOST_ENTROPY for entropy in known), len(known))
 
+    def _names(self, kind: Kind) -> tuple[str, ...]:
+        return tuple(next(iter(self.patients.values()), {kind: ()})[kind])
+
 
 def interval_of(values: Values) -> Interval | None:
     """Mean of values by patient with its bootstrap interval; None where there is no value."""
     interval = bootstrap_mean(values)
     return interval if interval.n else None
-
-
-def _means(entries: Mapping[str, Mapping[str, Any]], metrics: Iterable[str]) -> dict[str, Interval | None]:
-    return {
-        metric: interval_of({patient: entry[metric] for patient, entry in entries.items()})
-        for metric in metrics
-    }
-
-
-def _share(entries: Mapping[str, Mapping[str, int]], count: str, n: str) -> Share:
-    return Share(sum(entry[count] for entry in entries.values()), sum(entry[n] for entry in entries.values()))

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from synthspine.eval.metrics.statistics import Interval
-from synthspine.eval.results.measurement import OVERALL, Measurement
+from synthspine.eval.metrics.structures import OVERALL
+from synthspine.eval.metrics.table import Quantity
+from synthspine.eval.results.measurement import Measurement
 from synthspine.shards.storage.atomic import write_text
 
-FORMAT = 2
+FORMAT = 3
 """Format number of ``outcome.json``; another number is refused."""
 VALIDATION: Final = "validation"
 TEST: Final = "test"
@@ -54,7 +56,8 @@ class ModelFacts:
 
     checkpoint: str  # its file
     sha256: str  # of that file
-    num_classes: int  # of its output
+    scheme: str  # name of its label scheme
+    classes: list[str]  # of that scheme, background first
     parameters: int
     step: int  # optimiser steps of its training
     validation_dice: float  # on the set that chose the checkpoint; nan if unknown
@@ -93,6 +96,9 @@ class Outcome:
     missing: dict[str, str]  # model to the reason why it was not measured
     left_out: dict[str, str]  # study or set to the reason why it is not there
     sets: dict[str, SetFacts]  # the measured sets
+    structures: dict[str, list[int | str]]  # the measured structures: codes and spans of codes by name
+    metrics: dict[str, dict[str, Any]]  # name, unit, direction and digits of every metric by key
+    rates: dict[str, dict[str, Any]]  # the same of every rate
     physical: dict[str, str]  # name of the contrast by value of the study "physical"
     dropped: dict[str, str] = field(default_factory=dict)  # study to its values without measurement, and why
     measurements: list[Measurement] = field(default_factory=list)  # study by study
@@ -132,6 +138,31 @@ class Findings:
     def models(self) -> tuple[str, ...]:
         """The measured models."""
         return _in_order(MODEL_NAMES, (m.model for m in self.measurements))
+
+    @property
+    def structures(self) -> tuple[str, ...]:
+        """Names of the measured structures."""
+        return tuple(self.outcome["structures"])
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """The mean over the structures, and the structures."""
+        return (OVERALL, *self.structures)
+
+    @cached_property
+    def metrics(self) -> dict[str, Quantity]:
+        """How every metric is named and written, by key, in the order of the columns."""
+        return {key: Quantity(**written) for key, written in self.outcome["metrics"].items()}
+
+    @cached_property
+    def rates(self) -> dict[str, Quantity]:
+        """The same of every rate."""
+        return {key: Quantity(**written) for key, written in self.outcome["rates"].items()}
+
+    @property
+    def definitions(self) -> str:
+        """What every metric and rate is, in sentences."""
+        return " ".join(each.note for each in (*self.metrics.values(), *self.rates.values()) if each.note)
 
     @cached_property
     def sets(self) -> tuple[str, ...]:

@@ -9,13 +9,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from synthspine.eval.metrics.statistics import PairedDifference, holm, least_p, paired_difference
-from synthspine.eval.results.measurement import OVERALL, Measurement
+from synthspine.eval.metrics.structures import OVERALL
+from synthspine.eval.metrics.table import DICE
+from synthspine.eval.results.measurement import Measurement
 from synthspine.eval.results.outcome import T1, T2, Findings
 
 
-def gap(findings: Findings, place: str, measure: str = OVERALL) -> PairedDifference | None:
+def gap(
+    findings: Findings, place: str, measure: str = OVERALL, metric: str = DICE.key
+) -> PairedDifference | None:
     """A minus B on a set without a change; None where one is missing or no patient has both."""
-    return _pair(findings.plain("A", place), findings.plain("B", place), measure)
+    return _pair(findings.plain("A", place), findings.plain("B", place), measure, metric)
 
 
 def shift(findings: Findings, model: str, place: str, measure: str = OVERALL) -> PairedDifference | None:
@@ -69,10 +73,12 @@ def primary_comparisons(findings: Findings) -> dict[str, Primary]:
     return {name: Primary(pairs[name], corrected[name], least[name]) for name in pairs}
 
 
-def _pair(first: Measurement | None, second: Measurement | None, measure: str) -> PairedDifference | None:
+def _pair(
+    first: Measurement | None, second: Measurement | None, measure: str, metric: str = DICE.key
+) -> PairedDifference | None:
     if first is None or second is None:
         return None
-    return _compared(first.values(measure), second.values(measure))
+    return _compared(first.values(measure, metric), second.values(measure, metric))
 
 
 def _compared(first: dict[str, float], second: dict[str, float]) -> PairedDifference | None:

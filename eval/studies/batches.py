@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from synthspine.gen.geometry.refine import refine_maps
 from synthspine.shards.format.sample import ShardError
 from synthspine.shards.reading.open import open_set
 from synthspine.shards.storage.place import Place
@@ -24,12 +25,21 @@ class SliceBatches:
         path: folder or URL of the set.
         batch_size: B; the last batch may be smaller.
         device: device of the slices.
+        refined: whether ``label`` tells posterior elements and what may be sacrum apart
+            (``gen.geometry.refine``).
 
     Raises:
         ShardError: the set is broken, or has no images.
     """
 
-    def __init__(self, path: Path | str | Place, batch_size: int, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        path: Path | str | Place,
+        batch_size: int,
+        device: torch.device | str = "cpu",
+        *,
+        refined: bool = False,
+    ) -> None:
         opened = open_set(path)
         self.place = opened.place
         self.phantom = bool(opened.manifest.phantom)
@@ -46,6 +56,8 @@ class SliceBatches:
             raise ShardError(f"{path}: the set has label maps without images; evaluation needs images")
         self.images = torch.from_numpy(arrays.images).to(device)
         self._labels = torch.from_numpy(arrays.labels).to(device)
+        if refined:
+            self._labels = refine_maps(self._labels, (self.spacing_mm, self.spacing_mm))
         self.records = arrays.records
 
     @property

@@ -25,11 +25,15 @@ PROTOCOLS = {"T1 spin echo": (0.0, 0.0), "T2 spin echo": (0.0, 1.0), "STIR": (1.
 class MapsToRender:
     """A set of label maps of measured patients, rendered on demand on a device.
 
+    With ``refined``, codes tell posterior elements and the painted sacrum apart (``gen.geometry.refine``).
+
     Raises:
         ShardError: the set is broken.
     """
 
-    def __init__(self, place: Place, config: GeneratorConfig, device: torch.device) -> None:
+    def __init__(
+        self, place: Place, config: GeneratorConfig, device: torch.device, *, refined: bool = False
+    ) -> None:
         opened = open_set(place)
         self.place = opened.place
         self.phantom = bool(opened.manifest.phantom)
@@ -41,6 +45,7 @@ class MapsToRender:
             [opened.manifest.identity_hash, self.label_digest, self.generator_hash, RENDER_SEED]
         )
         self._device = device
+        self._refined = refined
         self._labels = torch.empty(0)
         self.patients: list[str] = []
         if len(opened):
@@ -61,7 +66,7 @@ class MapsToRender:
         """
         indices = indices.to(self._device)
         params = draw(config, RENDER_SEED, indices, maps=self.slices, device=self._device)
-        return render(self._labels, replace(params, map_index=indices))
+        return render(self._labels, replace(params, map_index=indices), refined=self._refined)
 
 
 def between_t1_and_t2(config: GeneratorConfig, steps: int) -> dict[float, GeneratorConfig]:

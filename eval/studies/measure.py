@@ -6,8 +6,7 @@ per patient. Pixels without annotation are left out of all.
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,26 +19,19 @@ from synthspine.eval.metrics.calibration import (
     expected_calibration_error,
     structure_entropy_sums,
 )
-from synthspine.eval.metrics.distances import (
-    NSD_TOLERANCES_MM,
-    BorderDistances,
-    Spacing,
-    border_distances,
-    pooled,
-)
+from synthspine.eval.metrics.distances import Spacing
 from synthspine.eval.metrics.instances import InstanceCounts, count_instances
-from synthspine.eval.metrics.overlap import (
-    STRUCTURE_SCHEME,
-    PatientTally,
-    mean,
-    mean_over_patients,
-)
+from synthspine.eval.metrics.statistics import mean
+from synthspine.eval.metrics.structures import OVERALL, to_measured
+from synthspine.eval.metrics.tally import Tally
+from synthspine.eval.results.measurement import Measurement
 from synthspine.eval.results.outcome import without_nan
 from synthspine.eval.studies.batches import Batch
 from synthspine.eval.studies.degrade import degrade
 from synthspine.gen.core.anatomy import IGNORE
 from synthspine.gen.core.schemes import LabelScheme, label_scheme
-from synthspine.train.decoding import likeliest_classes, to_structures
+from synthspine.train.decoding import likeliest_classes
+from synthspine.train.model.checkpoint import TrainedUNet
 
 Labelled = tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Sequence[str]]
 Volumes = dict[str, list[tuple[np.ndarray, np.ndarray]]]
@@ -57,40 +49,45 @@ def measure(
     device: torch.device | str,
     *,
     spacing_mm: float | Spacing,
+    scheme: LabelScheme | None = None,
+    structures: LabelScheme | None = None,
     progress: Callable[[int], Any] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Measure a model on slices, patient by patient.
 
     Args:
-        model: ``(B, 1, H, W)`` float image in [0, 1] to logits ``(B, K, H, W)``, K one of the label schemes.
+        model: ``(B, 1, H, W)`` float image in [0, 1] to logits ``(B, K, H, W)`` of the classes of ``scheme``.
         batches: the slices. Vertebrae are ranked and counted volume by volume.
         device: where the model runs; distances and instances are computed on the CPU.
         spacing_mm: size of a pixel of the slices, or along rows and columns.
+        scheme: label scheme of the model; by default that of its checkpoint, else that of the project
+            that has K classes. Codes are refined (``gen.geometry.refine``) where the scheme needs it.
+        structures: what is scored (``eval.metrics.structures``); by default the structures of ``scheme``.
         progress: called with the number of slices after every batch.
 
     Returns:
         By patient, sorted; JSON-able, None where a value is not defined::
 
-            {"structures": {name: {"dice", "hd95_mm", "assd_mm", "nsd_1mm", "nsd_2mm",
-                                   "slices_with", "slices_without", "missed_slices",
-                                   "invented_slices"}},
+            {"structures": {name: {metric: value, ..., rate: [slices, cases], ...}},
              "classes": the same by name of the model's own classes,
              "instances": {"truth", "found", "extra", "dice", "rank_right", "hd95_mm", "assd_mm"},
              "ece", "ece_bins": 15 x [pixels, sum of confidences, right pixels],
              "entropy", "structure_entropy", "scan_entropies": structure entropy of every volume,
              "slices"}
 
-        ``slices_with``: slices whose truth has the structure; *missed*: those of them whose prediction has no
-        pixel of it; *invented*: false positives, slices whose prediction alone has it. The counts of
-        ``instances`` are sums over the patient's volumes.
+        Metrics and rates are those of ``eval.metrics.table``. The counts of ``instances`` are sums over the
+        patient's volumes.
 
     Raises:
         MeasureError: there is no batch; labels and images do not fit; the model returns another shape, or
             numbers that are not finite.
+        MetricError: a metric gives no usable value.
         ValueError: no label scheme has the model's number of classes.
     """
     spacing = (spacing_mm, spacing_mm) if isinstance(spacing_mm, int | float) else spacing_mm
     tally: _Tally | None = None
+    if scheme is None and isinstance(model, TrainedUNet):
+        scheme = model.scheme
     was_training = model.training
     model.eval()
     try:
@@ -103,7 +100,13 @@ def measure(
             image, codes = image.to(device), codes.to(device)
             logits = model(image)
             _check(logits, codes, patients)
-            tally = tally or _Tally(label_scheme(logits.shape[1]), spacing)
+            scheme = scheme or label_scheme(logits.shape[1])
+            if logits.shape[1] != scheme.num_classes:
+                raise MeasureError(
+                    f"the model returns {logits.shape[1]} classes, but its scheme {scheme.name} has "
+                    f"{scheme.num_classes}"
+                )
+            tally = tally or _Tally(scheme, structures or scheme.by_structure(), spacing)
             tally.add(logits, codes, patients, volumes)
             if progress is not None:
                 progress(len(patients))
@@ -125,7 +128,7 @@ def evaluate_model(
     """Dice of a model on slices whose *input* is degraded; the target keeps its full resolution.
 
     Args:
-        model: ``(B, 1, H, W)`` float image in [0, 1] to logits ``(B, K, H, W)``, K one of the label schemes.
+        model: ``(B, 1, H, W)`` float image in [0, 1] to logits ``(B, K, H, W)``; scheme as in ``measure``.
         dataloader: batches ``(image (B, 1, H, W) float, label (B, H, W) dense codes, patients of length
             B)``; without patients every slice counts as a patient of its own.
         device: where the model runs.
@@ -136,7 +139,7 @@ def evaluate_model(
         A dictionary: ``overall_dice``, the mean of the structures' Dice; ``structures`` and ``classes``, name
         to ``{"dice", "n"}``; ``patients``, patient to Dice per structure and ``"overall"``; ``n_patients``,
         ``n_slices``, ``resolution_factor``, ``description``. Dice is aggregated as in
-        ``eval.metrics.overlap``; nan where it is not defined.
+        ``eval.metrics.tally``; nan where it is not defined.
 
     Raises:
         ValueError: there is no batch, or the factor is below 1; else as in ``measure``.
@@ -145,30 +148,26 @@ def evaluate_model(
         records = measure(model, _degraded(dataloader, resolution_factor, device), device, spacing_mm=1.0)
     except MeasureError as error:
         raise MeasureError(f"{error}{f' for {description}' if description else ''}") from None
-    structures, classes = (_dices(records, kind) for kind in ("structures", "classes"))
-    by_structure = mean_over_patients(structures)
+    found = Measurement(study="", model="", set="", value=resolution_factor, patients=records)
+    dices = {name: found.values(name) for name in (*found.structures, OVERALL)}
+    structures = {name: _mean(dices[name]) for name in found.structures}
     return {
         "description": description,
         "resolution_factor": float(resolution_factor),
-        "overall_dice": mean([score.dice for score in by_structure.values()]),
+        "overall_dice": mean([score["dice"] for score in structures.values()]),
         "n_patients": len(records),
         "n_slices": sum(record["slices"] for record in records.values()),
-        "structures": {name: asdict(score) for name, score in by_structure.items()},
-        "classes": {name: asdict(score) for name, score in mean_over_patients(classes).items()},
+        "structures": structures,
+        "classes": {name: _mean(found.values(name, kind="classes")) for name in found.classes},
         "patients": {
-            patient: {**dices, "overall": mean(list(dices.values()))} for patient, dices in structures.items()
+            patient: {name: values.get(patient, math.nan) for name, values in dices.items()}
+            for patient in records
         },
     }
 
 
-def _dices(records: dict[str, dict[str, Any]], kind: str) -> dict[str, dict[str, float]]:
-    """Dice by patient and name; nan where it is not defined."""
-    return {
-        patient: {
-            name: math.nan if entry["dice"] is None else entry["dice"] for name, entry in record[kind].items()
-        }
-        for patient, record in records.items()
-    }
+def _mean(values: Mapping[str, float]) -> dict[str, float | int]:
+    return {"dice": mean(list(values.values())), "n": len(values)}
 
 
 def _degraded(dataloader: Iterable[Labelled], factor: float, device: torch.device | str) -> Iterator[Batch]:
@@ -192,60 +191,19 @@ def _check(logits: Tensor, codes: Tensor, patients: Sequence[str]) -> None:
         raise MeasureError(f"the model returns numbers that are not finite on a slice of patient {worst}")
 
 
-class _ClassTally:
-    """Dice, distances and detection by slice of the classes of a scheme, added batch by batch."""
-
-    def __init__(self, class_names: Sequence[str], spacing_mm: Spacing) -> None:
-        self._names = tuple(class_names[1:])
-        self._spacing_mm = spacing_mm
-        self._dices = PatientTally(class_names)
-        self._distances: dict[tuple[str, str], list[BorderDistances]] = defaultdict(list)
-        self._slices: dict[tuple[str, str], np.ndarray] = defaultdict(lambda: np.zeros(4, dtype=np.int64))
-
-    def add(self, prediction: Tensor, target: Tensor, patients: Sequence[str]) -> None:
-        """Count a batch of classes, uint8 ``(B, H, W)``; the target is 255 where nothing is known."""
-        self._dices.add(prediction, target, patients)
-        maps = zip(patients, prediction.cpu().numpy(), target.cpu().numpy(), strict=True)
-        for patient, predicted, actual in maps:
-            annotated = actual != IGNORE
-            for value, name in enumerate(self._names, start=1):
-                masks = (predicted == value) & annotated, actual == value
-                found, present = (bool(mask.any()) for mask in masks)
-                missed, false_positive = present and not found, found and not present
-                self._slices[patient, name] += (present, not present, missed, false_positive)
-                self._distances[patient, name].append(border_distances(*masks, self._spacing_mm))
-
-    def records(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """By patient and class, as ``measure`` returns them."""
-        return {
-            patient: {name: self._record(patient, name, dice) for name, dice in dices.items()}
-            for patient, dices in self._dices.per_patient().items()
-        }
-
-    def _record(self, patient: str, name: str, dice: float) -> dict[str, Any]:
-        distances = pooled(self._distances[patient, name])
-        present, absent, missed, false_positive = self._slices[patient, name].tolist()
-        values = {"dice": dice, "hd95_mm": distances.hd95_mm, "assd_mm": distances.assd_mm}
-        values |= {f"nsd_{tolerance:g}mm": distances.nsd(tolerance) for tolerance in NSD_TOLERANCES_MM}
-        return {
-            **without_nan(values),
-            "slices_with": present,
-            "slices_without": absent,
-            "missed_slices": missed,
-            "invented_slices": false_positive,
-        }
-
-
 class _Tally:
     """Everything that one pass counts."""
 
-    def __init__(self, scheme: LabelScheme, spacing_mm: Spacing) -> None:
+    def __init__(self, scheme: LabelScheme, structures: LabelScheme, spacing_mm: Spacing) -> None:
         self._scheme = scheme
+        self._measured = structures
         self._spacing_mm = spacing_mm
-        self._structures = _ClassTally(STRUCTURE_SCHEME.class_names, spacing_mm)
+        self._structures = Tally(structures.class_names, spacing_mm, homes=structures.class_structures)
         # The classes of a model of structures are the structures: they are counted once.
-        own = scheme != STRUCTURE_SCHEME
-        self._classes = _ClassTally(scheme.class_names, spacing_mm) if own else self._structures
+        own = scheme.classes != structures.classes
+        self._classes = (
+            Tally(scheme.class_names, spacing_mm, homes=scheme.class_structures) if own else self._structures
+        )
         self._bins: dict[str, Tensor] = {}
         self._entropy: dict[str, Tensor] = {}
         self._structure_entropy: dict[str, dict[str, Tensor]] = defaultdict(dict)
@@ -255,7 +213,7 @@ class _Tally:
         """Count a batch: logits ``(B, K, H, W)``, dense codes ``(B, H, W)``."""
         probabilities = logits.float().softmax(dim=1)
         prediction = likeliest_classes(logits, self._scheme)
-        grouped, truth = to_structures(prediction, self._scheme), STRUCTURE_SCHEME.encode(codes)
+        grouped, truth = to_measured(prediction, self._scheme, self._measured), self._measured.encode(codes)
         target = self._scheme.encode(codes)
         self._structures.add(grouped, truth, patients)
         if self._classes is not self._structures:

@@ -28,9 +28,9 @@ PARTS = {VALIDATION: (VALIDATION_IMAGES, LABELS_VAL), TEST: (TEST_IMAGES, LABELS
 
 
 def open_sets(
-    options: EvaluationOptions, device: torch.device, log: Callable[[str], None]
+    options: EvaluationOptions, device: torch.device, log: Callable[[str], None], *, refined: bool = False
 ) -> tuple[dict[str, SliceBatches], MapsToRender | None, dict[str, str]]:
-    """The sets of the chosen studies; missing ones are built first.
+    """The sets of the chosen studies, with refined codes on request; missing ones are built first.
 
     Returns:
         Real slices by contrast, each with slices; the maps to render, None if no study needs them or there
@@ -53,9 +53,9 @@ def open_sets(
     for place, name in names.items():
         opened: SliceBatches | MapsToRender
         if place == SYNTHETIC:
-            opened = maps = MapsToRender(folders[name], options.shards.generator(), device)
+            opened = maps = MapsToRender(folders[name], options.shards.generator(), device, refined=refined)
         else:
-            opened = sets[place] = SliceBatches(folders[name], options.batch_size, device)
+            opened = sets[place] = SliceBatches(folders[name], options.batch_size, device, refined=refined)
         if not opened.slices:
             left_out[place] = f"{opened.place} holds no slices"
     for place, reason in left_out.items():

@@ -83,7 +83,8 @@ def _facts(path: Path, model: TrainedUNet) -> ModelFacts:
     return ModelFacts(
         checkpoint=str(path),
         sha256=file_digest(path),
-        num_classes=model.num_classes,
+        scheme=model.scheme.name,
+        classes=list(model.scheme.class_names),
         parameters=model.count_parameters(),
         step=checkpoint.step,
         validation_dice=checkpoint.validation_dice,

@@ -17,7 +17,6 @@ from synthspine.eval.results.outcome import (
     VALIDATION,
 )
 from synthspine.eval.studies.corrupt import CORRUPTIONS
-from synthspine.gen.core.schemes import label_scheme
 from synthspine.shards.building.options import ShardOptions
 from synthspine.train.config import ModelName, TrainOptions
 
@@ -69,7 +68,7 @@ class EvaluationOptions:
     """Measured patients of the split. The test patients are for one measurement at the end; their files are
     read only for "test". Another --output-dir keeps both reports."""
     num_classes: int | None = None
-    """Required number of classes of the checkpoints, 14 or 4; default: any."""
+    """Required number of classes of the checkpoints, such as 14 or 4; default: any."""
     studies: tuple[str, ...] = ("all",)
     """Measured studies: contrast, synthetic, resolution_in_plane, resolution_through_plane, corruption_noise,
     corruption_bias, corruption_motion, corruption_ghosting, continuum, physical; or all, resolution,
@@ -99,8 +98,8 @@ class EvaluationOptions:
         for name, least in least_of.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} {getattr(self, name)} must be at least {least}")
-        if self.num_classes is not None:
-            label_scheme(self.num_classes)
+        if self.num_classes is not None and self.num_classes < 2:
+            raise ValueError(f"num_classes {self.num_classes} must be at least 2")
         if not self.factors:
             raise ValueError("resolution_factors is empty; give numbers of at least 1, such as 1.0,2.0")
         if not self.chosen_studies:

@@ -1,10 +1,16 @@
-"""The device of a name, and the memory of the CPU."""
+"""The device of a name, the memory of the CPU, and the arithmetic of a program."""
 
 import ctypes
 import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
+
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
 
 # Names and numbers of glibc's mallopt(3).
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
@@ -64,3 +70,28 @@ def start_copy(tensor: Tensor) -> Tensor:
     if tensor.device.type == "cpu":
         return tensor
     return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor, non_blocking=True)
+
+
+def in_float32(function: Callable[Given, Result]) -> Callable[Given, Result]:
+    """The function, computed in float32 whatever the program has chosen.
+
+    ``torch.autocast`` and another default dtype end at its border, so that it answers the same everywhere.
+    The default dtype belongs to the whole process: other threads see float32 while the function runs.
+    """
+
+    @wraps(function)
+    def plain(*args: Given.args, **kwargs: Given.kwargs) -> Result:
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                with torch.autocast(kind, enabled=False):
+                    return plain(*args, **kwargs)
+        usual = torch.get_default_dtype()
+        if usual is torch.float32:
+            return function(*args, **kwargs)
+        torch.set_default_dtype(torch.float32)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            torch.set_default_dtype(usual)
+
+    return plain

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -58,3 +59,11 @@ def label_tables(labels: Labels) -> tuple[Tensor, Tensor]:
     values = torch.from_numpy(spider_values())
     values[IGNORE] = IGNORE
     return torch.from_numpy(codes_of_spider()), values
+
+
+def as_tensor(values: np.ndarray | Tensor) -> Tensor:
+    """A tensor of the same numbers; arrays may be views with any strides, and of either byte order."""
+    if isinstance(values, Tensor):
+        return values
+    array = np.asarray(values)
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")))

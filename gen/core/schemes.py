@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-import yaml
 from torch import Tensor
 
 from synthspine.gen.core.anatomy import (
@@ -41,6 +40,7 @@ from synthspine.gen.core.anatomy import (
     posterior_code,
     vertebra_code,
 )
+from synthspine.gen.core.documents import MOST_YAML_BYTES, parse_yaml, read_text
 
 SCHEME_SUFFIXES = (".yaml", ".yml", ".json")
 # Of further structures, in order: the rest of the palette of Okabe and Ito, which the colour-blind can read.
@@ -338,10 +338,10 @@ def label_scheme(name: str | int | Path) -> LabelScheme:
         known = ", ".join((*SCHEMES, *by_count))
         raise ValueError(f"no label scheme is called {text!r}; there are {known}, and YAML files")
     try:
-        return LabelScheme.from_dict(yaml.safe_load(Path(text).read_text(encoding="utf-8")))
+        return LabelScheme.from_dict(parse_yaml(read_text(Path(text), MOST_YAML_BYTES)))
     except OSError as error:
         raise ValueError(f"{text}: {error.strerror or error}") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{text}: not YAML or JSON: {str(error).splitlines()[0]}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{text}: not YAML or JSON: {error}") from error
     except ValueError as error:
         raise ValueError(f"{text}: {error}") from error

@@ -10,7 +10,14 @@ from tqdm import tqdm
 from synthspine.shards.building import staging
 from synthspine.shards.building.staging import StagedShard, check_owner
 from synthspine.shards.building.workers import Workers
-from synthspine.shards.format.manifest import Manifest, ShardEntry, label_digest, save_manifest
+from synthspine.shards.format.manifest import (
+    MOST_SAMPLES,
+    MOST_SHARDS,
+    Manifest,
+    ShardEntry,
+    label_digest,
+    save_manifest,
+)
 from synthspine.shards.format.provenance import digest_of
 from synthspine.shards.format.sample import Sample, ShardError
 from synthspine.shards.format.tar import write_shard
@@ -80,20 +87,26 @@ def build_set(
         workers: the processes that share the work.
 
     Raises:
-        ShardError: another writer has begun another set in this place.
+        ShardError: another writer has begun another set in this place, or there are too many samples.
         OSError: a file cannot be written.
     """
     if len({digest_of(made) for made in workers.gather(source.made_with())}) > 1:
         found = "the processes run on different devices or versions"
         raise ShardError(f"{place}: {found}; the bytes would differ")
     owner = staging.owner_of(identity, source.made_with())
-    notes = workers.from_main(lambda: staging.start_set(place, owner))
+    left = workers.from_main(lambda: staging.start_set(place, owner))
     if staging.current_owner(place) != owner:
         found = f"process {workers.rank} does not find the files of the first process"
         raise ShardError(f"{place}: {found}; all processes need the same folder or URL")
-    notes = staging.still_whole(place, notes, workers)
     source.prepare(place / staging.STAGING / "parts", workers, f"{place.name}: reading")
     starts = range(0, len(source), samples_per_shard)
+    if len(starts) > MOST_SHARDS:
+        found = f"{len(source)} samples in shards of {samples_per_shard} are more than {MOST_SHARDS} shards"
+        raise ShardError(f"{place}: {found}; choose a larger samples_per_shard")
+    if len(source) > MOST_SAMPLES:
+        raise ShardError(f"{place}: {len(source)} samples; a set holds at most {MOST_SAMPLES}")
+    counts = [min(samples_per_shard, len(source) - start) for start in starts]
+    notes = staging.still_whole(place, left, counts, workers)
     if notes:
         workers.log(f"{place}: continuing, {len(notes)} of {len(starts)} shards are complete")
     mine = workers.share([number for number in range(len(starts)) if number not in notes])
@@ -105,7 +118,7 @@ def build_set(
             while len(jobs) >= 2 * WRITERS or (jobs and jobs[0].done()):
                 jobs.popleft().result()
             start = starts[number]
-            samples = source.begin(start, min(start + samples_per_shard, len(source)))
+            samples = source.begin(start, start + counts[number])
             jobs.append(pool.submit(_write, place, owner, number, samples, written))
     for job in jobs:
         job.result()
@@ -123,7 +136,7 @@ def _write(
     samples: Callable[[], Iterable[Sample]],
     written: dict[int, StagedShard],
 ) -> None:
-    name = f"shard-{number:06d}.tar"
+    name = staging.shard_name(number)
     check_owner(place, owner)
     try:
         packed = write_shard(place, name, samples())

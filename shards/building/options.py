@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 import tyro
 
 from synthspine.gen import GeneratorConfig, config_from_text, preset
+from synthspine.gen.core.documents import MOST_YAML_BYTES, UnfitFile, read_text
+from synthspine.shards.format.manifest import MOST_PER_SHARD, MOST_SHARD_BYTES, most_sample_bytes
 from synthspine.shards.readers.layouts import AUTO, check_layout_name, layout_names
 from synthspine.shards.readers.slices import SLICE_STEP_MM, Grid
 from synthspine.shards.storage.opening import open_place
@@ -35,7 +37,10 @@ class ShardOptions:
     shards_dir: str = "data/shards"
     """Folder or URL of the folder of all sets: s3, other protocols of fsspec, http and https to read only."""
     split: Path | None = None
-    """JSON file with the patients of train, validation and test; default: split.json in the shards folder."""
+    """JSON file with the patients of train, validation and test, which is never written; patients that it
+    does not name are in no set. Default: split.json in the shards folder, made and completed there."""
+    strict: bool = False
+    """Refuse a split file that leaves out patients of the data."""
     use_dummy_data: bool = False
     """Use the phantom, which is written to the subfolder "phantom" of the data folder."""
     phantom_labels: int = 0
@@ -71,6 +76,7 @@ class ShardOptions:
                 raise ValueError(f"{name} {getattr(self, name)} must be at least 1")
         if self.phantom_labels < 0:
             raise ValueError(f"phantom_labels {self.phantom_labels} must not be negative")
+        self._check_bounds()
         check_layout_name(self.layout)
         check_layout_name(self.labels_layout)
         if self.labels_layout != AUTO and self.labels_dir is None:
@@ -80,6 +86,14 @@ class ShardOptions:
             raise ValueError(f"least_area_cm2 {self.least_area_cm2} must not be negative")
         if not self.slice_step_mm > 0:
             raise ValueError(f"slice_step_mm {self.slice_step_mm} must be more than 0")
+
+    def _check_bounds(self) -> None:
+        """Refuse shards that readers would refuse."""
+        most = min(MOST_PER_SHARD, MOST_SHARD_BYTES // most_sample_bytes(self.grid.shape))
+        if self.samples_per_shard > most:
+            raise ValueError(
+                f"samples_per_shard {self.samples_per_shard} must be at most {most} on this grid"
+            )
 
     def generator(self) -> GeneratorConfig:
         """The generator's configuration on this grid; a file is read once, when the options are made.
@@ -95,9 +109,10 @@ class ShardOptions:
     def _generator(self) -> GeneratorConfig:
         if Path(self.preset).suffix not in CONFIG_SUFFIXES:
             return preset(self.preset, spacing_mm=self.grid.spacing_mm)
-        text = Path(self.preset).read_text(encoding="utf-8")
         try:
-            config = config_from_text(text, preset("spine"))
+            config = config_from_text(read_text(Path(self.preset), MOST_YAML_BYTES), preset("spine"))
+        except UnfitFile as error:
+            raise UnfitFile(f"{self.preset}: {error}") from None
         except (TypeError, ValueError) as error:
             raise ValueError(f"{self.preset}: {error}") from error
         return replace(config, spacing_mm=self.grid.spacing_mm)

@@ -5,7 +5,6 @@ equally many. The parts are kept in the staging folder, so a killed run continue
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -14,10 +13,13 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from synthspine.gen.core.documents import MOST_BYTES, UnfitFile
 from synthspine.shards.building.options import ShardOptions
 from synthspine.shards.building.workers import Workers
+from synthspine.shards.format.manifest import MOST_SHARD_BYTES
 from synthspine.shards.format.provenance import made_with
 from synthspine.shards.format.sample import Sample, ShardError, sample_key, to_json
+from synthspine.shards.format.sealed import read_sealed, sealed
 from synthspine.shards.format.tar import unpack, write_shard
 from synthspine.shards.readers.folder import Series, SpiderError
 from synthspine.shards.readers.layouts import LAYOUTS, SPIDER
@@ -112,14 +114,13 @@ class SeriesSamples:
 
     def _read_part(self, series: int) -> list[Sample]:
         if self._last_read[0] != series:
-            stem = self._series[series].stem
-            made, name = self._made[stem], f"{stem}.tar"
+            entry = self._series[series]
             try:
-                content = checked_content(self._parts.read(name), made["sha256"], made["bytes"])
-            except (FileNotFoundError, WrongContent) as error:
+                content = self._part_content(entry, self._made[entry.stem])
+            except (FileNotFoundError, UnfitFile, WrongContent) as error:
                 # Without its summary, the next run writes the part again.
-                self._parts.remove(f"{stem}.json")
-                text = f"{self._parts / name}: damaged ({error}); run again to write it anew"
+                self._parts.remove(f"{entry.stem}.json")
+                text = f"{self._parts / f'{entry.stem}.tar'}: damaged ({error}); run again to write it anew"
                 raise ShardError(text) from None
             self._last_read = (series, list(unpack(content)))
         return self._last_read[1]
@@ -128,23 +129,41 @@ class SeriesSamples:
         """Summary of the part of a series; the part is written unless a killed run wrote it."""
         summary = f"{series.stem}.json"
         if self._parts.size(summary) is not None:
-            made: dict[str, Any] = json.loads(self._parts.read(summary))
-            if made["reason"] is None or self._options.skip_bad:
-                return made
+            try:
+                made = read_sealed(self._parts.read(summary, MOST_BYTES))
+                # A series that could not be read is tried again.
+                if made["reason"] is None:
+                    self._check_part(series, made)
+                    return made
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                found = f"left by a killed run, and does not check out ({error})"
+                print(f"{self._parts / summary}: {found}; written again", flush=True)
         made = {"samples": 0, "reason": None}
         try:
             packed = write_shard(self._parts, f"{series.stem}.tar", self._slices(series))
             made |= {
                 "samples": len(packed.label_digests),
-                "bytes": len(packed.content),
-                "sha256": packed.sha256,
+                "part_bytes": len(packed.content),
+                "part_sha256": packed.sha256,
             }
         except SpiderError as error:
             if not self._options.skip_bad:
                 raise
             made["reason"] = f"{error.path.name}: {error.reason}"
-        self._parts.write(summary, to_json(made).encode())
+        self._parts.write(summary, to_json(sealed(made)).encode())
         return made
+
+    def _check_part(self, series: Series, made: dict[str, Any]) -> None:
+        """Raise an error if a part is not the one that its summary describes."""
+        samples = list(unpack(self._part_content(series, made)))
+        if type(made["samples"]) is not int or len(samples) != made["samples"]:
+            raise ValueError(f"it names {made['samples']} samples, the part holds {len(samples)}")
+        if any(sample.record["source"] != series.stem for sample in samples):
+            raise ValueError("the part is that of another series")
+
+    def _part_content(self, series: Series, made: dict[str, Any]) -> bytes:
+        size = min(made["part_bytes"], MOST_SHARD_BYTES)
+        return checked_content(self._parts.read(f"{series.stem}.tar", size), made["part_sha256"], size)
 
     def _slices(self, series: Series) -> Iterator[Sample]:
         assert series.mask is not None
@@ -156,7 +175,13 @@ class SeriesSamples:
             check_pair(image, mask, series.mask)
         indices = annotated(mask.array, mask.spacing_mm, self._options.slice_step_mm, self._least_area_cm2)
         labels = label_slices(mask, self._options.grid, indices)
-        images = None if image is None else image_slices(image, self._options.grid, indices)
+        images = None
+        if image is not None:
+            images = image_slices(image, self._options.grid, indices).astype(np.float16)
+        if images is not None and not ((images >= 0) & (images <= 1)).all():
+            # Finite values may still be too far apart.
+            assert series.image is not None
+            raise SpiderError(series.image, "its values are too far apart to be scaled to [0, 1]")
         for place, index in enumerate(indices):
             record = {
                 "source": series.stem,
@@ -166,7 +191,7 @@ class SeriesSamples:
                 "slices": len(mask.array),
                 "spacing_mm": [round(value, 6) for value in mask.spacing_mm],
             }
-            picture = None if images is None else images[place].astype(np.float16)
+            picture = None if images is None else images[place]
             yield Sample(sample_key(place), picture, labels[place], record)
 
 

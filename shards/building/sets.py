@@ -1,5 +1,6 @@
 """The sets of this project: their sources, and building those that are missing."""
 
+import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -23,7 +24,7 @@ from synthspine.shards.readers.phantom import (
     is_phantom,
     write_phantom,
 )
-from synthspine.shards.readers.split import OVERVIEW, PARTS, Split, load_or_make_split
+from synthspine.shards.readers.split import OVERVIEW, PARTS, Split, load_or_make_split, load_split
 from synthspine.shards.storage.place import Place
 
 BANK, LABELS_VAL, SYNTHETIC = "labels", "labels_val", "synthetic"
@@ -189,12 +190,23 @@ class _Session:
                 if path is not None and path not in found and fitting(path):
                     folders.append(path)
                     patients |= {series.patient for series in self._find(path)}
-        overview = next((path / OVERVIEW for path in folders if (path / OVERVIEW).is_file()), None)
-        if self._options.split is not None and not self._options.split.is_file():
-            self._workers.log(f"{self._options.split} does not exist: writing it")
+        overview = next((path / OVERVIEW for path in folders if os.path.lexists(path / OVERVIEW)), None)
+        seed, strict, file = self._options.seed, self._options.strict, self._options.split
+        if file is None:
+            return self._workers.from_main(
+                lambda: load_or_make_split(self._options.split_file, patients, overview, seed)
+            )
+        made = {patient for patient in patients if patient in self._phantom_patients()}
         return self._workers.from_main(
-            lambda: load_or_make_split(self._options.split_file, patients, overview, self._options.seed)
+            lambda: load_split(file, patients - made, made=made, seed=seed, strict=strict)
         )
+
+    def _phantom_patients(self) -> frozenset[str]:
+        """Patients of the phantom alone whose label maps are learned from: no split file has to name them."""
+        if self._options.labels_dir is not None:
+            return frozenset()
+        first, count = FIRST_LABELS_PATIENT, self._options.phantom_labels
+        return frozenset(str(number) for number in range(first, first + count))
 
     def _ensure(self, name: str, path: Path, series: list[Series], split: Split, more: list[Series]) -> None:
         place = self._places[name]
@@ -267,6 +279,11 @@ class _Session:
         print(f"{what} {place}{origin}: {counts}", flush=True)
         for entry in manifest.left_out:
             print(f"  left out: {entry['source']} ({entry['reason']})", flush=True)
+
+
+def contrast_of(name: str) -> str | None:
+    """Contrast of the images of a set; None if none of them were scanned, empty for an unknown name."""
+    return None if name == SYNTHETIC else _SLICES.get(name, ("", ""))[1]
 
 
 def _needs_masks_only(name: str) -> bool:

@@ -13,7 +13,7 @@ from synthspine.gen.core.device import pick_device, start_copy
 from synthspine.shards.building.options import ShardOptions
 from synthspine.shards.building.workers import Workers, local_rank
 from synthspine.shards.format.provenance import made_with
-from synthspine.shards.format.sample import Sample, sample_key
+from synthspine.shards.format.sample import Sample, ShardError, sample_key
 from synthspine.shards.reading.open import SampleArrays, open_set
 from synthspine.shards.storage.place import Place
 
@@ -47,7 +47,10 @@ class SyntheticSamples:
         return self._options.synthetic_samples if len(self._labels) else 0
 
     def begin(self, start: int, stop: int) -> Callable[[], Iterable[Sample]]:
-        """Start to render samples ``start`` to ``stop`` (excluded), asynchronously on a GPU."""
+        """Start to render samples ``start`` to ``stop`` (excluded), asynchronously on a GPU.
+
+        The returned function raises ShardError if an image holds NaN or values outside of [0, 1].
+        """
         batches = [
             self._render(first, min(first + self._options.render_batch, stop))
             for first in range(start, stop, self._options.render_batch)
@@ -61,7 +64,9 @@ class SyntheticSamples:
                 self._config, self._options.seed, indices, maps=len(self._labels), device=self._device
             )
             image, codes = render(self.bank, params)
-            batch = start_copy(image[:, 0].half()), start_copy(codes), params.map(start_copy)
+            stored = image[:, 0].half()
+            sound = ((stored >= 0) & (stored <= 1)).flatten(1).all(dim=1)
+            batch = start_copy(stored), start_copy(codes), params.map(start_copy), start_copy(sound)
         arrived = None
         if self._device.type == "cuda":
             arrived = torch.cuda.Event()
@@ -69,10 +74,21 @@ class SyntheticSamples:
         return partial(self._samples, start, *batch, arrived)
 
     def _samples(
-        self, start: int, image: Tensor, codes: Tensor, params: Params, arrived: torch.cuda.Event | None
+        self,
+        start: int,
+        image: Tensor,
+        codes: Tensor,
+        params: Params,
+        sound: Tensor,
+        arrived: torch.cuda.Event | None,
     ) -> Iterator[Sample]:
         if arrived is not None:
             arrived.synchronize()
+        if wrong := [start + place for place, good in enumerate(sound.tolist()) if not good]:
+            hint = f"use another configuration than {self._options.preset}"
+            raise ShardError(
+                f"synthetic sample {sample_key(wrong[0])}: rendered values are not in [0, 1]; {hint}"
+            )
         images, labels, maps = image.numpy(), codes.numpy(), params.map_index.tolist()
         for place, drawn in enumerate(params.to_records()):
             origin = {name: self.maps.records[maps[place]][name] for name in ("source", "patient", "slice")}

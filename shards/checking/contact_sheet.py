@@ -1,5 +1,6 @@
 """Contact sheets: pictures in rows, each with a name below it; and sheets of samples with their labels."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from synthspine.gen.core.anatomy import SACRUM, STRUCTURE_COLOURS, Colour
 from synthspine.gen.core.schemes import RANKS, LabelScheme
 from synthspine.shards.checking.overlay import HATCH, coloured, grey_picture
 from synthspine.shards.format.sample import Sample
-from synthspine.shards.storage.atomic import atomic_path
+from synthspine.shards.storage.atomic import write_bytes
 from synthspine.shards.storage.marks import mark
 
 LEAST_ROWS = 288
@@ -94,10 +95,10 @@ def write_sheet(
     for number, note in enumerate(reversed(notes), start=1):
         top = end - MARGIN - _NOTE_ROWS * number
         draw.text((MARGIN, top), note, _WARNING, ImageFont.load_default(_SMALL_SIZE + 1))
-    information = PngInfo()
+    information, content = PngInfo(), io.BytesIO()
     information.add_text(PICTURE_MARK, mark("picture", sheet.tobytes()))
-    with atomic_path(path) as temporary:
-        sheet.save(temporary, format="png", optimize=True, pnginfo=information)
+    sheet.save(content, format="png", optimize=True, pnginfo=information)
+    write_bytes(path, content.getvalue())
     return path
 
 

@@ -3,9 +3,8 @@
 Reading a set stops at the first damaged shard; this reports all of them.
 """
 
-import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,10 @@ from tqdm import tqdm
 from synthspine.gen.core.anatomy import CODES, VALID_CODES
 from synthspine.shards.building.sets import SETS
 from synthspine.shards.building.staging import FIRST_SHARD, OWNER, STAGING
+from synthspine.shards.checking.facts import RecordCheck, bank_problems, manifest_problems
 from synthspine.shards.format.manifest import MANIFEST, Manifest, label_digest, load_manifest, schema_error
-from synthspine.shards.format.sample import IMAGE, LABEL, RECORD, Sample, ShardError, named_samples
-from synthspine.shards.format.tar import members, unpack
+from synthspine.shards.format.sample import IMAGE, LABEL, RECORD, Sample, ShardError, decode, named_samples
+from synthspine.shards.format.tar import label_digests, sample_files
 from synthspine.shards.reading.open import ShardSet
 from synthspine.shards.storage.atomic import TEMPORARY
 from synthspine.shards.storage.opening import open_place
@@ -88,8 +88,12 @@ def verify_set(
         return [str(error), *_strays(place, None, log)]
     except OSError as error:
         return [str(error)]
+    if not manifest.is_sealed and log is not None:
+        hint = "as those of earlier releases; shards/main.py --rebuild adds it"
+        log(f"{place / MANIFEST}: has no SHA-256 of its own, {hint}")
     check = _SetCheck(ShardSet(place, manifest))
-    problems: list[str] = []
+    said = [*manifest_problems(manifest), *bank_problems(place, manifest)]
+    problems = [f"{place / MANIFEST}: {line}" for line in said]
     numbers = range(len(manifest.shards))
     for number in tqdm(
         numbers, desc=place.name, unit="shard", leave=False, disable=None if progress else True
@@ -115,13 +119,15 @@ class _SetCheck:
         grid, images = identity.get("grid"), identity.get("images")
         self._shape: tuple[int, ...] | None = None if grid is None else tuple(grid["shape"])
         self._images = images if isinstance(images, bool) else None
+        self._records = RecordCheck(shards.manifest)
 
     def shard(self, number: int) -> Iterator[str]:
         """The problems of a shard, a line each that names it."""
         where = self._shards.place / self._shards.manifest.shards[number].name
         try:
             content = self._shards.content(number)
-            samples = list(unpack(content))
+            files = list(sample_files(content))
+            samples = [decode(key, each) for key, each in files]
             records = [sample.record for sample in samples]
         except (ShardError, OSError) as error:
             text = str(error)
@@ -133,15 +139,18 @@ class _SetCheck:
             count = counted(len(samples), "sample")
             yield f"{where}: holds {count} ({found}, ...) instead of {named_samples(keys)}"
             return
-        files = (body for name, body in members(content) if name.endswith(f".{LABEL}"))
-        self.labels += [hashlib.sha256(body).hexdigest() for body in files]
-        for sample, record in zip(samples, records, strict=True):
-            yield from (f"{where}: sample {sample.key}: {line}" for line in self._problems(sample, record))
+        self.labels += label_digests(content)
+        for sample, record, (key, each) in zip(samples, records, files, strict=True):
+            yield from (f"{where}: sample {key}: {line}" for line in self._problems(sample, record, each))
 
-    def _problems(self, sample: Sample, record: dict[str, Any]) -> Iterator[str]:
+    def _problems(
+        self, sample: Sample, record: dict[str, Any], files: Mapping[str, memoryview]
+    ) -> Iterator[str]:
         """The problems of a sample in an undamaged shard."""
         if wrong := schema_error(record, "record"):
             yield f"{RECORD}: {wrong}"
+        else:
+            yield from self._records.problems(record, files)
         if "label_bank" in self._identity and record.get("index") != int(sample.key):
             yield f"{RECORD}: index is {record.get('index')}"
         if "seed" in self._identity and record.get("seed") != self._identity["seed"]:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 import torch
+from torch.nn import functional
 
 PACKAGES = ("gen", "shards", "train", "eval")
 SOURCE = Path(__file__).resolve()
@@ -34,14 +35,43 @@ def identity_difference(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> 
 
 
 def made_with() -> dict[str, str]:
-    """Versions of the software, and the kind of machine."""
+    """Versions of the software, the kind of machine, and its arithmetic (:func:`arithmetic`)."""
     return {
         "synthspine": metadata.version("synthspine"),
         "torch": torch.__version__,
         "numpy": np.__version__,
         "simpleitk": sitk.Version.VersionString(),
         "machine": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
+        "arithmetic": arithmetic(),
     }
+
+
+@cache
+def arithmetic() -> str:
+    """Digest of some results of the maths libraries, which have several code paths.
+
+    The last bits depend on the path, and the path on the processor and on variables such as ``MKL_CBWR``,
+    ``ATEN_CPU_CAPABILITY``, ``ONEDNN_MAX_CPU_ISA`` or ``OPENBLAS_CORETYPE``. The arrays are too small for the
+    number of threads to matter.
+    """
+    steps = torch.arange(4096, dtype=torch.float32, device="cpu").reshape(64, 64) / 32
+    waves, others = torch.sin(steps), torch.cos(steps * steps)
+    values, rows = waves + 1.5, waves.numpy()
+    with torch.inference_mode(), torch.autocast("cpu", enabled=False):
+        results = [
+            *(torch.view_as_real(transform(others)) for transform in (torch.fft.fft2, torch.fft.rfft)),
+            waves @ others,
+            functional.conv2d(waves[None, None], others[None, None, :5, :5]),
+            functional.grid_sample(
+                others[None, None], torch.stack([waves, others], dim=-1)[None], align_corners=False
+            ),
+            *(each(values) for each in (torch.exp, torch.log, torch.sqrt, torch.tanh)),
+            *(values**0.7, others.sum(dim=0), others.mean(dim=1)),
+        ]
+    arrays = [result.contiguous().numpy() for result in results]
+    wide = rows.astype(np.float64)
+    arrays += [rows @ rows, wide @ wide, np.exp(rows), np.log(wide + 1.5), wide.sum(axis=0)]
+    return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()[:16]
 
 
 @cache

@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 import orjson
 
+from synthspine.gen.core.documents import parse_json
+
 IMAGE, LABEL, RECORD = "image.npy", "label.npy", "json"
 KEY_DIGITS = 8
 DIGESTS = "sha256"
 """Last entry of a stored record: SHA-256 of each file; that of ``json`` excludes this entry."""
 
+_FEW = 256
 _MAGIC = np.lib.format.magic(1, 0)
 _PREFIX = len(_MAGIC) + 2
 
@@ -52,7 +55,9 @@ class Sample:
         """
         if not isinstance(self._record, dict):
             try:
-                self._record = orjson.loads(self._record)
+                # Most records have too few brackets to be nested deep, which would take time to look at.
+                opened = self._record.count(b"[") + self._record.count(b"{")
+                self._record = (orjson.loads if opened <= _FEW else parse_json)(self._record)
             except ValueError as error:
                 raise ShardError(f"sample {self.key}: {RECORD}: {error}") from None
             if not isinstance(self._record, dict):
@@ -103,6 +108,14 @@ def decode(key: str, files: Mapping[str, memoryview]) -> Sample:
     return Sample(key, image, _array(key, LABEL, label, np.uint8), bytes(record))
 
 
+def stored_digests(files: Mapping[str, memoryview]) -> dict[str, str]:
+    """SHA-256 of the stored files of a sample, as its record holds them under ``DIGESTS``."""
+    contents = {name: bytes(content) for name, content in files.items()}
+    facts = contents[RECORD].rpartition(f'"{DIGESTS}": '.encode())[0]
+    contents[RECORD] = facts.removesuffix(b", ") + b"}"
+    return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+
+
 def to_json(value: Any) -> str:
     """JSON with sorted keys, so that equal values give equal text."""
     return json.dumps(value, sort_keys=True, allow_nan=False)
@@ -136,6 +149,8 @@ def _header(content: bytes) -> tuple[np.dtype, tuple[int, ...]]:
     except Exception as error:
         # NumPy does not document what its reader raises; it includes errors of the tokenizer.
         raise ValueError(f"its header cannot be read ({error})") from None
+    if any(type(size) is not int for size in shape):
+        raise ValueError(f"its shape {shape} is not of whole numbers")
     if by_columns or min(shape, default=1) < 1:
         raise ValueError("stored by columns where rows are expected, or empty")
     return dtype, shape

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from synthspine.shards.storage.place import Place
 _BLOCK = tarfile.BLOCKSIZE
 _USTAR = b"ustar\x0000"
 _FILE = ord(tarfile.REGTYPE)
+_SIZE, _SIZE_FIELD = re.compile(rb"[0-7]{11}[\0 ]"), (124, 136)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +62,32 @@ def unpack(content: bytes) -> Iterator[Sample]:
     Raises:
         ShardError: these are not the bytes of a shard.
     """
+    for key, files in sample_files(content):
+        yield decode(key, files)
+
+
+def sample_files(content: bytes) -> Iterator[tuple[str, dict[str, memoryview]]]:
+    """Key and files (by extension) of the samples of a shard, in order; as :func:`unpack`."""
     key = ""
     files: dict[str, memoryview] = {}
     for name, body in members(content):
         entry_key, _, extension = name.partition(".")
         if files and entry_key != key:
             break
+        if extension in files:
+            raise ShardError(f"sample {key} has two files {extension}")
         key, files[extension] = entry_key, body
         if extension == RECORD:
             # The record is the last file of every sample.
-            yield decode(key, files)
+            yield key, files
             files = {}
     if files:
         raise ShardError(f"sample {key} has the files {sorted(files)} and no {RECORD}")
+
+
+def label_digests(content: bytes) -> list[str]:
+    """SHA-256 of every ``label.npy`` of a shard, in order; raises ShardError as :func:`members`."""
+    return [hashlib.sha256(body).hexdigest() for name, body in members(content) if name.endswith(f".{LABEL}")]
 
 
 def members(content: bytes) -> Iterator[tuple[str, memoryview]]:
@@ -92,10 +107,9 @@ def members(content: bytes) -> Iterator[tuple[str, memoryview]]:
         name = header[:100].rstrip(b"\0").decode("ascii", "replace")
         if header[257:265] != _USTAR or header[156] != _FILE:
             raise ShardError(f"{name!r} at byte {place} is not a plain file in a tar (USTAR)")
-        try:
-            size = int(header[124:135], 8)
-        except ValueError:
-            raise ShardError(f"{name}: its header names no size") from None
+        if not _SIZE.fullmatch(header, *_SIZE_FIELD):
+            raise ShardError(f"{name}: its header names no size: eleven octal digits are expected")
+        size = int(header[124:135], 8)
         place += _BLOCK
         if place + size > len(content):
             raise ShardError(f"{name}: cut off")

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from synthspine.shards.volumes.files import EXPECTED, ending_of
+
 CONTRASTS = ("t1", "t2", "t2_SPACE")
-SUFFIXES = (".mha", ".nii.gz")
 
 _STEM = re.compile(rf"(?P<patient>[^_]+)_(?P<contrast>{'|'.join(CONTRASTS)})")
 
@@ -56,7 +57,7 @@ def find_series(data_dir: Path, on_error: Callable[[SpiderError], None] | None =
     """All series of a folder in SPIDER layout, sorted by patient (numbers by value) and stem.
 
     Images are in ``images/images/`` or ``images/``, masks in ``masks/masks/`` or ``masks/``; either may be
-    missing. Files with other suffixes than ``.mha`` and ``.nii.gz`` are ignored.
+    missing. Other files than ``.mha``, ``.nii.gz`` and ``.nii`` are ignored.
 
     Args:
         data_dir: the folder.
@@ -81,7 +82,7 @@ def find_series(data_dir: Path, on_error: Callable[[SpiderError], None] | None =
         image, mask = images.get(stem), masks.get(stem)
         found.append(Series(stem=stem, patient=patient, contrast=contrast, image=image, mask=mask))
     if not found:
-        raise SpiderError(data_dir, f"holds no series: no {' or '.join(SUFFIXES)} file in images/ or masks/")
+        raise SpiderError(data_dir, f"holds no series: no {EXPECTED} file in images/ or masks/")
     return sorted(found, key=lambda series: (*patient_key(series.patient), series.stem))
 
 
@@ -96,15 +97,15 @@ def patient_key(patient: str) -> tuple[int, str]:
 
 
 def image_stem(path: Path) -> str:
-    """File name without ``.mha`` or ``.nii.gz``.
+    """File name without the ending of a volume, in any case.
 
     Raises:
-        SpiderError: another suffix.
+        SpiderError: another ending.
     """
-    for suffix in SUFFIXES:
-        if path.name.endswith(suffix):
-            return path.name.removesuffix(suffix)
-    raise SpiderError(path, f"the file name does not end in {' or '.join(SUFFIXES)}")
+    ending = ending_of(path)
+    if ending is None:
+        raise SpiderError(path, f"the file name does not end in {EXPECTED}")
+    return path.name.removesuffix(ending)
 
 
 def _files_by_stem(folder: Path, on_error: Callable[[SpiderError], None] | None) -> dict[str, Path]:
@@ -113,7 +114,7 @@ def _files_by_stem(folder: Path, on_error: Callable[[SpiderError], None] | None)
         if not place.is_dir():
             continue
         for path in sorted(place.iterdir()):
-            if path.name.startswith(".") or not path.name.endswith(SUFFIXES) or not path.is_file():
+            if path.name.startswith(".") or not ending_of(path) or not path.is_file():
                 continue
             stem, expected = image_stem(path), f"{{id}}_{{{'|'.join(CONTRASTS)}}}"
             if not _STEM.fullmatch(stem):

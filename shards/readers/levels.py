@@ -18,6 +18,17 @@ from synthspine.shards.readers.labels import (
     LabelTable,
 )
 
+RENUMBERED = (
+    "if the mask was renumbered for another tool, name its labels in the dataset.json of an nnunet folder "
+    "(--layout nnunet, or --labels-layout nnunet)"
+)
+"""What helps where the values of a mask are not those of SPIDER."""
+_FEWEST = 3
+_MOST_IN_FRONT = 0.8
+"""Part of the rows of discs in which the canal may lie in front of them."""
+# A vertebra reaches past its own centre, and with its arch past that of a neighbour.
+_MOST_PASSED = 3
+
 
 def dense_codes(values: np.ndarray, table: LabelTable = SPIDER_TABLE) -> np.ndarray:
     """Dense codes (``gen.core.anatomy``) of a whole mask.
@@ -30,11 +41,12 @@ def dense_codes(values: np.ndarray, table: LabelTable = SPIDER_TABLE) -> np.ndar
         uint8, the same shape; 255 for labels to ignore and for a named vertebra above rank 25.
 
     Raises:
-        ValueError: a value that is not in the table, nothing is labelled, or more than 25 numbered levels.
+        ValueError: a value that is not in the table, nothing is labelled, more than 25 numbered levels,
+            vertebrae by number that do not look like vertebrae, or a spine that is turned over.
     """
     if not values.size or not 0 <= int(values.min()) <= int(values.max()) < CODES:
         odd = int(values.max()) if values.size and int(values.min()) >= 0 else int(values.min(initial=0))
-        raise ValueError(f"label {odd} is not a {table.name} value ({table})")
+        raise ValueError(_not_in(odd, table))
     small = np.ascontiguousarray(values, dtype=np.uint8)
     # One histogram per row gives counts and centroids of all values in a single pass.
     counts = np.stack(
@@ -43,9 +55,12 @@ def dense_codes(values: np.ndarray, table: LabelTable = SPIDER_TABLE) -> np.ndar
     present = [int(value) for value in np.flatnonzero(counts.sum(axis=0))]
     for value in present:
         if value not in table.meanings:
-            raise ValueError(f"label {value} is not a {table.name} value ({table})")
+            raise ValueError(_not_in(value, table))
     if all(table.meanings[value].structure == "background" for value in present):
         raise ValueError("nothing is labelled in this mask")
+    if table.numbered:
+        _check_order(present, counts, table)
+    _check_upright(small, present, table)
     ranks = _ranks_by_position(present, counts, table) if table.numbered else _ranks_by_name(present, table)
     codes = np.zeros(CODES, dtype=np.uint8)
     for value in present:
@@ -54,6 +69,49 @@ def dense_codes(values: np.ndarray, table: LabelTable = SPIDER_TABLE) -> np.ndar
     # Faster than indexing, which converts every voxel to a 64-bit index.
     translated = small.tobytes().translate(codes.tobytes())
     return np.frombuffer(bytearray(translated), dtype=np.uint8).reshape(small.shape)
+
+
+def _not_in(value: int, table: LabelTable) -> str:
+    hint = f"; {RENUMBERED}" if table is SPIDER_TABLE and value >= 0 else ""
+    return f"label {value} is not a {table.name} value ({table}){hint}"
+
+
+def _check_order(present: list[int], counts: np.ndarray, table: LabelTable) -> None:
+    """Refuse masks of vertebrae alone in which they do not follow each other along the spine.
+
+    Masks that were renumbered without gaps hold the canal and the discs as numbers of vertebrae: the canal
+    reaches past many others, and the discs start again at the bottom.
+    """
+    labelled = [value for value in present if table.meanings[value].structure not in ("background", "ignore")]
+    if len(labelled) < _FEWEST or any(
+        table.meanings[value].structure != "vertebra" or table.meanings[value].part for value in labelled
+    ):
+        return
+    rows = np.array([_row(counts, [value]) for value in labelled])
+    steps = np.diff(rows)
+    spans = [np.flatnonzero(counts[:, value])[[0, -1]] for value in labelled]
+    passed = max(int(((first <= rows) & (rows <= last)).sum()) for first, last in spans)
+    if passed > _MOST_PASSED or not ((steps > 0).all() or (steps < 0).all()):
+        numbers = f"{labelled[0]} to {labelled[-1]}"
+        raise ValueError(f"labels {numbers} do not follow each other as vertebrae do; {RENUMBERED}")
+
+
+def _check_upright(values: np.ndarray, present: list[int], table: LabelTable) -> None:
+    """Refuse masks whose header turns them over: the canal lies in front of the discs."""
+    kinds = {kind: [v for v in present if table.meanings[v].structure == kind] for kind in ("canal", "disc")}
+    if all(kinds.values()):
+        canal, discs = (_columns(values, kinds[kind]) for kind in ("canal", "disc"))
+        both = np.isfinite(canal) & np.isfinite(discs)
+        if both.sum() >= _FEWEST and (canal[both] < discs[both]).mean() > _MOST_IN_FRONT:
+            raise ValueError("is turned over: the spinal canal lies in front of the discs")
+
+
+def _columns(values: np.ndarray, wanted: list[int]) -> np.ndarray:
+    """Mean column of the voxels with these values in every row; NaN where there is none, shape ``(H,)``."""
+    area = np.isin(values, wanted).sum(axis=0)
+    total = area.sum(axis=1)
+    weighted = area @ np.arange(area.shape[1])
+    return np.divide(weighted, total, out=np.full(len(total), np.nan), where=total > 0)
 
 
 def _code(structure: str, rank: int | None) -> int:

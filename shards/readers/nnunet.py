@@ -8,15 +8,16 @@ the optional file ``synthspine_labels.json`` beside ``dataset.json`` maps other 
 Source: MIC-DKFZ/nnUNet, documentation/dataset_format.md and documentation/ignore_label.md.
 """
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
+from synthspine.gen.core.documents import MOST_BYTES, parse_json, read_regular
 from synthspine.shards.readers.base import Layout, OnError, contrast_of, patient_of, report
-from synthspine.shards.readers.folder import SUFFIXES, Series, SpiderError
+from synthspine.shards.readers.folder import Series, SpiderError
 from synthspine.shards.readers.labels import LabelTable
 from synthspine.shards.readers.spider import Volume, read_mask
+from synthspine.shards.volumes.files import EXPECTED, SUFFIXES
 
 DESCRIPTION, NAMES = "dataset.json", "synthspine_labels.json"
 IMAGES, MASKS = "imagesTr", "labelsTr"
@@ -56,7 +57,7 @@ def _find(folder: Path, on_error: OnError | None) -> list[Series]:
     label_table(folder)
     ending = description.get("file_ending")
     if ending not in SUFFIXES:
-        raise SpiderError(file, f"file_ending is {ending!r}; {' or '.join(SUFFIXES)} can be read")
+        raise SpiderError(file, f"file_ending is {ending!r}; {EXPECTED} can be read")
     channels = {int(number): str(name) for number, name in _entry(description, "channel_names", file).items()}
     masks = {path.name.removesuffix(ending): path for path in folder.glob(f"{MASKS}/*{ending}")}
     also = tuple(path for path in (file, folder / NAMES) if path.is_file())
@@ -86,7 +87,7 @@ def _read_mask(series: Series) -> Volume:
 
 def _json(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = parse_json(read_regular(file, MOST_BYTES))
     except (OSError, ValueError) as error:
         raise SpiderError(file, f"cannot be read as JSON: {error}") from None
     if not isinstance(content, dict):

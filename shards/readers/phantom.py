@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from synthspine.gen.core.documents import MOST_BYTES, UnfitFile, parse_json, read_regular
 from synthspine.gen.phantom.series import CONTRASTS, Contrast, phantom_mask, phantom_series
 from synthspine.shards.readers.folder import SpiderError, has_layout
 from synthspine.shards.readers.spider import write_mha
@@ -64,9 +66,6 @@ def write_phantom(
         raise SpiderError(data_dir, f"holds the phantom of seed {found['seed']}, not {seed}; remove it first")
     if not found and has_layout(data_dir):
         raise SpiderError(data_dir, "holds other data; the phantom needs a folder of its own")
-    if found.get("complete") and found.get("patients", 0) >= patients:
-        return
-    write_text(data_dir / _MARKER, json.dumps(wanted | {"complete": False}) + "\n")
     first, contrasts = (FIRST_PATIENT, CONTRASTS) if images else (FIRST_LABELS_PATIENT, CONTRASTS[:1])
     jobs = [
         (data_dir, seed, patient, contrast, images)
@@ -74,6 +73,9 @@ def write_phantom(
         for contrast in contrasts
         if not all(path.is_file() for path in _files(data_dir, patient, contrast)[1 - images :])
     ]
+    if found.get("complete") and found.get("patients", 0) >= patients and not jobs:
+        return
+    write_text(data_dir / _MARKER, json.dumps(wanted | {"complete": False}) + "\n")
     count = min(processes or os.cpu_count() or 1, len(jobs))
     for _ in tqdm(_run(jobs, count), total=len(jobs), desc="phantom", unit="series"):
         pass
@@ -88,7 +90,8 @@ def _run(jobs: list[Job], processes: int) -> Iterator[None]:
         yield from map(_write, jobs)
         return
     # Spawned, because the threads of torch do not survive a fork.
-    with ProcessPoolExecutor(max(processes, 1), mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max(processes, 1), context, _end_with_parent) as pool:
         with _one_thread_each():
             futures = [pool.submit(_write, job) for job in jobs]
         try:
@@ -98,6 +101,17 @@ def _run(jobs: list[Job], processes: int) -> Iterator[None]:
             # Otherwise an interrupt would end the command only after all queued jobs.
             pool.shutdown(wait=True, cancel_futures=True)
             raise
+
+
+def _end_with_parent() -> None:
+    """Let this worker end as soon as its parent does, also if that is killed."""
+
+    def watch() -> None:
+        if (parent := multiprocessing.parent_process()) is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
 @contextmanager
@@ -129,12 +143,17 @@ def _files(data_dir: Path, patient: int, contrast: str) -> tuple[Path, Path]:
 
 
 def _marker(data_dir: Path) -> dict[str, int]:
+    """What the marker says; empty if there is none."""
+    path = data_dir / _MARKER
     try:
-        found = json.loads((data_dir / _MARKER).read_text(encoding="utf-8"))
+        found = parse_json(read_regular(path, MOST_BYTES))
     except FileNotFoundError:
         return {}
-    except ValueError:
+    except (UnfitFile, ValueError):
         found = None
-    if not isinstance(found, dict):
-        raise SpiderError(data_dir / _MARKER, "is not the marker of a phantom; remove the folder")
+    kinds = {"seed": int, "patients": int, "complete": bool}
+    if not isinstance(found, dict) or any(
+        type(found.get(name, kind())) is not kind for name, kind in kinds.items()
+    ):
+        raise SpiderError(path, "is not the marker of a phantom; remove the folder")
     return found

@@ -6,9 +6,6 @@ columns anterior to posterior. The direction matrix of a file, not its name, def
 Source of the layout and the values: van der Graaf et al., Scientific Data 2024 (Zenodo 10159290).
 """
 
-import gzip
-import math
-import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,25 +15,27 @@ import SimpleITK as sitk
 from synthspine.shards.readers.folder import SpiderError, image_stem
 from synthspine.shards.readers.labels import SPIDER_TABLE, LabelTable
 from synthspine.shards.readers.levels import dense_codes
-from synthspine.shards.storage.atomic import atomic_path
+from synthspine.shards.volumes.files import as_image, read_stored, write_metaimage, write_stored
+from synthspine.shards.volumes.placement import placement_of
+from synthspine.shards.volumes.stored import (
+    MOST_SLICE_PIXELS,
+    Stored,
+    UnreadableError,
+    check_extent,
+    checked_direction,
+)
 
 STORAGES = ("LPS", "PIR")
+Spacing = tuple[float, float, float]
 
 # Directions of the axes of arrays: slices to the right, rows inferior, columns posterior.
 _TOWARDS = "RIP"
 _COS_45 = 0.7071
 # Sagittal series have a fine in-plane spacing; the slices of other series would be blurred.
 _MAX_IN_PLANE_RATIO = 2.0
-_MIN_PIXELS = 16
+_MIN_PIXELS, _MIN_MM = 16, 10.0
 _SPACING_TOLERANCE = 0.01
-# The description of a NIfTI file, and an entry of this name in a MetaImage file.
-_NOTE = "ITK_FileNotes"
-_VOXEL_BYTES = {
-    **dict.fromkeys(("MET_CHAR", "MET_UCHAR"), 1),
-    **dict.fromkeys(("MET_SHORT", "MET_USHORT"), 2),
-    **dict.fromkeys(("MET_INT", "MET_UINT", "MET_FLOAT"), 4),
-    **dict.fromkeys(("MET_LONG_LONG", "MET_ULONG_LONG", "MET_DOUBLE"), 8),
-}
+_HEADER = "synthspine NIfTI header"
 
 
 class UnsuitableError(SpiderError):
@@ -58,26 +57,42 @@ class Volume:
     reference: sitk.Image
 
 
-def read_image(path: Path) -> Volume:
+def read_image(path: Path, spacing_mm: Spacing | None = None) -> Volume:
     """An image volume: float32, unscaled intensities.
 
+    Args:
+        path: the file.
+        spacing_mm: spacing along ``Z``, ``H``, ``W`` in place of that of the file.
+
     Raises:
-        SpiderError: unreadable, truncated, not a sagittal 3D volume, not finite, or without any contrast.
+        SpiderError: unreadable, truncated, damaged, not a sagittal 3D volume, without spacing, not finite, or
+            without any contrast.
     """
-    return image_volume(_read(Path(path)), path)
+    return _as_image(_oriented(_read(Path(path)), path, spacing_mm), path)
 
 
-def image_volume(stored: sitk.Image, path: Path) -> Volume:
+def image_volume(stored: sitk.Image, path: Path, spacing_mm: Spacing | None = None) -> Volume:
     """The volume of an image in memory; as :func:`read_image`.
 
     Args:
         stored: intensities in any storage layout.
         path: their source, for messages.
+        spacing_mm: as for :func:`read_image`.
 
     Raises:
         SpiderError: not a sagittal 3D volume, not finite, or without any contrast.
     """
-    volume = _oriented(stored, path)
+    dimensions, channels = stored.GetDimension(), stored.GetNumberOfComponentsPerPixel()
+    if dimensions != 3 or channels != 1:
+        found = f"has {dimensions} dimensions and {channels} channel(s), so no sagittal axis"
+        raise SpiderError(path, f"{found}; a 3D volume with one channel is needed")
+    try:
+        return _as_image(_oriented(_stored(stored), path, spacing_mm), path)
+    except UnreadableError as error:
+        raise SpiderError(path, str(error)) from None
+
+
+def _as_image(volume: Volume, path: Path) -> Volume:
     # Always a copy, because a view does not keep the memory of the image alive.
     array = np.array(volume.array, dtype=np.float32, order="C")
     low, high = float(array.min()), float(array.max())
@@ -88,13 +103,17 @@ def image_volume(stored: sitk.Image, path: Path) -> Volume:
     return replace(volume, array=array)
 
 
-def read_values(path: Path) -> Volume:
+def read_values(path: Path, spacing_mm: Spacing | None = None) -> Volume:
     """A mask volume with its label values: any integer type.
+
+    Args:
+        path: the file.
+        spacing_mm: as for :func:`read_image`.
 
     Raises:
         SpiderError: unreadable, truncated, not a sagittal 3D volume, or a value that is not whole.
     """
-    volume = _oriented(_read(Path(path)), path)
+    volume = _oriented(_read(Path(path)), path, spacing_mm)
     values = volume.array
     if values.dtype.kind != "f":
         return volume
@@ -104,30 +123,34 @@ def read_values(path: Path) -> Volume:
     return replace(volume, array=whole)
 
 
-def read_mask(path: Path, table: LabelTable = SPIDER_TABLE) -> Volume:
+def read_mask(path: Path, table: LabelTable = SPIDER_TABLE, spacing_mm: Spacing | None = None) -> Volume:
     """A mask volume: uint8 dense codes.
 
     Args:
         path: the file.
         table: what its label values mean.
+        spacing_mm: as for :func:`read_image`.
 
     Raises:
         SpiderError: unreadable, truncated, not a sagittal 3D volume, a value that is not in the table, or
             nothing labelled.
     """
-    volume = read_values(path)
+    volume = read_values(path, spacing_mm)
     try:
         return replace(volume, array=dense_codes(volume.array, table))
     except ValueError as error:
         raise SpiderError(path, str(error)) from None
 
 
-def check_pair(image: Volume, mask: Volume, path: Path) -> None:
-    """Check that a mask, of the file ``path``, has the grid of its image.
+def check_pair(image: Volume, mask: Volume, path: Path) -> str | None:
+    """Check that a mask, of the file ``path``, has the grid of its image and lies on it in the patient.
+
+    Returns:
+        A remark where the mask lies centimetres away, because some masks were drawn on another scan of the
+        same session; None where it lies on its image.
 
     Raises:
-        SpiderError: another shape or spacing. Origins may differ, because some masks were drawn on another
-            scan of the same session.
+        SpiderError: another shape or spacing, or a place or orientation that cannot be that of the image.
     """
     shape, expected = _times(mask.array.shape), _times(image.array.shape)
     if shape != expected:
@@ -135,6 +158,10 @@ def check_pair(image: Volume, mask: Volume, path: Path) -> None:
     if not np.allclose(image.spacing_mm, mask.spacing_mm, rtol=_SPACING_TOLERANCE):
         spacing, expected = _mm(mask.spacing_mm), _mm(image.spacing_mm)
         raise SpiderError(path, f"spacing {spacing} differs from its image's {expected}")
+    try:
+        return placement_of(mask.reference).remark_on(placement_of(image.reference))
+    except ValueError as error:
+        raise SpiderError(path, str(error)) from None
 
 
 def write_like(array: np.ndarray, reference: sitk.Image, path: Path, *, note: str = "") -> None:
@@ -142,29 +169,25 @@ def write_like(array: np.ndarray, reference: sitk.Image, path: Path, *, note: st
 
     Args:
         array: shape ``(Z, H, W)``, any integer or float type; int16 for SPIDER values.
-        reference: :attr:`Volume.reference` of the volume.
-        path: the file to write, ``.mha`` or ``.nii.gz``, atomically and compressed.
+        reference: :attr:`Volume.reference` of the volume. Where it was a NIfTI file, its header is kept.
+        path: the file to write, ``.mha``, ``.nii.gz`` or ``.nii``, atomically.
         note: a remark in the file's header, ASCII, at most 79 characters.
 
     Raises:
         SpiderError: another suffix.
         ValueError: the array's shape is not that of the reference.
+        OSError: it cannot be written as a whole.
     """
     image_stem(path)
-    axes = _Axes.of(reference)
+    axes = _Axes.of(reference.GetDirection())
     expected = tuple(reference.GetSize()[::-1][axis] for axis in axes.order)
     if array.shape != expected:
         shape = _times(array.shape)
         raise ValueError(f"an array of shape {shape} does not fit a reference of {_times(expected)}")
-    stored = sitk.GetImageFromArray(np.ascontiguousarray(axes.back(array)))
-    stored.CopyInformation(reference)
-    if note:
-        stored.SetMetaData(_NOTE, note)
-    with atomic_path(path) as temporary:
-        sitk.WriteImage(stored, str(temporary), True)
+    write_stored(path, np.ascontiguousarray(axes.back(array)), _stored(reference), note=note)
 
 
-def write_mha(array: np.ndarray, spacing_mm: tuple[float, float, float], storage: str, path: Path) -> None:
+def write_mha(array: np.ndarray, spacing_mm: Spacing, storage: str, path: Path) -> None:
     """Write a volume as a SPIDER file.
 
     Args:
@@ -172,13 +195,19 @@ def write_mha(array: np.ndarray, spacing_mm: tuple[float, float, float], storage
         spacing_mm: spacing along ``Z``, ``H``, ``W``.
         storage: layout of the axes in the file, one of ``STORAGES``.
         path: the file to write, atomically and compressed.
+
+    Raises:
+        OSError: it cannot be written as a whole.
     """
     image = sitk.GetImageFromArray(array)
     image.SetSpacing([float(value) for value in spacing_mm[::-1]])
     # Columns: towards posterior (+y), rows: towards inferior (-z), slices: towards right (-x).
     image.SetDirection((0.0, 0.0, -1.0, 1.0, 0.0, 0.0, 0.0, -1.0, 0.0))
-    with atomic_path(path) as temporary:
-        sitk.WriteImage(sitk.DICOMOrient(image, storage), str(temporary), True)
+    stored = sitk.DICOMOrient(image, storage)
+    if path.name.endswith(".mha"):
+        write_metaimage(path, stored)
+    else:
+        write_stored(path, sitk.GetArrayViewFromImage(stored), _stored(stored))
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +218,7 @@ class _Axes:
     flipped: tuple[bool, bool, bool]
 
     @classmethod
-    def of(cls, image: sitk.Image) -> "_Axes":
-        direction = image.GetDirection()
+    def of(cls, direction: tuple[float, ...]) -> "_Axes":
         stored = str(sitk.DICOMOrientImageFilter_GetOrientationFromDirectionCosines(direction))[::-1]
         order = [next(i for i, axis in enumerate(stored) if axis in pair) for pair in ("LR", "IS", "AP")]
         flipped = [stored[axis] != towards for axis, towards in zip(order, _TOWARDS, strict=True)]
@@ -208,19 +236,38 @@ class _Axes:
         return tuple(slice(None, None, -1 if backwards else None) for backwards in self.flipped)
 
 
-def _oriented(stored: sitk.Image, path: Path) -> Volume:
+def _oriented(stored: Stored, path: Path, spacing_mm: Spacing | None) -> Volume:
     """The volume with its stored values, as a view in the orientation of :class:`Volume`."""
-    dimensions, channels = stored.GetDimension(), stored.GetNumberOfComponentsPerPixel()
-    if dimensions != 3 or channels != 1:
-        found = f"has {dimensions} dimensions and {channels} channel(s), so no sagittal axis"
-        raise SpiderError(path, f"{found}; a 3D volume with one channel is needed")
-    axes = _Axes.of(stored)
-    across, rows, columns = (float(stored.GetSpacing()[::-1][axis]) for axis in axes.order)
-    array = axes.forward(sitk.GetArrayViewFromImage(stored))
-    volume = Volume(array, (across, rows, columns), stored)
-    left_right = np.array(stored.GetDirection()).reshape(3, 3)[0, 2 - axes.order[0]]
-    _check_sagittal(path, volume, abs(float(left_right)))
+    axes = _Axes.of(tuple(stored.direction.ravel().tolist()))
+    array = axes.forward(stored.values)
+    given = [stored.spacing_mm[::-1][axis] for axis in axes.order]
+    across, rows, columns = (value or 0.0 for value in given) if spacing_mm is None else spacing_mm
+    if spacing_mm is None and None in given:
+        raise SpiderError(path, "gives no voxel size; tell it with --spacing-mm Z Y X")
+    try:
+        check_extent(array.shape, (across, rows, columns))
+    except UnreadableError as error:
+        raise SpiderError(path, str(error)) from None
+    by_axis = dict(zip(axes.order, (across, rows, columns), strict=True))
+    placed = replace(stored, spacing_mm=(by_axis[2], by_axis[1], by_axis[0]))
+    reference = as_image(stored.values, placed)
+    if stored.header:
+        reference.SetMetaData(_HEADER, stored.header.hex())
+    volume = Volume(array, (across, rows, columns), reference)
+    _check_sagittal(path, volume, abs(float(stored.direction[0, 2 - axes.order[0]])))
     return volume
+
+
+def _stored(image: sitk.Image) -> Stored:
+    """An image in memory as the content of a file; the header of the NIfTI file it came from is kept."""
+    origin, spacing = image.GetOrigin(), image.GetSpacing()
+    return Stored(
+        values=sitk.GetArrayViewFromImage(image),
+        spacing_mm=(spacing[0], spacing[1], spacing[2]),
+        direction=checked_direction(np.array(image.GetDirection()).reshape(3, 3)),
+        origin_mm=(origin[0], origin[1], origin[2]),
+        header=bytes.fromhex(image.GetMetaData(_HEADER)) if image.HasMetaDataKey(_HEADER) else b"",
+    )
 
 
 def _check_sagittal(path: Path, volume: Volume, left_right: float) -> None:
@@ -237,57 +284,25 @@ def _check_sagittal(path: Path, volume: Volume, left_right: float) -> None:
     if min(rows, columns) < _MIN_PIXELS:
         found = f"{rows} x {columns} pixels in-plane, at least {_MIN_PIXELS} needed"
         raise UnsuitableError(path, f"has no sagittal slices: {found}")
+    if rows * columns > MOST_SLICE_PIXELS:
+        found = f"{rows} x {columns} pixels in-plane, at most {MOST_SLICE_PIXELS} can be used"
+        raise SpiderError(path, f"has slices of {found}")
+    sides = [size * spacing for size, spacing in zip((rows, columns), in_plane, strict=True)]
+    if min(sides) < _MIN_MM:
+        found = f"{sides[0]:.3g} x {sides[1]:.3g} mm in-plane"
+        raise SpiderError(path, f"has a field of view of {found}; are its units millimetres?")
 
 
-def _read(path: Path) -> sitk.Image:
+def _read(path: Path) -> Stored:
     if not path.is_file():
-        raise SpiderError(path, "no such file")
+        raise SpiderError(path, "is no regular file" if path.exists() else "no such file")
     image_stem(path)
-    _check_whole(path)
     try:
-        return sitk.ReadImage(str(path))
-    except RuntimeError:
-        raise SpiderError(path, "cannot be read as an image; .mha or .nii.gz expected") from None
-
-
-def _check_whole(path: Path) -> None:
-    """Raise SpiderError for a truncated file, which ITK does not report as an error."""
-    try:
-        if path.name.endswith(".nii.gz"):
-            with gzip.open(path) as file:
-                while file.read(1 << 24):
-                    pass
-            return
-        missing = _missing_bytes(path)
-    except (EOFError, gzip.BadGzipFile, zlib.error):
-        raise SpiderError(path, "is truncated or not a gzip file") from None
+        return read_stored(path)
+    except UnreadableError as error:
+        raise SpiderError(path, str(error)) from None
     except OSError as error:
-        raise SpiderError(path, f"cannot be read: {error.strerror}") from None
-    if missing > 0:
-        raise SpiderError(path, f"is truncated: {missing} bytes are missing")
-
-
-def _missing_bytes(path: Path) -> int:
-    """Number of missing bytes of a MetaImage file; raises SpiderError if it has no header."""
-    header: dict[str, str] = {}
-    with path.open("rb") as file:
-        for _ in range(200):
-            key, separator, value = file.readline(4096).decode("latin-1").partition("=")
-            if not separator:
-                break
-            header[key.strip()] = value.strip()
-            if key.strip() == "ElementDataFile":
-                break
-        start = file.tell()
-    if "ElementDataFile" not in header or "DimSize" not in header:
-        raise SpiderError(path, "cannot be read as an image: it has no whole MetaImage (.mha) header")
-    if header["ElementDataFile"] != "LOCAL":
-        return 0
-    size = header.get("CompressedDataSize", "")
-    if not size.isdecimal() and header.get("CompressedData", "False").lower() != "true":
-        voxel_bytes = _VOXEL_BYTES.get(header.get("ElementType", ""), 0)
-        size = str(math.prod(int(n) for n in header["DimSize"].split() if n.isdecimal()) * voxel_bytes)
-    return int(size) - (path.stat().st_size - start) if size.isdecimal() else 0
+        raise SpiderError(path, f"cannot be read: {error.strerror or error}") from None
 
 
 def _times(shape: tuple[int, ...]) -> str:

@@ -2,22 +2,31 @@
 
 import csv
 import hashlib
+import io
 import json
-from collections.abc import Iterable
+import os
+import re
+import unicodedata
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from synthspine.gen.core.documents import MOST_BYTES, UnfitFile, parse_json, read_text
 from synthspine.shards.readers.folder import SpiderError, patient_key
 from synthspine.shards.storage.opening import open_place
 from synthspine.shards.storage.place import Place
 
 PARTS = ("train", "validation", "test")
 OVERVIEW = "overview.csv"
+SUBSET = "subset"
 
 # Shares of the patients without another assignment.
 VALIDATION_SHARE = 0.2
 TEST_SHARE = 0.1
 
+_PREFIXES = ("sub", "subj", "subject", "pat", "patient", "case", "p", "s")
+_WORD = re.compile(r"[^\W\d_]+|\d+")
+_CONTRAST = re.compile(r"_(t1|t2|t2_space)(\..*)?$")
 _SUBSETS = {part: part for part in PARTS} | {"training": "train", "testing": "test"}
 
 
@@ -41,9 +50,14 @@ class Split:
 
 
 def load_or_make_split(
-    file: Path | str, patients: Iterable[str], overview: Path | None = None, seed: int = 0
+    file: Path | str,
+    patients: Iterable[str],
+    overview: Path | None = None,
+    seed: int = 0,
+    *,
+    log: Callable[[str], object] = print,
 ) -> Split:
-    """The split of a file, which is written if it does not exist.
+    """The split that this project keeps in a file, which is written if it does not exist.
 
     A new split follows the ``subset`` column of SPIDER's ``overview.csv``, if there is one. Other patients
     are ordered by a hash of their id and cut 70 / 20 / 10, without empty parts from three patients on.
@@ -52,11 +66,13 @@ def load_or_make_split(
     Args:
         file: path or URL of a JSON file ``{"train": [...], "validation": [...], "test": [...]}``.
         patients: the patients to assign.
-        overview: SPIDER's ``overview.csv``; ignored if it does not exist.
+        overview: SPIDER's ``overview.csv``; None if there is none.
         seed: changes the hash.
+        log: called with a line that says which patients were added.
 
     Raises:
-        SpiderError: the file or the overview is malformed.
+        SpiderError: the file or the overview is malformed, or spells an id in another way than the data.
+        OSError: one of them cannot be read or written.
     """
     needed = sorted(set(patients), key=patient_key)
     at, _, name = str(file).rpartition("/")
@@ -65,11 +81,19 @@ def load_or_make_split(
     if exists:
         known = _load(folder, name)
         assigned = {patient: name for name in PARTS for patient in known.part(name)}
+        unknown = [patient for patient in needed if patient not in assigned]
+        _check_spelling(folder / name, assigned, unknown)
+        added = {patient: _part_of(patient, seed) for patient in unknown}
+        if unknown:
+            added |= _subsets(overview, unknown)
+            log(f"{folder / name}: new patients: {', '.join(f'{p} in {part}' for p, part in added.items())}")
+        assigned |= added
     else:
         assigned = _subsets(overview, needed)
-        assigned |= _cut([patient for patient in needed if patient not in assigned], seed)
-    unknown = [patient for patient in needed if patient not in assigned]
-    assigned |= {patient: _part_of(patient, seed) for patient in unknown} | _subsets(overview, unknown)
+        if overview is not None and not assigned and needed and _names_subsets(overview):
+            raise SpiderError(overview, f"names none of the patients {_listed(needed)}")
+        unknown = [patient for patient in needed if patient not in assigned]
+        assigned |= _cut(unknown, seed)
     split = Split(**{name: frozenset(p for p in assigned if assigned[p] == name) for name in PARTS})
     if unknown or not exists:
         lists = {name: sorted(split.part(name), key=patient_key) for name in PARTS}
@@ -77,15 +101,59 @@ def load_or_make_split(
     return split
 
 
+def load_split(
+    file: Path,
+    patients: Iterable[str],
+    *,
+    made: Iterable[str] = (),
+    seed: int = 0,
+    strict: bool = False,
+    log: Callable[[str], object] = print,
+) -> Split:
+    """The split of a file that the user gives; the file is never written.
+
+    Args:
+        file: JSON ``{"train": [...], "validation": [...], "test": [...]}``.
+        patients: the patients of the data. Those that no part names are in no part.
+        made: patients that the phantom adds; those that no part names are assigned by a hash of their id.
+        seed: changes the hash.
+        strict: whether patients that no part names are an error; else they are said in a line.
+        log: called with that line.
+
+    Raises:
+        SpiderError: no such file, not a split, one that names no patient or spells an id in another way than
+            the data, or with ``strict`` one that leaves out a patient.
+        OSError: it cannot be read.
+    """
+    if not os.path.lexists(file):
+        raise SpiderError(file, "no such file; without a split file a new split is made in the shards folder")
+    given = _load(open_place(file.parent), file.name)
+    named = frozenset().union(*map(given.part, PARTS))
+    needed, added = set(patients), set(made)
+    _check_spelling(file, named, needed | added)
+    if needed and not named & (needed | added):
+        data, those = _listed(needed), _listed(named) or "none"
+        raise SpiderError(file, f"names none of the patients of the data ({data}), but {those}")
+    if missing := needed - named - added:
+        text = f"no part names the patients {_listed(missing)} ({len(missing)} of {len(needed | added)})"
+        if strict:
+            raise SpiderError(file, f"{text}; name them, or allow it by leaving out --strict")
+        log(f"{file}: {text}: they are in no set")
+    parts = {name: set(given.part(name)) for name in PARTS}
+    for patient in added - named:
+        parts[_part_of(patient, seed)].add(patient)
+    return Split(**{name: frozenset(ids) for name, ids in parts.items()})
+
+
 def _load(folder: Place, name: str) -> Split:
     try:
-        lists = json.loads(folder.read(name))
+        lists = parse_json(folder.read(name, MOST_BYTES))
         if not isinstance(lists, dict) or lists.keys() - set(PARTS) or "train" not in lists:
             raise ValueError('expected {"train": [...], "validation": [...], "test": [...]}')
         parts = {}
         for part in PARTS:
             ids = lists.get(part, [])
-            if not isinstance(ids, list) or not all(isinstance(i, str | int) for i in ids):
+            if not isinstance(ids, list) or not all(type(i) in (str, int) for i in ids):
                 raise ValueError(f'"{part}" must be a list of patient ids')
             parts[part] = frozenset(str(i) for i in ids)
         return Split(**parts)
@@ -93,28 +161,85 @@ def _load(folder: Place, name: str) -> Split:
         raise SpiderError(str(folder / name), f"not a split file: {error}") from None
 
 
+def _check_spelling(where: Path | Place, named: Iterable[str], patients: Iterable[str]) -> None:
+    """Refuse ids that are those of patients in another spelling: ``sub-3`` or ``003`` for ``3``."""
+    own = set(patients)
+    spelled = {_plain_id(patient): patient for patient in sorted(own, key=patient_key)}
+    others = sorted(set(named) - own, key=patient_key)
+    pairs = [
+        f'"{other}" for "{spelled[_plain_id(other)]}"' for other in others if _plain_id(other) in spelled
+    ]
+    if pairs:
+        text = f"spells patients in another way than the data: {_listed(pairs)}"
+        raise SpiderError(str(where), f"{text}; write the ids as the data do")
+
+
+def _plain_id(patient: str) -> tuple[str, ...]:
+    """What is left of an id without prefix, leading zeros, case, signs and the contrast of a file name."""
+    text = unicodedata.normalize("NFKC", patient).strip().casefold()
+    words = [word.lstrip("0") or "0" for word in _WORD.findall(_CONTRAST.sub("", text))]
+    return tuple(words[1:] if len(words) > 1 and words[0] in _PREFIXES else words)
+
+
+def _listed(names: Iterable[str], most: int = 8) -> str:
+    ordered = sorted(names, key=patient_key)
+    return ", ".join(ordered[:most]) + (", ..." if len(ordered) > most else "")
+
+
 def _subsets(overview: Path | None, patients: list[str]) -> dict[str, str]:
-    if overview is None or not overview.is_file():
-        return {}
-    with overview.open(newline="", encoding="utf-8-sig") as file:
-        first_line = file.readline()
-        file.seek(0)
-        delimiter = max(",;", key=first_line.count)
-        rows = list(csv.DictReader(file, delimiter=delimiter))
-    if not rows or "subset" not in rows[0]:
+    """The part of each patient that the overview names; none if it has no column of subsets."""
+    if overview is None:
         return {}
     assigned: dict[str, str] = {}
-    for row in rows:
+    others = set()
+    for row in _rows(overview):
+        subset = (row.get(SUBSET) or "").strip().lower()
         # The first column names the series, "7_t1"; its heading differs between releases.
-        patient = next(iter(row.values())).partition("_")[0].strip()
-        subset = (row["subset"] or "").strip().lower()
-        if patient not in patients or not subset:
+        patient = (next(iter(row.values())) or "").partition("_")[0].strip()
+        if not subset:
+            continue
+        if patient not in patients:
+            others.add(patient)
             continue
         if subset not in _SUBSETS:
             raise SpiderError(overview, f"subset {subset!r} is not one of {', '.join(_SUBSETS)}")
         if assigned.setdefault(patient, _SUBSETS[subset]) != _SUBSETS[subset]:
             raise SpiderError(overview, f"patient {patient} is in two subsets")
+    _check_spelling(overview, others, [patient for patient in patients if patient not in assigned])
     return assigned
+
+
+def _names_subsets(overview: Path) -> bool:
+    return any(row.get(SUBSET) for row in _rows(overview))
+
+
+def _rows(overview: Path) -> list[dict[str, str]]:
+    """The rows of an overview by the names of its columns, in lower case.
+
+    Raises:
+        SpiderError: it cannot be read as such a table.
+        OSError: it cannot be read.
+    """
+    try:
+        text = read_text(overview)
+    except UnfitFile as error:
+        raise SpiderError(overview, str(error)) from None
+    except ValueError:
+        text = "\0"
+    if "\0" in text:
+        raise SpiderError(overview, "is not text in UTF-8; save it as UTF-8, not as cp1252 or UTF-16")
+    header, _, below = text.partition("\n")
+    delimiter = max(",;", key=header.count)
+    try:
+        names = [name.strip().casefold() for name in next(csv.reader([header], delimiter=delimiter), [])]
+        rows = list(csv.DictReader(io.StringIO(below, newline=""), names, delimiter=delimiter))
+    except csv.Error as error:
+        raise SpiderError(overview, f"is not a table: {error}") from None
+    if "\t" in header or (SUBSET in header.casefold() and SUBSET not in names):
+        raise SpiderError(overview, "its columns are not separated by commas or semicolons")
+    if not rows:
+        raise SpiderError(overview, "holds no row below its header")
+    return rows
 
 
 def _cut(patients: list[str], seed: int) -> dict[str, str]:

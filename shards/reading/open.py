@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from synthspine.gen.core.documents import UnfitFile
 from synthspine.shards.format.manifest import Manifest, load_manifest
 from synthspine.shards.format.order import LANES, Order, Places, Reader
 from synthspine.shards.format.sample import Sample, ShardError, named_samples, sample_key
@@ -191,8 +192,8 @@ class ShardSet:
         """The bytes of one shard, by its number; their length and SHA-256 are those of the manifest."""
         entry = self.manifest.shards[shard]
         if self.manifest.on_demand:
-            return rendered_content(self.place, entry)
-        read = partial(self.place.read, entry.name)
+            return rendered_content(self.place, entry, self.manifest.most_bytes(entry.samples))
+        read = partial(self.place.read, entry.name, entry.bytes)
         try:
             if self._cache is not None:
                 return self._cache.fetch(entry.sha256, entry.bytes, read)
@@ -201,6 +202,10 @@ class ShardSet:
             reason = "is missing"
         except WrongContent as error:
             reason = f"is damaged ({error})"
+        except UnfitFile as error:
+            if error.held is None:
+                raise
+            reason = f"is damaged ({error.held} bytes instead of {entry.bytes})"
         lost = named_samples(self.keys(shard))
         raise ShardError(f"{self.place / entry.name}: {reason}, and with it {lost}; {_REPAIR}")
 

@@ -6,7 +6,7 @@ key as the ETag and the SHA-256 of the bytes as a header. No local copies are ke
 
 import hashlib
 
-from synthspine.shards.format.manifest import ShardEntry
+from synthspine.shards.format.manifest import MOST_SHARD_BYTES, ShardEntry
 from synthspine.shards.format.sample import ShardError
 from synthspine.shards.storage.place import Place
 
@@ -19,8 +19,13 @@ def etag_of(key: str) -> str:
     return f'"{key}"'
 
 
-def rendered_content(place: Place, entry: ShardEntry) -> bytes:
+def rendered_content(place: Place, entry: ShardEntry, most_bytes: int = MOST_SHARD_BYTES) -> bytes:
     """The bytes of a shard, rendered for this manifest and checked.
+
+    Args:
+        place: the set at its service.
+        entry: the shard.
+        most_bytes: no more are read.
 
     Raises:
         ShardError: the service does not render this shard, or the bytes are damaged.
@@ -28,7 +33,7 @@ def rendered_content(place: Place, entry: ShardEntry) -> bytes:
     """
     where = place / entry.name
     try:
-        content, headers = place.read_with_headers(entry.name)
+        content, headers = place.read_with_headers(entry.name, most_bytes)
     except FileNotFoundError:
         raise ShardError(f"{where}: the service does not render it any more; open the set again") from None
     if "ETag" not in headers or SHA256_HEADER not in headers:

@@ -25,7 +25,6 @@ _ABOUT = (
 )
 _PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
 }
 """A browser loads nothing for the pages from other servers, and embeds them in no other page."""
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
@@ -90,5 +89,5 @@ def make_application(delivery: Delivery, options: ServeOptions, token: str | Non
 
     app.mount("/page", StaticFiles(directory=_PAGE))
     return RequestChecks(
-        app, delivery.metrics, requests=options.requests, stall_s=options.stall_s, token=token
+        app, delivery.metrics, requests=options.requests, token=token, answers_to=options.answers_to
     )

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from synthspine.shards.format.manifest import ShardEntry, manifest_text
@@ -22,6 +22,10 @@ _UNHEALTHY_FAILURES = 3
 
 class NotReadyYet(Exception):
     """The requested shard or picture is still being made."""
+
+
+class Abandoned(Exception):
+    """The client that requested it has gone."""
 
 
 class Delivery:
@@ -64,7 +68,7 @@ class Delivery:
         if self._warm_up is None or not self._warm_up.done():
             return "starting"
         if self._warm_up.exception() is not None:
-            return f"the first render failed: {self._warm_up.exception()}"
+            return f"the first render failed ({type(self._warm_up.exception()).__name__})"
         if self._queue.failures >= _UNHEALTHY_FAILURES:
             return f"the last {self._queue.failures} renders failed"
         return None
@@ -79,43 +83,62 @@ class Delivery:
         found.file.close()
         return found.bytes, found.sha256
 
-    async def shard(self, served: ServedSet, entry: ShardEntry) -> CachedShard:
+    async def shard(
+        self, served: ServedSet, entry: ShardEntry, gone: Coroutine[Any, Any, None]
+    ) -> CachedShard:
         """A shard, open to be sent.
 
+        Args:
+            served: its set.
+            entry: its entry in the manifest.
+            gone: ends when the client has gone.
+
         Raises:
+            Abandoned: the client has gone.
             Busy: too many renders wait.
             Stopped: the service is shutting down.
             NotReadyYet: it is still being made; a later request will find it.
             Exception: it cannot be made.
         """
-        key = content_key(entry)
-        for _ in range(_ATTEMPTS):
-            found = await asyncio.to_thread(self._cache.open, key)
-            if found is not None:
-                self.metrics.hits.inc()
-                return found
-            self.metrics.misses.inc()
-            if served.manifest.on_demand:
-                await self._wait_for(self._queue.submit(key, lambda: served.begin(entry)))
-            else:
-                await asyncio.to_thread(lambda: served.begin(entry)())
+        key, leaving = content_key(entry), asyncio.create_task(gone)
+        try:
+            for _ in range(_ATTEMPTS):
+                found = await asyncio.to_thread(self._cache.open, key)
+                if found is not None:
+                    self.metrics.hits.inc()
+                    return found
+                self.metrics.misses.inc()
+                if served.manifest.on_demand:
+                    job = self._queue.submit(key, lambda: served.begin(entry))
+                    unkept = await self._wait_for(key, job, leaving)
+                else:
+                    unkept = await asyncio.to_thread(lambda: served.begin(entry)())
+                if unkept is not None:
+                    return unkept.again()
+        finally:
+            leaving.cancel()
         raise NotReadyYet(f"{entry.name}: the disk cache is too small for all the requested shards")
 
-    async def preview(self, preview: Preview) -> bytes:
+    async def preview(self, preview: Preview, gone: Coroutine[Any, Any, None]) -> bytes:
         """A PNG; raises the same errors as :meth:`shard`."""
-        key = self.previews.key(preview)
-        png: bytes = await self._wait_for(
-            self._queue.submit(key, lambda: self.previews.begin(preview), quick=True)
-        )
+        key, leaving = self.previews.key(preview), asyncio.create_task(gone)
+        try:
+            job = self._queue.submit(key, lambda: self.previews.begin(preview), quick=True)
+            png: bytes = await self._wait_for(key, job, leaving)
+        finally:
+            leaving.cancel()
         return png
 
     async def close(self) -> None:
         """Finish the renders that have begun, and drop those that wait."""
         await self._queue.close()
 
-    async def _wait_for(self, job: "asyncio.Task[Any]") -> Any:
-        # A request that gives up does not stop the render: others may wait for it, or request it later.
-        await asyncio.wait([job], timeout=self._patience_s)
+    async def _wait_for(self, key: str, job: "asyncio.Task[Any]", leaving: "asyncio.Task[None]") -> Any:
+        # A client that is told to come back does not stop the render, one that has gone does.
+        await asyncio.wait([job, leaving], timeout=self._patience_s, return_when=asyncio.FIRST_COMPLETED)
+        if not job.done() and leaving.done():
+            self._queue.abandon(key)
+            raise Abandoned("the client has gone")
         if not job.done():
             raise NotReadyYet(f"not rendered within {self._patience_s:g} s; it will be ready soon")
         return job.result()

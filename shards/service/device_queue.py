@@ -1,11 +1,13 @@
-"""The queue of the device: requested shards and previews are rendered one after the other."""
+"""The queue of the device: requested shards and previews are rendered one after the other, in turns."""
 
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 from synthspine.shards.building.build import WRITERS
@@ -35,6 +37,50 @@ class Stopped(Exception):
     """The service is shutting down."""
 
 
+@dataclass(slots=True, eq=False)
+class _Job:
+    """A job, how many wait for it, and whether it has begun."""
+
+    quick: bool
+    task: "asyncio.Task[Any] | None" = None
+    waiters: int = 0
+    begun: bool = False
+
+
+class _Turns:
+    """Lets one at a time have the device; where both kinds of jobs wait, they take turns."""
+
+    def __init__(self) -> None:
+        self._held = self._last_quick = False
+        self._lines: dict[bool, deque[asyncio.Future[None]]] = {True: deque(), False: deque()}
+
+    @asynccontextmanager
+    async def turn(self, quick: bool) -> AsyncIterator[None]:
+        """Have the device."""
+        if self._held:
+            mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._lines[quick].append(mine)
+            try:
+                await mine
+            except asyncio.CancelledError:
+                if not mine.cancelled():
+                    self._pass_on()
+                raise
+        self._held, self._last_quick = True, quick
+        try:
+            yield
+        finally:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        for quick in (not self._last_quick, self._last_quick):
+            while self._lines[quick]:
+                if not (following := self._lines[quick].popleft()).done():
+                    following.set_result(None)
+                    return
+        self._held = False
+
+
 class DeviceQueue:
     """Runs one job at a time on the device, and each only once however often it is submitted.
 
@@ -43,7 +89,7 @@ class DeviceQueue:
     the memory they need. All methods are called in the event loop.
 
     Args:
-        most: number of jobs that may wait; quick jobs are counted separately and run first.
+        most: number of jobs that may wait; quick jobs are counted separately, and take turns with the others.
         count: called after each job with whether it was quick, its seconds, and its error or None.
 
     Attributes:
@@ -55,15 +101,13 @@ class DeviceQueue:
         self._most = most
         self._count = count
         self._waiting = {True: 0, False: 0}
-        self._jobs: dict[str, asyncio.Task[Any]] = {}
+        self._jobs: dict[str, _Job] = {}
         self._stopped = False
         self._mean_s = 1.0
         self._owner = ThreadPoolExecutor(1, thread_name_prefix="device")
         self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="pack")
         self._room = asyncio.Semaphore(2 * WRITERS)
-        self._device = asyncio.Lock()
-        # Only one shard at a time waits for the device: a quick job is at most second in line.
-        self._shard_turn = asyncio.Lock()
+        self._turns = _Turns()
 
     @property
     def waiting(self) -> int:
@@ -71,47 +115,71 @@ class DeviceQueue:
         return sum(self._waiting.values())
 
     def submit(self, key: str, begin: Begin, *, quick: bool = False) -> "asyncio.Task[Any]":
-        """The job of this key that is not finished; a new one if there is none. Quick jobs run first.
+        """The job of this key that is not finished; a new one if there is none.
 
         Raises:
             Busy: too many jobs wait.
         """
-        if key not in self._jobs:
+        job = self._jobs.get(key)
+        if job is None:
             if self._waiting[quick] >= self._most:
                 wait = math.ceil(self._mean_s * (1 + self.waiting))
                 raise Busy(min(max(wait, 1), _LONGEST_RETRY_S))
             self._waiting[quick] += 1
-            self._jobs[key] = asyncio.create_task(self._run(key, begin, quick))
-        return self._jobs[key]
+            job = self._jobs[key] = _Job(quick)
+            job.task = asyncio.create_task(self._run(key, job, begin))
+            # Its error is known even if nobody waits for it any more.
+            job.task.add_done_callback(lambda task: task.cancelled() or task.exception())
+        job.waiters += 1
+        assert job.task is not None
+        return job.task
+
+    def abandon(self, key: str) -> None:
+        """One of those who submitted a job waits no more: if none does, it is dropped unless it has begun."""
+        job = self._jobs.get(key)
+        if job is None:
+            return
+        job.waiters -= 1
+        if not (job.waiters or job.begun):
+            del self._jobs[key]
+            self._waiting[job.quick] -= 1
+            assert job.task is not None
+            job.task.cancel()
 
     async def close(self) -> None:
         """Finish the jobs that have begun; those that wait end with ``Stopped``."""
         self._stopped = True
-        if self._jobs:
-            await asyncio.wait(self._jobs.values(), timeout=_LAST_RENDERS_S)
+        tasks = [job.task for job in self._jobs.values() if job.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=_LAST_RENDERS_S)
         self._owner.shutdown(wait=False)
         self._writers.shutdown(wait=False)
 
-    async def _run(self, key: str, begin: Begin, quick: bool) -> Any:
-        loop = asyncio.get_running_loop()
+    async def _run(self, key: str, job: _Job, begin: Begin) -> Any:
+        loop, quick = asyncio.get_running_loop(), job.quick
         start = time.perf_counter()
-        error = None
         try:
             async with nullcontext() if quick else self._room:
-                async with nullcontext() if quick else self._shard_turn, self._device:
+                async with self._turns.turn(quick):
+                    job.begun = True
                     self._waiting[quick] -= 1
                     if self._stopped:
                         raise Stopped("the service is shutting down")
                     start = time.perf_counter()
                     finish = await loop.run_in_executor(self._owner, begin)
-                return await loop.run_in_executor(self._writers, finish)
-        except Exception as raised:
-            error = raised
+                result = await loop.run_in_executor(self._writers, finish)
+        except Exception as error:
+            self._ended(quick, time.perf_counter() - start, error)
             raise
+        else:
+            self._ended(quick, time.perf_counter() - start, None)
+            return result
         finally:
-            del self._jobs[key]
-            seconds = time.perf_counter() - start
-            if not quick:
-                self._mean_s += _WEIGHT * (seconds - self._mean_s)
-                self.failures = 0 if error is None else self.failures + 1
-            self._count(quick, seconds, error)
+            if self._jobs.get(key) is job:
+                del self._jobs[key]
+
+    def _ended(self, quick: bool, seconds: float, error: Exception | None) -> None:
+        if not quick:
+            self._mean_s += _WEIGHT * (seconds - self._mean_s)
+            self.failures = 0 if error is None else self.failures + 1
+        self._count(quick, seconds, error)

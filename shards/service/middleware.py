@@ -1,11 +1,11 @@
-"""Checks that every request has to pass: size, number of requests, token."""
+"""Checks that every request has to pass: size, host, token, number of requests."""
 
-import asyncio
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -27,19 +27,25 @@ class RequestChecks:
     Args:
         app: the application.
         metrics: its counters.
-        requests: largest number of requests at a time; health checks are always answered.
-        stall_s: longest time for a client to accept a piece of a response, seconds; then it is disconnected.
+        requests: largest number of requests for data at a time; all others are always answered.
         token: token that requests for data must carry; None if they need none.
+        answers_to: whether requests without a token may name this host.
     """
 
     def __init__(
-        self, app: ASGIApp, metrics: Metrics, *, requests: int, stall_s: float, token: str | None
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        *,
+        requests: int,
+        token: str | None,
+        answers_to: Callable[[str], bool],
     ) -> None:
         self._app = app
         self._metrics = metrics
         self._limit = requests
-        self._stall_s = stall_s
         self._token = None if token is None else token.encode()
+        self._answers_to = answers_to
         self._open = 0
         metrics.add_gauge("requests_open", "Requests in progress", lambda: self._open)
 
@@ -54,17 +60,18 @@ class RequestChecks:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-            # The client of a response that is cut off can tell by the announced length.
-            async with asyncio.timeout(self._stall_s):
-                await send(message)
+                _make_relative(message)
+            await send(message)
             self._metrics.sent.inc(len(message.get("body", b"")))
 
         refusal = self._refusal(scope)
-        self._open += 1
+        # Whoever may not have data takes no place of those who may.
+        places = int(refusal is None and scope["path"].startswith(_PROTECTED))
+        self._open += places
         try:
             await (refusal or self._app)(scope, receive, send_counted)
         finally:
-            self._open -= 1
+            self._open -= places
             route = getattr(scope.get("route"), "path", "refused" if refusal else "other")
             self._metrics.requests.labels(route, str(status)).inc()
             self._metrics.seconds.labels(route).observe(time.perf_counter() - start)
@@ -78,6 +85,8 @@ class RequestChecks:
         if headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in headers:
             # The body is not read, so the connection cannot be used again.
             return self._refuse("body", 413, "requests have no body here", {"Connection": "close"})
+        if self._token is None and (refusal := self._foreign(headers)) is not None:
+            return refusal
         if not path.startswith(_PROTECTED):
             return None
         if self._token is not None and not self._has_token(headers.get("Authorization", "")):
@@ -86,6 +95,16 @@ class RequestChecks:
         if self._open >= self._limit:
             later = {"Retry-After": str(RETRY_S)}
             return self._refuse("too many", 503, f"{self._limit} requests are in progress", later)
+        return None
+
+    def _foreign(self, headers: Headers) -> JSONResponse | None:
+        """Refuse what a foreign page in a browser of this machine requests."""
+        host = _host(headers.get("Host", ""))
+        if not self._answers_to(host):
+            text = f"this service has no name {host!r}; it answers to localhost, and to those of --hosts"
+            return self._refuse("host", 421, text)
+        if headers.get("Sec-Fetch-Site") == "cross-site" and headers.get("Sec-Fetch-Dest") != "document":
+            return self._refuse("foreign page", 403, "a page of another server requests this")
         return None
 
     def _has_token(self, header: str) -> bool:
@@ -99,3 +118,18 @@ class RequestChecks:
     ) -> JSONResponse:
         self._metrics.refused.labels(reason).inc()
         return JSONResponse({"error": text}, status, headers)
+
+
+def _host(header: str) -> str:
+    """The host of a ``Host`` header, without its port, in lower case; empty if it is malformed."""
+    try:
+        return (urlsplit(f"//{header}").hostname or "") if header.isascii() and "@" not in header else ""
+    except ValueError:
+        return ""
+
+
+def _make_relative(message: Message) -> None:
+    """Redirect to a path of this service, whatever host the request named."""
+    headers = MutableHeaders(raw=message["headers"])
+    if "Location" in headers:
+        headers["Location"] = urlsplit(headers["Location"])._replace(scheme="", netloc="").geturl()

@@ -6,11 +6,14 @@ from typing import Annotated
 
 import tyro
 
+from synthspine.gen.core.documents import UnfitFile, read_text
 from synthspine.shards.building.options import ShardOptions
 from synthspine.shards.building.sets import BANK, LABELS_VAL, SETS, SYNTHETIC
 from synthspine.shards.storage.auth import TOKEN_VARIABLE, is_this_machine, token_from_environment
 from synthspine.shards.storage.cache import user_cache_folder
 
+_TOKEN_BYTES = 4096
+"""Of a file with a token, at most."""
 SHORTEST_TOKEN = 16
 """Characters of a token, at least."""
 MOST_SHARDS = 100_000
@@ -41,7 +44,10 @@ class ServeOptions:
     patience_s: float = 45.0
     """Longest time that a request waits for its shard, seconds."""
     stall_s: float = 60.0
-    """Longest time that a client may take to accept a piece (1 MiB) of a response, seconds."""
+    """Longest time that a client may take to read a piece (1 MiB) of a response, seconds."""
+    hosts: tuple[str, ...] = ()
+    """Names of this service, such as that of a proxy, to which it answers without a token besides its address
+    and localhost: a foreign page in a browser can give itself any other name."""
     requests: int = 256
     """Number of requests that are answered at a time."""
     drain_s: float = 30.0
@@ -77,6 +83,10 @@ class ServeOptions:
                 "different --seed"
             )
 
+    def answers_to(self, host: str) -> bool:
+        """Whether a service without a token answers a request that names this host, without its port."""
+        return is_this_machine(host) or host in {name.lower() for name in (self.host, *self.hosts)}
+
     @property
     def cache_folder(self) -> Path:
         """Folder for rendered shards."""
@@ -93,7 +103,7 @@ class ServeOptions:
         if self.token_file is None:
             token, source = token_from_environment(), TOKEN_VARIABLE
         else:
-            token, source = self.token_file.read_text(encoding="utf-8").strip(), str(self.token_file)
+            token, source = _read_token(self.token_file), str(self.token_file)
         if token is None:
             if not is_this_machine(self.host):
                 raise ValueError(
@@ -106,3 +116,10 @@ class ServeOptions:
             expected = f"{SHORTEST_TOKEN} or more letters, digits and signs, without spaces"
             raise ValueError(f"{source}: a token has {expected}")
         return token
+
+
+def _read_token(path: Path) -> str:
+    try:
+        return read_text(path, _TOKEN_BYTES).strip()
+    except UnfitFile as error:
+        raise UnfitFile(f"{path}: {error}") from None

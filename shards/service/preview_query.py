@@ -15,8 +15,9 @@ from synthspine.gen.geometry.deformation import STRONGEST_VELOCITY
 from synthspine.gen.intensity.contrast import measured_contrast
 from synthspine.gen.presets import PRESETS
 
-_RANGE = re.compile(r"\s*(-?[\d.eE+-]+?)\.\.(-?[\d.eE+-]+)\s*")
-"""A range in the form that the page shows: ``0..0.08``."""
+_DEEPEST = 16
+"""Most levels of a setting by its name, and most lists and objects in a value."""
+_NUMBER = re.compile(r"\s*[\d.eE+-]+\s*")
 
 Show = Literal["both", "image", "label", "overlay"]
 
@@ -84,7 +85,9 @@ def resolve(
     """
     settings = query.model_extra or {}
     groups = {entry.name for entry in dataclasses.fields(GeneratorConfig)}
-    for name in settings:
+    for name, text in settings.items():
+        if name.count(".") > _DEEPEST or text.count("[") + text.count("{") > _DEEPEST:
+            raise ValueError(f"{name[:40]}: nested too deep")
         if name.partition(".")[0] not in groups:
             known = ", ".join(sorted(PreviewQuery.model_fields))
             raise ValueError(f"{name}: no such parameter; there are {known}, and dotted settings")
@@ -115,7 +118,7 @@ def changes_as_yaml(config: GeneratorConfig) -> str:
 
 
 def python_call(preview: Preview, labels: str) -> str:
-    """Python code that makes the same image and label map from the set of label maps at ``labels``."""
+    """Python code that makes the same image and label map from the label maps at a path or URL."""
     return f'''from synthspine import SpineSynthGenerator, preset
 from synthspine.gen import config_from_text
 from synthspine.shards import open_set
@@ -163,9 +166,11 @@ def _slider_settings(query: PreviewQuery, config: GeneratorConfig) -> dict[str, 
 
 
 def _value(text: str) -> Any:
+    # A range has the form that the page shows: 0..0.08.
+    ends = text.split("..", maxsplit=1)
     try:
-        if found := _RANGE.fullmatch(text):
-            return [float(end) for end in found.groups()]
+        if len(ends) == 2 and all(map(_NUMBER.fullmatch, ends)):
+            return [float(end) for end in ends]
         return json.loads(text)
     except (ValueError, RecursionError):
         return text

@@ -12,14 +12,19 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from synthspine.shards.service.delivery import NotReadyYet
+from synthspine.shards.service.delivery import Abandoned, NotReadyYet
 from synthspine.shards.service.device_queue import Busy, Stopped
 from synthspine.shards.storage.cache import CachedShard, WrongContent
 
 TAR = "application/x-tar"
+MOST_RANGES = 16
+"""Ranges of one request: each of them is read and sent by itself."""
 RETRY_S = 2
 """Seconds after which a client should try again, where the service cannot estimate them."""
-_TAG = re.compile(r'(?:W/)?("[^"]*")')
+_TAG = re.compile(r'(W/)?("[^"]*")')
+
+_ABANDONED = 499
+"""Status of a request whose client has closed the connection; nobody reads it but the metrics."""
 
 _log = logging.getLogger("synthspine.service")
 
@@ -58,19 +63,35 @@ class ShardResponse(FileResponse):
             self._file.close()
 
 
-def names_etag(header: str | None, etag: str) -> bool:
-    """Whether an ``If-None-Match`` or ``If-Match`` header names this ETag, or any."""
-    return header is not None and (header.strip() == "*" or etag in _TAG.findall(header))
+def names_etag(header: str | None, etag: str, *, weak: bool = False) -> bool:
+    """Whether an ``If-Match`` header names this ETag, or any; ``If-None-Match`` also by a weak tag."""
+    if header is None or header.strip() == "*":
+        return header is not None
+    return any(tag == etag and (weak or not prefix) for prefix, tag in _TAG.findall(header))
 
 
 def not_modified(request: Request, headers: Mapping[str, str]) -> Response | None:
     """304 if the client has the content of this ETag already."""
-    known = names_etag(request.headers.get("If-None-Match"), headers["ETag"])
+    known = names_etag(request.headers.get("If-None-Match"), headers["ETag"], weak=True)
     return Response(None, 304, headers) if known else None
+
+
+def check_ranges(request: Request) -> None:
+    """Raise HTTPException 416 for too many ranges, before they are parsed or anything is rendered."""
+    if request.headers.get("Range", "").count(",") >= MOST_RANGES:
+        raise HTTPException(416, f"at most {MOST_RANGES} ranges are sent at a time")
+
+
+async def disconnected(request: Request) -> None:
+    """Wait until the client has closed its connection."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 async def completed(work: Awaitable[Result]) -> Result:
     """The result of some work; its errors become HTTP errors, before the first byte of a response.
+
+    The texts of unexpected errors may hold paths of this machine: they are logged, and not sent.
 
     Raises:
         HTTPException: 503 with ``Retry-After`` if a later request may succeed, 404 without the file, or 500.
@@ -81,14 +102,17 @@ async def completed(work: Awaitable[Result]) -> Result:
         raise HTTPException(503, str(error), {"Retry-After": str(error.retry_after_s)}) from None
     except (NotReadyYet, Stopped) as error:
         raise HTTPException(503, str(error), {"Retry-After": str(RETRY_S)}) from None
-    except FileNotFoundError as error:
-        raise HTTPException(404, str(error)) from None
+    except Abandoned as error:
+        raise HTTPException(_ABANDONED, str(error)) from None
+    except FileNotFoundError:
+        raise HTTPException(404, "there is no such file any more") from None
     except WrongContent as error:
         _log.error("a stored shard is damaged: %s", error)
         raise HTTPException(500, f"the stored shard is damaged: {error}") from None
     except Exception as error:
         _log.exception("the response cannot be made")
-        raise HTTPException(500, f"the response cannot be made: {type(error).__name__}: {error}") from error
+        text = f"the response cannot be made ({type(error).__name__}); the log of the service says why"
+        raise HTTPException(500, text) from error
 
 
 async def error_response(_: Request, error: Exception) -> JSONResponse:

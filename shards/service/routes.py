@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
@@ -23,9 +24,16 @@ from synthspine.shards.service.preview_query import (
     resolve,
 )
 from synthspine.shards.service.previews import clearest_map
-from synthspine.shards.service.responses import TAR, ShardResponse, completed, names_etag, not_modified
+from synthspine.shards.service.responses import (
+    TAR,
+    ShardResponse,
+    check_ranges,
+    completed,
+    disconnected,
+    names_etag,
+    not_modified,
+)
 from synthspine.shards.service.sets import content_key
-from synthspine.shards.storage.place import LocalPlace
 
 _SPLIT = "split.json"
 Responses = dict[int | str, dict[str, Any]]
@@ -43,8 +51,8 @@ _SHARD: Responses = {
     },
     206: {"description": "The requested ranges (Range, If-Range)"},
     404: {"description": "No such set or shard"},
-    412: {"description": "The ETag is not that of If-Match"},
-    416: {"description": "The range begins after the end"},
+    412: {"description": "The strong ETag is not that of If-Match"},
+    416: {"description": "The range begins after the end, or there are too many ranges"},
     500: {"description": "The shard cannot be rendered; nothing of it was sent"},
 }
 _PICTURE: Responses = {
@@ -101,6 +109,7 @@ def set_routes(delivery: Delivery, options: ServeOptions) -> APIRouter:
     )
     @router.head("/{name}/{shard}.tar", include_in_schema=False)
     async def shard_tar(name: str, shard: str, request: Request) -> Response:
+        check_ranges(request)
         found = delivery.entries.get((name, f"{shard}.tar"))
         if found is None:
             raise HTTPException(404, f"{name}/{shard}.tar: no such shard; the manifest lists all shards")
@@ -112,8 +121,8 @@ def set_routes(delivery: Delivery, options: ServeOptions) -> APIRouter:
         if (unchanged := not_modified(request, headers)) is not None:
             return unchanged
         if request.method == "HEAD":
-            return _head(await completed(delivery.facts(*found)), headers)
-        ready = await completed(delivery.shard(*found))
+            return _head(await completed(delivery.facts(*found)), headers, TAR)
+        ready = await completed(delivery.shard(*found, disconnected(request)))
         headers[SHA256_HEADER] = ready.sha256
         return ShardResponse(ready, headers)
 
@@ -126,8 +135,6 @@ def preview_routes(delivery: Delivery, options: ServeOptions) -> APIRouter:
     base = options.shards.generator()
     bank = delivery.rendered.samples.maps
     clearest, maps = clearest_map(bank.labels), len(bank.labels)
-    place = options.shards.place / BANK
-    labels = str(place.folder.resolve() if isinstance(place, LocalPlace) else place)
 
     def requested(request: Request, query: Annotated[PreviewQuery, Query()]) -> Preview:
         try:
@@ -136,6 +143,8 @@ def preview_routes(delivery: Delivery, options: ServeOptions) -> APIRouter:
             return resolve(query, base, seed=options.shards.seed, maps=maps, default_map=clearest)
         except (TypeError, ValueError) as error:
             raise HTTPException(400, str(error)) from None
+        except RecursionError:
+            raise HTTPException(400, "a setting is nested too deep") from None
 
     Requested = Annotated[Preview, Depends(requested)]
 
@@ -150,11 +159,15 @@ def preview_routes(delivery: Delivery, options: ServeOptions) -> APIRouter:
         headers = {"ETag": etag_of(delivery.previews.key(preview)), "Cache-Control": "no-cache"}
         if (unchanged := not_modified(request, headers)) is not None:
             return unchanged
-        return Response(await completed(delivery.preview(preview)), 200, headers, "image/png")
+        if request.method == "HEAD":
+            return _head(None, headers, "image/png")
+        png = await completed(delivery.preview(preview, disconnected(request)))
+        return Response(png, 200, headers, "image/png")
 
     @router.get("/config", summary="The configuration of the set or of a preview", openapi_extra=_SETTINGS)
     @router.head("/config", include_in_schema=False)
-    async def config(preview: Requested) -> dict[str, Any]:
+    async def config(request: Request, preview: Requested) -> dict[str, Any]:
+        labels = f"{request.base_url}v1/sets/{BANK}" if BANK in delivery.sets else BANK
         manifest, record = delivery.rendered.manifest, bank.records[preview.map]
         return {
             "yaml": changes_as_yaml(preview.config),
@@ -167,7 +180,7 @@ def preview_routes(delivery: Delivery, options: ServeOptions) -> APIRouter:
             "maps": maps,
             "source": f"{record['source']}, slice {record['slice']}",
             "presets": list(PRESETS),
-            "preset": options.shards.preset,
+            "preset": Path(options.shards.preset).name,
             "parameters": _PARAMETERS,
             "set": {"name": manifest.name, "samples": manifest.samples, "identity": manifest.identity},
             "made_with": manifest.made_with,
@@ -176,9 +189,9 @@ def preview_routes(delivery: Delivery, options: ServeOptions) -> APIRouter:
     return router
 
 
-def _head(facts: tuple[int, str] | None, headers: dict[str, str]) -> Response:
-    """The headers of a shard; without those that only a render would tell (RFC 9110, 9.3.2)."""
-    response = Response(None, 200, headers, TAR)
+def _head(facts: tuple[int, str] | None, headers: dict[str, str], media_type: str) -> Response:
+    """The headers of a shard or picture; without those that only a render would tell (RFC 9110, 9.3.2)."""
+    response = Response(None, 200, headers, media_type)
     if facts is None:
         del response.headers["Content-Length"]
     else:

@@ -1,7 +1,9 @@
 """The sets that are served: one that is rendered on demand, and stored ones."""
 
+import logging
 from collections.abc import Callable
 
+from synthspine.gen.core.documents import UnfitFile
 from synthspine.shards.building.options import ShardOptions
 from synthspine.shards.building.sets import SYNTHETIC, set_identity
 from synthspine.shards.building.synthetic_samples import SyntheticSamples
@@ -10,7 +12,9 @@ from synthspine.shards.format.provenance import digest_of
 from synthspine.shards.format.sample import ShardError
 from synthspine.shards.format.tar import pack
 from synthspine.shards.reading.open import ShardSet
-from synthspine.shards.storage.cache import ShardCache, checked_content
+from synthspine.shards.storage.cache import CachedShard, ShardCache, WrongContent, checked_content, in_memory
+
+_log = logging.getLogger("synthspine.service")
 
 
 def content_key(entry: ShardEntry) -> str:
@@ -58,13 +62,13 @@ class RenderedSet:
             on_demand=True,
         )
 
-    def begin(self, entry: ShardEntry) -> Callable[[], None]:
-        """Render a shard; the returned function packs and stores it."""
+    def begin(self, entry: ShardEntry) -> Callable[[], CachedShard | None]:
+        """Render a shard; the returned function packs and keeps it, or gives it back if the disk is full."""
         samples = self.samples.begin(*self._spans[entry.name])
 
-        def finish() -> None:
+        def finish() -> CachedShard | None:
             packed = pack(samples())
-            self._cache.put(entry.key, packed.sha256, packed.content)
+            return _keep(self._cache, entry.key, packed.sha256, packed.content)
 
         return finish
 
@@ -77,15 +81,28 @@ class StoredSet:
         self._place = shards.place
         self._cache = cache
 
-    def begin(self, entry: ShardEntry) -> Callable[[], None]:
-        """Read a shard; the returned function checks and stores it."""
-        content = self._place.read(entry.name)
+    def begin(self, entry: ShardEntry) -> Callable[[], CachedShard | None]:
+        """Read a shard; the returned function checks and keeps it, or gives it back if the disk is full."""
+        try:
+            content = self._place.read(entry.name, entry.bytes)
+        except UnfitFile:
+            raise WrongContent(f"not a file of {entry.bytes} bytes") from None
 
-        def finish() -> None:
+        def finish() -> CachedShard | None:
             whole = checked_content(content, entry.sha256, entry.bytes)
-            self._cache.put(entry.sha256, entry.sha256, whole)
+            return _keep(self._cache, entry.sha256, entry.sha256, whole)
 
         return finish
+
+
+def _keep(cache: ShardCache, key: str, sha256: str, content: bytes) -> CachedShard | None:
+    """Keep a shard in the disk cache; the shard itself, in memory, if the disk does not take it."""
+    try:
+        cache.put(key, sha256, content)
+    except OSError as error:
+        _log.warning("a shard cannot be kept and is sent from memory: %s", error)
+        return in_memory(content, sha256)
+    return None
 
 
 ServedSet = RenderedSet | StoredSet

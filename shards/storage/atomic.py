@@ -1,5 +1,6 @@
 """Atomic writing of files: under a temporary name, flushed to disk, renamed."""
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterator
@@ -14,12 +15,12 @@ TEMPORARY = ".tmp-"
 def atomic_path(path: Path, *, flush: bool = True) -> Iterator[Path]:
     """A temporary path in the same folder that replaces ``path`` at the end of the block.
 
-    The temporary name keeps the suffix, because image writers choose the format by it. If the block raises,
-    the temporary file is removed and ``path`` stays as it was; a killed process leaves the temporary file.
-    Without ``flush`` a crash of the machine may damage the new file.
+    The temporary name keeps the suffix, in small letters, because image writers choose the format by it. If
+    the block raises, the temporary file is removed and ``path`` stays as it was; a killed process leaves the
+    temporary file. Without ``flush`` a crash of the machine may damage the new file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / temporary_name(path.name)
+    temporary = path.parent / temporary_name(path.stem + path.suffix.lower())
     try:
         yield temporary
         if flush:
@@ -40,8 +41,39 @@ def temporary_name(name: str) -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file atomically."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically; an ``OSError`` names it, also where the disk is full.
+
+    Content that a library makes is best made in memory and written here: not every library reports that a
+    file became too short.
+    """
+    try:
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(content)
+    except OSError as error:
+        error.filename = str(path)
+        raise
+
+
+def why_not_whole(temporary: Path, path: Path) -> OSError:
+    """The error of a file that a library wrote only in part.
+
+    Args:
+        temporary: what was written, in which nothing more finds place.
+        path: the file for which it was meant.
+    """
+    try:
+        with temporary.open("ab") as file:
+            file.write(bytes(1 << 20))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        error.filename = str(path)
+        return error
+    return OSError(errno.EIO, "was not written as a whole, for no known reason", str(path))
 
 
 def _flush(path: Path) -> None:

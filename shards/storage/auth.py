@@ -1,8 +1,13 @@
-"""The token of a service: it goes to the server that the user named, if that asks for it, and to no other."""
+"""The token of a service: it goes to the server that the user named, if that asks for it, and to no other.
+
+What URLs hold of users and passwords is neither shown nor stored.
+"""
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 TOKEN_VARIABLE = "SYNTHSPINE_TOKEN"
@@ -15,6 +20,10 @@ this machine. Plain http to another machine has to be listed: everybody on the w
 CHALLENGE = 'Bearer realm="synthspine"'
 """``WWW-Authenticate`` of a service that asks for the token, with status 401."""
 
+_CREDENTIALS = re.compile(
+    r"(\A[A-Za-z][A-Za-z0-9+.-]{0,20}:/+)[^/?#]*@"  # a whole value is a URL
+    r"|([A-Za-z][A-Za-z0-9+.-]{0,20}:/+)[^/?#\s]*@"  # a URL in a text
+)
 _PORTS = {"http": 80, "https": 443}
 
 _first_origin = ""
@@ -71,6 +80,17 @@ def accept_challenge(url: str, answered: str, status: int, headers: Mapping[str,
     _check_receiver(origin)
     _receivers.add(origin)
     return True
+
+
+def without_credentials(value: Any) -> Any:
+    """A text, or a value as JSON has it, without the users and passwords of all URLs in it."""
+    if isinstance(value, dict):
+        return {name: without_credentials(entry) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [without_credentials(entry) for entry in value]
+    if isinstance(value, str):
+        return _CREDENTIALS.sub(lambda found: found[1] or found[2], value)
+    return value
 
 
 def is_this_machine(host: str) -> bool:

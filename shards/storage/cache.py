@@ -1,18 +1,21 @@
 """Local copies of shards on disk: bounded in size, and checked by the SHA-256 of their content."""
 
+import errno
 import hashlib
 import os
 import re
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from filelock import FileLock
 
+from synthspine.gen.core.documents import UnfitFile, open_regular, read_regular
 from synthspine.shards.storage.atomic import TEMPORARY, atomic_path
 
 CACHE_VARIABLE = "SYNTHSPINE_CACHE"
@@ -24,6 +27,11 @@ _SPARE = 20
 """A full cache is emptied by one part in this many at once, so that few writes look at all files."""
 _STALE_S = 3600.0
 """Age in seconds from which a temporary file is considered left by a killed process."""
+_COUNTS_BYTES = 64
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of a disk that takes no more."""
+_RECHECK_S = 600.0
+"""Time after which an unchanged file is hashed again when it is opened, seconds."""
 _POLL_S = 0.01
 """Interval at which a waiting process tries to get a lock, seconds."""
 
@@ -45,6 +53,10 @@ class CachedShard:
     file: BinaryIO
     bytes: int
     sha256: str
+
+    def again(self) -> "CachedShard":
+        """The same shard, open once more."""
+        return CachedShard(os.fdopen(os.dup(self.file.fileno()), "rb"), self.bytes, self.sha256)
 
 
 class ShardCache:
@@ -72,7 +84,7 @@ class ShardCache:
         self.folder = Path(folder)
         self.max_bytes = max_bytes
         self.shards = self.bytes = 0
-        self._checked: dict[str, int] = {}
+        self._checked: dict[str, tuple[_Mark, float]] = {}
         self._counted = self._warned = False
 
     def fetch(self, sha256: str, size: int, load: Callable[[], bytes]) -> bytes:
@@ -111,6 +123,8 @@ class ShardCache:
     def put(self, key: str, sha256: str, content: bytes) -> None:
         """Keep a shard, and remove other content of the same key; the shard itself stays, however large.
 
+        If the disk is full, the least recently used shards are removed to make room for it.
+
         Args:
             key: the name to find it by, 64 lower-case hexadecimal digits.
             sha256: SHA-256 of the content.
@@ -121,10 +135,17 @@ class ShardCache:
         """
         path = self._path(key, sha256)
         known = path.exists()
-        # Not flushed to disk: a file that a crash damages is detected when it is read.
-        with atomic_path(path, flush=False) as temporary:
-            temporary.write_bytes(content)
-        self._checked[path.name] = len(content)
+        try:
+            _write(path, content)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            with self._locked("room"):
+                self.shards, self.bytes = self._remove_oldest(path, spare=2 * len(content))
+                self._counted = False
+            _write(path, content)
+        with suppress(OSError):
+            self._checked[path.name] = _mark(path.stat()), time.monotonic()
         for other in self._find(key):
             if other != path:
                 other.unlink(missing_ok=True)
@@ -132,25 +153,34 @@ class ShardCache:
         self.make_room(path, None if known else len(content))
 
     def open(self, key: str) -> CachedShard | None:
-        """The shard of this key; None if it is not there or damaged. A damaged file is removed."""
+        """The shard of this key; None if it is not there or damaged. A damaged file is removed.
+
+        A file is hashed if it has changed since this process last did so, and otherwise now and then: disks
+        may lose bits without a trace.
+        """
         for path in self._find(key):
             sha256 = path.stem[-64:]
             try:
-                file = path.open("rb")
+                file = open_regular(path)
             except FileNotFoundError:
                 continue
-            size = os.fstat(file.fileno()).st_size
-            # A file that this process wrote or checked is not hashed again.
-            if self._checked.get(path.name) != size:
+            except UnfitFile:
+                with suppress(OSError):
+                    path.unlink()
+                continue
+            status = os.fstat(file.fileno())
+            mark, checked = self._checked.get(path.name, (None, 0.0))
+            if mark != _mark(status) or time.monotonic() - checked > _RECHECK_S:
+                checked = time.monotonic()
                 if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
                     file.close()
                     path.unlink(missing_ok=True)
                     continue
                 file.seek(0)
-                self._checked[path.name] = size
             with suppress(OSError):
-                os.utime(path)
-            return CachedShard(file, size, sha256)
+                os.utime(file.fileno())
+            self._checked[path.name] = _mark(os.fstat(file.fileno())), checked
+            return CachedShard(file, status.st_size, sha256)
         return None
 
     def make_room(self, newest: Path | None = None, written: int | None = None) -> None:
@@ -167,19 +197,20 @@ class ShardCache:
             # The number and size of the files are stored, so that few writes look at all of them.
             file = self.folder / "counts"
             try:
-                shards, size = map(int, file.read_text().split())
+                shards, size = map(int, read_regular(file, _COUNTS_BYTES).split())
             except (OSError, ValueError):
                 written = None
             if not locked or written is None or not self._counted or size + written > self.max_bytes:
                 self.shards, self.bytes = self._remove_oldest(newest)
             else:
                 self.shards, self.bytes = shards + 1, size + written
-            with suppress(OSError):
-                file.write_text(f"{self.shards} {self.bytes}")
+            # A link in its place is replaced, not followed.
+            with suppress(OSError), atomic_path(file, flush=False) as temporary:
+                temporary.write_text(f"{self.shards} {self.bytes}")
             self._counted = True
 
-    def _remove_oldest(self, newest: Path | None) -> tuple[int, int]:
-        """Remove files until the rest fits; number and size of the rest."""
+    def _remove_oldest(self, newest: Path | None, spare: int = 0) -> tuple[int, int]:
+        """Remove files until the rest fits, and so many more bytes are free; number and size of the rest."""
         files = []
         now = time.time()
         for path in self.folder.glob("??/*.tar"):
@@ -191,6 +222,7 @@ class ShardCache:
                     path.unlink()
         number, total = len(files), sum(size for _, size, _ in files)
         limit = self.max_bytes if total <= self.max_bytes else self.max_bytes - self.max_bytes // _SPARE
+        limit = min(limit, total - spare)
         for _, size, path in sorted(files):
             if total <= limit:
                 break
@@ -210,7 +242,7 @@ class ShardCache:
     def _read(self, sha256: str, size: int, remove: bool = False) -> bytes | None:
         path = self._path(sha256, sha256)
         try:
-            content = path.read_bytes()
+            content = read_regular(path, size)
             if len(content) == size and hashlib.sha256(content).hexdigest() == sha256:
                 with suppress(OSError):
                     os.utime(path)
@@ -219,6 +251,10 @@ class ShardCache:
                 path.unlink(missing_ok=True)
         except FileNotFoundError:
             pass
+        except UnfitFile:
+            with suppress(OSError):
+                if remove:
+                    path.unlink()
         except OSError as error:
             self._warn(error)
         return None
@@ -243,6 +279,31 @@ class ShardCache:
             reason = error.strerror or error
             text = f"{self.folder}: shards cannot be kept here ({reason}) and are loaded again when needed"
             warnings.warn(text, stacklevel=4)
+
+
+_Mark = tuple[int, ...]
+
+
+def _mark(status: os.stat_result) -> _Mark:
+    """What changes whenever a file is written."""
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _write(path: Path, content: bytes) -> None:
+    # Not flushed to disk: a file that a crash damages is detected when it is read.
+    with atomic_path(path, flush=False) as temporary:
+        temporary.write_bytes(content)
+
+
+def in_memory(content: bytes, sha256: str) -> CachedShard:
+    """An open shard that needs no place on a disk, as far as the system can do without one."""
+    if hasattr(os, "memfd_create"):
+        file = cast(BinaryIO, os.fdopen(os.memfd_create("shard"), "w+b"))
+    else:
+        file = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115
+    file.write(content)
+    file.flush()
+    return CachedShard(file, len(content), sha256)
 
 
 def checked_content(content: bytes, sha256: str, size: int) -> bytes:

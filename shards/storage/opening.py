@@ -4,11 +4,13 @@ import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from synthspine.shards.storage.auth import name_server
+from synthspine.shards.storage.auth import name_server, without_credentials
 from synthspine.shards.storage.place import LocalPlace, Place
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _CUT_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/[^/]")
+_IPV6 = re.compile(r"(://(?:[^/@]*@)?\[)[0-9A-Fa-f:.]+(?:%[^\]/]*)?(?=\])")
+"""The address of a server by IPv6, ``http://[::1]:8080``: its two colons chain no URLs."""
 _SHELL = re.compile(r"\s*(pipe:|\|)|.*\|\s*$", re.DOTALL)
 HTTP = ("http", "https")
 
@@ -27,23 +29,24 @@ def open_place(where: str | Path | Place) -> Place:
         return where
     text = str(where)
     if isinstance(where, str) and _SHELL.match(text):
+        # It may hold a token.
         hint = "sets are read from folders and URLs, no command is run"
-        raise ValueError(f"{text}: is a shell command; {hint}")
+        raise ValueError(f"{' '.join(text.split()[:1])} ...: is a shell command; {hint}")
     if _CUT_URL.match(text):
-        raise ValueError(f"{_without_credentials(text)}: a URL has two slashes after the colon")
+        raise ValueError(f"{_without_secrets(text)}: a URL has two slashes after the colon")
     url = _URL.match(text)
     if isinstance(where, Path) or (url is None and "::" not in text):
         if not text:
             raise ValueError("the path of a set is empty")
         return LocalPlace(Path(where))
-    if "::" in text:
-        raise ValueError(f"{_without_credentials(text)}: chained URLs (::) are not supported")
+    if "::" in _IPV6.sub(r"\1", text, count=1):
+        raise ValueError(f"{_without_secrets(text)}: chained URLs (::) are not supported")
     assert url is not None
     if url[1].lower() in ("file", "local"):
         parts = urlsplit(text)
         if parts.netloc not in ("", "localhost") or parts.query or parts.fragment:
             hint = "is not the URL of a local folder: file:///path/to/it"
-            raise ValueError(f"{_without_credentials(text)}: {hint}")
+            raise ValueError(f"{_without_secrets(text)}: {hint}")
         return LocalPlace(Path(unquote(parts.path)))
     return _remote_place(text)
 
@@ -88,5 +91,5 @@ def _remote_place(url: str) -> Place:
     return HttpPlace(protocol + root, shown)
 
 
-def _without_credentials(text: str) -> str:
-    return re.sub(r"(:/+)[^/?#]*@", r"\1", re.sub(r"[?#].*", "", text, flags=re.DOTALL))
+def _without_secrets(text: str) -> str:
+    return str(without_credentials(re.sub(r"[?#].*", "", text, flags=re.DOTALL)))

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from synthspine.gen.core.documents import UnfitFile, read_regular
 from synthspine.shards.storage.atomic import atomic_path
 
 
@@ -44,17 +45,22 @@ class Place(ABC):
         return f"open_place({str(self)!r})"
 
     @abstractmethod
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, most_bytes: int | None = None) -> bytes:
         """The whole content of a file.
+
+        Args:
+            name: the file.
+            most_bytes: bytes that it may hold; no more are read. None for any number.
 
         Raises:
             FileNotFoundError: it does not exist.
+            UnfitFile: it is no regular file, or holds more.
             OSError: it cannot be read completely.
         """
 
-    def read_with_headers(self, name: str) -> tuple[bytes, Mapping[str, str]]:
+    def read_with_headers(self, name: str, most_bytes: int | None = None) -> tuple[bytes, Mapping[str, str]]:
         """The whole content of a file, and the headers of a web server; as :meth:`read`."""
-        return self.read(name), {}
+        return self.read(name, most_bytes), {}
 
     @abstractmethod
     def size(self, name: str) -> int | None:
@@ -103,11 +109,11 @@ class LocalPlace(Place):
     def __str__(self) -> str:
         return str(self.folder)
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, most_bytes: int | None = None) -> bytes:
         """The whole content of a file."""
         path = self._at(name)
         with _clear_errors(path, "be read"):
-            return path.read_bytes()
+            return read_regular(path, most_bytes)
 
     def size(self, name: str) -> int | None:
         """Bytes that a file holds, None if there is no such file."""
@@ -144,6 +150,9 @@ class LocalPlace(Place):
         if self.folder.absolute() == Path(self.folder.absolute().anchor):
             raise ValueError(f"{self}: a whole disk is not removed")
         with _clear_errors(self.folder, "be removed"):
+            if self.folder.is_symlink() or not self.folder.is_dir():
+                # A link is not followed.
+                self.folder.unlink(missing_ok=True)
             while self.folder.exists():
                 # Another process may be removing the same tree.
                 try:
@@ -168,6 +177,14 @@ def checked_name(name: str) -> str:
     return name
 
 
+def check_held(held: int, most_bytes: int | None) -> None:
+    """Raise UnfitFile if a file holds more bytes than it may, or at least so many more were sent."""
+    if most_bytes is not None and held > most_bytes:
+        error = UnfitFile(f"holds {held} bytes or more, at most {most_bytes} are expected")
+        error.held = held
+        raise error
+
+
 @contextmanager
 def _clear_errors(path: Path, what: str) -> Iterator[None]:
     # The same kind of error with a text for the user: the file, and what failed.
@@ -176,4 +193,6 @@ def _clear_errors(path: Path, what: str) -> Iterator[None]:
     except OSError as error:
         readable = type(error)(f"{path}: cannot {what} ({error.strerror or error})")
         readable.errno = error.errno
+        if isinstance(error, UnfitFile) and isinstance(readable, UnfitFile):
+            readable.held = error.held
         raise readable from None

@@ -15,8 +15,9 @@ from fsspec import AbstractFileSystem
 from fsspec.asyn import AsyncFileSystem
 from fsspec.config import conf
 
+from synthspine.gen.core.documents import UnfitFile
 from synthspine.shards.storage.atomic import temporary_name
-from synthspine.shards.storage.place import Place, checked_name
+from synthspine.shards.storage.place import Place, check_held, checked_name
 from synthspine.shards.storage.retries import Retries, Transient
 
 RETRIES = Retries()
@@ -56,12 +57,23 @@ class RemotePlace(Place):
     def __str__(self) -> str:
         return self.shown
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, most_bytes: int | None = None) -> bytes:
         """The whole content of a file."""
 
         def read(files: Any, path: str) -> bytes:
             # With more than one connection s3fs requests the size first.
-            content = files.cat_file(path, **({"max_concurrency": 1} if self._is_s3() else {}))
+            options = {"max_concurrency": 1} if self._is_s3() else {}
+            if most_bytes is not None:
+                # One byte more, to tell that the file is longer.
+                options |= {"start": 0, "end": most_bytes + 1}
+            try:
+                content = files.cat_file(path, **options)
+            except OSError as error:
+                # An empty file has no first byte, which S3 answers with an error.
+                if "range" not in str(error) or files.info(path)["size"]:
+                    raise
+                content = b""
+            check_held(len(content), most_bytes)
             if not isinstance(files, AsyncFileSystem) and len(content) != files.info(path)["size"]:
                 raise Transient(f"{self.shown}/{name}: only {len(content)} bytes came")
             return bytes(content)
@@ -189,6 +201,10 @@ class RemotePlace(Place):
         text = text if shown in text else f"{shown}: {text}"
         if type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError"):
             return PermissionError(text)
+        if isinstance(error, UnfitFile):
+            unfit = UnfitFile(text)
+            unfit.held = error.held
+            return unfit
         if not isinstance(error, OSError):
             return OSError(text)
         readable = type(error)(text) if type(error).__module__ == "builtins" else OSError(text)

@@ -53,13 +53,17 @@ class Retries:
         attempts: including the first one.
         first_s: longest first wait, seconds.
         longest_s: upper bound of a wait, and of the time that a server may ask for, seconds.
+        total_s: time after which no further attempt begins, seconds.
         sleep: waits that many seconds.
+        clock: tells the time, seconds.
     """
 
     attempts: int = 5
     first_s: float = 0.5
     longest_s: float = 8.0
+    total_s: float = 1200.0
     sleep: Callable[[float], object] = time.sleep
+    clock: Callable[[], float] = time.monotonic
 
     def call(self, work: Callable[[], Result], what: str) -> Result:
         """The result of the first successful attempt.
@@ -72,14 +76,14 @@ class Retries:
             OSError: every attempt failed; names ``what`` and the number of attempts.
             Exception: any other error of ``work``, unchanged, at once.
         """
-        jitter = random.Random()
+        jitter, start = random.Random(), self.clock()
         for attempt in range(1, self.attempts + 1):
             try:
                 return work()
             except Exception as error:
                 if not is_transient(error):
                     raise
-                if attempt == self.attempts:
+                if attempt == self.attempts or self.clock() - start >= self.total_s:
                     reason = str(error) or type(error).__name__
                     raise OSError(f"{what}: {reason}; gave up after {attempt} attempts") from None
                 requested_s = error.after_s if isinstance(error, Transient) else 0.0

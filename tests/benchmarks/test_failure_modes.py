@@ -18,7 +18,7 @@ from benchmarks.failure_measures import (
 )
 from benchmarks.failure_modes import DEFINITIONS, _measure, cells, patient_values, scans_with_large
 from synthspine.eval.labelling.roles import CANAL_ROLE, DISC, ROLES, VERTEBRA, roles_of
-from synthspine.eval.metrics.overlap import PatientTally
+from synthspine.eval.metrics.tally import Tally
 from synthspine.gen.core.anatomy import BACKGROUND, CANAL, IGNORE, disc_code
 from synthspine.shards import ShardOptions
 from synthspine.shards.building.sets import VALIDATION_IMAGES, ensure_sets
@@ -198,12 +198,12 @@ def test_dice_of_slices_together_is_that_of_the_evaluation(answer, codes):
     answers[0][ARCH] = answers[1][ARCH] = BACKGROUND
     answers[0][20:28, FRONT] = BACKGROUND
     answers[1][40:42, 5:10] = VERTEBRA
-    tally = PatientTally(("background", *ROLES))
+    tally = Tally(("background", *ROLES), SPACING)
     truth = torch.from_numpy(roles_of(np.stack((codes, codes))))
     tally.add(torch.from_numpy(np.stack(answers)), truth, ["7", "7"])
     shares = [slice_measures(each, codes, SPACING, THIN_MM) for each in answers]
     found = patient_values(["7", "7"], shares)["7"]
-    assert found["bodies"] == pytest.approx(tally.per_patient()["7"]["vertebra"])
+    assert found["bodies"] == pytest.approx(tally.dices()["7"]["vertebra"])
     assert math.isnan(found["arches"]) and math.isnan(found["top, cut"])
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from synthspine.eval.metrics.table import METRICS, RATES
 from synthspine.eval.results.outcome import (
     CONTINUUM,
     CONTRAST,
@@ -12,7 +13,7 @@ from synthspine.eval.results.outcome import (
     THROUGH_PLANE,
 )
 from synthspine.gen.core.anatomy import STRUCTURES
-from synthspine.gen.core.schemes import label_scheme
+from synthspine.gen.core.schemes import RANKS, label_scheme
 
 BASE = {
     "A": {"synthetic": 0.9, "t1": 0.85, "t2": 0.84, "t2_SPACE": 0.8},
@@ -89,6 +90,9 @@ def fake_outcome(
         "missing": {m: f"models/{m}.pth is not there" for m in "AB" if m not in models},
         "left_out": {} if "t2_SPACE" in sets else {"t2_SPACE": "no validation patient has a scan of it"},
         "sets": {place: _set_facts(place, patients, phantom) for place in sets},
+        "structures": RANKS.to_dict()["structures"],
+        "metrics": {key: metric.written() for key, metric in METRICS.items()},
+        "rates": {key: rate.written() for key, rate in RATES.items()},
         "physical": {"0": "T1 spin echo", "1": "T2 spin echo", "2": "STIR"},
         "measurements": measurements,
         "overlays": list(overlays),
@@ -106,10 +110,8 @@ def _patient(draw, level, classes):
             "assd_mm": 0.3 + 5 * worse,
             "nsd_1mm": max(0.0, 1 - 2.5 * worse),
             "nsd_2mm": max(0.0, 1 - 1.4 * worse),
-            "slices_with": SLICES,
-            "slices_without": 0,
-            "missed_slices": int(worse > 0.3),
-            "invented_slices": 0,
+            "missed": [int(worse > 0.3), SLICES],
+            "invented": [0, 0],
         }
     names = label_scheme(classes).class_names[1:]
     found = int(draw.integers(5, 7))
@@ -143,21 +145,22 @@ def _patient(draw, level, classes):
 
 def _miss_canal(record):
     record["structures"]["canal"].update(
-        dice=0.0, hd95_mm=409.8, assd_mm=409.8, nsd_1mm=0.0, nsd_2mm=0.0, missed_slices=SLICES
+        dice=0.0, hd95_mm=409.8, assd_mm=409.8, nsd_1mm=0.0, nsd_2mm=0.0, missed=[SLICES, SLICES]
     )
 
 
 def _without_canal(record):
     nothing = dict.fromkeys(("dice", "hd95_mm", "assd_mm", "nsd_1mm", "nsd_2mm"))
     for kind in ("structures", "classes"):
-        record[kind]["canal"].update(nothing, slices_with=0, slices_without=SLICES, missed_slices=0)
+        record[kind]["canal"].update(nothing, missed=[0, 0], invented=[0, SLICES])
 
 
 def _model_facts(model, classes):
     return {
         "checkpoint": f"models/saved/{model}.pth",
         "sha256": {"A": "0a", "B": "1b"}[model] * 32,
-        "num_classes": classes,
+        "scheme": label_scheme(classes).name,
+        "classes": list(label_scheme(classes).class_names),
         "parameters": 490_000,
         "step": 7440,
         "validation_dice": 0.912,

@@ -178,7 +178,8 @@ def test_outcome_says_what_was_measured_with_what(options, trained, tmp_path):
     checkpoint = tmp_path / "models" / "model_a_synthetic_best.pth"
     facts = outcome["models"]["A"]
     assert facts["sha256"] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
-    assert (facts["num_classes"], facts["step"], facts["spacing_mm"]) == (4, 7, SPACING_MM)
+    assert (facts["scheme"], facts["step"], facts["spacing_mm"]) == ("structures", 7, SPACING_MM)
+    assert facts["classes"] == ["background", "vertebra", "disc", "canal"]
     manifest = load_manifest(open_place(tmp_path / "shards" / "real_t1_val"))
     assert outcome["sets"]["t1"]["identity_hash"] == manifest.identity_hash
     assert (outcome["sets"]["t1"]["patients"], outcome["sets"]["t1"]["slices"]) == (2, 6)

@@ -1,15 +1,14 @@
 """The page on label schemes: its file is trained by the command, and gives targets in Python."""
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
-from extending_page import ROOT, block
 import pytest
 import torch
+from extending_page import ROOT, block
 
 from synthspine.gen import SpineSynthGenerator
 from synthspine.gen.core.anatomy import CANAL, IGNORE, disc_code, vertebra_code

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from synthspine.gen import SpineSynthGenerator, SyntheticDataset, label_scheme, preset
+from synthspine.gen import SpineSynthGenerator, SyntheticDataset, SyntheticStream, label_scheme, preset
 from synthspine.gen.config import plain
 from synthspine.gen.core.anatomy import IGNORE
 from synthspine.gen.core.schemes import label_scheme as scheme_of
@@ -195,3 +195,55 @@ def test_a_generator_that_cannot_be_is_refused(arguments, match):
 
 def test_label_scheme_is_public():
     assert label_scheme(14).num_classes == 14
+
+
+_KINDS = {
+    "flipped": lambda maps: maps[..., ::-1, ::-1],
+    "transposed": lambda maps: maps.swapaxes(-1, -2),
+    "big-endian": lambda maps: maps.astype(">i2"),
+    "big-endian and unsigned": lambda maps: maps.astype(">u2")[..., ::-1],
+    "every second": lambda maps: np.repeat(maps, 2, axis=-1)[..., ::2],
+}
+
+
+@pytest.mark.parametrize("kind", list(_KINDS))
+def test_label_maps_may_be_views_of_either_byte_order(fourteen, kind):
+    maps = _KINDS[kind](np.stack([fourteen, fourteen[::-1]]).astype(np.uint8))
+    generator = SpineSynthGenerator("T2", seed=5)
+    plain_maps = np.array(maps, dtype=np.int64, order="C")
+    image, target = generator.sample(plain_maps[:, None], indices=[0, 1])
+    assert np.array_equal(generator.sample(maps[:, None], indices=[0, 1])[0], image)
+    ((streamed, aimed),) = SyntheticStream(maps, generator, batch_size=2, batches=1)
+    assert np.array_equal(streamed, image) and np.array_equal(aimed, target)
+    ours, theirs = (
+        SyntheticDataset(list(maps), generator, 1),
+        SyntheticDataset(list(plain_maps), generator, 1),
+    )
+    assert all(
+        torch.equal(a, b) for pair in zip(ours, theirs, strict=True) for a, b in zip(*pair, strict=True)
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_does_not_reach_the_generator(fourteen, dtype):
+    generator = SpineSynthGenerator("spine")
+    expected = generator.sample(fourteen, indices=range(8))
+    with torch.autocast("cpu", dtype=dtype):
+        found = generator.sample(fourteen, indices=range(8))
+        assert torch.is_autocast_enabled("cpu")
+    assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_the_default_dtype_does_not_reach_the_generator(fourteen, dtype):
+    generator = SpineSynthGenerator("spine")
+    expected = generator.sample(fourteen, indices=range(8))
+    torch.set_default_dtype(dtype)
+    try:
+        found = generator.sample(fourteen, indices=range(8))
+        with pytest.raises(ValueError):
+            generator.sample(fourteen, indices=[-1])
+        assert torch.get_default_dtype() is dtype
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))

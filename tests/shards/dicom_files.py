@@ -3,7 +3,10 @@
 import locale
 
 import numpy as np
+import pydicom
 import SimpleITK as sitk
+
+from synthspine.shards.readers.dicom import find_dicom
 
 MR = "1.2.840.10008.5.1.4.1.1.4"
 ENHANCED_MR = "1.2.840.10008.5.1.4.1.1.4.1"
@@ -73,3 +76,101 @@ def _write(image, values, path):
     before = locale.setlocale(locale.LC_ALL)
     writer.Execute(image)
     locale.setlocale(locale.LC_ALL, before)
+
+
+def edit(path, **values):
+    """Change a file: values by name, bytes are written as they are, None removes a value."""
+    dataset = pydicom.dcmread(path)
+    for name, value in values.items():
+        tag = pydicom.tag.Tag(name)
+        if isinstance(value, bytes) and name != "PixelData":
+            kind = pydicom.datadict.dictionary_VR(tag)
+            dataset[tag] = pydicom.dataelem.RawDataElement(tag, kind, len(value), value, 0, True, True)
+        elif value is not None:
+            setattr(dataset, name, value)
+        elif name in dataset:
+            del dataset[name]
+    dataset.save_as(path)
+
+
+def write_frames(path, array, *, uid="1.9", axes=SAGITTAL, **more):
+    """Write ``(N, H, W)`` as one file of many frames with functional groups.
+
+    ``more``: lists with one entry per frame: ``positions`` along the slice axis in mm, ``frame_axes``,
+    ``slopes``, ``intercepts``, ``echoes``; ``spacing`` of rows and columns and ``gap``, None for none;
+    values of the file by name.
+    """
+    count = len(array)
+    positions = more.pop("positions", np.arange(count) * SPACING[0])
+    frame_axes = more.pop("frame_axes", [axes] * count)
+    slopes, intercepts = more.pop("slopes", [1] * count), more.pop("intercepts", [0] * count)
+    echoes = more.pop("echoes", [90] * count)
+    measures = {
+        "PixelSpacing": more.pop("spacing", list(SPACING[1:])),
+        "SpacingBetweenSlices": more.pop("gap", 4.4),
+    }
+    measures = {name: value for name, value in measures.items() if value is not None}
+
+    def group(**values):
+        item = pydicom.Dataset()
+        for name, value in values.items():
+            setattr(item, name, value)
+        return item
+
+    frames = []
+    for position, directions, slope, intercept, echo in zip(
+        positions, frame_axes, slopes, intercepts, echoes, strict=True
+    ):
+        place = np.array(ORIGIN) + position * np.cross(*directions)
+        frames.append(
+            group(
+                PlanePositionSequence=[group(ImagePositionPatient=place.tolist())],
+                PlaneOrientationSequence=[group(ImageOrientationPatient=np.ravel(directions).tolist())],
+                PixelValueTransformationSequence=[group(RescaleSlope=slope, RescaleIntercept=intercept)],
+                MREchoSequence=[group(EffectiveEchoTime=float(echo))],
+            )
+        )
+    dataset = group(
+        SOPClassUID=ENHANCED_MR,
+        SOPInstanceUID=f"{uid}.1",
+        SeriesInstanceUID=uid,
+        Modality="MR",
+        SamplesPerPixel=1,
+        PhotometricInterpretation="MONOCHROME2",
+        NumberOfFrames=count,
+        Rows=array.shape[1],
+        Columns=array.shape[2],
+        BitsAllocated=16,
+        BitsStored=16,
+        HighBit=15,
+        PixelRepresentation=1,
+        SharedFunctionalGroupsSequence=[group(PixelMeasuresSequence=[group(**measures)])],
+        PerFrameFunctionalGroupsSequence=frames,
+        **more,
+    )
+    dataset.PixelData = array.astype("<i2").tobytes()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    path.parent.mkdir(parents=True, exist_ok=True)
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+def scan(slices=5, seed=0):
+    """Noise, other noise for every seed: int16 ``(slices, 40, 30)``."""
+    draw = np.random.Generator(np.random.PCG64(seed))
+    return draw.integers(0, 1000, (slices, 40, 30)).astype(np.int16)
+
+
+def found(folder):
+    """The series in a folder, and the errors."""
+    errors = []
+    series = find_dicom(sorted(path for path in folder.rglob("*") if path.is_file()), errors.append)
+    return series, errors
+
+
+def only(folder):
+    """The one series in a folder without errors."""
+    (series,), errors = found(folder)
+    assert errors == []
+    return series

@@ -13,6 +13,7 @@ from synthspine.shards.format.manifest import (
     save_manifest,
 )
 from synthspine.shards.format.sample import Sample, sample_key
+from synthspine.shards.format.sealed import SEAL, sealed
 from synthspine.shards.format.tar import pack
 from synthspine.shards.storage.opening import open_place
 
@@ -64,6 +65,10 @@ def write(folder, samples, per_shard=PER_SHARD, **identity):
     return folder
 
 
-def edit_manifest(folder, **changes):
+def edit_manifest(folder, *, seal=True, **changes):
+    """Change entries of a manifest, by default with a digest of its own that fits."""
     path = folder / MANIFEST
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    fields = json.loads(path.read_text()) | changes
+    if seal:
+        fields = sealed({name: value for name, value in fields.items() if name != SEAL})
+    path.write_text(json.dumps(fields))

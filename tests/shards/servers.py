@@ -243,3 +243,55 @@ def stall(seconds: float) -> Behaviour:
         handler.close_connection = True
 
     return way
+
+
+def endless(chunked: bool) -> Behaviour:
+    """Sends zeros without an end, in chunks or with a length of a terabyte."""
+
+    def way(handler):
+        handler.send_response(200)
+        name, value = ("Transfer-Encoding", "chunked") if chunked else ("Content-Length", str(2**40))
+        handler.send_header(name, value)
+        handler.end_headers()
+        block = bytes(2**16)
+        try:
+            while True:
+                handler.wfile.write(b"10000\r\n%b\r\n" % block if chunked else block)
+        except OSError:
+            handler.close_connection = True
+
+    return way
+
+
+def encoded(content: bytes, encoding: str) -> Behaviour:
+    """Sends content in an encoding that may not have been requested."""
+
+    def way(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Encoding", encoding)
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        handler.wfile.write(content)
+
+    return way
+
+
+def drip(interval_s: float, headers: bool = False) -> Behaviour:
+    """Sends a byte at a time: of the content, or of a header."""
+
+    def way(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Length", "100000")
+        if headers:
+            handler.send_header("X", "")
+            handler.wfile.write(b"".join(handler._headers_buffer).rstrip())
+        else:
+            handler.end_headers()
+        try:
+            while True:
+                handler.wfile.write(b"x")
+                time.sleep(interval_s)
+        except OSError:
+            handler.close_connection = True
+
+    return way

@@ -21,11 +21,11 @@ class Program:
         url: where it answers.
     """
 
-    def __init__(self, options, *more, port=0, environment=None):
+    def __init__(self, options, *more, port=0, environment=None, launcher=(sys.executable,)):
         shards = options.shards
         rows, columns = shards.grid.shape
         command = [
-            *(sys.executable, ROOT / "shards/serve.py", "--port", port),
+            *(*launcher, ROOT / "shards/serve.py", "--port", port),
             *("--data-dir", shards.data_dir, "--shards-dir", shards.shards_dir, "--device", "cpu"),
             *("--spacing-mm", shards.grid.spacing_mm, "--shape", rows, columns),
             *("--samples-per-shard", shards.samples_per_shard),

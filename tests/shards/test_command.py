@@ -65,3 +65,8 @@ def test_out_of_memory_on_the_machine_is_one_line(capsys, allocate):
 def test_errors_of_the_program_keep_their_traceback():
     with pytest.raises(RuntimeError, match="shapes do not match"):
         run_command(raising(RuntimeError("shapes do not match")))
+
+
+def test_errors_show_no_password_of_a_url(capsys):
+    run_command(raising(ValueError("ftp://user:sesame@host/a: no such command; see http://b/c, a@b.org")))
+    assert last_line(capsys) == "error: ftp://host/a: no such command; see http://b/c, a@b.org"

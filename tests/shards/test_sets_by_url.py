@@ -155,7 +155,7 @@ def test_sets_behind_a_web_server_are_used_and_none_is_written_there(served, spi
     remote = options(data, shards_dir=f"{url}/sets")
     capsys.readouterr()
     ensure_sets(["labels"], remote)
-    assert capsys.readouterr().out.startswith(f"complete {url}/sets/labels")
+    assert f"\ncomplete {url}/sets/labels" in capsys.readouterr().out
     with pytest.raises(PermissionError, match=rf"^{url}/sets/labels_val.*: web servers are read only"):
         ensure_sets(["labels_val"], remote)
 

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import tyro
 
@@ -84,3 +86,11 @@ def test_files_have_the_names_that_evaluation_looks_for():
 )
 def test_only_what_changes_the_steps_decides_about_a_resume(change, decides):
     assert (TrainOptions(**change).run_identity() != TrainOptions().run_identity()) == decides
+
+
+def test_the_password_of_a_url_is_neither_shown_nor_stored():
+    for url in ("http://user:sesame@host/v1", "https://sesame@host", "ftp://u:a b sesame@[::1]:80/x"):
+        options = TrainOptions(shards=ShardOptions(shards_dir=url))
+        assert options.to_dict()["shards"]["shards_dir"].startswith(url.partition("//")[0] + "//")
+        for stored in (options.summary(), json.dumps(options.to_dict()), json.dumps(options.run_identity())):
+            assert "sesame" not in stored and "user" not in stored

@@ -71,6 +71,15 @@ def test_gap_in_the_canal_is_bridged():
     assert along[60, 30] - along[140, 30] == pytest.approx(80, abs=0.5)
 
 
+@pytest.mark.parametrize("gap_mm", [300, 800, 1900])
+def test_long_gap_in_the_canal_is_bridged(gap_mm):
+    canal = np.zeros((1, gap_mm + 100, 60), dtype=bool)
+    canal[0, [*range(50), *range(gap_mm + 50, gap_mm + 100)], 25:36] = True
+    along, behind = canal_axis(canal, (1.0, 1.0)).coordinates(canal.shape[1:], (1.0, 1.0))
+    assert along[20, 30] - along[-20, 30] == pytest.approx(gap_mm + 60, abs=0.5)
+    assert behind[gap_mm // 2, 40] == pytest.approx(10, abs=0.1)
+
+
 def test_scan_without_a_canal_has_no_axis():
     assert canal_axis(np.zeros((2, 100, 50), dtype=bool), (1.0, 1.0)) is None
 

@@ -174,3 +174,16 @@ def test_ranks_are_those_of_a_search_over_every_point(spine, to_structures, monk
     monkeypatch.setattr("synthspine.eval.labelling.canal_axis.cKDTree", EveryPoint)
     for each, codes in zip(inputs, quick, strict=True):
         assert np.array_equal(assign_ranks(*each), codes)
+
+
+@pytest.mark.filterwarnings("error")
+def test_no_answer_of_a_network_stops_the_count():
+    for seed in range(150):
+        draw = np.random.Generator(np.random.PCG64(seed))
+        shape, spacing = draw.integers(1, (3, 200, 60)), draw.uniform(0.3, 20, 2)
+        structure = draw.choice([0.1, 0.01, 0.001, 0.0001])
+        likely = [1 - structure, *[structure / 3] * 3]
+        structures = draw.choice(4, size=shape, p=likely).astype(np.uint8)
+        codes = assign_ranks(structures, tuple(spacing))
+        assert np.array_equal(codes == CANAL, structures == 3)
+        assert not codes[structures == 0].any()

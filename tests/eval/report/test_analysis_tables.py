@@ -155,7 +155,7 @@ def test_wrong_markers_are_reported_and_the_file_stays(document, text, message):
 
 
 def test_foreign_outcome_is_refused(document):
-    with pytest.raises(OutcomeError, match="format 7 is not 2"):
+    with pytest.raises(OutcomeError, match="format 7 is not 3"):
         refresh(document(), {"format": 7})
 
 

@@ -18,7 +18,8 @@ from synthspine.eval.studies.batches import SliceBatches
 from synthspine.eval.studies.models import Candidate
 from synthspine.eval.studies.options import EvaluationOptions
 from synthspine.eval.studies.study import conditions
-from synthspine.gen.core.anatomy import IGNORE, STRUCTURES, vertebra_code
+from synthspine.gen.core.anatomy import IGNORE, STRUCTURES
+from synthspine.gen.core.schemes import STRUCTURES_ALONE
 from synthspine.shards.building.options import ShardOptions
 from synthspine.shards.building.sets import VALIDATION_IMAGES, ensure_sets
 from synthspine.train.model.checkpoint import load_model
@@ -30,6 +31,7 @@ class Constant(nn.Module):
     def __init__(self, answer):
         super().__init__()
         self.answer = answer
+        self.scheme = STRUCTURES_ALONE
 
     def forward(self, image):
         logits = torch.zeros(len(image), 4, *image.shape[2:])
@@ -48,6 +50,7 @@ def setting(tmp_path, spider_folder):
     return sets, conditions(EvaluationOptions(studies=("contrast",)), sets, None).conditions
 
 
+TEXT = {"structures": STRUCTURES_ALONE, "title": "a"}
 PATIENTS = ["3"] * 3 + ["4"] * 3
 
 
@@ -58,8 +61,8 @@ def rows(*overalls):
 def test_dice_of_each_slice(setting):
     """All background: Dice 0 where a structure is. All vertebra: 2 V / (V + annotated)."""
     sets, (condition, _) = setting
-    assert [row["overall"] for row in slice_dices(Constant(0), condition, 4)] == [0.0] * 6
-    row = slice_dices(Constant(1), condition, 4)[0]
+    assert [row["overall"] for row in slice_dices(Constant(0), condition, 4, STRUCTURES_ALONE)] == [0.0] * 6
+    row = slice_dices(Constant(1), condition, 4, STRUCTURES_ALONE)[0]
     codes = sets["t1"].at(torch.tensor([0]))[1]
     vertebra, annotated = ((codes > 0) & (codes < 30)).sum().item(), (codes != 255).sum().item()
     assert row["vertebra"] == pytest.approx(2 * vertebra / (vertebra + annotated))
@@ -85,7 +88,8 @@ def candidate(tmp_path, save_untrained):
         facts = ModelFacts(
             checkpoint=name,
             sha256=f"{name}{seed}",
-            num_classes=4,
+            scheme="structures",
+            classes=list(STRUCTURES_ALONE.class_names),
             parameters=1,
             step=1,
             validation_dice=0.5,
@@ -101,7 +105,7 @@ def draw(setting, candidates, folder, count=1):
     sets, chosen = setting
     cache = Cache(folder / "cache")
     options = EvaluationOptions(output_dir=folder, overlays=count, batch_size=4)
-    return draw_cases(candidates, chosen, sets, cache, options)
+    return draw_cases(candidates, chosen, sets, cache, options, STRUCTURES_ALONE)
 
 
 def files(folder):
@@ -147,9 +151,9 @@ def test_picture_shows_what_is_annotated_and_the_truth_in_every_panel(tmp_path, 
     )
     truth = np.full((60, 50), IGNORE, dtype=np.uint8)
     truth[10:50, 5:45] = 0
-    truth[20:40, 15:35] = vertebra_code(1)
+    truth[20:40, 15:35] = 1
     empty = np.zeros_like(truth)
-    case_picture(np.full((60, 50), 0.3), truth, {"A": truth, "B": empty}, tmp_path / "case.png", title="a")
+    case_picture(np.full((60, 50), 0.3), truth, {"A": truth, "B": empty}, tmp_path / "case.png", **TEXT)
     (tiles,) = sheets
     assert [tile.name for tile in tiles] == ["image", "truth", "A", "B"]
     assert {tile.picture.shape for tile in tiles} == {(400, 400, 3)}
@@ -162,5 +166,5 @@ def test_picture_shows_what_is_annotated_and_the_truth_in_every_panel(tmp_path, 
 
 def test_picture_of_a_slice_without_annotation_is_whole(tmp_path):
     nothing = np.full((60, 50), IGNORE, dtype=np.uint8)
-    case_picture(np.zeros((60, 50)), nothing, {"A": nothing}, tmp_path / "case.png", title="a")
+    case_picture(np.zeros((60, 50)), nothing, {"A": nothing}, tmp_path / "case.png", **TEXT)
     assert Image.open(tmp_path / "case.png").size[0] > 3 * 350

@@ -7,8 +7,7 @@ import pytest
 from fake_outcome import fake_outcome
 
 from synthspine.eval.metrics.statistics import bootstrap_mean
-from synthspine.eval.report.report import as_csv, as_markdown, write_report
-from synthspine.eval.report.sections import report_sections
+from synthspine.eval.report.report import as_csv, as_markdown, report_sections, write_report
 from synthspine.eval.report.tables import format_value
 from synthspine.eval.results.outcome import FORMAT, Findings, OutcomeError
 
@@ -199,7 +198,8 @@ def test_configuration_versions_and_digests_are_stated():
         "c2c2c2c2c2c2",
     ):
         assert part in text
-    assert "Dice per patient (pixels of all slices of a patient counted together), then the mean" in text
+    assert "A metric has one value per patient, from the pixels of all slices of the patient together" in text
+    assert "HD95: the larger one of the two directed 95th percentiles" in text
     assert "on the validation patients in 6.9 minutes by: python eval/main.py --model compare" in text
 
 

@@ -7,8 +7,9 @@ import pytest
 from fake_outcome import fake_outcome
 
 from synthspine.eval.metrics.statistics import LEVEL, SIGNIFICANT, Interval
-from synthspine.eval.report.report import as_html
-from synthspine.eval.report.sections import Section
+from synthspine.eval.metrics.table import METRICS
+from synthspine.eval.report.definitions import ENTROPY
+from synthspine.eval.report.report import Section, as_html
 from synthspine.eval.report.tables import (
     TEXTS,
     Cell,
@@ -19,7 +20,7 @@ from synthspine.eval.report.tables import (
     share_cell,
     to_markdown,
 )
-from synthspine.eval.results.measurement import ENTROPY, METRICS, Share
+from synthspine.eval.results.measurement import Share
 from synthspine.eval.results.outcome import Findings
 
 

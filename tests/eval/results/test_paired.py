@@ -5,8 +5,8 @@ from fake_outcome import fake_outcome
 from scipy.stats import wilcoxon
 
 from synthspine.eval.metrics.statistics import bootstrap_mean, holm, least_p
-from synthspine.eval.report.definitions import gaps, headline, primary, shifts
-from synthspine.eval.report.sections import conclusions
+from synthspine.eval.report.definitions import gaps, headline, metric_gaps, primary, shifts
+from synthspine.eval.report.report import conclusions
 from synthspine.eval.report.tables import Cell
 from synthspine.eval.results.outcome import Findings
 from synthspine.eval.results.paired import (
@@ -156,3 +156,15 @@ def _row(table, *keys):
 def _signed(value):
     sign = "−" if value < 0 else "+"
     return sign + f"{abs(value):.3f}".removeprefix("0") if not math.isclose(round(value, 3), 0) else ".000"
+
+
+def test_every_metric_is_compared_and_better_is_its_own_way():
+    found = findings()
+    rows = {row[:2]: cells(metric_gaps(found), row) for row in metric_gaps(found).rows}
+    assert {place for place, _ in rows} == {"synthetic", "T1", "T2"}
+    assert [title for place, title in rows if place == "T2"] == [m.title for m in found.metrics.values()]
+    dice, distance = rows["T2", "Dice"], rows["T2", "HD95, mm"]
+    assert dice["A − B"].text.startswith("+") and distance["A − B"].text.startswith("−")
+    assert dice["A better"] == distance["A better"] == "9 of 9"
+    pair = gap(found, "t2", metric="hd95_mm")
+    assert (pair.first_larger, pair.second_larger) == (0, 9)

@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -6,8 +7,11 @@ from torch import nn
 
 from synthspine.eval.results.outcome import without_nan
 from synthspine.eval.studies.measure import evaluate_model
-from synthspine.gen.core.anatomy import CANAL, IGNORE, disc_code, vertebra_code
+from synthspine.gen.core.anatomy import CANAL, IGNORE, SACRUM, disc_code, vertebra_code
 from synthspine.gen.core.schemes import label_scheme
+from synthspine.train.model.checkpoint import load_model
+
+SCHEMES = Path(__file__).parents[2] / "schemes"
 
 
 class Oracle(nn.Module):
@@ -100,3 +104,16 @@ def test_no_slices_is_an_error():
 
 def test_nan_becomes_none():
     assert without_nan({"a": [math.nan, 1.0], "b": {"c": math.nan}}) == {"a": [None, 1.0], "b": {"c": None}}
+
+
+def test_a_trained_model_is_scored_by_the_scheme_of_its_checkpoint(tmp_path, save_untrained):
+    scheme = label_scheme(SCHEMES / "sacrum.yaml")
+    model = load_model(save_untrained(tmp_path / "model.pth", scheme=scheme))
+    label = torch.zeros(1, 32, 32, dtype=torch.uint8)
+    label[:, :8] = SACRUM
+    label[:, 16:24] = vertebra_code(1)
+    result = evaluate_model(model=model, dataloader=[(torch.rand(1, 1, 32, 32), label)])
+    assert list(result["structures"]) == ["vertebra", "disc", "canal", "sacrum"]
+    assert result["structures"]["sacrum"]["n"] == 1
+    # No truth shows a disc.
+    assert result["structures"]["disc"]["n"] == 0

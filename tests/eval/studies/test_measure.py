@@ -55,10 +55,8 @@ def test_perfect_answer(spine, scheme):
             "assd_mm": 0.0,
             "nsd_1mm": 1.0,
             "nsd_2mm": 1.0,
-            "slices_with": 2,
-            "slices_without": 0,
-            "missed_slices": 0,
-            "invented_slices": 0,
+            "missed": [0, 2],
+            "invented": [0, 0],
         }
     assert set(record["classes"]) == set(label_scheme(scheme).class_names[1:])
     assert all(entry == record["structures"]["disc"] for entry in record["classes"].values())
@@ -115,10 +113,8 @@ def test_structure_that_is_nowhere_has_no_value_and_a_missed_one_has_the_worst(s
         "assd_mm": pytest.approx(diagonal),
         "nsd_1mm": 0.0,
         "nsd_2mm": 0.0,
-        "slices_with": 1,
-        "slices_without": 0,
-        "missed_slices": 1,
-        "invented_slices": 0,
+        "missed": [1, 1],
+        "invented": [0, 0],
     }
     assert records["nowhere"]["structures"]["canal"] == {
         "dice": None,
@@ -126,10 +122,8 @@ def test_structure_that_is_nowhere_has_no_value_and_a_missed_one_has_the_worst(s
         "assd_mm": None,
         "nsd_1mm": None,
         "nsd_2mm": None,
-        "slices_with": 0,
-        "slices_without": 1,
-        "missed_slices": 0,
-        "invented_slices": 0,
+        "missed": [0, 0],
+        "invented": [0, 1],
     }
 
 
@@ -217,11 +211,11 @@ def test_classes_of_a_fourteen_class_model_have_their_own_distances_and_slices(s
     answer[1][codes[1] == vertebra_code(2)] = vertebra_code(3)
     record = run(batch(codes, ["7", "7"], "14", answer=answer), scheme="14")["7"]
     missed, mixed = record["classes"]["L4"], record["classes"]["L3"]
-    assert (missed["slices_with"], missed["missed_slices"], missed["invented_slices"]) == (2, 1, 0)
+    assert (missed["missed"], missed["invented"]) == ([1, 2], [0, 0])
     assert missed["hd95_mm"] == pytest.approx(math.hypot(320, 256))
-    assert 0 < mixed["hd95_mm"] < 60 and mixed["missed_slices"] == 0
+    assert 0 < mixed["hd95_mm"] < 60 and mixed["missed"] == [0, 2]
     assert record["classes"]["L2"]["assd_mm"] == record["structures"]["vertebra"]["assd_mm"] == 0.0
-    assert record["structures"]["vertebra"]["missed_slices"] == 0
+    assert record["structures"]["vertebra"]["missed"] == [0, 2]
 
 
 def test_a_class_where_it_is_not_is_invented(spine):
@@ -229,7 +223,7 @@ def test_a_class_where_it_is_not_is_invented(spine):
     answer = codes.clone()
     answer[0, :20, :20] = vertebra_code(6)
     entry = run(batch(codes, ["7"], "14", answer=answer), scheme="14")["7"]["classes"]["T12"]
-    assert (entry["slices_with"], entry["slices_without"], entry["invented_slices"]) == (0, 1, 1)
+    assert (entry["missed"], entry["invented"]) == ([0, 0], [1, 1])
     assert entry["dice"] == 0.0
 
 
@@ -298,3 +292,9 @@ def test_answer_of_another_shape_is_an_error(spine):
 def test_answer_without_a_scheme_is_an_error(spine):
     with pytest.raises(ValueError, match="no label scheme has 5 classes"):
         measure(Oracle(5), [batch(spine(levels=2), ["7"])], "cpu", spacing_mm=1.0)
+
+
+def test_answer_of_another_number_of_classes_than_its_scheme_is_an_error(spine):
+    with pytest.raises(MeasureError, match="returns 4 classes, but its scheme ranks has 14"):
+        one = batch(spine(levels=2), ["7"])
+        measure(Oracle(4), [one], "cpu", spacing_mm=1.0, scheme=label_scheme("14"))

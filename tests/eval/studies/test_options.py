@@ -21,9 +21,10 @@ def test_models(model, names):
     assert EvaluationOptions(model=model).models == names
 
 
-def test_unknown_number_of_classes_is_refused():
-    with pytest.raises(ValueError, match="5 classes"):
-        EvaluationOptions(num_classes=5)
+def test_impossible_number_of_classes_is_refused():
+    assert EvaluationOptions(num_classes=5).num_classes == 5
+    with pytest.raises(ValueError, match="num_classes 1 must be at least 2"):
+        EvaluationOptions(num_classes=1)
 
 
 def test_all_studies_are_the_default_and_come_in_order():

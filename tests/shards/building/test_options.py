@@ -1,5 +1,6 @@
 """What can be chosen about the sets."""
 
+import os
 import pickle
 
 import pytest
@@ -41,3 +42,18 @@ def test_a_file_that_changes_during_a_run_does_not_change_the_run(tmp_path):
     file.write_text("noise: {level: [0, 0.3]}\n")
     assert options.generator().noise.level == (0, 0.1)
     assert pickle.loads(pickle.dumps(options)).generator().noise.level == (0, 0.1)
+
+
+def test_a_preset_that_is_no_file_or_has_no_bounds_is_named(tmp_path):
+    path = tmp_path / "own.yaml"
+    os.mkfifo(path)
+    with pytest.raises(OSError, match=r"own\.yaml: is not a regular file"):
+        ShardOptions(preset=str(path))
+    path.unlink()
+    for text in ("[" * 5000, "{a: " * 5000, "\xff" * 300_000):
+        path.write_text(text)
+        with pytest.raises((ValueError, OSError), match=r"own\.yaml: "):
+            ShardOptions(preset=str(path))
+    path.write_bytes("noise: {}".encode("utf-16"))
+    with pytest.raises(ValueError, match=r"own\.yaml: "):
+        ShardOptions(preset=str(path))

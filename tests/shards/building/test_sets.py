@@ -9,7 +9,7 @@ from counted import joined
 from synthspine.gen import Params, preset, render
 from synthspine.gen.core.anatomy import IGNORE
 from synthspine.shards.building import build, series_samples
-from synthspine.shards.building.sets import SETS, ensure_sets
+from synthspine.shards.building.sets import SETS, TEST_SETS, ensure_sets
 from synthspine.shards.format.manifest import MANIFEST, label_digest
 from synthspine.shards.format.sample import ShardError
 from synthspine.shards.readers.folder import SpiderError
@@ -267,3 +267,24 @@ def test_a_missing_data_folder_is_an_error_unless_it_is_the_default(options, tmp
 def test_a_missing_folder_of_label_maps_is_an_error(spider_folder, options, tmp_path):
     with pytest.raises(SpiderError, match="nowhere: no such folder"):
         ensure_sets(["labels"], options(spider_folder(), labels_dir=tmp_path / "nowhere"))
+
+
+def test_a_held_out_patient_is_in_no_set_and_the_split_file_stays_as_it_is(
+    spider_folder, options, tmp_path, capsys
+):
+    path = tmp_path / "mine.json"
+    path.write_text('{"train": ["1", "2"], "validation": ["3"]}')
+    chosen = options(spider_folder(4), split=path)
+    with pytest.raises(SpiderError, match=r"mine\.json: no part names the patients 4"):
+        ensure_sets(["labels"], replace(chosen, strict=True))
+    places = ensure_sets([*FROM_FILES, *TEST_SETS], chosen)
+    assert set().union(*map(patients_of, places.values())) == {"1", "2", "3"}
+    assert path.read_text() == '{"train": ["1", "2"], "validation": ["3"]}'
+    assert not (tmp_path / "shards" / "split.json").exists()
+    assert "mine.json: no part names the patients 4 (1 of 4): they are in no set\n" in capsys.readouterr().out
+
+
+def test_a_split_file_that_does_not_exist_is_not_written(spider_folder, options, tmp_path):
+    with pytest.raises(SpiderError, match=r"mine\.json: no such file"):
+        ensure_sets(["labels"], options(spider_folder(4), split=tmp_path / "mine.json"))
+    assert not (tmp_path / "mine.json").exists()

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from handmade import edit_manifest
 from PIL import Image
 
 from synthspine.gen.config import config_hash
@@ -193,5 +194,5 @@ def test_a_summary_needs_no_entry_of_a_record(build, tmp_path):
     open_place(folder).write("shard-000000.tar", packed.content)
     fields = json.loads((folder / "manifest.json").read_text())
     fields["shards"][0] |= {"bytes": len(packed.content), "sha256": packed.sha256}
-    (folder / "manifest.json").write_text(json.dumps(fields))
+    edit_manifest(folder, shards=fields["shards"])
     inspect_set(folder, tmp_path / "sheet.png")

@@ -178,7 +178,7 @@ class Remote:
     def __str__(self):
         return self.url
 
-    def read(self, name):
+    def read(self, name, most_bytes=None):
         if name == self.broken:
             raise OSError(f"{self}/{name}: cannot be read (timed out)")
         return (self.folder / name).read_bytes()

@@ -1,10 +1,18 @@
 import os
 import subprocess
+import sys
 from importlib import metadata
 
 import pytest
+import torch
 
-from synthspine.shards.format.provenance import code_state, digest_of, identity_difference
+from synthspine.shards.format.provenance import (
+    arithmetic,
+    code_state,
+    digest_of,
+    identity_difference,
+    made_with,
+)
 
 VERSION = {"version": metadata.version("synthspine")}
 
@@ -101,3 +109,36 @@ def test_equal_identities_have_equal_digests_whatever_the_order_of_keys():
 )
 def test_a_difference_names_changed_missing_and_additional_entries(found, names):
     assert identity_difference({"a": 1, "b": 2}, found) == names
+
+
+def arithmetic_under(**variables):
+    program = "from synthspine.shards.format.provenance import made_with; print(made_with()['arithmetic'])"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+@pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="no MKL")
+def test_the_code_path_of_the_maths_library_is_part_of_what_a_set_is_made_with():
+    assert len(own := made_with()["arithmetic"]) == 16
+    assert arithmetic_under(MKL_CBWR="COMPATIBLE") != own
+
+
+def test_the_arithmetic_does_not_depend_on_the_state_of_torch():
+    own, threads = made_with()["arithmetic"], torch.get_num_threads()
+    found = {arithmetic.__wrapped__()}
+    with torch.autocast("cpu"):
+        found.add(arithmetic.__wrapped__())
+    try:
+        torch.set_default_dtype(torch.float64)
+        torch.set_num_threads(3)
+        found.add(arithmetic.__wrapped__())
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_num_threads(threads)
+    assert found == {own}

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import webdataset
 
-from synthspine.shards.format.sample import Sample, encode, sample_key
-from synthspine.shards.format.tar import members, unpack, write_shard
+from synthspine.shards.format.sample import Sample, ShardError, decode, encode, sample_key
+from synthspine.shards.format.tar import members, pack, unpack, write_shard
 from synthspine.shards.storage.atomic import atomic_path
 from synthspine.shards.storage.opening import open_place
 
@@ -86,3 +86,46 @@ def test_tarfile_finds_the_same_files(tmp_path):
     assert [(name, bytes(body)) for name, body in members(content)] == theirs
     for found, sample in zip(unpack(content), samples(3), strict=True):
         assert (found.image == sample.image).all() and (found.label == sample.label).all()
+
+
+@pytest.mark.parametrize(
+    "size",
+    [b"-0000001000", b"-0000001024", b"1_0\0\0\0\0\0\0\0\0", b"+0000001000", b"0o000001000", b"         10"],
+)
+def test_sizes_are_octal_digits_alone(size):
+    content = bytearray(pack(samples(2)).content)
+    content[124:135] = size
+    with pytest.raises(ShardError, match=r"00000000\.image\.npy: its header names no size"):
+        list(unpack(bytes(content)))
+
+
+@pytest.mark.parametrize("shape", [b"(True, 512)", b"(32, True)", b"(32., 16)", b"(-1, 16)", b"(3_2, 17)"])
+def test_shapes_are_whole_numbers(shape):
+    files = encode(next(samples(1)))
+    at = files["label.npy"].index(b"(32, 16)")
+    header = files["label.npy"][:at] + shape + files["label.npy"][at + 8 :]
+    # The header is padded with spaces; it keeps its length.
+    header = header.replace(b" " * (len(shape) - 8) + b"\n", b"\n", 1)
+    with pytest.raises(ShardError, match=r"label\.npy: "):
+        decode(
+            "0",
+            {
+                **{name: memoryview(content) for name, content in files.items()},
+                "label.npy": memoryview(header),
+            },
+        )
+
+
+@pytest.mark.parametrize("depth", [300, 1000, 5000])
+def test_a_record_that_is_nested_deep_is_refused(depth):
+    record = b'{"slice": ' + b"[" * depth + b"]" * depth + b"}"
+    with pytest.raises(ShardError, match="sample 0: json: "):
+        _ = Sample("0", None, np.zeros((16, 16), np.uint8), record).record
+
+
+def test_a_file_that_a_sample_has_twice_is_refused():
+    content = bytearray(pack(samples(1)).content)
+    second = content.index(b"00000000.label.npy")
+    content[second : second + 18] = b"00000000.image.npy"
+    with pytest.raises(ShardError, match=r"sample 00000000 has two files image\.npy"):
+        list(unpack(bytes(content)))

@@ -2,28 +2,11 @@ import shutil
 
 import numpy as np
 import pytest
-from dicom_files import AXIAL, ORIGIN, SPACING, write_enhanced, write_series
+from dicom_files import AXIAL, ORIGIN, SPACING, found, only, scan, write_enhanced, write_series
 
-from synthspine.shards.readers.dicom import find_dicom, read_dicom
+from synthspine.shards.readers.dicom import read_dicom
 from synthspine.shards.readers.folder import SpiderError
 from synthspine.shards.readers.spider import UnsuitableError, read_image, write_like
-
-
-def scan(slices=5, seed=0):
-    draw = np.random.Generator(np.random.PCG64(seed))
-    return draw.integers(0, 1000, (slices, 40, 30)).astype(np.int16)
-
-
-def found(folder):
-    errors = []
-    series = find_dicom(sorted(path for path in folder.rglob("*") if path.is_file()), errors.append)
-    return series, errors
-
-
-def only(folder):
-    (series,), errors = found(folder)
-    assert errors == []
-    return series
 
 
 def test_a_series_is_one_volume_in_this_projects_orientation(tmp_path):

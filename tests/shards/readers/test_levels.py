@@ -108,3 +108,40 @@ def test_posterior_elements_alone_have_a_level(spine_mask):
     expected = dense_codes(mask)
     mask[mask == 2] = 132
     assert (dense_codes(mask) == expected).all()
+
+
+@pytest.mark.parametrize("vertebrae", [2, 3, 4])
+@pytest.mark.parametrize("downward", [False, True])
+def test_a_mask_that_was_renumbered_without_gaps_is_refused_with_a_hint(spine_mask, vertebrae, downward):
+    mask = spine_mask(vertebrae, (lambda n: 10 - n) if downward else (lambda n: n))
+    renumbered = np.unique(mask, return_inverse=True)[1].reshape(mask.shape)
+    assert set(np.unique(renumbered)) == set(range(2 * vertebrae + 2))
+    with pytest.raises(ValueError, match=r"do not follow each other .*--labels-layout nnunet"):
+        dense_codes(renumbered)
+
+
+def test_discs_renumbered_as_vertebrae_are_refused_and_vertebrae_alone_are_not(spine_mask):
+    mask = spine_mask(4)
+    mask[mask == 100] = 0
+    with pytest.raises(ValueError, match="labels 1 to 8 do not follow each other"):
+        dense_codes(np.where(mask > 200, mask - 196, mask))
+    alone = np.where(mask > 200, 0, mask)
+    assert (dense_codes(alone) == alone).all()
+    upside_down = np.where(alone > 0, 12 - alone, 0)
+    assert (dense_codes(upside_down) == alone).all()
+
+
+def test_vertebrae_alone_of_real_masks_are_read(spider_mini):
+    for entry in find_series(spider_mini / "labels")[:12]:
+        values = spider_values()[read_mask(entry.mask).array]
+        alone = np.where(values <= 25, values, 0)
+        if len(np.unique(alone)) > 2:
+            assert (np.unique(dense_codes(alone)) == np.unique(alone)).all(), entry.stem
+        renumbered = np.unique(values, return_inverse=True)[1].reshape(values.shape)
+        with pytest.raises(ValueError, match="do not follow each other"):
+            dense_codes(renumbered)
+
+
+def test_a_mask_that_its_header_turns_over_is_refused(spine_mask):
+    with pytest.raises(ValueError, match="is turned over: the spinal canal lies in front of the discs"):
+        dense_codes(spine_mask(3)[:, :, ::-1])

@@ -1,5 +1,10 @@
 import json
+import os
+import subprocess
+import sys
+import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -235,3 +240,87 @@ def test_a_patient_with_an_id_of_the_phantom_is_named(
     (other / "phantom.json").unlink()
     with pytest.raises(SpiderError, match="100001 has the id of"):
         ensure_sets({"labels"}, options(tmp_path, labels_dir=other, phantom_labels=2))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 5000,
+        "[]",
+        '{"seed": "0"}',
+        '{"seed": true}',
+        '{"patients": 1e30}',
+        '{"complete": 1, "patients": 2}',
+        None,
+    ],
+)
+def test_a_damaged_marker_is_named(tmp_path, fake_phantom, text):
+    path = tmp_path / "phantom.json"
+    if text is None:
+        os.mkfifo(path)
+    else:
+        path.write_text(text)
+    with pytest.raises(
+        SpiderError, match=r"phantom\.json: is not the marker of a phantom; remove the folder"
+    ):
+        write_phantom(tmp_path, patients=2)
+
+
+def test_a_phantom_that_is_called_complete_and_is_not_is_completed(tmp_path, fake_phantom):
+    write_phantom(tmp_path, patients=2)
+    lost = tmp_path / "masks" / "masks" / "1002_t1.mha"
+    content = lost.read_bytes()
+    lost.unlink()
+    write_phantom(tmp_path, patients=1)
+    assert not lost.exists()
+    write_phantom(tmp_path, patients=2)
+    assert lost.read_bytes() == content
+
+
+PROGRAM = """
+import os, sys, time
+from pathlib import Path
+from synthspine.shards.readers import phantom
+
+def slow(job):
+    (Path(sys.argv[1]) / f"pid-{os.getpid()}").touch()
+    time.sleep(100)
+
+if __name__ == "__main__":
+    phantom._write = slow
+    phantom.write_phantom(Path(sys.argv[1]) / "phantom", patients=2, processes=2)
+"""
+
+
+@pytest.mark.slow
+def test_workers_end_with_a_parent_that_is_killed(tmp_path):
+    (tmp_path / "program.py").write_text(PROGRAM)
+    root = Path(phantom_folder.__file__).parents[3]
+    parent = subprocess.Popen(
+        [sys.executable, str(tmp_path / "program.py"), str(tmp_path)],
+        env=os.environ | {"PYTHONPATH": str(root)},
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        workers = waited(lambda: list(tmp_path.glob("pid-*")), 2, 100)
+    finally:
+        parent.kill()
+        parent.wait()
+    pids = [int(path.name.removeprefix("pid-")) for path in workers]
+    assert waited(lambda: [pid for pid in pids if gone(pid)], 2, 10)
+
+
+def waited(found, count, seconds):
+    deadline = time.monotonic() + seconds
+    while len(present := found()) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return present
+
+
+def gone(pid):
+    """Whether a process has ended, if perhaps nobody has asked for its status yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True

@@ -1,9 +1,10 @@
 import json
+import os
 
 import pytest
 
 from synthspine.shards.readers.folder import SpiderError
-from synthspine.shards.readers.split import PARTS, Split, load_or_make_split
+from synthspine.shards.readers.split import PARTS, Split, load_or_make_split, load_split
 
 PATIENTS = [str(number) for number in range(1, 41)]
 
@@ -114,3 +115,133 @@ def test_a_file_that_is_not_a_split_is_named(tmp_path, text):
 def test_the_parts_of_a_split_are_disjoint():
     with pytest.raises(ValueError, match="two parts"):
         Split(train=frozenset({"1"}), validation=frozenset(), test=frozenset({"1"}))
+
+
+@pytest.fixture
+def given(tmp_path):
+    """A split file of a user, and a check that it stays as it is."""
+    path = tmp_path / "mine.json"
+
+    def write(**parts):
+        path.write_text(json.dumps(parts))
+        return path
+
+    yield write
+    if path.is_file():
+        assert path.read_text() == json.dumps(json.loads(path.read_text()))
+    assert [path.name for path in tmp_path.iterdir()] in ([], ["mine.json"])
+
+
+def test_a_patient_that_a_given_file_does_not_name_is_in_no_part(given):
+    path = given(train=["1", 2], validation=["3"])
+    before, lines = path.read_bytes(), []
+    split = load_split(path, ["1", "2", "3", "4"], log=lines.append)
+    assert sides(split) == {"1": "train", "2": "train", "3": "validation"}
+    assert lines == [f"{path}: no part names the patients 4 (1 of 4): they are in no set"]
+    with pytest.raises(SpiderError, match=r"mine\.json: no part names the patients 4 \(1 of 4\); name them"):
+        load_split(path, ["1", "2", "3", "4"], strict=True)
+    assert load_split(path, ["1", "2", "3"], strict=True, log=lines.append) == split and len(lines) == 1
+    assert path.read_bytes() == before
+
+
+def test_patients_of_the_phantom_need_no_name_in_a_given_file(given):
+    path, lines = given(train=["1"], validation=["2"]), []
+    made = [str(100_001 + number) for number in range(40)]
+    split = load_split(path, ["1", "2"], made=made, strict=True, log=lines.append)
+    assert set(sides(split)) == {"1", "2", *made} and not lines
+    assert min(len(split.part(name)) for name in PARTS) > 1
+
+
+@pytest.mark.parametrize(
+    "other", ["sub-3", "003", "SUB03", "sub_3", "3 ", "patient 3", "P3", "3_t1", "3_T2.mha", "\uff13"]
+)
+def test_ids_in_another_spelling_are_listed_with_those_of_the_data(given, other):
+    for parts in ({"train": [other]}, {"train": ["1", "3"], "test": [other]}):
+        with pytest.raises(SpiderError, match=r"mine\.json: spells patients in another way") as error:
+            load_split(given(**parts), ["1", "2", "3"])
+        assert f'"{other}" for "3"' in str(error.value)
+
+
+def test_ids_of_the_data_may_look_alike(given):
+    path = given(train=["3", "siteA-1"], validation=["003", "siteB-1", "17"], test=["p-9"])
+    assert len(sides(load_split(path, ["3", "003", "siteA-1", "siteB-1", "siteC-1"], log=list))) == 6
+
+
+def test_a_given_file_that_names_nobody_or_does_not_exist_is_an_error(given, tmp_path):
+    with pytest.raises(SpiderError, match=r"names none of the patients of the data \(1, 2\), but 7, 8"):
+        load_split(given(train=["7"], test=["8"]), ["1", "2"])
+    with pytest.raises(SpiderError, match=r"nowhere\.json: no such file"):
+        load_split(tmp_path / "nowhere.json", ["1"])
+    assert not (tmp_path / "nowhere.json").exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 5000, '{"train": [1.5]}', '{"train": [true]}', '{"train": [NaN]}', "", "train: [1]"]
+)
+def test_a_given_file_that_is_no_split_is_named(tmp_path, text):
+    (tmp_path / "mine.json").write_text(text)
+    with pytest.raises(SpiderError, match=r"mine\.json: not a split file"):
+        load_split(tmp_path / "mine.json", ["1"])
+
+
+def test_a_given_file_may_begin_with_a_mark_of_its_encoding(tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text('{"train": ["1"]}', encoding="utf-8-sig")
+    assert load_split(path, ["1"]).train == {"1"}
+    path.write_text('{"train": ["1"]}', encoding="utf-16")
+    with pytest.raises(SpiderError, match=r"mine\.json: not a split file"):
+        load_split(path, ["1"])
+
+
+def test_a_fifo_in_place_of_a_file_is_named(tmp_path):
+    for name in ("mine.json", "overview.csv"):
+        os.mkfifo(tmp_path / name)
+    with pytest.raises(OSError, match=r"mine\.json: cannot be read \(is not a regular file"):
+        load_split(tmp_path / "mine.json", ["1"])
+    with pytest.raises(SpiderError, match=r"overview\.csv: is not a regular file"):
+        load_or_make_split(tmp_path / "split.json", ["1"], tmp_path / "overview.csv")
+
+
+def test_patients_that_are_added_to_the_file_of_the_project_are_said(tmp_path):
+    path, lines = tmp_path / "split.json", []
+    load_or_make_split(path, ["1", "2", "3"], log=lines.append)
+    split = load_or_make_split(path, ["1", "2", "3", "4"], log=lines.append)
+    assert lines == [f"{path}: new patients: 4 in {sides(split)['4']}"]
+    with pytest.raises(SpiderError, match=r'spells patients .*"4" for "004"'):
+        load_or_make_split(path, ["004"])
+
+
+HEADER, ROWS = "new_file_name,subset", ["1_t1,training", "2_t1,validation", "3_t1,test"]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("\n".join([HEADER, *ROWS]).replace(",", "\t").encode(), "commas or semicolons"),
+        ("\n".join([HEADER, *ROWS]).replace(",", "|").encode(), "commas or semicolons"),
+        (HEADER.encode(), "no row below"),
+        (f"{HEADER}\n".encode(), "no row below"),
+        (b"", "no row below"),
+        ("\n".join([f"{HEADER},ort", "1_t1,training,München"]).encode("cp1252"), "not text in UTF-8"),
+        ("\n".join([HEADER, *ROWS]).encode("utf-16"), "not text in UTF-8"),
+        ("\n".join([HEADER, *ROWS]).encode("utf-16-le"), "not text in UTF-8"),
+        ("\n".join([HEADER, "1_t1," + "x" * 200_000]).encode(), "not a table"),
+        ("\n".join([HEADER, "sub-1_t1,training", "002_t1,test"]).encode(), '"002" for "2", "sub-1" for "1"'),
+        ("\n".join([HEADER, "7_t1,training"]).encode(), "names none of the patients 1, 2, 3"),
+        ("\n".join([HEADER, "1_t1,holdout"]).encode(), "subset 'holdout' is not one of"),
+    ],
+)
+def test_an_overview_that_gives_no_split_is_named_and_no_other_split_is_made(tmp_path, content, reason):
+    (tmp_path / "overview.csv").write_bytes(content)
+    with pytest.raises(SpiderError, match=r"overview\.csv: ") as error:
+        load_or_make_split(tmp_path / "split.json", ["1", "2", "3"], tmp_path / "overview.csv")
+    assert reason in str(error.value) and "\n" not in str(error.value)
+    assert not (tmp_path / "split.json").exists()
+
+
+@pytest.mark.parametrize("header", ["new_file_name;Subset", "File , SUBSET "])
+def test_the_column_of_subsets_is_found_in_any_case(tmp_path, header):
+    text = "\n".join([header, *ROWS]) if "," in header else "\n".join([header, *ROWS]).replace(",", ";")
+    (tmp_path / "overview.csv").write_text(text)
+    split = load_or_make_split(tmp_path / "split.json", ["1", "2", "3"], tmp_path / "overview.csv")
+    assert sides(split) == {"1": "train", "2": "validation", "3": "test"}

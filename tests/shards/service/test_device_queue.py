@@ -108,6 +108,64 @@ def test_quick_jobs_run_before_shards_that_wait():
     assert in_a_loop(work) == ["quick", "a", "b"]
 
 
+def test_quick_jobs_and_shards_take_turns():
+    async def work(queue):
+        queue._most = 100
+        gate, order = Gate(), []
+        jobs = [queue.submit("held", gate, quick=True)]
+        await begun(gate)
+        names = [*(f"quick {number}" for number in range(12)), "a", "b", "c"]
+        for name in names:
+            job = queue.submit(
+                name, lambda name=name: order.append(name) or (lambda: 1), quick=name[0] == "q"
+            )
+            jobs.append(job)
+        await asyncio.sleep(0.05)
+        gate.open.set()
+        await asyncio.gather(*jobs)
+        return order
+
+    order = in_a_loop(work)
+    assert order[:6] == ["a", "quick 0", "b", "quick 1", "c", "quick 2"] and len(order) == 15
+
+
+def test_a_job_that_nobody_waits_for_any_more_is_dropped(counted):
+    async def work(queue):
+        gate = Gate()
+        held = queue.submit("held", gate)
+        await begun(gate)
+        jobs = [queue.submit("shared", lambda: lambda: "shared") for _ in range(2)]
+        lonely = queue.submit("lonely", lambda: lambda: 1)
+        for key in ("shared", "lonely", "held", "unknown"):
+            queue.abandon(key)
+        await asyncio.sleep(0.01)
+        assert queue.waiting == 1 and lonely.cancelled()
+        # It can be submitted again, and has begun all the same if it had begun.
+        again = queue.submit("lonely", lambda: lambda: "again")
+        gate.open.set()
+        return await asyncio.gather(held, jobs[0], again)
+
+    assert in_a_loop(work, counted) == ["through", "shared", "again"]
+    assert [error for _, error in counted] == [None] * 3
+
+
+def test_dropping_the_one_whose_turn_comes_passes_the_turn_on():
+    async def work(queue):
+        gate = Gate()
+        queue.submit("held", gate)
+        await begun(gate)
+        queue.submit("a", lambda: lambda: 1)
+        last = queue.submit("b", lambda: lambda: "b")
+        await asyncio.sleep(0)
+        # In the round of the loop in which the turn is given to it.
+        line = queue._turns._lines[False]
+        line[0].add_done_callback(lambda _: queue.abandon("a"))
+        gate.open.set()
+        return await last
+
+    assert in_a_loop(work) == "b"
+
+
 def test_no_more_shards_begin_than_can_be_finished():
     async def work(queue):
         gates, started = [Gate() for _ in range(3 * WRITERS)], []

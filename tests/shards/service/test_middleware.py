@@ -1,10 +1,14 @@
 """Who may send requests, and how many: the token, the address, the limits."""
 
-import asyncio
 import http.client
 import json
 import logging
+import os
+import socket
 import threading
+import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -14,11 +18,8 @@ from service_thread import TOKEN, running, serve_options
 
 from synthspine.shards.building.options import ShardOptions
 from synthspine.shards.service import middleware
-from synthspine.shards.service.metrics import Metrics
 from synthspine.shards.service.options import ServeOptions
-from synthspine.shards.service.responses import ShardResponse
 from synthspine.shards.storage.auth import TOKEN_VARIABLE
-from synthspine.shards.storage.cache import CachedShard
 
 PROTECTED = (
     "/v1/sets",
@@ -146,6 +147,10 @@ def test_a_token_file_goes_before_the_environment_and_short_tokens_are_refused(t
             ServeOptions(token_file=file).token()
     with pytest.raises(OSError):
         ServeOptions(token_file=tmp_path / "nothing").token()
+    os.mkfifo(tmp_path / "pipe")
+    for endless in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(OSError, match=f"{endless}: is not a regular file"):
+            ServeOptions(token_file=endless).token()
 
 
 @pytest.mark.parametrize(
@@ -173,21 +178,101 @@ def test_the_token_is_in_no_log(service, caplog):
     assert TOKEN not in caplog.text
 
 
-def test_a_client_that_accepts_nothing_is_disconnected(tmp_path):
-    path, sent = tmp_path / "shard", []
-    path.write_bytes(b"x" * 3_000_000)
-    shard = CachedShard(path.open("rb"), 3_000_000, "0" * 64)
-    path.unlink()
-    response, metrics = ShardResponse(shard, {"ETag": '"a"'}), Metrics()
-    app = middleware.RequestChecks(response, metrics, requests=1, stall_s=0.05, token=None)
-    scope = {"type": "http", "method": "GET", "path": "/v1/x", "query_string": b"", "headers": []}
+@pytest.fixture(scope="module")
+def local(tmp_path_factory):
+    """A service without a token."""
+    with running(serve_options(tmp_path_factory.mktemp("local"), hosts=("Spine.Example.org",))) as service:
+        yield service
 
-    async def send(message):
-        if len(sent) == 3:
-            await asyncio.sleep(20)
-        sent.append(message)
 
-    with pytest.raises(TimeoutError):
-        asyncio.run(app(scope, asyncio.Event().wait, send))
-    assert shard.file.closed and sent[0]["type"] == "http.response.start"
-    assert metrics.registry.get_sample_value("synthspine_sent_bytes_total") == 2 * 2**20
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost:80", "LOCALHOST", "[::1]:8080", "spine.example.org"]
+)
+def test_without_a_token_it_answers_to_its_own_names(local, host):
+    for path in ("/", "/v1/config", "/healthz"):
+        assert local.ask(path, Host=host)[0] == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8080", "127.0.0.1.evil.example", "localhost@evil.example", "[", ""]
+)
+def test_without_a_token_it_answers_to_no_other_name(local, host):
+    for path in ("/", "/v1/config", "/page/", "/healthz"):
+        status, headers, body = local.ask(path, Host=host)
+        assert status == 421 and "answers to localhost" in json.loads(body)["error"]
+        assert "Location" not in headers
+
+
+@pytest.mark.parametrize("path", ["/docs/", "/v1/sets/", "/page"])
+def test_redirects_lead_to_paths_of_this_service(service, path):
+    connection = http.client.HTTPConnection(service.url.removeprefix("http://"), timeout=20)
+    headers = {"Host": "evil.example", "Authorization": f"Bearer {TOKEN}"}
+    connection.request("GET", f"{path}?a=1", headers=headers)
+    answer = connection.getresponse()
+    wanted = path.rstrip("/") if path.endswith("/") else f"{path}/"
+    assert answer.status == 307 and answer.headers["Location"] == f"{wanted}?a=1"
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("sender", "destination", "status"),
+    [
+        ("cross-site", "image", 403),
+        ("cross-site", "iframe", 403),
+        ("cross-site", "document", 200),
+        ("same-origin", "image", 200),
+        ("none", "document", 200),
+    ],
+)
+def test_pictures_in_pages_of_other_servers_are_not_rendered(local, sender, destination, status):
+    headers = {"Sec-Fetch-Site": sender, "Sec-Fetch-Dest": destination}
+    assert local.ask("/v1/preview.png?seed=5", **headers)[0] == status
+
+
+def test_nothing_that_is_sent_is_taken_for_another_kind(service):
+    for path in (
+        "/",
+        "/docs",
+        "/page/page.js",
+        "/page/page.css",
+        "/healthz",
+        "/openapi.json",
+        "/v1/sets",
+        "/x",
+    ):
+        assert service.ask(path)[1]["X-Content-Type-Options"] == "nosniff"
+    assert len(service.ask("/")[1].get_all("X-Content-Type-Options")) == 1
+
+
+def test_those_without_the_token_take_no_place_of_those_who_have_it(service):
+    """``requests`` is 4: more clients than that pipeline a page and never read."""
+    host, port = service.url.removeprefix("http://").split(":")
+    pipelined = b"GET /page/page.js HTTP/1.1\r\nHost: x\r\n\r\n" * 300
+    clients = []
+    try:
+        for _ in range(12):
+            client = socket.create_connection((host, int(port)))
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.setblocking(False)
+            clients.append(client)
+            with suppress(BlockingIOError):
+                client.send(pipelined)
+        time.sleep(0.5)
+        assert service.count("requests_open") == 0
+        assert service.ask("/v1/sets", Authorization=f"Bearer {TOKEN}")[0] == 200
+    finally:
+        for client in clients:
+            client.close()
+
+
+def test_no_path_of_the_machine_is_told(local, tmp_path_factory, monkeypatch):
+    folder = str(local.options.cache_folder.parent)
+    for path in (
+        "/v1/config",
+        "/v1/sets",
+        "/v1/sets/labels/manifest.json",
+        "/v1/sets/synthetic/manifest.json",
+    ):
+        assert folder not in local.ask(path)[2].decode()
+    (local.options.cache_folder.parent / "sets" / "split.json").unlink()
+    assert folder not in local.ask("/v1/sets/split.json")[2].decode()

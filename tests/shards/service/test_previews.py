@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from urllib.parse import urlencode
 
 import numpy as np
@@ -125,6 +126,9 @@ def test_every_setting_can_be_named_with_its_own_value():
         ({"noise__level": "0", "noise__level__low": "1"}, "a part of it is set by another parameter"),
         ({"spacing_mm": "0"}, "spacing_mm"),
         ({"__class__": "1"}, "no such parameter"),
+        ({"noise__level": "[" * 1500}, "noise.level: nested too deep"),
+        ({"noise__level": '{"a":' * 500 + "1" + "}" * 500}, "noise.level: nested too deep"),
+        ({"noise" + "__a" * 1500: "1"}, "nested too deep"),
     ],
 )
 def test_what_cannot_be_is_refused_and_named(query, text):
@@ -145,11 +149,23 @@ def test_what_cannot_be_is_refused_and_named(query, text):
         ("nosie=1", "nosie: no such parameter; there are alpha, bias"),
         ("noise.levle=1", "there is no setting 'noise.levle'; did you mean 'level'"),
         ("noise.level=" + "1" * 300, "level"),
+        ("noise.level=" + "[" * 1500 + "]" * 1500, "noise.level: nested too deep"),
+        ("noise" + ".a" * 1500 + "=1", "nested too deep"),
     ],
 )
 def test_a_value_that_cannot_be_is_400_with_the_bounds(service, query, text):
     status, _, body = service.ask(f"/v1/config?{query}")
     assert status == 400 and text in json.loads(body)["error"]
+
+
+@pytest.mark.parametrize(
+    "text", ["." * 4000 + "x", "." * 2000 + " " * 2000 + "x", "1" * 4000, "9" * 2000 + ".."]
+)
+def test_no_value_takes_long_to_be_read(text):
+    start = time.perf_counter()
+    with pytest.raises((ValueError, TypeError)):
+        look(noise__level=text)
+    assert time.perf_counter() - start < 0.2
 
 
 def test_refusals_are_400_with_the_reason(service):
@@ -197,11 +213,12 @@ def test_the_python_call_runs_in_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with running(serve_options(tmp_path, shards_dir="sets")) as fresh:
         code = json.loads(fresh.ask("/v1/config?seed=3")[2])["python"]
-    (tmp_path / "elsewhere").mkdir()
-    shown = "print(image.shape, label.shape)"
-    done = subprocess.run(
-        [sys.executable, "-c", code + shown], cwd=tmp_path / "elsewhere", capture_output=True, text=True
-    )
+        assert str(tmp_path) not in code and f"open_set('{fresh.sets}/labels')" in code
+        (tmp_path / "elsewhere").mkdir()
+        shown = "print(image.shape, label.shape)"
+        done = subprocess.run(
+            [sys.executable, "-c", code + shown], cwd=tmp_path / "elsewhere", capture_output=True, text=True
+        )
     assert done.stdout == "(1, 1, 64, 48) (1, 64, 48)\n", done.stderr
 
 
@@ -244,8 +261,18 @@ def test_whatever_can_be_read_can_be_asked_for_its_head(service, path):
     assert (status, body) == (200, b"")
     whole = service.ask(path)
     assert headers["Content-Type"] == whole[1]["Content-Type"]
-    # Counters go on between two requests.
-    assert path == "/metrics" or int(headers["Content-Length"]) == len(whole[2])
+    # Counters go on between two requests, and only a render would tell the length of a preview.
+    if path.startswith("/v1/preview.png"):
+        assert "Content-Length" not in headers
+    else:
+        assert path == "/metrics" or int(headers["Content-Length"]) == len(whole[2])
+
+
+def test_a_head_request_renders_no_preview(service):
+    before = service.count("render_seconds_count", kind="preview")
+    headers = service.ask("/v1/preview.png?seed=4711", "HEAD")[1]
+    assert service.count("render_seconds_count", kind="preview") == before
+    assert headers["ETag"] == service.ask("/v1/preview.png?seed=4711")[1]["ETag"]
 
 
 def test_the_pages_load_nothing_from_elsewhere(service):

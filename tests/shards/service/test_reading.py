@@ -13,6 +13,7 @@ import webdataset
 
 pytest.importorskip("fastapi", reason="the service needs the extra serve")
 
+from service_program import ROOT
 from service_thread import TOKEN, running, serve_options
 
 from synthspine.shards.building.sets import ensure_sets
@@ -174,13 +175,17 @@ def test_a_copy_of_the_manifest_is_no_set(service, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["open", "guarded"])
-def test_a_plain_webdataset_reader_reads_it(kind, service, guarded):
+def test_a_plain_webdataset_reader_reads_it(kind, service, guarded, monkeypatch):
     if shutil.which("curl") is None:
         pytest.skip("WebDataset reads URLs with curl, which is not installed")
     chosen = {"open": service, "guarded": guarded}[kind]
     urls = f"{chosen.sets}/synthetic/shard-{{000000..000004}}.tar"
     if kind == "guarded":
-        urls = f"pipe:curl -sf --retry 9 -H 'Authorization: Bearer {TOKEN}' {urls}"
+        monkeypatch.setenv(TOKEN_VARIABLE, TOKEN)
+        header = """printf 'Authorization: Bearer %s' "$SYNTHSPINE_TOKEN" | """
+        urls = f"pipe:{header}curl -sf --retry 9 -H @- {urls}"
+        # The page of the service shows the same command.
+        assert header.strip() in (ROOT / "docs" / "service.md").read_text()
     samples = list(webdataset.WebDataset(urls, shardshuffle=False).decode())
     assert [sample["__key__"] for sample in samples] == [f"{index:08d}" for index in range(23)]
     assert samples[7]["image.npy"].shape == (64, 48) and samples[7]["json"]["index"] == 7

@@ -1,8 +1,10 @@
 """Shards over HTTP: their bytes, their conditions and ranges, and that each is rendered once."""
 
+import errno
 import hashlib
 import json
 import shutil
+import socket
 import subprocess
 import threading
 import time
@@ -18,6 +20,7 @@ from service_thread import running, serve_options
 
 from synthspine.shards.building.sets import ensure_sets
 from synthspine.shards.service.running import make_delivery
+from synthspine.shards.storage import cache
 from synthspine.shards.storage.opening import open_place
 
 SHARD = "/v1/sets/synthetic/shard-000001.tar"
@@ -143,6 +146,17 @@ def test_a_range_behind_the_end_is_refused_with_the_length(service, wish):
     assert status == 416 and headers["Content-Range"] == f"bytes */{len(whole)}" and not body
 
 
+@pytest.mark.parametrize("ranges", [["0-0"] * 17, ["0-0"] * 3000, [""] * 16_000])
+def test_many_ranges_are_refused_before_anything_is_rendered(service, ranges):
+    before = service.count("cache_hits_total"), service.count("cache_misses_total")
+    start = time.perf_counter()
+    status, _, body = service.ask(SHARD, Range="bytes=" + ",".join(ranges)[:16_000])
+    assert status == 416 and "at most 16 ranges" in json.loads(body)["error"]
+    assert time.perf_counter() - start < 1
+    assert before == (service.count("cache_hits_total"), service.count("cache_misses_total"))
+    assert service.ask(SHARD, Range="bytes=" + ",".join(f"{9 * n}-{9 * n}" for n in range(16)))[0] == 206
+
+
 def test_a_range_of_another_unit_is_ignored(service):
     for wish in ("lines=1-2", "none"):
         status, _, body = service.ask(SHARD, Range=wish)
@@ -176,7 +190,8 @@ def test_conditions_are_answered_without_rendering(tmp_path):
         for tags in (f'"{key}"', f'"x", W/"{key}"', "*"):
             status, headers, body = fresh.ask(path, If_None_Match=tags)
             assert (status, body, headers["ETag"]) == (304, b"", f'"{key}"')
-        assert fresh.ask(path, If_Match='"another"')[0] == 412
+        for tags in ('"another"', f'W/"{key}"', f'"another", W/"{key}"', ""):
+            assert fresh.ask(path, If_Match=tags)[0] == 412
         assert fresh.count("render_seconds_count", kind="shard") == 0
         assert fresh.ask(path, If_Match=f'"{key}"', If_None_Match='"another"')[0] == 200
 
@@ -207,7 +222,7 @@ def test_a_split_that_cannot_be_read_is_told(service, monkeypatch):
 
     monkeypatch.setattr(type(service.options.shards.place), "read", broken)
     status, _, body = service.ask("/v1/sets/split.json")
-    assert status == 500 and "split.json: cannot be read" in json.loads(body)["error"]
+    assert status == 500 and "(PermissionError); the log of the service" in json.loads(body)["error"]
 
 
 def test_other_methods_are_refused(service):
@@ -282,7 +297,7 @@ def test_a_failed_render_is_500_before_the_first_byte_and_is_tried_anew(slow, mo
     monkeypatch.setattr(slow.delivery.rendered.samples, "begin", broken)
     for _ in range(3):
         status, headers, body = slow.ask(SHARD)
-        assert status == 500 and "the device is gone" in json.loads(body)["error"]
+        assert status == 500 and "cannot be made (RuntimeError)" in json.loads(body)["error"]
         assert "ETag" not in headers
     assert slow.count("errors_total", kind="shard") == 3
     assert slow.ask("/readyz")[0] == 503 and slow.ask("/healthz")[0] == 200
@@ -328,6 +343,66 @@ def test_keys_follow_from_everything_that_determines_the_bytes(service, tmp_path
 def test_a_disk_cache_that_holds_next_to_nothing_is_refused(tmp_path):
     with pytest.raises(ValueError, match="cache_gb 1e-06 holds less than 8 shards"):
         serve_options(tmp_path, cache_gb=1e-6)
+
+
+@pytest.fixture
+def full(monkeypatch):
+    """A disk with room for so many bytes of shards, which can be changed."""
+    room = [0]
+    write = cache._write
+
+    def limited(path, content):
+        used = sum(other.stat().st_size for other in path.parent.parent.glob("??/*.tar"))
+        if used + len(content) > room[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, content)
+
+    monkeypatch.setattr(cache, "_write", limited)
+    return room
+
+
+def test_a_full_disk_loses_old_shards_and_then_is_done_without(tmp_path, full):
+    with running(serve_options(tmp_path)) as fresh:
+        paths = [f"/v1/sets/synthetic/shard-{number:06d}.tar" for number in range(4)]
+        with ThreadPoolExecutor(6) as pool:
+            answers = list(pool.map(fresh.ask, [paths[0]] * 6))
+        (body,) = {body for _, _, body in answers}
+        assert {status for status, _, _ in answers} == {200}
+        assert hashlib.sha256(body).hexdigest() == answers[0][1]["X-Content-SHA256"]
+        assert fresh.ask(paths[0], Range="bytes=5-9")[2] == body[5:10]
+        assert fresh.ask("/v1/sets/labels/shard-000000.tar")[0] == 200
+        assert not list((tmp_path / "rendered").glob("??/*.tar"))
+        full[0] = 3 * len(body)
+        assert [fresh.ask(path)[0] for path in paths * 2] == [200] * 8
+        files = list((tmp_path / "rendered").glob("??/*.tar"))
+        assert 1 <= len(files) <= 3 and fresh.ask("/readyz")[0] == 200
+
+
+def test_a_kept_shard_that_rots_is_rendered_again(service):
+    whole = service.ask(SHARD)[2]
+    key = service.delivery.rendered.manifest.shards[1].key
+    (path,) = (service.options.cache_folder / key[:2]).glob(f"{key}*.tar")
+    path.write_bytes(bytes([whole[0] ^ 1]) + whole[1:])
+    before = service.count("render_seconds_count", kind="shard")
+    assert service.ask(SHARD)[2] == whole
+    assert service.count("render_seconds_count", kind="shard") == before + 1
+
+
+def test_what_nobody_waits_for_is_not_rendered(slow):
+    paths = [f"/v1/sets/synthetic/shard-{number:06d}.tar" for number in range(3)]
+    host, port = slow.url.removeprefix("http://").split(":")
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(slow.ask, paths[0])
+        wait_until(lambda: slow.begun == [0])
+        with socket.create_connection((host, int(port))) as client:
+            client.sendall(f"GET {paths[1]} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            wait_until(lambda: slow.count("queue") == 1)
+        wait_until(lambda: slow.count("queue") == 0)
+        last = pool.submit(slow.ask, paths[2])
+        wait_until(lambda: slow.count("queue") == 1)
+        slow.gate.set()
+        assert first.result()[0] == last.result()[0] == 200
+    assert slow.begun == [0, 10]
 
 
 def test_shards_that_the_disk_cache_lost_are_made_again(tmp_path):

@@ -200,3 +200,14 @@ def test_a_list_of_servers_with_another_entry_is_refused(monkeypatch, named):
 def test_without_a_token_nothing_is_sent(monkeypatch):
     monkeypatch.setenv(TOKEN_VARIABLE, " ")
     assert not asks("https://box/") and authorization("https://box/") == {}
+
+
+def test_users_and_passwords_are_taken_out_of_urls():
+    stored = {"a": ["http://u:sesame@h/x@y", 3, None], "b": "--place=s3://k:a@sesame@b/c --mail me@h.org"}
+    assert auth.without_credentials(stored) == {
+        "a": ["http://h/x@y", 3, None],
+        "b": "--place=s3://b/c --mail me@h.org",
+    }
+    with pytest.raises(ValueError, match=r"^pipe:curl \.\.\.: is a shell command") as refused:
+        open_place("pipe:curl -H 'Authorization: Bearer sesame' http://h/a.tar")
+    assert "sesame" not in str(refused.value)

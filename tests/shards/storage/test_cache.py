@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import multiprocessing
 import os
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from synthspine.shards.storage import cache as storage_cache
 from synthspine.shards.storage.cache import ShardCache, WrongContent, default_cache
 from synthspine.shards.storage.opening import open_place
 
@@ -370,3 +372,70 @@ def test_a_shard_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         cache.put("a" * 64, "b" * 64, b"content")
     assert list((tmp_path / "aa").iterdir()) == [] and cache.bytes == 0
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device", "sparse"])
+def test_a_copy_that_is_no_file_of_that_size_is_replaced(tmp_path, kind):
+    cache = ShardCache(tmp_path, 1000)
+    fetch(cache, b"content")
+    put(cache, 1)
+    for path in list(tmp_path.glob("??/*.tar")):
+        path.unlink()
+        if kind == "fifo":
+            os.mkfifo(path)
+        elif kind == "device":
+            path.symlink_to("/dev/zero")
+        else:
+            path.touch()
+            os.truncate(path, 1 << 40)
+    assert fetch(cache, b"content") == b"content" and fetch(cache, b"content", never) == b"content"
+    if kind != "sparse":
+        assert held(cache, 1) is None
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link", "hard link"])
+def test_a_link_in_place_of_the_counts_is_not_followed(tmp_path, kind):
+    victim, counts = tmp_path / "victim", tmp_path / "cache" / "counts"
+    victim.write_text("precious")
+    counts.parent.mkdir()
+    if kind == "fifo":
+        os.mkfifo(counts)
+    elif kind == "link":
+        counts.symlink_to(victim)
+    else:
+        counts.hardlink_to(victim)
+    cache = ShardCache(tmp_path / "cache", 1000)
+    fetch(cache, b"content")
+    assert victim.read_text() == "precious" and counts.read_text() == "1 7"
+
+
+def test_a_shard_that_changes_on_the_disk_is_not_opened(tmp_path, monkeypatch):
+    cache = ShardCache(tmp_path, 1000)
+    put(cache, 1)
+    whole = held(cache, 1)
+    (path,) = tmp_path.glob("??/*.tar")
+    path.write_bytes(whole[:-1] + b"?")
+    assert held(cache, 1) is None and not path.exists()
+    # A disk that loses bits changes no times: what is unchanged is hashed now and then.
+    put(cache, 1)
+    status = path.stat()
+    path.write_bytes(whole[:-1] + b"?")
+    monkeypatch.setattr(storage_cache, "_mark", lambda _: (status.st_ino,))
+    cache._checked[path.name] = (status.st_ino,), time.monotonic()
+    assert held(cache, 1) is not None
+    monkeypatch.setattr(storage_cache, "_RECHECK_S", 0.0)
+    assert held(cache, 1) is None
+
+
+def test_a_full_disk_loses_the_least_recently_used_shards(tmp_path, monkeypatch):
+    cache, write = ShardCache(tmp_path, 10_000), storage_cache._write
+
+    def limited(path, content):
+        if len(list(tmp_path.glob("??/*.tar"))) >= 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, content)
+
+    monkeypatch.setattr(storage_cache, "_write", limited)
+    for number in range(5):
+        put(cache, number)
+    assert [held(cache, number) is not None for number in range(5)] == [False, False, True, True, True]

@@ -85,3 +85,17 @@ def test_without_a_lock_the_work_continues(tmp_path, monkeypatch, capsys, code, 
     with locked(open_place(tmp_path)):
         pass
     assert reported in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["hard link", "fifo"])
+def test_what_the_lock_is_linked_to_stays_as_it_is(tmp_path, kind):
+    victim, lock = tmp_path / "victim", tmp_path / "sets" / ".lock"
+    victim.write_text("precious")
+    lock.parent.mkdir()
+    if kind == "fifo":
+        os.mkfifo(lock)
+    else:
+        lock.hardlink_to(victim)
+    with locked(open_place(lock.parent)):
+        pass
+    assert victim.read_text() == "precious"

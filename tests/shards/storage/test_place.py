@@ -11,6 +11,7 @@ import fsspec
 import pytest
 import servers
 
+from synthspine.gen.core.documents import UnfitFile
 from synthspine.shards.storage import http as web
 from synthspine.shards.storage import remote
 from synthspine.shards.storage.opening import open_place
@@ -274,3 +275,56 @@ def test_a_place_works_before_in_and_after_a_forked_child(kind, request, monkeyp
             assert place.read("a.tar") == b"content"
     finally:
         gc.unfreeze()
+
+
+def test_what_is_no_regular_file_or_too_large_is_not_read(tmp_path):
+    place = open_place(tmp_path)
+    os.mkfifo(tmp_path / "shard-000000.tar")
+    (tmp_path / "shard-000001.tar").symlink_to("/dev/zero")
+    for number in (0, 1):
+        with pytest.raises(UnfitFile, match=rf"shard-00000{number}\.tar: cannot be read \(is not a regular"):
+            place.read(f"shard-00000{number}.tar")
+    place.write("a.tar", b"12345")
+    assert place.read("a.tar", 5) == b"12345"
+    with pytest.raises(UnfitFile, match=r"a\.tar: cannot be read \(holds 5 bytes, at most 4") as refused:
+        place.read("a.tar", 4)
+    assert refused.value.held == 5
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo", "file"])
+def test_a_link_or_a_file_in_place_of_a_folder_is_removed_and_not_followed(tmp_path, kind):
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others" / "precious").write_text("precious")
+    path = tmp_path / "unfinished"
+    if kind == "link":
+        path.symlink_to(tmp_path / "others")
+    elif kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.write_text("x")
+    open_place(path).remove_tree()
+    assert not os.path.lexists(path) and (tmp_path / "others" / "precious").read_text() == "precious"
+
+
+@pytest.mark.parametrize("most", [4, 100])
+def test_no_more_is_read_than_expected(place, most):
+    place.write("a.json", b"four")
+    assert place.read("a.json", most) == b"four"
+    for longest in (0, 3):
+        with pytest.raises(UnfitFile, match=rf"set/a\.json: .*at most {longest} are expected") as refused:
+            place.read("a.json", longest)
+        assert refused.value.held > longest
+
+
+@pytest.mark.parametrize(
+    "host", ["[::1]", "[::1]:8080", "user:secret@[fe80::1%25eth0]:80", "[::ffff:127.0.0.1]"]
+)
+def test_servers_are_named_by_ipv6(host):
+    place = open_place(f"http://{host}/v1/sets")
+    assert str(place) == f"http://{host.rpartition('@')[2]}/v1/sets"
+
+
+@pytest.mark.parametrize("url", ["zip://a::http://[::1]/b", "http://[::1]/a::b", "http://[::1/a"])
+def test_what_only_looks_like_ipv6_is_refused(url):
+    with pytest.raises(ValueError, match=r"chained URLs|malformed URL"):
+        open_place(url)

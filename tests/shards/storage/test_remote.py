@@ -1,5 +1,7 @@
 import errno
+import gzip
 import socket
+import threading
 import time
 from itertools import cycle, islice
 
@@ -9,6 +11,7 @@ import pytest
 import servers
 from fsspec.implementations.memory import MemoryFileSystem
 
+from synthspine.gen.core.documents import UnfitFile
 from synthspine.shards.storage import http as web
 from synthspine.shards.storage import remote
 from synthspine.shards.storage.opening import open_place
@@ -93,6 +96,83 @@ def test_reading_from_a_stalled_server_fails(waits, monkeypatch):
     with servers.bad(servers.stall(1.5)) as server, pytest.raises(OSError, match=r"timed out.* 2 attempts"):
         open_place(server.url).read("a.tar")
     assert time.perf_counter() - start < 3 and len(waits) == 1
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+def test_no_more_of_a_body_without_end_is_read_than_expected(chunked, waits):
+    with servers.bad(servers.endless(chunked)) as server:
+        place = open_place(server.url)
+        for read in (place.read, place.read_with_headers):
+            with pytest.raises(UnfitFile, match=r"/a\.tar: holds .* at most 1000000 are expected"):
+                read("a.tar", 1_000_000)
+    assert len(server.requests) == 2 and waits == []
+
+
+def test_the_body_of_an_error_is_not_read(waits):
+    def way(handler):
+        handler.send_response = lambda _: type(handler).send_response(handler, 403)
+        servers.endless(True)(handler)
+
+    with servers.bad(way) as server, pytest.raises(PermissionError, match="403"):
+        open_place(server.url).read("a.tar")
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd"])
+def test_an_encoding_that_was_not_requested_is_refused(encoding, waits):
+    refused = pytest.raises(OSError, match=f"in the encoding '{encoding}', which was not requested")
+    with servers.bad(servers.encoded(gzip.compress(bytes(10**6)), encoding)) as server, refused:
+        open_place(server.url).read("a.tar")
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("headers", [True, False])
+def test_a_server_that_drips_is_given_up(headers, waits, monkeypatch):
+    for name in ("ANSWER_S", "PACE_S"):
+        monkeypatch.setattr(web, name, 0.2)
+    given_up = pytest.raises(OSError, match=r"fewer than 10000 bytes per second\); gave up after 5 attempts")
+    with servers.bad(servers.drip(0.02, headers)) as server, given_up:
+        open_place(server.url).read("a.tar", 100_000)
+
+
+def test_a_slow_but_steady_server_is_read_to_its_end(waits, monkeypatch):
+    def way(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Length", "20000")
+        handler.end_headers()
+        for _ in range(20):
+            handler.wfile.write(bytes(1000))
+            time.sleep(0.03)
+
+    monkeypatch.setattr(web, "PACE_S", 0.3)
+    with servers.bad(way) as server:
+        assert open_place(server.url).read("a.tar") == bytes(20_000)
+    assert len(server.requests) == 1
+
+
+def test_a_set_is_read_by_ipv6():
+    try:
+        listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+
+    def answer():
+        connection = listener.accept()[0]
+        connection.recv(10_000)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    with listener:
+        threading.Thread(target=answer, daemon=True).start()
+        assert open_place(f"http://[::1]:{listener.getsockname()[1]}/sets").read("a.json") == b"ok"
+
+
+def test_a_proxy_of_the_environment_is_used_if_it_is_set_so(monkeypatch):
+    conf = {}
+    fsspec.config.set_conf_env(conf, {"FSSPEC_HTTP_CLIENT_KWARGS": '{"trust_env": true}'})
+    monkeypatch.setitem(fsspec.config.conf, "http", conf["http"])
+    with servers.bad(servers.good(b"through the proxy")) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        assert open_place("http://sets.example/v1").read("a.json") == b"through the proxy"
+    assert proxy.requests == ["GET http://sets.example/v1/a.json"]
 
 
 def test_requests_have_time_outs():

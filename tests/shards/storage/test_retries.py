@@ -48,6 +48,14 @@ def test_the_last_error_names_the_url_and_the_attempts():
     assert work.calls == 5
 
 
+def test_no_attempt_begins_after_the_total_time():
+    now = iter([0.0, 400.0, 800.0, 1200.0])
+    work = Failing(*[Transient("slow")] * 9)
+    with pytest.raises(OSError, match="slow; gave up after 3 attempts"):
+        retries(attempts=9, total_s=1200.0, clock=lambda: next(now)).call(work, "url")
+    assert work.calls == 3
+
+
 def test_waits_double_up_to_a_bound_and_vary():
     waits = []
     with pytest.raises(OSError):

@@ -1,0 +1,153 @@
+"""Finding the series of some files, and reading each as one volume.
+
+Nothing that identifies the patient is kept or written: it is only compared, so that no two are mixed.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from os.path import commonpath
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from synthspine.shards.readers.dicom.frames import Frame, read_frames
+from synthspine.shards.readers.dicom.pixels import frame_values
+from synthspine.shards.readers.dicom.stacks import (
+    SHEAR_MM,
+    doubled,
+    drift_mm,
+    find_stacks,
+    gaps_mm,
+    is_even,
+    repeated,
+    stated_gap_mm,
+)
+from synthspine.shards.readers.folder import SpiderError
+from synthspine.shards.readers.spider import Volume, image_volume
+
+_OVERRIDE = "give it with --spacing-mm Z Y X"
+_MISSING = 1.5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class DicomSeries:
+    """One stack of parallel slices.
+
+    Attributes:
+        name: number and description of the series, usable as a file name.
+        folder: the common folder of its files.
+        frames: its slices in their order.
+    """
+
+    name: str
+    folder: Path
+    frames: tuple[Frame, ...]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Its files in the order of the slices; one of many frames stands once."""
+        return tuple(dict.fromkeys(frame.path for frame in self.frames))
+
+
+def find_dicom(files: Iterable[Path], on_error: Callable[[SpiderError], None]) -> list[DicomSeries]:
+    """The series of some files, sorted by folder and name.
+
+    Args:
+        files: any files; those that are not DICOM images are skipped.
+        on_error: called with each image or series that cannot be used; with ``UnsuitableError`` if it is
+            valid, but not MRI with a position in the patient.
+    """
+    frames: list[Frame] = []
+    for path in sorted(files):
+        try:
+            frames += read_frames(path)
+        except SpiderError as error:
+            on_error(error)
+    found = []
+    for stacks in find_stacks(frames, on_error):
+        for number, stack in enumerate(stacks, 1):
+            try:
+                found.append(_series(stack, number if len(stacks) > 1 else 0))
+            except SpiderError as error:
+                on_error(error)
+    return sorted(found, key=lambda series: (series.folder, series.name, series.files))
+
+
+def read_dicom(series: DicomSeries, spacing_mm: tuple[float, float, float] | None = None) -> Volume:
+    """The volume of a series: float32 intensities after the scanner's rescaling.
+
+    Args:
+        series: the series.
+        spacing_mm: spacing along ``Z``, ``H``, ``W`` of the volume, in place of that of the headers.
+
+    Raises:
+        SpiderError: unreadable, missing or unevenly spaced slices, no spacing, not sagittal, not finite, or
+            without contrast.
+    """
+    place = series.folder / series.name
+    first = series.frames[0]
+    gap = _gap(series.frames, place)
+    if spacing_mm is not None:
+        across, rows, columns = spacing_mm
+        # The volume's rows run along the spine, those of the slices may run across it.
+        lies_across = abs(first.direction[2, 0]) > abs(first.direction[2, 1])
+        gap, in_plane = across, (columns, rows) if lies_across else (rows, columns)
+    elif first.spacing_mm is None:
+        raise SpiderError(first.path, f"{first.no_spacing}; {_OVERRIDE}")
+    else:
+        in_plane = first.spacing_mm
+    if gap is None:
+        reason = "is one slice without the distance to the next one (SpacingBetweenSlices)"
+        raise SpiderError(first.path, f"{reason}; {_OVERRIDE}")
+    stored = sitk.GetImageFromArray(frame_values(series.frames))
+    stored.SetSpacing((in_plane[1], in_plane[0], gap))
+    stored.SetOrigin(first.origin.tolist())
+    stored.SetDirection(first.direction.ravel().tolist())
+    return image_volume(stored, place)
+
+
+def _series(stack: Sequence[Frame], number: int) -> DicomSeries:
+    name = re.sub(r"[^A-Za-z0-9]+", "-", f"{stack[0].name} {number or ''}").strip("-")
+    folder = Path(commonpath([frame.path.parent for frame in stack]))
+    if pair := doubled(stack):
+        found = f"holds several images at one position ({_names(pair)})"
+        raise SpiderError(folder / name, f"{found}, and no tag separates them")
+    if pair := repeated(stack):
+        found = f"holds two images with the instance number {pair[0].number} ({_names(pair)})"
+        raise SpiderError(folder / name, f"{found}, and no tag separates them; one series is needed")
+    return DicomSeries(name=name or "series", folder=folder, frames=tuple(stack))
+
+
+def _names(pair: Sequence[Frame]) -> str:
+    """Files of two frames, or their numbers in one file."""
+    first, second = pair
+    if first.path == second.path:
+        return f"frames {first.index + 1} and {second.index + 1} of {first.path.name}"
+    return f"{first.path.name} and {second.path.name}"
+
+
+def _gap(frames: Sequence[Frame], place: Path) -> float | None:
+    """Distance of neighbouring slices, mm; None where it is not known.
+
+    Raises:
+        SpiderError: slices that make no straight, even stack.
+    """
+    stated = stated_gap_mm(frames)
+    if len(frames) == 1:
+        return stated
+    gaps = gaps_mm(frames)
+    if not is_even(gaps):
+        widest = int(gaps.argmax())
+        found = f"slices lie {gaps.min():.2f} to {gaps.max():.2f} mm apart"
+        where = f"between {_names(frames[widest : widest + 2])}"
+        reason = f"{found}; evenly spaced ones are needed (is a file missing, {where}?)"
+        raise SpiderError(place, reason)
+    if drift_mm(frames) > SHEAR_MM:
+        raise SpiderError(place, "slices are shifted in-plane against each other; a straight stack is needed")
+    gap, thickness = float(gaps.mean()), frames[0].thickness_mm
+    # Where the stated distance is less than a slice's thickness, it may be the space between two slices.
+    if stated and thickness and stated >= 0.95 * thickness and gap > _MISSING * stated:
+        found = f"slices lie {gap:.2f} mm apart, but {stated:.2f} mm according to their headers"
+        raise SpiderError(place, f"{found} (are files missing?)")
+    return gap

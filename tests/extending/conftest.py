@@ -1,0 +1,3 @@
+from drawn_spines import save_untrained, spider_folder
+
+__all__ = ["save_untrained", "spider_folder"]
