@@ -81,6 +81,8 @@ def check_replaceable(paths: Iterable[Path]) -> None:
 
 def _header_mark(path: Path) -> str | None:
     try:
+        if not path.is_file():
+            return None
         with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
             return find_mark(file.read(_HEADER_BYTES))
     except (OSError, EOFError, zlib.error):

@@ -17,7 +17,6 @@ from tqdm import tqdm
 from synthspine.eval.labelling.islands import MIN_ISLAND_MM2
 from synthspine.eval.labelling.ranks import RankSource
 from synthspine.eval.labelling.roles import ranked_classes
-from synthspine.eval.prediction.listing import LeftOutError
 from synthspine.eval.prediction.onnx_export import export_onnx
 from synthspine.eval.prediction.quality import Flag
 from synthspine.eval.prediction.scan_report import write_prediction
@@ -27,7 +26,7 @@ from synthspine.eval.prediction.tta import PLAIN, TTA_VIEWS
 from synthspine.eval.prediction.worker import CrashError, Worker
 from synthspine.gen.core.device import pick_device
 from synthspine.shards.readers.dicom import DicomSeries
-from synthspine.shards.readers.folder import SpiderError
+from synthspine.shards.readers.folder import NotUsedError, SpiderError, reason_of
 from synthspine.shards.readers.spider import UnsuitableError, Volume
 from synthspine.shards.reading.prefetch import prefetch
 from synthspine.shards.storage.atomic import file_digest
@@ -48,6 +47,8 @@ class PredictOptions:
     checkpoint: Path = PRETRAINED
     """A model saved by the trainer; by default the model of the project, trained on the phantom's label maps
     alone."""
+    spacing_mm: tuple[float, float, float] | None = None
+    """Voxel size of the scans, mm: slice distance, rows, columns; for files that do not give it."""
     output_dir: Path = Path("results/predictions")
     """Folder of the masks and of their volumes (.csv) and quality flags (.json); the scans may lie in it."""
     overwrite: bool = False
@@ -73,6 +74,8 @@ class PredictOptions:
             raise ValueError(
                 "no image given; name .mha or .nii.gz files, or folders of them or of DICOM series"
             )
+        if self.spacing_mm is not None and not all(0 < value < math.inf for value in self.spacing_mm):
+            raise ValueError(f"spacing_mm {self.spacing_mm} is not three positive numbers")
         if not 0 <= self.min_island_mm2 < math.inf:
             raise ValueError(f"min_island_mm2 {self.min_island_mm2} is not 0 or more")
 
@@ -140,11 +143,11 @@ def _predicted_all(
 ) -> Iterator[Prediction]:
     scans, errors = find_scans(options.images, options.output_dir, lambda files: _series_of(files, worker))
     for error in errors:
-        failed = not isinstance(error, (UnsuitableError, LeftOutError))
+        failed = not isinstance(error, (UnsuitableError, NotUsedError))
         yield Prediction(path=error.path, problem=str(error), failed=failed)
 
     def read(scan: Scan) -> Volume:
-        return worker.call(read_scan, scan, overwrite=options.overwrite)
+        return worker.call(read_scan, scan, options.spacing_mm, overwrite=options.overwrite)
 
     with tqdm(total=len(scans), desc="predict", unit="scan", file=sys.stderr) as bar:
         for scan, volume in prefetch(scans, read):
@@ -221,7 +224,7 @@ def _predicted(
             overlay=options.overlay,
         )
         return Prediction(path=scan.path, files=tuple(files), flags=tuple(flags))
-    except LeftOutError as error:
+    except NotUsedError as error:
         return Prediction(path=scan.path, problem=str(error))
     except UnsuitableError as error:
         return Prediction(path=scan.path, problem=str(error), failed=scan.named)
@@ -230,6 +233,6 @@ def _predicted(
     except MemoryError:
         reason = "too large for the memory"
     except (ValueError, OSError, RuntimeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = reason_of(error)
     problem = reason if str(scan.path) in reason else f"{scan.path}: {reason}"
     return Prediction(path=scan.path, problem=problem, failed=True)

@@ -7,18 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from synthspine.eval.prediction.listing import (
-    LeftOutError,
-    has_plain_name,
-    is_volume_name,
-    list_files,
-    name_error,
-)
 from synthspine.eval.prediction.ownership import check_replaceable, has_mask_mark
 from synthspine.shards.readers.dicom import DicomSeries, find_dicom, read_dicom
-from synthspine.shards.readers.folder import SpiderError, has_layout
-from synthspine.shards.readers.spider import UnsuitableError, Volume, read_image
-from synthspine.shards.volumes.files import EXPECTED, ending_of
+from synthspine.shards.readers.folder import NotUsedError, SpiderError, files_below, has_layout
+from synthspine.shards.readers.spider import Spacing, UnsuitableError, Volume, read_image
+from synthspine.shards.volumes.files import CONVERTIBLE, EXPECTED, SUFFIXES, ending_of
 
 MASK_STEM = "_seg"
 DICOM_MASK_SUFFIX = ".mha"
@@ -59,24 +52,30 @@ class Scan:
         """The mask and all files that may lie beside it."""
         return (self.mask, *(self.beside(suffix) for suffix in TABLE_SUFFIXES))
 
-    def read(self) -> Volume:
+    def read(self, spacing_mm: Spacing | None = None) -> Volume:
         """The volume.
+
+        Args:
+            spacing_mm: spacing along ``Z``, ``H``, ``W`` in place of that of the file.
 
         Raises:
             SpiderError: it cannot be read; ``UnsuitableError`` where it is not a sagittal series;
-                ``LeftOutError`` where it was found in a folder and is a label map.
+                ``NotUsedError`` where it was found in a folder and is a label map.
         """
-        volume = read_image(self.path) if self.series is None else read_dicom(self.series)
-        if not self.named and self.series is None and _is_label_map(volume.array):
-            raise LeftOutError(self.path, "looks like a mask (few whole values, most of them 0); name it")
+        if self.series is not None:
+            return read_dicom(self.series, spacing_mm)
+        volume = read_image(self.path, spacing_mm)
+        if not self.named and _is_label_map(volume.array):
+            raise NotUsedError(self.path, "looks like a mask (few whole values, most of them 0); name it")
         return volume
 
 
-def read_scan(scan: Scan, *, overwrite: bool) -> Volume:
+def read_scan(scan: Scan, spacing_mm: Spacing | None, *, overwrite: bool) -> Volume:
     """The volume of a scan whose files can be written.
 
     Args:
         scan: the scan.
+        spacing_mm: as for ``Scan.read``.
         overwrite: whether files may be replaced that this program did not write.
 
     Raises:
@@ -85,7 +84,7 @@ def read_scan(scan: Scan, *, overwrite: bool) -> Volume:
     """
     if not overwrite:
         check_replaceable(scan.outputs)
-    return scan.read()
+    return scan.read(spacing_mm)
 
 
 def find_series(files: Sequence[Path]) -> tuple[list[DicomSeries], list[SpiderError]]:
@@ -111,13 +110,13 @@ def find_scans(
         series_of: finds the DICOM series of files.
 
     Returns:
-        Scans in the order of the arguments; errors, ``LeftOutError`` and ``UnsuitableError`` (not sagittal
+        Scans in the order of the arguments; errors, ``NotUsedError`` and ``UnsuitableError`` (not sagittal
         MRI) last.
 
     Raises:
         ScanError: two masks would get one name, or the output folder's name is not UTF-8.
     """
-    if not has_plain_name(output_dir):
+    if not _is_utf_8(output_dir):
         raise ScanError(f"{output_dir}: the name of the output folder is not UTF-8")
     scans: list[Scan] = []
     errors: list[SpiderError] = []
@@ -125,14 +124,12 @@ def find_scans(
     for path in inputs:
         found: list[Scan] = []
         wrong: list[SpiderError]
-        if not has_plain_name(path):
-            wrong = [name_error(path)]
-        elif path.is_dir():
+        if path.is_dir():
             found, wrong = _in_folder(path, output_dir, series_of)
             wrong += [] if found or wrong else [SpiderError(path, f"{volume_or_series} series in it")]
-        elif path.is_file() and is_volume_name(path) and has_mask_mark(path):
-            wrong = [LeftOutError(path, "is a mask that this program wrote")]
-        elif is_volume_name(path) or not path.is_file():
+        elif ending_of(path) and has_mask_mark(path):
+            wrong = [NotUsedError(path, "is a mask that this program wrote")]
+        elif ending_of(path, (*SUFFIXES, *CONVERTIBLE)) or not path.is_file():
             found, wrong = [_file(path, output_dir, named=True)], []
         else:
             found, wrong = _dicom([path], path.parent, output_dir, series_of, named=True)
@@ -149,35 +146,44 @@ def find_scans(
                 "predict them one after the other with another --output-dir"
             )
     read = {scan.path.resolve() for scan in scans}
-    for scan in [scan for scan in scans if scan.mask.resolve() in read]:
-        scans.remove(scan)
-        reason = f"its mask would replace {scan.mask}, which is a scan itself; take another --output-dir"
-        errors.append(SpiderError(scan.path, reason))
-    return scans, sorted(errors, key=lambda error: isinstance(error, (UnsuitableError, LeftOutError)))
+    possible = []
+    for scan in scans:
+        if not (_is_utf_8(scan.path) and _is_utf_8(scan.mask)):
+            errors.append(SpiderError(scan.path, "the name is not UTF-8; rename it"))
+        elif scan.mask.resolve() in read:
+            reason = f"its mask would replace {scan.mask}, which is a scan itself; take another --output-dir"
+            errors.append(SpiderError(scan.path, reason))
+        else:
+            possible.append(scan)
+    return possible, sorted(errors, key=lambda error: isinstance(error, (UnsuitableError, NotUsedError)))
 
 
 def _in_folder(root: Path, output_dir: Path, series_of: SeriesFinder) -> tuple[list[Scan], list[SpiderError]]:
-    files, errors = list_files(root)
+    errors: list[SpiderError] = []
+    files = files_below(root, errors.append)
     if has_layout(root):
         masks = [path for path in files if path.relative_to(root).parts[0] == "masks"]
         files = [path for path in files if path not in set(masks)]
         if masks:
-            others = "images/" if (root / "images").is_dir() else "no images/"
-            errors.append(
-                LeftOutError(root / "masks", f"holds masks by its name; there is {others} beside it")
-            )
+            beside = "images/" if (root / "images").is_dir() else "no images/"
+            reason = f"is not read, because it holds masks by its name; there is {beside} beside it"
+            errors.append(NotUsedError(root / "masks", reason))
     scans: list[Scan] = []
     written = output_dir.resolve()
+    others: list[Path] = []
     for path in files:
-        if not is_volume_name(path) or has_mask_mark(path):
+        if ending_of(path) is None:
+            if ending_of(path, CONVERTIBLE):
+                errors.append(NotUsedError(path, f"cannot be read; convert it to {EXPECTED}"))
+            else:
+                others.append(path)
+        elif has_mask_mark(path):
             continue
-        if written != root.resolve() and written in path.resolve().parents:
-            errors.append(LeftOutError(path, "is not read, because it lies in the output folder"))
-        elif ending_of(path) is None:
-            errors.append(LeftOutError(path, f"is not read; convert it to {EXPECTED}"))
+        elif written != root.resolve() and written in path.resolve().parents:
+            errors.append(NotUsedError(path, "is not read, because it lies in the output folder"))
         else:
             scans.append(_file(path, output_dir / _place(path.parent, root)))
-    series, wrong = _dicom([path for path in files if not is_volume_name(path)], root, output_dir, series_of)
+    series, wrong = _dicom(others, root, output_dir, series_of)
     return scans + series, errors + wrong
 
 
@@ -219,6 +225,15 @@ def _dicom(
 def _stem(path: Path) -> Path:
     """The path without the suffix of a volume; one for ``a.mha`` and ``a.nii.gz``."""
     return path.with_name(path.name.removesuffix(ending_of(path) or ""))
+
+
+def _is_utf_8(path: Path) -> bool:
+    """Whether the name of a file can be given to libraries, some of which end the process otherwise."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_label_map(array: np.ndarray) -> bool:

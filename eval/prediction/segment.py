@@ -1,5 +1,6 @@
 """Segmentation of an image volume, slice by slice, as dense codes on its own grid."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from synthspine.eval.metrics.calibration import structure_entropy_sums
 from synthspine.eval.prediction.tta import PLAIN, View, class_probabilities
 from synthspine.gen.core.anatomy import BACKGROUND
 from synthspine.gen.core.schemes import LabelScheme
-from synthspine.shards.readers.slices import normalise, resample_back, resample_in_plane
+from synthspine.shards.readers.slices import normalise, resample_back, resample_in_plane, resampled_size
 from synthspine.shards.readers.spider import Volume
 from synthspine.train.decoding import likeliest_classes, to_structures
 
@@ -99,13 +100,13 @@ def _most_likely(
     views: Sequence[View],
 ) -> tuple[np.ndarray, float]:
     """Most likely class of every voxel, uint8 ``(Z, H, W)``, and the entropy."""
-    images = normalise(volume.array)
     in_plane = (volume.spacing_mm[1], volume.spacing_mm[2])
-    native = (images.shape[1], images.shape[2])
+    native = (volume.array.shape[1], volume.array.shape[2])
+    plane = math.prod(resampled_size(native, in_plane, spacing_mm))
+    images = normalise(volume.array)
     classes = np.empty(images.shape, dtype=np.uint8)
     total, pixels = 0.0, 0
     model.eval()
-    plane = np.prod([size * old / spacing_mm for size, old in zip(native, in_plane, strict=True)])
     at_once = max(1, int(PIXELS_AT_ONCE.get(torch.device(device).type, _LEAST_PIXELS) / plane))
     for start in range(0, len(images), at_once):
         part = images[start : start + at_once]

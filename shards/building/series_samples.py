@@ -70,6 +70,8 @@ class SeriesSamples:
             "mask": fingerprint(series.mask),
             "image": fingerprint(series.image) if self._images else None,
         }
+        if series.spacing_mm is not None:
+            files["spacing_mm"] = list(series.spacing_mm)
         if series.layout != SPIDER.name:
             files |= {"layout": series.layout, "also": [fingerprint(path) for path in series.also]}
         return files
@@ -95,6 +97,10 @@ class SeriesSamples:
             self._first.append(self._first[-1] + part["samples"])
             if part["reason"] is not None:
                 self.left_out.append({"source": series.stem, "reason": part["reason"]})
+        if self._series and not self._images and not len(self):
+            reason = self.left_out[0]["reason"] if self.left_out else "no slice"
+            found = f"none of {len(self._series)} label maps can be used ({self._series[0].stem}: {reason})"
+            raise SpiderError(self._series[0].mask or title, found)
 
     def __len__(self) -> int:
         return self._first[-1]
@@ -146,6 +152,9 @@ class SeriesSamples:
                 "part_bytes": len(packed.content),
                 "part_sha256": packed.sha256,
             }
+            if not packed.label_digests:
+                area = f"{self._least_area_cm2:g} cm2 of " if self._least_area_cm2 else ""
+                made["reason"] = f"no slice holds {area}vertebrae and canal"
         except SpiderError as error:
             if not self._options.skip_bad:
                 raise
@@ -172,7 +181,8 @@ class SeriesSamples:
         image = None
         if self._images and series.image is not None:
             image = layout.read_image(series)
-            check_pair(image, mask, series.mask)
+            if remark := check_pair(image, mask, series.mask):
+                print(f"{series.mask}: {remark}", flush=True)
         indices = annotated(mask.array, mask.spacing_mm, self._options.slice_step_mm, self._least_area_cm2)
         labels = label_slices(mask, self._options.grid, indices)
         images = None

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from synthspine.shards.building.workers import ALONE, Workers, one_builder
 from synthspine.shards.format.manifest import VERSION, has_manifest, load_manifest
 from synthspine.shards.format.provenance import identity_difference
 from synthspine.shards.format.sample import ShardError
-from synthspine.shards.readers.folder import Series, SpiderError
+from synthspine.shards.readers.folder import NotUsedError, Series, SpiderError
 from synthspine.shards.readers.layouts import SPIDER, fitting, series_of
 from synthspine.shards.readers.phantom import (
     FIRST_LABELS_PATIENT,
@@ -159,6 +160,8 @@ class _Session:
 
     def _find(self, path: Path) -> list[Series]:
         def leave_out(error: SpiderError) -> None:
+            if not (options.skip_bad or isinstance(error, NotUsedError)):
+                raise error
             self._errors[str(error)] = error
 
         options = self._options
@@ -166,7 +169,12 @@ class _Session:
         layout = options.labels_layout if own else options.layout
         if is_phantom(path):
             layout = SPIDER.name
-        series = series_of(path, layout, leave_out if options.skip_bad else None)
+        series = series_of(path, layout, leave_out)
+        if not is_phantom(path):
+            series = [replace(entry, spacing_mm=options.spacing_mm) for entry in series]
+            for entry in series:
+                if entry.mask is None:
+                    leave_out(NotUsedError(entry.image or path, "has no mask"))
         if not is_phantom(path) and path not in self._found:
             self._workers.log(f"{path}: {len(series)} series in the layout {series[0].layout}")
             if unknown := sum(entry.image is not None and entry.contrast is None for entry in series):

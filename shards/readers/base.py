@@ -5,11 +5,12 @@ a label table (``shards.readers.labels``). The layouts are listed in ``shards.re
 """
 
 import re
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from synthspine.shards.readers.folder import Series, SpiderError
+from synthspine.shards.readers.folder import NotUsedError, Series, SpiderError
 from synthspine.shards.readers.labels import LabelTable
 from synthspine.shards.readers.spider import Volume, read_image, read_mask
 
@@ -23,7 +24,7 @@ _CONTRAST_ENDING = re.compile(r"[_-]t[12]w?([_-]space)?$", re.IGNORECASE)
 def image_of(series: Series) -> Volume:
     """The image of a series; raises as ``shards.readers.spider.read_image``."""
     assert series.image is not None
-    return read_image(series.image)
+    return read_image(series.image, series.spacing_mm)
 
 
 def masks_with(table: LabelTable) -> Callable[[Series], Volume]:
@@ -31,7 +32,7 @@ def masks_with(table: LabelTable) -> Callable[[Series], Volume]:
 
     def read(series: Series) -> Volume:
         assert series.mask is not None
-        return read_mask(series.mask, table)
+        return read_mask(series.mask, table, series.spacing_mm)
 
     return read
 
@@ -48,6 +49,8 @@ class Layout:
             argument, or raised as ``SpiderError`` if that is None.
         read_mask: the mask of a series as dense codes, uint8, shape ``(Z, H, W)``; raises ``SpiderError``.
         read_image: the image of a series, float32, on the grid of its mask; raises ``SpiderError``.
+        inputs: patterns of the paths in the folder at which a volume is input (``"masks/*"``, also deeper);
+            those that belong to no series are told.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Layout:
     find: Callable[[Path, OnError | None], Iterable[Series]]
     read_mask: Callable[[Series], Volume]
     read_image: Callable[[Series], Volume] = image_of
+    inputs: tuple[str, ...] = ()
 
 
 def contrast_of(text: str) -> str | None:
@@ -77,7 +81,10 @@ def patient_of(case: str) -> str:
 
 
 def report(error: SpiderError, on_error: OnError | None) -> None:
-    """Pass an error on, or raise it if nobody takes it."""
-    if on_error is None:
+    """Pass an error on, or raise it if nobody takes it; of a file that is only not used, warn."""
+    if on_error is not None:
+        on_error(error)
+    elif isinstance(error, NotUsedError):
+        warnings.warn(str(error), stacklevel=3)
+    else:
         raise error
-    on_error(error)

@@ -1,11 +1,13 @@
 """The series of a folder in SPIDER layout: files found by name and paired by stem."""
 
+import os
 import re
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from synthspine.shards.volumes.files import EXPECTED, ending_of
+from synthspine.shards.volumes.files import EXPECTED, FOREIGN, ending_of
 
 CONTRASTS = ("t1", "t2", "t2_SPACE")
 
@@ -30,6 +32,22 @@ class SpiderError(ValueError):
         return type(self), (self.path, self.reason)
 
 
+def reason_of(error: BaseException) -> str:
+    """What an error of a library says, in one line: what it marks as error, else its first line with text."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    for number, line in enumerate(lines):
+        _, marked, reason = line.partition("ERROR: ")
+        if marked:
+            # The object in the memory says nothing: "ImageFileReader(0x55d0): ...".
+            reason = re.sub(r"^\w+\(0x[0-9a-f]+\): *", "", reason)
+            return reason or " ".join(lines[number + 1 : number + 2]) or type(error).__name__
+    return lines[0] if lines else type(error).__name__
+
+
+class NotUsedError(SpiderError):
+    """A file that looks like input and is not used: it is told, and stops nothing."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Series:
     """One series of one patient.
@@ -42,6 +60,7 @@ class Series:
         mask: mask file, None if there is only an image.
         also: other files on which the mask depends.
         layout: name of its layout (``shards.readers.layouts``).
+        spacing_mm: spacing of its volumes along ``Z``, ``H``, ``W`` in place of that of the files.
     """
 
     stem: str
@@ -51,6 +70,7 @@ class Series:
     mask: Path | None
     also: tuple[Path, ...] = ()
     layout: str = "spider"
+    spacing_mm: tuple[float, float, float] | None = None
 
 
 def find_series(data_dir: Path, on_error: Callable[[SpiderError], None] | None = None) -> list[Series]:
@@ -89,6 +109,49 @@ def find_series(data_dir: Path, on_error: Callable[[SpiderError], None] | None =
 def has_layout(data_dir: Path) -> bool:
     """True if the folder has ``images/`` or ``masks/``."""
     return (data_dir / "images").is_dir() or (data_dir / "masks").is_dir()
+
+
+def files_below(folder: Path, on_error: Callable[[SpiderError], None]) -> list[Path]:
+    """The regular files of a folder and below it, sorted; links to folders are followed, hidden names skipped.
+
+    Args:
+        folder: the folder.
+        on_error: called with each folder that cannot be listed, each file that cannot be looked at, and, as
+            ``NotUsedError``, each link to nothing or to a folder above and each pipe with a volume's name.
+    """
+    return sorted(_below(folder, (), on_error))
+
+
+def _below(folder: Path, above: tuple[str, ...], on_error: Callable[[SpiderError], None]) -> Iterator[Path]:
+    own = os.path.realpath(folder)
+    if own in above:
+        on_error(NotUsedError(folder, "is a link to a folder that holds it"))
+        return
+    try:
+        entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        on_error(SpiderError(folder, f"cannot be listed: {error.strerror or error}"))
+        return
+    for path in entries:
+        try:
+            mode = path.stat().st_mode
+        except FileNotFoundError:
+            on_error(NotUsedError(path, "is a link to nothing"))
+            continue
+        except OSError as error:
+            on_error(SpiderError(path, f"cannot be read: {error.strerror or error}"))
+            continue
+        if stat.S_ISDIR(mode):
+            yield from _below(path, (*above, own), on_error)
+        elif stat.S_ISREG(mode):
+            yield path
+        elif looks_like_volume(path):
+            on_error(NotUsedError(path, "is no regular file"))
+
+
+def looks_like_volume(path: Path) -> bool:
+    """True for the name of a volume in any format, also one that cannot be read."""
+    return ending_of(path, FOREIGN) is not None or ending_of(path) is not None
 
 
 def patient_key(patient: str) -> tuple[int, str]:

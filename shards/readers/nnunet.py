@@ -82,7 +82,7 @@ def _find(folder: Path, on_error: OnError | None) -> list[Series]:
 
 def _read_mask(series: Series) -> Volume:
     assert series.mask is not None
-    return read_mask(series.mask, label_table(series.mask.parent.parent))
+    return read_mask(series.mask, label_table(series.mask.parent.parent), series.spacing_mm)
 
 
 def _json(file: Path) -> dict[str, Any]:
@@ -110,4 +110,5 @@ NNUNET = Layout(
     ),
     find=_find,
     read_mask=_read_mask,
+    inputs=(f"{IMAGES}/*", f"{MASKS}/*"),
 )

@@ -14,6 +14,8 @@ from synthspine.shards.readers.spider import Volume
 
 FLOOR_PERCENTILES = (0.5, 99.5)
 SLICE_STEP_MM = 3.0
+MOST_PIXELS = 2**22
+"""Most pixels of a slice after resampling to a network's pixel size, 2048 x 2048."""
 
 # Positions that differ by less than this part of a pixel are equal, so that rounding does not break ties.
 _TIE = 1e-6
@@ -116,12 +118,32 @@ def resample_in_plane(
 
     Returns:
         Shape ``(..., ceil(h * spacing / target), ceil(w * spacing / target))``, same centre.
+
+    Raises:
+        ValueError: more than ``MOST_PIXELS`` pixels.
+    """
+    rows, columns = array.shape[-2:]
+    size = resampled_size((rows, columns), spacing_mm, target_mm)
+    return _resample(array, spacing_mm, size, (target_mm, target_mm), labels=labels)
+
+
+def resampled_size(
+    size: tuple[int, int], spacing_mm: tuple[float, float], target_mm: float
+) -> tuple[int, int]:
+    """Rows and columns of a slice after :func:`resample_in_plane`, known before anything is allocated.
+
+    Raises:
+        ValueError: more than ``MOST_PIXELS`` pixels; one line that says how many.
     """
     rows, columns = (
-        max(1, int(np.ceil(size * old / target_mm - _TIE)))
-        for size, old in zip(array.shape[-2:], spacing_mm, strict=True)
+        max(1, int(np.ceil(count * old / target_mm - _TIE)))
+        for count, old in zip(size, spacing_mm, strict=True)
     )
-    return _resample(array, spacing_mm, (rows, columns), (target_mm, target_mm), labels=labels)
+    if rows * columns > MOST_PIXELS:
+        found = f"{size[0]} x {size[1]} pixels of {spacing_mm[0]:.4g} x {spacing_mm[1]:.4g} mm"
+        result = f"{rows} x {columns} at {target_mm:g} mm"
+        raise ValueError(f"slices of {found} would become {result}; at most {MOST_PIXELS} pixels can be used")
+    return rows, columns
 
 
 def resample_back(

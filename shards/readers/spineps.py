@@ -14,13 +14,14 @@ Source: Hendrik-code/spineps, README.md ("Labels") and spineps/phase_post.py (``
 
 import re
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from synthspine.shards.readers.base import Layout, OnError, contrast_of, patient_of, report
-from synthspine.shards.readers.folder import Series, SpiderError
+from synthspine.shards.readers.folder import Series, SpiderError, files_below
 from synthspine.shards.readers.labels import VERTEBRAE, LabelTable
 from synthspine.shards.readers.levels import dense_codes
 from synthspine.shards.readers.spider import Volume, check_pair, read_values
@@ -48,13 +49,16 @@ TABLE = LabelTable(
 
 
 def _find(folder: Path, on_error: OnError | None) -> list[Series]:
+    files = files_below(folder, lambda error: report(error, on_error))
     images = {
         path.name: path
-        for path in sorted(folder.rglob(f"*{ENDING}"))
-        if not path.name.endswith(f"_msk{ENDING}")
+        for path in files
+        if path.name.endswith(ENDING) and not path.name.endswith(f"_msk{ENDING}")
     }
     found = []
-    for mask in sorted(folder.glob(f"derivatives*/**/*{VERTEBRA_MASKS}")):
+    for mask in files:
+        if not fnmatchcase(mask.relative_to(folder).as_posix(), f"derivatives*/*{VERTEBRA_MASKS}"):
+            continue
         stem = mask.name.removesuffix(VERTEBRA_MASKS)
         modality = re.search(r"_mod-([^_]+)", stem)
         case = stem.replace(modality[0], "") + f"_{modality[1]}" if modality else stem
@@ -76,7 +80,7 @@ def _find(folder: Path, on_error: OnError | None) -> list[Series]:
 
 def _read_mask(series: Series) -> Volume:
     assert series.mask is not None
-    volume, spine = read_values(series.mask), read_values(series.also[0])
+    volume, spine = (read_values(path, series.spacing_mm) for path in (series.mask, series.also[0]))
     check_pair(volume, spine, series.also[0])
     if odd := set(np.unique(spine.array).tolist()) - set(_SPINE_VALUES):
         legal = ", ".join(map(str, _SPINE_VALUES))
@@ -106,4 +110,5 @@ SPINEPS = Layout(
     fits=lambda folder: any(True for _ in folder.glob(f"derivatives*/**/*{VERTEBRA_MASKS}")),
     find=_find,
     read_mask=_read_mask,
+    inputs=("derivatives*/*_seg-vert_msk.*",),
 )

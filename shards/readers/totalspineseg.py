@@ -54,4 +54,5 @@ TOTALSPINESEG = Layout(
     fits=lambda folder: (folder / MASKS).is_dir(),
     find=_find,
     read_mask=masks_with(TABLE),
+    inputs=(f"{IMAGES}/*", f"{MASKS}/*"),
 )

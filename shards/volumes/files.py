@@ -13,10 +13,12 @@ from synthspine.shards.volumes.stored import Stored, UnreadableError
 
 SUFFIXES = (".mha", ".nii.gz", ".nii")
 """Endings of the files that are read, in any case."""
-FOREIGN = (
+CONVERTIBLE = (
     *(".mhd", ".nrrd", ".nhdr", ".hdr", ".img", ".img.gz", ".mgh", ".mgz", ".mnc", ".gipl", ".gipl.gz"),
-    *(".nii.bz2", ".nii.xz", ".nii.zst", ".nii.zip", ".mha.gz", ".dcm", ".ima"),
+    *(".nii.bz2", ".nii.xz", ".nii.zst", ".nii.zip", ".mha.gz"),
 )
+"""Endings of volumes in formats that are not read."""
+FOREIGN = (*CONVERTIBLE, ".dcm", ".ima")
 """Endings of files that look like volumes and are not read as one."""
 EXPECTED = ".mha or .nii.gz"
 """The usual endings, for messages; ``.nii`` is read, too."""

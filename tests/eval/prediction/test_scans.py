@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from dicom_files import AXIAL, write_series
 
-from synthspine.eval.prediction.listing import LeftOutError
 from synthspine.eval.prediction.ownership import mask_mark
 from synthspine.eval.prediction.scans import ScanError, find_scans
+from synthspine.shards.readers.folder import NotUsedError
 from synthspine.shards.readers.spider import SpiderError, UnsuitableError, read_image, write_like, write_mha
 
 SPACING = (4.0, 1.0, 1.0)
@@ -76,7 +76,7 @@ def test_an_own_mask_that_is_named_is_left_out(tmp_path):
     own_mask(tmp_path / "b.mha", volume(tmp_path / "a.mha"))
     found = find_scans([tmp_path / "a.mha", tmp_path / "b.mha"], tmp_path)
     assert [scan.path.name for scan in found[0]] == ["a.mha"]
-    assert [type(error) for error in found[1]] == [LeftOutError]
+    assert [type(error) for error in found[1]] == [NotUsedError]
 
 
 def test_a_mask_never_replaces_a_scan_of_the_same_run(tmp_path):
@@ -92,7 +92,7 @@ def test_a_label_map_is_left_out_unless_it_is_named(tmp_path):
     values[:, 5:9, 5:9], values[:, 12:15, 5:9] = 1, 201
     write_mha(values, SPACING, "LPS", tmp_path / "drawn.mha")
     (found,), (named,) = (find_scans([path], tmp_path)[0] for path in (tmp_path, tmp_path / "drawn.mha"))
-    with pytest.raises(LeftOutError, match="looks like a mask"):
+    with pytest.raises(NotUsedError, match="looks like a mask"):
         found.read()
     assert named.read().array.max() == 201
 
@@ -102,16 +102,18 @@ def test_what_looks_like_a_scan_never_vanishes(tmp_path):
     for name in ("c.nrrd", "d.MHD", "notes.txt"):
         (tmp_path / "in" / name).write_text("text")
     (tmp_path / "in" / "linked").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "in" / "again").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "in" / "around").symlink_to(tmp_path)
+    (tmp_path / "in" / "around").symlink_to(tmp_path / "in")
     (tmp_path / "in" / "gone.mha").symlink_to(tmp_path / "nothing.mha")
     os.mkfifo(tmp_path / "in" / "pipe.mha")
     found = find_scans([tmp_path / "in"], tmp_path / "out")
     assert masks(found, tmp_path / "out") == ["a_seg.mha", "linked/b_seg.mha"]
-    assert reasons(found).keys() == {"c.nrrd", "d.MHD", "again", "around", "gone.mha", "pipe.mha"}
-    assert all(isinstance(error, LeftOutError) for error in found[1])
+    assert reasons(found).keys() == {"c.nrrd", "d.MHD", "around", "gone.mha", "pipe.mha"}
+    assert all(isinstance(error, NotUsedError) for error in found[1])
     assert "convert it to .mha" in reasons(found)["c.nrrd"]
     assert "link to nothing" in reasons(found)["gone.mha"]
+    (named,) = find_scans([tmp_path / "in" / "pipe.mha"], tmp_path / "out")[0]
+    with pytest.raises(SpiderError, match="no regular file"):
+        named.read()
 
 
 def test_a_folder_that_may_not_be_listed_is_told(tmp_path, monkeypatch):
@@ -137,7 +139,7 @@ def test_names_that_are_not_utf_8_are_told(tmp_path):
     for inputs in ([tmp_path], [strange, tmp_path / "b.mha"]):
         found = find_scans(inputs, tmp_path / "out")
         assert masks(found, tmp_path / "out") == ["b_seg.mha"]
-        assert "not UTF-8" in found[1][0].reason and not isinstance(found[1][0], LeftOutError)
+        assert "not UTF-8" in found[1][0].reason and not isinstance(found[1][0], NotUsedError)
     with pytest.raises(ScanError, match="not UTF-8"):
         find_scans([tmp_path], strange)
 

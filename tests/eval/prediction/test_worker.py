@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from synthspine.eval.prediction.listing import LeftOutError
 from synthspine.eval.prediction.scans import find_scans
 from synthspine.eval.prediction.worker import CrashError, Worker
+from synthspine.shards.readers.folder import NotUsedError
 
 PARENT = """
 import os, time
@@ -33,8 +33,8 @@ def test_answers_and_errors_come_back(worker):
 
 
 def test_errors_of_readers_keep_their_kind(worker):
-    error = worker.call(LeftOutError, "a", "b")
-    assert type(error) is LeftOutError and str(error) == "a: b" and error.reason == "b"
+    error = worker.call(NotUsedError, "a", "b")
+    assert type(error) is NotUsedError and str(error) == "a: b" and error.reason == "b"
 
 
 def test_after_a_crash_there_is_a_new_process(worker):
