@@ -112,7 +112,7 @@ def has_layout(data_dir: Path) -> bool:
 
 
 def files_below(folder: Path, on_error: Callable[[SpiderError], None]) -> list[Path]:
-    """The regular files of a folder and below it, sorted; links to folders are followed, hidden names skipped.
+    """The regular files in a folder and below it, sorted; links to folders are followed, hidden names not.
 
     Args:
         folder: the folder.

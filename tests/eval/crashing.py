@@ -10,8 +10,8 @@ def crash():
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
-def crash_on_2(scan, *, overwrite):
-    return crash() if scan.path.stem == "2" else read_scan(scan, overwrite=overwrite)
+def crash_on_2(scan, *arguments, **keywords):
+    return crash() if scan.path.stem == "2" else read_scan(scan, *arguments, **keywords)
 
 
 def crash_on_a_name(files):

@@ -230,9 +230,9 @@ class InThisProcess:
 def test_scans_are_read_one_ahead_and_told_one_by_one(tmp_path, checkpoint, image_file, monkeypatch):
     read, real = [], Scan.read
 
-    def watched(scan):
+    def watched(scan, spacing_mm):
         read.append(scan.path.name)
-        return real(scan)
+        return real(scan, spacing_mm)
 
     monkeypatch.setattr(Scan, "read", watched)
     monkeypatch.setattr(prediction, "Worker", InThisProcess)
@@ -244,6 +244,16 @@ def test_scans_are_read_one_ahead_and_told_one_by_one(tmp_path, checkpoint, imag
         assert set(read) <= set(names[: number + 2])
         assert (tmp_path / "out" / f"{number}_seg.mha").is_file()
     assert read == names
+
+
+def test_a_scan_of_absurd_size_is_told_before_it_is_resampled(tmp_path, checkpoint, image_file):
+    image = sitk.ReadImage(str(image_file("m.mha")))
+    image.SetSpacing([1000 * spacing for spacing in image.GetSpacing()])
+    sitk.WriteImage(image, str(tmp_path / "m.mha"))
+    images = (tmp_path / "m.mha", image_file())
+    metres, other = predict(PredictOptions(images=images, checkpoint=checkpoint, output_dir=tmp_path / "out"))
+    assert metres.failed and metres.problem.startswith(f"{images[0]}: has a field of view")
+    assert "millimetres" in metres.problem and other.files
 
 
 def test_a_place_that_cannot_be_written_fails_that_scan(tmp_path, checkpoint, image_file):
@@ -405,14 +415,16 @@ def test_command_names_the_checkpoint_of_a_training_snapshot(tmp_path, image_fil
 
 
 def test_command_tells_failed_scans_at_the_end(tmp_path, checkpoint, image_file):
-    wrong = tmp_path / "text.mha"
+    wrong, strange = tmp_path / "text.mha", tmp_path / os.fsdecode(b"caf\xe9.mha")
     wrong.write_text("this is text")
-    result = run(wrong, image_file(), "--checkpoint", checkpoint, "--output-dir", tmp_path / "out")
+    image_file("x.mha").rename(strange)
+    result = run(wrong, strange, image_file(), "--checkpoint", checkpoint, "--output-dir", tmp_path / "out")
     assert result.returncode == 1
     assert f"wrote {tmp_path / 'out' / '7_t1_seg.mha'}" in result.stdout
-    *_, failed, error = result.stderr.splitlines()
+    *_, unnamed, failed, error = result.stderr.splitlines()
+    assert unnamed == f"failed: {tmp_path}/caf\\udce9.mha: the name is not UTF-8; rename it"
     assert failed.startswith(f"failed: {wrong}: cannot be read")
-    assert error == "error: 1 of 2 scans could not be predicted"
+    assert error == "error: 2 of 3 scans could not be predicted"
     assert "Traceback" not in result.stderr
 
 
