@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os.path import commonpath
 from pathlib import Path
 from typing import Annotated, Literal
@@ -142,12 +142,13 @@ def _predicted_all(
     model: TrainedUNet, options: PredictOptions, device: torch.device, worker: Worker
 ) -> Iterator[Prediction]:
     scans, errors = find_scans(options.images, options.output_dir, lambda files: _series_of(files, worker))
+    scans = [replace(scan, spacing_mm=options.spacing_mm) for scan in scans]
     for error in errors:
         failed = not isinstance(error, (UnsuitableError, NotUsedError))
         yield Prediction(path=error.path, problem=str(error), failed=failed)
 
     def read(scan: Scan) -> Volume:
-        return worker.call(read_scan, scan, options.spacing_mm, overwrite=options.overwrite)
+        return worker.call(read_scan, scan, overwrite=options.overwrite)
 
     with tqdm(total=len(scans), desc="predict", unit="scan", file=sys.stderr) as bar:
         for scan, volume in prefetch(scans, read):

@@ -9,8 +9,15 @@ import numpy as np
 
 from synthspine.eval.prediction.ownership import check_replaceable, has_mask_mark
 from synthspine.shards.readers.dicom import DicomSeries, find_dicom, read_dicom
-from synthspine.shards.readers.folder import NotUsedError, SpiderError, files_below, has_layout
-from synthspine.shards.readers.spider import Spacing, UnsuitableError, Volume, read_image
+from synthspine.shards.readers.folder import (
+    NO_TEXT,
+    NotUsedError,
+    SpiderError,
+    files_below,
+    has_layout,
+    printable,
+)
+from synthspine.shards.readers.spider import UnsuitableError, Volume, read_image
 from synthspine.shards.volumes.files import CONVERTIBLE, EXPECTED, SUFFIXES, ending_of
 
 MASK_STEM = "_seg"
@@ -35,12 +42,14 @@ class Scan:
         mask: file of the mask.
         series: the DICOM series, None for a file.
         named: whether the user named it, and not only a folder that contains it.
+        spacing_mm: spacing along ``Z``, ``H``, ``W`` in place of that of the file.
     """
 
     path: Path
     mask: Path
     series: DicomSeries | None = None
     named: bool = False
+    spacing_mm: tuple[float, float, float] | None = None
 
     def beside(self, suffix: str) -> Path:
         """The file beside the mask with another suffix."""
@@ -52,30 +61,26 @@ class Scan:
         """The mask and all files that may lie beside it."""
         return (self.mask, *(self.beside(suffix) for suffix in TABLE_SUFFIXES))
 
-    def read(self, spacing_mm: Spacing | None = None) -> Volume:
+    def read(self) -> Volume:
         """The volume.
-
-        Args:
-            spacing_mm: spacing along ``Z``, ``H``, ``W`` in place of that of the file.
 
         Raises:
             SpiderError: it cannot be read; ``UnsuitableError`` where it is not a sagittal series;
                 ``NotUsedError`` where it was found in a folder and is a label map.
         """
         if self.series is not None:
-            return read_dicom(self.series, spacing_mm)
-        volume = read_image(self.path, spacing_mm)
+            return read_dicom(self.series, self.spacing_mm)
+        volume = read_image(self.path, self.spacing_mm)
         if not self.named and _is_label_map(volume.array):
             raise NotUsedError(self.path, "looks like a mask (few whole values, most of them 0); name it")
         return volume
 
 
-def read_scan(scan: Scan, spacing_mm: Spacing | None, *, overwrite: bool) -> Volume:
+def read_scan(scan: Scan, *, overwrite: bool) -> Volume:
     """The volume of a scan whose files can be written.
 
     Args:
         scan: the scan.
-        spacing_mm: as for ``Scan.read``.
         overwrite: whether files may be replaced that this program did not write.
 
     Raises:
@@ -84,7 +89,7 @@ def read_scan(scan: Scan, spacing_mm: Spacing | None, *, overwrite: bool) -> Vol
     """
     if not overwrite:
         check_replaceable(scan.outputs)
-    return scan.read(spacing_mm)
+    return scan.read()
 
 
 def find_series(files: Sequence[Path]) -> tuple[list[DicomSeries], list[SpiderError]]:
@@ -116,15 +121,17 @@ def find_scans(
     Raises:
         ScanError: two masks would get one name, or the output folder's name is not UTF-8.
     """
-    if not _is_utf_8(output_dir):
-        raise ScanError(f"{output_dir}: the name of the output folder is not UTF-8")
+    if printable(output_dir) != str(output_dir):
+        raise ScanError(f"{printable(output_dir)}: {NO_TEXT}")
     scans: list[Scan] = []
     errors: list[SpiderError] = []
     volume_or_series = f"no {EXPECTED} volume and no DICOM"
     for path in inputs:
         found: list[Scan] = []
         wrong: list[SpiderError]
-        if path.is_dir():
+        if printable(path) != str(path):
+            wrong = [SpiderError(path, NO_TEXT)]
+        elif path.is_dir():
             found, wrong = _in_folder(path, output_dir, series_of)
             wrong += [] if found or wrong else [SpiderError(path, f"{volume_or_series} series in it")]
         elif ending_of(path) and has_mask_mark(path):
@@ -148,9 +155,7 @@ def find_scans(
     read = {scan.path.resolve() for scan in scans}
     possible = []
     for scan in scans:
-        if not (_is_utf_8(scan.path) and _is_utf_8(scan.mask)):
-            errors.append(SpiderError(scan.path, "the name is not UTF-8; rename it"))
-        elif scan.mask.resolve() in read:
+        if scan.mask.resolve() in read:
             reason = f"its mask would replace {scan.mask}, which is a scan itself; take another --output-dir"
             errors.append(SpiderError(scan.path, reason))
         else:
@@ -225,15 +230,6 @@ def _dicom(
 def _stem(path: Path) -> Path:
     """The path without the suffix of a volume; one for ``a.mha`` and ``a.nii.gz``."""
     return path.with_name(path.name.removesuffix(ending_of(path) or ""))
-
-
-def _is_utf_8(path: Path) -> bool:
-    """Whether the name of a file can be given to libraries, some of which end the process otherwise."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _is_label_map(array: np.ndarray) -> bool:

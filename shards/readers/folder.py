@@ -10,8 +10,14 @@ from pathlib import Path
 from synthspine.shards.volumes.files import EXPECTED, FOREIGN, ending_of
 
 CONTRASTS = ("t1", "t2", "t2_SPACE")
+NO_TEXT = "the name is not text in UTF-8; rename it"
 
 _STEM = re.compile(rf"(?P<patient>[^_]+)_(?P<contrast>{'|'.join(CONTRASTS)})")
+
+
+def printable(path: Path | str) -> str:
+    """A path as text that can be printed and stored; each byte that is no UTF-8 is written as its number."""
+    return str(path).encode(errors="backslashreplace").decode()
 
 
 class SpiderError(ValueError):
@@ -23,7 +29,7 @@ class SpiderError(ValueError):
     """
 
     def __init__(self, path: Path | str, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
+        super().__init__(f"{printable(path)}: {reason}")
         self.path = Path(path)
         self.reason = reason
 
@@ -112,7 +118,7 @@ def has_layout(data_dir: Path) -> bool:
 
 
 def files_below(folder: Path, on_error: Callable[[SpiderError], None]) -> list[Path]:
-    """The regular files in a folder and below it, sorted; links to folders are followed, hidden names not.
+    """The regular files in and below a folder, sorted; links to folders are followed, hidden names skipped.
 
     Args:
         folder: the folder.
@@ -133,6 +139,9 @@ def _below(folder: Path, above: tuple[str, ...], on_error: Callable[[SpiderError
         on_error(SpiderError(folder, f"cannot be listed: {error.strerror or error}"))
         return
     for path in entries:
+        if printable(path.name) != path.name:
+            on_error(SpiderError(path, NO_TEXT))
+            continue
         try:
             mode = path.stat().st_mode
         except FileNotFoundError:
@@ -165,6 +174,8 @@ def image_stem(path: Path) -> str:
     Raises:
         SpiderError: another ending.
     """
+    if printable(path) != str(path):
+        raise SpiderError(path, NO_TEXT)
     ending = ending_of(path)
     if ending is None:
         raise SpiderError(path, f"the file name does not end in {EXPECTED}")

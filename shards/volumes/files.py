@@ -1,5 +1,6 @@
 """Reading and writing one image file, by the ending of its name."""
 
+import errno
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -77,6 +78,11 @@ def write_metaimage(path: Path, image: sitk.Image) -> None:
     Raises:
         OSError: it cannot be written as a whole.
     """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        # The library would end the process.
+        raise OSError(errno.EILSEQ, "the name of the file is not text in UTF-8") from None
     with atomic_path(path) as temporary:
         try:
             sitk.WriteImage(image, str(temporary), True)

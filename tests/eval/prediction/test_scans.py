@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -139,8 +140,8 @@ def test_names_that_are_not_utf_8_are_told(tmp_path):
     for inputs in ([tmp_path], [strange, tmp_path / "b.mha"]):
         found = find_scans(inputs, tmp_path / "out")
         assert masks(found, tmp_path / "out") == ["b_seg.mha"]
-        assert "not UTF-8" in found[1][0].reason and not isinstance(found[1][0], NotUsedError)
-    with pytest.raises(ScanError, match="not UTF-8"):
+        assert "in UTF-8" in found[1][0].reason and not isinstance(found[1][0], NotUsedError)
+    with pytest.raises(ScanError, match="in UTF-8"):
         find_scans([tmp_path], strange)
 
 
@@ -219,3 +220,28 @@ def test_masks_of_one_name_are_refused():
 def test_tables_of_one_name_are_refused():
     with pytest.raises(ScanError, match="would both be written"):
         find_scans([Path("a.mha"), Path("a.nii.gz")], Path("out"))
+
+
+def test_what_looks_like_a_scan_and_cannot_be_read_is_skipped_with_the_reason(tmp_path):
+    volume(tmp_path / "real" / "A.MHA")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "linked").symlink_to(tmp_path / "real")
+    (tmp_path / "in" / "b.nrrd").write_text("NRRD0004\n")
+    (tmp_path / "in" / "c.nii").symlink_to(tmp_path / "nothing")
+    scans, errors = find_scans([tmp_path / "in"], tmp_path / "out")
+    assert [scan.mask for scan in scans] == [tmp_path / "out" / "linked" / "A_seg.mha"]
+    assert scans[0].read().array.shape == (2, 20, 20)
+    assert {error.path.name: error.reason for error in errors} == {
+        "b.nrrd": "cannot be read; convert it to .mha or .nii.gz",
+        "c.nii": "is a link to nothing",
+    }
+    assert all(isinstance(error, NotUsedError) for error in errors)
+
+
+def test_a_spacing_that_is_told_is_used(tmp_path):
+    path = volume(tmp_path / "a.mha")
+    path.write_bytes(path.read_bytes().replace(b"ElementSpacing", b"Comment", 1))
+    (scan,) = find_scans([path], tmp_path / "out")[0]
+    with pytest.raises(SpiderError, match="--spacing-mm Z Y X"):
+        scan.read()
+    assert replace(scan, spacing_mm=(5.0, 0.9, 0.8)).read().spacing_mm == (5.0, 0.9, 0.8)

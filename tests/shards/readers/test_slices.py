@@ -14,6 +14,7 @@ from synthspine.shards.readers.slices import (
     normalise,
     resample_back,
     resample_in_plane,
+    resampled_size,
 )
 from synthspine.shards.readers.spider import Volume, read_mask
 
@@ -179,3 +180,13 @@ def test_the_default_grid_holds_every_labelled_pixel_of_real_masks(spider_mini):
         for axis, places in ((1, rows), (2, columns)):
             offset = (places - (mask.array.shape[axis] - 1) / 2) * mask.spacing_mm[axis]
             assert np.abs(offset).max() < Grid().shape[axis - 1] / 2
+
+
+def test_the_size_after_resampling_is_bounded_before_anything_is_allocated():
+    assert resampled_size((512, 512), (0.5, 0.5), 1.0) == (256, 256)
+    message = "512 x 512 pixels of 20 x 20 mm would become 10240 x 10240 at 1 mm; at most 4194304 pixels"
+    with pytest.raises(ValueError, match=message):
+        resampled_size((512, 512), (20.0, 20.0), 1.0)
+    array = np.broadcast_to(np.float32(1), (1, 512, 512))
+    with pytest.raises(ValueError, match=message):
+        resample_in_plane(array, (20.0, 20.0), 1.0, labels=False)
