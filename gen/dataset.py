@@ -15,7 +15,7 @@ from synthspine.gen.core.anatomy import CODES
 from synthspine.gen.core.device import pick_device
 from synthspine.gen.core.feature import whole_number
 from synthspine.gen.core.label_values import Labels, as_tensor, label_tables, scheme_of
-from synthspine.gen.core.schemes import LabelScheme
+from synthspine.gen.core.schemes import RANKS, LabelScheme
 from synthspine.gen.generator import draw, render
 from synthspine.gen.intensity.contrast import measured_contrast
 from synthspine.gen.params import Params
@@ -39,10 +39,11 @@ class SpineSynthGenerator:
         add_noise: add Rician noise.
         add_motion: some pictures show motion between lines of k-space, some a blur along a line.
         labels: values of the label maps and targets: ``"dense"`` (``gen.core.anatomy``), ``"spider"`` (1-25,
-            100, 101-125, 201-225), or the classes of a label scheme (255 = none): its name, number of classes
-            (``"14"``: 0-13), YAML file, or a ``LabelScheme``. A class of several codes is read as the first
-            of them. Where a scheme has no class for a part of the anatomy (``"14"`` has none for vertebrae
-            above the sixth), 255 stands for it and is painted as tissue, whatever ``config.outside`` says.
+            100, 101-125, 201-225), or the classes of a label scheme (255 = none): its name (``"ranks"``:
+            0-13), number of classes, YAML file, or a ``LabelScheme``. A class of several codes is read as the
+            first of them. Where a scheme has no class for a part of the anatomy (``"ranks"`` has none for
+            vertebrae above the sixth), 255 stands for it and is painted as tissue, whatever
+            ``config.outside`` says.
         targets: the same for the targets alone; as ``labels`` where None. Maps that tell ranks apart give
             better pictures than classes without ranks: ``labels="dense", targets="structures"``.
         spacing_mm: spacing of the label maps in the sagittal plane.
@@ -68,7 +69,7 @@ class SpineSynthGenerator:
         add_noise: bool = True,
         add_motion: bool = False,
         *,
-        labels: Labels = "14",
+        labels: Labels = RANKS.name,
         targets: Labels | None = None,
         spacing_mm: float | None = None,
         seed: int = 0,
@@ -76,11 +77,9 @@ class SpineSynthGenerator:
     ) -> None:
         self.labels = labels.name if isinstance(labels, LabelScheme) else str(labels)
         self.seed = whole_number("seed", seed)
-        self._to_codes, self._from_codes = label_tables(labels)
-        scheme = scheme_of(labels)
-        if targets is not None:
-            self._from_codes = label_tables(targets)[1]
-        wanted = scheme if targets is None else scheme_of(targets)
+        targets = labels if targets is None else targets
+        self._to_codes, self._from_codes = label_tables(labels)[0], label_tables(targets)[1]
+        scheme, wanted = scheme_of(labels), scheme_of(targets)
         self._refined = wanted is not None and wanted.is_refined
         if config is None:
             config = switched_preset(contrast_type, resolution_range, add_bias_field, add_noise, add_motion)

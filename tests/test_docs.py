@@ -1,4 +1,4 @@
-"""The page about the generator says what the code does."""
+"""The page about the generator says what the code does; links of all pages lead somewhere."""
 
 import dataclasses
 import re
@@ -13,7 +13,11 @@ from synthspine.gen.tables import with_tables
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = (DOCS / "generator.md").read_text(encoding="utf-8")
-LINK = re.compile(r"\[[^\]]*\]\(([^)#]+)\)")
+PAGES = (
+    *DOCS.glob("*.md"),
+    *(DOCS.parent / name for name in ("README.md", "CHANGELOG.md", "ANALYSIS_REPORT.md")),
+)
+LINK = re.compile(r"\]\((?!\w+://)([^)#\s]*)#?([^)\s]*)\)")
 
 
 def test_the_tables_are_those_of_the_classes():
@@ -32,9 +36,16 @@ def test_every_feature_has_a_test_that_names_its_class(kind):
     assert any(kind.__name__ in text for text in texts)
 
 
-def test_every_link_of_the_page_leads_to_a_file():
-    for target in LINK.findall(PAGE):
-        assert (DOCS / target).is_file(), target
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_of_a_page_leads_to_a_file_and_a_heading(page):
+    for target, anchor in LINK.findall(page.read_text(encoding="utf-8")):
+        file = page.parent / target if target else page
+        assert file.exists(), target
+        if anchor and file.suffix == ".md":
+            heads = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.M)
+            assert anchor in {re.sub(r"[^\w -]", "", head).lower().replace(" ", "-") for head in heads}, (
+                anchor
+            )
 
 
 def test_every_preset_is_named_on_the_page():

@@ -5,6 +5,7 @@ import json
 import math
 import textwrap
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -35,7 +36,7 @@ class TrainingError(ValueError):
     """A training cannot start or go on; the text is one line."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainOptions:
     """How models are trained, and where they are saved."""
 
@@ -92,8 +93,6 @@ class TrainOptions:
     dry_run: bool = False
     """Make the sets that are missing, try a batch, print what a run would do and take, and save nothing."""
     shards: tyro.conf.OmitArgPrefixes[ShardOptions] = field(default_factory=ShardOptions)
-    label_scheme: LabelScheme = field(init=False, repr=False)
-    """What the classes mean: that of ``scheme`` or ``num_classes``, read once."""
 
     def __post_init__(self) -> None:
         counts = ("epochs", "batch_size", "base_features", "validation_samples", "accumulate")
@@ -113,19 +112,23 @@ class TrainOptions:
                 f"accumulate {self.accumulate} must not be more than the {self.batch_size} samples of a batch"
             )
         find_loss(self.loss)
-        scheme = label_scheme(self.scheme or self.num_classes or RANKS.name)
+        scheme = self.label_scheme
         if self.num_classes not in (None, scheme.num_classes):
             raise ValueError(
                 f"--num-classes {self.num_classes}, but --scheme {self.scheme} has {scheme.num_classes} "
                 "classes; give one of the two"
             )
-        object.__setattr__(self, "label_scheme", scheme)
         object.__setattr__(self, "num_classes", scheme.num_classes)
         stride, shape = 2 ** (self.levels - 1), self.shards.grid.shape
         if any(size % stride for size in shape):
             raise ValueError(
                 f"levels {self.levels}: slices of {shape} must have sides that are multiples of {stride}"
             )
+
+    @cached_property
+    def label_scheme(self) -> LabelScheme:
+        """What the classes mean: that of ``scheme`` or ``num_classes``; a file is read once."""
+        return label_scheme(self.scheme or self.num_classes or RANKS.name)
 
     @property
     def structure_weight(self) -> float:
@@ -148,7 +151,6 @@ class TrainOptions:
         """
         choices = json.loads(json.dumps(dataclasses.asdict(self), default=str))
         values: dict[str, Any] = without_credentials(choices)
-        del values["label_scheme"]
         scheme = self.label_scheme
         return values | {"scheme": None if scheme in SCHEMES.values() else scheme.to_dict()}
 

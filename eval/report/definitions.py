@@ -38,8 +38,6 @@ from synthspine.eval.results.paired import FAMILY, gap, primary_comparisons, shi
 
 BETWEEN = "A − B"
 ENTROPY = Quantity(title="entropy, nats", unit="nats", higher_is_better=False)
-VERTEBRAE = ("dice", "hd95_mm", "assd_mm")
-"""Metrics of single vertebrae (``eval.metrics.instances``)."""
 WORST = 6
 """Patients of each model in the table of the worst."""
 
@@ -173,7 +171,8 @@ def classes(findings: Findings) -> Table:
 
 
 def instances(findings: Findings) -> Table:
-    """Vertebrae counted one by one."""
+    """Vertebrae counted one by one; their metrics are those that their record holds."""
+    records = [record["instances"] for m in findings.on_sets() for record in m.patients.values()]
     columns: Columns = {
         "in the truth": lambda m: str(m.vertebrae("found").n),
         "found": lambda m: share_cell(m.vertebrae("found")),
@@ -182,7 +181,7 @@ def instances(findings: Findings) -> Table:
         **{
             metric.title: partial(_vertebrae_mean, key, metric)
             for key, metric in findings.metrics.items()
-            if key in VERTEBRAE
+            if any(key in record for record in records)
         },
         "n": lambda m: str(_count(m.vertebrae_interval(DICE.key))),
     }

@@ -7,6 +7,7 @@ without end before anything can be checked.
 import os
 import stat
 from codecs import BOM_UTF8
+from collections import Counter
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,7 @@ def parse_yaml(text: str) -> Any:
     """The value of a YAML document, of which JSON is a part.
 
     Raises:
-        ValueError: not YAML, or too large, too deep or of too many values.
+        ValueError: not YAML, a name given twice, or too large, too deep or of too many values.
     """
     _check_size(len(text), MOST_YAML_BYTES)
     try:
@@ -129,6 +130,10 @@ class _BoundedLoader(yaml.SafeLoader):
         # Merges of merges multiply before the values can be counted.
         if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
             raise yaml.YAMLError("merges (<<) are not read; write the values out")
+        # YAML would keep the last one.
+        names = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        if twice := [name for name, count in names.items() if count > 1]:
+            raise yaml.YAMLError(f"{twice[0]} is given twice")
 
 
 def _check_values(value: Any) -> None:

@@ -73,8 +73,7 @@ class LabelScheme:
         classes: class 0 is background.
 
     Raises:
-        ValueError: no background, a code in two classes or structures, an unknown code, a class in no
-            structure or in two.
+        ValueError: no background, an unknown or repeated code, a class in no structure or in two.
     """
 
     name: str
@@ -172,10 +171,8 @@ class LabelScheme:
         """The scheme with one class per structure, and the same structures."""
         if self.are_structures:
             return self
-        background = LabelClass(name="background", codes=self.classes[0].codes)
         classes = (LabelClass(name=each.name, codes=each.codes) for each in self.structures)
-        name = f"{self.name}, structures"
-        return LabelScheme(name=name, structures=self.structures, classes=(background, *classes))
+        return replace(self, name=f"{self.name}, structures", classes=(self.classes[0], *classes))
 
     def encode(self, codes: Tensor) -> Tensor:
         """Classes (uint8, same shape and device) of a uint8 tensor of dense codes."""
@@ -199,7 +196,7 @@ class LabelScheme:
         """The scheme of the values of YAML or JSON, see the module.
 
         Raises:
-            ValueError: a key is missing or unknown, a value is not of its kind, or the scheme is not valid.
+            ValueError: they are not those of a valid scheme; a key is missing, unknown or of another kind.
         """
         if not isinstance(values, Mapping) or set(values) != {"name", "structures", "classes"}:
             found = ", ".join(map(str, values)) if isinstance(values, Mapping) else repr(values)
@@ -210,14 +207,14 @@ class LabelScheme:
         for key in ("structures", "classes"):
             if not isinstance(values[key], Mapping):
                 raise ValueError(f"label scheme {name}: {key} is {values[key]!r}; want names with codes")
-        structures = {str(key): _codes(name, key, value) for key, value in values["structures"].items()}
-        classes = {str(key): _codes(name, key, value) for key, value in values["classes"].items()}
+        structures, classes = (
+            {str(key): _codes(name, key, value) for key, value in values[kind].items()}
+            for kind in ("structures", "classes")
+        )
         return cls(
             name=name,
-            structures=tuple(
-                Structure(name=key, codes=tuple(sorted(codes))) for key, codes in structures.items()
-            ),
-            classes=tuple(LabelClass(name=key, codes=codes) for key, codes in classes.items()),
+            structures=tuple(Structure(name=key, codes=tuple(sorted(structures[key]))) for key in structures),
+            classes=tuple(LabelClass(name=key, codes=classes[key]) for key in classes),
         )
 
 
@@ -239,11 +236,11 @@ def _codes(scheme: str, name: object, value: Any) -> tuple[int, ...]:
     for part in value if isinstance(value, Sequence) and not isinstance(value, str) else [value]:
         first, dash, last = str(part).partition("-")
         ends = [first, last] if dash else [first]
-        if isinstance(part, bool | float) or not all(end.strip().isdecimal() for end in ends):
+        whole = not isinstance(part, bool | float) and all(end.strip().isdecimal() for end in ends)
+        span = range(int(ends[0]), int(ends[-1]) + 1) if whole else range(0)
+        if not span:
             raise ValueError(f"label scheme {scheme}: {name} has the codes {value!r}; want 5, 1-25 or a list")
-        codes += range(int(ends[0]), int(ends[-1]) + 1)
-    if not codes:
-        raise ValueError(f"label scheme {scheme}: {name} has no code")
+        codes += span[: CODES + 1]  # one of so many does not exist
     return tuple(codes)
 
 
@@ -268,12 +265,13 @@ def _check_scheme(scheme: LabelScheme) -> None:
         raise fault(f"{len(scheme.classes)} classes and {len(scheme.structures)} structures; want 2 to "
                     f"{IGNORE - 1} classes and at least one structure")  # fmt: skip
     for kind, parts in (("class", scheme.classes), ("structure", scheme.structures)):
-        names = [part.name for part in parts]
-        if repeated := _repeated(names):
+        if repeated := _repeated(part.name for part in parts):
             raise fault(f"two {kind} entries are called {repeated}")
         if (code := _repeated(code for part in parts for code in part.codes)) is not None:
             raise fault(f"code {code} is in two {kind} entries")
         for part in parts:
+            if not part.codes:
+                raise fault(f"{part.name} has no code")
             if unknown := [code for code in part.codes if code not in TARGET_CODES]:
                 raise fault(f"{part.name} has code {unknown[0]}, which is no dense code; there are "
                             f"{', '.join(map(str, _spans(TARGET_CODES)))}")  # fmt: skip
@@ -300,20 +298,18 @@ TARGET_CODES: tuple[int, ...] = (*(code for code in VALID_CODES if code != IGNOR
 """What a class may hold: the codes of label maps, and posterior elements, which targets alone tell apart."""
 
 
-def _by_rank() -> LabelScheme:
-    classes = [LabelClass(name="background", codes=(BACKGROUND,))]
-    for prefix, names, code in (("", RANK_NAMES, vertebra_code), ("disc ", DISC_NAMES, disc_code)):
-        for rank, name in enumerate(names, start=1):
-            classes.append(LabelClass(name=prefix + name, codes=(code(rank),)))
-    canal = LabelClass(name="canal", codes=(CANAL,))
-    structures = tuple(
-        Structure(name=name, codes=tuple(range(first, last + 1)))
-        for name, (first, last) in STRUCTURE_CODES.items()
-    )
-    return LabelScheme(name="ranks", structures=structures, classes=(*classes, canal))
-
-
-RANKS = _by_rank()
+RANKS = LabelScheme.from_dict(
+    {
+        "name": "ranks",
+        "structures": {name: f"{first}-{last}" for name, (first, last) in STRUCTURE_CODES.items()},
+        "classes": {
+            "background": BACKGROUND,
+            **{name: vertebra_code(rank) for rank, name in enumerate(RANK_NAMES, start=1)},
+            **{f"disc {name}": disc_code(rank) for rank, name in enumerate(DISC_NAMES, start=1)},
+            "canal": CANAL,
+        },
+    }
+)
 """Every vertebra and disc up to the sixth by its rank, and the canal: 14 classes."""
 STRUCTURES_ALONE = replace(RANKS.by_structure(), name="structures")
 """Vertebra, disc and canal, whatever the rank: 4 classes."""
@@ -327,16 +323,12 @@ def label_scheme(name: str | int | Path) -> LabelScheme:
         ValueError: no such scheme, or a file that cannot be read or holds no valid scheme; it is named.
     """
     text = str(name)
-    by_count = {str(scheme.num_classes): scheme for scheme in SCHEMES.values()}
-    if (scheme := SCHEMES.get(text) or by_count.get(text)) is not None:
-        return scheme
-    if text.isdecimal():
-        raise ValueError(
-            f"no label scheme has {text} classes; there are {', '.join(by_count)}, and YAML files"
-        )
+    known = SCHEMES | {str(scheme.num_classes): scheme for scheme in SCHEMES.values()}
+    if text in known:
+        return known[text]
     if not text.endswith(SCHEME_SUFFIXES):
-        known = ", ".join((*SCHEMES, *by_count))
-        raise ValueError(f"no label scheme is called {text!r}; there are {known}, and YAML files")
+        what = f"has {text} classes" if text.isdecimal() else f"is called {text!r}"
+        raise ValueError(f"no label scheme {what}; there are {', '.join(known)}, and YAML files")
     try:
         return LabelScheme.from_dict(parse_yaml(read_text(Path(text), MOST_YAML_BYTES)))
     except OSError as error:

@@ -17,7 +17,7 @@ AnyBatch = TypeVar("AnyBatch", bound=Batch)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HiddenParams(Batch):
-    """1 where each of ``STRUCTURES`` is hidden, else 0, ``(B, 3)``."""
+    """1 where each of ``STRUCTURES`` is hidden, else 0, ``(B, S)``."""
 
     hidden: Tensor
 

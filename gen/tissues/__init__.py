@@ -6,7 +6,7 @@ with None in place of parameters it changes nothing. Common arguments:
 * ``painted``: the codes painted so far, uint8 ``(B, *grid)``;
 * ``codes``: dense codes of the label maps, uint8 ``(B, *grid)``;
 * ``frame``: where the spine lies in ``codes``;
-* ``depth_mm``: distance inside the border of each of ``STRUCTURES``, mm, ``(B, 3, *grid)``;
+* ``depth_mm``: distance inside the border of each of ``STRUCTURES``, mm, ``(B, S, *grid)``;
 * ``spacing_mm``: grid spacing per axis, mm.
 
 Drawn parameters are float32 ``(B,)`` unless their docstring says otherwise, and mean what the field of the

@@ -49,7 +49,7 @@ class ShardOptions:
     data/phantom_labels, in no split) and those of its training patients."""
     seed: int = 42
     """Seed of the synthetic samples and of a new split."""
-    spacing_mm: tuple[float, float, float] | None = None
+    volume_spacing_mm: tuple[float, float, float] | None = None
     """Voxel size of every volume of the folders, mm: slice distance, rows, columns; for files that do not
     give it."""
     grid: Grid = field(default_factory=Grid)
@@ -79,8 +79,10 @@ class ShardOptions:
                 raise ValueError(f"{name} {getattr(self, name)} must be at least 1")
         if self.phantom_labels < 0:
             raise ValueError(f"phantom_labels {self.phantom_labels} must not be negative")
-        if self.spacing_mm is not None and not all(0 < value < float("inf") for value in self.spacing_mm):
-            raise ValueError(f"spacing_mm {self.spacing_mm} must be three positive numbers")
+        if self.volume_spacing_mm is not None and not all(
+            0 < value < float("inf") for value in self.volume_spacing_mm
+        ):
+            raise ValueError(f"volume_spacing_mm {self.volume_spacing_mm} must be three positive numbers")
         self._check_bounds()
         check_layout_name(self.layout)
         check_layout_name(self.labels_layout)

@@ -171,7 +171,7 @@ class _Session:
             layout = SPIDER.name
         series = series_of(path, layout, leave_out)
         if not is_phantom(path):
-            series = [replace(entry, spacing_mm=options.spacing_mm) for entry in series]
+            series = [replace(entry, spacing_mm=options.volume_spacing_mm) for entry in series]
             for entry in series:
                 if entry.mask is None:
                     leave_out(NotUsedError(entry.image or path, "has no mask"))

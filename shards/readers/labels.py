@@ -120,8 +120,8 @@ class LabelTable:
             labelled, the lowest vertebra has rank 1 whatever its name.
 
     Raises:
-        ValueError: a name that is not understood, a value outside of 0-255, two values with one meaning, no
-            background, or vertebrae by name and by number in one table.
+        ValueError: a name that is not understood, a value that is no integer of 0-255, two values with one
+            meaning, no background, or vertebrae by name and by number in one table.
     """
 
     name: str
@@ -129,6 +129,9 @@ class LabelTable:
     counted: bool = False
 
     def __post_init__(self) -> None:
+        for value, name in self.labels.items():
+            if type(value) is not int or not isinstance(name, str):
+                raise ValueError(f"{self.name}: {value!r}: {name!r} is no label; want a number and a name")
         first: dict[Meaning, int] = {}
         for value, meaning in self.meanings.items():
             if not 0 <= value < CODES:

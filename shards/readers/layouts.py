@@ -25,7 +25,6 @@ from synthspine.shards.volumes.files import EXPECTED, ending_of
 
 AUTO = "auto"
 
-
 SPIDER = Layout(
     name="spider",
     expects="images/ or masks/ with PATIENT_t1.mha, PATIENT_t2.mha or PATIENT_t2_SPACE.mha (SPIDER)",

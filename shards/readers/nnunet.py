@@ -58,7 +58,10 @@ def _find(folder: Path, on_error: OnError | None) -> list[Series]:
     ending = description.get("file_ending")
     if ending not in SUFFIXES:
         raise SpiderError(file, f"file_ending is {ending!r}; {EXPECTED} can be read")
-    channels = {int(number): str(name) for number, name in _entry(description, "channel_names", file).items()}
+    names = _entry(description, "channel_names", file)
+    if odd := [number for number in names if not number.isdecimal()]:
+        raise SpiderError(file, f"channel_names has the key {odd[0]!r}; want a number")
+    channels = {int(number): str(name) for number, name in names.items()}
     masks = {path.name.removesuffix(ending): path for path in folder.glob(f"{MASKS}/*{ending}")}
     also = tuple(path for path in (file, folder / NAMES) if path.is_file())
     alone = {

@@ -26,6 +26,8 @@ from synthspine.shards.volumes.stored import (
 )
 
 STORAGES = ("LPS", "PIR")
+OVERRIDE = "tell it with --spacing-mm Z Y X (for sets: --volume-spacing-mm Z Y X)"
+"""What helps where a file does not give its spacing."""
 Spacing = tuple[float, float, float]
 
 # Directions of the axes of arrays: slices to the right, rows inferior, columns posterior.
@@ -243,7 +245,7 @@ def _oriented(stored: Stored, path: Path, spacing_mm: Spacing | None) -> Volume:
     given = [stored.spacing_mm[::-1][axis] for axis in axes.order]
     across, rows, columns = (value or 0.0 for value in given) if spacing_mm is None else spacing_mm
     if spacing_mm is None and None in given:
-        raise SpiderError(path, "gives no voxel size; tell it with --spacing-mm Z Y X")
+        raise SpiderError(path, f"gives no voxel size; {OVERRIDE}")
     try:
         check_extent(array.shape, (across, rows, columns))
     except UnreadableError as error:

@@ -12,6 +12,7 @@ from typing import BinaryIO
 import numpy as np
 
 from synthspine.shards.volumes.stored import (
+    LONGER,
     Stored,
     UnreadableError,
     check_extent,
@@ -152,6 +153,8 @@ class _Header:
         """The bytes of the voxels; ``held`` are in the file, ``expected`` are needed."""
         if self._fields.get("CompressedData", "False").lower() != "true":
             _check_whole(expected - held)
+            if held - expected >= expected // self.size[-1]:
+                raise UnreadableError(LONGER)
             return file.read(expected)
         size = self._fields.get("CompressedDataSize", str(held))
         if not (size.isascii() and size.isdecimal() and len(size) < 19):

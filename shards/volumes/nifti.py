@@ -27,6 +27,7 @@ from synthspine.shards.volumes.nifti_header import (
     rotation,
 )
 from synthspine.shards.volumes.stored import (
+    LONGER,
     Stored,
     UnreadableError,
     check_extent,
@@ -35,7 +36,7 @@ from synthspine.shards.volumes.stored import (
     open_regular,
 )
 
-_MOST_REST_BYTES = 1 << 26
+_MOST_START = 1 << 26
 _LEVEL = 6
 _NO_EXTENSION = bytes(4)
 _MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
@@ -175,7 +176,7 @@ def _values(file: BinaryIO, header: np.ndarray, read: int, size: tuple[int, ...]
         raise UnreadableError(f"holds voxels of type {code}; one whole or real number a voxel is needed")
     voxel = np.dtype(TYPES[code]).newbyteorder(header.dtype["sizeof_hdr"].byteorder)
     start = float(header["vox_offset"]) or float(read + len(_NO_EXTENSION))
-    if not (start.is_integer() and read <= start <= _MOST_REST_BYTES):
+    if not (start.is_integer() and read <= start <= _MOST_START):
         raise UnreadableError(f"cannot be read as an image: its voxels begin at byte {start:g}")
     expected = math.prod(size) * voxel.itemsize
     skipped, data = file.read(int(start) - read), file.read(expected)
@@ -186,8 +187,8 @@ def _values(file: BinaryIO, header: np.ndarray, read: int, size: tuple[int, ...]
     rest = 0
     while block := file.read(1 << 20):
         rest += len(block)
-        if rest > _MOST_REST_BYTES:
-            raise UnreadableError("goes on long after its voxels; the header tells fewer than it holds")
+        if rest >= expected // size[-1]:
+            raise UnreadableError(LONGER)
     values = np.frombuffer(data, voxel).reshape(size[::-1])
     values = values.astype(voxel.newbyteorder("="), copy=False)
     slope, shift = float(header["scl_slope"]), float(header["scl_inter"])

@@ -13,6 +13,7 @@ MOST_MM = 2000.0
 MOST_VOXELS = 2**28
 MOST_SLICE_PIXELS = 2**24
 """Most pixels of a slice, 4096 x 4096; a network's answers for them fit into the memory."""
+LONGER = "goes on after its voxels for a slice or more; its header tells fewer than it holds"
 _UNITS = "are its units millimetres?"
 _UNIT_LENGTH = 0.01
 _SHEAR = 0.1

@@ -97,14 +97,14 @@ def write_frames(path, array, *, uid="1.9", axes=SAGITTAL, **more):
     """Write ``(N, H, W)`` as one file of many frames with functional groups.
 
     ``more``: lists with one entry per frame: ``positions`` along the slice axis in mm, ``frame_axes``,
-    ``slopes``, ``intercepts``, ``echoes``; ``spacing`` of rows and columns and ``gap``, None for none;
-    values of the file by name.
+    ``slopes``, ``intercepts``, ``echoes``, ``contents`` (values by name); ``spacing`` of rows
+    and columns and ``gap``, None for none; values of the file by name.
     """
     count = len(array)
     positions = more.pop("positions", np.arange(count) * SPACING[0])
     frame_axes = more.pop("frame_axes", [axes] * count)
     slopes, intercepts = more.pop("slopes", [1] * count), more.pop("intercepts", [0] * count)
-    echoes = more.pop("echoes", [90] * count)
+    echoes, contents = more.pop("echoes", [90] * count), more.pop("contents", [{}] * count)
     measures = {
         "PixelSpacing": more.pop("spacing", list(SPACING[1:])),
         "SpacingBetweenSlices": more.pop("gap", 4.4),
@@ -118,8 +118,8 @@ def write_frames(path, array, *, uid="1.9", axes=SAGITTAL, **more):
         return item
 
     frames = []
-    for position, directions, slope, intercept, echo in zip(
-        positions, frame_axes, slopes, intercepts, echoes, strict=True
+    for position, directions, slope, intercept, echo, content in zip(
+        positions, frame_axes, slopes, intercepts, echoes, contents, strict=True
     ):
         place = np.array(ORIGIN) + position * np.cross(*directions)
         frames.append(
@@ -128,6 +128,7 @@ def write_frames(path, array, *, uid="1.9", axes=SAGITTAL, **more):
                 PlaneOrientationSequence=[group(ImageOrientationPatient=np.ravel(directions).tolist())],
                 PixelValueTransformationSequence=[group(RescaleSlope=slope, RescaleIntercept=intercept)],
                 MREchoSequence=[group(EffectiveEchoTime=float(echo))],
+                FrameContentSequence=[group(**content)],
             )
         )
     dataset = group(

@@ -80,7 +80,7 @@ def test_a_wrong_choice_is_told_without_a_traceback(python, flags):
     process = python("train/main.py", *flags, "--num-classes", "5")
     _, errors = process.communicate(timeout=200)
     assert process.returncode != 0
-    assert "no label scheme has 5 classes; there are 14, 4" in errors
+    assert "no label scheme has 5 classes" in errors
     assert "Traceback" not in errors
 
 

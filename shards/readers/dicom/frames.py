@@ -5,28 +5,34 @@ What geometry needs is a measurement or an error: no value is completed.
 """
 
 import math
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydicom import dcmread
-from pydicom.config import disable_value_validation
-from pydicom.datadict import dictionary_VR, keyword_for_tag
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.multival import MultiValue
+from pydicom.dataset import Dataset
 
+from synthspine.shards.readers.dicom.header import (
+    collect,
+    items_of,
+    joined,
+    read_dataset,
+    reason_of,
+    text_of,
+    value_of,
+)
 from synthspine.shards.readers.folder import SpiderError
 from synthspine.shards.readers.spider import UnsuitableError
 
 SUFFIXES = (".dcm", ".ima")
 MR_CLASS = "1.2.840.10008.5.1.4.1.1.4"
 """Start of the classes of MR images: one image, enhanced, in colour, converted."""
+MOST_SLICE_PIXELS = 2**24
 
 _MAGIC_AT, _MAGIC = 128, b"DICM"
 _HEAD_BYTES = 4096
 _DEFER_BYTES = 1024
+_DIRECTORY_CLASS = b"1.2.840.10008.1.3.10"
 _SPECTRUM_CLASS = "1.2.840.10008.5.1.4.1.1.4.2"
 _PATIENT = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex")
 _SERIES = ("StudyDate", "SeriesNumber", "SeriesDescription")
@@ -63,7 +69,13 @@ _PARTS = (
     "StackID",
 )
 _GEOMETRY = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SpacingBetweenSlices")
-_OTHERS = ("SliceThickness", "RescaleSlope", "RescaleIntercept", "DimensionIndexValues")
+_OTHERS = (
+    "SliceThickness",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "DimensionIndexValues",
+    "InStackPositionNumber",
+)
 _GROUPED = {*_GEOMETRY, *_OTHERS, *_PARTS, *_WORDS, *(name for names in _NUMBERS for name in names)}
 # Spacings of other planes than the patient's.
 _OTHER_SPACINGS = ("ImagerPixelSpacing", "NominalScannedPixelSpacing")
@@ -85,6 +97,7 @@ class Frame:
         no_spacing: why it does not, for messages.
         gap_mm: distance to the next slice as the header states it; None where it does not.
         thickness_mm: thickness of the slice; None where it is not known.
+        place_in_stack: number of the slice in its stack, from 1; None where a file of many frames gives none.
         slope: factor of the stored values.
         intercept: added to them after.
         number: number of the image in its series; empty where there is none.
@@ -107,6 +120,7 @@ class Frame:
     no_spacing: str
     gap_mm: float | None
     thickness_mm: float | None
+    place_in_stack: int | None
     slope: float
     intercept: float
     number: str
@@ -140,12 +154,21 @@ def read_frames(path: Path) -> list[Frame]:
     has_magic = head[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] == _MAGIC
     if not has_magic and path.suffix.lower() not in SUFFIXES:
         return []
+    try:
+        return _frames(path, head, has_magic)
+    except (SpiderError, MemoryError):
+        raise
+    except Exception as error:
+        raise SpiderError(path, f"its header cannot be read: {reason_of(error)}") from None
+
+
+def _frames(path: Path, head: bytes, has_magic: bool) -> list[Frame]:
     dataset = read_dataset(path, defer_size=_DEFER_BYTES)
     kind = text_of(dataset, "SOPClassUID") or text_of(dataset.file_meta, "MediaStorageSOPClassUID")
     if kind == _SPECTRUM_CLASS:
         raise UnsuitableError(path, "holds spectra; images are needed")
     if "Rows" not in dataset and "PixelData" not in dataset:
-        if has_magic and not (kind.startswith(MR_CLASS) if kind else MR_CLASS.encode() in head):
+        if has_magic and (not kind.startswith(MR_CLASS) if kind else _DIRECTORY_CLASS in head):
             return []
         raise SpiderError(path, "is truncated, or not a DICOM image that can be read")
     modality = text_of(dataset, "Modality") or "MR"
@@ -154,63 +177,6 @@ def read_frames(path: Path) -> list[Frame]:
     if (samples := text_of(dataset, "SamplesPerPixel")) not in ("", "1"):
         raise UnsuitableError(path, f"holds colour pictures ({samples} channels); one channel is needed")
     return _File(path, dataset).frames()
-
-
-def read_dataset(path: Path, defer_size: int | None = None) -> Dataset:
-    """The content of a DICOM file.
-
-    Args:
-        path: the file.
-        defer_size: values of more bytes are not read.
-
-    Raises:
-        SpiderError: it cannot be read, with the reason.
-    """
-    try:
-        # A file that ends too early is read up to there, with a warning.
-        with warnings.catch_warnings(), disable_value_validation():
-            warnings.simplefilter("ignore")
-            dataset = dcmread(path, defer_size=defer_size, force=True)
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise SpiderError(path, f"is not a DICOM image that can be read: {reason_of(error)}") from None
-    if not hasattr(dataset, "file_meta"):
-        dataset.file_meta = FileMetaDataset()
-    return dataset
-
-
-def reason_of(error: Exception) -> str:
-    """The last line of an error, where libraries put what happened, in one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1].removeprefix("ITK ERROR: ") if lines else type(error).__name__
-
-
-def text_of(dataset: Dataset, name: str) -> str:
-    """A value as text, several joined by backslashes; empty where there is none."""
-    return _text(_value(dataset, name))
-
-
-def _value(dataset: Dataset, name: str) -> Any:
-    """A value; where it cannot be understood, its text."""
-    if name not in dataset:
-        return None
-    try:
-        with warnings.catch_warnings(), disable_value_validation():
-            warnings.simplefilter("ignore")
-            return dataset[name].value
-    except Exception:
-        raw = dataset.get_item(name)
-        found = getattr(raw, "value", None)
-        return found.decode("latin-1") if isinstance(found, bytes) else str(found)
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, MultiValue | list | tuple):
-        return "\\".join(_text(entry) for entry in value)
-    return str(value).strip(" \0\n\r\t")
 
 
 class _File:
@@ -223,29 +189,32 @@ class _File:
 
     def frames(self) -> list[Frame]:
         rows, columns = self.count("Rows"), self.count("Columns")
+        if rows * columns > MOST_SLICE_PIXELS:
+            found = f"has slices of {rows} x {columns} pixels"
+            raise SpiderError(self.path, f"{found}; at most {MOST_SLICE_PIXELS} pixels can be used")
         frames = self.count("NumberOfFrames") if text_of(self.dataset, "NumberOfFrames") else 1
-        own = _items(self.dataset, "PerFrameFunctionalGroupsSequence")
+        own = items_of(self.dataset, "PerFrameFunctionalGroupsSequence")
         if own and len(own) != frames:
             raise SpiderError(self.path, f"holds {frames} frames, but describes {len(own)}")
         if frames > 1 and not own:
             raise SpiderError(self.path, f"holds {frames} frames without a position for each")
         self.check_pixels(rows * columns * frames)
         shared: dict[str, Any] = {}
-        for item in _items(self.dataset, "SharedFunctionalGroupsSequence"):
-            _collect(item, shared)
-        found = []
+        for item in items_of(self.dataset, "SharedFunctionalGroupsSequence"):
+            collect(item, shared, _GROUPED)
+        read = []
         for index in range(frames):
             groups: dict[str, Any] = {}
             if own:
-                _collect(own[index], groups)
+                collect(own[index], groups, _GROUPED)
                 if frames > 1 and "ImagePositionPatient" not in groups:
                     raise SpiderError(self.path, f"frame {index + 1} has no position of its own")
             self.groups = [groups, shared]
-            found.append(self.frame(index, (rows, columns), frames))
-        return found
+            read.append(self.frame(index, (rows, columns), frames))
+        return read
 
     def frame(self, index: int, size: tuple[int, int], frames: int) -> Frame:
-        if not _text(self.value("ImagePositionPatient")):
+        if not joined(self.value("ImagePositionPatient")):
             raise UnsuitableError(self.path, "has no position in the patient (a screenshot?)")
         identity = tuple(text_of(self.dataset, name) for name in (*_PATIENT, *_SERIES))
         spacing, no_spacing = self.spacing()
@@ -253,7 +222,7 @@ class _File:
         if not (math.isfinite(slope) and math.isfinite(intercept) and slope):
             found = f"RescaleSlope {slope:g} and RescaleIntercept {intercept:g}"
             raise SpiderError(self.path, f"has {found}; finite numbers and a slope other than 0 are needed")
-        dimensions = _text(self.value("DimensionIndexValues")).split("\\")
+        dimensions = joined(self.value("DimensionIndexValues")).split("\\")
         return Frame(
             path=self.path,
             index=index,
@@ -264,6 +233,7 @@ class _File:
             no_spacing=no_spacing,
             gap_mm=self.length("SpacingBetweenSlices"),
             thickness_mm=self.length("SliceThickness"),
+            place_in_stack=self.whole("InStackPositionNumber"),
             slope=slope,
             intercept=intercept,
             number=text_of(self.dataset, "InstanceNumber") if frames == 1 else "",
@@ -273,25 +243,29 @@ class _File:
             uids=tuple(text_of(self.dataset, name) for name in _UIDS),
             times=tuple(text_of(self.dataset, name) for name in _TIMES),
             numbers=np.array([self.first_number(names) for names in _NUMBERS]),
-            words=tuple(_text(self.value(name)) for name in _WORDS),
-            parts=(*(_text(self.value(name)) for name in _PARTS), *dimensions),
+            words=tuple(joined(self.value(name)) for name in _WORDS),
+            parts=(*(joined(self.value(name)) for name in _PARTS), *dimensions),
         )
 
     def value(self, name: str) -> Any:
         for group in self.groups:
             if name in group:
                 return group[name]
-        return _value(self.dataset, name)
+        return value_of(self.dataset, name)
 
     def number(self, name: str, default: float) -> float:
         """A number; the default where there is none, nan where it is something else."""
-        text = _text(self.value(name)).split("\\")[0]
+        text = joined(self.value(name)).split("\\")[0]
         if not text:
             return default
         try:
             return float(text)
         except ValueError:
             return math.nan
+
+    def whole(self, name: str) -> int | None:
+        found = self.number(name, math.nan)
+        return int(found) if found.is_integer() else None
 
     def first_number(self, names: tuple[str, ...]) -> float:
         return next(
@@ -304,7 +278,7 @@ class _File:
         return found if math.isfinite(found) and found > 0 else None
 
     def vector(self, name: str, count: int) -> list[float]:
-        text = _text(self.value(name))
+        text = joined(self.value(name))
         try:
             values = [float(entry) for entry in text.split("\\")]
         except ValueError:
@@ -316,7 +290,7 @@ class _File:
     def direction(self) -> np.ndarray:
         axes = np.array(self.vector("ImageOrientationPatient", 6)).reshape(2, 3)
         if np.abs(axes @ axes.T - np.eye(2)).max() > _UNIT:
-            text = _text(self.value("ImageOrientationPatient"))
+            text = joined(self.value("ImageOrientationPatient"))
             reason = f"ImageOrientationPatient is {text}; two perpendicular unit vectors are needed"
             raise SpiderError(self.path, reason)
         along = axes[0] / np.linalg.norm(axes[0])
@@ -325,7 +299,7 @@ class _File:
         return np.stack((along, down, np.cross(along, down)), axis=1)
 
     def spacing(self) -> tuple[tuple[float, float] | None, str]:
-        text = _text(self.value("PixelSpacing"))
+        text = joined(self.value("PixelSpacing"))
         if not text:
             others = [name for name in _OTHER_SPACINGS if text_of(self.dataset, name)]
             only = f", only {others[0]}, which is not that of the patient's plane" if others else ""
@@ -357,19 +331,3 @@ class _File:
         there = min(length, self.path.stat().st_size - element.value_tell)
         if there < expected:
             raise SpiderError(self.path, f"is truncated: {expected - there} bytes of its pixels are missing")
-
-
-def _items(dataset: Dataset, name: str) -> list[Dataset]:
-    found = _value(dataset, name)
-    return [item for item in found or () if isinstance(item, Dataset)] if not isinstance(found, str) else []
-
-
-def _collect(group: Dataset, values: dict[str, Any]) -> None:
-    """Values of functional groups by name, those of nested sequences included."""
-    for tag in group.keys():  # noqa: SIM118
-        name = keyword_for_tag(tag)
-        if name in _GROUPED:
-            values.setdefault(name, _value(group, name))
-        elif name and dictionary_VR(tag) == "SQ":
-            for item in _items(group, name):
-                _collect(item, values)

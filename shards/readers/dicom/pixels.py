@@ -18,7 +18,8 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
-from synthspine.shards.readers.dicom.frames import Frame, read_dataset, reason_of, text_of
+from synthspine.shards.readers.dicom.frames import Frame
+from synthspine.shards.readers.dicom.header import read_dataset, reason_of, text_of
 from synthspine.shards.readers.folder import SpiderError
 
 # What a decoder has to know about the pixels.
@@ -51,7 +52,9 @@ def frame_values(frames: Sequence[Frame]) -> np.ndarray:
             frame = frames[place]
             if frame.index >= len(stored) or stored.shape[1:] != frame.size:
                 raise SpiderError(path, "its pixels cannot be read: the file has changed")
-            values[place] = stored[frame.index].astype(np.float64) * frame.slope + frame.intercept
+            # What is too large for float32 becomes infinite, which is refused with the whole volume.
+            with np.errstate(over="ignore"):
+                values[place] = stored[frame.index].astype(np.float64) * frame.slope + frame.intercept
     return values
 
 

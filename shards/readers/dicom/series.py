@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from os.path import commonpath
 from pathlib import Path
 
+import numpy as np
 import SimpleITK as sitk
 
 from synthspine.shards.readers.dicom.frames import Frame, read_frames
@@ -20,6 +21,7 @@ from synthspine.shards.readers.dicom.stacks import (
     find_stacks,
     gaps_mm,
     is_even,
+    position_of,
     repeated,
     stated_gap_mm,
 )
@@ -28,6 +30,7 @@ from synthspine.shards.readers.spider import Volume, image_volume
 
 _OVERRIDE = "give it with --spacing-mm Z Y X"
 _MISSING = 1.5
+_ROUNDING = 0.02
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -68,7 +71,7 @@ def find_dicom(files: Iterable[Path], on_error: Callable[[SpiderError], None]) -
     for stacks in find_stacks(frames, on_error):
         for number, stack in enumerate(stacks, 1):
             try:
-                found.append(_series(stack, number if len(stacks) > 1 else 0))
+                found.append(_series(stack, number if len(stacks) > 1 else 0, stacks))
             except SpiderError as error:
                 on_error(error)
     return sorted(found, key=lambda series: (series.folder, series.name, series.files))
@@ -107,7 +110,7 @@ def read_dicom(series: DicomSeries, spacing_mm: tuple[float, float, float] | Non
     return image_volume(stored, place)
 
 
-def _series(stack: Sequence[Frame], number: int) -> DicomSeries:
+def _series(stack: Sequence[Frame], number: int, stacks: Sequence[Sequence[Frame]]) -> DicomSeries:
     name = re.sub(r"[^A-Za-z0-9]+", "-", f"{stack[0].name} {number or ''}").strip("-")
     folder = Path(commonpath([frame.path.parent for frame in stack]))
     if pair := doubled(stack):
@@ -116,7 +119,21 @@ def _series(stack: Sequence[Frame], number: int) -> DicomSeries:
     if pair := repeated(stack):
         found = f"holds two images with the instance number {pair[0].number} ({_names(pair)})"
         raise SpiderError(folder / name, f"{found}, and no tag separates them; one series is needed")
+    if most := _places_elsewhere(stack, stacks):
+        found = f"holds {len(stack)} slices where another part of the same file holds {most}"
+        raise SpiderError(folder / name, f"{found} (are frames missing?)")
     return DicomSeries(name=name or "series", folder=folder, frames=tuple(stack))
+
+
+def _places_elsewhere(stack: Sequence[Frame], stacks: Sequence[Sequence[Frame]]) -> int:
+    """Slices of an echo or time of the same file that has all places of this one and more; 0 for none."""
+    places, files = {position_of(frame) for frame in stack}, {frame.path for frame in stack}
+    more = [
+        len(other)
+        for other in stacks
+        if files == {frame.path for frame in other} and places < {position_of(frame) for frame in other}
+    ]
+    return max(more, default=0) if len(files) == 1 else 0
 
 
 def _names(pair: Sequence[Frame]) -> str:
@@ -145,9 +162,25 @@ def _gap(frames: Sequence[Frame], place: Path) -> float | None:
         raise SpiderError(place, reason)
     if drift_mm(frames) > SHEAR_MM:
         raise SpiderError(place, "slices are shifted in-plane against each other; a straight stack is needed")
-    gap, thickness = float(gaps.mean()), frames[0].thickness_mm
-    # Where the stated distance is less than a slice's thickness, it may be the space between two slices.
-    if stated and thickness and stated >= 0.95 * thickness and gap > _MISSING * stated:
-        found = f"slices lie {gap:.2f} mm apart, but {stated:.2f} mm according to their headers"
-        raise SpiderError(place, f"{found} (are files missing?)")
-    return gap
+    _check_complete(frames, float(gaps.mean()), place)
+    return float(gaps.mean())
+
+
+def _check_complete(frames: Sequence[Frame], gap: float, place: Path) -> None:
+    """Raise SpiderError for evenly spaced slices that the headers tell to be every second one, or a part."""
+    stated, thickness = stated_gap_mm(frames), frames[0].thickness_mm
+    if stated is not None:
+        # A stated distance below the slices' thickness may be the space between two of them.
+        doubled_gap = abs(gap / stated - 2) < _ROUNDING
+        missing = doubled_gap if thickness is None else stated > 0.95 * thickness and gap > _MISSING * stated
+        if missing:
+            found = f"slices lie {gap:.2f} mm apart, but {stated:.2f} mm according to their headers"
+            raise SpiderError(place, f"{found} (are files missing?)")
+    numbers = [frame.place_in_stack for frame in frames if frame.place_in_stack is not None]
+    steps = np.abs(np.diff(numbers))
+    if len(numbers) < len(frames) or steps.min() == 0 or np.ptp(steps) > 0:
+        # Numbers that do not follow the positions say nothing.
+        return
+    if steps[0] > 1 or min(numbers) > 1:
+        found = f"slices {numbers[0]} to {numbers[-1]} of a stack, {len(numbers)} in all"
+        raise SpiderError(place, f"holds {found}; every slice from 1 is needed (are frames missing?)")

@@ -53,7 +53,8 @@ def find_stacks(frames: Sequence[Frame], on_error: Callable[[SpiderError], None]
                 else:
                     known.append(frame)
             parts: list[Stack] = []
-            for stack in alike:
+            # By echo time first, so that the number of a part says something.
+            for stack in sorted(alike, key=lambda stack: np.nan_to_num(stack[0].numbers).tolist()):
                 try:
                     parts += _parts(stack)
                 except SpiderError as error:
@@ -145,7 +146,7 @@ def _by_identifiers(frames: Stack) -> list[Stack]:
 def _parts(frames: Stack) -> list[Stack]:
     stack = _without_copies(frames)
     if _is_sound(stack):
-        return [stack]
+        return _interleaved(stack) or [stack]
     keys = _keys(stack)
     mixed = doubled(stack) is not None or repeated(stack) is not None or drift_mm(stack) > SHEAR_MM
     # A slice that is missing must not make two stacks of one.
@@ -158,6 +159,20 @@ def _parts(frames: Stack) -> list[Stack]:
             (parts for parts in splits if _is_split(stack, parts) and not any(map(doubled, parts))), None
         )
     return _without_copied_stacks(found or [stack])
+
+
+def _interleaved(stack: Stack) -> list[Stack]:
+    """Whole stacks of several folders that lie between one another; none where headers know better."""
+    if stated_gap_mm(stack) is not None:
+        return []
+    for key in _folder_keys(stack):
+        parts = _by(stack, key(stack))
+        ends = sorted((min(map(_depth, part)), max(map(_depth, part))) for part in parts)
+        if any(after[0] < before[1] for before, after in pairwise(ends)) and all(
+            len(part) >= _LEAST_SLICES and _is_sound(part) for part in parts
+        ):
+            return parts
+    return []
 
 
 def _is_sound(stack: Stack) -> bool:
@@ -175,7 +190,7 @@ def _is_sound(stack: Stack) -> bool:
 
 
 def _extends(part: Stack) -> bool:
-    return len({_position(frame) for frame in part}) > 1
+    return len({position_of(frame) for frame in part}) > 1
 
 
 def _is_split(stack: Stack, parts: list[Stack]) -> bool:
@@ -204,9 +219,14 @@ def _keys(stack: Stack) -> list[Callable[[Stack], Labels]]:
     first = stack[0]
     for values in ("uids", "times"):
         keys += [_of_values(values, place) for place in range(len(getattr(first, values)))]
+    return [*keys, *_folder_keys(stack), _places]
+
+
+def _folder_keys(stack: Stack) -> list[Callable[[Stack], Labels]]:
+    """Folders of the files, from the outermost inward."""
     root = Path(commonpath([frame.path.parent for frame in stack]))
     below = max(len(frame.path.parent.relative_to(root).parts) for frame in stack)
-    return [*keys, *(_of_folder(root, depth) for depth in range(1, below + 1)), _places]
+    return [_of_folder(root, depth) for depth in range(1, below + 1)]
 
 
 def _of_part(place: int) -> Callable[[Stack], Labels]:
@@ -233,13 +253,14 @@ def _places(stack: Stack) -> Labels:
     return labels
 
 
-def _position(frame: Frame) -> tuple[int, ...]:
+def position_of(frame: Frame) -> tuple[int, ...]:
+    """Position of a frame as whole numbers, by which equal ones are known."""
     return tuple(int(value) for value in np.round(frame.origin / SAME_PLACE_MM))
 
 
 def _shown(frame: Frame) -> tuple[Hashable, ...]:
     """What a frame shows: place, identifier, and pixels."""
-    return _position(frame), frame.instance, sha256(frame_values([frame]).tobytes()).hexdigest()
+    return position_of(frame), frame.instance, sha256(frame_values([frame]).tobytes()).hexdigest()
 
 
 def _without_copies(stack: Stack) -> Stack:
@@ -249,7 +270,7 @@ def _without_copies(stack: Stack) -> Stack:
     """
     kept: Stack = []
     for group in _by(
-        stack, [(_position(frame), frame.instance, frame.parts, frame.number) for frame in stack]
+        stack, [(position_of(frame), frame.instance, frame.parts, frame.number) for frame in stack]
     ):
         if len(group) == 1:
             kept += group
@@ -269,8 +290,8 @@ def _without_copied_stacks(stacks: list[Stack]) -> list[Stack]:
     """Stacks without those that hold nothing but slices of another one, pixel for pixel."""
     kept: list[Stack] = []
     for stack in sorted(stacks, key=len, reverse=True):
-        places = {_position(frame) for frame in stack}
-        rivals = [other for other in kept if places <= {_position(frame) for frame in other}]
+        places = {position_of(frame) for frame in stack}
+        rivals = [other for other in kept if places <= {position_of(frame) for frame in other}]
         shown = {_shown(frame) for frame in stack} if rivals else set()
         if not any(shown <= {_shown(frame) for frame in other} for other in rivals):
             kept.append(stack)

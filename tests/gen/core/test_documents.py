@@ -118,3 +118,8 @@ def test_what_is_not_json_is_refused(text):
 def test_a_configuration_is_bounded(text, quick):
     with pytest.raises(ValueError, match=r"the configuration is (nested deeper|more than|not YAML)"):
         config_from_text(text, preset("spine"))
+
+
+def test_a_name_given_twice_is_refused():
+    with pytest.raises(ValueError, match="probability is given twice"):
+        parse_yaml("noise: {probability: 0.1, level: [0, 1], probability: 0.2}")

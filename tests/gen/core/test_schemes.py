@@ -98,7 +98,12 @@ def changed(**parts: object) -> dict[str, object]:
         (changed(classes={"background": 0, "vertebra": PERHAPS_SACRUM}), "vertebra has code 62, which is no"),
         (changed(classes={"background": 0, "vertebra": "one"}), "plain: vertebra has the codes 'one'; want"),
         (changed(classes={"background": 0, "vertebra": 1.5}), "plain: vertebra has the codes 1.5; want"),
-        (changed(classes={"background": 0, "vertebra": "5-1"}), "plain: vertebra has no code"),
+        (
+            changed(classes={"background": 0, "vertebra": [1, "5-2"]}),
+            "vertebra has the codes .*; want 5, 1-25",
+        ),
+        (changed(classes={"background": 0, "vertebra": "1-999999999999"}), "code 26, which is no dense code"),
+        (changed(classes={"background": 0, "vertebra": []}), "plain: vertebra has no code"),
     ],
 )
 def test_an_invalid_scheme_is_told_in_one_line(values, reason, tmp_path):
@@ -117,5 +122,8 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "torn.yaml").write_text("name: [")
     with pytest.raises(ValueError, match=r"torn\.yaml: not YAML or JSON"):
         label_scheme(tmp_path / "torn.yaml")
+    (tmp_path / "twice.yaml").write_text("classes: {background: 0, disc: 31, disc: 32}")
+    with pytest.raises(ValueError, match=r"twice\.yaml: .*disc is given twice"):
+        label_scheme(tmp_path / "twice.yaml")
     with pytest.raises(ValueError, match="no label scheme is called 'sacrum'; there are ranks, structures"):
         label_scheme("sacrum")

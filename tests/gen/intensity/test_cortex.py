@@ -10,6 +10,7 @@ from scipy.special import ndtr
 
 from synthspine.gen.core.anatomy import BACKGROUND, CANAL, IGNORE, MAX_RANK, disc_code, vertebra_code
 from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
+from synthspine.gen.intensity import cortex
 from synthspine.gen.intensity.cortex import (
     BLUR_MM,
     CortexConfig,
@@ -49,6 +50,18 @@ def test_depth_is_the_distance_to_a_straight_border(axis, spacing, error):
     near = expected.abs() < 3.6
     assert (depth - expected)[near].abs().max() < error
     assert torch.allclose(depth, -depth.flip(0), atol=1e-5)
+
+
+def test_more_structures_than_share_an_integer_have_distances_too(monkeypatch):
+    codes = torch.zeros(1, 40, 40, dtype=torch.uint8)
+    codes[:, :, 20:] = CANAL
+    three = _depths(codes)
+    more = cortex.STRUCTURE_CODES | {"sacrum": (61, 61), "liquor": (CANAL, CANAL)}
+    monkeypatch.setattr(cortex, "STRUCTURE_CODES", more)
+    monkeypatch.setattr(cortex, "STRUCTURES", tuple(more))
+    five = _depths(codes)
+    assert torch.equal(five[:, :3], three) and torch.equal(five[:, 4], three[:, CANAL_AXIS])
+    assert (five[:, 3] < -5).all()
 
 
 def test_depth_rises_towards_the_inside_and_ends_within_three_standard_deviations_of_the_blur():

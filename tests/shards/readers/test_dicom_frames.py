@@ -63,15 +63,9 @@ def test_orientations_of_one_file_are_two_volumes(tmp_path):
 
 
 def test_times_of_one_file_are_two_volumes(tmp_path):
-    path = write_frames(
-        tmp_path / "a.dcm", np.concatenate([scan(seed=1), scan(seed=2)]), positions=[*POSITIONS] * 2
-    )
-    dataset = pydicom.dcmread(path)
-    for number, group in enumerate(dataset.PerFrameFunctionalGroupsSequence):
-        content = pydicom.Dataset()
-        content.DimensionIndexValues = [1 + number // 5, 1 + number % 5]
-        group.FrameContentSequence = [content]
-    dataset.save_as(path)
+    both = np.concatenate([scan(seed=1), scan(seed=2)])
+    contents = [{"DimensionIndexValues": [time, place]} for time in (1, 2) for place in range(1, 6)]
+    write_frames(tmp_path / "a.dcm", both, positions=[*POSITIONS] * 2, contents=contents)
     series, errors = found(tmp_path)
     assert errors == []
     assert [read_dicom(entry).array.tolist() for entry in series] == [
@@ -91,6 +85,46 @@ def test_every_second_slice_missing_is_noticed_by_the_stated_distance(tmp_path):
     write_frames(tmp_path / "a.dcm", scan(), positions=np.arange(5) * 8.8, SliceThickness=4.0)
     with pytest.raises(SpiderError, match=r"8.80 mm apart, but 4.40 mm according to their headers"):
         read_dicom(only(tmp_path))
+
+
+@pytest.mark.parametrize("missing", range(10))
+def test_a_frame_missing_in_one_echo_is_noticed(tmp_path, missing):
+    keep = [number for number in range(10) if number != missing]
+    both = np.concatenate([scan(seed=1), scan(seed=2)])[keep]
+    positions, echoes = np.tile(POSITIONS, 2)[keep], np.repeat([20, 80], 5)[keep]
+    write_frames(tmp_path / "a.dcm", both, positions=positions, echoes=echoes)
+    series, errors = found(tmp_path)
+    volumes = []
+    for entry in series:
+        try:
+            volumes.append(read_dicom(entry).array)
+        except SpiderError as error:
+            errors.append(error)
+    assert len(errors) == 1
+    assert "missing" in errors[0].reason
+    assert np.array_equal(volumes, [scan(seed=2 if missing < 5 else 1)])
+
+
+@pytest.mark.parametrize("thickness", [None, 4.0])
+def test_three_slices_without_the_middle_one_are_noticed(tmp_path, thickness):
+    write_frames(tmp_path / "a.dcm", scan(2), positions=[0, 8.8], SliceThickness=thickness)
+    with pytest.raises(SpiderError, match=r"8\.80 mm apart, but 4.40 mm"):
+        read_dicom(only(tmp_path))
+
+
+@pytest.mark.parametrize("numbers", [(2, 3, 4, 5), (1, 3, 5, 7), (5, 4, 3, 2)])
+def test_numbers_of_a_stack_tell_of_missing_frames(tmp_path, numbers):
+    contents = [{"InStackPositionNumber": number} for number in numbers]
+    write_frames(tmp_path / "a.dcm", scan(4), contents=contents)
+    with pytest.raises(SpiderError, match=f"slices {numbers[0]} to {numbers[-1]} of a stack, 4 in all"):
+        read_dicom(only(tmp_path))
+
+
+@pytest.mark.parametrize("numbers", [(1, 2, 3, 4), (4, 3, 2, 1), (1, 1, 1, 1), (1, 2, 5, 7), (1, 1, 2, 2)])
+def test_whole_stacks_and_numbers_that_say_nothing_are_read(tmp_path, numbers):
+    contents = [{"InStackPositionNumber": number} for number in numbers]
+    write_frames(tmp_path / "a.dcm", scan(4), contents=contents)
+    assert np.array_equal(read_dicom(only(tmp_path)).array, scan(4))
 
 
 def test_a_frame_that_stands_twice_is_read_once(tmp_path):
@@ -139,6 +173,7 @@ def test_a_slice_may_be_a_file_of_one_frame(tmp_path):
         ({"PixelData": scan(4).tobytes()}, "2400 bytes of its pixels are missing"),
         ({"SamplesPerPixel": 3}, "colour pictures"),
         ({"Rows": None}, "Rows is not there; a whole number above 0"),
+        ({"Rows": 60000, "Columns": 60000}, "slices of 60000 x 60000 pixels; at most"),
         ({"Columns": 0}, "Columns is 0; a whole number above 0"),
     ],
 )
@@ -169,3 +204,19 @@ def test_absurd_geometry_and_slopes_are_refused_by_name(tmp_path, name, value, r
     errors = found(tmp_path)[1]
     assert [error.path for error in errors] == [paths[2]]
     assert reason in errors[0].reason
+
+
+@pytest.mark.filterwarnings("error")
+def test_values_that_are_too_large_are_refused(tmp_path):
+    write_frames(tmp_path / "a.dcm", scan(), slopes=[1, 1, 1e38, 1, 1])
+    with pytest.raises(SpiderError, match="not finite"):
+        read_dicom(only(tmp_path))
+
+
+def test_the_shorter_echo_is_the_first_part(tmp_path):
+    for seed, echo in ((1, 80), (2, 20)):
+        write_frames(tmp_path / f"{seed}.dcm", scan(seed=seed), echoes=[echo] * 5, SeriesNumber=4)
+    series, errors = found(tmp_path)
+    assert errors == []
+    assert [entry.name for entry in series] == ["4-1", "4-2"]
+    assert np.array_equal(read_dicom(series[0]).array, scan(seed=2))

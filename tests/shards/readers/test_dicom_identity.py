@@ -80,9 +80,9 @@ def test_two_patients_or_contrasts_are_two_volumes(tmp_path, uids, first, second
 
 @ANONYMISED
 @pytest.mark.parametrize("positions", [np.arange(5) * SPACING[0], BETWEEN, np.arange(5) * SPACING[0] + 1])
-@pytest.mark.parametrize("numbered", [True, False])
-def test_two_scans_that_only_their_folders_tell_apart_are_two_volumes(tmp_path, uids, positions, numbered):
-    more = {} if numbered else {"InstanceNumber": None}
+@pytest.mark.parametrize("without", ["InstanceNumber", "SpacingBetweenSlices", "both"])
+def test_two_scans_that_only_their_folders_tell_apart_are_two_volumes(tmp_path, uids, positions, without):
+    more = dict.fromkeys(("InstanceNumber", "SpacingBetweenSlices") if without == "both" else (without,))
     for seed, place in ((1, np.arange(5) * SPACING[0]), (2, positions)):
         for number, path in enumerate(write(tmp_path / str(seed) / "s", uids, seed, positions=place)):
             edit(path, **more)

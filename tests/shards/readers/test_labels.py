@@ -58,6 +58,8 @@ def test_another_name_is_an_error_that_lists_what_is_understood(name):
         ({1: "L5", 2: "canal"}, "mine: no label value is called background"),
         ({0: "background", 300: "L5"}, "mine: label value 300 is outside 0..255"),
         ({0: "background", 1: "L5", 2: "disc 3"}, "mine: some levels have names and some have numbers"),
+        ({0: "background", "1": "L5"}, "mine: '1': 'L5' is no label; want a number and a name"),
+        ({0: "background", 1: None}, "mine: 1: None is no label; want a number and a name"),
         ({0: "background", 1: "liver"}, "mine: label name 'liver' is not understood"),
     ],
 )

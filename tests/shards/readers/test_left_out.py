@@ -135,7 +135,7 @@ def test_a_spacing_that_is_told_is_used_for_images_and_masks(spider_folder, opti
     split = every_patient(folder)
     with pytest.raises(SpiderError, match="gives no voxel size; tell it with --spacing-mm Z Y X"):
         ensure_sets(["real_t1_train"], options(folder, split=split))
-    chosen = options(folder, split=split, spacing_mm=SPACING_MM)
+    chosen = options(folder, split=split, volume_spacing_mm=SPACING_MM)
     shards = open_set(ensure_sets(["real_t1_train"], chosen)["real_t1_train"])
     assert all(sample.record["spacing_mm"] == list(SPACING_MM) for sample in shards.samples())
     assert len(shards) and shards.manifest.identity["sources"][0]["spacing_mm"] == list(SPACING_MM)
@@ -144,7 +144,7 @@ def test_a_spacing_that_is_told_is_used_for_images_and_masks(spider_folder, opti
 @pytest.mark.parametrize("spacing", [(0.0, 1.0, 1.0), (4.0, -1.0, 1.0), (4.0, float("nan"), 1.0)])
 def test_an_impossible_spacing_is_refused_at_once(tmp_path, options, spacing):
     with pytest.raises(ValueError, match=r"spacing_mm .* must be three positive numbers"):
-        options(tmp_path, spacing_mm=spacing)
+        options(tmp_path, volume_spacing_mm=spacing)
 
 
 def test_a_mask_that_lies_elsewhere_is_refused_and_a_shift_is_said(spider_folder, options, capsys):

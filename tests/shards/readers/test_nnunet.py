@@ -121,6 +121,7 @@ def test_an_unknown_label_name_is_an_error_unless_it_is_mapped(nnunet_folder):
         ({"labels": {"background": 0, "whole": [1, 2]}}, r"label 'whole' is \[1, 2\]; one whole number"),
         ({"labels": ["background"]}, 'has no object "labels"'),
         ({"channel_names": None}, 'has no object "channel_names"'),
+        ({"channel_names": {"first": "T2"}}, "channel_names has the key 'first'; want a number"),
         ({"file_ending": ".png"}, r"file_ending is '\.png'; \.mha or \.nii\.gz can be read"),
     ],
 )

@@ -164,3 +164,9 @@ def test_a_pipe_does_not_hang(tmp_path):
     os.mkfifo(tmp_path / "a.mha")
     with pytest.raises(SpiderError, match=r"a\.mha: is no regular file"):
         read_image(tmp_path / "a.mha")
+
+
+def test_a_header_that_tells_fewer_voxels_than_there_are_is_refused(tmp_path):
+    path = edit(written(tmp_path / "a.mha", compressed=False), b"DimSize = 24 20 4", b"DimSize = 16 20 4")
+    with pytest.raises(UnreadableError, match="goes on after its voxels for a slice or more"):
+        read_metaimage(path)

@@ -159,6 +159,7 @@ def test_values_are_scaled_as_the_header_says(tmp_path):
         ({"dim": [4, 4, 20, 12, 2, 1, 1, 1]}, "has 4 dimensions"),
         ({"dim": [2, 4, 480, 1, 1, 1, 1, 1]}, "has 2 dimensions"),
         ({"dim": [3, 4, 20, 25, 1, 1, 1, 1]}, "is truncated: 160 bytes are missing"),
+        ({"dim": [3, 4, 20, 16, 1, 1, 1, 1]}, "goes on after its voxels for a slice or more"),
         ({"datatype": 128}, "voxels of type 128"),
         ({"vox_offset": -5}, "voxels begin at byte -5"),
         ({"scl_slope": 2, "scl_inter": np.nan}, "finite numbers are needed"),
@@ -193,5 +194,5 @@ def test_damage_of_a_packed_file_is_told(tmp_path):
         with pytest.raises(UnreadableError):
             read_nifti(path)
     path.write_bytes(gzip.compress(gzip.decompress(whole) + bytes(1 << 27), 1))
-    with pytest.raises(UnreadableError, match="goes on long after its voxels"):
+    with pytest.raises(UnreadableError, match="goes on after its voxels"):
         read_nifti(path)
