@@ -10,11 +10,14 @@ same checkpoint on the same slices come from the cache in the output folder.
 
 import sys
 
-import tyro
+from synthspine.interrupt import quiet_interrupt
 
-from synthspine.eval.evaluation import evaluate
-from synthspine.eval.studies.options import EvaluationOptions
-from synthspine.shards.command import run_command
+with quiet_interrupt():
+    import tyro
+
+    from synthspine.eval.evaluation import evaluate
+    from synthspine.eval.studies.options import EvaluationOptions
+    from synthspine.shards.command import run_command
 
 
 def main() -> int:

@@ -4,18 +4,22 @@
     python eval/predict.py SCAN... --checkpoint models/saved/model_a_synthetic_best.pth --output-dir masks
 
 A SCAN is a .mha or .nii.gz volume or a folder of volumes and DICOM series. Writes ``{stem}_seg.mha`` (or
-``.nii.gz``) for each, with its volumes in ml (.csv) and quality flags (.json). Vertebrae are 1, 2, ... from
-the bottom, the canal is 100, discs are 201, 202, ... from the bottom. Of models that tell them apart, the
-sacrum is 61 and posterior elements are 131, 132, ... from the bottom. For research, not for diagnosis.
+``.nii.gz``) for each, with its volumes in ml (.csv) and quality flags (.json). Files that it did not write
+are replaced only with --overwrite. Vertebrae are 1, 2, ... from the bottom, the canal is 100, discs are 201,
+202, ... from the bottom. Of models that tell them apart, the sacrum is 61 and posterior elements are 131,
+132, ... from the bottom. For research, not for diagnosis.
 """
 
 import sys
 
-import tyro
-from tqdm import tqdm
+from synthspine.interrupt import quiet_interrupt
 
-from synthspine.eval.prediction.prediction import Prediction, PredictionError, PredictOptions, predict
-from synthspine.shards.command import run_command
+with quiet_interrupt():
+    import tyro
+    from tqdm import tqdm
+
+    from synthspine.eval.prediction.prediction import Prediction, PredictionError, PredictOptions, predict
+    from synthspine.shards.command import run_command
 
 
 def main() -> int:

@@ -1,5 +1,6 @@
 """Exit status of commands: errors that the user can correct are one line instead of a traceback."""
 
+import io
 import re
 import sys
 from collections.abc import Callable
@@ -7,9 +8,9 @@ from collections.abc import Callable
 import torch
 
 from synthspine.gen.core.device import keep_freed_memory
+from synthspine.interrupt import INTERRUPTED
 from synthspine.shards.storage.auth import without_credentials
 
-INTERRUPTED = 128 + 2
 _REQUESTED = re.compile(r"Tried to allocate ([\d.]+ [KMGT]i?B|[\d.]+ bytes)")
 _FREE = re.compile(r"GPU (\d+) has a total capacity of ([\d.]+ \w+) of which ([\d.]+ \w+) is free")
 _CPU_ALLOCATOR = "DefaultCPUAllocator: "
@@ -23,6 +24,10 @@ def run_command(work: Callable[[], object], *, less_memory: str = "smaller batch
         less_memory: options that need less memory, for the line that reports that it ran out.
     """
     keep_freed_memory()
+    for stream in (sys.stdout, sys.stderr):
+        # A file name that the terminal cannot show must not end the work.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         work()
     except (ValueError, OSError) as error:

@@ -11,9 +11,12 @@ have the bytes that shards/main.py writes for the same options. After SIGTERM op
 
 import sys
 
-import tyro
+from synthspine.interrupt import quiet_interrupt
 
-from synthspine.shards.command import run_command
+with quiet_interrupt():
+    import tyro
+
+    from synthspine.shards.command import run_command
 
 
 def _serve() -> None:

@@ -11,15 +11,18 @@ after a crash.
 
 import sys
 
-import tyro
-from torch.distributed.elastic.multiprocessing.errors import record
+from synthspine.interrupt import quiet_interrupt
 
-from synthspine.shards.command import run_command
-from synthspine.train.config import TrainOptions
-from synthspine.train.experiment import train_models
-from synthspine.train.runtime.distributed import join_ranks
-from synthspine.train.runtime.precision import deterministic_kernels
-from synthspine.train.runtime.stop import TrainingStopped
+with quiet_interrupt():
+    import tyro
+    from torch.distributed.elastic.multiprocessing.errors import record
+
+    from synthspine.shards.command import run_command
+    from synthspine.train.config import TrainOptions
+    from synthspine.train.experiment import train_models
+    from synthspine.train.runtime.distributed import join_ranks
+    from synthspine.train.runtime.precision import deterministic_kernels
+    from synthspine.train.runtime.stop import TrainingStopped
 
 LESS_MEMORY = (
     "a higher --accumulate (the same steps in smaller parts), a lower --batch-size or --base-features, "

@@ -3,9 +3,10 @@
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from os.path import commonpath
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,11 +20,13 @@ from synthspine.eval.labelling.roles import ranked_classes
 from synthspine.eval.prediction.onnx_export import export_onnx
 from synthspine.eval.prediction.quality import Flag
 from synthspine.eval.prediction.scan_report import write_prediction
-from synthspine.eval.prediction.scans import Scan, find_scans
+from synthspine.eval.prediction.scans import Scan, find_scans, find_series, read_scan
 from synthspine.eval.prediction.segment import segment_volume
 from synthspine.eval.prediction.tta import PLAIN, TTA_VIEWS
+from synthspine.eval.prediction.worker import CrashError, Worker
 from synthspine.gen.core.device import pick_device
-from synthspine.shards.readers.folder import reason_of
+from synthspine.shards.readers.dicom import DicomSeries
+from synthspine.shards.readers.folder import NotUsedError, SpiderError, reason_of
 from synthspine.shards.readers.spider import UnsuitableError, Volume
 from synthspine.shards.reading.prefetch import prefetch
 from synthspine.shards.storage.atomic import file_digest
@@ -47,7 +50,9 @@ class PredictOptions:
     spacing_mm: tuple[float, float, float] | None = None
     """Voxel size of the scans, mm: slice distance, rows, columns; for files that do not give it."""
     output_dir: Path = Path("results/predictions")
-    """Folder of the masks and of their volumes (.csv) and quality flags (.json)."""
+    """Folder of the masks and of their volumes (.csv) and quality flags (.json); the scans may lie in it."""
+    overwrite: bool = False
+    """Replace files at the places of masks, tables and pictures also if this program did not write them."""
     tables: bool = True
     """Write volumes in ml (.csv) and volumes, quality flags and provenance (.json) beside every mask."""
     overlay: bool = False
@@ -84,7 +89,8 @@ class Prediction:
         files: the written files, the mask first; empty where the scan failed or was skipped.
         flags: reasons to check the mask.
         problem: reason why there is no mask, one line that names the scan; None where there is a mask.
-        failed: False where the scan was only skipped: an image in a folder that is not a sagittal series.
+        failed: False where the scan was only skipped: an image in a folder that is not a sagittal series, or
+            something that is not read on purpose.
     """
 
     path: Path
@@ -97,8 +103,10 @@ class Prediction:
 def predict(options: PredictOptions) -> Iterator[Prediction]:
     """Export the network if requested, then segment the scans one after the other.
 
-    A scan that cannot be read or written is reported and does not stop the others. The next scan is read
-    while the network works. Every file is written atomically and replaces an older one.
+    A scan that cannot be read or written is reported and does not stop the others, also where the library
+    that reads it crashes: scans are read in a process of their own. The next scan is read while the network
+    works. Every file is written atomically; it replaces an older one only if this program wrote that, or with
+    ``overwrite``.
 
     Yields:
         The result of every scan, as soon as it is known.
@@ -125,15 +133,50 @@ def predict(options: PredictOptions) -> Iterator[Prediction]:
     if options.onnx is not None:
         export_onnx(model, options.onnx)
         yield Prediction(path=options.checkpoint, files=(options.onnx,))
-    scans, errors = find_scans(options.images, options.output_dir)
+    if options.images:
+        with Worker() as worker:
+            yield from _predicted_all(model, options, device, worker)
+
+
+def _predicted_all(
+    model: TrainedUNet, options: PredictOptions, device: torch.device, worker: Worker
+) -> Iterator[Prediction]:
+    scans, errors = find_scans(options.images, options.output_dir, lambda files: _series_of(files, worker))
     scans = [replace(scan, spacing_mm=options.spacing_mm) for scan in scans]
     for error in errors:
-        failed = not isinstance(error, UnsuitableError)
+        failed = not isinstance(error, (UnsuitableError, NotUsedError))
         yield Prediction(path=error.path, problem=str(error), failed=failed)
+
+    def read(scan: Scan) -> Volume:
+        return worker.call(read_scan, scan, overwrite=options.overwrite)
+
     with tqdm(total=len(scans), desc="predict", unit="scan", file=sys.stderr) as bar:
-        for scan, volume in prefetch(scans, lambda scan: scan.read()):
+        for scan, volume in prefetch(scans, read):
             yield _predicted(model, scan, volume, options, device)
             bar.update()
+
+
+def _series_of(files: Sequence[Path], worker: Worker) -> tuple[list[DicomSeries], list[SpiderError]]:
+    """The DICOM series of files, without those whose header makes the library crash."""
+    if not files:
+        return [], []
+    try:
+        return worker.call(find_series, files)
+    except CrashError:
+        pass
+    sound, crashed = list[Path](), list[SpiderError]()
+    for path in files:
+        try:
+            worker.call(find_series, [path])
+            sound.append(path)
+        except CrashError as error:
+            crashed.append(SpiderError(path, str(error)))
+    try:
+        found, errors = worker.call(find_series, sound)
+    except CrashError as error:
+        # Some files crash it only together.
+        return [], [SpiderError(commonpath(sound), f"of its DICOM files: {error}"), *crashed]
+    return found, errors + crashed
 
 
 def _predicted(
@@ -182,6 +225,8 @@ def _predicted(
             overlay=options.overlay,
         )
         return Prediction(path=scan.path, files=tuple(files), flags=tuple(flags))
+    except NotUsedError as error:
+        return Prediction(path=scan.path, problem=str(error))
     except UnsuitableError as error:
         return Prediction(path=scan.path, problem=str(error), failed=scan.named)
     except torch.cuda.OutOfMemoryError:

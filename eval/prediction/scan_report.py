@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from synthspine.eval.labelling.islands import slice_components
 from synthspine.eval.labelling.roles import ROLES, by_rank, code_name
+from synthspine.eval.prediction.ownership import marked_report, mask_mark, table_mark
 from synthspine.eval.prediction.quality import Flag, quality_flags
 from synthspine.eval.prediction.scans import Scan
 from synthspine.eval.prediction.segment import Segmentation
@@ -42,12 +43,13 @@ def write_prediction(
     tables: bool = True,
     overlay: bool = False,
 ) -> tuple[list[Path], list[Flag]]:
-    """Write the files of one prediction, each atomically.
+    """Write the files of one prediction, each atomically; older ones of the scan are replaced or removed.
 
     The mask holds SPIDER values, int16, on the grid of the scan; the sacrum is 61, and posterior elements
     that a model tells apart are 130 + the rank of their vertebra. With ``tables`` ``{stem}_seg.csv`` has one
     structure a row, and ``{stem}_seg.json`` grid, volumes, quality flags, entropy and ``provenance`` (entries
-    about model and settings). With ``overlay`` there is a picture, ``{stem}_seg.png``.
+    about model and settings). With ``overlay`` there is a picture, ``{stem}_seg.png``. All are marked as
+    files of this program (``eval.prediction.ownership``).
 
     Returns:
         The written files, the mask first, and the quality flags.
@@ -61,10 +63,16 @@ def write_prediction(
         model_spacing_mm=model_spacing_mm,
         tilt_degrees=tilt_degrees(volume),
     )
-    write_like(spider_values()[segmentation.codes], volume.reference, scan.mask)
+    values = spider_values()[segmentation.codes]
+    write_like(values, volume.reference, scan.mask, note=mask_mark(values))
     files = [scan.mask]
+    # They belong to the older mask.
+    for path in scan.outputs:
+        if path not in files:
+            path.unlink(missing_ok=True)
     if tables:
         volumes = structure_volumes(segmentation.codes, volume.spacing_mm, segmentation.scheme)
+        table = volumes_csv(volumes)
         report = {
             "format": REPORT_FORMAT,
             "scan": str(scan.path),
@@ -77,9 +85,10 @@ def write_prediction(
             "removed_as_islands": segmentation.removed,
             **provenance,
             "use": "for research, not for diagnosis",
+            "table": table_mark(table.encode()),
         }
-        write_text(scan.beside(".csv"), volumes_csv(volumes))
-        write_text(scan.beside(".json"), json.dumps(report, indent=2) + "\n")
+        write_text(scan.beside(".json"), json.dumps(marked_report(report), indent=2) + "\n")
+        write_text(scan.beside(".csv"), table)
         files += [scan.beside(".csv"), scan.beside(".json")]
     if overlay:
         notes = [f"{flag.name}: {flag.reason}" for flag in flags]

@@ -1,10 +1,13 @@
 """Scans found in files and folders, and the files of their masks."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
+import numpy as np
+
+from synthspine.eval.prediction.ownership import check_replaceable, has_mask_mark
 from synthspine.shards.readers.dicom import DicomSeries, find_dicom, read_dicom
 from synthspine.shards.readers.folder import (
     NO_TEXT,
@@ -12,14 +15,18 @@ from synthspine.shards.readers.folder import (
     SpiderError,
     files_below,
     has_layout,
-    image_stem,
     printable,
 )
 from synthspine.shards.readers.spider import UnsuitableError, Volume, read_image
-from synthspine.shards.volumes.files import CONVERTIBLE, EXPECTED, ending_of
+from synthspine.shards.volumes.files import CONVERTIBLE, EXPECTED, SUFFIXES, ending_of
 
 MASK_STEM = "_seg"
 DICOM_MASK_SUFFIX = ".mha"
+TABLE_SUFFIXES = (".csv", ".json", ".png")
+"""Endings of the files beside a mask; those that a prediction does not write are removed."""
+_MOST_LABELS = 64
+
+SeriesFinder = Callable[[Sequence[Path]], tuple[list[DicomSeries], list[SpiderError]]]
 
 
 class ScanError(ValueError):
@@ -49,50 +56,94 @@ class Scan:
         stem = _stem(self.mask)
         return stem.with_name(stem.name + suffix)
 
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """The mask and all files that may lie beside it."""
+        return (self.mask, *(self.beside(suffix) for suffix in TABLE_SUFFIXES))
+
     def read(self) -> Volume:
         """The volume.
 
         Raises:
-            SpiderError: it cannot be read; ``UnsuitableError`` where it is not a sagittal series.
+            SpiderError: it cannot be read; ``UnsuitableError`` where it is not a sagittal series;
+                ``NotUsedError`` where it was found in a folder and is a label map.
         """
-        if self.series is None:
-            return read_image(self.path, self.spacing_mm)
-        return read_dicom(self.series, self.spacing_mm)
+        if self.series is not None:
+            return read_dicom(self.series, self.spacing_mm)
+        volume = read_image(self.path, self.spacing_mm)
+        if not self.named and _is_label_map(volume.array):
+            raise NotUsedError(self.path, "looks like a mask (few whole values, most of them 0); name it")
+        return volume
 
 
-def find_scans(inputs: Sequence[Path], output_dir: Path) -> tuple[list[Scan], list[SpiderError]]:
-    """The scans of files and folders.
+def read_scan(scan: Scan, *, overwrite: bool) -> Volume:
+    """The volume of a scan whose files can be written.
 
-    A folder contributes every ``.mha`` and ``.nii.gz`` volume and every DICOM series in it and below it; a
-    folder in SPIDER layout only its ``images/``. Hidden files, masks of this program (``*_seg``) and the
-    output folder are skipped. Masks keep the relative path of their scan:
-    ``{output_dir}/{path}/{stem}_seg.mha``; masks of a DICOM series are named after its folder and the series.
-
-    Returns:
-        Scans in the order of the arguments; errors, ``UnsuitableError`` (not sagittal MRI) last.
+    Args:
+        scan: the scan.
+        overwrite: whether files may be replaced that this program did not write.
 
     Raises:
-        ScanError: two masks would get one name.
+        OwnershipError: such a file is in the way.
+        SpiderError: as ``Scan.read``.
     """
+    if not overwrite:
+        check_replaceable(scan.outputs)
+    return scan.read()
+
+
+def find_series(files: Sequence[Path]) -> tuple[list[DicomSeries], list[SpiderError]]:
+    """The DICOM series of some files, and what cannot be used of them."""
+    errors: list[SpiderError] = []
+    return find_dicom(files, errors.append), errors
+
+
+def find_scans(
+    inputs: Sequence[Path], output_dir: Path, series_of: SeriesFinder = find_series
+) -> tuple[list[Scan], list[SpiderError]]:
+    """The scans of files and folders.
+
+    A folder contributes every volume and every DICOM series in it and below it. Hidden files and masks that
+    this program wrote are skipped, other volumes in an output folder below it are left out. Of a folder in
+    SPIDER layout ``masks/`` is left out, and ``images/`` is left out of the names. Masks keep the relative
+    path of their scan: ``{output_dir}/{path}/{stem}_seg.mha``; masks of a DICOM series are named after its
+    folder and the series.
+
+    Args:
+        inputs: the files and folders.
+        output_dir: folder of the masks; it may be one of the inputs.
+        series_of: finds the DICOM series of files.
+
+    Returns:
+        Scans in the order of the arguments; errors, ``NotUsedError`` and ``UnsuitableError`` (not sagittal
+        MRI) last.
+
+    Raises:
+        ScanError: two masks would get one name, or the output folder's name is not UTF-8.
+    """
+    if printable(output_dir) != str(output_dir):
+        raise ScanError(f"{printable(output_dir)}: {NO_TEXT}")
     scans: list[Scan] = []
     errors: list[SpiderError] = []
     volume_or_series = f"no {EXPECTED} volume and no DICOM"
     for path in inputs:
+        found: list[Scan] = []
+        wrong: list[SpiderError]
         if printable(path) != str(path):
-            errors.append(SpiderError(path, NO_TEXT))
-            continue
-        if path.is_dir():
-            found, wrong = _in_folder(path, output_dir)
-            nothing = f"{volume_or_series} series in it"
-        elif ending_of(path) or not path.is_file():
+            wrong = [SpiderError(path, NO_TEXT)]
+        elif path.is_dir():
+            found, wrong = _in_folder(path, output_dir, series_of)
+            wrong += [] if found or wrong else [SpiderError(path, f"{volume_or_series} series in it")]
+        elif ending_of(path) and has_mask_mark(path):
+            wrong = [NotUsedError(path, "is a mask that this program wrote")]
+        elif ending_of(path, (*SUFFIXES, *CONVERTIBLE)) or not path.is_file():
             found, wrong = [_file(path, output_dir, named=True)], []
-            nothing = ""
         else:
-            found, unsuitable = _dicom([path], path.parent, output_dir, named=True)
-            wrong = [SpiderError(error.path, error.reason) for error in unsuitable]
-            nothing = f"{volume_or_series} image"
+            found, wrong = _dicom([path], path.parent, output_dir, series_of, named=True)
+            wrong = [SpiderError(error.path, error.reason) for error in wrong]
+            wrong += [] if found or wrong else [SpiderError(path, f"{volume_or_series} image")]
         scans += found
-        errors += wrong if found or wrong else [SpiderError(path, nothing)]
+        errors += wrong
     taken: dict[Path, Scan] = {}
     for scan in scans:
         other = taken.setdefault(_stem(scan.mask), scan)
@@ -101,53 +152,70 @@ def find_scans(inputs: Sequence[Path], output_dir: Path) -> tuple[list[Scan], li
                 f"{scan.path} and {other.path} would both be written to {scan.mask}; "
                 "predict them one after the other with another --output-dir"
             )
-    return scans, sorted(errors, key=lambda error: isinstance(error, UnsuitableError))
+    read = {scan.path.resolve() for scan in scans}
+    possible = []
+    for scan in scans:
+        if scan.mask.resolve() in read:
+            reason = f"its mask would replace {scan.mask}, which is a scan itself; take another --output-dir"
+            errors.append(SpiderError(scan.path, reason))
+        else:
+            possible.append(scan)
+    return possible, sorted(errors, key=lambda error: isinstance(error, (UnsuitableError, NotUsedError)))
 
 
-def _in_folder(folder: Path, output_dir: Path) -> tuple[list[Scan], list[SpiderError]]:
-    root = folder
-    if has_layout(folder):
-        root = folder / "images"
-        root = root / "images" if (root / "images").is_dir() else root
-        if not root.is_dir():
-            return [], [SpiderError(folder, "holds masks/ but no images/")]
+def _in_folder(root: Path, output_dir: Path, series_of: SeriesFinder) -> tuple[list[Scan], list[SpiderError]]:
+    errors: list[SpiderError] = []
+    files = files_below(root, errors.append)
+    if has_layout(root):
+        masks = [path for path in files if path.relative_to(root).parts[0] == "masks"]
+        files = [path for path in files if path not in set(masks)]
+        if masks:
+            beside = "images/" if (root / "images").is_dir() else "no images/"
+            reason = f"is not read, because it holds masks by its name; there is {beside} beside it"
+            errors.append(NotUsedError(root / "masks", reason))
+    scans: list[Scan] = []
     written = output_dir.resolve()
-    told: list[SpiderError] = []
-    files = [path for path in files_below(root, told.append) if written not in path.resolve().parents]
-    told += [
-        UnsuitableError(path, f"cannot be read; convert it to {EXPECTED}")
-        for path in files
-        if not ending_of(path) and ending_of(path, CONVERTIBLE)
-    ]
-    volumes = [path for path in files if ending_of(path)]
-    scans = [
-        _file(path, output_dir / path.parent.relative_to(root))
-        for path in volumes
-        if not image_stem(path).endswith(MASK_STEM)
-    ]
-    series, errors = _dicom([path for path in files if not ending_of(path)], root, output_dir)
-    skipped = [
-        UnsuitableError(error.path, error.reason) if isinstance(error, NotUsedError) else error
-        for error in told
-    ]
-    return scans + series, errors + skipped
+    others: list[Path] = []
+    for path in files:
+        if ending_of(path) is None:
+            if ending_of(path, CONVERTIBLE):
+                errors.append(NotUsedError(path, f"cannot be read; convert it to {EXPECTED}"))
+            else:
+                others.append(path)
+        elif has_mask_mark(path):
+            continue
+        elif written != root.resolve() and written in path.resolve().parents:
+            errors.append(NotUsedError(path, "is not read, because it lies in the output folder"))
+        else:
+            scans.append(_file(path, output_dir / _place(path.parent, root)))
+    series, wrong = _dicom(others, root, output_dir, series_of)
+    return scans + series, errors + wrong
+
+
+def _place(folder: Path, root: Path) -> Path:
+    """The relative place of a folder, without the ``images/`` of SPIDER layout."""
+    place = folder.relative_to(root)
+    for images in (Path("images/images"), Path("images")):
+        if has_layout(root) and place.is_relative_to(images):
+            return place.relative_to(images)
+    return place
 
 
 def _file(path: Path, folder: Path, *, named: bool = False) -> Scan:
     # The reader reports names with another ending.
-    stem = _stem(path)
-    suffix = path.name.removeprefix(stem.name).lower()
-    return Scan(path=path, mask=folder / f"{stem.name}{MASK_STEM}{suffix}", named=named)
+    # The reader reports names with another ending.
+    suffix = (ending_of(path) or DICOM_MASK_SUFFIX).lower()
+    return Scan(path=path, mask=folder / f"{_stem(path).name}{MASK_STEM}{suffix}", named=named)
 
 
 def _dicom(
-    files: Iterable[Path], root: Path, output_dir: Path, *, named: bool = False
+    files: Sequence[Path], root: Path, output_dir: Path, series_of: SeriesFinder, *, named: bool = False
 ) -> tuple[list[Scan], list[SpiderError]]:
-    errors: list[SpiderError] = []
     scans: list[Scan] = []
     taken: set[Path] = set()
-    for series in find_dicom(files, errors.append):
-        folder = output_dir / series.folder.relative_to(root)
+    found, errors = series_of(files)
+    for series in found:
+        folder = output_dir / _place(series.folder, root)
         stem = f"{series.folder.resolve().name}_{series.name}"
         # Two series may share a number and description, or have none.
         names = (f"{stem}{'' if number == 1 else f'-{number}'}" for number in count(1))
@@ -160,5 +228,14 @@ def _dicom(
 
 
 def _stem(path: Path) -> Path:
-    """The path without the suffix of a volume; one for ``a.mha`` and ``a.nii``."""
+    """The path without the suffix of a volume; one for ``a.mha`` and ``a.nii.gz``."""
     return path.with_name(path.name.removesuffix(ending_of(path) or ""))
+
+
+def _is_label_map(array: np.ndarray) -> bool:
+    """Whether few values, all whole, are in an image and most of its voxels are 0, unlike in a scan."""
+    if len(np.unique(array.ravel()[:: max(1, array.size // 10_000)])) > _MOST_LABELS:
+        return False
+    if np.count_nonzero(array) > array.size / 2 or (array != np.rint(array)).any():
+        return False
+    return len(np.unique(array)) <= _MOST_LABELS

@@ -7,17 +7,21 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from synthspine.gen.core.anatomy import SACRUM, STRUCTURE_COLOURS, Colour
 from synthspine.gen.core.schemes import RANKS, LabelScheme
 from synthspine.shards.checking.overlay import HATCH, coloured, grey_picture
 from synthspine.shards.format.sample import Sample
 from synthspine.shards.storage.atomic import write_bytes
+from synthspine.shards.storage.marks import mark
 
 LEAST_ROWS = 288
 """Height to which samples with fewer rows are enlarged, by a whole factor."""
 ASPECT = 1.6
 """Preferred ratio of width and height of a sheet."""
+PICTURE_MARK = "Software"
+"""Entry of a sheet's PNG that has the mark of its pixels (``shards.storage.marks``)."""
 
 MARGIN, _GAP, _PAIR_GAP = 28, 18, 3
 _TITLE_SIZE, _KEY_SIZE, _SMALL_SIZE = 24, 15, 12
@@ -91,8 +95,9 @@ def write_sheet(
     for number, note in enumerate(reversed(notes), start=1):
         top = end - MARGIN - _NOTE_ROWS * number
         draw.text((MARGIN, top), note, _WARNING, ImageFont.load_default(_SMALL_SIZE + 1))
-    content = io.BytesIO()
-    sheet.save(content, format="png", optimize=True)
+    information, content = PngInfo(), io.BytesIO()
+    information.add_text(PICTURE_MARK, mark("picture", sheet.tobytes()))
+    sheet.save(content, format="png", optimize=True, pnginfo=information)
     write_bytes(path, content.getvalue())
     return path
 

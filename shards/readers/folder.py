@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,10 @@ class SpiderError(ValueError):
         super().__init__(f"{printable(path)}: {reason}")
         self.path = Path(path)
         self.reason = reason
+
+    def __reduce__(self) -> tuple[type["SpiderError"], tuple[Path, str]]:
+        """Pickle the arguments: errors are sent between processes."""
+        return type(self), (self.path, self.reason)
 
 
 def reason_of(error: BaseException) -> str:
@@ -117,7 +122,8 @@ def files_below(folder: Path, on_error: Callable[[SpiderError], None]) -> list[P
 
     Args:
         folder: the folder.
-        on_error: called with each folder that cannot be listed and each link to nothing or to a folder above.
+        on_error: called with each folder that cannot be listed, each file that cannot be looked at, and, as
+            ``NotUsedError``, each link to nothing or to a folder above and each pipe with a volume's name.
     """
     return sorted(_below(folder, (), on_error))
 
@@ -135,12 +141,19 @@ def _below(folder: Path, above: tuple[str, ...], on_error: Callable[[SpiderError
     for path in entries:
         if printable(path.name) != path.name:
             on_error(SpiderError(path, NO_TEXT))
-        elif path.is_dir():
-            yield from _below(path, (*above, own), on_error)
-        elif path.is_file():
-            yield path
-        elif path.is_symlink() and not path.exists():
+            continue
+        try:
+            mode = path.stat().st_mode
+        except FileNotFoundError:
             on_error(NotUsedError(path, "is a link to nothing"))
+            continue
+        except OSError as error:
+            on_error(SpiderError(path, f"cannot be read: {error.strerror or error}"))
+            continue
+        if stat.S_ISDIR(mode):
+            yield from _below(path, (*above, own), on_error)
+        elif stat.S_ISREG(mode):
+            yield path
         elif looks_like_volume(path):
             on_error(NotUsedError(path, "is no regular file"))
 

@@ -166,13 +166,14 @@ def check_pair(image: Volume, mask: Volume, path: Path) -> str | None:
         raise SpiderError(path, str(error)) from None
 
 
-def write_like(array: np.ndarray, reference: sitk.Image, path: Path) -> None:
+def write_like(array: np.ndarray, reference: sitk.Image, path: Path, *, note: str = "") -> None:
     """Write an array on the grid of the file from which its volume was read.
 
     Args:
         array: shape ``(Z, H, W)``, any integer or float type; int16 for SPIDER values.
         reference: :attr:`Volume.reference` of the volume. Where it was a NIfTI file, its header is kept.
         path: the file to write, ``.mha``, ``.nii.gz`` or ``.nii``, atomically.
+        note: a remark in the file's header, ASCII, at most 79 characters.
 
     Raises:
         SpiderError: another suffix.
@@ -185,7 +186,7 @@ def write_like(array: np.ndarray, reference: sitk.Image, path: Path) -> None:
     if array.shape != expected:
         shape = _times(array.shape)
         raise ValueError(f"an array of shape {shape} does not fit a reference of {_times(expected)}")
-    write_stored(path, np.ascontiguousarray(axes.back(array)), _stored(reference))
+    write_stored(path, np.ascontiguousarray(axes.back(array)), _stored(reference), note=note)
 
 
 def write_mha(array: np.ndarray, spacing_mm: Spacing, storage: str, path: Path) -> None:

@@ -23,6 +23,7 @@ FOREIGN = (*CONVERTIBLE, ".dcm", ".ima")
 """Endings of files that look like volumes and are not read as one."""
 EXPECTED = ".mha or .nii.gz"
 """The usual endings, for messages; ``.nii`` is read, too."""
+_NOTE = "Comment"
 
 
 def ending_of(path: Path, endings: Iterable[str] = SUFFIXES) -> str | None:
@@ -45,13 +46,14 @@ def read_stored(path: Path) -> Stored:
     return read_metaimage(path) if ending.lower() == ".mha" else read_nifti(path)
 
 
-def write_stored(path: Path, array: np.ndarray, reference: Stored) -> None:
+def write_stored(path: Path, array: np.ndarray, reference: Stored, *, note: str = "") -> None:
     """Write an array on the grid of a reference, atomically, and compressed unless the name ends in ``.nii``.
 
     Args:
         path: the file to write.
         array: shape ``(k, j, i)``.
         reference: the geometry; a ``.nii`` or ``.nii.gz`` file gets its header.
+        note: a remark in the file's header, ASCII, at most 79 characters.
 
     Raises:
         UnreadableError: another ending.
@@ -61,9 +63,12 @@ def write_stored(path: Path, array: np.ndarray, reference: Stored) -> None:
     if ending is None:
         raise UnreadableError(f"the file name does not end in {EXPECTED}")
     if ending.lower() == ".mha":
-        write_metaimage(path, as_image(array, reference))
+        image = as_image(array, reference)
+        if note:
+            image.SetMetaData(_NOTE, note)
+        write_metaimage(path, image)
         return
-    content = nifti_bytes(array, reference)
+    content = nifti_bytes(array, reference, note=note)
     write_bytes(path, packed(content) if ending.lower().endswith(".gz") else content)
 
 

@@ -62,13 +62,14 @@ def read_nifti(path: Path) -> Stored:
         raise UnreadableError(f"is truncated or not a gzip file ({error})") from None
 
 
-def nifti_bytes(array: np.ndarray, reference: Stored) -> bytes:
+def nifti_bytes(array: np.ndarray, reference: Stored, *, note: str = "") -> bytes:
     """A NIfTI file, not compressed, of an array on the grid of a reference.
 
     Args:
         array: shape ``(k, j, i)``, any type of ``Stored.values``.
         reference: its header is copied: sform, qform, their codes, spacing and units stay byte for byte. From
             a reference without one, a header is made with its geometry as sform and qform.
+        note: the description in the header, ASCII, at most 79 characters.
 
     Raises:
         ValueError: a type of numbers that the format does not have.
@@ -88,6 +89,7 @@ def nifti_bytes(array: np.ndarray, reference: Stored) -> bytes:
     # Free text may say who was scanned.
     for name in ("descrip", "aux_file", "intent_name"):
         header[name] = b""
+    header["descrip"] = note.encode("ascii")
     return header.tobytes() + _NO_EXTENSION + array.astype(array.dtype.newbyteorder("<")).tobytes()
 
 

@@ -3,11 +3,13 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from crashing import crash_on_2, crash_on_a_name
 from dicom_files import AXIAL, write_series
 from limits import file_size_limit
 
@@ -216,6 +218,17 @@ def test_a_scan_that_fails_is_told_and_the_others_go_on(tmp_path, checkpoint, im
     assert [bool(prediction.files) for prediction in done] == [False, True, False, True]
 
 
+class InThisProcess:
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def call(self, function, *arguments, **keywords):
+        return function(*arguments, **keywords)
+
+
 def test_scans_are_read_one_ahead_and_told_one_by_one(tmp_path, checkpoint, image_file, monkeypatch):
     read, real = [], Scan.read
 
@@ -224,6 +237,7 @@ def test_scans_are_read_one_ahead_and_told_one_by_one(tmp_path, checkpoint, imag
         return real(scan)
 
     monkeypatch.setattr(Scan, "read", watched)
+    monkeypatch.setattr(prediction, "Worker", InThisProcess)
     names = [f"{number}.mha" for number in range(5)]
     images = tuple(image_file(name) for name in names)
     coming = predict(PredictOptions(images=images, checkpoint=checkpoint, output_dir=tmp_path / "out"))
@@ -232,6 +246,16 @@ def test_scans_are_read_one_ahead_and_told_one_by_one(tmp_path, checkpoint, imag
         assert set(read) <= set(names[: number + 2])
         assert (tmp_path / "out" / f"{number}_seg.mha").is_file()
     assert read == names
+
+
+def test_a_scan_of_absurd_size_is_told_before_it_is_resampled(tmp_path, checkpoint, image_file):
+    image = sitk.ReadImage(str(image_file("m.mha")))
+    image.SetSpacing([1000 * spacing for spacing in image.GetSpacing()])
+    sitk.WriteImage(image, str(tmp_path / "m.mha"))
+    images = (tmp_path / "m.mha", image_file())
+    metres, other = predict(PredictOptions(images=images, checkpoint=checkpoint, output_dir=tmp_path / "out"))
+    assert metres.failed and metres.problem.startswith(f"{images[0]}: has a field of view")
+    assert "millimetres" in metres.problem and other.files
 
 
 def test_a_place_that_cannot_be_written_fails_that_scan(tmp_path, checkpoint, image_file):
@@ -244,16 +268,102 @@ def test_a_place_that_cannot_be_written_fails_that_scan(tmp_path, checkpoint, im
     assert not second.failed
 
 
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
 def test_older_outputs_are_replaced_and_nothing_else_is_left(tmp_path, checkpoint, image_file):
+    out, image = tmp_path / "out", image_file()
+    options = PredictOptions(images=(image,), checkpoint=checkpoint, output_dir=out, overlay=True)
+    masks(options)
+    first = contents(out)
+    (tmp_path / "ranks.json").write_text("a note")
+    masks(replace(options, min_island_mm2=1e5))
+    assert contents(out).keys() == first.keys() and contents(out)["7_t1_seg.mha"] != first["7_t1_seg.mha"]
+
+
+def test_what_is_not_written_again_does_not_stay_beside_a_new_mask(tmp_path, checkpoint, image_file):
     out = tmp_path / "out"
-    out.mkdir()
-    for suffix in ("mha", "csv", "json"):
-        (out / f"7_t1_seg.{suffix}").write_text("old")
-    options = PredictOptions(images=(image_file(),), checkpoint=checkpoint, output_dir=out)
+    options = PredictOptions(images=(image_file(),), checkpoint=checkpoint, output_dir=out, overlay=True)
+    masks(options)
+    assert sorted(contents(out)) == [f"7_t1_seg.{suffix}" for suffix in ("csv", "json", "mha", "png")]
+    masks(replace(options, overlay=False, tables=False))
+    assert list(contents(out)) == ["7_t1_seg.mha"]
+
+
+@pytest.mark.parametrize("suffix", ["mha", "csv", "json", "png"])
+def test_files_of_others_are_replaced_only_on_request(tmp_path, checkpoint, image_file, suffix):
+    images = (image_file("1.mha"), image_file("2.mha"))
+    options = PredictOptions(images=images, checkpoint=checkpoint, output_dir=tmp_path / "out")
+    theirs = tmp_path / "out" / f"1_seg.{suffix}"
+    theirs.parent.mkdir()
+    theirs.write_text("work of a person")
+    first, second = predict(options)
+    assert first.failed and str(theirs) in first.problem and "--overwrite" in first.problem
+    assert theirs.read_text() == "work of a person" and len(contents(theirs.parent)) == 4
+    assert second.files
+    first, second = predict(replace(options, overwrite=True))
+    assert first.files and second.files
+    assert not theirs.exists() or theirs.read_bytes() != b"work of a person"
+
+
+@pytest.mark.parametrize("name", ["7_t1.mha", "7_t1.nii.gz"])
+def test_a_mask_that_a_person_corrected_is_not_replaced(tmp_path, checkpoint, image_file, name):
+    options = PredictOptions(images=(image_file(name),), checkpoint=checkpoint, output_dir=tmp_path)
     (written,) = masks(options)
-    assert sitk.ReadImage(str(written)).GetNumberOfPixels() == 70 * 90 * 3
-    assert sorted(path.name for path in out.iterdir()) == ["7_t1_seg.csv", "7_t1_seg.json", "7_t1_seg.mha"]
-    assert all(path.read_bytes() != b"old" for path in out.iterdir())
+    (written,) = masks(options)
+    corrected = sitk.ReadImage(str(written))
+    corrected[1, 1, 1] = corrected[1, 1, 1] + 1
+    sitk.WriteImage(corrected, str(written), True)
+    (done,) = predict(options)
+    assert done.failed and "changed since" in done.problem
+    assert sitk.ReadImage(str(written))[1, 1, 1] == corrected[1, 1, 1]
+
+
+def test_scans_may_lie_in_the_output_folder_and_masks_are_not_segmented(tmp_path, checkpoint, image_file):
+    for name in ("1.mha", "2.nii.gz"):
+        image_file(name)
+    (tmp_path / "turn.mha").unlink()
+    options = PredictOptions(images=(tmp_path,), checkpoint=checkpoint, output_dir=tmp_path)
+    first = [path.name for path in masks(options)]
+    assert first == ["1_seg.mha", "2_seg.nii.gz"]
+    assert [path.name for path in masks(options)] == first
+
+
+def test_a_label_map_of_a_person_is_left_out_and_stays(tmp_path, checkpoint, image_file):
+    image_file("1.mha")
+    drawn = np.zeros((3, 90, 70), dtype=np.int16)
+    drawn[1, 20:40, 20:40] = 3
+    write_mha(drawn, (4.0, 0.8, 0.9), "LPS", tmp_path / "1_seg.mha")
+    before = (tmp_path / "1_seg.mha").read_bytes()
+    options = PredictOptions(images=(tmp_path,), checkpoint=checkpoint, output_dir=tmp_path, overwrite=True)
+    refused, left_out = predict(options)
+    assert refused.failed and "is a scan itself" in refused.problem
+    assert not left_out.failed and "looks like a mask" in left_out.problem
+    assert (tmp_path / "1_seg.mha").read_bytes() == before
+
+
+def test_a_crash_of_the_library_that_reads_takes_one_scan_along(
+    tmp_path, checkpoint, image_file, monkeypatch
+):
+    images = tuple(image_file(name) for name in ("1.mha", "2.mha", "3.mha"))
+    monkeypatch.setattr(prediction, "read_scan", crash_on_2)
+    options = PredictOptions(images=images, checkpoint=checkpoint, output_dir=tmp_path / "out")
+    done = list(predict(options))
+    assert [each.failed for each in done] == [False, True, False]
+    assert done[1].problem == f"{images[1]}: the process that read it ended by signal 11 (SIGSEGV)"
+
+
+def test_a_dicom_file_that_crashes_the_library_is_told_and_the_others_are_found(
+    tmp_path, worker, monkeypatch
+):
+    array = np.arange(4 * 60 * 50, dtype=np.int16).reshape(4, 60, 50)
+    paths = [*write_series(tmp_path, array), tmp_path / "crash.dcm"]
+    paths[-1].write_bytes(paths[0].read_bytes())
+    monkeypatch.setattr(prediction, "find_series", crash_on_a_name)
+    found, errors = prediction._series_of(paths, worker)
+    assert [len(series.files) for series in found] == [4]
+    assert [error.path.name for error in errors] == ["crash.dcm"] and "SIGSEGV" in errors[0].reason
 
 
 def test_a_model_without_ranks_is_refused_at_once(tmp_path, checkpoint, image_file):

@@ -1,3 +1,4 @@
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -5,8 +6,10 @@ import numpy as np
 import pytest
 from dicom_files import AXIAL, write_series
 
+from synthspine.eval.prediction.ownership import mask_mark
 from synthspine.eval.prediction.scans import ScanError, find_scans
-from synthspine.shards.readers.spider import SpiderError, UnsuitableError, write_mha
+from synthspine.shards.readers.folder import NotUsedError
+from synthspine.shards.readers.spider import SpiderError, UnsuitableError, read_image, write_like, write_mha
 
 SPACING = (4.0, 1.0, 1.0)
 
@@ -42,10 +45,112 @@ def test_masks_keep_their_place_in_a_folder(tmp_path):
     assert not any(scan.named for scan in found[0])
 
 
-def test_own_masks_hidden_files_and_the_output_folder_are_passed_over(tmp_path):
-    for name in ("a.mha", "b_seg.mha", ".tmp-1-c.mha", ".hidden/d.mha", "out/e.mha"):
+def own_mask(path, like):
+    values = np.zeros((2, 20, 20), dtype=np.int16)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_like(values, read_image(like).reference, path, note=mask_mark(values))
+
+
+def reasons(found):
+    return {error.path.name: error.reason for error in found[1]}
+
+
+def test_own_masks_and_hidden_files_are_passed_over_in_silence(tmp_path):
+    for name in ("a.mha", ".tmp-1-c.mha", ".hidden/d.mha"):
         volume(tmp_path / name)
-    assert masks(find_scans([tmp_path], tmp_path / "out"), tmp_path / "out") == ["a_seg.mha"]
+    for name in ("a_seg.mha", "renamed.nii.gz", "out/b_seg.mha"):
+        own_mask(tmp_path / name, tmp_path / "a.mha")
+    for out in (tmp_path, tmp_path / "out"):
+        found = find_scans([tmp_path], out)
+        assert masks(found, out) == ["a_seg.mha"] and found[1] == []
+
+
+def test_a_name_like_that_of_a_mask_is_a_scan_and_what_lies_in_the_output_folder_is_told(tmp_path):
+    for name in ("patient_seg.mha", "out/e.mha"):
+        volume(tmp_path / name)
+    found = find_scans([tmp_path], tmp_path / "out")
+    assert masks(found, tmp_path / "out") == ["patient_seg_seg.mha"]
+    assert "lies in the output folder" in reasons(found)["e.mha"]
+
+
+def test_an_own_mask_that_is_named_is_left_out(tmp_path):
+    own_mask(tmp_path / "b.mha", volume(tmp_path / "a.mha"))
+    found = find_scans([tmp_path / "a.mha", tmp_path / "b.mha"], tmp_path)
+    assert [scan.path.name for scan in found[0]] == ["a.mha"]
+    assert [type(error) for error in found[1]] == [NotUsedError]
+
+
+def test_a_mask_never_replaces_a_scan_of_the_same_run(tmp_path):
+    volume(tmp_path / "x.mha"), volume(tmp_path / "x_seg.mha")
+    found = find_scans([tmp_path], tmp_path)
+    assert [scan.path.name for scan in found[0]] == ["x_seg.mha"]
+    assert "x_seg.mha, which is a scan itself" in reasons(found)["x.mha"]
+    assert [type(error) for error in found[1]] == [SpiderError]
+
+
+def test_a_label_map_is_left_out_unless_it_is_named(tmp_path):
+    values = np.zeros((2, 20, 20), dtype=np.int16)
+    values[:, 5:9, 5:9], values[:, 12:15, 5:9] = 1, 201
+    write_mha(values, SPACING, "LPS", tmp_path / "drawn.mha")
+    (found,), (named,) = (find_scans([path], tmp_path)[0] for path in (tmp_path, tmp_path / "drawn.mha"))
+    with pytest.raises(NotUsedError, match="looks like a mask"):
+        found.read()
+    assert named.read().array.max() == 201
+
+
+def test_what_looks_like_a_scan_never_vanishes(tmp_path):
+    volume(tmp_path / "in" / "a.mha"), volume(tmp_path / "elsewhere" / "b.mha")
+    for name in ("c.nrrd", "d.MHD", "notes.txt"):
+        (tmp_path / "in" / name).write_text("text")
+    (tmp_path / "in" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "in" / "around").symlink_to(tmp_path / "in")
+    (tmp_path / "in" / "gone.mha").symlink_to(tmp_path / "nothing.mha")
+    os.mkfifo(tmp_path / "in" / "pipe.mha")
+    found = find_scans([tmp_path / "in"], tmp_path / "out")
+    assert masks(found, tmp_path / "out") == ["a_seg.mha", "linked/b_seg.mha"]
+    assert reasons(found).keys() == {"c.nrrd", "d.MHD", "around", "gone.mha", "pipe.mha"}
+    assert all(isinstance(error, NotUsedError) for error in found[1])
+    assert "convert it to .mha" in reasons(found)["c.nrrd"]
+    assert "link to nothing" in reasons(found)["gone.mha"]
+    (named,) = find_scans([tmp_path / "in" / "pipe.mha"], tmp_path / "out")[0]
+    with pytest.raises(SpiderError, match="no regular file"):
+        named.read()
+
+
+def test_a_folder_that_may_not_be_listed_is_told(tmp_path, monkeypatch):
+    volume(tmp_path / "a.mha"), (tmp_path / "locked").mkdir()
+    real = os.listdir
+
+    def listdir(folder):
+        if Path(folder).name == "locked":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return real(folder)
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    found = find_scans([tmp_path], tmp_path / "out")
+    assert masks(found, tmp_path / "out") == ["a_seg.mha"]
+    assert [type(error) for error in found[1]] == [SpiderError]
+    assert reasons(found) == {"locked": "cannot be listed: Permission denied"}
+
+
+def test_names_that_are_not_utf_8_are_told(tmp_path):
+    strange = tmp_path / os.fsdecode(b"caf\xe9.mha")
+    volume(tmp_path / "a.mha").rename(strange)
+    volume(tmp_path / "b.mha")
+    for inputs in ([tmp_path], [strange, tmp_path / "b.mha"]):
+        found = find_scans(inputs, tmp_path / "out")
+        assert masks(found, tmp_path / "out") == ["b_seg.mha"]
+        assert "in UTF-8" in found[1][0].reason and not isinstance(found[1][0], NotUsedError)
+    with pytest.raises(ScanError, match="in UTF-8"):
+        find_scans([tmp_path], strange)
+
+
+def test_masks_of_a_spider_folder_are_left_out_and_scans_beside_its_images_are_read(tmp_path):
+    for name in ("images/1_t1.mha", "masks/1_t1.mha", "more/2.mha"):
+        volume(tmp_path / name)
+    found = find_scans([tmp_path], tmp_path / "out")
+    assert masks(found, tmp_path / "out") == ["1_t1_seg.mha", "more/2_seg.mha"]
+    assert list(reasons(found)) == ["masks"]
 
 
 @pytest.mark.parametrize("nested", ["images", "images/images"])
@@ -130,7 +235,7 @@ def test_what_looks_like_a_scan_and_cannot_be_read_is_skipped_with_the_reason(tm
         "b.nrrd": "cannot be read; convert it to .mha or .nii.gz",
         "c.nii": "is a link to nothing",
     }
-    assert all(isinstance(error, UnsuitableError) for error in errors)
+    assert all(isinstance(error, NotUsedError) for error in errors)
 
 
 def test_a_spacing_that_is_told_is_used(tmp_path):
