@@ -96,7 +96,8 @@ def image_volume(stored: sitk.Image, path: Path, spacing_mm: Spacing | None = No
 
 def _as_image(volume: Volume, path: Path) -> Volume:
     # Always a copy, because a view does not keep the memory of the image alive.
-    array = np.array(volume.array, dtype=np.float32, order="C")
+    with np.errstate(over="ignore"):
+        array = np.array(volume.array, dtype=np.float32, order="C")
     low, high = float(array.min()), float(array.max())
     if not np.isfinite([low, high]).all():
         raise SpiderError(path, "holds values that are not finite numbers")
@@ -119,7 +120,8 @@ def read_values(path: Path, spacing_mm: Spacing | None = None) -> Volume:
     values = volume.array
     if values.dtype.kind != "f":
         return volume
-    whole = np.nan_to_num(values, nan=-1.0).astype(np.int64)
+    with np.errstate(invalid="ignore"):
+        whole = np.nan_to_num(values, nan=-1.0).astype(np.int64)
     if (whole != values).any():
         raise SpiderError(path, "holds fractions; a mask holds whole label values")
     return replace(volume, array=whole)

@@ -9,7 +9,6 @@ import SimpleITK as sitk
 
 from synthspine.shards.storage.atomic import atomic_path, why_not_whole, write_bytes
 from synthspine.shards.volumes.metaimage import read_metaimage
-from synthspine.shards.volumes.nifti import nifti_bytes, packed, read_nifti
 from synthspine.shards.volumes.stored import Stored, UnreadableError
 
 SUFFIXES = (".mha", ".nii.gz", ".nii")
@@ -42,7 +41,12 @@ def read_stored(path: Path) -> Stored:
     ending = ending_of(path)
     if ending is None:
         raise UnreadableError(f"the file name does not end in {EXPECTED}")
-    return read_metaimage(path) if ending.lower() == ".mha" else read_nifti(path)
+    if ending.lower() == ".mha":
+        return read_metaimage(path)
+    # The library behind it takes long to import.
+    from synthspine.shards.volumes.nifti import read_nifti
+
+    return read_nifti(path)
 
 
 def write_stored(path: Path, array: np.ndarray, reference: Stored) -> None:
@@ -63,6 +67,8 @@ def write_stored(path: Path, array: np.ndarray, reference: Stored) -> None:
     if ending.lower() == ".mha":
         write_metaimage(path, as_image(array, reference))
         return
+    from synthspine.shards.volumes.nifti import nifti_bytes, packed
+
     content = nifti_bytes(array, reference)
     write_bytes(path, packed(content) if ending.lower().endswith(".gz") else content)
 
