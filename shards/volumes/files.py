@@ -18,7 +18,9 @@ CONVERTIBLE = (
     *(".nii.bz2", ".nii.xz", ".nii.zst", ".nii.zip", ".mha.gz"),
 )
 """Endings of volumes in formats that are not read."""
-FOREIGN = (*CONVERTIBLE, ".dcm", ".ima")
+DICOM = (".dcm", ".ima")
+"""Usual endings of DICOM images."""
+FOREIGN = (*CONVERTIBLE, *DICOM)
 """Endings of files that look like volumes and are not read as one."""
 EXPECTED = ".mha or .nii.gz"
 """The usual endings, for messages; ``.nii`` is read, too."""
