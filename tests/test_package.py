@@ -72,7 +72,7 @@ def test_a_package_is_not_imported_under_its_short_name(name):
 def test_the_generator_is_imported_without_training_and_evaluation():
     program = (
         "import sys, synthspine; synthspine.preset; "
-        "late = ('synthspine.train', 'synthspine.eval', 'matplotlib'); "
+        "late = ('synthspine.train', 'synthspine.eval', 'matplotlib', 'nibabel'); "
         "print([name for name in sys.modules if name.startswith(late)])"
     )
     result = run(program, ROOT)

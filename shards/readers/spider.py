@@ -15,7 +15,7 @@ import SimpleITK as sitk
 from synthspine.shards.readers.folder import SpiderError, image_stem
 from synthspine.shards.readers.labels import SPIDER_TABLE, LabelTable
 from synthspine.shards.readers.levels import dense_codes
-from synthspine.shards.volumes.files import as_image, read_stored, write_metaimage, write_stored
+from synthspine.shards.volumes.files import as_image, read_stored, write_stored
 from synthspine.shards.volumes.placement import placement_of
 from synthspine.shards.volumes.stored import (
     MOST_SLICE_PIXELS,
@@ -70,11 +70,11 @@ def read_image(path: Path, spacing_mm: Spacing | None = None) -> Volume:
         SpiderError: unreadable, truncated, damaged, not a sagittal 3D volume, without spacing, not finite, or
             without any contrast.
     """
-    return _as_image(_oriented(_read(Path(path)), path, spacing_mm), path)
+    return image_volume(_read(Path(path)), path, spacing_mm)
 
 
-def image_volume(stored: sitk.Image, path: Path, spacing_mm: Spacing | None = None) -> Volume:
-    """The volume of an image in memory; as :func:`read_image`.
+def image_volume(stored: Stored, path: Path, spacing_mm: Spacing | None = None) -> Volume:
+    """The volume of the content of a file; as :func:`read_image`.
 
     Args:
         stored: intensities in any storage layout.
@@ -82,21 +82,12 @@ def image_volume(stored: sitk.Image, path: Path, spacing_mm: Spacing | None = No
         spacing_mm: as for :func:`read_image`.
 
     Raises:
-        SpiderError: not a sagittal 3D volume, not finite, or without any contrast.
+        SpiderError: not sagittal, without spacing, not finite, or without any contrast.
     """
-    dimensions, channels = stored.GetDimension(), stored.GetNumberOfComponentsPerPixel()
-    if dimensions != 3 or channels != 1:
-        found = f"has {dimensions} dimensions and {channels} channel(s), so no sagittal axis"
-        raise SpiderError(path, f"{found}; a 3D volume with one channel is needed")
-    try:
-        return _as_image(_oriented(_stored(stored), path, spacing_mm), path)
-    except UnreadableError as error:
-        raise SpiderError(path, str(error)) from None
-
-
-def _as_image(volume: Volume, path: Path) -> Volume:
+    volume = _oriented(stored, path, spacing_mm)
     # Always a copy, because a view does not keep the memory of the image alive.
-    array = np.array(volume.array, dtype=np.float32, order="C")
+    with np.errstate(over="ignore"):
+        array = np.array(volume.array, dtype=np.float32, order="C")
     low, high = float(array.min()), float(array.max())
     if not np.isfinite([low, high]).all():
         raise SpiderError(path, "holds values that are not finite numbers")
@@ -119,7 +110,8 @@ def read_values(path: Path, spacing_mm: Spacing | None = None) -> Volume:
     values = volume.array
     if values.dtype.kind != "f":
         return volume
-    whole = np.nan_to_num(values, nan=-1.0).astype(np.int64)
+    with np.errstate(invalid="ignore"):
+        whole = np.nan_to_num(values, nan=-1.0).astype(np.int64)
     if (whole != values).any():
         raise SpiderError(path, "holds fractions; a mask holds whole label values")
     return replace(volume, array=whole)
@@ -205,11 +197,9 @@ def write_mha(array: np.ndarray, spacing_mm: Spacing, storage: str, path: Path) 
     image.SetSpacing([float(value) for value in spacing_mm[::-1]])
     # Columns: towards posterior (+y), rows: towards inferior (-z), slices: towards right (-x).
     image.SetDirection((0.0, 0.0, -1.0, 1.0, 0.0, 0.0, 0.0, -1.0, 0.0))
-    stored = sitk.DICOMOrient(image, storage)
-    if path.name.endswith(".mha"):
-        write_metaimage(path, stored)
-    else:
-        write_stored(path, sitk.GetArrayViewFromImage(stored), _stored(stored))
+    # The image is kept, because views do not keep its memory alive.
+    oriented = sitk.DICOMOrient(image, storage)
+    write_stored(path, sitk.GetArrayViewFromImage(oriented), _stored(oriented))
 
 
 @dataclass(frozen=True, slots=True)

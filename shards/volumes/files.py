@@ -9,7 +9,6 @@ import SimpleITK as sitk
 
 from synthspine.shards.storage.atomic import atomic_path, why_not_whole, write_bytes
 from synthspine.shards.volumes.metaimage import read_metaimage
-from synthspine.shards.volumes.nifti import nifti_bytes, packed, read_nifti
 from synthspine.shards.volumes.stored import Stored, UnreadableError
 
 SUFFIXES = (".mha", ".nii.gz", ".nii")
@@ -19,7 +18,9 @@ CONVERTIBLE = (
     *(".nii.bz2", ".nii.xz", ".nii.zst", ".nii.zip", ".mha.gz"),
 )
 """Endings of volumes in formats that are not read."""
-FOREIGN = (*CONVERTIBLE, ".dcm", ".ima")
+DICOM = (".dcm", ".ima")
+"""Usual endings of DICOM images."""
+FOREIGN = (*CONVERTIBLE, *DICOM)
 """Endings of files that look like volumes and are not read as one."""
 EXPECTED = ".mha or .nii.gz"
 """The usual endings, for messages; ``.nii`` is read, too."""
@@ -43,7 +44,12 @@ def read_stored(path: Path) -> Stored:
     ending = ending_of(path)
     if ending is None:
         raise UnreadableError(f"the file name does not end in {EXPECTED}")
-    return read_metaimage(path) if ending.lower() == ".mha" else read_nifti(path)
+    if ending.lower() == ".mha":
+        return read_metaimage(path)
+    # The library behind it takes long to import.
+    from synthspine.shards.volumes.nifti import read_nifti
+
+    return read_nifti(path)
 
 
 def write_stored(path: Path, array: np.ndarray, reference: Stored, *, note: str = "") -> None:
@@ -68,6 +74,8 @@ def write_stored(path: Path, array: np.ndarray, reference: Stored, *, note: str 
             image.SetMetaData(_NOTE, note)
         write_metaimage(path, image)
         return
+    from synthspine.shards.volumes.nifti import nifti_bytes, packed
+
     content = nifti_bytes(array, reference, note=note)
     write_bytes(path, packed(content) if ending.lower().endswith(".gz") else content)
 

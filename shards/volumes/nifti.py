@@ -1,31 +1,24 @@
-"""Reading NIfTI files (``.nii``, ``.nii.gz``), and writing volumes under the header of a scan.
+"""Reading NIfTI files (``.nii``, ``.nii.gz``), and writing volumes under the header of a scan, by nibabel.
 
-Versions 1 and 2, either byte order. Where a file lies in the patient is told by its sform, else by its qform,
-else (both codes 0) as for Analyze files, as nibabel does; a small shear stays. A mask gets the header of its
-scan, so that every program puts it where it puts the scan.
-
-Source: nifti1.h and nifti2.h of https://nifti.nimh.nih.gov; nibabel, ``nifti1.py`` (``get_best_affine``).
+Where a file lies in the patient is what nibabel takes from its header: the sform, else the qform, else (both
+codes 0) as for Analyze files; a small shear stays. A mask gets the header of its scan, so that every program
+puts it where it puts the scan. Nothing but header and voxels is read: no extension, no memory map.
 """
 
 import gzip
 import io
+import logging
 import math
 import zlib
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from nibabel.nifti1 import Nifti1Header
+from nibabel.nifti2 import Nifti2Header
+from nibabel.spatialimages import HeaderDataError
+from nibabel.volumeutils import apply_read_scaling
 
-from synthspine.shards.volumes.nifti_header import (
-    LPS,
-    MAGIC,
-    QUATERNION,
-    ROWS,
-    TYPES,
-    header_of,
-    read_header,
-    rotation,
-)
 from synthspine.shards.volumes.stored import (
     LONGER,
     Stored,
@@ -36,11 +29,20 @@ from synthspine.shards.volumes.stored import (
     open_regular,
 )
 
+_LPS = np.diag([-1.0, -1.0, 1.0])
+_KINDS = {
+    kind.sizeof_hdr.to_bytes(4, "little" if order == "<" else "big"): (kind, order)
+    for kind in (Nifti1Header, Nifti2Header)
+    for order in "<>"
+}
+"""The kind of header and its byte order by the first bytes."""
 _MOST_START = 1 << 26
 _LEVEL = 6
-_NO_EXTENSION = bytes(4)
 _MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 _SPACING_TOLERANCE = 0.05
+_ROUNDED_LENGTH = 1.0005
+"""Length up to which a quaternion is taken for a rounded one."""
+_SILENT = logging.Logger("what is odd in headers", logging.CRITICAL + 1)
 
 
 def read_nifti(path: Path) -> Stored:
@@ -74,23 +76,37 @@ def nifti_bytes(array: np.ndarray, reference: Stored, *, note: str = "") -> byte
     Raises:
         ValueError: a type of numbers that the format does not have.
     """
-    header = header_of(reference)
-    size = int(header["sizeof_hdr"])
-    code = next((code for code, name in TYPES.items() if np.dtype(name) == array.dtype), None)
-    if code is None:
-        raise ValueError(f"NIfTI files do not hold {array.dtype}")
+    if reference.header:
+        kind, order = _KINDS[reference.header[:4]]
+        header = kind(reference.header, order, check=False).as_byteswapped("<")
+    else:
+        affine = np.eye(4)
+        spacing = [1.0 if value is None else value for value in reference.spacing_mm]
+        affine[:3, :3], affine[:3, 3] = _LPS @ reference.direction * spacing, _LPS @ reference.origin_mm
+        header = Nifti1Header(endianness="<")
+        header.set_xyzt_units("mm")
+        header.set_sform(affine, 1)
+        # A sheared reference gets the nearest rotation.
+        header.set_qform(affine, 1)
+    try:
+        header.set_data_dtype(array.dtype)
+    except HeaderDataError:
+        raise ValueError(f"NIfTI files do not hold {array.dtype}") from None
     header["dim"] = [3, *array.shape[::-1], 1, 1, 1, 1]
-    header["datatype"], header["bitpix"] = code, 8 * array.dtype.itemsize
-    header["vox_offset"] = size + len(_NO_EXTENSION)
-    header["magic"] = MAGIC[size]
-    header["scl_slope"], header["scl_inter"] = 1, 0
-    for name in ("cal_max", "cal_min", "intent_p", "intent_code"):
-        header[name] = 0
+    header.set_slope_inter(1, 0)
+    header.set_intent("none")
+    header["cal_max"] = header["cal_min"] = 0
     # Free text may say who was scanned.
-    for name in ("descrip", "aux_file", "intent_name"):
-        header[name] = b""
+    for name in ("descrip", "aux_file", "data_type", "db_name", "unused_str"):
+        if name in header.keys():  # noqa: SIM118
+            header[name] = b""
     header["descrip"] = note.encode("ascii")
-    return header.tobytes() + _NO_EXTENSION + array.astype(array.dtype.newbyteorder("<")).tobytes()
+    # At once after the header.
+    header.set_data_offset(0)
+    file = io.BytesIO()
+    header.write_to(file)
+    file.write(array.astype(header.get_data_dtype()).tobytes())
+    return file.getvalue()
 
 
 def packed(content: bytes) -> bytes:
@@ -101,35 +117,57 @@ def packed(content: bytes) -> bytes:
     return room.getvalue()
 
 
+# What overflows is no finite number, and refused as such here or with the whole volume.
+@np.errstate(all="ignore")
 def _read(file: BinaryIO) -> Stored:
-    head, header = read_header(file)
-    size = _size(header)
-    matrix, origin = _affine(header)
-    scale = _MM_PER_UNIT.get(int(header["xyzt_units"]) & 7)
-    if scale is None:
+    head = file.read(4)
+    if head not in _KINDS:
+        # A stream that is damaged anyway is told as such.
+        file.read(_MOST_START)
+        raise UnreadableError("cannot be read as an image: it has no NIfTI header")
+    kind, order = _KINDS[head]
+    head += file.read(kind.sizeof_hdr - len(head))
+    if len(head) < kind.sizeof_hdr:
+        raise UnreadableError("is truncated: its header has no end")
+    header = kind(head, order, check=False)
+    if header["magic"].item() != kind.single_magic:
         raise UnreadableError(
-            f"its unit of length has the code {int(header['xyzt_units']) & 7}; 0 to 3 exist"
+            f"is no NIfTI file of one part (magic {header['magic'].item()!r}); "
+            "Analyze files and pairs of .hdr and .img cannot be read"
         )
-    if not (np.isfinite(matrix).all() and np.isfinite(origin).all()):
-        raise UnreadableError("its affine holds values that are not finite numbers")
-    lengths = np.linalg.norm(matrix, axis=0)
-    if not lengths.all():
-        raise UnreadableError("its affine has an axis of length 0")
-    spacing = _spacing(header, lengths)
-    known = [1e-3 if value is None else value * scale for value in spacing]
-    check_extent(size, known)
-    across, down, deep = (None if value is None else value * scale for value in spacing)
-    x, y, z = (LPS @ origin * scale).tolist()
+    size, begin = _size(header), float(header["vox_offset"]) or float(kind.single_vox_offset)
+    if not (begin.is_integer() and len(head) <= begin <= _MOST_START):
+        raise UnreadableError(f"cannot be read as an image: its voxels begin at byte {begin:g}")
+    given = np.abs(header["pixdim"][1:4].astype(np.float64))
+    if not np.isfinite(given).all():
+        raise UnreadableError("its spacing (pixdim) holds values that are not finite numbers")
+    # Where the voxels begin is known, and may be earlier than nibabel allows.
+    header.set_data_offset(0)
+    try:
+        header.check_fix(_SILENT)
+        slope, shift = header.get_slope_inter()
+    except HeaderDataError as error:
+        raise UnreadableError(f"its header is wrong: {error}") from None
+    affine, spacing = _geometry(header, given)
+    check_extent(size, [1e-3 if value is None else value for value in spacing])
+    matrix, (x, y, z) = _LPS @ affine[:3, :3], (_LPS @ affine[:3, 3]).tolist()
+    direction = checked_direction(matrix / np.linalg.norm(matrix, axis=0))
+    voxel = header.get_data_dtype()
+    if voxel.kind not in "iuf" or voxel.itemsize > 8:
+        found = int(header["datatype"])
+        raise UnreadableError(f"holds voxels of type {found}; one whole or real number a voxel is needed")
+    stored = np.frombuffer(_voxels(file, int(begin) - len(head), size, voxel.itemsize), voxel)
+    values = apply_read_scaling(stored.astype(voxel.newbyteorder("="), copy=False), slope, shift)
     return Stored(
-        values=_values(file, header, len(head), size),
-        spacing_mm=(across, down, deep),
-        direction=checked_direction(LPS @ (matrix / lengths)),
+        values=(values.astype(np.float64) if values.dtype.itemsize > 8 else values).reshape(size[::-1]),
+        spacing_mm=spacing,
+        direction=direction,
         origin_mm=(x, y, z),
         header=head,
     )
 
 
-def _size(header: np.ndarray) -> tuple[int, ...]:
+def _size(header: Nifti1Header) -> tuple[int, ...]:
     count = int(header["dim"][0])
     if not 1 <= count <= 7:
         raise UnreadableError(f"cannot be read as an image: its header tells {count} dimensions")
@@ -140,48 +178,46 @@ def _size(header: np.ndarray) -> tuple[int, ...]:
     return size
 
 
-def _affine(header: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Matrix and origin of the first of sform, qform and Analyze that counts, towards right, front, top."""
-    if header["sform_code"] > 0:
-        rows = np.array([header[name] for name, _, _ in ROWS], dtype=np.float64)
-        return rows[:, :3], rows[:, 3]
-    spacing = np.abs(np.array(header["pixdim"][1:4], dtype=np.float64))
-    spacing[(spacing == 0) | ~np.isfinite(spacing)] = 1.0
-    if header["qform_code"] > 0:
-        b, c, d, *offset = (float(header[name]) for name in QUATERNION)
-        turn = rotation(b, c, d)
-        handed = np.array([1.0, 1.0, -1.0 if header["pixdim"][0] < 0 else 1.0])
-        return turn * (spacing * handed), np.array(offset)
-    matrix = np.diag(spacing * (-1, 1, 1))
-    return matrix, -matrix @ ((np.array(_size(header)) - 1) / 2)
+def _geometry(
+    header: Nifti1Header, given: np.ndarray
+) -> tuple[np.ndarray, tuple[float | None, float | None, float | None]]:
+    """Affine, float64 ``(4, 4)`` towards right, front and top in mm, and spacing in mm.
+
+    Args:
+        header: with what nibabel mends in it.
+        given: its pixdim as it was; a spacing is None where neither this nor a sform tells it.
+    """
+    if (scale := _MM_PER_UNIT.get(unit := int(header["xyzt_units"]) & 7)) is None:
+        raise UnreadableError(f"its unit of length has the code {unit}; 0 to 3 exist")
+    if header["qform_code"] and not header["sform_code"]:
+        length = math.hypot(*(float(header[f"quatern_{part}"]) for part in "bcd"))
+        if not length <= _ROUNDED_LENGTH:
+            raise UnreadableError("its qform is no rotation")
+        if length > 1:
+            # Rounded by its writer; nibabel scales it.
+            header.quaternion_threshold = np.float64(_ROUNDED_LENGTH**2 - 1)
+    affine = header.get_best_affine()
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    if not np.isfinite([*lengths, *affine[:3, 3]]).all():
+        raise UnreadableError("its affine holds values that are not finite numbers")
+    if not lengths.all():
+        raise UnreadableError("its affine has an axis of length 0")
+    told = np.where(given == 0, lengths, given)
+    if (np.abs(told - lengths) > _SPACING_TOLERANCE * lengths).any():
+        both = (" x ".join(f"{number:.4g}" for number in numbers) for numbers in (given, lengths))
+        raise UnreadableError("its spacing is {} by pixdim, but {} by its sform".format(*both))
+    affine[:3] *= scale
+    if not header["sform_code"]:
+        told = np.where(given == 0, np.nan, given)
+    across, down, deep = (None if math.isnan(value) else value * scale for value in told.tolist())
+    return affine, (across, down, deep)
 
 
-def _spacing(header: np.ndarray, lengths: np.ndarray) -> list[float | None]:
-    """The spacing along the axes in the unit of the file; None where neither pixdim nor sform tells it."""
-    given = [abs(float(value)) for value in header["pixdim"][1:4]]
-    if not all(map(math.isfinite, given)):
-        raise UnreadableError("its spacing (pixdim) holds values that are not finite numbers")
-    if header["sform_code"] <= 0:
-        return [value or None for value in given]
-    for value, length in zip(given, lengths, strict=True):
-        if value and abs(value - length) > _SPACING_TOLERANCE * length:
-            both = (" x ".join(f"{number:.4g}" for number in numbers) for numbers in (given, lengths))
-            raise UnreadableError("its spacing is {} by pixdim, but {} by its sform".format(*both))
-    return [value or float(length) for value, length in zip(given, lengths, strict=True)]
-
-
-def _values(file: BinaryIO, header: np.ndarray, read: int, size: tuple[int, ...]) -> np.ndarray:
-    code = int(header["datatype"])
-    if code not in TYPES:
-        raise UnreadableError(f"holds voxels of type {code}; one whole or real number a voxel is needed")
-    voxel = np.dtype(TYPES[code]).newbyteorder(header.dtype["sizeof_hdr"].byteorder)
-    start = float(header["vox_offset"]) or float(read + len(_NO_EXTENSION))
-    if not (start.is_integer() and read <= start <= _MOST_START):
-        raise UnreadableError(f"cannot be read as an image: its voxels begin at byte {start:g}")
-    expected = math.prod(size) * voxel.itemsize
-    skipped, data = file.read(int(start) - read), file.read(expected)
-    missing = int(start) - read - len(skipped) + expected - len(data)
-    if missing:
+def _voxels(file: BinaryIO, skip: int, size: tuple[int, ...], item: int) -> bytes:
+    """The bytes of the voxels, after some that are skipped; the file is read to its end."""
+    expected = math.prod(size) * item
+    skipped, data = file.read(skip), file.read(expected)
+    if missing := skip - len(skipped) + expected - len(data):
         raise UnreadableError(f"is truncated: {missing} bytes are missing")
     # The checksum of a gzip file is compared at its end.
     rest = 0
@@ -189,11 +225,4 @@ def _values(file: BinaryIO, header: np.ndarray, read: int, size: tuple[int, ...]
         rest += len(block)
         if rest >= expected // size[-1]:
             raise UnreadableError(LONGER)
-    values = np.frombuffer(data, voxel).reshape(size[::-1])
-    values = values.astype(voxel.newbyteorder("="), copy=False)
-    slope, shift = float(header["scl_slope"]), float(header["scl_inter"])
-    if slope == 0 or not math.isfinite(slope) or (slope == 1 and shift == 0):
-        return values
-    if not math.isfinite(shift):
-        raise UnreadableError(f"scales its values by {slope:g} and adds {shift}; finite numbers are needed")
-    return values.astype(np.float64) * slope + shift
+    return data

@@ -17,17 +17,16 @@ from synthspine.shards.readers.dicom.header import (
     items_of,
     joined,
     read_dataset,
-    reason_of,
     text_of,
     value_of,
 )
-from synthspine.shards.readers.folder import SpiderError
+from synthspine.shards.readers.folder import SpiderError, reason_of
 from synthspine.shards.readers.spider import UnsuitableError
+from synthspine.shards.volumes.files import DICOM, ending_of
+from synthspine.shards.volumes.stored import MOST_SLICE_PIXELS
 
-SUFFIXES = (".dcm", ".ima")
 MR_CLASS = "1.2.840.10008.5.1.4.1.1.4"
 """Start of the classes of MR images: one image, enhanced, in colour, converted."""
-MOST_SLICE_PIXELS = 2**24
 
 _MAGIC_AT, _MAGIC = 128, b"DICM"
 _HEAD_BYTES = 4096
@@ -152,7 +151,7 @@ def read_frames(path: Path) -> list[Frame]:
     except OSError as error:
         raise SpiderError(path, f"cannot be read: {error.strerror or error}") from None
     has_magic = head[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] == _MAGIC
-    if not has_magic and path.suffix.lower() not in SUFFIXES:
+    if not has_magic and not ending_of(path, DICOM):
         return []
     try:
         return _frames(path, head, has_magic)

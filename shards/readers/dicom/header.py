@@ -11,7 +11,7 @@ from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.multival import MultiValue
 
-from synthspine.shards.readers.folder import SpiderError
+from synthspine.shards.readers.folder import SpiderError, reason_of
 
 
 def read_dataset(path: Path, defer_size: int | None = None) -> Dataset:
@@ -36,12 +36,6 @@ def read_dataset(path: Path, defer_size: int | None = None) -> Dataset:
     if not hasattr(dataset, "file_meta"):
         dataset.file_meta = FileMetaDataset()
     return dataset
-
-
-def reason_of(error: Exception) -> str:
-    """The last line of an error, where libraries put what happened, in one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1].removeprefix("ITK ERROR: ") if lines else type(error).__name__
 
 
 def text_of(dataset: Dataset, name: str) -> str:

@@ -19,8 +19,8 @@ from pydicom.uid import (
 )
 
 from synthspine.shards.readers.dicom.frames import Frame
-from synthspine.shards.readers.dicom.header import read_dataset, reason_of, text_of
-from synthspine.shards.readers.folder import SpiderError
+from synthspine.shards.readers.dicom.header import read_dataset, text_of
+from synthspine.shards.readers.folder import SpiderError, reason_of
 
 # What a decoder has to know about the pixels.
 _LAYOUT = (

@@ -10,7 +10,6 @@ from os.path import commonpath
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
 from synthspine.shards.readers.dicom.frames import Frame, read_frames
 from synthspine.shards.readers.dicom.pixels import frame_values
@@ -26,9 +25,9 @@ from synthspine.shards.readers.dicom.stacks import (
     stated_gap_mm,
 )
 from synthspine.shards.readers.folder import SpiderError
-from synthspine.shards.readers.spider import Volume, image_volume
+from synthspine.shards.readers.spider import OVERRIDE, Volume, image_volume
+from synthspine.shards.volumes.stored import Stored, checked_direction
 
-_OVERRIDE = "give it with --spacing-mm Z Y X"
 _MISSING = 1.5
 _ROUNDING = 0.02
 
@@ -97,16 +96,19 @@ def read_dicom(series: DicomSeries, spacing_mm: tuple[float, float, float] | Non
         lies_across = abs(first.direction[2, 0]) > abs(first.direction[2, 1])
         gap, in_plane = across, (columns, rows) if lies_across else (rows, columns)
     elif first.spacing_mm is None:
-        raise SpiderError(first.path, f"{first.no_spacing}; {_OVERRIDE}")
+        raise SpiderError(first.path, f"{first.no_spacing}; {OVERRIDE}")
     else:
         in_plane = first.spacing_mm
     if gap is None:
         reason = "is one slice without the distance to the next one (SpacingBetweenSlices)"
-        raise SpiderError(first.path, f"{reason}; {_OVERRIDE}")
-    stored = sitk.GetImageFromArray(frame_values(series.frames))
-    stored.SetSpacing((in_plane[1], in_plane[0], gap))
-    stored.SetOrigin(first.origin.tolist())
-    stored.SetDirection(first.direction.ravel().tolist())
+        raise SpiderError(first.path, f"{reason}; {OVERRIDE}")
+    x, y, z = first.origin.tolist()
+    stored = Stored(
+        values=frame_values(series.frames),
+        spacing_mm=(in_plane[1], in_plane[0], gap),
+        direction=checked_direction(first.direction),
+        origin_mm=(x, y, z),
+    )
     return image_volume(stored, place)
 
 

@@ -1,5 +1,6 @@
 import gzip
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -8,8 +9,6 @@ from synthspine.shards.readers.folder import SpiderError
 from synthspine.shards.readers.spider import read_image, write_like, write_mha
 from synthspine.shards.volumes.nifti import read_nifti
 from synthspine.shards.volumes.stored import UnreadableError
-
-nibabel = pytest.importorskip("nibabel")
 
 SHAPE = (4, 20, 24)
 SPACING = (4.4, 0.8, 0.7)
@@ -112,7 +111,8 @@ def test_a_mask_lies_where_every_program_puts_the_scan(tmp_path):
 
 
 def test_text_of_the_scan_is_not_in_its_mask(tmp_path):
-    path = scan(tmp_path / "a.nii.gz", descrip=b"Secret Name", aux_file=b"Secret", intent_name=b"Secret")
+    path = scan(tmp_path / "a.nii", descrip=b"Secret Name", aux_file=b"Secret", intent_name=b"Secret")
+    patch(path, db_name=b"Secret", data_type=b"Secret")
     volume = read_image(path)
     write_like(volume.array.astype(np.int16), volume.reference, tmp_path / "out.nii")
     assert b"Secret" not in (tmp_path / "out.nii").read_bytes()
@@ -151,6 +151,10 @@ def test_values_are_scaled_as_the_header_says(tmp_path):
         ({"sform_code": 0, "qform_code": 1, "qoffset_x": np.inf}, "affine holds values that are not finite"),
         ({"srow_y": [4, 0.8, 0, 0], "pixdim": [1, 0, 0, 0, 1, 1, 1, 1]}, "axes are sheared"),
         ({"pixdim": [1, 4.4, 0.4, 0.7, 1, 1, 1, 1]}, "4.4 x 0.4 x 0.7 by pixdim, but 4.4 x 0.8 x 0.7 by its"),
+        (
+            {"pixdim": [1, np.nan, 0.8, 0.7, 1, 1, 1, 1]},
+            r"spacing \(pixdim\) holds values that are not finite",
+        ),
         ({"xyzt_units": 1}, "field of view of .* mm; less than 2000 mm is needed"),
         ({"xyzt_units": 7}, "unit of length has the code 7"),
         ({"dim": [3, 4, 20, -24, 1, 1, 1, 1]}, "a side of -24 voxels"),
@@ -162,7 +166,8 @@ def test_values_are_scaled_as_the_header_says(tmp_path):
         ({"dim": [3, 4, 20, 16, 1, 1, 1, 1]}, "goes on after its voxels for a slice or more"),
         ({"datatype": 128}, "voxels of type 128"),
         ({"vox_offset": -5}, "voxels begin at byte -5"),
-        ({"scl_slope": 2, "scl_inter": np.nan}, "finite numbers are needed"),
+        ({"scl_slope": 2, "scl_inter": np.nan}, "header is wrong: .* invalid intercept nan"),
+        ({"datatype": 9999}, "header is wrong: data code 9999 not recognized"),
         ({"magic": b"ni1"}, "no NIfTI file of one part"),
     ],
 )
@@ -196,3 +201,38 @@ def test_damage_of_a_packed_file_is_told(tmp_path):
     path.write_bytes(gzip.compress(gzip.decompress(whole) + bytes(1 << 27), 1))
     with pytest.raises(UnreadableError, match="goes on after its voxels"):
         read_nifti(path)
+
+
+def test_what_is_odd_in_a_header_is_not_printed(tmp_path, caplog, capfd, recwarn):
+    path = patch(scan(tmp_path / "a.nii"), pixdim=[0, -4.4, 0.8, 0.7, 0, 0, 0, 0], bitpix=7, intent_code=9999)
+    caplog.clear()
+    volume = read_image(path)
+    write_like(volume.array, volume.reference, tmp_path / "out.nii.gz")
+    assert not caplog.records and not recwarn.list and capfd.readouterr() == ("", "")
+    # The file is one of which the library tells much.
+    nibabel.load(path)
+    assert caplog.records
+
+
+def test_a_rounded_quaternion_is_a_rotation(tmp_path):
+    path = patch(
+        scan(tmp_path / "a.nii"), sform_code=0, qform_code=1, quatern_b=0.7072, quatern_c=0.7072, quatern_d=0
+    )
+    half_turn = [[0, -1, 0], [-1, 0, 0], [0, 0, -1]]
+    assert np.allclose(read_nifti(path).direction, half_turn, atol=1e-6)
+
+
+def test_numbers_too_large_are_refused_without_a_warning(tmp_path, recwarn):
+    path = scan(tmp_path / "a.nii", second=True)
+    content = path.read_bytes()
+    header = nibabel.Nifti2Header(content[:540], check=False)
+    header["srow_x"] = 1e300
+    path.write_bytes(header.binaryblock + content[540:])
+    with pytest.raises(UnreadableError, match="affine holds values that are not finite"):
+        read_nifti(path)
+    header["srow_x"] = (turned())[0]
+    header["scl_slope"] = 1e308
+    path.write_bytes(header.binaryblock + content[540:])
+    with pytest.raises(SpiderError, match="not finite"):
+        read_image(path)
+    assert not recwarn.list
