@@ -30,14 +30,22 @@ wrong. The order is therefore counted, and most of the model's voxels decide whe
 ``rank_codes`` does both for the dense codes of any label scheme.
 """
 
-from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np
+from scipy.ndimage import binary_dilation
 
 from synthspine.eval.labelling.canal_axis import canal_axis, vertical_axis
+from synthspine.eval.labelling.core import CORE_MM, Spacing3, sideways_mm
 from synthspine.eval.labelling.islands import slice_components
+from synthspine.eval.labelling.levels import (
+    MIN_DISC_MM2,
+    USUAL_DISTANCE_MM,
+    Profile,
+    found_levels,
+    with_missed_levels,
+)
+from synthspine.eval.labelling.regions import Region, pieces_of, regions_of
 from synthspine.eval.labelling.roles import (
     CANAL_ROLE,
     DISC,
@@ -46,6 +54,7 @@ from synthspine.eval.labelling.roles import (
     ranks_of,
     roles_of,
 )
+from synthspine.eval.labelling.spread import canal_of, spread
 from synthspine.gen.core.anatomy import (
     BACKGROUND,
     CANAL,
@@ -58,41 +67,15 @@ from synthspine.gen.core.anatomy import (
 from synthspine.gen.core.schemes import LabelScheme
 
 RankSource = Literal["auto", "count", "model"]
-LEVEL_GAP_MM = 10.0
-USUAL_DISTANCE_MM = 33.0
-MISSED_FACTOR = 1.4
-WHOLE_VERTEBRA = 0.6
-PART_OF_VERTEBRA = 0.1
 WHOLE_REGION = 1.25
 ARCH_DROP = 0.28
 ARCH_DEPTH_MM = 20.0
-MIN_DISC_MM2 = 40.0
-MIN_LEVEL = 0.1
 LOWEST_START, HIGHEST_START = -1, 4
 """Range of the shift of a count: down by one (sacrum), up by levels below the field of view."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Region:
-    """One connected region of a slice: index of its pixels, and their positions along the canal."""
-
-    where: tuple[int, np.ndarray, np.ndarray]
-    along_mm: np.ndarray
-
-    @property
-    def centre_mm(self) -> float:
-        """Mean position along the canal."""
-        return float(self.along_mm.mean())
-
-    @property
-    def length_mm(self) -> float:
-        """Extent along the canal, without the outermost 2 % at both ends."""
-        low, high = np.percentile(self.along_mm, (2, 98))
-        return float(high - low)
-
-
 def rank_codes(
-    codes: np.ndarray, scheme: LabelScheme, spacing_mm: tuple[float, float], source: RankSource = "auto"
+    codes: np.ndarray, scheme: LabelScheme, spacing_mm: Spacing3, source: RankSource = "auto"
 ) -> np.ndarray:
     """Dense codes of a segmentation with the rank of every vertebra and disc.
 
@@ -100,7 +83,7 @@ def rank_codes(
         codes: the codes that stand for the predicted classes (``LabelScheme.decode``), uint8 ``(Z, H, W)``,
             rows superior to inferior, columns anterior to posterior.
         scheme: label scheme of the classes.
-        spacing_mm: size of a pixel along rows and columns.
+        spacing_mm: spacing along ``Z``, ``H`` and ``W``.
         source: ``"count"``: counted; ``"auto"``: counted, from the start with which most ranks of the model
             agree; ``"model"``: as ``"auto"``, but classes of one rank keep theirs. Only classes of one rank
             tell the rank of the model.
@@ -124,43 +107,40 @@ def rank_codes(
     return np.where(kept, codes, ranked)
 
 
-def assign_ranks(roles: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:
+def assign_ranks(roles: np.ndarray, spacing_mm: Spacing3) -> np.ndarray:
     """Dense codes of a segmentation into roles, by the rules of this module.
 
     Args:
         roles: background 0, vertebra 1, disc 2, canal 3; uint8 ``(Z, H, W)``, rows superior to inferior,
             columns anterior to posterior; one slice is a volume too.
-        spacing_mm: size of a pixel along rows and columns.
+        spacing_mm: spacing along ``Z``, ``H`` and ``W``.
 
     Returns:
         Dense codes, uint8, the same shape.
     """
-    along, behind = _ruler(roles, spacing_mm)
+    sideways = sideways_mm(roles, spacing_mm)
+    core = np.where((abs(sideways) <= CORE_MM)[..., None], roles, BACKGROUND)
+    along, behind = _ruler(roles, core, spacing_mm)
     front = behind < 0
-    discs = _regions(roles == DISC, along)
-    pixel_mm2 = spacing_mm[0] * spacing_mm[1]
-    anchors = [region for region in discs if front[region.where[1:]].mean() > 0.5]
-    levels = _levels(anchors, pixel_mm2)
-    bodies = np.broadcast_to(along, roles.shape)[(roles == VERTEBRA) & front]
+    discs = regions_of((core == DISC) & front, along)
+    levels = found_levels(discs, spacing_mm[1] * spacing_mm[2])
+    bodies = np.broadcast_to(along, roles.shape)[(core == VERTEBRA) & front]
     distance = float(np.median(np.diff(levels))) if len(levels) > 1 else USUAL_DISTANCE_MM
-    canal = np.broadcast_to(along, roles.shape)[roles == CANAL_ROLE]
+    canal = np.broadcast_to(along, roles.shape)[core == CANAL_ROLE]
     canal_end = float(np.percentile(canal, 0.5)) if len(canal) else -np.inf
-    levels = _with_missed_levels(levels, distance, _Profile(bodies), canal_end)
+    levels = with_missed_levels(levels, distance, Profile(bodies), canal_end)
 
     codes = np.full(roles.shape, BACKGROUND, dtype=np.uint8)
-    codes[roles == CANAL_ROLE] = CANAL
+    codes[canal_of(roles, sideways, behind)] = CANAL
     middles = (levels[1:] + levels[:-1]) / 2
     for region in discs:
         rank = int(np.clip(np.searchsorted(middles, region.centre_mm) + 1, 1, MAX_RANK))
         codes[region.where] = disc_code(rank)
     lowered = along + distance * ARCH_DROP * np.clip(behind / ARCH_DEPTH_MM, 0, 1)
-    for side in (front, ~front):
-        for region in _regions((roles == VERTEBRA) & side, lowered):
-            ranks = np.clip(np.searchsorted(levels, region.along_mm), 1, MAX_RANK)
-            if region.length_mm <= WHOLE_REGION * distance:
-                ranks = np.full_like(ranks, np.bincount(ranks).argmax())
-            # The code of a vertebra is its rank.
-            codes[region.where] = ranks
+    vertebra = core == VERTEBRA
+    _rank_bodies(codes, regions_of(vertebra & front, along), levels, distance)
+    _rank_arches(codes, regions_of(vertebra & ~front, lowered), levels, distance)
+    spread(codes, roles, sideways, front, spacing_mm)
     return codes
 
 
@@ -189,96 +169,51 @@ def order_ranks(counted: np.ndarray, modelled: np.ndarray) -> np.ndarray:
     return table[counted]
 
 
-def _ruler(roles: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:
+def _ruler(roles: np.ndarray, core: np.ndarray, spacing_mm: Spacing3) -> np.ndarray:
     """Position along and behind the canal, ``(2, H, W)``, where any slice has a role."""
-    shape = roles.shape[1:]
-    axis = canal_axis(roles == CANAL_ROLE, spacing_mm)
-    if axis is None:
-        discs = np.nonzero(roles == DISC)[2]
-        columns = discs if len(discs) else np.nonzero(roles == VERTEBRA)[2]
-        column = np.percentile(columns, 98) if len(columns) else shape[1] / 2
-        axis = vertical_axis(float(column) * spacing_mm[1], shape[0] * spacing_mm[0])
-    return axis.coordinates((shape[0], shape[1]), spacing_mm, (roles != BACKGROUND).any(axis=0))
-
-
-def _regions(mask: np.ndarray, along: np.ndarray) -> list[Region]:
-    return [
-        Region(where=(index, rows, columns), along_mm=along[rows, columns])
-        for index, rows, columns in slice_components(mask)
+    shape, in_plane = (roles.shape[1], roles.shape[2]), spacing_mm[1:]
+    ends = [
+        (float(rows.mean()) * in_plane[0], float(np.percentile(columns, 95)) * in_plane[1])
+        for _, rows, columns in slice_components(core == DISC)
+        if len(rows) * in_plane[0] * in_plane[1] >= MIN_DISC_MM2
     ]
+    axis = canal_axis(core == CANAL_ROLE, in_plane, np.array(ends).reshape(-1, 2))
+    if axis is None:
+        discs = np.nonzero(core == DISC)[2]
+        columns = discs if len(discs) else np.nonzero(core == VERTEBRA)[2]
+        column = np.percentile(columns, 98) if len(columns) else shape[1] / 2
+        axis = vertical_axis(float(column) * in_plane[1], shape[0] * in_plane[0])
+    return axis.coordinates(shape, in_plane, (roles != BACKGROUND).any(axis=0))
 
 
-def _levels(regions: list[Region], pixel_mm2: float) -> np.ndarray:
-    """Positions of the discs found, ascending, float64 ``(L,)``."""
-    regions = [region for region in regions if len(region.along_mm) * pixel_mm2 >= MIN_DISC_MM2]
-    if not regions:
-        return np.empty(0)
-    regions = sorted(regions, key=lambda region: region.centre_mm)
-    centres = np.array([region.centre_mm for region in regions])
-    areas = np.array([len(region.along_mm) for region in regions], dtype=np.float64)
-    groups = np.split(np.arange(len(regions)), np.flatnonzero(np.diff(centres) >= LEVEL_GAP_MM) + 1)
-    mass = np.array([areas[group].sum() for group in groups])
-    return np.array(
-        [
-            np.average(centres[group], weights=areas[group])
-            for group, size in zip(groups, mass, strict=True)
-            if size >= MIN_LEVEL * np.median(mass)
-        ]
-    )
+def _rank_bodies(codes: np.ndarray, regions: list[Region], levels: np.ndarray, distance: float) -> None:
+    """Rank what lies in front of the canal: regions upon each other are one vertebra; long ones are cut."""
+    parts = []
+    for region in regions:
+        ranks = np.searchsorted(levels, region.along_mm)
+        whole = region.length_mm <= WHOLE_REGION * distance
+        parts += [region] if whole else [region.part(ranks == rank) for rank in np.unique(ranks)]
+    pieces = pieces_of(parts, codes.shape)
+    for piece in np.unique(pieces):
+        own = [parts[number] for number in np.flatnonzero(pieces == piece)]
+        along = np.concatenate([region.along_mm for region in own])
+        rank = int(np.bincount(np.searchsorted(levels, along)).argmax())
+        for region in own:
+            # The code of a vertebra is its rank.
+            codes[region.where] = np.clip(rank, 1, MAX_RANK)
 
 
-class _Profile:
-    """Amount of vertebral body along the canal."""
-
-    def __init__(self, along_mm: np.ndarray) -> None:
-        self.along_mm = np.sort(along_mm)
-
-    def mass(self, low: float, high: float) -> int:
-        """Number of pixels between two positions."""
-        return int(np.searchsorted(self.along_mm, high) - np.searchsorted(self.along_mm, low))
-
-    def thinnest(self, centre: float, reach: float) -> float:
-        """The position within ``reach`` of ``centre`` with the least vertebra in 6 mm around it."""
-        candidates = centre + np.arange(-reach, reach + 1.0)
-        masses = [self.mass(position - 3, position + 3) for position in candidates]
-        # Ties go to the position nearest to the centre: an empty stretch must not attract to its end.
-        return float(min(zip(masses, abs(candidates - centre), candidates, strict=True))[2])
-
-
-def _with_missed_levels(
-    levels: np.ndarray, distance: float, bodies: _Profile, canal_end: float
-) -> np.ndarray:
-    if len(levels) == 0:
-        return _first_levels(distance, bodies)
-    reach = 0.25 * distance
-    gaps = np.diff(levels)
-    found = [float(levels[0])]
-    for place, gap in enumerate(gaps):
-        neighbours = gaps[[other for other in (place - 1, place + 1) if 0 <= other < len(gaps)]]
-        expected = max(distance, float(neighbours.mean()) if len(neighbours) else 0.0)
-        parts = max(2, round(gap / expected)) if gap >= MISSED_FACTOR * expected else 1
-        found += [bodies.thinnest(levels[place] + gap * part / parts, reach) for part in range(1, parts)]
-        found.append(float(levels[place + 1]))
-    spans = list(pairwise(found)) or [(found[0], found[0] + distance)]
-    whole = float(np.median([bodies.mass(low, high) for low, high in spans]))
-    below, above = WHOLE_VERTEBRA * whole, PART_OF_VERTEBRA * whole
-    while (
-        bodies.mass(found[0] - 1.2 * distance, found[0]) > below
-        and found[0] - canal_end > distance
-        and len(found) < MAX_RANK
-    ):
-        found.insert(0, bodies.thinnest(found[0] - distance, reach))
-    while bodies.mass(found[-1] + 1.2 * distance, np.inf) > above and len(found) < MAX_RANK:
-        found.append(bodies.thinnest(found[-1] + distance, reach))
-    return np.array(found)
-
-
-def _first_levels(distance: float, bodies: _Profile) -> np.ndarray:
-    """Levels of a scan without discs: one below the lowest body, then as for missed discs."""
-    if not len(bodies.along_mm):
-        return np.empty(0)
-    low, high = map(float, np.percentile(bodies.along_mm, (1, 99)))
-    found = [low]
-    while high - found[-1] > MISSED_FACTOR * distance and len(found) < MAX_RANK:
-        found.append(bodies.thinnest(found[-1] + distance, 0.25 * distance))
-    return np.array(found)
+def _rank_arches(codes: np.ndarray, regions: list[Region], levels: np.ndarray, distance: float) -> None:
+    """Rank what lies behind the canal: with the body that it hangs on, or by its position."""
+    for region in regions:
+        index, rows, columns = region.where
+        ranks = np.clip(np.searchsorted(levels, region.along_mm), 1, MAX_RANK)
+        low, left = np.maximum((rows.min() - 1, columns.min() - 1), 0)
+        around = np.s_[index, low : rows.max() + 2, left : columns.max() + 2]
+        mask = np.zeros(codes[around].shape, dtype=bool)
+        mask[rows - low, columns - left] = True
+        pedicle = codes[around][binary_dilation(mask) & ~mask]
+        bodies = np.unique(pedicle[(pedicle > 0) & (pedicle <= MAX_RANK)])
+        if region.length_mm <= WHOLE_REGION * distance:
+            ranks[:] = bodies[0] if len(bodies) == 1 else np.bincount(ranks).argmax()
+        codes[region.where] = ranks

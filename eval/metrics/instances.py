@@ -31,6 +31,8 @@ from synthspine.gen.core.schemes import LabelScheme
 
 FOUND_DICE = 0.5
 NAMED_RANKS = len(RANK_NAMES)
+SLICE_DISTANCE_MM = 4.0
+"""Usual distance of the slices of a series; sets do not tell it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ def _vertebra_ranks(
     if len(rows):
         # The box around all structures, to save time.
         box = (slice(None), slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-        dense[box] = rank_codes(dense[box], scheme, spacing_mm)
+        dense[box] = rank_codes(dense[box], scheme, (SLICE_DISTANCE_MM, *spacing_mm))
     return _vertebrae(dense)
 
 

@@ -83,7 +83,7 @@ def segment_volume(
     codes = scheme.decode(torch.from_numpy(classes)).numpy()
     codes[structures == 0] = BACKGROUND
     return Segmentation(
-        codes=rank_codes(codes, scheme, in_plane, ranks),
+        codes=rank_codes(codes, scheme, volume.spacing_mm, ranks),
         scheme=scheme,
         entropy=entropy,
         removed=(before - after) / max(1, before),

@@ -4,7 +4,7 @@ import pytest
 from synthspine.eval.labelling.ranks import assign_ranks
 from synthspine.gen.core.anatomy import CANAL, disc_code, vertebra_code
 
-SPACING = (1.0, 1.0)
+SPACING = (4.0, 1.0, 1.0)
 
 
 def ranks_match(got, codes, structures):
@@ -114,7 +114,7 @@ def test_spinous_process_goes_with_the_body_above_it(spine, to_structures, hang)
 
 def test_anisotropic_pixels_are_measured_in_mm(spine, to_structures):
     codes = spine()[:, :, ::2]
-    assert np.array_equal(assign_ranks(to_structures(codes), (1.0, 2.0)), codes)
+    assert np.array_equal(assign_ranks(to_structures(codes), (4.0, 1.0, 2.0)), codes)
 
 
 def test_scan_without_a_canal_is_counted_upward(spine, to_structures):
@@ -167,7 +167,7 @@ def random_structures(draw):
 
 def test_ranks_are_those_of_a_search_over_every_point(spine, to_structures, monkeypatch):
     draw = np.random.default_rng(3)
-    inputs = [(random_structures(draw), tuple(draw.uniform(0.5, 2.0, 2))) for _ in range(12)]
+    inputs = [(random_structures(draw), (4.0, *draw.uniform(0.5, 2.0, 2))) for _ in range(12)]
     inputs += [(to_structures(spine(levels=6, lean=lean)), SPACING) for lean in (-0.3, 0.2)]
     quick = [assign_ranks(*each) for each in inputs]
     assert sum(len(np.unique(codes)) > 3 for codes in quick) > 5

@@ -14,7 +14,7 @@ from synthspine.shards.readers.spider import read_mask
 needs_real_masks = pytest.mark.skipif(
     "SPIDER_MINI" not in os.environ, reason="SPIDER_MINI does not name the folder of real masks"
 )
-SPACING = (1.0, 1.0)
+SPACING = (4.0, 1.0, 1.0)
 
 
 def load(path):

@@ -22,7 +22,7 @@ from synthspine.gen.core.anatomy import (
 from synthspine.gen.core.schemes import RANKS, STRUCTURES_ALONE, LabelScheme
 from synthspine.shards.checking.overlay import code_colours
 
-SPACING = (1.0, 1.0)
+SPACING = (4.0, 1.0, 1.0)
 
 
 def scheme_of(structures, classes=None):
