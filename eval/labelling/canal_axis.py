@@ -45,13 +45,16 @@ class CanalAxis:
         """
         result = np.full((2, *shape), np.nan, dtype=np.float32)
         places = np.nonzero(np.ones(shape, dtype=bool) if where is None else where)
-        pixels = np.stack(places, axis=1) * spacing_mm
-        _, nearest = cKDTree(self.points_mm).query(pixels)
-        offset, tangent = pixels - self.points_mm[nearest], self.directions[nearest]
-        result[0][places] = self.along_mm[nearest] + (offset * tangent).sum(axis=1)
-        # The tangent points upward (row < 0), so the posterior normal is (column, -row) of it.
-        result[1][places] = offset[:, 0] * tangent[:, 1] - offset[:, 1] * tangent[:, 0]
+        result[:, places[0], places[1]] = self.at(np.stack(places, axis=1) * spacing_mm)
         return result
+
+    def at(self, places_mm: np.ndarray) -> np.ndarray:
+        """Coordinates, float64 ``(2, N)``, of (row, column) positions ``(N, 2)``; see :meth:`coordinates`."""
+        _, nearest = cKDTree(self.points_mm).query(places_mm)
+        offset, tangent = places_mm - self.points_mm[nearest], self.directions[nearest]
+        along = self.along_mm[nearest] + (offset * tangent).sum(axis=1)
+        # The tangent points upward (row < 0), so the posterior normal is (column, -row) of it.
+        return np.stack((along, offset[:, 0] * tangent[:, 1] - offset[:, 1] * tangent[:, 0]))
 
 
 def canal_axis(
@@ -95,13 +98,13 @@ def canal_axis(
 def _behind(guides_mm: np.ndarray, canal_mm: np.ndarray) -> np.ndarray:
     """Points of the line behind those guides that lie beyond the canal."""
     if not len(canal_mm):
-        return guides_mm + (0.0, BEHIND_DISC_MM)
+        return guides_mm + np.array((0.0, BEHIND_DISC_MM))
     rows = guides_mm[:, 0]
     nearest = canal_mm[abs(rows[:, None] - canal_mm[:, 0]).argmin(axis=1)]
     distance = abs(rows - nearest[:, 0])
     beside = distance <= SMOOTHING_MM
     offset = np.median((nearest - guides_mm)[beside, 1]) if beside.any() else BEHIND_DISC_MM
-    return np.asarray(guides_mm[distance > TANGENT_MM] + (0.0, offset))
+    return np.asarray(guides_mm[distance > TANGENT_MM] + np.array((0.0, offset)))
 
 
 def vertical_axis(column_mm: float, height_mm: float) -> CanalAxis:

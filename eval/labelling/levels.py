@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from synthspine.eval.labelling.core import MIN_DISC_MM2
 from synthspine.eval.labelling.regions import Region
 from synthspine.gen.core.anatomy import MAX_RANK
 
@@ -13,7 +14,10 @@ USUAL_DISTANCE_MM = 33.0
 MISSED_FACTOR = 1.4
 WHOLE_VERTEBRA = 0.6
 PART_OF_VERTEBRA = 0.1
-MIN_DISC_MM2 = 40.0
+CUT_VERTEBRA = 0.5
+LEAST_GAP = 0.6
+LEAST_BELOW_MM = 15.0
+"""What a scan shows below the lowest level where that is known to be the sacrum: half a vertebra."""
 MIN_LEVEL = 0.1
 
 
@@ -55,8 +59,24 @@ class Profile:
 
 
 def with_missed_levels(
-    levels: np.ndarray, distance: float, bodies: Profile, canal_end: float
+    levels: np.ndarray,
+    distance: float,
+    bodies: Profile,
+    *,
+    canal_end: float,
+    view_end: float,
+    sacrum_end: float | None,
 ) -> np.ndarray:
+    """Levels with those of missed discs (rule 3).
+
+    Args:
+        levels: positions of the discs found, ascending.
+        distance: usual distance of two levels.
+        bodies: vertebral bodies along the canal.
+        canal_end: lower end of the canal.
+        view_end: lower border of the scan.
+        sacrum_end: upper end of the sacrum; None where it is not known.
+    """
     if len(levels) == 0:
         return _first_levels(distance, bodies)
     reach = 0.25 * distance
@@ -71,12 +91,21 @@ def with_missed_levels(
     spans = list(pairwise(found)) or [(found[0], found[0] + distance)]
     whole = float(np.median([bodies.mass(low, high) for low, high in spans]))
     below, above = WHOLE_VERTEBRA * whole, PART_OF_VERTEBRA * whole
-    while (
-        bodies.mass(found[0] - 1.2 * distance, found[0]) > below
-        and found[0] - canal_end > distance
-        and len(found) < MAX_RANK
-    ):
-        found.insert(0, bodies.thinnest(found[0] - distance, reach))
+    if sacrum_end is not None:
+        while found[0] - sacrum_end > LEAST_GAP * distance and len(found) < MAX_RANK:
+            found.insert(0, max(found[0] - distance, sacrum_end))
+    elif found[0] - view_end < MISSED_FACTOR * distance:
+        # The scan ends within the next vertebra: what it shows of that is a vertebra or a sacrum.
+        room = min(found[0] - view_end, distance) / distance
+        if bodies.mass(-np.inf, found[0]) > CUT_VERTEBRA * room * whole:
+            found.insert(0, view_end)
+    else:
+        while (
+            bodies.mass(found[0] - 1.2 * distance, found[0]) > below
+            and found[0] - canal_end > distance
+            and len(found) < MAX_RANK
+        ):
+            found.insert(0, bodies.thinnest(found[0] - distance, reach))
     while bodies.mass(found[-1] + 1.2 * distance, np.inf) > above and len(found) < MAX_RANK:
         found.append(bodies.thinnest(found[-1] + distance, reach))
     return np.array(found)
@@ -86,8 +115,8 @@ def _first_levels(distance: float, bodies: Profile) -> np.ndarray:
     """Levels of a scan without discs: one below the lowest body, then as for missed discs."""
     if not len(bodies.along_mm):
         return np.empty(0)
-    low, high = map(float, np.percentile(bodies.along_mm, (1, 99)))
-    found = [low]
+    high = float(np.percentile(bodies.along_mm, 99))
+    found = [float(bodies.along_mm[0]) - 1]
     while high - found[-1] > MISSED_FACTOR * distance and len(found) < MAX_RANK:
         found.append(bodies.thinnest(found[-1] + distance, 0.25 * distance))
     return np.array(found)

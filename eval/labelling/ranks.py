@@ -30,31 +30,36 @@ wrong. The order is therefore counted, and most of the model's voxels decide whe
 ``rank_codes`` does both for the dense codes of any label scheme.
 """
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.ndimage import binary_dilation
 
-from synthspine.eval.labelling.canal_axis import canal_axis, vertical_axis
-from synthspine.eval.labelling.core import CORE_MM, Spacing3, sideways_mm
-from synthspine.eval.labelling.islands import slice_components
+from synthspine.eval.labelling.bodies import (
+    find_bodies,
+    keep_whole,
+    levels_between,
+    rank_arches,
+    rank_bodies,
+)
+from synthspine.eval.labelling.core import Spacing3, find_core
 from synthspine.eval.labelling.levels import (
-    MIN_DISC_MM2,
+    LEAST_BELOW_MM,
+    LEVEL_GAP_MM,
     USUAL_DISTANCE_MM,
     Profile,
     found_levels,
     with_missed_levels,
 )
-from synthspine.eval.labelling.regions import Region, pieces_of, regions_of
+from synthspine.eval.labelling.regions import regions_of
 from synthspine.eval.labelling.roles import (
-    CANAL_ROLE,
     DISC,
     VERTEBRA,
     ranked_classes,
     ranks_of,
     roles_of,
 )
-from synthspine.eval.labelling.spread import canal_of, spread
+from synthspine.eval.labelling.spread import spread
 from synthspine.gen.core.anatomy import (
     BACKGROUND,
     CANAL,
@@ -62,21 +67,38 @@ from synthspine.gen.core.anatomy import (
     DISC_OFFSET,
     MAX_RANK,
     POSTERIOR_OFFSET,
+    SACRUM,
     disc_code,
 )
 from synthspine.gen.core.schemes import LabelScheme
 
 RankSource = Literal["auto", "count", "model"]
-WHOLE_REGION = 1.25
 ARCH_DROP = 0.28
 ARCH_DEPTH_MM = 20.0
 LOWEST_START, HIGHEST_START = -1, 4
 """Range of the shift of a count: down by one (sacrum), up by levels below the field of view."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Ranked:
+    """Ranks of a segmentation.
+
+    Attributes:
+        codes: dense codes, uint8 ``(Z, H, W)``.
+        relative: whether the lowest rank is that of the lowest vertebra in view, because no sacrum is.
+    """
+
+    codes: np.ndarray
+    relative: bool
+
+
 def rank_codes(
-    codes: np.ndarray, scheme: LabelScheme, spacing_mm: Spacing3, source: RankSource = "auto"
-) -> np.ndarray:
+    codes: np.ndarray,
+    scheme: LabelScheme,
+    spacing_mm: Spacing3,
+    source: RankSource = "auto",
+    view: np.ndarray | None = None,
+) -> Ranked:
     """Dense codes of a segmentation with the rank of every vertebra and disc.
 
     Args:
@@ -87,16 +109,20 @@ def rank_codes(
         source: ``"count"``: counted; ``"auto"``: counted, from the start with which most ranks of the model
             agree; ``"model"``: as ``"auto"``, but classes of one rank keep theirs. Only classes of one rank
             tell the rank of the model.
+        view: what the scan shows, bool, the same shape; all by default.
 
     Returns:
-        Dense codes, uint8, the same shape. Posterior elements have 130 + the rank of their vertebra; codes
-        without role, such as the sacrum, stay.
+        Codes of the same shape. Posterior elements have 130 + the rank of their vertebra; codes without role,
+        such as the sacrum, stay.
     """
     told = ranked_classes(scheme)[codes]
     roles = roles_of(codes)
     if source == "model" and not ((ranks_of(codes) > 0) & ~told).any():
-        return codes
-    ranked = assign_ranks(roles, spacing_mm)
+        return Ranked(codes=codes, relative=False)
+    counted = assign_ranks(
+        roles, spacing_mm, sacrum=codes == SACRUM if scheme.has_sacrum else None, view=view
+    )
+    ranked = counted.codes
     if source != "count":
         ranked = order_ranks(ranked, np.where(told, codes, BACKGROUND))
     posterior = (roles == VERTEBRA) & (codes > POSTERIOR_OFFSET) & (ranked != BACKGROUND)
@@ -104,44 +130,57 @@ def rank_codes(
     kept = roles == BACKGROUND
     if source == "model":
         kept |= told
-    return np.where(kept, codes, ranked)
+    relative = counted.relative and not told.any()
+    return Ranked(codes=np.where(kept, codes, ranked), relative=relative)
 
 
-def assign_ranks(roles: np.ndarray, spacing_mm: Spacing3) -> np.ndarray:
-    """Dense codes of a segmentation into roles, by the rules of this module.
+def assign_ranks(
+    roles: np.ndarray,
+    spacing_mm: Spacing3,
+    *,
+    sacrum: np.ndarray | None = None,
+    view: np.ndarray | None = None,
+) -> Ranked:
+    """Rank a segmentation into roles, by the rules of this module.
 
     Args:
         roles: background 0, vertebra 1, disc 2, canal 3; uint8 ``(Z, H, W)``, rows superior to inferior,
             columns anterior to posterior; one slice is a volume too.
         spacing_mm: spacing along ``Z``, ``H`` and ``W``.
-
-    Returns:
-        Dense codes, uint8, the same shape.
+        sacrum: the sacrum, of a model that tells it, bool, the same shape.
+        view: what the scan shows, bool, the same shape; all by default.
     """
-    sideways = sideways_mm(roles, spacing_mm)
-    core = np.where((abs(sideways) <= CORE_MM)[..., None], roles, BACKGROUND)
-    along, behind = _ruler(roles, core, spacing_mm)
-    front = behind < 0
-    discs = regions_of((core == DISC) & front, along)
+    core = find_core(roles, spacing_mm)
+    discs = regions_of((core.roles == DISC) & core.front, core.along_mm)
     levels = found_levels(discs, spacing_mm[1] * spacing_mm[2])
-    bodies = np.broadcast_to(along, roles.shape)[(core == VERTEBRA) & front]
+    lower_end = core.lower_end_mm(np.ones(roles.shape, dtype=bool) if view is None else view, spacing_mm)
+    ground = core.highest_mm(sacrum, spacing_mm) if sacrum is not None else None
+    if ground is not None:
+        levels = levels[levels > ground - LEVEL_GAP_MM]
     distance = float(np.median(np.diff(levels))) if len(levels) > 1 else USUAL_DISTANCE_MM
-    canal = np.broadcast_to(along, roles.shape)[core == CANAL_ROLE]
-    canal_end = float(np.percentile(canal, 0.5)) if len(canal) else -np.inf
-    levels = with_missed_levels(levels, distance, Profile(bodies), canal_end)
+    profile = Profile(core.positions_mm(VERTEBRA))
+    levels = with_missed_levels(
+        levels, distance, profile, canal_end=core.canal_end_mm, view_end=lower_end, sacrum_end=ground
+    )
+    vertebra = core.roles == VERTEBRA
+    bodies = find_bodies(regions_of(vertebra & core.front, core.along_mm), levels, distance, roles.shape)
+    levels = levels_between(levels, bodies, distance)
 
     codes = np.full(roles.shape, BACKGROUND, dtype=np.uint8)
-    codes[canal_of(roles, sideways, behind)] = CANAL
+    codes[core.canal] = CANAL
     middles = (levels[1:] + levels[:-1]) / 2
     for region in discs:
-        rank = int(np.clip(np.searchsorted(middles, region.centre_mm) + 1, 1, MAX_RANK))
-        codes[region.where] = disc_code(rank)
-    lowered = along + distance * ARCH_DROP * np.clip(behind / ARCH_DEPTH_MM, 0, 1)
-    vertebra = core == VERTEBRA
-    _rank_bodies(codes, regions_of(vertebra & front, along), levels, distance)
-    _rank_arches(codes, regions_of(vertebra & ~front, lowered), levels, distance)
-    spread(codes, roles, sideways, front, spacing_mm)
-    return codes
+        rank = int(np.searchsorted(middles, region.centre_mm)) + 1
+        if region.centre_mm > levels[0] - distance / 2:
+            codes[region.where] = disc_code(min(rank, MAX_RANK))
+    rank_bodies(codes, bodies, levels)
+    lowered = core.along_mm + distance * ARCH_DROP * np.clip(core.behind_mm / ARCH_DEPTH_MM, 0, 1)
+    rank_arches(codes, regions_of(vertebra & ~core.front, lowered), levels, distance)
+    spread(codes, roles, core.sideways_mm, core.front, spacing_mm)
+    if core.canal.any() or discs:
+        keep_whole(codes, core.front)
+    hidden = bool(len(levels)) and levels[0] - lower_end < LEAST_BELOW_MM
+    return Ranked(codes=codes, relative=hidden if sacrum is None else ground is None)
 
 
 def order_ranks(counted: np.ndarray, modelled: np.ndarray) -> np.ndarray:
@@ -167,53 +206,3 @@ def order_ranks(counted: np.ndarray, modelled: np.ndarray) -> np.ndarray:
     table[ranks] = np.where(moved > 0, moved, BACKGROUND)
     table[DISC_OFFSET + ranks] = np.where(moved > 0, DISC_OFFSET + moved, BACKGROUND)
     return table[counted]
-
-
-def _ruler(roles: np.ndarray, core: np.ndarray, spacing_mm: Spacing3) -> np.ndarray:
-    """Position along and behind the canal, ``(2, H, W)``, where any slice has a role."""
-    shape, in_plane = (roles.shape[1], roles.shape[2]), spacing_mm[1:]
-    ends = [
-        (float(rows.mean()) * in_plane[0], float(np.percentile(columns, 95)) * in_plane[1])
-        for _, rows, columns in slice_components(core == DISC)
-        if len(rows) * in_plane[0] * in_plane[1] >= MIN_DISC_MM2
-    ]
-    axis = canal_axis(core == CANAL_ROLE, in_plane, np.array(ends).reshape(-1, 2))
-    if axis is None:
-        discs = np.nonzero(core == DISC)[2]
-        columns = discs if len(discs) else np.nonzero(core == VERTEBRA)[2]
-        column = np.percentile(columns, 98) if len(columns) else shape[1] / 2
-        axis = vertical_axis(float(column) * in_plane[1], shape[0] * in_plane[0])
-    return axis.coordinates(shape, in_plane, (roles != BACKGROUND).any(axis=0))
-
-
-def _rank_bodies(codes: np.ndarray, regions: list[Region], levels: np.ndarray, distance: float) -> None:
-    """Rank what lies in front of the canal: regions upon each other are one vertebra; long ones are cut."""
-    parts = []
-    for region in regions:
-        ranks = np.searchsorted(levels, region.along_mm)
-        whole = region.length_mm <= WHOLE_REGION * distance
-        parts += [region] if whole else [region.part(ranks == rank) for rank in np.unique(ranks)]
-    pieces = pieces_of(parts, codes.shape)
-    for piece in np.unique(pieces):
-        own = [parts[number] for number in np.flatnonzero(pieces == piece)]
-        along = np.concatenate([region.along_mm for region in own])
-        rank = int(np.bincount(np.searchsorted(levels, along)).argmax())
-        for region in own:
-            # The code of a vertebra is its rank.
-            codes[region.where] = np.clip(rank, 1, MAX_RANK)
-
-
-def _rank_arches(codes: np.ndarray, regions: list[Region], levels: np.ndarray, distance: float) -> None:
-    """Rank what lies behind the canal: with the body that it hangs on, or by its position."""
-    for region in regions:
-        index, rows, columns = region.where
-        ranks = np.clip(np.searchsorted(levels, region.along_mm), 1, MAX_RANK)
-        low, left = np.maximum((rows.min() - 1, columns.min() - 1), 0)
-        around = np.s_[index, low : rows.max() + 2, left : columns.max() + 2]
-        mask = np.zeros(codes[around].shape, dtype=bool)
-        mask[rows - low, columns - left] = True
-        pedicle = codes[around][binary_dilation(mask) & ~mask]
-        bodies = np.unique(pedicle[(pedicle > 0) & (pedicle <= MAX_RANK)])
-        if region.length_mm <= WHOLE_REGION * distance:
-            ranks[:] = bodies[0] if len(bodies) == 1 else np.bincount(ranks).argmax()
-        codes[region.where] = ranks

@@ -8,7 +8,7 @@ import numpy as np
 from synthspine.eval.labelling.islands import slice_components
 
 UPON = 0.5
-"""Share of the smaller of two regions of neighbouring slices that lies upon the other if they are one piece."""
+"""Share of the smaller of two regions of neighbouring slices that lies upon the other in one piece."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,25 +9,17 @@ from scipy.spatial import cKDTree
 
 from synthspine.eval.labelling.core import Spacing3
 from synthspine.eval.labelling.islands import slice_components
-from synthspine.eval.labelling.roles import CANAL_ROLE, DISC, VERTEBRA, roles_of
+from synthspine.eval.labelling.roles import DISC, VERTEBRA, roles_of
 from synthspine.gen.core.anatomy import BACKGROUND
 
-CANAL_SIDE_MM, BODY_SIDE_MM, ARCH_SIDE_MM = 20.0, 30.0, 50.0
-"""How far canal, bodies and discs, and posterior elements (with transverse processes) reach to the side."""
-CANAL_DEPTH_MM = 15.0
-"""How far the canal reaches in front of and behind its middle line."""
+BODY_SIDE_MM, ARCH_SIDE_MM = 30.0, 50.0
+"""How far bodies and discs, and posterior elements (with transverse processes), reach to the side."""
 GROWTH = 2.0
 """How far an outline moves from one slice to the next, in slice distances."""
 UPON = 0.3
 """Share of a region that lies upon the slice before."""
 ONE = 0.8
 """Share of a region of one rank from which on all of it is."""
-
-
-def canal_of(roles: np.ndarray, sideways_mm: np.ndarray, behind_mm: np.ndarray) -> np.ndarray:
-    """The canal without what lies elsewhere, bool ``(Z, H, W)``."""
-    inside = (abs(sideways_mm) <= CANAL_SIDE_MM)[..., None] & (abs(behind_mm) <= CANAL_DEPTH_MM)
-    return np.asarray((roles == CANAL_ROLE) & inside)
 
 
 def spread(

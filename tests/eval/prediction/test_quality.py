@@ -9,7 +9,7 @@ SPACING = (4.0, 1.0, 1.0)
 
 
 def names(codes, **facts):
-    facts = {"spacing_mm": SPACING, "entropy": 0.1} | facts
+    facts = {"spacing_mm": SPACING, "slice_entropy": [0.1] * len(codes)} | facts
     return [flag.name for flag in quality_flags(codes, scheme=RANKS, **facts)]
 
 
@@ -28,10 +28,10 @@ def test_a_sound_mask_raises_no_flag(sound):
 @pytest.mark.parametrize(
     ("facts", "flag"),
     [
-        ({"entropy": 0.5}, "uncertain"),
+        ({"slice_entropy": [0.1, 0.1, 0.5, 0.1, 0.1]}, "uncertain"),
         ({"removed": 0.2}, "scattered"),
         ({"spacing_mm": (8.0, 1.0, 1.0)}, "thick_slices"),
-        ({"spacing_mm": (4.0, 1.0, 1.6)}, "coarse_pixels"),
+        ({"model_spacing_mm": 0.6}, "coarse_pixels"),
         ({"tilt_degrees": 30.0}, "oblique"),
     ],
 )
@@ -40,7 +40,7 @@ def test_facts_about_the_scan_are_flagged(sound, facts, flag):
 
 
 def test_an_unknown_entropy_is_no_flag(sound):
-    assert names(sound, entropy=float("nan")) == []
+    assert names(sound, slice_entropy=[float("nan")] * 5) == []
 
 
 def test_one_slice_is_told(spine):
@@ -48,7 +48,7 @@ def test_one_slice_is_told(spine):
 
 
 def test_nothing_found(sound):
-    assert names(np.zeros_like(sound)) == ["no_vertebra", "no_disc", "no_canal"]
+    assert names(np.zeros_like(sound)) == ["no_spine"]
 
 
 def drop(*codes):
@@ -91,7 +91,8 @@ def keep_three(mask):
 )
 def test_faults_of_the_mask_are_flagged(sound, change, flag):
     change(sound)
-    assert names(sound) == [flag]
+    # A part of a vertebra is also out of step.
+    assert [name for name in names(sound) if flag == "uneven_vertebra" or name != "uneven_vertebra"] == [flag]
 
 
 def test_reasons_name_what_is_wrong(sound):
@@ -103,6 +104,8 @@ def test_reasons_name_what_is_wrong(sound):
 
 def test_canal_in_the_last_slice(sound):
     sound[4, 100:200, 130] = CANAL
+    assert names(sound) == []
+    sound[4][sound[3] == CANAL] = CANAL
     assert names(sound) == ["canal_cut"]
 
 
