@@ -13,9 +13,11 @@ from synthspine.gen.core.anatomy import BACKGROUND, MAX_RANK
 WHOLE_REGION = 1.25
 """Longest region of one vertebra, in distances of levels; longer ones are several."""
 LARGE = 0.4
-"""Share of the median body from which on a piece is a body."""
+"""Share of the usual body from which on a piece is a body."""
 BESIDE = 0.3
 """Share of a piece that lies beside the largest one if both are the same body."""
+WITHIN = 0.15
+"""A disc nearer than this to the centre of a body, in distances of levels, is none."""
 APART, TOGETHER = 0.6, 1.5
 """Distance of the centres of two bodies, in distances of levels: at least, and if they are neighbours."""
 
@@ -43,8 +45,13 @@ def find_bodies(
 def levels_between(levels: np.ndarray, bodies: Sequence[Sequence[Region]], distance: float) -> np.ndarray:
     """The levels with one, and only one, between neighbouring bodies."""
     along = [np.concatenate([region.along_mm for region in body]) for body in bodies]
-    least = LARGE * np.median([len(each) for each in along]) if along else 0
+    sizes = np.array([len(each) for each in along])
+    # The median of the voxels, not of the pieces: most pieces are crumbs.
+    least = LARGE * np.median(sizes.repeat(sizes)) if along else 0
     centres = np.sort([each.mean() for each in along if len(each) >= least])
+    if len(centres) and len(levels):
+        # A level through the middle of a body is none.
+        levels = levels[abs(levels[:, None] - centres).min(axis=1) >= WITHIN * distance]
     for low, high in pairwise(centres):
         between = levels[(levels > low) & (levels < high)]
         if len(between) == 0 and high - low > APART * distance:

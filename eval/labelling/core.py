@@ -41,6 +41,7 @@ class Core:
         along_mm: position along it, upward, ``(H, W)``; nan where no slice has a role.
         behind_mm: distance behind its middle line, ``(H, W)``; negative in front of it.
         axis: the middle line.
+        sign: -1 where the scan is stored back to front; 1 otherwise.
     """
 
     roles: np.ndarray
@@ -49,6 +50,7 @@ class Core:
     along_mm: np.ndarray
     behind_mm: np.ndarray
     axis: CanalAxis
+    sign: int
 
     @property
     def front(self) -> np.ndarray:
@@ -69,7 +71,7 @@ class Core:
         """Position of the upper end of a mask near and in front of the canal; None where it is empty."""
         places = np.argwhere(mask & (abs(self.sideways_mm) <= CORE_MM)[..., None])
         along, behind = self.axis.at(places[:, 1:] * spacing_mm[1:])
-        along = along[behind < 0]
+        along = along[behind * self.sign < 0]
         return float(np.percentile(along, 98)) if len(along) else None
 
     def lower_end_mm(self, view: np.ndarray, spacing_mm: Spacing3) -> float:
@@ -77,10 +79,10 @@ class Core:
 
         Minus infinity where that is not in view, as where a bent sacrum leaves it at the back.
         """
-        shown = view & (abs(self.sideways_mm) <= CORE_MM)[..., None]
-        depth = shown.shape[1] - 1 - shown[:, ::-1].argmax(axis=1)
-        slices, columns = np.nonzero(shown.any(axis=1))
+        depth = view.shape[1] - 1 - view[:, ::-1].argmax(axis=1)
+        slices, columns = np.nonzero(view.any(axis=1) & (abs(self.sideways_mm[:, -1:]) <= CORE_MM))
         along, behind = self.axis.at(np.stack((depth[slices, columns], columns), axis=1) * spacing_mm[1:])
+        behind = behind * self.sign
         near = (behind < -BODY_DEPTH_MM[0]) & (behind > -BODY_DEPTH_MM[1])
         return float(np.median(along[near])) if near.any() else -np.inf
 
@@ -105,8 +107,8 @@ def find_core(roles: np.ndarray, spacing_mm: Spacing3) -> Core:
     along, behind = axis.coordinates(shape, in_plane, where)
     # In a scan that is stored back to front the discs lie on the other side.
     sides = np.broadcast_to(behind, near.shape)[near == DISC] > 0
-    if np.count_nonzero(sides) > len(sides) / 2:
-        behind = -behind
+    sign = -1 if np.count_nonzero(sides) > len(sides) / 2 else 1
+    behind = sign * behind
     inside = (abs(sideways) <= CANAL_SIDE_MM)[..., None] & (abs(behind) <= CANAL_DEPTH_MM)
     return Core(
         roles=near,
@@ -115,6 +117,7 @@ def find_core(roles: np.ndarray, spacing_mm: Spacing3) -> Core:
         along_mm=along,
         behind_mm=behind,
         axis=axis,
+        sign=sign,
     )
 
 

@@ -42,7 +42,7 @@ from synthspine.eval.labelling.bodies import (
     rank_arches,
     rank_bodies,
 )
-from synthspine.eval.labelling.core import Spacing3, find_core
+from synthspine.eval.labelling.core import BODY_DEPTH_MM, Core, Spacing3, find_core
 from synthspine.eval.labelling.levels import (
     LEAST_BELOW_MM,
     LEVEL_GAP_MM,
@@ -73,6 +73,7 @@ from synthspine.gen.core.anatomy import (
 from synthspine.gen.core.schemes import LabelScheme
 
 RankSource = Literal["auto", "count", "model"]
+HALF_DISC_MM = 4.0
 ARCH_DROP = 0.28
 ARCH_DEPTH_MM = 20.0
 LOWEST_START, HIGHEST_START = -1, 4
@@ -164,23 +165,33 @@ def assign_ranks(
     )
     vertebra = core.roles == VERTEBRA
     bodies = find_bodies(regions_of(vertebra & core.front, core.along_mm), levels, distance, roles.shape)
-    levels = levels_between(levels, bodies, distance)
+    if discs:
+        levels = levels_between(levels, bodies, distance)
 
     codes = np.full(roles.shape, BACKGROUND, dtype=np.uint8)
     codes[core.canal] = CANAL
     middles = (levels[1:] + levels[:-1]) / 2
     for region in discs:
         rank = int(np.searchsorted(middles, region.centre_mm)) + 1
-        if region.centre_mm > levels[0] - distance / 2:
+        if len(levels) and region.centre_mm > levels[0] - distance / 2:
             codes[region.where] = disc_code(min(rank, MAX_RANK))
     rank_bodies(codes, bodies, levels)
     lowered = core.along_mm + distance * ARCH_DROP * np.clip(core.behind_mm / ARCH_DEPTH_MM, 0, 1)
     rank_arches(codes, regions_of(vertebra & ~core.front, lowered), levels, distance)
-    spread(codes, roles, core.sideways_mm, core.front, spacing_mm)
+    spread(codes, roles, core.sideways_mm, core.front, _expected_discs(core, levels), spacing_mm)
     if core.canal.any() or discs:
         keep_whole(codes, core.front)
     hidden = bool(len(levels)) and levels[0] - lower_end < LEAST_BELOW_MM
     return Ranked(codes=codes, relative=hidden if sacrum is None else ground is None)
+
+
+def _expected_discs(core: Core, levels: np.ndarray) -> np.ndarray:
+    """Codes of the discs where they lie by the levels, uint8 ``(H, W)``."""
+    codes = np.full(core.along_mm.shape, BACKGROUND, dtype=np.uint8)
+    inside = (core.behind_mm < -BODY_DEPTH_MM[0]) & (core.behind_mm > -BODY_DEPTH_MM[1])
+    for rank, level in enumerate(levels[:MAX_RANK], start=1):
+        codes[inside & (abs(core.along_mm - level) <= HALF_DISC_MM)] = disc_code(rank)
+    return codes
 
 
 def order_ranks(counted: np.ndarray, modelled: np.ndarray) -> np.ndarray:

@@ -23,7 +23,12 @@ ONE = 0.8
 
 
 def spread(
-    codes: np.ndarray, roles: np.ndarray, sideways_mm: np.ndarray, front: np.ndarray, spacing_mm: Spacing3
+    codes: np.ndarray,
+    roles: np.ndarray,
+    sideways_mm: np.ndarray,
+    front: np.ndarray,
+    expected: np.ndarray,
+    spacing_mm: Spacing3,
 ) -> None:
     """Rank vertebrae and discs beside the neighbourhood of the canal, in place.
 
@@ -32,6 +37,7 @@ def spread(
         roles: roles of all voxels, uint8, the same shape.
         sideways_mm: distance of every slice from the middle, by row, ``(Z, H)``.
         front: what lies in front of the canal, bool ``(H, W)``.
+        expected: codes of the discs where they lie in any slice, uint8 ``(H, W)``; background elsewhere.
         spacing_mm: spacing along ``Z``, ``H`` and ``W``.
     """
     away = abs(sideways_mm)[..., None]
@@ -46,6 +52,8 @@ def spread(
                     _spread_slice(codes[index], before, own, role, spacing_mm)
             waiting[index] &= codes[index] == BACKGROUND
             before = np.where(front & (codes[index] == BACKGROUND), before, codes[index])
+            if codes[index].any():
+                before = np.where(before == BACKGROUND, expected, before)
 
 
 def _spread_slice(

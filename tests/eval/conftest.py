@@ -83,10 +83,11 @@ def spider_folder(tmp_path):
 def save_untrained():
     """Saves an untrained network as the trainer would."""
 
-    def save(path, model="A", num_classes=4, seed=0, spacing_mm=1.0, config="{}"):
+    def save(path, model="A", num_classes=4, seed=0, spacing_mm=1.0, config="{}", sure=1.0):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             network = UNet(num_classes=num_classes, base_features=4)
+            network.head.weight.data *= sure
         checkpoint = Checkpoint(
             state_dict=network.state_dict(),
             architecture=network.architecture,

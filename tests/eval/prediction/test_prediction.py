@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture
 def checkpoint(tmp_path, save_untrained):
-    return save_untrained(tmp_path / "a.pth")
+    return save_untrained(tmp_path / "a.pth", sure=100)
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_removal_of_islands_can_be_switched_off(tmp_path, checkpoint, image_file
 
 
 def test_ordering_of_ranks_can_be_switched_off(tmp_path, save_untrained, image_file):
-    model = save_untrained(tmp_path / "ranks.pth", num_classes=14)
+    model = save_untrained(tmp_path / "ranks.pth", num_classes=14, sure=100)
     image = image_file()
     answers = {
         ranks: values_of(

@@ -52,6 +52,7 @@ def checkpoint(scheme, tmp_path_factory):
     with torch.random.fork_rng():
         torch.manual_seed(3)
         network = UNet(num_classes=scheme.num_classes, base_features=4)
+        network.head.weight.data *= 100
     path = tmp_path_factory.mktemp("model") / f"{scheme.name}.pth"
     checkpoint = Checkpoint(
         state_dict=network.state_dict(),
