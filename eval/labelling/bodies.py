@@ -73,8 +73,13 @@ def rank_bodies(codes: np.ndarray, bodies: Sequence[Sequence[Region]], levels: n
 
 
 def rank_arches(codes: np.ndarray, regions: Sequence[Region], levels: np.ndarray, distance: float) -> None:
-    """Rank what lies behind the canal, in place: with the body that it hangs on, or by its position."""
+    """Rank what lies behind the canal, in place: with the body that it hangs on, or by its position.
+
+    What lies further below the lowest level than a level's distance belongs to no vertebra.
+    """
     for region in regions:
+        if len(levels) and region.centre_mm < levels[0] - distance:
+            continue
         index, rows, columns = region.where
         ranks = np.clip(np.searchsorted(levels, region.along_mm), 1, MAX_RANK)
         low, left = np.maximum((rows.min() - 1, columns.min() - 1), 0)

@@ -26,6 +26,8 @@ STEP_RANGE = (0.6, 1.5)
 DISTANCE_MM, DISC_DEPTH_MM, BODY_WIDTH_MM = (24.0, 48.0), (22.0, 46.0), (32.0, 54.0)
 DISTANCE_TO_DEPTH = (0.8, 1.35)
 LEAST_BEND = 0.15
+WHOLE_SCAN_SLICES = 11
+"""Fewer slices need not reach from one side of the bodies to the other."""
 CUT_CANAL = 0.5
 MOST_REMOVED = 0.1
 THICK_MM = 6.0
@@ -132,8 +134,8 @@ def _plausible(codes: np.ndarray, spacing_mm: tuple[float, float, float]) -> Ite
     if pose.distance_mm is not None and pose.depth_mm:
         ratio = pose.distance_mm / pose.depth_mm
         usual.append(("the distance of discs is {:.2g} times their depth", ratio, DISTANCE_TO_DEPTH))
-    low, high = BODY_WIDTH_MM
-    if len(codes) * spacing_mm[0] > 2 * low or pose.width_mm > high:
+    _, high = BODY_WIDTH_MM
+    if len(codes) >= WHOLE_SCAN_SLICES or pose.width_mm > high:
         usual.append(("bodies are {:.0f} mm wide", pose.width_mm, BODY_WIDTH_MM))
     wrong = [
         f"{text.format(value)}, {low:g} to {high:g} is usual"

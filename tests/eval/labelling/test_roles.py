@@ -60,6 +60,11 @@ def test_codes_have_a_name():
     assert [code_name(code) for code in codes] == ["L5", "vertebra 7", "L4/L5", "L3", "60"]
 
 
+def test_names_that_are_relative_are_ranks():
+    names = [code_name(code, relative=True) for code in (vertebra_code(1), vertebra_code(2), disc_code(1))]
+    assert names == ["vertebra 1 (lowest vertebra in view)", "vertebra 2", "disc 1"]
+
+
 def test_a_model_tells_ranks_by_classes_of_one_rank():
     assert ranked_classes(RANKS).sum() == 12
     assert not ranked_classes(STRUCTURES_ALONE).any() and not ranked_classes(SPLIT).any()

@@ -132,9 +132,8 @@ def test_ordering_of_ranks_can_be_switched_off(tmp_path, save_untrained, image_f
         )
         for ranks in ("model", "auto", "count")
     }
-    # The same structures in all of them; noise has no order, so what orders changes the ranks.
+    # Noise has no order, so what orders changes the ranks, and removes what is no part of a spine.
     for ranks in ("auto", "count"):
-        assert ((answers[ranks] > 0) == (answers["model"] > 0)).mean() > 0.5
         assert (answers[ranks] != answers["model"]).any()
     assert set(np.unique(answers["model"])) <= {0, *map(int, spider_values()[list(label_scheme(14).codes)])}
 
