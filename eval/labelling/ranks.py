@@ -2,24 +2,34 @@
 
 Rules of ``assign_ranks``, on the whole volume (docs/evaluation.md has the measurements behind the numbers):
 
-1. *Position* is measured along the canal from its lower end upward; along the vertical without a canal.
+1. *Neighbourhood.* Levels are looked for near the main canal alone (``eval.labelling.core``); *position* is
+   measured along that canal from its lower end upward, behind the discs where the canal is missing.
 2. *Levels.* Disc regions in front of the canal are grouped by position: a gap of 10 mm or more starts the
    next disc. Each group is a level; the lowest has rank 1.
 3. *Missed discs.* The usual distance of levels is the median (33 mm for fewer than two levels). A gap of 1.4
    expected distances or more (the mean of its two neighbours, at least the usual one) gets the missing
-   levels, each at the position with the least vertebra. Below the lowest level one is added where there is a
-   whole vertebra for it (.6 of the vertebra between two levels) and the canal continues for a usual distance;
-   otherwise it is sacrum. Above the highest level one is added for .1 of a vertebra: the uppermost vertebra
-   is often cut off.
-4. *Vertebrae.* The vertebra of rank r lies between levels r and r+1. Posterior arches lie lower than their
-   bodies: behind the canal, .28 of a distance is added to the position (in full from 20 mm behind the centre
-   line). A region of a slice no longer than 1.25 distances takes one rank; longer ones are cut at the levels.
-5. *Discs* take the rank of the nearest level as whole regions.
+   levels, each at the position with the least vertebra. Above the highest level one is added for .1 of a
+   vertebra: the uppermost is often cut off. Below the lowest one
+   - a known sacrum is the end: levels are added down to it, and discs within it are none;
+   - where the scan ends within the next vertebra, it is one if half of what is shown is vertebra;
+   - otherwise one is added where there is a whole vertebra for it (.6 of the vertebra between two levels) and
+     the canal continues for a usual distance. What lies below the lowest level is sacrum, so background.
+4. *Bodies.* Regions in front of the canal that lie upon each other in neighbouring slices are one body, with
+   one rank; those longer than 1.25 distances are cut at the levels. Between neighbouring bodies lies one
+   level, and none through the middle of a body.
+5. *Posterior elements* have the rank of the body that they hang on in their slice, else of their position:
+   they lie lower than their bodies, by .28 of a distance (in full from 20 mm behind the centre line).
+6. *Discs* take the rank of the nearest level as whole regions.
+7. *Beside the neighbourhood* regions get the rank of what they lie upon, slice by slice
+   (``eval.labelling.spread``); what lies upon nothing is background.
+
+Ranks are *relative*, to the lowest vertebra in view, where the scan ends less than 15 mm below the lowest level
+or a model that tells the sacrum finds none.
 
 The count knows the roles of ``eval.labelling.roles`` alone. Where a scheme has
 
-- no canal, the position is measured along a vertical line behind the discs (or vertebrae), and nothing limits
-  the levels that are added below the lowest disc;
+- no canal, the position is measured along a line behind the discs (a vertical one without discs), and nothing
+  limits the levels that are added below the lowest disc;
 - no discs, the lowest level lies at the lower end of the vertebrae in front of the canal, the others above it
   at the usual distance;
 - no vertebrae, the levels are the discs that were found, and no missed disc is added at the ends.
