@@ -50,8 +50,8 @@ class Arguments:
 
 def scores(
     codes: np.ndarray, truth: np.ndarray, role: int, in_plane_mm: tuple[float, float]
-) -> dict[str, float]:
-    """Dice by thirds of the annotated slices, whether all names are right, and the share found beside.
+) -> dict[str, list[float]]:
+    """Dice of the slices by thirds of the annotated slices, whether all names are right, and the share found beside.
 
     Args:
         codes: dense codes, uint8 ``(Z, H, W)``.
@@ -63,19 +63,20 @@ def scores(
     ranks = np.where(found, ranks_of(codes), 0)
     numbers = range(1, int(truth.max()) + 1)
     got = [int(np.bincount(ranks[(truth == number) & found], minlength=1).argmax()) for number in numbers]
-    result = {"named": float(got == list(numbers))}
+    named = float(got == list(numbers))
     shown = [index for index, plane in enumerate(truth) if np.count_nonzero(plane) > LEAST_PIXELS]
-    thirds = defaultdict(list)
+    thirds: dict[str, list[float]] = defaultdict(list)
     for place, index in enumerate(shown):
         inside = truth[index] > 0
         own = found[index] & (distance_transform_edt(~inside, sampling=in_plane_mm) < NEAR_MM)
         away = abs((place + 0.5) / len(shown) - 0.5) * 2
-        dice = 2 * np.count_nonzero(own & inside) / (np.count_nonzero(own) + np.count_nonzero(inside))
-        thirds[THIRDS[int(away * 3)]].append(dice)
+        both = int(np.count_nonzero(own)) + int(np.count_nonzero(inside))
+        dice = 2 * int(np.count_nonzero(own & inside)) / both
+        thirds[THIRDS[0 if away < 1 / 3 else 1 if away < 2 / 3 else 2]].append(dice)
     annotated = (truth > 0).any(axis=(1, 2))
     outside = ~np.convolve(annotated, np.ones(3), mode="same").astype(bool)
-    result["beside"] = np.count_nonzero(found[outside]) / max(1, np.count_nonzero(found))
-    return result | {third: float(np.mean(values)) for third, values in thirds.items()}
+    beside = int(np.count_nonzero(found[outside])) / max(1, int(np.count_nonzero(found)))
+    return {"named": [named], "beside": [beside], **thirds}
 
 
 def main() -> int:
@@ -89,7 +90,7 @@ def _measure() -> None:
     paths = sorted((arguments.volumes / "images").glob("*.mha"))
     if not paths:
         raise ValueError(f"{arguments.volumes / 'images'}: no .mha volume in it")
-    by_set: dict[str, list[dict[str, float]]] = defaultdict(list)
+    by_set: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     flags: Counter[str] = Counter()
     for path in paths:
         volume, mask = read_image(path), read_values(arguments.volumes / "masks" / path.name)
@@ -108,18 +109,16 @@ def _measure() -> None:
         name = path.name.partition("_")[0]
         role = DISC if name.startswith("IVD") else VERTEBRA
         own = scores(answer.codes, mask.array.astype(np.int64), role, volume.spacing_mm[1:])
-        by_set[name].append(own | {"seconds": seconds})
+        for key, found in (own | {"seconds": [seconds]}).items():
+            by_set[name][key] += found
     head = ["set", "volumes", *THIRDS, "names right", "beside", "seconds"]
     rows = []
     for name, values in by_set.items():
-        means = {
-            key: float(np.mean([each[key] for each in values])) for key in (*THIRDS, "beside", "seconds")
-        }
-        named = f"{sum(each['named'] for each in values):.0f} of {len(values)}"
+        means = {key: float(np.mean(each)) for key, each in values.items()}
+        named = f"{sum(values['named']):.0f} of {len(values['named'])}"
         dices = [f"{means[third]:.3f}" for third in THIRDS]
-        rows.append(
-            [name, str(len(values)), *dices, named, f"{means['beside']:.3f}", f"{means['seconds']:.1f}"]
-        )
+        rows.append([name, str(len(values["named"])), *dices, named, f"{means['beside']:.3f}"])
+        rows[-1].append(f"{means['seconds']:.1f}")
     raised_rows = [[name, f"{count} of {len(paths)}"] for name, count in flags.most_common()]
     parts = [
         __doc__.split("\n\n")[-1],

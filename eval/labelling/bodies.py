@@ -100,11 +100,11 @@ def keep_whole(codes: np.ndarray, front: np.ndarray) -> None:
     """
     for rank in range(1, int(codes[codes <= MAX_RANK].max(initial=0)) + 1):
         own = (codes == rank) & front
-        body = largest_piece(own).any(axis=0)
+        body: np.ndarray = largest_piece(own).any(axis=0)
         if (own & ~body).any():
             labels, (_, top, left) = components(own)
-            box = np.s_[:, top : top + labels.shape[1], left : left + labels.shape[2]]
-            inside = np.bincount(labels[:, body[box[1:]]].ravel(), minlength=labels.max() + 1)
+            box = body[top : top + labels.shape[1], left : left + labels.shape[2]]
+            inside = np.bincount(labels[:, box].ravel(), minlength=labels.max() + 1)
             away = inside < BESIDE * np.bincount(labels.ravel())
             away[0] = False
             codes[own] = np.where(away[labels[labels > 0]], BACKGROUND, rank)

@@ -23,8 +23,8 @@ Rules of ``assign_ranks``, on the whole volume (docs/evaluation.md has the measu
 7. *Beside the neighbourhood* regions get the rank of what they lie upon, slice by slice
    (``eval.labelling.spread``); what lies upon nothing is background.
 
-Ranks are *relative*, to the lowest vertebra in view, where the scan ends less than 15 mm below the lowest level
-or a model that tells the sacrum finds none.
+Ranks are *relative*, to the lowest vertebra in view, where the scan ends less than 15 mm below the lowest
+level or a model that tells the sacrum finds none.
 
 The count knows the roles of ``eval.labelling.roles`` alone. Where a scheme has
 
