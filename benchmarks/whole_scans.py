@@ -51,7 +51,7 @@ class Arguments:
 def scores(
     codes: np.ndarray, truth: np.ndarray, role: int, in_plane_mm: tuple[float, float]
 ) -> dict[str, list[float]]:
-    """Dice of the slices by thirds of the annotated slices, whether all names are right, and the share found beside.
+    """Dice of the annotated slices by thirds, whether all names are right, and the share found beside.
 
     Args:
         codes: dense codes, uint8 ``(Z, H, W)``.

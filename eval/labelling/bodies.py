@@ -100,7 +100,7 @@ def keep_whole(codes: np.ndarray, front: np.ndarray) -> None:
     """
     for rank in range(1, int(codes[codes <= MAX_RANK].max(initial=0)) + 1):
         own = (codes == rank) & front
-        body: np.ndarray = largest_piece(own).any(axis=0)
+        body = np.asarray(largest_piece(own).any(axis=0))
         if (own & ~body).any():
             labels, (_, top, left) = components(own)
             box = body[top : top + labels.shape[1], left : left + labels.shape[2]]
