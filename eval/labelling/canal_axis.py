@@ -5,12 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-SMOOTHING_MM = 10.0
+SMOOTHING_MM = 20.0
 TANGENT_MM = 30.0
 EXTENSION_MM = 200.0
 STEP_MM = 1.0
 MIN_LENGTH_MM = 40.0
-_LEAST_EXPONENT = -300.0
+BRIDGE_WEIGHT = 0.02
+BEHIND_DISC_MM = 8.0
+"""From the posterior end of a disc to the middle of the canal, about half its depth."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,39 +45,66 @@ class CanalAxis:
         """
         result = np.full((2, *shape), np.nan, dtype=np.float32)
         places = np.nonzero(np.ones(shape, dtype=bool) if where is None else where)
-        pixels = np.stack(places, axis=1) * spacing_mm
-        _, nearest = cKDTree(self.points_mm).query(pixels)
-        offset, tangent = pixels - self.points_mm[nearest], self.directions[nearest]
-        result[0][places] = self.along_mm[nearest] + (offset * tangent).sum(axis=1)
-        # The tangent points upward (row < 0), so the posterior normal is (column, -row) of it.
-        result[1][places] = offset[:, 0] * tangent[:, 1] - offset[:, 1] * tangent[:, 0]
+        result[:, places[0], places[1]] = self.at(np.stack(places, axis=1) * spacing_mm)
         return result
 
+    def at(self, places_mm: np.ndarray) -> np.ndarray:
+        """Coordinates, float64 ``(2, N)``, of (row, column) positions ``(N, 2)``; see :meth:`coordinates`."""
+        _, nearest = cKDTree(self.points_mm).query(places_mm)
+        offset, tangent = places_mm - self.points_mm[nearest], self.directions[nearest]
+        along = self.along_mm[nearest] + (offset * tangent).sum(axis=1)
+        # The tangent points upward (row < 0), so the posterior normal is (column, -row) of it.
+        return np.stack((along, offset[:, 0] * tangent[:, 1] - offset[:, 1] * tangent[:, 0]))
 
-def canal_axis(canal: np.ndarray, spacing_mm: tuple[float, float]) -> CanalAxis | None:
+
+def canal_axis(
+    canal: np.ndarray, spacing_mm: tuple[float, float], guides_mm: np.ndarray | None = None
+) -> CanalAxis | None:
     """The centre line of a segmented canal, smoothed and continued straight at both ends.
 
     Args:
         canal: True in the canal, bool ``(Z, H, W)``, rows superior to inferior.
         spacing_mm: size of a pixel along rows and columns.
+        guides_mm: (row, column) of the posterior ends of discs, ``(N, 2)``: the line runs behind them where
+            there is no canal.
 
     Returns:
-        The line, or None where the canal is shorter than 40 mm.
+        The line, or None where canal and guides together are shorter than 40 mm.
     """
     mass = canal.sum(axis=(0, 2)).astype(np.float64)
     rows = np.flatnonzero(mass)
-    if len(rows) == 0 or (rows[-1] - rows[0]) * spacing_mm[0] < MIN_LENGTH_MM:
-        return None
+    if len(rows) and (rows[-1] - rows[0]) * spacing_mm[0] < MIN_LENGTH_MM:
+        rows = rows[:0]
     moment = canal.sum(axis=0) @ np.arange(canal.shape[2])
-    positions = rows * spacing_mm[0]
-    samples = np.arange(positions[-1], positions[0], -STEP_MM)
-    exponents = -0.5 * ((samples[:, None] - positions) / SMOOTHING_MM) ** 2
-    # In a long gap all weights would vanish: the nearest row keeps one that does not.
-    exponents -= np.minimum(exponents.max(axis=1, keepdims=True) - _LEAST_EXPONENT, 0.0)
-    kernel = np.exp(exponents)
-    columns = (kernel @ moment[rows]) / (kernel @ mass[rows]) * spacing_mm[1]
-    line = np.stack((samples, columns), axis=1)
+    known = np.stack((rows * spacing_mm[0], moment[rows] / mass[rows] * spacing_mm[1]), axis=1)
+    weights = mass[rows]
+    if guides_mm is not None and len(guides_mm):
+        more = _behind(guides_mm, known)
+        known, weights = np.concatenate((known, more)), np.append(weights, np.ones(len(more)))
+    if not len(known) or np.ptp(known[:, 0]) < MIN_LENGTH_MM:
+        return None
+    order = np.argsort(known[:, 0])
+    known, weights = known[order], weights[order]
+    samples = np.arange(known[-1, 0], known[0, 0], -STEP_MM)
+    # Gaps are bridged by a straight line of little weight.
+    positions = np.append(known[:, 0], samples)
+    columns = np.append(known[:, 1], np.interp(samples, known[:, 0], known[:, 1]))
+    weights = np.append(weights, np.full(len(samples), BRIDGE_WEIGHT * np.median(weights)))
+    kernel = np.exp(-0.5 * ((samples[:, None] - positions) / SMOOTHING_MM) ** 2) * weights
+    line = np.stack((samples, (kernel @ columns) / kernel.sum(axis=1)), axis=1)
     return _measured(_continued(line))
+
+
+def _behind(guides_mm: np.ndarray, canal_mm: np.ndarray) -> np.ndarray:
+    """Points of the line behind those guides that lie beyond the canal."""
+    if not len(canal_mm):
+        return guides_mm + np.array((0.0, BEHIND_DISC_MM))
+    rows = guides_mm[:, 0]
+    nearest = canal_mm[abs(rows[:, None] - canal_mm[:, 0]).argmin(axis=1)]
+    distance = abs(rows - nearest[:, 0])
+    beside = distance <= SMOOTHING_MM
+    offset = np.median((nearest - guides_mm)[beside, 1]) if beside.any() else BEHIND_DISC_MM
+    return np.asarray(guides_mm[distance > TANGENT_MM] + np.array((0.0, offset)))
 
 
 def vertical_axis(column_mm: float, height_mm: float) -> CanalAxis:

@@ -17,6 +17,7 @@ from synthspine.gen.core.anatomy import (
 from synthspine.gen.core.schemes import LabelClass, LabelScheme, Structure
 
 ROLES = ("vertebra", "disc", "canal")
+LOWEST_IN_VIEW = " (lowest vertebra in view)"
 VERTEBRA, DISC, CANAL_ROLE = range(1, len(ROLES) + 1)
 
 
@@ -87,13 +88,16 @@ def by_rank(scheme: LabelScheme) -> LabelScheme:
     )
 
 
-def code_name(code: int) -> str:
+def code_name(code: int, *, relative: bool = False) -> str:
     """Anatomical name of a vertebra (L5 for the lowest), disc (L4/L5) or posterior elements by dense code.
 
-    Vertebrae and discs above the named ones are called by their rank, other codes by their number.
+    Vertebrae and discs above the named ones are called by their rank, other codes by their number. With
+    ``relative``, where the lowest vertebra in view may be any, all are called by their rank.
     """
     rank = int(_RANKS[code])
     if not rank:
         return str(code)
     kind, names = ("disc", DISC_NAMES) if _ROLES[code] == DISC else ("vertebra", RANK_NAMES)
+    if relative:
+        return f"{kind} {rank}{LOWEST_IN_VIEW if (kind, rank) == ('vertebra', 1) else ''}"
     return names[rank - 1] if rank <= len(names) else f"{kind} {rank}"

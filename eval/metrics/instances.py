@@ -31,6 +31,8 @@ from synthspine.gen.core.schemes import LabelScheme
 
 FOUND_DICE = 0.5
 NAMED_RANKS = len(RANK_NAMES)
+SLICE_DISTANCE_MM = 4.0
+"""Usual distance of the slices of a series; sets do not tell it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +101,9 @@ def _vertebra_ranks(
     found = dense != BACKGROUND
     rows, columns = (np.flatnonzero(found.any(axis=axes)) for axes in ((0, 2), (0, 1)))
     if len(rows):
-        # The box around all structures, to save time.
-        box = (slice(None), slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-        dense[box] = rank_codes(dense[box], scheme, spacing_mm)
+        # The box around all structures, to save time; its lower border is that of the slice.
+        box = (slice(None), slice(rows[0], None), slice(columns[0], columns[-1] + 1))
+        dense[box] = rank_codes(dense[box], scheme, (SLICE_DISTANCE_MM, *spacing_mm)).codes
     return _vertebrae(dense)
 
 

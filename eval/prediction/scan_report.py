@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from synthspine.eval.labelling.islands import slice_components
-from synthspine.eval.labelling.roles import ROLES, by_rank, code_name
+from synthspine.eval.labelling.roles import LOWEST_IN_VIEW, ROLES, by_rank, code_name
 from synthspine.eval.prediction.ownership import marked_report, mask_mark, table_mark
 from synthspine.eval.prediction.quality import Flag, quality_flags
 from synthspine.eval.prediction.scans import Scan
@@ -58,7 +58,8 @@ def write_prediction(
         segmentation.codes,
         volume.spacing_mm,
         segmentation.scheme,
-        entropy=segmentation.entropy,
+        slice_entropy=segmentation.slice_entropy,
+        relative=segmentation.relative,
         removed=segmentation.removed,
         model_spacing_mm=model_spacing_mm,
         tilt_degrees=tilt_degrees(volume),
@@ -71,7 +72,9 @@ def write_prediction(
         if path not in files:
             path.unlink(missing_ok=True)
     if tables:
-        volumes = structure_volumes(segmentation.codes, volume.spacing_mm, segmentation.scheme)
+        volumes = structure_volumes(
+            segmentation.codes, volume.spacing_mm, segmentation.scheme, relative=segmentation.relative
+        )
         table = volumes_csv(volumes)
         report = {
             "format": REPORT_FORMAT,
@@ -82,6 +85,8 @@ def write_prediction(
             "structures": [asdict(volume) for volume in volumes],
             "flags": [asdict(flag) for flag in flags],
             "entropy": None if math.isnan(segmentation.entropy) else segmentation.entropy,
+            "slice_entropy": [None if math.isnan(each) else each for each in segmentation.slice_entropy],
+            "names_count_from": "lowest vertebra in view" if segmentation.relative else "L5",
             "removed_as_islands": segmentation.removed,
             **provenance,
             "use": "for research, not for diagnosis",
@@ -106,7 +111,7 @@ def tilt_degrees(volume: Volume) -> float:
 def write_scan_picture(
     path: Path, volume: Volume, segmentation: Segmentation, *, title: str, notes: Sequence[str] = ()
 ) -> None:
-    """Write a PNG of three slices of a scan (fewer where the scan has fewer) with the contours of a mask.
+    """Write a PNG of up to five slices of a scan (``shown_slices``) with the contours of a mask.
 
     A legend explains the colours where the scheme has other structures than vertebra, disc and canal;
     ``notes`` are lines below.
@@ -117,7 +122,7 @@ def write_scan_picture(
     in_plane = (volume.spacing_mm[1], volume.spacing_mm[2])
     tiles = [
         Tile(
-            picture=_panel(images[index], codes[index], in_plane, colours),
+            picture=_panel(images[index], codes[index], in_plane, colours, relative=segmentation.relative),
             name=f"slice {index + 1} of {len(codes)} from the left",
         )
         for index in shown_slices(codes, volume.spacing_mm[0])
@@ -127,7 +132,7 @@ def write_scan_picture(
 
 
 def shown_slices(codes: np.ndarray, across_mm: float) -> list[int]:
-    """Indices of the mid-sagittal slice and a neighbour on either side, inside the scan.
+    """Indices of the mid-sagittal slice, a neighbour on either side, and the outermost slices with a label.
 
     Mid-sagittal is the centre of the canal; of all structures where there is no canal; of the scan where
     there is no structure.
@@ -139,18 +144,25 @@ def shown_slices(codes: np.ndarray, across_mm: float) -> list[int]:
         weights = np.ones(len(codes))
     middle = round(float(weights @ np.arange(len(codes)) / weights.sum()))
     step = max(1, round(NEIGHBOUR_MM / across_mm))
-    return [index for index in (middle - step, middle, middle + step) if 0 <= index < len(codes)]
+    chosen = {index for index in (middle - step, middle, middle + step) if 0 <= index < len(codes)}
+    labelled = np.flatnonzero((codes != BACKGROUND).any(axis=(1, 2))).tolist()
+    return sorted(chosen | set(labelled[:1] + labelled[-1:]))
 
 
 def _panel(
-    image: np.ndarray, codes: np.ndarray, spacing_mm: tuple[float, float], colours: np.ndarray
+    image: np.ndarray,
+    codes: np.ndarray,
+    spacing_mm: tuple[float, float],
+    colours: np.ndarray,
+    *,
+    relative: bool,
 ) -> np.ndarray:
     scale = PANEL_ROWS / (image.shape[0] * spacing_mm[0])
     size = (max(1, round(image.shape[1] * spacing_mm[1] * scale)), PANEL_ROWS)
     grey = Image.fromarray(image.astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
     enlarged = _enlarged(codes, size)
     panel = Image.fromarray(coloured(enlarged, np.asarray(grey), colours=colours, fill=0.0, line=_LINE))
-    _names(ImageDraw.Draw(panel), enlarged)
+    _names(ImageDraw.Draw(panel), enlarged, relative=relative)
     return np.asarray(panel)
 
 
@@ -166,13 +178,13 @@ def _enlarged(codes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return enlarged
 
 
-def _names(draw: ImageDraw.ImageDraw, codes: np.ndarray) -> None:
+def _names(draw: ImageDraw.ImageDraw, codes: np.ndarray, *, relative: bool) -> None:
     font = ImageFont.load_default(_NAME_SIZE)
     for code in np.unique(codes).tolist():
         if structure_of(code) != "vertebra":
             continue
         # The body is the largest region: the spinous process is a region of its own.
         _, rows, columns = max(slice_components((codes == code)[None]), key=lambda region: len(region[1]))
-        name = code_name(code).removeprefix("vertebra ")
+        name = code_name(code, relative=relative).removeprefix("vertebra ").removesuffix(LOWEST_IN_VIEW)
         place = (float(columns.mean()), float(rows.mean()))
         draw.text(place, name, _INK, font, anchor="mm", stroke_width=2, stroke_fill=_OUTLINE)

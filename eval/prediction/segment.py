@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.ndimage import binary_dilation, label, maximum_filter, minimum_filter
 from torch import nn
 
 from synthspine.eval.labelling.islands import MIN_ISLAND_MM2, remove_islands
@@ -19,6 +20,8 @@ from synthspine.shards.readers.slices import normalise, resample_back, resample_
 from synthspine.shards.readers.spider import Volume
 from synthspine.train.decoding import likeliest_classes, to_structures
 
+MOST_ENTROPY = 0.35
+"""Mean structure entropy of a slice, nats, above which it is unlike what the model learned from."""
 _LEAST_PIXELS = 2**19
 PIXELS_AT_ONCE = {"cpu": _LEAST_PIXELS, "cuda": 2**22}
 """Pixels that the network sees at once, by kind of device; bounds its memory."""
@@ -34,12 +37,16 @@ class Segmentation:
         entropy: mean structure entropy (nats) over the pixels predicted as structure, before islands are
             removed; nan where there is none.
         removed: share of the structures' pixels that was removed as islands; 0 where there is no structure.
+        slice_entropy: the same mean for every slice.
+        relative: whether ranks count from the lowest vertebra in view, because no sacrum is.
     """
 
     codes: np.ndarray
     scheme: LabelScheme
     entropy: float
     removed: float
+    slice_entropy: tuple[float, ...] = ()
+    relative: bool = False
 
 
 def segment_volume(
@@ -76,19 +83,57 @@ def segment_volume(
     """
     if ranks == "model" and not ranked_classes(scheme).any():
         raise ValueError(f"a model of {scheme.num_classes} classes has no ranks; let them be counted")
-    classes, entropy = _most_likely(model, volume, scheme, spacing_mm, device, views)
+    classes, nats, pixels = _most_likely(model, volume, scheme, spacing_mm, device, views)
     in_plane = (volume.spacing_mm[1], volume.spacing_mm[2])
+    view = field_of_view(volume.array)
+    classes[~view] = BACKGROUND
     found = to_structures(torch.from_numpy(classes), scheme).numpy()
     structures = remove_islands(found, in_plane, min_island_mm2)
     before, after = int(np.count_nonzero(found)), int(np.count_nonzero(structures))
     codes = scheme.decode(torch.from_numpy(classes)).numpy()
     codes[structures == 0] = BACKGROUND
+    ranked = rank_codes(codes, scheme, volume.spacing_mm, ranks, view)
+    slice_entropy = np.divide(nats, pixels, out=np.full(len(nats), np.nan), where=pixels > 0)
+    codes, relative = ranked.codes, ranked.relative
+    if not shows_spine(codes, slice_entropy):
+        codes, relative = np.full_like(codes, BACKGROUND), False
     return Segmentation(
-        codes=rank_codes(codes, scheme, in_plane, ranks),
+        codes=codes,
         scheme=scheme,
-        entropy=entropy,
+        entropy=float(nats.sum() / pixels.sum()) if pixels.any() else float("nan"),
         removed=(before - after) / max(1, before),
+        slice_entropy=tuple(slice_entropy.tolist()),
+        relative=relative,
     )
+
+
+def shows_spine(codes: np.ndarray, slice_entropy: np.ndarray) -> bool:
+    """Whether a mask can be that of a spine: in some slice the model is sure enough of what it found.
+
+    On slices beside a spine the model is less sure than on any that shows one (docs/evaluation.md).
+
+    Args:
+        codes: dense codes, uint8 ``(Z, H, W)``.
+        slice_entropy: mean structure entropy of every slice, nats, ``(Z,)``.
+    """
+    found = (codes != BACKGROUND).any(axis=(1, 2))
+    return bool((slice_entropy[found] <= MOST_ENTROPY).any())
+
+
+def field_of_view(array: np.ndarray) -> np.ndarray:
+    """What a scan shows: all but constant slices and constant corners (padding), bool ``(Z, H, W)``.
+
+    Args:
+        array: intensities, ``(Z, H, W)``.
+    """
+    window = (1, 3, 3)
+    flat = maximum_filter(array, window, mode="nearest") == minimum_filter(array, window, mode="nearest")
+    view = np.ones(array.shape, dtype=bool)
+    for index, plane in enumerate(flat):
+        numbers, _ = label(plane)
+        corners = np.unique(numbers[[0, 0, -1, -1], [0, -1, 0, -1]])
+        view[index] = ~binary_dilation(np.isin(numbers, corners[corners > 0]), np.ones((3, 3)))
+    return view
 
 
 def _most_likely(
@@ -98,14 +143,14 @@ def _most_likely(
     spacing_mm: float,
     device: torch.device | str,
     views: Sequence[View],
-) -> tuple[np.ndarray, float]:
-    """Most likely class of every voxel, uint8 ``(Z, H, W)``, and the entropy."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Most likely class of every voxel, uint8 ``(Z, H, W)``; entropies and pixels of structures by slice."""
     in_plane = (volume.spacing_mm[1], volume.spacing_mm[2])
     native = (volume.array.shape[1], volume.array.shape[2])
     plane = math.prod(resampled_size(native, in_plane, spacing_mm))
     images = normalise(volume.array)
     classes = np.empty(images.shape, dtype=np.uint8)
-    total, pixels = 0.0, 0
+    nats, pixels = np.zeros((2, len(images)))
     model.eval()
     at_once = max(1, int(PIXELS_AT_ONCE.get(torch.device(device).type, _LEAST_PIXELS) / plane))
     for start in range(0, len(images), at_once):
@@ -117,11 +162,12 @@ def _most_likely(
                 f"the network has {probabilities.shape[1]} classes, but its label scheme {scheme.name} "
                 f"{scheme.num_classes}"
             )
-        nats, found = structure_entropy_sums(torch.from_numpy(probabilities), scheme)
-        total, pixels = total + float(nats.sum()), pixels + int(found.sum())
+        sums, found = structure_entropy_sums(torch.from_numpy(probabilities), scheme)
+        own = slice(start, start + len(probabilities))
+        nats[own], pixels[own] = sums.numpy(), found.numpy()
         # One slice at a time: the probabilities at native resolution are the largest array here.
         for index, probability in enumerate(probabilities, start):
             back = resample_back(probability, spacing_mm, native, in_plane, labels=False)
             likely = torch.from_numpy(back).unsqueeze(0).log()
             classes[index] = likeliest_classes(likely, scheme)[0].numpy()
-    return classes, total / pixels if pixels else float("nan")
+    return classes, nats, pixels

@@ -27,8 +27,8 @@ class StructureVolume:
         structure: name of the structure in the label scheme.
         rank: rank of a vertebra, its posterior elements or a disc, counted from the lowest upward; None for
             others.
-        name: anatomical name (L5, L4/L5, L5 posterior elements, ...); that of the structure where there is no
-            rank.
+        name: anatomical name (L5, L4/L5, L5 posterior elements, ...), or kind and rank where no sacrum is in
+            view; that of the structure where there is no rank.
         spider_value: value in the mask file.
         volume_ml: voxels times the volume of a voxel; slices are as thick as their distance.
         voxels: number of voxels.
@@ -52,9 +52,16 @@ class StructureVolume:
 
 
 def structure_volumes(
-    codes: np.ndarray, spacing_mm: tuple[float, float, float], scheme: LabelScheme
+    codes: np.ndarray,
+    spacing_mm: tuple[float, float, float],
+    scheme: LabelScheme,
+    *,
+    relative: bool = False,
 ) -> list[StructureVolume]:
-    """Volumes of the structures of a scheme in dense codes ``(Z, H, W)``, in the order of the codes."""
+    """Volumes of the structures of a scheme in dense codes ``(Z, H, W)``, in the order of the codes.
+
+    With ``relative`` names count from the lowest vertebra in view.
+    """
     voxel_ml = float(np.prod(spacing_mm)) / 1000
     by_slice = np.stack([np.bincount(plane.ravel(), minlength=CODES) for plane in codes])
     values, structures = spider_values(), _structures(scheme)
@@ -68,7 +75,7 @@ def structure_volumes(
             StructureVolume(
                 structure=structures[code],
                 rank=rank,
-                name=_name(code) if rank else structures[code],
+                name=_name(code, relative=relative) if rank else structures[code],
                 spider_value=int(values[code]),
                 volume_ml=voxels * voxel_ml,
                 voxels=voxels,
@@ -78,8 +85,8 @@ def structure_volumes(
     return volumes
 
 
-def _name(code: int) -> str:
-    return code_name(code) + (" posterior elements" if code > POSTERIOR_OFFSET else "")
+def _name(code: int, *, relative: bool) -> str:
+    return code_name(code, relative=relative) + (" posterior elements" if code > POSTERIOR_OFFSET else "")
 
 
 def _structures(scheme: LabelScheme) -> dict[int, str]:

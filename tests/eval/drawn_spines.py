@@ -70,13 +70,14 @@ def spider_folder(tmp_path):
 
 @pytest.fixture
 def save_untrained():
-    """Saves an untrained network as the trainer would."""
+    """Saves an untrained network as the trainer would; ``sure`` multiplies its logits."""
 
-    def save(path, model="A", num_classes=4, seed=0, spacing_mm=1.0, config="{}", scheme=None):
+    def save(path, model="A", num_classes=4, seed=0, spacing_mm=1.0, config="{}", scheme=None, sure=1.0):
         scheme = label_scheme(num_classes) if scheme is None else scheme
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             network = UNet(num_classes=scheme.num_classes, base_features=4)
+            network.head.weight.data *= sure
         checkpoint = Checkpoint(
             state_dict=network.state_dict(),
             architecture=network.architecture,

@@ -22,7 +22,7 @@ from synthspine.gen.core.anatomy import (
 from synthspine.gen.core.schemes import RANKS, STRUCTURES_ALONE, LabelScheme
 from synthspine.shards.checking.overlay import code_colours
 
-SPACING = (1.0, 1.0)
+SPACING = (4.0, 1.0, 1.0)
 
 
 def scheme_of(structures, classes=None):
@@ -60,6 +60,11 @@ def test_codes_have_a_name():
     assert [code_name(code) for code in codes] == ["L5", "vertebra 7", "L4/L5", "L3", "60"]
 
 
+def test_names_that_are_relative_are_ranks():
+    names = [code_name(code, relative=True) for code in (vertebra_code(1), vertebra_code(2), disc_code(1))]
+    assert names == ["vertebra 1 (lowest vertebra in view)", "vertebra 2", "disc 1"]
+
+
 def test_a_model_tells_ranks_by_classes_of_one_rank():
     assert ranked_classes(RANKS).sum() == 12
     assert not ranked_classes(STRUCTURES_ALONE).any() and not ranked_classes(SPLIT).any()
@@ -88,7 +93,7 @@ def test_counted_ranks_have_the_colours_of_the_ranks():
 def test_posterior_elements_get_the_rank_of_their_body(spine, source):
     codes = split(spine(levels=5))
     assert (codes > POSTERIOR_OFFSET).any()
-    assert np.array_equal(rank_codes(seen_by(SPLIT, codes), SPLIT, SPACING, source), codes)
+    assert np.array_equal(rank_codes(seen_by(SPLIT, codes), SPLIT, SPACING, source).codes, codes)
 
 
 def test_posterior_elements_go_with_a_body_below_the_first_rank(spine):
@@ -101,7 +106,7 @@ def test_posterior_elements_go_with_a_body_below_the_first_rank(spine):
     seen = seen_by(ranked, codes)
     seen[(codes >= 2) & (codes <= 6)] -= 1
     seen[codes == 1] = 0
-    got = rank_codes(seen, ranked, SPACING)
+    got = rank_codes(seen, ranked, SPACING).codes
     assert (got[codes == posterior_code(3)] == posterior_code(2)).all()
     assert not got[codes == posterior_code(1)].any()
 
@@ -112,7 +117,7 @@ def test_the_sacrum_stays_and_is_no_vertebra(spine):
     low = np.flatnonzero((codes == disc_code(1)).any(axis=(0, 2)))[-1]
     codes[:, low + 5 :, 70:90][codes[:, low + 5 :, 70:90] == 0] = SACRUM
     assert (codes == SACRUM).any()
-    assert np.array_equal(rank_codes(seen_by(scheme, codes), scheme, SPACING), codes)
+    assert np.array_equal(rank_codes(seen_by(scheme, codes), scheme, SPACING).codes, codes)
 
 
 def test_the_model_keeps_its_ranks_and_the_others_are_counted(spine):
@@ -122,9 +127,9 @@ def test_the_model_keeps_its_ranks_and_the_others_are_counted(spine):
     scheme = scheme_of(structures, {**vertebrae, "disc": "31-55", "canal": 60})
     seen = seen_by(scheme, codes)
     confused = np.where(seen == 2, np.uint8(5), seen)
-    got = rank_codes(confused, scheme, SPACING, "model")
+    got = rank_codes(confused, scheme, SPACING, "model").codes
     assert np.array_equal(got, np.where(codes == 2, np.uint8(5), codes))
-    assert np.array_equal(rank_codes(confused, scheme, SPACING, "auto"), codes)
+    assert np.array_equal(rank_codes(confused, scheme, SPACING, "auto").codes, codes)
 
 
 @pytest.mark.parametrize(
@@ -147,6 +152,6 @@ def test_schemes_may_lack_what_the_count_goes_by(spine, structures, right):
     if "vertebra" in structures:
         codes = np.where(codes > POSTERIOR_OFFSET, codes - np.uint8(POSTERIOR_OFFSET), codes)
     truth = np.where(np.array(scheme.table)[codes] == IGNORE, np.uint8(0), codes)
-    got = rank_codes(seen_by(scheme, truth), scheme, SPACING)
+    got = rank_codes(seen_by(scheme, truth), scheme, SPACING).codes
     assert np.array_equal(roles_of(got), roles_of(truth))
     assert (got == truth)[truth > 0].mean() >= right if truth.any() else not got.any()

@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture
 def checkpoint(tmp_path, save_untrained):
-    return save_untrained(tmp_path / "a.pth")
+    return save_untrained(tmp_path / "a.pth", sure=100)
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_removal_of_islands_can_be_switched_off(tmp_path, checkpoint, image_file
 
 
 def test_ordering_of_ranks_can_be_switched_off(tmp_path, save_untrained, image_file):
-    model = save_untrained(tmp_path / "ranks.pth", num_classes=14)
+    model = save_untrained(tmp_path / "ranks.pth", num_classes=14, sure=100)
     image = image_file()
     answers = {
         ranks: values_of(
@@ -136,9 +136,8 @@ def test_ordering_of_ranks_can_be_switched_off(tmp_path, save_untrained, image_f
         )
         for ranks in ("model", "auto", "count")
     }
-    # The same structures in all of them; noise has no order, so what orders changes the ranks.
+    # Noise has no order, so what orders changes the ranks, and removes what is no part of a spine.
     for ranks in ("auto", "count"):
-        assert ((answers[ranks] > 0) == (answers["model"] > 0)).mean() > 0.5
         assert (answers[ranks] != answers["model"]).any()
     assert set(np.unique(answers["model"])) <= {0, *map(int, spider_values()[list(label_scheme(14).codes)])}
 

@@ -73,8 +73,9 @@ def test_middle_is_the_middle_of_the_canal():
     codes = np.zeros((15, 8, 8), dtype=np.uint8)
     codes[2:5, 4, 4] = CANAL
     codes[:, 1, 1] = vertebra_code(1)
-    assert shown_slices(codes, 4.0) == [1, 3, 5]
-    assert shown_slices(codes, 9.0) == [2, 3, 4]
+    assert shown_slices(codes, 4.0) == [0, 1, 3, 5, 14]
+    codes[5:] = 0
+    assert shown_slices(codes, 9.0) == [0, 2, 3, 4]
 
 
 def test_without_canal_the_structures_and_then_the_scan_give_the_middle():
