@@ -96,10 +96,11 @@ def image_volume(stored: sitk.Image, path: Path, spacing_mm: Spacing | None = No
 
 def _as_image(volume: Volume, path: Path) -> Volume:
     # Always a copy, because a view does not keep the memory of the image alive.
-    array = np.array(volume.array, dtype=np.float32, order="C")
+    with np.errstate(over="ignore"):
+        array = np.array(volume.array, dtype=np.float32, order="C")
     low, high = float(array.min()), float(array.max())
     if not np.isfinite([low, high]).all():
-        raise SpiderError(path, "holds values that are not finite numbers")
+        raise SpiderError(path, "holds values that are not finite numbers, or too large for 32 bits")
     if low == high:
         raise SpiderError(path, f"every voxel is {low:g}; an image with contrast is needed")
     return replace(volume, array=array)

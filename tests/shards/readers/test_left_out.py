@@ -1,7 +1,9 @@
 """What looks like input is read, or listed with the reason."""
 
+import json
 import os
 import shutil
+import warnings
 
 import numpy as np
 import pytest
@@ -16,11 +18,11 @@ from synthspine.shards.reading.open import open_set
 SPACING_MM = (4.0, 2.0, 1.5)
 
 
-def every_patient(folder, part="train"):
-    """A split file with all patients of a folder in one part."""
+def every_patient(folder):
+    """A split file with all patients of a folder in the training."""
     stems = {path.name.partition("_")[0] for path in folder.rglob("*_t*")}
     path = folder.parent / "split.json"
-    path.write_text(f'{{"{part}": {sorted(stems)}, "train": {sorted(stems)}}}'.replace("'", '"'))
+    path.write_text(json.dumps({"train": sorted(stems)}))
     return path
 
 
@@ -170,6 +172,7 @@ def test_the_useful_line_of_an_error_is_kept():
     assert reason_of(RuntimeError(text)) == "Could not create IO object"
     assert reason_of(RuntimeError("\n\n the reason\nmore")) == "the reason"
     assert reason_of(RuntimeError()) == "RuntimeError"
+    assert reason_of(OSError(27, "File too large", "a.mha")) == "a.mha: File too large"
 
 
 def test_a_name_that_is_no_text_is_told(tmp_path, spider_folder):
@@ -184,3 +187,13 @@ def test_a_name_that_is_no_text_is_told(tmp_path, spider_folder):
         write_like(
             read_values(place / "1_t1.mha"), read_image(place / "1_t1.mha").reference, tmp_path / "\udce4.mha"
         )
+
+
+def test_values_beyond_32_bits_are_refused_without_a_warning(tmp_path):
+    path = tmp_path / "1_t1.mha"
+    values = np.ones((2, 20, 20))
+    values[0, 0, 0] = 1e300
+    write_mha(values, SPACING_MM, "LPS", path)
+    with warnings.catch_warnings(), pytest.raises(SpiderError, match="or too large for 32 bits"):
+        warnings.simplefilter("error")
+        read_image(path)
