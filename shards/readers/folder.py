@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from synthspine.shards.storage.atomic import told
 from synthspine.shards.volumes.files import EXPECTED, FOREIGN, ending_of
 
 CONTRASTS = ("t1", "t2", "t2_SPACE")
@@ -39,8 +40,12 @@ class SpiderError(ValueError):
 
 
 def reason_of(error: BaseException) -> str:
-    """What an error of a library says, in one line: what it marks as error, else its first line with text."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    """What an error of a library says, in one line: what it marks as error, else its first line with text.
+
+    An error of the system is told by the file and its reason, without a number.
+    """
+    text = told(error) if isinstance(error, OSError) else str(error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     for number, line in enumerate(lines):
         _, marked, reason = line.partition("ERROR: ")
         if marked:
