@@ -120,7 +120,8 @@ def read_values(path: Path, spacing_mm: Spacing | None = None) -> Volume:
     values = volume.array
     if values.dtype.kind != "f":
         return volume
-    whole = np.nan_to_num(values, nan=-1.0).astype(np.int64)
+    with np.errstate(invalid="ignore"):
+        whole = np.nan_to_num(values, nan=-1.0).astype(np.int64)
     if (whole != values).any():
         raise SpiderError(path, "holds fractions; a mask holds whole label values")
     return replace(volume, array=whole)

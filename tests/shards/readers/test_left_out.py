@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from synthspine.shards.building.sets import ensure_sets
 from synthspine.shards.readers.folder import NotUsedError, SpiderError, files_below, reason_of
 from synthspine.shards.readers.layouts import series_of
-from synthspine.shards.readers.spider import read_image, write_like, write_mha
+from synthspine.shards.readers.spider import read_image, read_mask, write_like, write_mha
 from synthspine.shards.reading.open import open_set
 
 SPACING_MM = (4.0, 2.0, 1.5)
@@ -197,3 +197,6 @@ def test_values_beyond_32_bits_are_refused_without_a_warning(tmp_path):
     with warnings.catch_warnings(), pytest.raises(SpiderError, match="or too large for 32 bits"):
         warnings.simplefilter("error")
         read_image(path)
+    with warnings.catch_warnings(), pytest.raises(SpiderError, match="holds fractions"):
+        warnings.simplefilter("error")
+        read_mask(path)
