@@ -195,8 +195,13 @@ def _files_by_stem(folder: Path, on_error: Callable[[SpiderError], None] | None)
         for path in sorted(place.iterdir()):
             if path.name.startswith(".") or not ending_of(path) or not path.is_file():
                 continue
-            stem, expected = image_stem(path), f"{{id}}_{{{'|'.join(CONTRASTS)}}}"
-            if not _STEM.fullmatch(stem):
+            stem, expected = (
+                path.name.removesuffix(ending_of(path) or ""),
+                f"{{id}}_{{{'|'.join(CONTRASTS)}}}",
+            )
+            if printable(path) != str(path):
+                error = SpiderError(path, NO_TEXT)
+            elif not _STEM.fullmatch(stem):
                 error = SpiderError(path, f"the name is not that of a series; expected {expected}")
             elif stem in files:
                 error = SpiderError(path, f"the same series as {files[stem]}")

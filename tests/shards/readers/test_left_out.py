@@ -181,6 +181,9 @@ def test_a_name_that_is_no_text_is_told(tmp_path, spider_folder):
     os.link(place / "1_t1.mha", os.fsencode(place) + b"/2_t1\xe4.mha")
     with pytest.raises(SpiderError, match=r"2_t1\\udce4\.mha: the name is not text in UTF-8; rename it"):
         series_of(folder)
+    told = []
+    assert {series.stem for series in series_of(folder, on_error=told.append)} == {"1_t1", "1_t2"}
+    assert [error.reason for error in told] == ["the name is not text in UTF-8; rename it"]
     with pytest.raises(SpiderError, match="not text in UTF-8"):
         read_image(place / "2_t1\udce4.mha")
     with pytest.raises((OSError, SpiderError), match="not text in UTF-8"):
