@@ -4,14 +4,18 @@ python example.py --demo synth|contrast|gallery|training|inference|all [--output
 """
 
 import sys
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
-import tyro
+from synthspine.interrupt import quiet_interrupt
 
-from synthspine.eval.demo import DEMOS
-from synthspine.shards.command import run_command
+with quiet_interrupt():
+    from dataclasses import dataclass
+    from pathlib import Path
+    from typing import Literal
+
+    import tyro
+
+    from synthspine.eval.demo import DEMOS
+    from synthspine.shards.command import run_command
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

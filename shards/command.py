@@ -9,6 +9,7 @@ import torch
 
 from synthspine.gen.core.device import keep_freed_memory
 from synthspine.interrupt import INTERRUPTED
+from synthspine.shards.storage.atomic import told
 from synthspine.shards.storage.auth import without_credentials
 
 _REQUESTED = re.compile(r"Tried to allocate ([\d.]+ [KMGT]i?B|[\d.]+ bytes)")
@@ -31,7 +32,8 @@ def run_command(work: Callable[[], object], *, less_memory: str = "smaller batch
     try:
         work()
     except (ValueError, OSError) as error:
-        print(f"error: {without_credentials(str(error))}", file=sys.stderr)
+        text = told(error) if isinstance(error, OSError) else str(error)
+        print(f"error: {without_credentials(text)}", file=sys.stderr)
         return 1
     except (MemoryError, RuntimeError) as error:
         if (shortage := _memory_shortage(error)) is None:

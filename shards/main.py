@@ -4,23 +4,28 @@
     python shards/main.py verify PLACE [PLACE ...]      # every byte again; a set or a folder of sets
     python shards/main.py inspect PLACE [--output sheet.png] [--samples 16]
     torchrun --nproc-per-node 2 shards/main.py          # shares the work, writes the same bytes
+
 The default command is write, the default data are the phantom. Complete sets are kept, killed runs continued.
 """
 
-import difflib
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Annotated
 
-import tyro
+from synthspine.interrupt import quiet_interrupt
 
-from synthspine.shards.building.options import ShardOptions
-from synthspine.shards.building.sets import SETS, ensure_sets
-from synthspine.shards.building.workers import torchrun_workers
-from synthspine.shards.checking.summary import inspect_set
-from synthspine.shards.checking.verify import verify_places
-from synthspine.shards.command import run_command
+with quiet_interrupt():
+    import difflib
+    from collections.abc import Callable
+    from pathlib import Path
+    from typing import Annotated
+
+    import tyro
+
+    from synthspine.shards.building.options import ShardOptions
+    from synthspine.shards.building.sets import SETS, ensure_sets
+    from synthspine.shards.building.workers import torchrun_workers
+    from synthspine.shards.checking.summary import inspect_set
+    from synthspine.shards.checking.verify import verify_places
+    from synthspine.shards.command import run_command
 
 Place = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PLACE")]
 Places = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[PLACE ...]")]

@@ -16,7 +16,10 @@ with quiet_interrupt():
     os.kill(os.getpid(), signal.SIGINT)
     print("still here")
 """
-COMMANDS = ("eval/predict.py", "eval/main.py", "shards/serve.py", "train/main.py")
+COMMANDS = (
+    *("eval/predict.py", "eval/main.py", "shards/main.py", "shards/serve.py", "train/main.py"),
+    "example.py",
+)
 
 
 def test_ctrl_c_while_modules_are_loaded_gives_the_status_and_no_traceback():

@@ -1,7 +1,7 @@
 """Scans found in files and folders, and the files of their masks."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
@@ -145,6 +145,7 @@ def find_scans(
         scans += found
         errors += wrong
     taken: dict[Path, Scan] = {}
+    scans = _once(scans)
     for scan in scans:
         other = taken.setdefault(_stem(scan.mask), scan)
         if other is not scan:
@@ -161,6 +162,15 @@ def find_scans(
         else:
             possible.append(scan)
     return possible, sorted(errors, key=lambda error: isinstance(error, (UnsuitableError, NotUsedError)))
+
+
+def _once(scans: Sequence[Scan]) -> list[Scan]:
+    """The scans without those that come again with the same mask, as a file and by its folder."""
+    found: dict[tuple[Path, Path], Scan] = {}
+    for scan in scans:
+        key = (scan.path.absolute(), scan.mask.absolute())
+        found[key] = replace(scan, named=scan.named or (key in found and found[key].named))
+    return list(found.values())
 
 
 def _in_folder(root: Path, output_dir: Path, series_of: SeriesFinder) -> tuple[list[Scan], list[SpiderError]]:
@@ -202,7 +212,6 @@ def _place(folder: Path, root: Path) -> Path:
 
 
 def _file(path: Path, folder: Path, *, named: bool = False) -> Scan:
-    # The reader reports names with another ending.
     # The reader reports names with another ending.
     suffix = (ending_of(path) or DICOM_MASK_SUFFIX).lower()
     return Scan(path=path, mask=folder / f"{_stem(path).name}{MASK_STEM}{suffix}", named=named)

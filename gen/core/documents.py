@@ -4,6 +4,7 @@ A FIFO, a device without end, a sparse file, or text nested thousands deep would
 without end before anything can be checked.
 """
 
+import json
 import os
 import stat
 from codecs import BOM_UTF8
@@ -82,8 +83,13 @@ def read_text(path: Path, most_bytes: int = MOST_BYTES) -> str:
     return read_regular(path, most_bytes).decode("utf-8-sig")
 
 
-def parse_json(content: bytes | str) -> Any:
+def parse_json(content: bytes | str, *, by_hand: bool = False) -> Any:
     """The value of a JSON document.
+
+    Args:
+        content: the document, in UTF-8.
+        by_hand: whether a person may have written it. A name given twice, of which JSON would keep the last
+            one, is then an error.
 
     Raises:
         ValueError: not JSON (also NaN and infinities), or too large, too deep or of too many values.
@@ -96,7 +102,14 @@ def parse_json(content: bytes | str) -> Any:
     value = orjson.loads(content)
     if opened > MOST_DEPTH:
         _check_values(value)
+    if by_hand:
+        json.loads(content, object_pairs_hook=_check_names)
     return value
+
+
+def _check_names(pairs: list[tuple[str, Any]]) -> None:
+    if twice := [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]:
+        raise ValueError(f'"{twice[0]}" is given twice')
 
 
 def parse_yaml(text: str) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from synthspine.shards.storage.atomic import told
 from synthspine.shards.volumes.files import EXPECTED, FOREIGN, ending_of
 
 CONTRASTS = ("t1", "t2", "t2_SPACE")
@@ -39,8 +40,12 @@ class SpiderError(ValueError):
 
 
 def reason_of(error: BaseException) -> str:
-    """What an error of a library says, in one line: what it marks as error, else its first line with text."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    """What an error of a library says, in one line: what it marks as error, else its first line with text.
+
+    An error of the system is told by the file and its reason, without a number.
+    """
+    text = told(error) if isinstance(error, OSError) else str(error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     for number, line in enumerate(lines):
         _, marked, reason = line.partition("ERROR: ")
         if marked:
@@ -190,8 +195,13 @@ def _files_by_stem(folder: Path, on_error: Callable[[SpiderError], None] | None)
         for path in sorted(place.iterdir()):
             if path.name.startswith(".") or not ending_of(path) or not path.is_file():
                 continue
-            stem, expected = image_stem(path), f"{{id}}_{{{'|'.join(CONTRASTS)}}}"
-            if not _STEM.fullmatch(stem):
+            stem, expected = (
+                path.name.removesuffix(ending_of(path) or ""),
+                f"{{id}}_{{{'|'.join(CONTRASTS)}}}",
+            )
+            if printable(path) != str(path):
+                error = SpiderError(path, NO_TEXT)
+            elif not _STEM.fullmatch(stem):
                 error = SpiderError(path, f"the name is not that of a series; expected {expected}")
             elif stem in files:
                 error = SpiderError(path, f"the same series as {files[stem]}")

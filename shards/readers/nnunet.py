@@ -90,7 +90,7 @@ def _read_mask(series: Series) -> Volume:
 
 def _json(file: Path) -> dict[str, Any]:
     try:
-        content = parse_json(read_regular(file, MOST_BYTES))
+        content = parse_json(read_regular(file, MOST_BYTES), by_hand=True)
     except (OSError, ValueError) as error:
         raise SpiderError(file, f"cannot be read as JSON: {error}") from None
     if not isinstance(content, dict):

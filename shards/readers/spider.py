@@ -90,7 +90,7 @@ def image_volume(stored: Stored, path: Path, spacing_mm: Spacing | None = None) 
         array = np.array(volume.array, dtype=np.float32, order="C")
     low, high = float(array.min()), float(array.max())
     if not np.isfinite([low, high]).all():
-        raise SpiderError(path, "holds values that are not finite numbers")
+        raise SpiderError(path, "holds values that are not finite numbers, or too large for 32 bits")
     if low == high:
         raise SpiderError(path, f"every voxel is {low:g}; an image with contrast is needed")
     return replace(volume, array=array)

@@ -147,7 +147,7 @@ def load_split(
 
 def _load(folder: Place, name: str) -> Split:
     try:
-        lists = parse_json(folder.read(name, MOST_BYTES))
+        lists = parse_json(folder.read(name, MOST_BYTES), by_hand=True)
         if not isinstance(lists, dict) or lists.keys() - set(PARTS) or "train" not in lists:
             raise ValueError('expected {"train": [...], "validation": [...], "test": [...]}')
         parts = {}

@@ -84,6 +84,18 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
+def told(error: OSError) -> str:
+    """What an error of the system says, for a person: the file and the reason, without a number."""
+    if not error.strerror:
+        return str(error)
+    names = [
+        os.fsdecode(name)
+        for name in (error.filename, error.filename2)
+        if isinstance(name, (str, bytes, os.PathLike))
+    ]
+    return f"{' and '.join(names)}: {error.strerror}" if names else error.strerror
+
+
 def file_digest(path: Path) -> str:
     """SHA-256 of a file, hexadecimal."""
     with path.open("rb") as file:

@@ -1,5 +1,8 @@
 """How commands end: with a status, and one line about what the user can mend."""
 
+import errno
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -33,6 +36,14 @@ def test_successful_work_has_status_0_and_is_silent(capsys):
 def test_errors_of_the_user_are_one_line(capsys, error):
     assert run_command(raising(error)) == 1
     assert last_line(capsys) == "error: a.mha: wrong"
+
+
+@pytest.mark.parametrize("name", ["mask.mha", Path("mask.mha"), b"mask.mha"])
+def test_errors_of_the_system_are_told_without_a_number(capsys, name):
+    assert run_command(raising(OSError(errno.EFBIG, "File too large", name))) == 1
+    assert last_line(capsys) == "error: mask.mha: File too large"
+    assert run_command(raising(OSError(errno.ENOSPC, "No space left on device"))) == 1
+    assert last_line(capsys) == "error: No space left on device"
 
 
 def test_an_interrupt_has_status_130():

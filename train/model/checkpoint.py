@@ -121,7 +121,8 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     """
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint")
+        reason = "is a folder, a pipe or a device, not a file" if path.exists() else "no such checkpoint"
+        raise CheckpointError(f"{path}: {reason}")
     payload = unpack_payload(read_payload(path), path, CHECKPOINT_FORMAT)
     if missing := [name for name in Checkpoint.__slots__ if name not in payload and name != "scheme"]:
         raise CheckpointError(f"{path}: not a checkpoint of a model, it lacks {', '.join(missing)}")

@@ -37,6 +37,12 @@ def test_a_file_is_itself(tmp_path):
     assert scan.read().array.shape == (2, 20, 20)
 
 
+def test_a_scan_that_is_named_twice_is_predicted_once(tmp_path):
+    path = volume(tmp_path / "in" / "a.mha")
+    (scan,) = find_scans([path.parent, path, path], tmp_path / "out")[0]
+    assert scan.named
+
+
 def test_masks_keep_their_place_in_a_folder(tmp_path):
     for name in ("a.mha", "p1/s.mha", "p2/s.mha"):
         volume(tmp_path / "in" / name)

@@ -114,6 +114,15 @@ def test_what_is_not_json_is_refused(text):
         parse_json(text)
 
 
+@pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', '[{"b": {"a": 1, "a": 1}}]'])
+def test_a_name_that_a_person_gives_twice_is_refused(text):
+    assert parse_json(text)
+    with pytest.raises(ValueError, match='"a" is given twice'):
+        parse_json(text, by_hand=True)
+    with pytest.raises(ValueError, match="a is given twice"):
+        parse_yaml(text)
+
+
 @pytest.mark.parametrize("text", ["[" * 5000, "{a: " * 2000, "- " * 3000 + "1", LAUGHS])
 def test_a_configuration_is_bounded(text, quick):
     with pytest.raises(ValueError, match=r"the configuration is (nested deeper|more than|not YAML)"):

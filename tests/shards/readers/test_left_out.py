@@ -1,7 +1,9 @@
 """What looks like input is read, or listed with the reason."""
 
+import json
 import os
 import shutil
+import warnings
 
 import numpy as np
 import pytest
@@ -10,17 +12,17 @@ import SimpleITK as sitk
 from synthspine.shards.building.sets import ensure_sets
 from synthspine.shards.readers.folder import NotUsedError, SpiderError, files_below, reason_of
 from synthspine.shards.readers.layouts import series_of
-from synthspine.shards.readers.spider import read_image, write_like, write_mha
+from synthspine.shards.readers.spider import read_image, read_mask, write_like, write_mha
 from synthspine.shards.reading.open import open_set
 
 SPACING_MM = (4.0, 2.0, 1.5)
 
 
-def every_patient(folder, part="train"):
-    """A split file with all patients of a folder in one part."""
+def every_patient(folder):
+    """A split file with all patients of a folder in the training."""
     stems = {path.name.partition("_")[0] for path in folder.rglob("*_t*")}
     path = folder.parent / "split.json"
-    path.write_text(f'{{"{part}": {sorted(stems)}, "train": {sorted(stems)}}}'.replace("'", '"'))
+    path.write_text(json.dumps({"train": sorted(stems)}))
     return path
 
 
@@ -170,6 +172,7 @@ def test_the_useful_line_of_an_error_is_kept():
     assert reason_of(RuntimeError(text)) == "Could not create IO object"
     assert reason_of(RuntimeError("\n\n the reason\nmore")) == "the reason"
     assert reason_of(RuntimeError()) == "RuntimeError"
+    assert reason_of(OSError(27, "File too large", "a.mha")) == "a.mha: File too large"
 
 
 def test_a_name_that_is_no_text_is_told(tmp_path, spider_folder):
@@ -178,9 +181,25 @@ def test_a_name_that_is_no_text_is_told(tmp_path, spider_folder):
     os.link(place / "1_t1.mha", os.fsencode(place) + b"/2_t1\xe4.mha")
     with pytest.raises(SpiderError, match=r"2_t1\\udce4\.mha: the name is not text in UTF-8; rename it"):
         series_of(folder)
+    told = []
+    assert {series.stem for series in series_of(folder, on_error=told.append)} == {"1_t1", "1_t2"}
+    assert [error.reason for error in told] == ["the name is not text in UTF-8; rename it"]
     with pytest.raises(SpiderError, match="not text in UTF-8"):
         read_image(place / "2_t1\udce4.mha")
     with pytest.raises((OSError, SpiderError), match="not text in UTF-8"):
         write_like(
             read_values(place / "1_t1.mha"), read_image(place / "1_t1.mha").reference, tmp_path / "\udce4.mha"
         )
+
+
+def test_values_beyond_32_bits_are_refused_without_a_warning(tmp_path):
+    path = tmp_path / "1_t1.mha"
+    values = np.ones((2, 20, 20))
+    values[0, 0, 0] = 1e300
+    write_mha(values, SPACING_MM, "LPS", path)
+    with warnings.catch_warnings(), pytest.raises(SpiderError, match="or too large for 32 bits"):
+        warnings.simplefilter("error")
+        read_image(path)
+    with warnings.catch_warnings(), pytest.raises(SpiderError, match="holds fractions"):
+        warnings.simplefilter("error")
+        read_mask(path)

@@ -245,3 +245,10 @@ def test_the_column_of_subsets_is_found_in_any_case(tmp_path, header):
     (tmp_path / "overview.csv").write_text(text)
     split = load_or_make_split(tmp_path / "split.json", ["1", "2", "3"], tmp_path / "overview.csv")
     assert sides(split) == {"1": "train", "2": "validation", "3": "test"}
+
+
+def test_a_part_that_is_given_twice_is_refused(tmp_path):
+    path = tmp_path / "split.json"
+    path.write_text('{"train": ["1"], "train": ["2"], "validation": ["3"]}')
+    with pytest.raises(SpiderError, match=r'split\.json: not a split file: "train" is given twice'):
+        load_split(path, ["1", "2", "3"])

@@ -1,4 +1,5 @@
 import math
+import os
 
 import pytest
 import torch
@@ -124,6 +125,13 @@ def test_a_failed_save_keeps_the_older_file(model, tmp_path, monkeypatch):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(CheckpointError, match=r"nothing\.pth: no such checkpoint"):
         load_model(tmp_path / "nothing.pth")
+
+
+def test_what_is_no_file_is_called_so(tmp_path):
+    os.mkfifo(tmp_path / "pipe.pth")
+    for path in (tmp_path, tmp_path / "pipe.pth"):
+        with pytest.raises(CheckpointError, match="is a folder, a pipe or a device, not a file"):
+            load_model(path)
 
 
 def test_a_truncated_file_is_refused_by_name(model, tmp_path):
