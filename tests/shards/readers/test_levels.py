@@ -132,11 +132,12 @@ def test_discs_renumbered_as_vertebrae_are_refused_and_vertebrae_alone_are_not(s
 
 
 def test_vertebrae_alone_of_real_masks_are_read(spider_mini):
-    for entry in find_series(spider_mini / "labels")[:12]:
+    for entry in find_series(spider_mini / "labels")[:12:4]:
         values = spider_values()[read_mask(entry.mask).array]
         alone = np.where(values <= 25, values, 0)
-        if len(np.unique(alone)) > 2:
-            assert (np.unique(dense_codes(alone)) == np.unique(alone)).all(), entry.stem
+        ranks = np.unique(alone)
+        assert len(ranks) > 2, entry.stem
+        assert np.array_equal(np.unique(dense_codes(alone)), ranks), entry.stem
         renumbered = np.unique(values, return_inverse=True)[1].reshape(values.shape)
         with pytest.raises(ValueError, match="do not follow each other"):
             dense_codes(renumbered)
