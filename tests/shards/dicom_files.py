@@ -175,3 +175,23 @@ def only(folder):
     (series,), errors = found(folder)
     assert errors == []
     return series
+
+
+def compress(path, plane, compressor):
+    """Store a slice compressed, under the header it has."""
+    header = pydicom.dcmread(path)
+    image = sitk.GetImageFromArray(plane[None])
+    image.SetMetaData("0008|0060", "MR")
+    writer = sitk.ImageFileWriter()
+    writer.SetImageIO("GDCMImageIO")
+    writer.UseCompressionOn()
+    writer.SetCompressor(compressor)
+    writer.SetFileName(str(path))
+    before = locale.setlocale(locale.LC_ALL)
+    writer.Execute(image)
+    locale.setlocale(locale.LC_ALL, before)
+    stored = pydicom.dcmread(path)
+    for name in ("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelData"):
+        header[name] = stored[name]
+    header.file_meta.TransferSyntaxUID = stored.file_meta.TransferSyntaxUID
+    header.save_as(path, implicit_vr=False, little_endian=True)

@@ -1,12 +1,12 @@
 """Pixels of DICOM images, as they are stored and after the rescaling of each frame."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import SimpleITK as sitk
 from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.pixels import pixel_array
@@ -18,6 +18,7 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
+from synthspine.shards.readers.dicom.decoder import decode
 from synthspine.shards.readers.dicom.frames import Frame
 from synthspine.shards.readers.dicom.header import read_dataset, text_of
 from synthspine.shards.readers.folder import SpiderError, reason_of
@@ -46,9 +47,8 @@ def frame_values(frames: Sequence[Frame]) -> np.ndarray:
     by_file: dict[Path, list[int]] = {}
     for place, frame in enumerate(frames):
         by_file.setdefault(frame.path, []).append(place)
-    for path, places in by_file.items():
-        stored = stored_values(path)
-        for place in places:
+    for path, stored in _stored_values(list(by_file)):
+        for place in by_file[path]:
             frame = frames[place]
             if frame.index >= len(stored) or stored.shape[1:] != frame.size:
                 raise SpiderError(path, "its pixels cannot be read: the file has changed")
@@ -58,28 +58,55 @@ def frame_values(frames: Sequence[Frame]) -> np.ndarray:
     return values
 
 
-def stored_values(path: Path) -> np.ndarray:
-    """Stored values of all frames of a file, before any rescaling: integers ``(N, H, W)``.
+def _stored_values(paths: Sequence[Path]) -> Iterator[tuple[Path, np.ndarray]]:
+    """Stored values of all frames of every file, before any rescaling: integers ``(N, H, W)``.
+
+    Compressed files are decoded together, because their process takes time to start.
 
     Raises:
         SpiderError: pixels that cannot be read, with the reason.
     """
-    dataset = read_dataset(path)
+    with TemporaryDirectory() as folder:
+        copies: dict[Path, tuple[Path, tuple[int, int]]] = {}
+        for path in paths:
+            with _naming(path):
+                dataset = _dataset(path)
+                size = (int(dataset.Rows), int(dataset.Columns))
+                syntax = dataset.file_meta.TransferSyntaxUID
+                if syntax.is_encapsulated and syntax != RLELossless:
+                    copies[path] = Path(folder) / f"{len(copies)}.dcm", size
+                    _save_pixels(dataset, copies[path][0])
+                    continue
+                stored = _used_bits(pixel_array(dataset, raw=True, correct_unused_bits=False), dataset)
+                stored = stored.reshape(-1, *size)
+            yield path, stored
+        decoded = decode([copy for copy, _ in copies.values()])
+        for (path, (_, size)), result in zip(copies.items(), decoded, strict=True):
+            with _naming(path):
+                if isinstance(result, RuntimeError):
+                    raise result
+                stored = result.reshape(-1, *size)
+            yield path, stored
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Errors of libraries become a ``SpiderError`` of the file; their warnings are not shown."""
     try:
         with warnings.catch_warnings(), disable_value_validation():
             warnings.simplefilter("ignore")
-            if "TransferSyntaxUID" not in dataset.file_meta:
-                dataset.file_meta.TransferSyntaxUID = _syntax(dataset)
-            syntax = dataset.file_meta.TransferSyntaxUID
-            if syntax.is_encapsulated and syntax != RLELossless:
-                stored = _decompressed(dataset)
-            else:
-                stored = _used_bits(pixel_array(dataset, raw=True, correct_unused_bits=False), dataset)
-            return stored.reshape(-1, int(dataset.Rows), int(dataset.Columns))
-    except MemoryError:
+            yield
+    except (MemoryError, SpiderError):
         raise
     except Exception as error:
         raise SpiderError(path, f"its pixels cannot be read: {reason_of(error)}") from None
+
+
+def _dataset(path: Path) -> Dataset:
+    dataset = read_dataset(path)
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        dataset.file_meta.TransferSyntaxUID = _syntax(dataset)
+    return dataset
 
 
 def _syntax(dataset: Dataset) -> str:
@@ -90,8 +117,8 @@ def _syntax(dataset: Dataset) -> str:
     return ExplicitVRLittleEndian if little else ExplicitVRBigEndian
 
 
-def _decompressed(dataset: Dataset) -> np.ndarray:
-    """Decode with ITK, from a file that holds the pixels and nothing by which they would be changed."""
+def _save_pixels(dataset: Dataset, file: Path) -> None:
+    """Write a file that holds the pixels and nothing by which a decoder would change them."""
     plain = Dataset()
     for name in _LAYOUT:
         if name in dataset:
@@ -102,13 +129,7 @@ def _decompressed(dataset: Dataset) -> np.ndarray:
     plain.Modality = "OT"
     plain.file_meta = FileMetaDataset()
     plain.file_meta.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
-    with TemporaryDirectory() as folder:
-        file = Path(folder) / "pixels.dcm"
-        plain.save_as(file, enforce_file_format=True)
-        reader = sitk.ImageFileReader()
-        reader.SetImageIO("GDCMImageIO")
-        reader.SetFileName(str(file))
-        return sitk.GetArrayFromImage(reader.Execute())
+    plain.save_as(file, enforce_file_format=True)
 
 
 def _used_bits(stored: np.ndarray, dataset: Dataset) -> np.ndarray:

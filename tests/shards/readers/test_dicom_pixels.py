@@ -1,12 +1,9 @@
 """Pixels are read as they were stored, in every transfer syntax; a broken file is named with its reason."""
 
-import locale
-
 import numpy as np
 import pydicom
 import pytest
-import SimpleITK as sitk
-from dicom_files import edit, found, only, scan, write_frames, write_series
+from dicom_files import compress, edit, found, only, scan, write_frames, write_series
 from pydicom import uid
 
 from synthspine.shards.readers.dicom import read_dicom
@@ -40,7 +37,7 @@ def test_every_way_to_store_pixels_gives_the_same_values(tmp_path, syntax):
 def test_compressed_slices_with_a_slope_of_their_own(tmp_path, kind, compressor):
     values = (scan() // 4 - (500 if kind == "int16" else 0)).astype(kind)
     for number, (path, plane) in enumerate(zip(write_series(tmp_path, scan()), values, strict=True)):
-        _compress(path, plane, compressor)
+        compress(path, plane, compressor)
         edit(path, RescaleSlope=number + 1, RescaleIntercept=-number)
     numbers = np.arange(5)[:, None, None]
     assert np.array_equal(read_dicom(only(tmp_path)).array, values * (numbers + 1.0) - numbers)
@@ -74,7 +71,7 @@ def test_unused_bits_are_not_read(tmp_path, signed, high):
 @pytest.mark.parametrize("damage", ["cut", "noise"])
 def test_damaged_compressed_pixels_are_an_error_that_names_the_file(tmp_path, damage):
     paths = write_series(tmp_path, scan())
-    _compress(paths[1], scan()[1], "JPEG2000")
+    compress(paths[1], scan()[1], "JPEG2000")
     content = bytearray(paths[1].read_bytes())
     if damage == "cut":
         content = content[:-600]
@@ -117,23 +114,3 @@ def test_a_file_of_noise_is_an_error_that_names_it(tmp_path):
             np.array_equal(read_dicom(entry).array, scan()) for entry in series if len(entry.frames) == 5
         )
         assert all(error.path.is_relative_to(tmp_path) and "\n" not in str(error) for error in errors), number
-
-
-def _compress(path, plane, compressor):
-    """Store a slice compressed, under the header it has."""
-    header = pydicom.dcmread(path)
-    image = sitk.GetImageFromArray(plane[None])
-    image.SetMetaData("0008|0060", "MR")
-    writer = sitk.ImageFileWriter()
-    writer.SetImageIO("GDCMImageIO")
-    writer.UseCompressionOn()
-    writer.SetCompressor(compressor)
-    writer.SetFileName(str(path))
-    before = locale.setlocale(locale.LC_ALL)
-    writer.Execute(image)
-    locale.setlocale(locale.LC_ALL, before)
-    stored = pydicom.dcmread(path)
-    for name in ("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelData"):
-        header[name] = stored[name]
-    header.file_meta.TransferSyntaxUID = stored.file_meta.TransferSyntaxUID
-    header.save_as(path, implicit_vr=False, little_endian=True)
