@@ -3,10 +3,9 @@
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from os.path import commonpath
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,13 +19,11 @@ from synthspine.eval.labelling.roles import ranked_classes
 from synthspine.eval.prediction.onnx_export import export_onnx
 from synthspine.eval.prediction.quality import Flag
 from synthspine.eval.prediction.scan_report import write_prediction
-from synthspine.eval.prediction.scans import Scan, find_scans, find_series, read_scan
+from synthspine.eval.prediction.scans import Scan, find_scans, read_scan
 from synthspine.eval.prediction.segment import segment_volume
 from synthspine.eval.prediction.tta import PLAIN, TTA_VIEWS
-from synthspine.eval.prediction.worker import CrashError, Worker
 from synthspine.gen.core.device import pick_device
-from synthspine.shards.readers.dicom import DicomSeries
-from synthspine.shards.readers.folder import NotUsedError, SpiderError, reason_of
+from synthspine.shards.readers.folder import NotUsedError, reason_of
 from synthspine.shards.readers.spider import UnsuitableError, Volume
 from synthspine.shards.reading.prefetch import prefetch
 from synthspine.shards.storage.atomic import file_digest
@@ -103,10 +100,9 @@ class Prediction:
 def predict(options: PredictOptions) -> Iterator[Prediction]:
     """Export the network if requested, then segment the scans one after the other.
 
-    A scan that cannot be read or written is reported and does not stop the others, also where the library
-    that reads it crashes: scans are read in a process of their own. The next scan is read while the network
-    works. Every file is written atomically; it replaces an older one only if this program wrote that, or with
-    ``overwrite``.
+    A scan that cannot be read or written is reported and does not stop the others. The next scan is read
+    while the network works. Every file is written atomically; it replaces an older one only if this program
+    wrote that, or with ``overwrite``.
 
     Yields:
         The result of every scan, as soon as it is known.
@@ -134,49 +130,23 @@ def predict(options: PredictOptions) -> Iterator[Prediction]:
         export_onnx(model, options.onnx)
         yield Prediction(path=options.checkpoint, files=(options.onnx,))
     if options.images:
-        with Worker() as worker:
-            yield from _predicted_all(model, options, device, worker)
+        yield from _predicted_all(model, options, device)
 
 
-def _predicted_all(
-    model: TrainedUNet, options: PredictOptions, device: torch.device, worker: Worker
-) -> Iterator[Prediction]:
-    scans, errors = find_scans(options.images, options.output_dir, lambda files: _series_of(files, worker))
+def _predicted_all(model: TrainedUNet, options: PredictOptions, device: torch.device) -> Iterator[Prediction]:
+    scans, errors = find_scans(options.images, options.output_dir)
     scans = [replace(scan, spacing_mm=options.spacing_mm) for scan in scans]
     for error in errors:
         failed = not isinstance(error, (UnsuitableError, NotUsedError))
         yield Prediction(path=error.path, problem=str(error), failed=failed)
 
     def read(scan: Scan) -> Volume:
-        return worker.call(read_scan, scan, overwrite=options.overwrite)
+        return read_scan(scan, overwrite=options.overwrite)
 
     with tqdm(total=len(scans), desc="predict", unit="scan", file=sys.stderr) as bar:
         for scan, volume in prefetch(scans, read):
             yield _predicted(model, scan, volume, options, device)
             bar.update()
-
-
-def _series_of(files: Sequence[Path], worker: Worker) -> tuple[list[DicomSeries], list[SpiderError]]:
-    """The DICOM series of files, without those whose header makes the library crash."""
-    if not files:
-        return [], []
-    try:
-        return worker.call(find_series, files)
-    except CrashError:
-        pass
-    sound, crashed = list[Path](), list[SpiderError]()
-    for path in files:
-        try:
-            worker.call(find_series, [path])
-            sound.append(path)
-        except CrashError as error:
-            crashed.append(SpiderError(path, str(error)))
-    try:
-        found, errors = worker.call(find_series, sound)
-    except CrashError as error:
-        # Some files crash it only together.
-        return [], [SpiderError(commonpath(sound), f"of its DICOM files: {error}"), *crashed]
-    return found, errors + crashed
 
 
 def _predicted(

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from crashing import crash_on_2, crash_on_a_name
-from dicom_files import AXIAL, write_series
+from dicom_files import AXIAL, compress, write_series
 from limits import file_size_limit
 
 from synthspine.eval.prediction import prediction
@@ -19,6 +18,7 @@ from synthspine.eval.prediction.scans import Scan, ScanError
 from synthspine.gen.core.anatomy import spider_values
 from synthspine.gen.core.schemes import label_scheme
 from synthspine.shards.readers import slices
+from synthspine.shards.readers.dicom import decoder
 from synthspine.shards.readers.spider import write_mha
 from synthspine.shards.storage.atomic import file_digest
 from synthspine.train.model.checkpoint import SNAPSHOT_FORMAT, CheckpointError, write_payload
@@ -217,17 +217,6 @@ def test_a_scan_that_fails_is_told_and_the_others_go_on(tmp_path, checkpoint, im
     assert [bool(prediction.files) for prediction in done] == [False, True, False, True]
 
 
-class InThisProcess:
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        pass
-
-    def call(self, function, *arguments, **keywords):
-        return function(*arguments, **keywords)
-
-
 def test_scans_are_read_one_ahead_and_told_one_by_one(tmp_path, checkpoint, image_file, monkeypatch):
     read, real = [], Scan.read
 
@@ -236,7 +225,6 @@ def test_scans_are_read_one_ahead_and_told_one_by_one(tmp_path, checkpoint, imag
         return real(scan)
 
     monkeypatch.setattr(Scan, "read", watched)
-    monkeypatch.setattr(prediction, "Worker", InThisProcess)
     names = [f"{number}.mha" for number in range(5)]
     images = tuple(image_file(name) for name in names)
     coming = predict(PredictOptions(images=images, checkpoint=checkpoint, output_dir=tmp_path / "out"))
@@ -342,27 +330,18 @@ def test_a_label_map_of_a_person_is_left_out_and_stays(tmp_path, checkpoint, ima
     assert (tmp_path / "1_seg.mha").read_bytes() == before
 
 
-def test_a_crash_of_the_library_that_reads_takes_one_scan_along(
+def test_a_crash_of_the_library_that_decodes_takes_one_scan_along(
     tmp_path, checkpoint, image_file, monkeypatch
 ):
-    images = tuple(image_file(name) for name in ("1.mha", "2.mha", "3.mha"))
-    monkeypatch.setattr(prediction, "read_scan", crash_on_2)
+    array = np.arange(4 * 60 * 50, dtype=np.int16).reshape(4, 60, 50)
+    for path, plane in zip(write_series(tmp_path / "dicom", array), array, strict=True):
+        compress(path, plane, "JPEG2000")
+    monkeypatch.setattr(decoder, "_PROGRAM", "import os; os.kill(os.getpid(), 11)")
+    images = (image_file("1.mha"), tmp_path / "dicom", image_file("3.mha"))
     options = PredictOptions(images=images, checkpoint=checkpoint, output_dir=tmp_path / "out")
     done = list(predict(options))
     assert [each.failed for each in done] == [False, True, False]
-    assert done[1].problem == f"{images[1]}: the process that read it ended by signal 11 (SIGSEGV)"
-
-
-def test_a_dicom_file_that_crashes_the_library_is_told_and_the_others_are_found(
-    tmp_path, worker, monkeypatch
-):
-    array = np.arange(4 * 60 * 50, dtype=np.int16).reshape(4, 60, 50)
-    paths = [*write_series(tmp_path, array), tmp_path / "crash.dcm"]
-    paths[-1].write_bytes(paths[0].read_bytes())
-    monkeypatch.setattr(prediction, "find_series", crash_on_a_name)
-    found, errors = prediction._series_of(paths, worker)
-    assert [len(series.files) for series in found] == [4]
-    assert [error.path.name for error in errors] == ["crash.dcm"] and "SIGSEGV" in errors[0].reason
+    assert done[1].problem.endswith("the process that decodes them ended by signal 11 (SIGSEGV)")
 
 
 def test_a_model_without_ranks_is_refused_at_once(tmp_path, checkpoint, image_file):
