@@ -100,3 +100,11 @@ def running(options, token=None):
             server.should_exit = True
             thread.join(30)
             assert not thread.is_alive()
+
+
+def wait_until(true, seconds=20):
+    """Return when ``true()`` holds; fail after some seconds."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)

@@ -1,4 +1,5 @@
 import gzip
+import pickle
 import time
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 
 from synthspine.gen.core.anatomy import spider_values
-from synthspine.shards.readers.folder import SpiderError, find_series
+from synthspine.shards.readers.folder import NotUsedError, SpiderError, find_series
 from synthspine.shards.readers.spider import (
     STORAGES,
     check_pair,
@@ -221,3 +222,8 @@ def test_real_pairs_fit_and_real_masks_are_read_in_seconds(spider_mini):
     assert len(shapes) == 29 and all(shape[0] < min(shape[1:]) for shape in shapes)
     for series in find_series(spider_mini / "pairs"):
         check_pair(read_image(series.image), read_mask(series.mask), series.mask)
+
+
+def test_errors_keep_kind_path_and_reason_between_processes():
+    error = pickle.loads(pickle.dumps(NotUsedError("a", "b")))
+    assert type(error) is NotUsedError and str(error) == "a: b" and error.reason == "b"
