@@ -33,7 +33,7 @@ SetNames = Annotated[tuple[str, ...], tyro.conf.arg(help=f"Which to write: all, 
 
 
 def main() -> int:
-    """Parse the command line and run the command; the exit status."""
+    """Run the command of the command line; the exit status."""
     return run_command(_run, less_memory="a lower --render-batch, or --device cpu")
 
 
@@ -49,12 +49,7 @@ def _run() -> None:
 
 
 def _write(*, sets: SetNames = ("all",), options: tyro.conf.OmitArgPrefixes[ShardOptions]) -> None:
-    """Write the sets of slices and synthetic samples for training and evaluation.
-
-    Args:
-        sets: Which to write.
-        options: Their sources and content.
-    """
+    """Write the sets of slices and synthetic samples for training and evaluation."""
     with torchrun_workers() as workers:
         ensure_sets(SETS if "all" in sets else sets, options, workers)
 

@@ -5,6 +5,7 @@ Used by readers of shards, by the feeds of training and by the prediction of man
 
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -18,13 +19,15 @@ Loaded = TypeVar("Loaded")
 
 LOADERS = 2
 """Threads that load shards: one that waits for bytes and one that hashes."""
+GRACE_S = 1.0
+"""Seconds given to a thread to end by itself: one that still runs at the end of the program may crash it."""
 
 
 class Prefetcher(Generic[Item, Loaded]):
     """Threads that load items in the order of the requests.
 
-    Unlike the threads of an executor they do not keep a program from ending, so a program that waits for a
-    server can be interrupted.
+    Unlike the threads of an executor they do not keep a program from ending for longer than ``GRACE_S``, so a
+    program that waits for a server can be interrupted.
 
     Args:
         load: loads an item; called in the background.
@@ -50,12 +53,17 @@ class Prefetcher(Generic[Item, Loaded]):
         return future
 
     def close(self, *, wait: bool = False) -> None:
-        """Drop what is not begun and end the threads; ``wait`` until ``load`` has returned everywhere."""
+        """Drop what is not begun and end the threads.
+
+        Args:
+            wait: until ``load`` has returned everywhere; otherwise for ``GRACE_S`` at most.
+        """
         self._closed = True
         for _ in self._threads:
             self._requests.put(None)
-        for thread in self._threads if wait else ():
-            thread.join()
+        last = time.monotonic() + GRACE_S
+        for thread in self._threads:
+            thread.join(None if wait else max(last - time.monotonic(), 0))
 
     def _work(self) -> None:
         while (request := self._requests.get()) is not None:
@@ -66,6 +74,8 @@ class Prefetcher(Generic[Item, Loaded]):
                 future.set_result(self._load(item))
             except BaseException as error:
                 future.set_exception(error)
+            # The thread keeps nothing alive while it waits for the next request.
+            del request, item, future
 
 
 def prefetch(items: Sequence[Item], load: Callable[[Item], Loaded]) -> Iterator[tuple[Item, Future[Loaded]]]:

@@ -54,3 +54,19 @@ def test_closing_drops_what_is_not_begun_and_waits_for_what_is():
     loader.close(wait=True)
     assert finished == [1]
     assert not any(thread.name.startswith("test") for thread in threading.enumerate())
+
+
+def test_threads_that_have_nothing_to_do_are_gone_when_the_items_are():
+    assert [value.result() for _, value in prefetch([1, 2], lambda item: item)] == [1, 2]
+    assert not any(thread.name.startswith("prefetch") for thread in threading.enumerate())
+
+
+def test_closing_does_not_wait_for_a_load_that_hangs(monkeypatch):
+    monkeypatch.setattr("synthspine.shards.reading.prefetch.GRACE_S", 0.1)
+    released = threading.Event()
+    loader = Prefetcher(lambda item: released.wait(10), name="hang")
+    loader.begin(1)
+    began = time.monotonic()
+    loader.close()
+    assert time.monotonic() - began < 5
+    released.set()
