@@ -5,6 +5,7 @@ of the sacral end plate. A vertebra has its own axes: u to the right, v up along
 """
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -70,6 +71,7 @@ class Surroundings:
     liver_edge: float  # y below which there is no liver
     bladder: tuple[float, float, float]  # ``(y, z, radius)``; radius 0 = empty
     visceral_fat: float  # 0 (lean, bowel everywhere) to 1
+    kidneys: tuple[float, float, float]  # height of left and right over the middle of L2, half length
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,6 +94,27 @@ class Anatomy:
     sac_end: float  # arc length at which the sac ends
     label_end: float  # arc length at which its annotation ends
     surroundings: Surroundings  # everything else
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Points:
+    """The axes of a grid of points in mm: x ``(X,)``, y ``(Y,)``, z ``(Z,)``, each ascending."""
+
+    x: Array
+    y: Array
+    z: Array
+
+    def window(
+        self, vertebra: Vertebra, low: tuple[float, ...], high: tuple[float, ...]
+    ) -> tuple[tuple[slice, slice, slice], tuple[Array, Array, Array]]:
+        """Points around the box ``low`` .. ``high`` in a vertebra's coordinates: index ranges and axes."""
+        corners = np.array(list(product(*zip(low, high, strict=True)))) @ vertebra.axes + vertebra.centre
+        least, most = corners.min(axis=0), corners.max(axis=0)
+        x, y, z = (
+            slice(*np.searchsorted(axis, (least[i], most[i])))
+            for i, axis in enumerate((self.x, self.y, self.z))
+        )
+        return (x, y, z), (self.x[x], self.y[y], self.z[z])
 
 
 COARSE_MM = 4.0

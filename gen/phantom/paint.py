@@ -1,12 +1,12 @@
 """Painting the phantom: tissue codes and SPIDER labels at any grid of points in millimetres."""
 
-from dataclasses import dataclass, fields
-from itertools import product
+from dataclasses import fields
 
 import numpy as np
 
 from synthspine.gen.core.anatomy import SPIDER_CANAL, SPIDER_DISC_OFFSET
-from synthspine.gen.phantom.anatomy import Anatomy, Array, Course, Disc, Vertebra, course_of
+from synthspine.gen.phantom.anatomy import Anatomy, Array, Course, Disc, Points, Vertebra, course_of
+from synthspine.gen.phantom.flanks import paint_flanks, paint_sacral_wings
 from synthspine.gen.phantom.shapes import (
     arch_distance,
     body_distance,
@@ -24,47 +24,30 @@ END_PLATE_MM = 0.8
 _REACH_MM = 3.0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Points:
-    """The axes of a grid of points in mm: x ``(X,)``, y ``(Y,)``, z ``(Z,)``, each ascending."""
-
-    x: Array
-    y: Array
-    z: Array
-
-    def window(
-        self, vertebra: Vertebra, low: tuple[float, ...], high: tuple[float, ...]
-    ) -> tuple[tuple[slice, slice, slice], tuple[Array, Array, Array]]:
-        """Points around the box ``low`` .. ``high`` in a vertebra's coordinates: index ranges and axes."""
-        corners = np.array(list(product(*zip(low, high, strict=True)))) @ vertebra.axes + vertebra.centre
-        least, most = corners.min(axis=0), corners.max(axis=0)
-        x, y, z = (
-            slice(*np.searchsorted(axis, (least[i], most[i])))
-            for i, axis in enumerate((self.x, self.y, self.z))
-        )
-        return (x, y, z), (self.x[x], self.y[y], self.z[z])
-
-
 def paint(anatomy: Anatomy, soft: SoftTissue | None, points: Points) -> tuple[Array, Array]:
     """Tissue codes (uint8) and SPIDER labels (int16), both ``(X, Y, Z)``, at the points.
 
-    Without soft tissue the spine lies in fat: the labels are the same, in a fraction of the time. The sacrum
-    and levels above the visible ones are painted but not labelled.
+    Without soft tissue the spine lies in fat, without nerves: the labels are the same, in a fraction of the
+    time. The sacrum and levels above the visible ones are painted but not labelled.
     """
     course = course_of(anatomy, points.y, points.z)
     if soft is None:
         tissue = np.full((len(points.x), len(points.y), len(points.z)), code("fat"), dtype=np.uint8)
     else:
         tissue = paint_soft(anatomy, soft, course, points.x, points.y, points.z)
+        paint_flanks(tissue, anatomy, points)
     label = np.zeros(tissue.shape, dtype=np.int16)
     for vertebra in (*anatomy.sacrum[:4], *anatomy.vertebrae):
         _paint_arch(tissue, label, anatomy, vertebra, points)
-    for vertebra in anatomy.vertebrae:
-        _paint_ganglia(tissue, vertebra, points)
-    paint_canal(tissue, label, anatomy, course, points.x)
+    if soft is not None:
+        for vertebra in anatomy.vertebrae:
+            _paint_ganglia(tissue, vertebra, points)
+    paint_canal(tissue, label, anatomy, course, points.x, nerves=soft is not None)
     for vertebra in (*reversed(anatomy.sacrum), *anatomy.vertebrae):
         _paint_body(tissue, label, anatomy, vertebra, points)
-    _paint_sacral_remnant(tissue, anatomy, points)
+    if soft is not None:
+        paint_sacral_wings(tissue, anatomy, points)
+        _paint_sacral_remnant(tissue, anatomy, points)
     for disc in anatomy.discs:
         _paint_disc(tissue, label, anatomy, disc, points)
     return tissue, label
@@ -168,10 +151,13 @@ _DURA_MM = 0.5
 _DEEPEST_MM, _LOWEST_MM = 17.0, 95.0
 
 
-def paint_canal(tissue: Array, label: Array, anatomy: Anatomy, course: Course, x_mm: Array) -> None:
+def paint_canal(
+    tissue: Array, label: Array, anatomy: Anatomy, course: Course, x_mm: Array, *, nerves: bool = True
+) -> None:
     """Paint the canal into ``tissue`` (uint8) and ``label`` (int16, SPIDER values), both ``(X, H, W)``.
 
-    Arches inside the canal are carved away; bodies and discs are to be painted over it afterwards.
+    Arches inside the canal are carved away; bodies and discs are to be painted over it afterwards. The cord
+    and its roots are painted with ``nerves``; they change no label.
     """
     near = (np.abs(course.behind) < _DEEPEST_MM) & (course.along < _LOWEST_MM)
     if not near.any():
@@ -183,11 +169,17 @@ def paint_canal(tissue: Array, label: Array, anatomy: Anatomy, course: Course, x
     reach = float(course.half_width.max()) + 4
     low, high = float(course.across.min()) - reach, float(course.across.max()) + reach
     for index in np.flatnonzero((x_mm > low) & (x_mm < high)):
-        _paint_plane(tissue[index][box], label[index][box], anatomy, course, near, float(x_mm[index]))
+        _paint_plane(tissue[index][box], label[index][box], anatomy, course, near, float(x_mm[index]), nerves)
 
 
 def _paint_plane(
-    tissue: Array, label: Array, anatomy: Anatomy, course: Course, near: Array, x_mm: float
+    tissue: Array,
+    label: Array,
+    anatomy: Anatomy,
+    course: Course,
+    near: Array,
+    x_mm: float,
+    nerves: bool,
 ) -> None:
     along, behind = course.along, course.behind
     x = np.float32(x_mm) - course.across
@@ -209,7 +201,8 @@ def _paint_plane(
     sac = near & (radius < 1) & (along < anatomy.sac_end)
     tissue[sac] = code("cerebrospinal fluid")
     tissue[near & (np.abs(radius - 1) * half_depth < _DURA_MM)] = code("fibrous")
-    _paint_nerves(tissue, sac, anatomy, x, rear, along, half_depth)
+    if nerves:
+        _paint_nerves(tissue, sac, anatomy, x, rear, along, half_depth)
     label[sac & (along < anatomy.label_end)] = SPIDER_CANAL
 
 

@@ -44,13 +44,17 @@ _SACRUM = (
 
 def phantom_patient(seed: int, patient: int) -> Anatomy:
     """Draw the anatomy of one patient; the same for the same ``(seed, patient)``, both >= 0."""
+
+    def own(number: int) -> np.random.Generator:
+        """A stream of its own: what is drawn from the common one stays what it was."""
+        return np.random.default_rng([seed, patient, STREAM_ANATOMY, number])
+
     rng = np.random.default_rng([seed, patient, STREAM_ANATOMY])
     age = rng.uniform(22, 82)
     size = rng.normal(1.0, 0.055)
     discs = tuple(_draw_disc(rng, rank, age) for rank in range(1, LEVELS + 1))
     vertebrae, sacrum = _stack(rng, age, size, discs)
-    # A stream of its own: what is drawn after it stays what it was.
-    nearness = float(np.random.default_rng([seed, patient, STREAM_ANATOMY, 1]).uniform(*_SAC_PLACE))
+    nearness = float(own(1).uniform(*_SAC_PLACE))
     canal, arc, landmarks = _canal_line(vertebrae, sacrum, nearness)
     half_depth, half_width = _sac_size(rng, arc, size)
     conus = float(landmarks[5] + rng.normal(8, 14))
@@ -70,7 +74,7 @@ def phantom_patient(seed: int, patient: int) -> Anatomy:
         conus=conus,
         sac_end=rng.uniform(36, 66),
         label_end=float(np.clip(rng.normal(26, 13), -2, 60)),
-        surroundings=_draw_surroundings(rng, age, landmarks),
+        surroundings=_draw_surroundings(rng, own(3), age, landmarks),
     )
 
 
@@ -314,7 +318,9 @@ def _sac_size(rng: np.random.Generator, arc: Array, size: float) -> tuple[Array,
     return half_depth, half_width
 
 
-def _draw_surroundings(rng: np.random.Generator, age: float, landmarks: dict[int, float]) -> Surroundings:
+def _draw_surroundings(
+    rng: np.random.Generator, own: np.random.Generator, age: float, landmarks: dict[int, float]
+) -> Surroundings:
     fat = float(np.clip(rng.gamma(4.0, 3.6), 5, 38))
     return Surroundings(
         muscle_depth=rng.normal(50, 3),
@@ -328,4 +334,6 @@ def _draw_surroundings(rng: np.random.Generator, age: float, landmarks: dict[int
         liver_edge=float(landmarks[3] + rng.normal(-25, 25) - 200 * (rng.uniform() < 0.4)),
         bladder=(rng.uniform(70, 105), rng.uniform(-85, -40), rng.uniform(14, 32) * (rng.uniform() < 0.5)),
         visceral_fat=rng.uniform(0, 1),
+        # The right kidney lies lower, under the liver.
+        kidneys=(own.normal(24, 9), own.normal(10, 9), own.normal(54, 4)),
     )

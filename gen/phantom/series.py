@@ -16,7 +16,16 @@ from synthspine.gen.intensity.spin_echo import draw_protocol
 from synthspine.gen.phantom.anatomy import Anatomy, Array
 from synthspine.gen.phantom.paint import Points, paint
 from synthspine.gen.phantom.patient import phantom_patient
-from synthspine.gen.phantom.soft import HIGH_MM, LOW_MM, SoftTissue, draw_field, draw_soft_tissue, skin_behind
+from synthspine.gen.phantom.soft import (
+    HIGH_MM,
+    LOW_MM,
+    Back,
+    SoftTissue,
+    draw_back,
+    draw_field,
+    draw_soft_tissue,
+    skin_behind,
+)
 from synthspine.gen.phantom.tissues import signal_table, texture_table
 
 Contrast = Literal["t1", "t2"]
@@ -72,12 +81,12 @@ def phantom_series(seed: int, patient: int, contrast: Contrast) -> PhantomSeries
     """
     _check(seed, patient, contrast)
     anatomy, soft = _patient(seed, patient)
-    grid, storage, field_tesla = scan_grid(anatomy, soft, contrast)
+    grid, storage, field_tesla = scan_grid(anatomy, soft.back, contrast)
     tissues, mask = _sample(seed, patient, grid)
     rng = np.random.default_rng([seed, patient, STREAM_SCAN, 1 + CONTRASTS.index(contrast)])
     protocol = draw_protocol(rng, contrast, field_tesla)
     signal = _signal(anatomy, tissues, grid, signal_table(anatomy, protocol), texture_table(anatomy))
-    signal *= _coil_sensitivity(rng, soft, grid)
+    signal *= _coil_sensitivity(rng, soft.back, grid)
     image = _acquire(rng, signal)
     return PhantomSeries(
         image=_clip_like_spider(image), mask=mask.copy(), spacing_mm=grid.spacing_mm, storage=storage
@@ -91,8 +100,8 @@ def phantom_mask(seed: int, patient: int, contrast: Contrast) -> PhantomMask:
         ValueError: another contrast, or a negative number.
     """
     _check(seed, patient, contrast)
-    anatomy, soft = _patient(seed, patient)
-    grid, storage, _ = scan_grid(anatomy, soft, contrast)
+    anatomy = phantom_patient(seed, patient)
+    grid, storage, _ = scan_grid(anatomy, draw_back(anatomy), contrast)
     mask = _majority([paint(anatomy, None, points)[1] for points in _sub_slices(grid)])
     return PhantomMask(mask=mask, spacing_mm=grid.spacing_mm, storage=storage)
 
@@ -132,20 +141,21 @@ def _majority(labels: list[Array]) -> Array:
     return np.where(first == last, first, middle)
 
 
-def scan_grid(anatomy: Anatomy, soft: SoftTissue, contrast: Contrast) -> tuple[ScanGrid, Storage, float]:
+def scan_grid(anatomy: Anatomy, surface: Back, contrast: Contrast) -> tuple[ScanGrid, Storage, float]:
     """Where and at which field strength (T) a patient is scanned, and how the series is stored."""
     rng = np.random.default_rng([anatomy.seed, anatomy.patient, STREAM_SCAN])
     top_vertebra = anatomy.vertebrae[anatomy.visible - 1]
     top = top_vertebra.centre[1] + top_vertebra.height * (0.5 - anatomy.cut)
     view = float(np.clip(rng.normal(72, 12) - top, 260, 310))
     slice_spacing = float(rng.choice((3.3, 3.3, 3.6, 4.0, 4.4, 4.4, 4.8)))
-    slices = int(np.clip(round(rng.uniform(56, 84) / slice_spacing), 15, 27))
+    # SPIDER's masks are 56 to 132 mm wide, 86 on average.
+    slices = max(round((56 + 76 * rng.uniform() ** 1.6) / slice_spacing), 15)
     rows = int(rng.choice(_MATRIX))
     columns = rows if rng.uniform() < 0.7 else int(rng.choice(_MATRIX))
     field_tesla, storage = float(rng.choice((1.5, 3.0))), "PIR" if rng.uniform() < 0.25 else "LPS"
-    skin = skin_behind(soft, np.linspace(top, top + view, 50)).max()
+    skin = skin_behind(surface, np.linspace(top, top + view, 50)).max()
     back = float(skin) + rng.uniform(4, 30)
-    middle = float(np.interp(-90.0, anatomy.canal[:, 1], anatomy.canal[:, 0])) + rng.normal(0, 1.5)
+    middle = float(np.interp(-90.0, anatomy.canal[:, 1], anatomy.canal[:, 0])) + rng.normal(0, 3)
     motion = np.zeros(3)
     if contrast == "t2" and rng.uniform() < 0.2:
         rows, columns = int(rng.choice(_MATRIX)), int(rng.choice(_MATRIX))
@@ -177,13 +187,13 @@ def _signal(
     return signal / len(tissues)
 
 
-def _coil_sensitivity(rng: np.random.Generator, soft: SoftTissue, grid: ScanGrid) -> Array:
+def _coil_sensitivity(rng: np.random.Generator, back: Back, grid: ScanGrid) -> Array:
     """Fall-off of a spine coil with the depth under the skin, and towards its ends; ``(1, H, W)``.
 
     Scanners even it out more or less; what is left is drawn.
     """
     rows, columns = grid.axis(1), grid.axis(2)
-    distance = np.maximum(skin_behind(soft, rows)[:, None] - columns[None, :], -20)
+    distance = np.maximum(skin_behind(back, rows)[:, None] - columns[None, :], -20)
     left_over = rng.uniform(0.45, 1.6)
     depth = 1 / (1 + (np.maximum(distance + 15, 0) / rng.uniform(60, 95)) ** 2) ** left_over
     along = (rows - rows[0]) / (rows[-1] - rows[0])

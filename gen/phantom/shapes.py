@@ -34,7 +34,7 @@ def body_distance(vertebra: Vertebra, local: Local) -> Array:
     """Distance to the vertebral body: D-shaped outline, waist, hollow and wedged end plates, lips, nodes."""
     v = local[1]
     plates = np.maximum(v - end_plate(vertebra, local, 1), end_plate(vertebra, local, -1) - v)
-    smooth = _smooth_max(plates, _outline_distance(vertebra, local), ROUNDING_MM)
+    smooth = smooth_max(plates, _outline_distance(vertebra, local), ROUNDING_MM)
     return smooth + _roughness(vertebra, local)
 
 
@@ -71,7 +71,7 @@ def _outline_distance(vertebra: Vertebra, local: Local) -> Array:
     radial = _ellipse(u, w, vertebra.width / 2, vertebra.depth, scale * growth)
     notch = np.float32(1.3) * np.maximum(1 - (u / np.float32(10)) ** 2, 0)
     wall = w - (growth - np.float32(0.6) * waist) * np.float32(vertebra.depth / 2) + notch
-    return _smooth_max(radial, wall, ROUNDING_MM)
+    return smooth_max(radial, wall, ROUNDING_MM)
 
 
 def _ellipse(u: Array, w: Array, half_width: float, depth: float, scale: Array | float) -> Array:
@@ -95,15 +95,13 @@ def arch_distance(vertebra: Vertebra, local: Local) -> Array:
     square = ((side - np.float32(centre)) / wide) ** 2 + ((v - np.float32(level)) / high) ** 2
     pedicle = (np.sqrt(square) - 1) * min(wide, high)
     pedicle = np.maximum(pedicle, np.abs(w - np.float32(wall + 2.5)) - np.float32(8))
-    upper = _capsule(
-        (side, v, w), (pillar, level, wall + 8), (pillar + 2.5, height / 2 + 4.5, wall + 10), 4.3
-    )
-    lower = _capsule(
+    upper = capsule((side, v, w), (pillar, level, wall + 8), (pillar + 2.5, height / 2 + 4.5, wall + 10), 4.3)
+    lower = capsule(
         (side, v, w), (pillar, level - 3, wall + 11), (pillar - 3, -height / 2 - 8, wall + 17.5), 4.1
     )
     bone = np.minimum(np.minimum(pedicle, upper), lower)
     slant = (w - np.float32(wall + 12)) * np.float32(0.45)
-    lamina = _capsule(
+    lamina = capsule(
         (side, (v + np.float32(0.10 * height) + slant) * np.float32(0.30), w),
         (pillar - 2, 0.0, wall + 13),
         (0.0, 0.0, back + 3.0),
@@ -111,14 +109,15 @@ def arch_distance(vertebra: Vertebra, local: Local) -> Array:
     )
     bone = np.minimum(bone, lamina)
     if vertebra.transverse_reach:
-        process = _capsule(
-            (side, v, w),
-            (pillar + 1, level, wall + 9),
-            (vertebra.transverse_reach, level + 1, wall + 13),
-            3.4,
+        # Higher than thick.
+        process = capsule(
+            (side, v * np.float32(0.7), w),
+            (pillar + 1, 0.7 * level, wall + 9),
+            (vertebra.transverse_reach, 0.7 * level + 0.7, wall + 13),
+            3.2,
         )
         bone = np.minimum(bone, process)
-    bone = -_smooth_max(-bone, -_spinous_distance(vertebra, side, v, w, back), 2.0)
+    bone = -smooth_max(-bone, -_spinous_distance(vertebra, side, v, w, back), 2.0)
     return bone + _roughness(vertebra, local)
 
 
@@ -144,7 +143,7 @@ def _spinous_distance(vertebra: Vertebra, side: Array, v: Array, w: Array, back:
     high = np.abs(rise) - np.float32(half_height) * (np.float32(0.72) + np.float32(0.36) * share)
     thick = side - np.float32(half_thickness) * (np.float32(0.75) + np.float32(0.55) * share)
     long = np.abs(out - np.float32(length / 2)) - np.float32(length / 2)
-    return _smooth_max(_smooth_max(high, long, 6.0), thick, 2.0)
+    return smooth_max(smooth_max(high, long, 6.0), thick, 2.0)
 
 
 def disc_distances(
@@ -169,12 +168,12 @@ def disc_distances(
     radial = _ellipse(u, w, width / 2 * 0.985, depth, 1.0 + 0.6 * disc.bulge / depth)
     notch = np.float32(0.8) * np.maximum(1 - (u / np.float32(10)) ** 2, 0)
     wall = w - np.float32(depth / 2 + 0.7 * disc.bulge) + notch - focus
-    outline = _smooth_max(radial, wall, ROUNDING_MM)
+    outline = smooth_max(radial, wall, ROUNDING_MM)
     slab = np.float32(gap_mm) - np.minimum(under, over)
-    return _smooth_max(slab, outline, 1.6), outline, (over - under) / 2
+    return smooth_max(slab, outline, 1.6), outline, (over - under) / 2
 
 
-def _capsule(
+def capsule(
     local: Local, start: tuple[float, float, float], end: tuple[float, float, float], radius: float
 ) -> Array:
     """Distance to a segment with round ends."""
@@ -187,7 +186,7 @@ def _capsule(
     return np.asarray(np.sqrt(square) - np.float32(radius))
 
 
-def _smooth_max(first: Array, second: Array, width_mm: float) -> Array:
+def smooth_max(first: Array, second: Array, width_mm: float) -> Array:
     """Maximum with an edge rounded over ``width_mm`` (polynomial smooth maximum, Quilez)."""
     blend = np.maximum(np.float32(width_mm) - np.abs(first - second), 0)
     return np.maximum(first, second) + blend**2 * np.float32(0.25 / width_mm)

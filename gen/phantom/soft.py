@@ -56,7 +56,7 @@ def draw_field(
 
 STREAM_SOFT = 2
 # The box in which the random fields live, x y z in mm; every field of view lies inside.
-LOW_MM, HIGH_MM = np.array([-75.0, -340.0, -330.0]), np.array([75.0, 170.0, 160.0])
+LOW_MM, HIGH_MM = np.array([-110.0, -340.0, -330.0]), np.array([110.0, 170.0, 160.0])
 
 _FIELDS_MM = {
     "bowel": (13.0, 11.0, 11.0),
@@ -65,7 +65,16 @@ _FIELDS_MM = {
     "septa": (9.0, 11.0, 4.5),
 }
 _STREAK_LAYER_MM, _STREAK_ALONG_MM, _STREAK_BEHIND_MM = 4.0, 2.0, 0.7
-_STREAK_SHAPE = (41, 300, 190)
+_STREAK_SHAPE = (57, 300, 190)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Back:
+    """Surface of the back in the midline."""
+
+    rows: Array  # y of rows, mm
+    fascia_z: Array  # z of the lumbar fascia there, mm
+    skin_z: Array  # z of the skin there, mm
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,21 +83,22 @@ class SoftTissue:
 
     fields: dict[str, SmoothField]  # cut at thresholds into loops of bowel, gas, vessels, septa of fat
     streaks: Array  # fibres of the back muscles over (x, along, behind), deviation 1
-    fascia_rows: Array  # y of rows, mm
-    fascia_z: Array  # z of the lumbar fascia there, mm
-    skin_z: Array  # z of the skin there, mm
+    back: Back
+
+
+def draw_back(anatomy: Anatomy) -> Back:
+    """The surface of the back alone, equal to that of :func:`draw_soft_tissue`."""
+    return _draw_back(np.random.default_rng([anatomy.seed, anatomy.patient, STREAM_SOFT]), anatomy)
 
 
 def draw_soft_tissue(anatomy: Anatomy) -> SoftTissue:
     """Soft tissue of a patient, a function of the seed and number that the anatomy was drawn from."""
     rng = np.random.default_rng([anatomy.seed, anatomy.patient, STREAM_SOFT])
-    rows, fascia, skin = _back_surface(rng, anatomy)
+    back = _draw_back(rng, anatomy)
     return SoftTissue(
         fields={name: draw_field(rng, LOW_MM, HIGH_MM, size) for name, size in _FIELDS_MM.items()},
         streaks=_draw_streaks(rng),
-        fascia_rows=rows,
-        fascia_z=fascia,
-        skin_z=skin,
+        back=back,
     )
 
 
@@ -99,7 +109,7 @@ def _draw_streaks(rng: np.random.Generator) -> Array:
     return np.asarray(noise / noise.std(), dtype=np.float32)
 
 
-def _back_surface(rng: np.random.Generator, anatomy: Anatomy) -> tuple[Array, Array, Array]:
+def _draw_back(rng: np.random.Generator, anatomy: Anatomy) -> Back:
     """Fascia and skin of the back over y: the canal's course plus a depth, smoothed."""
     around = anatomy.surroundings
     rows = np.arange(LOW_MM[1], HIGH_MM[1] + 1, 2.0)
@@ -118,7 +128,7 @@ def _back_surface(rng: np.random.Generator, anatomy: Anatomy) -> tuple[Array, Ar
     )
     gain = around.fat_gain / (1 + np.exp(-(rows + 5) / 22))
     skin = _smooth(fascia + around.fat_thickness + gain, 14) + waves
-    return rows, fascia, np.maximum(skin, fascia + 4)
+    return Back(rows=rows, fascia_z=fascia, skin_z=np.maximum(skin, fascia + 4))
 
 
 def _smooth(values: Array, steps: int) -> Array:
@@ -145,8 +155,8 @@ def _paint_plane(
     z = z_mm.astype(np.float32)[None, :]
     side = np.abs(x_mm - course.across)
     bulge = 5.0 * (1 - np.exp(-((x_mm / 22) ** 2))) - 0.0035 * x_mm**2
-    fascia = (np.interp(y_mm, soft.fascia_rows, soft.fascia_z) + bulge).astype(np.float32)[:, None]
-    skin = (np.interp(y_mm, soft.fascia_rows, soft.skin_z) + 0.7 * bulge).astype(np.float32)[:, None]
+    fascia = (np.interp(y_mm, soft.back.rows, soft.back.fascia_z) + bulge).astype(np.float32)[:, None]
+    skin = (np.interp(y_mm, soft.back.rows, soft.back.skin_z) + 0.7 * bulge).astype(np.float32)[:, None]
     level = -40 - around.belly_depth - around.belly_fat
     front = (level - 12 * np.sin((y_mm + 120) / 75) + 0.004 * x_mm**2).astype(np.float32)[:, None]
 
@@ -157,6 +167,11 @@ def _paint_plane(
     centre = 17 + radius + np.clip(course.along + 80, 0, 120) * np.float32(0.10)
     psoas = ((side - centre) / radius) ** 2 + ((course.behind + 26) / (radius * np.float32(1.15))) ** 2 < 1
     tissue[psoas] = code("muscle")
+    tissue[psoas & (np.abs(fields["septa"]) < 0.03)] = FATTY_MUSCLE
+    # Between the last rib and the iliac bone, in front of the back muscles.
+    end = np.clip((course.along + 175) / 40, 0, 1) * np.clip(-(course.along + 22) / 10, 0.01, 1)
+    lumborum = ((side - 52) / 26) ** 2 + ((course.behind - 0.2 * (side - 52)) / (7 * end + 0.01)) ** 2 < 1
+    tissue[lumborum] = code("muscle")
     _paint_vessels(tissue, anatomy, course, x_mm)
 
     tissue[z > fascia] = code("fat")
@@ -171,9 +186,9 @@ def _paint_plane(
     return tissue
 
 
-def skin_behind(soft: SoftTissue, y_mm: Array) -> Array:
+def skin_behind(back: Back, y_mm: Array) -> Array:
     """Position z of the skin of the back in the midline at rows ``y_mm``."""
-    return np.interp(y_mm, soft.fascia_rows, soft.skin_z)
+    return np.interp(y_mm, back.rows, back.skin_z)
 
 
 def _paint_back_muscle(
@@ -191,17 +206,22 @@ def _paint_back_muscle(
     share = muscle_fat * np.clip(0.75 + along / 260, 0.2, 1.3) + 0.01 * np.maximum(22 - behind, 0)
     share = share + 0.35 * np.exp(-((side / 6) ** 2))
     threshold = np.float32(2.4) - np.float32(2.1) * share
-    back = behind > np.minimum(6, 9 - 0.55 * np.maximum(side - 13, 0))
+    # Muscle reaches forward to the transverse processes and ends further back beside them.
+    edge = np.interp(side, (18, 32, 42, 75), (6, -1, 4, 16)).astype(np.float32)
+    back = behind > edge
     tissue[back] = code("muscle")
     tissue[back & (streak > threshold - np.float32(0.55))] = FATTY_MUSCLE
     tissue[back & (streak > threshold)] = code("fat")
+    # Planes of fat part multifidus, longissimus and iliocostalis; they slant outward.
+    for start in (30, 58):
+        plane = side + np.float32(0.7) * behind - start + 3 * streak
+        tissue[back & (np.abs(plane) < 0.5 + 1.3 * muscle_fat) & (streak > -0.8)] = FATTY_MUSCLE
     midline = back & (side < 3 + streak)
     tissue[midline] = code("fibrous")
     tissue[midline & (streak > -0.3)] = FATTY_LIGAMENT
     tissue[midline & (streak > 1.3 - muscle_fat)] = code("fat")
     tissue[midline & (streak < -1.4)] = code("ligament")
-    # Fat fills the foramina; further out muscle reaches forward to the transverse processes.
-    edge = 9 - 0.55 * np.maximum(side - 13, 0)
+    # Fat fills the foramina.
     tissue[(behind > -14) & (behind < edge) & (side < 40) & (along < 20)] = code("fat")
 
 
@@ -240,7 +260,8 @@ def _paint_abdomen(
     tissue[abdomen & (bowel < level) & (np.abs(vessels) < 0.06)] = code("flow void")
     liver = (
         abdomen
-        & (y < around.liver_edge + 14 * content + 0.25 * (z + 100))
+        # It reaches far down on the right only.
+        & (y < around.liver_edge + 0.4 * max(x_mm, 0) + 1.5 * min(x_mm, 0) + 14 * content + 0.25 * (z + 100))
         & (course.behind < -(depth + 38) + 12 * content + 4 * bowel)
     )
     tissue[liver] = code("liver")

@@ -9,7 +9,7 @@ CODES = 256
 _PLAIN = tuple(TISSUES)
 # Tissues that differ from level to level: their base + rank (sacral segments have rank 0 to -4).
 NUCLEUS, MARROW, CHANGE = 100, 130, 160
-FATTY_MUSCLE, FATTY_LIGAMENT = 200, 201
+FATTY_MUSCLE, FATTY_LIGAMENT, KIDNEY_CORTEX, KIDNEY_MEDULLA = 200, 201, 202, 203
 
 _TEXTURE = {
     "marrow": 0.07,
@@ -37,6 +37,8 @@ def signal_table(anatomy: Anatomy, protocol: SpinEcho) -> Array:
     table[: len(_PLAIN)] = [signal[name] for name in _PLAIN]
     table[FATTY_MUSCLE] = _mix(signal["muscle"], signal["fat"], 0.45)
     table[FATTY_LIGAMENT] = _mix(signal["fibrous"], signal["fat"], 0.45)
+    # T1 and T2 as de Bazelaire et al. (2004) found them in kidneys.
+    table[[KIDNEY_CORTEX, KIDNEY_MEDULLA]] = signal["bowel content"], signal["oedema"]
     for disc in anatomy.discs:
         table[NUCLEUS + disc.rank] = _mix(signal["nucleus dry"], signal["nucleus hydrated"], disc.hydration)
     for vertebra in (*anatomy.vertebrae, *anatomy.sacrum):
@@ -52,6 +54,7 @@ def texture_table(anatomy: Anatomy) -> Array:
     for name, deviation in _TEXTURE.items():
         table[code(name)] = deviation
     table[[FATTY_MUSCLE, FATTY_LIGAMENT]] = 0.25
+    table[[KIDNEY_CORTEX, KIDNEY_MEDULLA]] = 0.06
     for disc in anatomy.discs:
         table[NUCLEUS + disc.rank] = 0.08
     for vertebra in (*anatomy.vertebrae, *anatomy.sacrum):
