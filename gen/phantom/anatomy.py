@@ -40,6 +40,12 @@ class Vertebra:
     pedicle_width: float  # of one pedicle
     canal_depth: float  # bony canal, body to lamina
     transverse_reach: float = 0.0  # half width over the transverse processes; 0 = none
+    fused: bool = False  # broad transverse processes join the sacrum
+    left_behind: float = (
+        0.0  # way that the body slipped from its laminae, through a gap in the arch; 0 = none
+    )
+    removed: bool = False  # laminae and spinous process are removed
+    seroma: float = 0.0  # radius of a pocket of fluid in their place; 0 = none
     roughness: tuple[float, float, float]  # ``(amplitude, phase, phase)`` of the surface, mm and radians
     spinous: Four  # ``(length, half height, slope_deg, half thickness)``
 
@@ -54,6 +60,7 @@ class Disc:
     protrusion: float
     protrusion_u: float
     cleft: bool
+    extent: float = 1.0  # relative width and depth
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,6 +100,8 @@ class Anatomy:
     conus: float  # arc length at which the cord ends
     sac_end: float  # arc length at which the sac ends
     label_end: float  # arc length at which its annotation ends
+    lumbar: int  # free lumbar vertebrae: 5, or 6 where S1 is free
+    remnant: tuple[float, float]  # radius and half height of the disc within the sacrum
     surroundings: Surroundings  # everything else
 
 

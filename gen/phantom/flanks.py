@@ -8,26 +8,26 @@ from synthspine.gen.phantom.anatomy import Anatomy, Array, Points, Vertebra
 from synthspine.gen.phantom.shapes import capsule, local_coordinates, smooth_max
 from synthspine.gen.phantom.tissues import KIDNEY_CORTEX, KIDNEY_MEDULLA, MARROW, code
 
-LOWEST_RIB_RANK = 6
 _CORTEX_MM = 0.8
 
 
 def paint_flanks(tissue: Array, anatomy: Anatomy, points: Points) -> None:
     """Paint all but the sacrum into ``tissue`` ``(X, Y, Z)`` uint8, before the spine."""
     _paint_kidneys(tissue, anatomy, points)
-    for vertebra in anatomy.vertebrae[LOWEST_RIB_RANK - 1 :]:
-        _paint_ribs(tissue, vertebra, points)
+    for vertebra in anatomy.vertebrae[anatomy.lumbar :]:
+        _paint_ribs(tissue, vertebra, points, last=vertebra.rank == anatomy.lumbar + 1)
     _paint_iliac_bones(tissue, anatomy, points)
 
 
 def _paint_kidneys(tissue: Array, anatomy: Anatomy, points: Points) -> None:
     """Cortex around pyramids of medulla and a sinus of fat; the upper pole lies further in and back."""
     *levels, length = anatomy.surroundings.kidneys
+    lumbar_2 = anatomy.vertebrae[anatomy.lumbar - 2]
     for sign, level in zip((-1, 1), levels, strict=True):
         near, far = sorted((sign * 18.0, sign * 102.0))
         low, high = (near, level - length - 1, -36), (far, level + length + 1, 36)
-        window, axes = points.window(anatomy.vertebrae[3], low, high)
-        u, v, w = local_coordinates(anatomy.vertebrae[3], *axes)
+        window, axes = points.window(lumbar_2, low, high)
+        u, v, w = local_coordinates(lumbar_2, *axes)
         v = (v - np.float32(level)) / np.float32(length)
         u = (sign * u - 58 + 9 * v) / 27
         w = (w + 4 - 6 * v) / 23
@@ -41,7 +41,7 @@ def _paint_kidneys(tissue: Array, anatomy: Anatomy, points: Points) -> None:
         part[sinus & (radius < 1)] = code("fat")
 
 
-def _paint_ribs(tissue: Array, vertebra: Vertebra, points: Points) -> None:
+def _paint_ribs(tissue: Array, vertebra: Vertebra, points: Points, *, last: bool) -> None:
     """The pair of ribs of a thoracic vertebra: beside body and transverse process, then out and down."""
     wall = vertebra.depth / 2
     bend = (
@@ -49,7 +49,7 @@ def _paint_ribs(tissue: Array, vertebra: Vertebra, points: Points) -> None:
         (34.0, -2.0, wall + 8),
         (62.0, -16.0, wall + 15),
         # The last rib is short.
-        (74.0, -27.0, wall + 12) if vertebra.rank == LOWEST_RIB_RANK else (105.0, -50.0, wall - 10),
+        (74.0, -27.0, wall + 12) if last else (105.0, -50.0, wall - 10),
     )
     window, axes = points.window(vertebra, (-112, -58, wall - 18), (112, vertebra.height / 2 + 8, wall + 24))
     u, v, w = local_coordinates(vertebra, *axes)

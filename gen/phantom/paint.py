@@ -15,7 +15,7 @@ from synthspine.gen.phantom.shapes import (
     local_coordinates,
 )
 from synthspine.gen.phantom.soft import SoftTissue, paint_soft
-from synthspine.gen.phantom.tissues import CHANGE, MARROW, NUCLEUS, code
+from synthspine.gen.phantom.tissues import CHANGE, FATTY_LIGAMENT, MARROW, NUCLEUS, code
 
 # Half of the cortical line lies outside of the annotated bone, as measured on SPIDER.
 CORTEX_MM = 0.5
@@ -42,6 +42,8 @@ def paint(anatomy: Anatomy, soft: SoftTissue | None, points: Points) -> tuple[Ar
     if soft is not None:
         for vertebra in anatomy.vertebrae:
             _paint_ganglia(tissue, vertebra, points)
+            if vertebra.removed:
+                _paint_scar(tissue, vertebra, points)
     paint_canal(tissue, label, anatomy, course, points.x, nerves=soft is not None)
     for vertebra in (*reversed(anatomy.sacrum), *anatomy.vertebrae):
         _paint_body(tissue, label, anatomy, vertebra, points)
@@ -59,10 +61,15 @@ def _value(anatomy: Anatomy, rank: int, offset: int = 0) -> int:
 
 def _paint_arch(tissue: Array, label: Array, anatomy: Anatomy, vertebra: Vertebra, points: Points) -> None:
     length, _, slope_deg, _ = vertebra.spinous
-    reach = max(vertebra.transverse_reach, vertebra.pedicle_gap / 2 + vertebra.pedicle_width + 6) + 2
+    reach = (
+        max(vertebra.transverse_reach, vertebra.pedicle_gap / 2 + vertebra.pedicle_width + 6)
+        + 2
+        + 12 * vertebra.fused
+    )
     drop = vertebra.height / 2 + 14 + length * np.sin(np.deg2rad(max(slope_deg, 0.0)))
     low = (-reach, -drop, vertebra.depth / 2 - 8)
-    high = (reach, vertebra.height / 2 + 10, vertebra.depth / 2 + vertebra.canal_depth + length + 8)
+    back = vertebra.depth / 2 + vertebra.canal_depth + length + vertebra.left_behind + 8
+    high = (reach, vertebra.height / 2 + 10, back)
     window, axes = points.window(vertebra, low, high)
     distance = arch_distance(vertebra, local_coordinates(vertebra, *axes))
     part = tissue[window]
@@ -83,6 +90,23 @@ def _paint_ganglia(tissue: Array, vertebra: Vertebra, points: Points) -> None:
     inside = ((np.abs(u) - lateral) / 6) ** 2 + ((v - drop) / 3.2) ** 2 + ((w - back) / 2.6) ** 2 < 1
     part = tissue[window]
     part[inside & (part == code("fat"))] = code("nerve root")
+
+
+def _paint_scar(tissue: Array, vertebra: Vertebra, points: Points) -> None:
+    """What fills the place of a removed arch: scar between the muscles, perhaps with fluid in it."""
+    back = vertebra.depth / 2 + vertebra.canal_depth
+    half = vertebra.height / 2 + 8
+    window, axes = points.window(vertebra, (-16, -half - 8, back - 6), (16, half, back + 42))
+    u, v, w = local_coordinates(vertebra, *axes)
+    part = tissue[window]
+    rough = 0.12 * np.sin(w / 3 + v / 5) + 0.1 * np.sin(u / 2 - v / 4)
+    inside = (u / 13) ** 2 + ((v + 4) / half) ** 2 + ((w - back - 14) / 26) ** 2 < 1 + rough
+    bone = (part >= MARROW - 4) & (part < CHANGE)
+    part[inside & ~bone] = code("fibrous")
+    part[inside & ~bone & (np.sin(u + w / 2) * np.sin(v / 2 + w / 3) > 0.6)] = FATTY_LIGAMENT
+    if vertebra.seroma:
+        pocket = (u / 0.9) ** 2 + ((v + 5) / 1.5) ** 2 + (w - back - vertebra.seroma - 2) ** 2
+        part[pocket < vertebra.seroma**2] = code("cerebrospinal fluid")
 
 
 def _paint_body(tissue: Array, label: Array, anatomy: Anatomy, vertebra: Vertebra, points: Points) -> None:
@@ -134,15 +158,18 @@ def _paint_disc(tissue: Array, label: Array, anatomy: Anatomy, disc: Disc, point
 
 
 def _paint_sacral_remnant(tissue: Array, anatomy: Anatomy, points: Points) -> None:
-    """The rudimentary disc between S1 and S2: a short dark line."""
-    upper = anatomy.sacrum[0]
-    low, high = (-14, -upper.height / 2 - 7, -12), (14, -upper.height / 2 + 2, 13)
+    """The rudimentary disc between the first segments: a short dark line, or a small disc with a nucleus."""
+    upper, (radius, half_height) = anatomy.sacrum[0], anatomy.remnant
+    low, high = (-18, -upper.height / 2 - 8, -15), (18, -upper.height / 2 + 3, 18)
     window, axes = points.window(upper, low, high)
     u, v, w = local_coordinates(upper, *axes)
-    distance = np.maximum(np.abs(v + upper.height / 2 + 1.5) - 1.6, np.sqrt(u**2 + (w - 2) ** 2) - 9)
+    distance = np.maximum(
+        np.abs(v + upper.height / 2 + 1.5) - half_height, np.sqrt(u**2 + (w - 2) ** 2) - radius
+    )
     part = tissue[window]
     part[distance < 0.6] = code("cortical bone")
     part[distance < -0.6] = code("nucleus dry")
+    part[distance < -1.8] = code("nucleus hydrated")
 
 
 ROOTS = 9

@@ -155,7 +155,9 @@ def scan_grid(anatomy: Anatomy, surface: Back, contrast: Contrast) -> tuple[Scan
     field_tesla, storage = float(rng.choice((1.5, 3.0))), "PIR" if rng.uniform() < 0.25 else "LPS"
     skin = skin_behind(surface, np.linspace(top, top + view, 50)).max()
     back = float(skin) + rng.uniform(4, 30)
-    middle = float(np.interp(-90.0, anatomy.canal[:, 1], anatomy.canal[:, 0])) + rng.normal(0, 3)
+    # The middle of the canal on average: a lateral curve leaves the middle slice.
+    across = np.interp(np.arange(top, 0, 5), anatomy.canal[:, 1], anatomy.canal[:, 0])
+    middle = float(across.mean()) + rng.normal(0, 3)
     motion = np.zeros(3)
     if contrast == "t2" and rng.uniform() < 0.2:
         rows, columns = int(rng.choice(_MATRIX)), int(rng.choice(_MATRIX))

@@ -96,10 +96,23 @@ def arch_distance(vertebra: Vertebra, local: Local) -> Array:
     pedicle = (np.sqrt(square) - 1) * min(wide, high)
     pedicle = np.maximum(pedicle, np.abs(w - np.float32(wall + 2.5)) - np.float32(8))
     upper = capsule((side, v, w), (pillar, level, wall + 8), (pillar + 2.5, height / 2 + 4.5, wall + 10), 4.3)
+    front = np.minimum(pedicle, upper)
+    if vertebra.transverse_reach:
+        # Higher than thick.
+        process = capsule(
+            (side, v * np.float32(0.7), w),
+            (pillar + 1, 0.7 * level, wall + 9),
+            (vertebra.transverse_reach + 2, -0.72 * height, wall + 6)
+            if vertebra.fused
+            else (vertebra.transverse_reach, 0.7 * level + 0.7, wall + 13),
+            8.0 if vertebra.fused else 3.2,
+        )
+        front = np.minimum(front, process)
+    # A slipped body leaves the rear of its arch behind.
+    w = w - np.float32(vertebra.left_behind)
     lower = capsule(
         (side, v, w), (pillar, level - 3, wall + 11), (pillar - 3, -height / 2 - 8, wall + 17.5), 4.1
     )
-    bone = np.minimum(np.minimum(pedicle, upper), lower)
     slant = (w - np.float32(wall + 12)) * np.float32(0.45)
     lamina = capsule(
         (side, (v + np.float32(0.10 * height) + slant) * np.float32(0.30), w),
@@ -107,18 +120,14 @@ def arch_distance(vertebra: Vertebra, local: Local) -> Array:
         (0.0, 0.0, back + 3.0),
         2.7,
     )
-    bone = np.minimum(bone, lamina)
-    if vertebra.transverse_reach:
-        # Higher than thick.
-        process = capsule(
-            (side, v * np.float32(0.7), w),
-            (pillar + 1, 0.7 * level, wall + 9),
-            (vertebra.transverse_reach, 0.7 * level + 0.7, wall + 13),
-            3.2,
-        )
-        bone = np.minimum(bone, process)
-    bone = -smooth_max(-bone, -_spinous_distance(vertebra, side, v, w, back), 2.0)
-    return bone + _roughness(vertebra, local)
+    if vertebra.removed:
+        # The facets are left.
+        rear = np.maximum(lower, np.float32(pillar - 4) - side)
+    else:
+        rear = -smooth_max(-np.minimum(lower, lamina), -_spinous_distance(vertebra, side, v, w, back), 2.0)
+    if vertebra.left_behind:
+        rear = np.maximum(rear, 1.5 - front)
+    return np.minimum(front, rear) + _roughness(vertebra, local)
 
 
 def _roughness(vertebra: Vertebra, local: Local) -> Array:
@@ -160,8 +169,8 @@ def disc_distances(
     under, over = end_plate(upper, above, -1) - above[1], below[1] - end_plate(lower, below, 1)
     u, w = (above[0] + below[0]) / 2, (above[2] + below[2]) / 2
     lower_depth = lower.depth * (1 + lower.taper)
-    depth = (upper.depth + lower_depth) / 2
-    width = upper.width if lower.sacral else (upper.width + lower.width) / 2
+    depth = disc.extent * (upper.depth + lower_depth) / 2
+    width = disc.extent * (upper.width if lower.sacral else (upper.width + lower.width) / 2)
     focus = np.exp(-(((u - np.float32(disc.protrusion_u)) / np.float32(6.5)) ** 2)) * np.float32(
         disc.protrusion
     )

@@ -1,12 +1,17 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy.ndimage import label as components
 
-from synthspine.gen.phantom.paint import Points, paint
+from synthspine.gen.phantom import series
+from synthspine.gen.phantom.anatomy import Points
+from synthspine.gen.phantom.paint import paint
 from synthspine.gen.phantom.patient import phantom_patient
 from synthspine.gen.phantom.series import phantom_mask, phantom_series, scan_grid
 from synthspine.gen.phantom.soft import draw_soft_tissue
 from synthspine.gen.phantom.tissues import MARROW, code
+from synthspine.gen.phantom.variants import Variants
 
 SEED = 42
 PATIENTS = range(4)
@@ -157,13 +162,21 @@ def test_pedicles_join_arch_and_body_off_the_mid_slice(masks):
         assert np.bincount(parts.ravel())[1:].max() > 0.88 * (scan.mask == 3).sum()
 
 
-def test_bodies_discs_and_canal_have_the_size_of_real_ones(masks):
-    areas, depths = zip(*(body_mm2(scan, rank) for scan in masks for rank in (2, 3)), strict=True)
+@pytest.fixture
+def ordinary(monkeypatch):
+    """Masks of the same patients without variants and diseases."""
+    plain = partial(phantom_patient, variants=Variants())
+    monkeypatch.setattr(series, "phantom_patient", plain)
+    return [phantom_mask(SEED, patient, "t1") for patient in PATIENTS]
+
+
+def test_bodies_discs_and_canal_have_the_size_of_real_ones(ordinary):
+    areas, depths = zip(*(body_mm2(scan, rank) for scan in ordinary for rank in (2, 3)), strict=True)
     # SPIDER, 29 masks: 880 mm^2 (sd 170), PCA depth 34 mm, disc 7 mm high, canal 13.6 mm deep and 20 mm wide.
     assert 750 < np.mean(areas) < 1010 and all(500 < area < 1300 for area in areas)
     assert 30 < np.mean(depths) < 39
     heights, canals, widths = [], [], []
-    for scan in masks:
+    for scan in ordinary:
         plane = mid_slice(scan)
         heights += [column_median((plane == 200 + rank), 0) * scan.spacing_mm[1] for rank in (2, 3, 4)]
         canals.append(column_median(plane == 100, 1) * scan.spacing_mm[2])
