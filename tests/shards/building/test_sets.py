@@ -241,6 +241,22 @@ def test_a_synthetic_sample_can_be_rendered_again_from_its_record(spider_folder,
     assert samples[4].record["patient"] == source["patient"]
 
 
+def test_side_slices_are_kept_as_label_maps_and_rendered_in_their_share(spider_folder, options):
+    chosen = options(spider_folder(), synthetic_samples=200, samples_per_shard=64)
+    paths = ensure_sets(["synthetic", "labels_val", "real_t1_val"], chosen)
+    # The first and the last of the five slices show nothing.
+    for name, slices in {
+        "labels": {0, 1, 2, 3, 4},
+        "labels_val": {0, 1, 2, 3, 4},
+        "real_t1_val": {1, 2, 3},
+    }.items():
+        assert {sample.record["slice"] for sample in open_set(paths[name]).samples()} == slices
+    shown = [sample.record["slice"] in (0, 4) for sample in open_set(paths["synthetic"]).samples()]
+    assert 24 <= sum(shown) <= 58
+    with pytest.raises(ShardError, match="synthetic: was made with other side_share"):
+        ensure_sets(["synthetic"], replace(chosen, side_share=0.5))
+
+
 def test_the_generator_is_set_to_the_grid(spider_folder, options):
     chosen = options(spider_folder())
     paths = ensure_sets(["synthetic"], chosen)
