@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,12 @@ from counted import joined
 from synthspine.gen import Params, preset, render
 from synthspine.gen.core.anatomy import IGNORE
 from synthspine.shards.building import build, series_samples
+from synthspine.shards.building.series_samples import SeriesSamples
 from synthspine.shards.building.sets import SETS, TEST_SETS, ensure_sets
 from synthspine.shards.format.manifest import MANIFEST, label_digest
 from synthspine.shards.format.sample import ShardError
 from synthspine.shards.readers.folder import SpiderError
+from synthspine.shards.readers.slices import chosen_slices
 from synthspine.shards.readers.spider import write_mha
 from synthspine.shards.reading.open import open_set
 
@@ -255,6 +258,24 @@ def test_side_slices_are_kept_as_label_maps_and_rendered_in_their_share(spider_f
     assert 24 <= sum(shown) <= 58
     with pytest.raises(ShardError, match="synthetic: was made with other side_share"):
         ensure_sets(["synthetic"], replace(chosen, side_share=0.5))
+
+
+def test_a_set_of_an_earlier_version_without_side_slices_is_used_until_it_is_rebuilt(
+    spider_folder, options, monkeypatch, capsys
+):
+    chosen = options(spider_folder())
+    identity = SeriesSamples.identity
+    with monkeypatch.context() as earlier:
+        choose = partial(chosen_slices, beside=False)
+        earlier.setattr(series_samples, "chosen_slices", lambda *values, beside: choose(*values))
+        earlier.setattr(SeriesSamples, "identity", lambda self: identity(self) | {"least_area_cm2": 5.0})
+        place = ensure_sets(["labels"], chosen)["labels"]
+    before = len(open_set(place))
+    ensure_sets(["labels"], chosen)
+    assert "labels: holds no slices beside the spine; --rebuild adds them" in capsys.readouterr().out
+    assert len(open_set(place)) == before
+    ensure_sets(["labels"], replace(chosen, rebuild=True))
+    assert len(open_set(place)) == before * 5 // 3
 
 
 def test_the_generator_is_set_to_the_grid(spider_folder, options):
