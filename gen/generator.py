@@ -89,7 +89,7 @@ def draw(
     seed: int,
     indices: Tensor,
     *,
-    maps: int,
+    maps: int | Tensor,
     dims: int = 2,
     device: torch.device | str = "cpu",
 ) -> Params:
@@ -99,7 +99,8 @@ def draw(
         config: what may be drawn.
         seed: seed of the series of samples.
         indices: sample numbers, int64, shape ``(B,)``.
-        maps: number of maps in the label bank.
+        maps: number of maps in the label bank, which are then equally likely; or their cumulative
+            probabilities, float64 ``(N,)`` on ``device``, of ``gen.geometry.side_slices.map_odds``.
         dims: 2 for slices ``(H, W)``, 3 for volumes ``(Z, H, W)``.
         device: where the result lies.
 
@@ -195,7 +196,8 @@ def _render(bank: Tensor, params: Params, refined: bool) -> tuple[Tensor, Tensor
     return image.unsqueeze(1), codes
 
 
-def _check_draw(config: GeneratorConfig, seed: int, indices: Tensor, maps: int, dims: int) -> None:
+def _check_draw(config: GeneratorConfig, seed: int, indices: Tensor, maps: int | Tensor, dims: int) -> None:
+    maps = len(maps) if isinstance(maps, Tensor) else maps
     if not isinstance(config, GeneratorConfig):
         raise TypeError(f"config is {config!r}; want a GeneratorConfig")
     whole_number("seed", seed)

@@ -51,10 +51,10 @@ class TrainOptions:
     lr: float = 0.001
     """Highest learning rate: warm-up before it, a cosine after it."""
     num_classes: int | None = None
-    """Classes to tell apart: 14 (every vertebra and disc by rank) or 4 (vertebra, disc, canal); None: 14, or
-    those of --scheme."""
+    """Classes to tell apart: 14 (every vertebra and disc by rank), 4 (vertebra, disc, canal) or 5 (these and
+    the sacrum); None: 14, or those of --scheme."""
     scheme: str | None = None
-    """Label scheme: its name (ranks, structures) or a YAML file, instead of --num-classes."""
+    """Label scheme: its name (ranks, structures, spine) or a YAML file, instead of --num-classes."""
     base_features: int = 8
     """Channels of the finest level of the U-Net."""
     levels: int = LEVELS

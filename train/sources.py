@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from synthspine.gen import GeneratorConfig
 from synthspine.gen.config import config_hash
 from synthspine.gen.core.anatomy import IGNORE, SACRUM
+from synthspine.gen.geometry.side_slices import map_odds, side_slices
 from synthspine.shards.building.sets import (
     BANK,
     LABELS_VAL,
@@ -127,14 +130,21 @@ class Sources:
             return ShardFeed(
                 samples, seed=seed, batch_size=batch_size, ranks=ranks, spacing_mm=self._refined_mm
             )
+        labels = samples.read().labels
         return RenderFeed(
-            samples.read().labels,
+            labels,
             self.generator,
             seed=seed,
             batch_size=batch_size,
             ranks=ranks,
+            odds=self._odds(labels),
             refined=self.options.label_scheme.is_refined,
         )
+
+    def _odds(self, labels: np.ndarray) -> Tensor:
+        """How likely every map of ``(N, H, W)`` is drawn, on the device of the training."""
+        side = side_slices(torch.from_numpy(labels), self.generator.spacing_mm)
+        return map_odds(side, self.options.shards.side_share).to(self.ranks.device)
 
     def _read_images(self, samples: ShardSet) -> SampleArrays:
         """A whole set of images; those that are not finite are told, and count for nothing."""
@@ -162,9 +172,10 @@ class Sources:
             return None
         count = self.options.validation_samples
         if model == "A":
-            arrays = slices.read()
-            refined = self.options.label_scheme.is_refined
-            return ValidationSet.rendered(arrays.labels, self.generator, count, self.ranks, refined=refined)
+            labels, refined = slices.read().labels, self.options.label_scheme.is_refined
+            return ValidationSet.rendered(
+                labels, self.generator, count, self.ranks, odds=self._odds(labels), refined=refined
+            )
         arrays = self._read_images(slices)
         return ValidationSet.real(arrays, count, self.ranks, spacing_mm=self._refined_mm)
 
@@ -178,6 +189,7 @@ class Sources:
                 "samples": count if rendered else min(count, len(slices)),
                 "generator": config_hash(self.generator) if rendered else None,
             }
+            | ({"side_share": self.options.shards.side_share} if rendered else {})
         )
 
     def _validation_slices(self, model: ModelName) -> ShardSet:

@@ -63,15 +63,19 @@ class ValidationSet:
         samples: int,
         ranks: Ranks,
         *,
+        odds: Tensor | None = None,
         refined: bool = False,
     ) -> "ValidationSet":
-        """Samples ``0 .. samples-1`` of the generator on validation label maps ``(N, H, W)``."""
+        """Samples ``0 .. samples-1`` of the generator on validation label maps ``(N, H, W)``.
+
+        ``odds`` as of :class:`train.data.feed.RenderFeed`. A false structure in a side slice has Dice 0.
+        """
         maps = torch.from_numpy(bank).to(ranks.device)
         images, codes = [], []
         mine = range(ranks.rank, samples, ranks.world_size)
         for start in range(0, len(mine), CHUNK):
             indices = torch.tensor(mine[start : start + CHUNK])
-            image, code = render_samples(maps, config, VALIDATION_SEED, indices, refined=refined)
+            image, code = render_samples(maps, config, VALIDATION_SEED, indices, odds=odds, refined=refined)
             images.append(image.half())
             codes.append(code)
         if not images:

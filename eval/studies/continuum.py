@@ -1,7 +1,8 @@
 """Rendered label maps: contrasts between T1 and T2, physical contrasts, and the training mixture.
 
-Every map of a measured patient is rendered with the generator's configuration and a fixed seed; only the
-contrast differs between conditions, so that all show the same anatomy, artefacts and resolution.
+Every map of a measured patient, side slices excepted, is rendered with the generator's configuration and a
+fixed seed; only the contrast differs between conditions, so that all show the same anatomy, artefacts and
+resolution.
 """
 
 from dataclasses import replace
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from synthspine.gen import GeneratorConfig, draw, render
 from synthspine.gen.config import config_hash
+from synthspine.gen.geometry.side_slices import side_slices
 from synthspine.gen.intensity.contrast import measured_contrast
 from synthspine.shards.format.provenance import digest_of
 from synthspine.shards.reading.open import open_set
@@ -50,8 +52,12 @@ class MapsToRender:
         self.patients: list[str] = []
         if len(opened):
             arrays = opened.read()
-            self._labels = torch.from_numpy(arrays.labels).to(device)
-            self.patients = [str(record["patient"]) for record in arrays.records]
+            labels = torch.from_numpy(arrays.labels)
+            shown = ~side_slices(labels, self.spacing_mm)
+            self._labels = labels[shown].to(device)
+            self.patients = [
+                str(record["patient"]) for record, kept in zip(arrays.records, shown, strict=True) if kept
+            ]
 
     @property
     def slices(self) -> int:

@@ -313,11 +313,18 @@ RANKS = LabelScheme.from_dict(
 """Every vertebra and disc up to the sixth by its rank, and the canal: 14 classes."""
 STRUCTURES_ALONE = replace(RANKS.by_structure(), name="structures")
 """Vertebra, disc and canal, whatever the rank: 4 classes."""
-SCHEMES: dict[str, LabelScheme] = {scheme.name: scheme for scheme in (RANKS, STRUCTURES_ALONE)}
+SPINE = replace(
+    STRUCTURES_ALONE,
+    name="spine",
+    structures=(*STRUCTURES_ALONE.structures, Structure(name="sacrum", codes=(SACRUM,))),
+    classes=(*STRUCTURES_ALONE.classes, LabelClass(name="sacrum", codes=(SACRUM,))),
+)
+"""Vertebra, disc, canal and sacrum, whatever the rank: 5 classes."""
+SCHEMES: dict[str, LabelScheme] = {scheme.name: scheme for scheme in (RANKS, STRUCTURES_ALONE, SPINE)}
 
 
 def label_scheme(name: str | int | Path) -> LabelScheme:
-    """The label scheme of that name, number of classes (14 or 4), or YAML or JSON file.
+    """The label scheme of that name, number of classes (14, 4 or 5), or YAML or JSON file.
 
     Raises:
         ValueError: no such scheme, or a file that cannot be read or holds no valid scheme; it is named.

@@ -24,9 +24,15 @@ EXACT_FLOAT32 = 1 << 24
 """Whole numbers up to here are exact in float32."""
 
 
-def draw_map(random: SampleRandom, maps: int) -> Tensor:
-    """Draw which of ``maps`` maps of the bank every sample shows, int64 ``(B,)``."""
-    return random.integer("map", maps)
+def draw_map(random: SampleRandom, maps: int | Tensor) -> Tensor:
+    """Draw which map of the bank every sample shows, int64 ``(B,)``.
+
+    ``maps`` is their number, or their cumulative probabilities as of ``gen.geometry.side_slices.map_odds``.
+    """
+    if isinstance(maps, int):
+        return random.integer("map", maps)
+    place = torch.searchsorted(maps, random.uniform("map").double(), right=True)
+    return place.clamp(max=len(maps) - 1)
 
 
 def deform(

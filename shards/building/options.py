@@ -55,8 +55,9 @@ class ShardOptions:
     grid: Grid = field(default_factory=Grid)
     slice_step_mm: float = SLICE_STEP_MM
     """Least distance of two slices of a volume, mm."""
-    least_area_cm2: float = 5.0
-    """Least area of vertebrae and canal of a label map in the sets of label maps, cm2."""
+    side_share: float = 0.2
+    """Share of synthetic samples that show a slice beside the spine, with less than 5 cm2 of vertebrae and
+    canal or none, 0 to 1."""
     samples_per_shard: int = 64
     """Samples in each shard file; the last one may hold fewer."""
     synthetic_samples: int = 512
@@ -89,8 +90,8 @@ class ShardOptions:
         if self.labels_layout != AUTO and self.labels_dir is None:
             raise ValueError(f"labels_layout {self.labels_layout} is that of labels_dir, which is not given")
         self.generator()
-        if not 0 <= self.least_area_cm2 < float("inf"):
-            raise ValueError(f"least_area_cm2 {self.least_area_cm2} must not be negative")
+        if not 0 <= self.side_share <= 1:
+            raise ValueError(f"side_share {self.side_share} must be 0 to 1")
         if not self.slice_step_mm > 0:
             raise ValueError(f"slice_step_mm {self.slice_step_mm} must be more than 0")
 

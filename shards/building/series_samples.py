@@ -23,7 +23,7 @@ from synthspine.shards.format.sealed import read_sealed, sealed
 from synthspine.shards.format.tar import unpack, write_shard
 from synthspine.shards.readers.folder import Series, SpiderError
 from synthspine.shards.readers.layouts import LAYOUTS, SPIDER
-from synthspine.shards.readers.slices import annotated, image_slices, label_slices
+from synthspine.shards.readers.slices import chosen_slices, image_slices, label_slices
 from synthspine.shards.readers.spider import check_pair
 from synthspine.shards.storage.cache import WrongContent, checked_content
 from synthspine.shards.storage.opening import open_place
@@ -46,8 +46,6 @@ class SeriesSamples:
         self._series = series
         self._images = images
         self._options = options
-        # Evaluation uses all slices with images; only label maps to learn from are selected by area.
-        self._least_area_cm2 = 0.0 if images else options.least_area_cm2
         self._parts = open_place(Path())
         self._first = [0]
         self._made: dict[str, dict[str, Any]] = {}
@@ -61,7 +59,8 @@ class SeriesSamples:
             "images": self._images,
             "grid": self._options.grid.to_json(),
             "slice_step_mm": self._options.slice_step_mm,
-            "least_area_cm2": self._least_area_cm2,
+            # Least area of vertebrae and canal; None where slices without any are kept.
+            "least_area_cm2": 0.0 if self._images else None,
         }
 
     def _source(self, series: Series) -> dict[str, Any]:
@@ -153,8 +152,7 @@ class SeriesSamples:
                 "part_sha256": packed.sha256,
             }
             if not packed.label_digests:
-                area = f"{self._least_area_cm2:g} cm2 of " if self._least_area_cm2 else ""
-                made["reason"] = f"no slice holds {area}vertebrae and canal"
+                made["reason"] = "no slice holds vertebrae and canal"
         except SpiderError as error:
             if not self._options.skip_bad:
                 raise
@@ -183,7 +181,10 @@ class SeriesSamples:
             image = layout.read_image(series)
             if remark := check_pair(image, mask, series.mask):
                 print(f"{series.mask}: {remark}", flush=True)
-        indices = annotated(mask.array, mask.spacing_mm, self._options.slice_step_mm, self._least_area_cm2)
+        # Evaluation needs annotated slices; a network also learns what is not spine.
+        indices = chosen_slices(
+            mask.array, mask.spacing_mm, self._options.slice_step_mm, beside=not self._images
+        )
         labels = label_slices(mask, self._options.grid, indices)
         images = None
         if image is not None:

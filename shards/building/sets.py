@@ -263,6 +263,9 @@ class _Session:
             with suppress(PermissionError):
                 clear_staging(place)
             return True
+        if difference == "least_area_cm2" and not (self._options.rebuild or missing_shards(place, manifest)):
+            print(f"{place}: holds no slices beside the spine; --rebuild adds them", flush=True)
+            return True
         if manifest.on_demand:
             raise ShardError(f"{place}: is rendered with other {difference}; give the service's own choices")
         if not self._options.rebuild:

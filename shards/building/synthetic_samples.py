@@ -10,6 +10,7 @@ from torch import Tensor
 from synthspine.gen import Params, draw, render
 from synthspine.gen.config import config_hash, config_to_json
 from synthspine.gen.core.device import pick_device, start_copy
+from synthspine.gen.geometry.side_slices import map_odds, side_slices
 from synthspine.shards.building.options import ShardOptions
 from synthspine.shards.building.workers import Workers, local_rank
 from synthspine.shards.format.provenance import made_with
@@ -37,6 +38,7 @@ class SyntheticSamples:
             "generator": config_to_json(self._config),
             "generator_hash": config_hash(self._config),
             "seed": self._options.seed,
+            "side_share": self._options.side_share,
             "synthetic_samples": self._options.synthetic_samples,
         }
 
@@ -60,9 +62,7 @@ class SyntheticSamples:
     def _render(self, start: int, stop: int) -> Callable[[], Iterator[Sample]]:
         indices = torch.arange(start, stop, device=self._device)
         with torch.inference_mode():
-            params = draw(
-                self._config, self._options.seed, indices, maps=len(self._labels), device=self._device
-            )
+            params = draw(self._config, self._options.seed, indices, maps=self.odds, device=self._device)
             image, codes = render(self.bank, params)
             stored = image[:, 0].half()
             sound = ((stored >= 0) & (stored <= 1)).flatten(1).all(dim=1)
@@ -106,6 +106,11 @@ class SyntheticSamples:
         return self._labels.read()
 
     @cached_property
-    def bank(self) -> torch.Tensor:
+    def bank(self) -> Tensor:
         """The label maps on the device, dense codes, uint8, shape ``(N, H, W)``."""
         return torch.from_numpy(self.maps.labels).to(self._device)
+
+    @cached_property
+    def odds(self) -> Tensor:
+        """How likely every label map is drawn, see :func:`map_odds`, on the device."""
+        return map_odds(side_slices(self.bank, self._config.spacing_mm), self._options.side_share)

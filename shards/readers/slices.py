@@ -41,11 +41,12 @@ class Grid:
         return {"spacing_mm": self.spacing_mm, "shape": list(self.shape)}
 
 
-def annotated(
+def chosen_slices(
     codes: np.ndarray,
     spacing_mm: tuple[float, float, float],
     slice_step_mm: float = SLICE_STEP_MM,
-    least_area_cm2: float = 0.0,
+    *,
+    beside: bool = False,
 ) -> list[int]:
     """Indices of the slices to keep: those in which a vertebra or the canal is annotated.
 
@@ -53,14 +54,16 @@ def annotated(
         codes: dense codes, uint8, shape ``(Z, H, W)``.
         spacing_mm: spacing along ``Z``, ``H`` and ``W``.
         slice_step_mm: least distance of two kept slices.
-        least_area_cm2: least area of vertebrae and canal in a slice.
+        beside: keep slices beside the spine too, of volumes that show one; those outside the scan hold
+            nothing to keep.
 
     Returns:
         Increasing indices along ``Z``.
     """
     wanted = ((codes > BACKGROUND) & (codes <= MAX_RANK)) | (codes == CANAL)
-    least_pixels = max(1.0, least_area_cm2 * 100 / (spacing_mm[1] * spacing_mm[2]))
-    indices = np.flatnonzero(wanted.sum(axis=(1, 2)) >= least_pixels)
+    if beside and wanted.any():
+        wanted = codes != IGNORE
+    indices = np.flatnonzero(wanted.any(axis=(1, 2)))
     step = max(1, int(np.ceil(slice_step_mm / spacing_mm[0] - _TIE)))
     return [int(index) for index in indices[::step]]
 

@@ -49,8 +49,6 @@ def run(tmp_path, *arguments, code):
         "--shape",
         "64",
         "48",
-        "--least-area-cm2",
-        "0.5",
         "--device",
         "cpu",
     ]

@@ -15,7 +15,7 @@ from synthspine.train.losses import LOSSES
         {"batch_size": 0},
         {"lr": 0.0},
         {"lr": float("inf")},
-        {"num_classes": 5},
+        {"num_classes": 6},
         {"weight_decay": -1},
         {"accumulate": 0},
         {"accumulate": 5},

@@ -85,7 +85,7 @@ def test_a_scheme_of_a_file_is_trained(on_phantom, alone, name):
 
 @pytest.mark.slow
 def test_painted_pixels_are_targets_of_the_sacrum_in_training_and_validation(on_phantom, alone):
-    options = on_phantom(scheme=FILES["sacrum"])
+    options = on_phantom(scheme="spine")
     sources = Sources.open(options, alone)
     _, codes = sources.feed_in_step("A").batch(0)
     validation = sources.validation("A")

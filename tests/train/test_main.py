@@ -79,10 +79,10 @@ def test_a_missing_folder_is_one_line_without_a_traceback(python, flags, tmp_pat
 
 
 def test_a_wrong_choice_is_told_without_a_traceback(python, flags):
-    process = python("train/main.py", *flags, "--num-classes", "5")
+    process = python("train/main.py", *flags, "--num-classes", "6")
     _, errors = process.communicate(timeout=200)
     assert process.returncode != 0
-    assert "no label scheme has 5 classes" in errors
+    assert "no label scheme has 6 classes" in errors
     assert "Traceback" not in errors
 
 

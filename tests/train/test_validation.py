@@ -55,6 +55,14 @@ def test_a_missed_structure_scores_zero(alone):
     assert score.mean == pytest.approx(0.5)
 
 
+def test_a_false_structure_in_a_slice_without_a_spine_scores_zero(alone):
+    scheme = label_scheme(4)
+    answer = scheme.encode(CODES)
+    answer[2, 0, 0] = 1
+    score = validate(Oracle(num_classes=4), ValidationSet(written(answer), CODES), scheme, alone, bf16=False)
+    assert score.structures["vertebra"] == pytest.approx(2 / 3) and score.structures["disc"] == 1
+
+
 def test_a_score_without_any_structure_is_not_a_number():
     assert math.isnan(Score(structures={"vertebra": math.nan, "disc": math.nan}, samples=2).mean)
 

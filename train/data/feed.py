@@ -37,6 +37,7 @@ class RenderFeed:
     """Renders label maps on the device, inside the step; place ``i`` of the stream is generator sample ``i``.
 
     The bank is label maps, dense codes, uint8, shape ``(N, H, W)``; a batch is that of all ranks together.
+    ``odds`` (``gen.geometry.side_slices.map_odds``) says how likely each map is; all alike where None.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class RenderFeed:
         seed: int,
         batch_size: int,
         ranks: Ranks,
+        odds: Tensor | None = None,
         refined: bool = False,
     ) -> None:
         self.bank = torch.from_numpy(bank).to(ranks.device)
@@ -54,20 +56,30 @@ class RenderFeed:
         self.seed = seed
         self.batch_size = batch_size
         self.ranks = ranks
+        self.odds = odds
         self.refined = refined
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """See :class:`Feed`."""
         indices = torch.tensor(self.ranks.positions(step, self.batch_size))
-        return render_samples(self.bank, self.config, self.seed, indices, refined=self.refined)
+        return render_samples(
+            self.bank, self.config, self.seed, indices, odds=self.odds, refined=self.refined
+        )
 
 
 def render_samples(
-    bank: Tensor, config: GeneratorConfig, seed: int, indices: Tensor, *, refined: bool = False
+    bank: Tensor,
+    config: GeneratorConfig,
+    seed: int,
+    indices: Tensor,
+    *,
+    odds: Tensor | None = None,
+    refined: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Images and dense codes of generator samples, on the device of the bank."""
     with torch.no_grad():
-        params = draw(config, seed, indices, maps=len(bank), device=bank.device)
+        maps = len(bank) if odds is None else odds
+        params = draw(config, seed, indices, maps=maps, device=bank.device)
         return render(bank, params, refined=refined)
 
 

@@ -290,8 +290,8 @@ def test_answer_of_another_shape_is_an_error(spine):
 
 
 def test_answer_without_a_scheme_is_an_error(spine):
-    with pytest.raises(ValueError, match="no label scheme has 5 classes"):
-        measure(Oracle(5), [batch(spine(levels=2), ["7"])], "cpu", spacing_mm=1.0)
+    with pytest.raises(ValueError, match="no label scheme has 6 classes"):
+        measure(Oracle(6), [batch(spine(levels=2), ["7"])], "cpu", spacing_mm=1.0)
 
 
 def test_answer_of_another_number_of_classes_than_its_scheme_is_an_error(spine):

@@ -1,5 +1,6 @@
 """Label schemes as data: valid and invalid ones, what their classes mean, their files."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,8 +64,20 @@ def test_a_scheme_that_splits_vertebrae_has_them_in_one_structure():
 
 def test_only_the_scheme_of_ranks_leaves_anatomy_out():
     complete = {scheme.name: scheme.is_complete for scheme in SCHEMES.values()}
-    assert complete == {"ranks": False, "structures": True}
-    assert not any(scheme.is_refined for scheme in SCHEMES.values())
+    assert complete == {"ranks": False, "structures": True, "spine": True}
+
+
+def test_only_the_scheme_of_the_whole_spine_needs_to_know_what_is_painted():
+    refined = [scheme.name for scheme in SCHEMES.values() if scheme.is_refined]
+    assert refined == ["spine"] and label_scheme(5) is label_scheme("spine")
+    assert replace(label_scheme(FOLDER / "sacrum.yaml"), name="spine") == label_scheme("spine")
+
+
+def test_a_scheme_may_tell_any_number_of_ranks_apart():
+    scheme = label_scheme(FOLDER / "eight_ranks.yaml")
+    highest = (vertebra_code(8), posterior_code(8), disc_code(8), CANAL, SACRUM, vertebra_code(9))
+    assert encoded(scheme, *highest) == [8, 8, 16, 17, 18, IGNORE]
+    assert scheme.num_classes == 19 and len(set(scheme.colours)) == 19
 
 
 def changed(**parts: object) -> dict[str, object]:

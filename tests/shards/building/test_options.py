@@ -25,6 +25,11 @@ def test_a_preset_file_holds_changes_to_spine(tmp_path, name, text):
     assert config.noise.level == (0.0, 0.2) and config.contrast == preset("spine").contrast
 
 
+def test_a_share_of_side_slices_outside_0_to_1_is_refused():
+    with pytest.raises(ValueError, match=r"side_share 1\.1 must be 0 to 1"):
+        ShardOptions(side_share=1.1)
+
+
 def test_a_malformed_preset_file_is_named(tmp_path):
     (tmp_path / "own.yaml").write_text("nose: {level: [0, 0.1]}\n")
     with pytest.raises(ValueError, match=r"own\.yaml.*'noise'"):

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,12 @@ from counted import joined
 from synthspine.gen import Params, preset, render
 from synthspine.gen.core.anatomy import IGNORE
 from synthspine.shards.building import build, series_samples
+from synthspine.shards.building.series_samples import SeriesSamples
 from synthspine.shards.building.sets import SETS, TEST_SETS, ensure_sets
 from synthspine.shards.format.manifest import MANIFEST, label_digest
 from synthspine.shards.format.sample import ShardError
 from synthspine.shards.readers.folder import SpiderError
+from synthspine.shards.readers.slices import chosen_slices
 from synthspine.shards.readers.spider import write_mha
 from synthspine.shards.reading.open import open_set
 
@@ -239,6 +242,40 @@ def test_a_synthetic_sample_can_be_rendered_again_from_its_record(spider_folder,
     source = open_set(paths["labels"]).read().records[int(params.map_index[0])]
     assert samples[4].record["source"] == source["source"]
     assert samples[4].record["patient"] == source["patient"]
+
+
+def test_side_slices_are_kept_as_label_maps_and_rendered_in_their_share(spider_folder, options):
+    chosen = options(spider_folder(), synthetic_samples=200, samples_per_shard=64)
+    paths = ensure_sets(["synthetic", "labels_val", "real_t1_val"], chosen)
+    # The first and the last of the five slices show nothing.
+    for name, slices in {
+        "labels": {0, 1, 2, 3, 4},
+        "labels_val": {0, 1, 2, 3, 4},
+        "real_t1_val": {1, 2, 3},
+    }.items():
+        assert {sample.record["slice"] for sample in open_set(paths[name]).samples()} == slices
+    shown = [sample.record["slice"] in (0, 4) for sample in open_set(paths["synthetic"]).samples()]
+    assert 24 <= sum(shown) <= 58
+    with pytest.raises(ShardError, match="synthetic: was made with other side_share"):
+        ensure_sets(["synthetic"], replace(chosen, side_share=0.5))
+
+
+def test_a_set_of_an_earlier_version_without_side_slices_is_used_until_it_is_rebuilt(
+    spider_folder, options, monkeypatch, capsys
+):
+    chosen = options(spider_folder())
+    identity = SeriesSamples.identity
+    with monkeypatch.context() as earlier:
+        choose = partial(chosen_slices, beside=False)
+        earlier.setattr(series_samples, "chosen_slices", lambda *values, beside: choose(*values))
+        earlier.setattr(SeriesSamples, "identity", lambda self: identity(self) | {"least_area_cm2": 5.0})
+        place = ensure_sets(["labels"], chosen)["labels"]
+    before = len(open_set(place))
+    ensure_sets(["labels"], chosen)
+    assert "labels: holds no slices beside the spine; --rebuild adds them" in capsys.readouterr().out
+    assert len(open_set(place)) == before
+    ensure_sets(["labels"], replace(chosen, rebuild=True))
+    assert len(open_set(place)) == before * 5 // 3
 
 
 def test_the_generator_is_set_to_the_grid(spider_folder, options):

@@ -8,7 +8,7 @@ from synthspine.gen.core.anatomy import CANAL, IGNORE, disc_code, vertebra_code
 from synthspine.shards.readers.folder import find_series
 from synthspine.shards.readers.slices import (
     Grid,
-    annotated,
+    chosen_slices,
     image_slices,
     label_slices,
     normalise,
@@ -146,25 +146,25 @@ def test_normalisation_of_few_values_stays_in_range(array):
     assert found.min() >= 0 and found.max() <= 1 and np.isfinite(found).all()
 
 
-def test_slices_are_kept_where_a_vertebra_or_the_canal_is_annotated():
+def test_slices_are_kept_where_a_vertebra_or_the_canal_is_chosen_slices():
     codes = np.zeros((6, 4, 4), np.uint8)
     codes[1, 0, 0], codes[2, 0, 0], codes[4, 0, 0] = vertebra_code(3), CANAL, disc_code(1)
     codes[5, 0, 0] = IGNORE
-    assert annotated(codes, (4.0, 1.0, 1.0)) == [1, 2]
+    assert chosen_slices(codes, (4.0, 1.0, 1.0)) == [1, 2]
 
 
 @pytest.mark.parametrize(("spacing_mm", "step"), [(0.9, 4), (3.0, 1), (3.15, 1), (1.5, 2), (1.0, 3)])
 def test_thin_slices_are_thinned(spacing_mm, step):
-    assert annotated(np.ones((30, 2, 2), np.uint8), (spacing_mm, 1.0, 1.0)) == list(range(0, 30, step))
+    assert chosen_slices(np.ones((30, 2, 2), np.uint8), (spacing_mm, 1.0, 1.0)) == list(range(0, 30, step))
 
 
-def test_slices_below_the_least_area_are_left_out():
-    codes = np.zeros((3, 40, 40), np.uint8)
-    codes[1, :20, :20] = CANAL
-    codes[2, :20, :21] = 1
-    # 400 pixels of 1 x 1.25 mm are 5 cm2.
-    assert annotated(codes, (4.0, 1.0, 1.25), least_area_cm2=5.0) == [1, 2]
-    assert annotated(codes, (4.0, 1.0, 1.25), least_area_cm2=5.1) == [2]
+def test_slices_beside_the_spine_are_kept_on_request_but_none_outside_the_scan_or_without_a_spine():
+    codes = np.zeros((6, 4, 4), np.uint8)
+    codes[2, 0, 0], codes[3, 0, 0], codes[5] = CANAL, disc_code(1), IGNORE
+    assert chosen_slices(codes, (4.0, 1.0, 1.0), beside=True) == [0, 1, 2, 3, 4]
+    assert chosen_slices(codes, (1.5, 1.0, 1.0), beside=True) == [0, 2, 4]
+    codes[2] = 0
+    assert chosen_slices(codes, (4.0, 1.0, 1.0), beside=True) == []
 
 
 @pytest.mark.parametrize("change", [{"spacing_mm": 0.0}, {"shape": (300, 256)}, {"shape": (0, 16)}])

@@ -3,11 +3,14 @@ import pytest
 import torch
 
 from synthspine.gen import preset
+from synthspine.gen.core.anatomy import IGNORE
 from synthspine.shards.building.sets import ensure_sets
+from synthspine.shards.readers.spider import write_mha
 from synthspine.shards.reading.open import SampleArrays, open_set
 from synthspine.train.data.augment import AugmentConfig
 from synthspine.train.data.feed import RealFeed, RenderFeed, ShardFeed
 from synthspine.train.runtime.distributed import Ranks
+from synthspine.train.sources import Sources
 
 CPU = torch.device("cpu")
 ALONE = Ranks(rank=0, world_size=1, device=CPU)
@@ -75,6 +78,20 @@ def test_an_epoch_of_real_slices_takes_every_slice_once():
     orders = [seen[:6].tolist(), seen[6:].tolist()]
     assert [sorted(order) for order in orders] == [list(range(6))] * 2
     assert orders[0] != orders[1]
+
+
+def test_training_and_validation_draw_side_slices_in_their_share(options, alone, tmp_path):
+    mask = np.zeros((3, 32, 32), dtype=np.int16)
+    mask[1:, 4:28, 8:18], mask[1:, 2:-2, 20:24] = 1, 100
+    for patient in range(4):
+        write_mha(mask, (4.0, 4.0, 4.0), "LPS", tmp_path / "masks" / f"{patient}_t1.mha")
+    chosen = options(model="A", data_dir=tmp_path, batch_size=100, validation_samples=100, side_share=0.3)
+    sources = Sources.open(chosen, alone)
+    validation = sources.validation("A")
+    assert validation is not None
+    for codes in (sources.feed_in_step("A").batch(0)[1], validation.codes):
+        empty = ~((codes > 0) & (codes < IGNORE)).flatten(1).any(1)
+        assert 20 <= empty.sum() <= 42
 
 
 def test_real_feed_refuses_label_maps(bank):

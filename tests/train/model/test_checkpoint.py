@@ -89,8 +89,8 @@ def test_a_label_scheme_that_does_not_fit_is_refused(model, tmp_path, scheme, re
 
 
 def test_a_network_of_other_classes_needs_a_label_scheme(tmp_path):
-    save_checkpoint(tmp_path / "model.pth", checkpoint_of(UNet(num_classes=5, base_features=4)))
-    with pytest.raises(CheckpointError, match=r"model\.pth: a network of 5 classes needs a label scheme"):
+    save_checkpoint(tmp_path / "model.pth", checkpoint_of(UNet(num_classes=6, base_features=4)))
+    with pytest.raises(CheckpointError, match=r"model\.pth: a network of 6 classes needs a label scheme"):
         load_model(tmp_path / "model.pth")
 
 
