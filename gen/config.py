@@ -39,8 +39,9 @@ from synthspine.gen.scanner.wrap import WrapConfig
 from synthspine.gen.tissues.background import BackgroundConfig
 from synthspine.gen.tissues.body_layers import BodyLayersConfig
 from synthspine.gen.tissues.bowel import BowelConfig
-from synthspine.gen.tissues.canal import CanalConfig, EpiduralFatConfig, FatPadsConfig
+from synthspine.gen.tissues.canal import CanalConfig
 from synthspine.gen.tissues.discs import DiscConfig
+from synthspine.gen.tissues.epidural_fat import EpiduralFatConfig, FatPadsConfig
 from synthspine.gen.tissues.lesions import HaemangiomaConfig, ModicConfig, SchmorlConfig
 from synthspine.gen.tissues.pelvis import FloorConfig, SacrumConfig
 from synthspine.gen.tissues.unannotated import OutsideConfig

@@ -51,15 +51,14 @@ from synthspine.gen.scanner.wrap import WrapConfig, wrap_around
 from synthspine.gen.tissues.background import BackgroundConfig, paint_background
 from synthspine.gen.tissues.body_layers import BodyLayersConfig, paint_body_layers
 from synthspine.gen.tissues.bowel import BowelConfig, paint_bowel
-from synthspine.gen.tissues.canal import (
-    CanalConfig,
+from synthspine.gen.tissues.canal import CanalConfig, paint_canal
+from synthspine.gen.tissues.discs import DiscConfig, add_nucleus, thin_discs
+from synthspine.gen.tissues.epidural_fat import (
     EpiduralFatConfig,
     FatPadsConfig,
-    paint_canal,
     paint_epidural_fat,
     paint_fat_pads,
 )
-from synthspine.gen.tissues.discs import DiscConfig, add_nucleus, thin_discs
 from synthspine.gen.tissues.lesions import HaemangiomaConfig, ModicConfig, SchmorlConfig, paint_lesions
 from synthspine.gen.tissues.pelvis import (
     FloorConfig,
@@ -160,10 +159,10 @@ def _render(bank: Tensor, params: Params, refined: bool) -> tuple[Tensor, Tensor
     around = paint_floor(around, p[FloorConfig], frame, mm)
     depth_mm = depths(codes, around, mm) if p.look_at_borders() else frame.behind_mm.unsqueeze(1)
     around = paint_epidural_fat(around, codes, depth_mm, frame, p[EpiduralFatConfig], mm)
-    around = paint_fat_pads(around, codes, frame, p[FatPadsConfig], mm)
+    around = paint_fat_pads(around, codes, depth_mm, frame, p[FatPadsConfig], mm)
     painted = overpaint(codes, around, has_code(codes, BACKGROUND))
     painted = paint_annotated_sacrum(painted, codes)
-    painted = paint_canal(painted, codes, frame, p[CanalConfig], mm)
+    painted = paint_canal(painted, codes, depth_mm, frame, p[CanalConfig], mm)
     painted = paint_lesions(painted, codes, depth_mm, frame.behind_mm, mm, modic=p[ModicConfig],
                             haemangioma=p[HaemangiomaConfig], schmorl=p[SchmorlConfig])  # fmt: skip
     painted = hide(painted, codes, around, p[HiddenConfig])

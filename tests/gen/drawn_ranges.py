@@ -44,7 +44,6 @@ BASE = {
     "body_layers.uneven_mm": (2.0, 6.0),
     "canal.root_length_mm": (12.0, 20.0),
     "canal.root_width_mm": (1.0, 2.0),
-    "epidural_fat.thickness_mm": (1.0, 3.0),
     "view.crop_foot": True,
 }
 
@@ -136,6 +135,8 @@ UNLIKE_THEIR_NAMES = {
     "canal.roots_share": _named("canal.roots.share"),
     "canal.root_length_mm": _named("canal.roots.length_mm"),
     "canal.root_width_mm": _named("canal.roots.width_mm"),
+    "canal.sink_mm": _named("canal.roots.sink_mm"),
+    "canal.crowded": _named("canal.roots.crowded"),
     "discs.lost_mm": lambda p: torch.cat((p.discs.lost_mm[:, 0], p.discs.lost_mm[:, 1, 1:]), dim=1),
     "discs.darkness": lambda p: 1 - p.discs.brightness,
     "contrast.random_mean": (
@@ -255,7 +256,11 @@ UNLIKE_THEIR_FIRST_RANGES = {
     "floor.fat_probability": lambda p: p.floor.fat > 0,
     "canal.cord_probability": lambda p: p.canal.cord_mm > 0,
     "canal.roots_probability": lambda p: p.canal.roots.share > 0,
+    "canal.crowded_probability": lambda p: p.canal.roots.crowded > 0,
+    "canal.alike_probability": lambda p: p.canal.alike > 0,
     "fat_pads.probability": lambda p: p.fat_pads.thickness_mm > 0,
+    "fat_pads.regular_probability": lambda p: p.fat_pads.regular > 0,
+    "fat_pads.front_probability": lambda p: p.fat_pads.front_mm > 0,
     "discs.nucleus_probability": lambda p: p.discs.core.abs().amax(1) > 0,
     "discs.cleft_probability": lambda p: p.discs.cleft > 0,
     "discs.degenerated_probability": lambda p: p.discs.brightness < 1,
