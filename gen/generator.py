@@ -20,6 +20,7 @@ from synthspine.gen.geometry.affine import AffineConfig
 from synthspine.gen.geometry.deformation import DeformationConfig
 from synthspine.gen.geometry.field_of_view import FieldOfViewConfig, limit_view
 from synthspine.gen.geometry.flip import FlipConfig
+from synthspine.gen.geometry.pathology import PathologyConfig, open_canal
 from synthspine.gen.geometry.refine import refine
 from synthspine.gen.geometry.spine_frame import find_spine, nowhere
 from synthspine.gen.geometry.warp import deform, draw_map
@@ -147,10 +148,12 @@ def _render(bank: Tensor, params: Params, refined: bool) -> tuple[Tensor, Tensor
     """What :func:`render` does, all samples at once."""
     p, mm = params, params.spacing_mm
 
-    codes = deform(bank, p.map_index, p[AffineConfig], p[DeformationConfig], p[FlipConfig], mm)
+    codes = deform(bank, p.map_index, p[AffineConfig], p[DeformationConfig], p[FlipConfig], mm,
+                   p[PathologyConfig])  # fmt: skip
     codes = limit_view(codes, p[FieldOfViewConfig], mm)
     codes = thin_discs(codes, p[DiscConfig], mm)
     frame = find_spine(codes, mm) if refined or p.follow_the_spine() else nowhere(codes)
+    codes = open_canal(codes, frame, p[PathologyConfig])
 
     around = paint_background(codes, p[BackgroundConfig], mm)
     around = paint_body_layers(around, p[BodyLayersConfig], frame, mm)

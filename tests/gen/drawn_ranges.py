@@ -32,7 +32,11 @@ STIR, T1, T2 = (
 )
 ROD, SCREW = {"implant.rod_probability": 1.0}, {"implant.rod_probability": 0.0}
 JUMP, SWING = {"kspace_motion.swing_probability": 0.0}, {"kspace_motion.swing_probability": 1.0}
-TABLE_ALONE = {"contrast.instance_jitter": (0.0, 0.0), "discs.degenerated_probability": 0.0}
+TABLE_ALONE = {
+    "contrast.instance_jitter": (0.0, 0.0),
+    "discs.degenerated_probability": 0.0,
+    "canal.alike_probability": 0.0,
+}
 
 BASE = {
     # Hidden structures lose their lines, which are looked at.
@@ -245,6 +249,8 @@ UNLIKE_THEIR_FIRST_RANGES = {
     "flip.head_foot_probability": lambda p: p.flip.head_foot > 0,
     "flip.front_back_probability": lambda p: p.flip.front_back > 0,
     "view.probability": lambda p: p.view.lost_mm.amax(1) > 0,
+    "pathology.wedge_probability": lambda p: p.pathology.wedge > 0,
+    "pathology.laminectomy_probability": lambda p: p.pathology.opened > 0,
     "background.probability": lambda p: p.background.regions > 0,
     "body_layers.probability": lambda p: p.body_layers.front_mm < NEVER_MM,
     "body_layers.vessel_probability": lambda p: p.body_layers.vessel_mm[:, 0] < NEVER_MM,
@@ -272,6 +278,7 @@ UNLIKE_THEIR_FIRST_RANGES = {
     "haemangioma.spot_probability": lambda p: p.haemangioma.radius_mm > 0,
     "hidden.probability": lambda p: p.hidden.hidden > 0,
     "outside.probability": lambda p: p.outside.black > 0,
+    "arches.fatter_probability": lambda p: p.arches.fatter > 0,
     "contrast.dark_air_probability": (
         lambda p: p.contrast.mean[:, AIR] < 0.2,
         RANDOM | {"contrast.random_mean": (0.5, 1.0), "contrast.dark_air": 0.1},
