@@ -80,8 +80,8 @@ def paint_epidural_fat(
     field = smooth_field(params.key, "epidural_fat", grid, grid_mm, params.patch_mm, FINEST_PATCH_MM)
     patches = look_up(fills(field, params.share), frame, step_mm)
     near = above(depth_mm[:, STRUCTURES.index("canal")], -per_sample(params.thickness_mm, codes))
-    free = above(-depth_mm[:, STRUCTURES.index("disc")], ATTACHED_MM)
-    return overpaint(painted, EPIDURAL_FAT, patches * near * free * unlabelled(codes, painted))
+    attached = above(depth_mm[:, STRUCTURES.index("disc")], -ATTACHED_MM)
+    return overpaint(painted, EPIDURAL_FAT, patches * near * (1 - attached) * unlabelled(codes, painted))
 
 
 FINEST_LENGTH_MM = 5.0
