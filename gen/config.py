@@ -20,6 +20,7 @@ from synthspine.gen.geometry.affine import AffineConfig
 from synthspine.gen.geometry.deformation import DeformationConfig
 from synthspine.gen.geometry.field_of_view import FieldOfViewConfig
 from synthspine.gen.geometry.flip import FlipConfig
+from synthspine.gen.geometry.pathology import PathologyConfig
 from synthspine.gen.intensity.contrast import ContrastConfig
 from synthspine.gen.intensity.cortex import CortexConfig
 from synthspine.gen.intensity.flow_void import FlowVoidConfig
@@ -39,8 +40,9 @@ from synthspine.gen.scanner.wrap import WrapConfig
 from synthspine.gen.tissues.background import BackgroundConfig
 from synthspine.gen.tissues.body_layers import BodyLayersConfig
 from synthspine.gen.tissues.bowel import BowelConfig
-from synthspine.gen.tissues.canal import CanalConfig, EpiduralFatConfig, FatPadsConfig
+from synthspine.gen.tissues.canal import CanalConfig
 from synthspine.gen.tissues.discs import DiscConfig
+from synthspine.gen.tissues.epidural_fat import EpiduralFatConfig, FatPadsConfig
 from synthspine.gen.tissues.lesions import HaemangiomaConfig, ModicConfig, SchmorlConfig
 from synthspine.gen.tissues.pelvis import FloorConfig, SacrumConfig
 from synthspine.gen.tissues.unannotated import OutsideConfig
@@ -58,6 +60,7 @@ class GeneratorConfig(Config):
     affine: AffineConfig = field(default_factory=AffineConfig)
     deformation: DeformationConfig = field(default_factory=DeformationConfig)
     flip: FlipConfig = field(default_factory=FlipConfig)
+    pathology: PathologyConfig = field(default_factory=PathologyConfig)
     view: FieldOfViewConfig = field(default_factory=FieldOfViewConfig)
 
     background: BackgroundConfig = field(default_factory=BackgroundConfig)
@@ -115,6 +118,7 @@ def without_geometry(config: GeneratorConfig) -> GeneratorConfig:
         ),
         deformation=DeformationConfig(probability=0.0),
         flip=FlipConfig(left_right_probability=0.0),
+        pathology=PathologyConfig(slip_probability=0.0, wedge_probability=0.0, laminectomy_probability=0.0),
         view=replace(config.view, probability=0.0),
         discs=replace(config.discs, degenerated_probability=0.0),
     )

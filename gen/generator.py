@@ -20,6 +20,7 @@ from synthspine.gen.geometry.affine import AffineConfig
 from synthspine.gen.geometry.deformation import DeformationConfig
 from synthspine.gen.geometry.field_of_view import FieldOfViewConfig, limit_view
 from synthspine.gen.geometry.flip import FlipConfig
+from synthspine.gen.geometry.pathology import PathologyConfig, open_canal
 from synthspine.gen.geometry.refine import refine
 from synthspine.gen.geometry.spine_frame import find_spine, nowhere
 from synthspine.gen.geometry.warp import deform, draw_map
@@ -51,15 +52,14 @@ from synthspine.gen.scanner.wrap import WrapConfig, wrap_around
 from synthspine.gen.tissues.background import BackgroundConfig, paint_background
 from synthspine.gen.tissues.body_layers import BodyLayersConfig, paint_body_layers
 from synthspine.gen.tissues.bowel import BowelConfig, paint_bowel
-from synthspine.gen.tissues.canal import (
-    CanalConfig,
+from synthspine.gen.tissues.canal import CanalConfig, paint_canal
+from synthspine.gen.tissues.discs import DiscConfig, add_nucleus, thin_discs
+from synthspine.gen.tissues.epidural_fat import (
     EpiduralFatConfig,
     FatPadsConfig,
-    paint_canal,
     paint_epidural_fat,
     paint_fat_pads,
 )
-from synthspine.gen.tissues.discs import DiscConfig, add_nucleus, thin_discs
 from synthspine.gen.tissues.lesions import HaemangiomaConfig, ModicConfig, SchmorlConfig, paint_lesions
 from synthspine.gen.tissues.pelvis import (
     FloorConfig,
@@ -149,10 +149,12 @@ def _render(bank: Tensor, params: Params, refined: bool) -> tuple[Tensor, Tensor
     """What :func:`render` does, all samples at once."""
     p, mm = params, params.spacing_mm
 
-    codes = deform(bank, p.map_index, p[AffineConfig], p[DeformationConfig], p[FlipConfig], mm)
+    codes = deform(bank, p.map_index, p[AffineConfig], p[DeformationConfig], p[FlipConfig], mm,
+                   p[PathologyConfig])  # fmt: skip
     codes = limit_view(codes, p[FieldOfViewConfig], mm)
     codes = thin_discs(codes, p[DiscConfig], mm)
     frame = find_spine(codes, mm) if refined or p.follow_the_spine() else nowhere(codes)
+    codes = open_canal(codes, frame, p[PathologyConfig])
 
     around = paint_background(codes, p[BackgroundConfig], mm)
     around = paint_body_layers(around, p[BodyLayersConfig], frame, mm)
@@ -161,10 +163,10 @@ def _render(bank: Tensor, params: Params, refined: bool) -> tuple[Tensor, Tensor
     around = paint_floor(around, p[FloorConfig], frame, mm)
     depth_mm = depths(codes, around, mm) if p.look_at_borders() else frame.behind_mm.unsqueeze(1)
     around = paint_epidural_fat(around, codes, depth_mm, frame, p[EpiduralFatConfig], mm)
-    around = paint_fat_pads(around, codes, frame, p[FatPadsConfig], mm)
+    around = paint_fat_pads(around, codes, depth_mm, frame, p[FatPadsConfig], mm)
     painted = overpaint(codes, around, has_code(codes, BACKGROUND))
     painted = paint_annotated_sacrum(painted, codes)
-    painted = paint_canal(painted, codes, frame, p[CanalConfig], mm)
+    painted = paint_canal(painted, codes, depth_mm, frame, p[CanalConfig], mm)
     painted = paint_lesions(painted, codes, depth_mm, frame.behind_mm, mm, modic=p[ModicConfig],
                             haemangioma=p[HaemangiomaConfig], schmorl=p[SchmorlConfig])  # fmt: skip
     painted = hide(painted, codes, around, p[HiddenConfig])

@@ -20,8 +20,8 @@ def above(values: Tensor, threshold: Tensor | float) -> Tensor:
     return (values - threshold).gt_(0).to(torch.int8).view(torch.uint8)
 
 
-def has_code(codes: Tensor, code: int) -> Tensor:
-    """1 where uint8 ``codes`` are ``code``, else 0: uint8, same shape."""
+def has_code(codes: Tensor, code: Tensor | int) -> Tensor:
+    """1 where uint8 ``codes`` are ``code`` (uint8, or 0..255), else 0: uint8, shape of both broadcast."""
     return (codes ^ code).clamp(max=1) ^ 1
 
 

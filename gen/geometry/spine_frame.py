@@ -113,6 +113,16 @@ def _canal_course(
     return ((moment + _TINY * centre) / (weight + _TINY) - centre) * spacing_mm[-1]
 
 
+def middle_of(mask: Tensor, spacing_mm: Spacing) -> tuple[Tensor, Tensor]:
+    """Middle of a mask, uint8 ``(B, *grid)``, and whether it has a pixel.
+
+    The middle is the mean (row, column), mm from the centre of the grid, ``(B, 2)``, and 0 without a pixel;
+    the second is bool, ``(B,)``.
+    """
+    middle, found = _middle(_count_and_sum(mask), mask, spacing_mm)
+    return middle * found.unsqueeze(1), found
+
+
 def _middle(by_row: tuple[Tensor, Tensor], codes: Tensor, spacing_mm: Spacing) -> tuple[Tensor, Tensor]:
     """Mean (row, column) of a mask in mm, ``(B, 2)``, and whether it has a pixel, ``(B,)``."""
     height, width = codes.shape[-2:]

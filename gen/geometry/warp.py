@@ -17,6 +17,7 @@ from synthspine.gen.core.feature import Spacing
 from synthspine.gen.geometry.affine import AffineParams
 from synthspine.gen.geometry.deformation import FINEST_VELOCITY_MM, DeformationParams, node_displacement
 from synthspine.gen.geometry.flip import FlipParams, mirror
+from synthspine.gen.geometry.pathology import PathologyParams, change_shape
 
 NODE_MM = FINEST_VELOCITY_MM / 2
 """Nodes lie at most this far apart, or a pixel where that is more."""
@@ -42,8 +43,9 @@ def deform(
     deformation: DeformationParams | None,
     flip: FlipParams | None,
     spacing_mm: Spacing,
+    pathology: PathologyParams | None = None,
 ) -> Tensor:
-    """Move the anatomy of the drawn maps: flip, then affine map, then deformation.
+    """Move the anatomy of the drawn maps: flip, then slip and fracture, then affine map, then deformation.
 
     ``bank`` holds dense codes, uint8 ``(N, *grid)``; ``map_index``, int64 ``(B,)``, the map of each sample.
 
@@ -53,20 +55,28 @@ def deform(
     grid = bank.shape[1:]
     strides = _strides(spacing_mm)
     # A border of 255 serves all positions outside the map.
-    maps = functional.pad(mirror(bank.index_select(0, map_index), flip), (1, 1) * len(grid), value=IGNORE)
+    chosen = mirror(bank.index_select(0, map_index), flip)
+    maps = functional.pad(chosen, (1, 1) * len(grid), value=IGNORE)
     exact = torch.float32 if maps[0].numel() <= EXACT_FLOAT32 else torch.float64
     seen = _node_positions(grid, spacing_mm, deformation, bank.device)
     each = (-1, *[1] * len(grid))
-    offset: Tensor | None = None
-    for axis, count in enumerate(grid):
+    sources = []
+    for axis in range(len(grid)):
         nodes = (affine.translation_mm[:, axis] / spacing_mm[axis]).view(each)
         for other, position in enumerate(seen):
             # In pixels, not mm: with the unit matrix every position stays the whole number that it is.
             ratio = spacing_mm[other] / spacing_mm[axis]
             nodes = nodes + (affine.matrix[:, axis, other] * ratio).view(each) * position
+        sources.append(nodes)
+    offset: Tensor | None = None
+    for count, nodes in zip(grid, change_shape(sources, chosen, pathology, spacing_mm), strict=True):
         # One pixel for the border, and half a pixel so that rounding down is rounding to the nearest.
-        nodes = nodes + ((count - 1) / 2 + 1.5)
-        pixel = _between_nodes(nodes, grid, strides).clamp_(0, count + 1).floor_().to(exact)
+        pixel = (
+            _between_nodes(nodes + ((count - 1) / 2 + 1.5), grid, strides)
+            .clamp_(0, count + 1)
+            .floor_()
+            .to(exact)
+        )
         offset = pixel if offset is None else pixel.add_(offset, alpha=count + 2)
     assert offset is not None
     return maps.flatten(1).gather(1, offset.flatten(1).long()).reshape(offset.shape)

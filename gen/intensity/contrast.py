@@ -19,6 +19,7 @@ from synthspine.gen.core.drawing import AlwaysDrawn, Drawing, showcase
 from synthspine.gen.core.feature import Batch, Config, Range, within
 from synthspine.gen.intensity.physical_contrast import PhysicalConfig, PhysicalParams, draw_physical
 from synthspine.gen.tissues import palette
+from synthspine.gen.tissues.canal import CanalConfig, mingle
 from synthspine.gen.tissues.discs import FULLY_RANDOM, DiscConfig, darken_discs
 from synthspine.gen.tissues.palette import DISCS, PAINT_CODES, SACRAL_DISC, SACRUM, VERTEBRAE, codes_of
 
@@ -132,8 +133,9 @@ class ContrastConfig(AlwaysDrawn[ContrastParams]):
         )
 
     def settle(self, own: ContrastParams, drawing: Drawing) -> ContrastParams:
-        """Degenerated discs are darker."""
-        return replace(own, mean=darken_discs(own.mean, drawing[DiscConfig]))
+        """Degenerated discs are darker; cord, roots and fluid may look alike."""
+        mean = darken_discs(own.mean, drawing[DiscConfig])
+        return replace(own, mean=mingle(mean, drawing[CanalConfig]))
 
 
 class CodeTables(NamedTuple):

@@ -13,7 +13,7 @@ from synthspine.gen.core.filters import WIDEST, gaussian_blur, smooth_field
 from synthspine.gen.core.masks import above, at_most, between, per_sample
 from synthspine.gen.geometry.spine_frame import SpineFrame
 from synthspine.gen.intensity.contrast import ContrastParams, colour
-from synthspine.gen.tissues.palette import VERTEBRAE
+from synthspine.gen.tissues.palette import FAT, VERTEBRAE
 
 BEHIND_MM = (3.0, 8.0)
 """Distances behind the canal's middle where mixing begins and is complete. Vertebrae in front of them are
@@ -36,6 +36,7 @@ class ArchParams(Batch):
     through: Tensor
     patch_mm: Tensor
     lines_lost: Tensor
+    fatter: Tensor
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,9 +53,17 @@ class ArchConfig(Feature[ArchParams]):
     """Correlation length of that share, mm."""
     lines_lost: Range = (0.0, 1.0)
     """Share of the strength that the lines on their borders lose."""
+    fatter_probability: float = 0.4
+    """Of mixed arches, share whose marrow is nearer to fat than that of bodies."""
+    fatter: Range = (0.1, 0.5)
+    """Share of the way to fat that their signal goes."""
 
     bounds = within(
-        "through", "lines_lost", blur_mm=(0.0, WIDEST_BLUR_MM), patch_mm=(FINEST_MM, WIDEST * FINEST_MM)
+        "through",
+        "lines_lost",
+        "fatter",
+        blur_mm=(0.0, WIDEST_BLUR_MM),
+        patch_mm=(FINEST_MM, WIDEST * FINEST_MM),
     )
     along_spine = True
     hidden_with = ("vertebra", "blur_mm", "through")
@@ -69,6 +78,8 @@ class ArchConfig(Feature[ArchParams]):
             through=random.uniform("arches_through", *self.through) * on,
             patch_mm=random.uniform("arches_patch", *self.patch_mm),
             lines_lost=random.uniform("arches_lines", *self.lines_lost) * on,
+            fatter=random.uniform("arches_fatter", *self.fatter)
+            * (on & random.chance("arches_fatter_on", self.fatter_probability)),
         )
 
 
@@ -83,10 +94,10 @@ def mix_arches(
 ) -> Tensor:
     """Mix the arches with what surrounds them, within each slice.
 
-    Bone is mixed with its surroundings in proportion to its blurred mask, plus a random share. Every value
-    lies between the image (of tissue means) and the means of vertebrae and of ``around`` (painted codes of
-    the surroundings). Bodies, discs, canal, unannotated pixels and pixels farther than ``REACH_MM`` from bone
-    stay bit for bit.
+    Bone is mixed with its surroundings in proportion to its blurred mask, plus a random share, and goes
+    towards fat. Every value lies between the image (of tissue means) and the means of vertebrae, of fat and
+    of ``around`` (painted codes of the surroundings). Bodies, discs, canal, unannotated pixels and pixels
+    farther than ``REACH_MM`` from bone stay bit for bit.
     """
     if params is None:
         return image
@@ -99,8 +110,12 @@ def mix_arches(
     share *= torch.addcmul(1 - half, field.clamp_(-1, 1), half, value=-1)
     # Outside of its mask, bone has the mean of all vertebrae.
     marrow = torch.lerp(per_sample(contrast.mean[:, VERTEBRAE].mean(1), image), image, bone)
+    fat = per_sample(contrast.mean[:, FAT], image)
+    marrow = torch.lerp(marrow, fat, per_sample(params.fatter, image))
     ground = torch.lerp(image, colour(around, contrast), bone)
-    mixing = per_sample(above(params.blur_mm + params.through, 0.0), codes) * at_most(codes, MAX_RANK)
+    mixing = per_sample(above(params.blur_mm + params.through + params.fatter, 0.0), codes) * at_most(
+        codes, MAX_RANK
+    )
     mixed = torch.lerp(ground, marrow, share)
     return torch.lerp(image, mixed, _ramp(frame.behind_mm, BEHIND_MM).mul_(mixing))
 

@@ -32,7 +32,11 @@ STIR, T1, T2 = (
 )
 ROD, SCREW = {"implant.rod_probability": 1.0}, {"implant.rod_probability": 0.0}
 JUMP, SWING = {"kspace_motion.swing_probability": 0.0}, {"kspace_motion.swing_probability": 1.0}
-TABLE_ALONE = {"contrast.instance_jitter": (0.0, 0.0), "discs.degenerated_probability": 0.0}
+TABLE_ALONE = {
+    "contrast.instance_jitter": (0.0, 0.0),
+    "discs.degenerated_probability": 0.0,
+    "canal.alike_probability": 0.0,
+}
 
 BASE = {
     # Hidden structures lose their lines, which are looked at.
@@ -44,7 +48,6 @@ BASE = {
     "body_layers.uneven_mm": (2.0, 6.0),
     "canal.root_length_mm": (12.0, 20.0),
     "canal.root_width_mm": (1.0, 2.0),
-    "epidural_fat.thickness_mm": (1.0, 3.0),
     "view.crop_foot": True,
 }
 
@@ -136,6 +139,8 @@ UNLIKE_THEIR_NAMES = {
     "canal.roots_share": _named("canal.roots.share"),
     "canal.root_length_mm": _named("canal.roots.length_mm"),
     "canal.root_width_mm": _named("canal.roots.width_mm"),
+    "canal.sink_mm": _named("canal.roots.sink_mm"),
+    "canal.crowded": _named("canal.roots.crowded"),
     "discs.lost_mm": lambda p: torch.cat((p.discs.lost_mm[:, 0], p.discs.lost_mm[:, 1, 1:]), dim=1),
     "discs.darkness": lambda p: 1 - p.discs.brightness,
     "contrast.random_mean": (
@@ -244,6 +249,8 @@ UNLIKE_THEIR_FIRST_RANGES = {
     "flip.head_foot_probability": lambda p: p.flip.head_foot > 0,
     "flip.front_back_probability": lambda p: p.flip.front_back > 0,
     "view.probability": lambda p: p.view.lost_mm.amax(1) > 0,
+    "pathology.wedge_probability": lambda p: p.pathology.wedge > 0,
+    "pathology.laminectomy_probability": lambda p: p.pathology.opened > 0,
     "background.probability": lambda p: p.background.regions > 0,
     "body_layers.probability": lambda p: p.body_layers.front_mm < NEVER_MM,
     "body_layers.vessel_probability": lambda p: p.body_layers.vessel_mm[:, 0] < NEVER_MM,
@@ -255,7 +262,11 @@ UNLIKE_THEIR_FIRST_RANGES = {
     "floor.fat_probability": lambda p: p.floor.fat > 0,
     "canal.cord_probability": lambda p: p.canal.cord_mm > 0,
     "canal.roots_probability": lambda p: p.canal.roots.share > 0,
+    "canal.crowded_probability": lambda p: p.canal.roots.crowded > 0,
+    "canal.alike_probability": lambda p: p.canal.alike > 0,
     "fat_pads.probability": lambda p: p.fat_pads.thickness_mm > 0,
+    "fat_pads.regular_probability": lambda p: p.fat_pads.regular > 0,
+    "fat_pads.front_probability": lambda p: p.fat_pads.front_mm > 0,
     "discs.nucleus_probability": lambda p: p.discs.core.abs().amax(1) > 0,
     "discs.cleft_probability": lambda p: p.discs.cleft > 0,
     "discs.degenerated_probability": lambda p: p.discs.brightness < 1,
@@ -267,6 +278,7 @@ UNLIKE_THEIR_FIRST_RANGES = {
     "haemangioma.spot_probability": lambda p: p.haemangioma.radius_mm > 0,
     "hidden.probability": lambda p: p.hidden.hidden > 0,
     "outside.probability": lambda p: p.outside.black > 0,
+    "arches.fatter_probability": lambda p: p.arches.fatter > 0,
     "contrast.dark_air_probability": (
         lambda p: p.contrast.mean[:, AIR] < 0.2,
         RANDOM | {"contrast.random_mean": (0.5, 1.0), "contrast.dark_air": 0.1},

@@ -23,7 +23,7 @@ from synthspine.gen.tissues.palette import FAT, MUSCLE, VERTEBRAE
 
 COUNT = 3000
 SPACING = (1.0, 1.0)
-ALWAYS = ArchConfig(probability=1.0)
+ALWAYS = ArchConfig(probability=1.0, fatter_probability=0.0)
 BONE = 0.8
 AROUND = 0.2
 
@@ -86,6 +86,15 @@ def test_the_surrounding_tissue_shows_through_by_a_share_within_bounds(bank):
     assert lost.min() > -1e-5 and lost.max() < through + 1e-5
     assert lost.std() > 0.1 and abs(float(lost.mean()) - through / 2) < 0.1
     assert torch.equal(image[~arch], mixed[~arch])
+
+
+def test_the_marrow_of_arches_goes_its_share_of_the_way_to_fat(bank):
+    contrast = _two_greys(3)
+    contrast.mean[:, FAT] = 1.0
+    image, mixed = _mix(bank, _draw(blur_mm=0.0, through=0.0, fatter=0.5), contrast)
+    arch = _is_arch(bank) & (find_spine(bank, SPACING).behind_mm >= BEHIND_MM[1])
+    torch.testing.assert_close(mixed[arch], torch.full_like(mixed[arch], (BONE + 1) / 2))
+    assert torch.equal(image[~_is_arch(bank)], mixed[~_is_arch(bank)])
 
 
 def test_the_share_that_shows_through_changes_over_the_drawn_length(bank):
@@ -190,6 +199,8 @@ def test_without_a_probability_nothing_is_drawn_and_nothing_changes(bank):
 def test_draws_keep_to_their_ranges_and_probability():
     config = ArchConfig(probability=0.7, blur_mm=(0.3, 1.8), lines_lost=(0.1, 1.0), through=(0.1, 0.8))
     params = _draw(COUNT, config)
+    fatter = _draw(COUNT, replace(config, fatter_probability=0.5)).fatter
+    assert abs(float((fatter > 0).float().mean()) - 0.35) < 0.03 and fatter.max() <= 0.5
     for name, probability in (("blur_mm", 0.7), ("through", 0.7), ("lines_lost", 0.7), ("patch_mm", 1.0)):
         values, (low, high) = getattr(params, name), getattr(config, name)
         on = values != 0

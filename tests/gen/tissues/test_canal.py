@@ -5,23 +5,26 @@ from dataclasses import replace
 import pytest
 import torch
 
-from synthspine.gen.core.anatomy import BACKGROUND, CANAL, IGNORE, vertebra_code
+from synthspine.gen.core.anatomy import BACKGROUND, CANAL, IGNORE, disc_code, vertebra_code
 from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
 from synthspine.gen.geometry.spine_frame import find_spine
 from synthspine.gen.intensity.cortex import depths
-from synthspine.gen.tissues.canal import (
-    CanalConfig,
-    CanalParams,
-    EpiduralFatConfig,
-    EpiduralFatParams,
-    paint_canal,
-    paint_epidural_fat,
+from synthspine.gen.tissues.canal import CanalConfig, CanalParams, mingle, paint_canal
+from synthspine.gen.tissues.epidural_fat import EpiduralFatConfig, EpiduralFatParams, paint_epidural_fat
+from synthspine.gen.tissues.palette import (
+    CORD,
+    EPIDURAL_FAT,
+    FAT,
+    FIRST_COARSE,
+    OUTSIDE,
+    PAINT_CODES,
+    ROOTS,
+    SACRUM,
 )
-from synthspine.gen.tissues.palette import CORD, EPIDURAL_FAT, FAT, FIRST_COARSE, OUTSIDE, ROOTS, SACRUM
 
 COUNT = 3000
 SPACING = (1.0, 1.0)
-ALWAYS = CanalConfig(cord_probability=1.0, roots_probability=1.0)
+ALWAYS = CanalConfig(cord_probability=1.0, roots_probability=1.0, sink_mm=(0.0, 0.0), crowded_probability=0.0)
 FAT_ALWAYS = EpiduralFatConfig(probability=1.0)
 
 
@@ -38,7 +41,8 @@ def _tall(count):
 
 
 def _paint(codes, params, spacing=SPACING):
-    return paint_canal(codes, codes, find_spine(codes, spacing), params, spacing)
+    depth = depths(codes, codes, spacing)
+    return paint_canal(codes, codes, depth, find_spine(codes, spacing), params, spacing)
 
 
 def _filled(values, count):
@@ -95,6 +99,46 @@ def test_roots_are_long_and_thin_and_follow_the_canal():
     assert agree > 0.85
 
 
+def test_roots_sink_towards_the_lower_end():
+    params = replace(ALWAYS, cord_probability=0, roots_share=(0.9999, 1.0)).draw(_random(1))
+    roots = replace(params.roots, sink_mm=_filled(6.0, 1), share=_filled(1.0, 1))
+    painted = _paint(_tall(1), replace(params, conus_mm=_filled(120.0, 1), roots=roots))
+    width = (painted == ROOTS).sum(-1)[0]
+    # The end of the cord is at row 99; 14.5 columns of the canal lie behind the roots' front.
+    assert abs(int(width[99]) - 15) <= 1 and abs(int(width[149]) - 12) <= 1
+    assert (width[200:] == width[200]).all() and abs(int(width[200]) - 9) <= 1
+
+
+def test_roots_fill_the_whole_canal_where_a_disc_narrows_it():
+    codes = _tall(40)
+    codes[:, 170:182, 20:47] = disc_code(2)
+    codes[:, 120:132, 20:47] = disc_code(3)
+    params = replace(ALWAYS, cord_probability=0).draw(_random(40))
+    crowded = torch.linspace(0, 1, 40)
+    params = replace(
+        params,
+        conus_mm=_filled(140.0, 40),
+        roots=replace(params.roots, share=_filled(0.0, 40), crowded=crowded),
+    )
+    roots = (_paint(codes, params) == ROOTS)[..., 48:72]
+    assert not roots[0].any() and roots[-1, [122, 130, 172, 180]].all()
+    assert not roots[:, :116].any() and not roots[:, 137:165].any() and not roots[:, 187:].any()
+    assert abs(float(roots[:, 176].all(-1).float().mean()) - 0.5) < 0.2
+
+
+def test_cord_roots_and_fluid_meet_in_the_middle_of_their_means():
+    mean = torch.rand(3, PAINT_CODES, generator=torch.Generator().manual_seed(1))
+    mingled = mingle(mean, replace(ALWAYS.draw(_random(3)), alike=torch.tensor([0.0, 0.5, 1.0])))
+    tissue = (mean[:, CORD] + mean[:, ROOTS]) / 2
+    middle = (mean[:, CANAL] + tissue) / 2
+    for code in (CANAL, CORD, ROOTS):
+        assert torch.equal(mingled[0, code], mean[0, code])
+        torch.testing.assert_close(mingled[1, code], (mean[1, code] + middle[1]) / 2)
+        torch.testing.assert_close(mingled[2, code], middle[2])
+    others = [code for code in range(PAINT_CODES) if code not in (CANAL, CORD, ROOTS)]
+    assert torch.equal(mingled[:, others], mean[:, others])
+
+
 def test_only_the_canal_is_filled(bank):
     codes = bank.clone()
     codes[:, :, 70:] = IGNORE
@@ -124,6 +168,14 @@ def test_epidural_fat_fills_its_share_close_outside_the_canal():
     assert (filled - share).abs().mean() < 0.08 and abs(float((filled - share).mean())) < 0.04
 
 
+def test_no_epidural_fat_lies_beside_a_disc():
+    codes = _tall(4)
+    codes[:, 100:112, 20:46] = disc_code(3)
+    params = replace(FAT_ALWAYS.draw(_random(4)), share=_filled(1.0, 4), thickness_mm=_filled(2.0, 4))
+    fat = (_fat(codes, params) == EPIDURAL_FAT)[:, :, 46:48].all(-1)
+    assert not fat[:, 98:114].any() and fat[:, :96].all() and fat[:, 116:].all()
+
+
 def test_epidural_fat_covers_what_is_painted_but_no_structure_and_nothing_outside(bank):
     codes = bank.clone()
     codes[:, 60:, :] = torch.where(codes[:, 60:, :] == CANAL, CANAL, IGNORE)
@@ -137,10 +189,10 @@ def test_epidural_fat_covers_what_is_painted_but_no_structure_and_nothing_outsid
 
 
 def test_samples_without_a_tissue_stay_as_they_are(bank):
-    frame = find_spine(bank, SPACING)
-    assert paint_canal(bank, bank, frame, None, SPACING) is bank
-    assert paint_epidural_fat(bank, bank, depths(bank, bank, SPACING), frame, None, SPACING) is bank
-    never = CanalConfig(cord_probability=1e-9, roots_probability=1e-9)
+    frame, depth = find_spine(bank, SPACING), depths(bank, bank, SPACING)
+    assert paint_canal(bank, bank, depth, frame, None, SPACING) is bank
+    assert paint_epidural_fat(bank, bank, depth, frame, None, SPACING) is bank
+    never = CanalConfig(cord_probability=1e-9, roots_probability=1e-9, crowded_probability=0.0)
     assert torch.equal(_paint(bank, never.draw(_random(3))), bank)
     assert torch.equal(_fat(bank, EpiduralFatConfig(probability=1e-9).draw(_random(3)), bank), bank)
 
@@ -159,14 +211,18 @@ def test_draws_keep_to_their_ranges_and_probabilities():
         (canal.cord_offset_mm, config.cord_offset_mm, 1.0),
         (canal.conus_mm, config.conus_mm, 1.0),
         (canal.roots.share, config.roots_share, 0.7),
+        (canal.roots.sink_mm, config.sink_mm, 1.0),
+        (canal.roots.crowded, config.crowded, 0.3),
+        (canal.alike, config.alike, 0.7),
         (fat.share, fat_config.share, 0.6),
+        (fat.thickness_mm, fat_config.thickness_mm, 1.0),
         (fat.patch_mm, fat_config.patch_mm, 1.0),
     ):
         on = values != 0
         assert abs(float(on.float().mean()) - probability) < 0.03
         margin = 0.02 * (high - low)
         assert low <= values[on].min() < low + margin and high - margin < values[on].max() <= high
-    assert (fat.thickness_mm == 2.5).all() and (canal.roots.length_mm == 14).all()
+    assert (canal.roots.length_mm == 14).all()
 
 
 def test_draws_survive_json():
@@ -206,8 +262,8 @@ def test_any_grid_will_do_and_nothing_waits_for_the_device(grid):
     for device in ("cpu", "meta"):
         codes = torch.full((2, *grid), CANAL, dtype=torch.uint8, device=device)
         frame = find_spine(codes, spacing)
-        painted = paint_canal(codes, codes, frame, canal.to(device), spacing)
         depth = depths(codes, codes, spacing)
+        painted = paint_canal(codes, codes, depth, frame, canal.to(device), spacing)
         painted = paint_epidural_fat(painted, codes, depth, frame, fat.to(device), spacing)
         assert painted.shape == codes.shape and painted.dtype == torch.uint8
 

@@ -6,16 +6,18 @@ from dataclasses import replace
 import pytest
 import torch
 
-from synthspine.gen.core.anatomy import CANAL, IGNORE, vertebra_code
+from synthspine.gen.core.anatomy import CANAL, IGNORE, disc_code, vertebra_code
 from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
 from synthspine.gen.geometry.spine_frame import find_spine
+from synthspine.gen.intensity.cortex import depths
 from synthspine.gen.intensity.hidden_labels import HiddenParams, unless_hidden
-from synthspine.gen.tissues.canal import FatPadsConfig, FatPadsParams, paint_fat_pads
+from synthspine.gen.tissues.epidural_fat import FatPadsConfig, FatPadsParams, paint_fat_pads
 from synthspine.gen.tissues.palette import EPIDURAL_FAT, FAT, FIRST_COARSE, OUTSIDE, SACRUM
 
 COUNT = 3000
 SPACING = (1.0, 1.0)
-ALWAYS = FatPadsConfig(probability=1.0)
+ALWAYS = FatPadsConfig(probability=1.0, regular_probability=0.0, front_probability=0.0)
+SHAPED = FatPadsConfig(probability=1.0, regular_probability=1.0, front_probability=1.0)
 FIRST, END = 20, 180
 """First row of the canal of :func:`_tall`, and the first one below it."""
 
@@ -34,7 +36,8 @@ def _tall(count):
 
 def _pads(codes, params, painted=None, spacing=SPACING):
     painted = torch.full_like(codes, FIRST_COARSE) if painted is None else painted
-    return paint_fat_pads(painted, codes, find_spine(codes, spacing), params, spacing) == EPIDURAL_FAT
+    frame, depth = find_spine(codes, spacing), depths(codes, painted, spacing)
+    return paint_fat_pads(painted, codes, depth, frame, params, spacing) == EPIDURAL_FAT
 
 
 def test_pads_begin_at_the_last_pixel_of_the_canal_and_are_as_thick_as_drawn_at_most():
@@ -60,6 +63,28 @@ def test_pads_lie_behind_their_share_of_the_rows():
     assert filled[0] < 0.02 and filled[-1] > 0.98
     # A pad thinner than half a pixel is not seen.
     assert -0.06 < float((filled - share).mean()) < 0.02 and (filled - share).abs().mean() < 0.12
+
+
+def test_regular_pads_fill_the_gaps_between_arches_and_narrow_towards_them():
+    codes = _tall(10)
+    for row in (60, 90, 120):
+        codes[:, row : row + 14, 56:80] = vertebra_code(1)
+    shaped = _draw(10, replace(SHAPED, front_probability=0.0), thickness_mm=9.0)
+    width = _pads(codes, shaped)[:, 74:90].sum(-1)
+    assert (width[:, 7:9] >= 5).all() and (width <= 9).all()
+    assert (width[:, [0, 15]] <= 2).all()
+    assert (width[:, :8].diff(dim=1) >= -1).all() and (width[:, 8:].diff(dim=1) <= 1).all()
+
+
+def test_fat_lies_in_front_of_the_canal_below_the_lowest_body():
+    codes = _tall(2)
+    codes[:, 100:120, 10:32] = vertebra_code(1)
+    codes[:, 122:130, 10:32] = disc_code(1)
+    front = _pads(codes, _draw(2, SHAPED, front_mm=6.0, thickness_mm=0.0))
+    assert not front[:, :109].any() and (front[:, 152:END].sum(-1) == 6).all()
+    assert front[:, 152:END, 34:40].all() and abs(int(front[0, 130].sum()) - 3) <= 1
+    codes[:, 122:130] = torch.where(codes[:, 122:130] == CANAL, CANAL, 0)
+    assert not _pads(codes, _draw(2, SHAPED, front_mm=6.0, thickness_mm=0.0)).any()
 
 
 def test_a_pad_gets_thicker_and_thinner_over_a_length_as_drawn():
@@ -114,8 +139,10 @@ def test_a_hidden_canal_has_no_pads():
 
 
 def test_samples_without_pads_stay_as_they_are(bank):
-    frame = find_spine(bank, SPACING)
-    assert paint_fat_pads(bank, bank, frame, None, SPACING) is bank
+    assert (
+        paint_fat_pads(bank, bank, depths(bank, bank, SPACING), find_spine(bank, SPACING), None, SPACING)
+        is bank
+    )
     assert FatPadsConfig(probability=0).draw(SampleRandom(sample_keys(1, torch.arange(2)))) is None
     assert FatPadsConfig(thickness_mm=(0.0, 0.0)).draw(SampleRandom(sample_keys(1, torch.arange(2)))) is None
     params = _draw(40, FatPadsConfig(probability=0.5))
@@ -161,7 +188,8 @@ def test_any_grid_will_do_and_nothing_waits_for_the_device(grid):
     spacing = (4.0, 1.0, 0.7)[-len(grid) :]
     for device in ("cpu", "meta"):
         codes = torch.full((2, *grid), CANAL, dtype=torch.uint8, device=device)
-        painted = paint_fat_pads(codes, codes, find_spine(codes, spacing), _draw(2).to(device), spacing)
+        frame, depth, params = find_spine(codes, spacing), depths(codes, codes, spacing), _draw(2, SHAPED)
+        painted = paint_fat_pads(codes, codes, depth, frame, params.to(device), spacing)
         assert painted.shape == codes.shape and painted.dtype == torch.uint8
         assert device == "meta" or torch.equal(painted, codes)
 
