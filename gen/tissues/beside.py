@@ -1,9 +1,9 @@
 """Muscles, bones and organs beside the spine, in slices that do not show the canal.
 
 Every row of a picture is a sequence of intervals: from front to back fat, a vessel, psoas, quadratus
-lumborum, the back muscles, the fat under the skin and air; over them the kidney and the bones, which are
-transverse processes, ends of ribs and, below, the iliac wing; lines of fat run through the muscles. Where the
-intervals begin and end is a matter of few numbers per row; the pixels between follow by one running sum.
+lumborum, the back muscles, the fat under the skin and air; over them kidney and bones, which are transverse
+processes, ribs and, below, the iliac wing. Lines of fat run through the muscles. Borders are computed row by
+row, and running sums along the rows fill the pixels between them.
 """
 
 from dataclasses import dataclass
@@ -38,8 +38,7 @@ LINES = 24
 _LENGTHS = ("scale", "shift_mm", "down_mm", "tilt", "bow_mm", "psoas_mm", "lean", "muscle_mm", "fat_mm",
             "step_mm", "line_mm")  # fmt: skip
 _ORGANS = ("quadratus", "vessel", "kidney", "ilium")
-_PROCESSES = 12
-_WAVES = 9
+_PROCESSES, _WAVES = 12, 9
 _KEPT = 128
 """What counts as being where nothing is painted; lines are fewer."""
 _SKIN = 8
@@ -124,18 +123,10 @@ class BesideConfig(Feature[BesideParams]):
     """Probability that a tissue has the grey of marrow, or of fluid, in place of its own."""
 
     bounds = within(
-        scale=(0.3, 3.0),
-        shift_mm=(-NEVER_MM / 10, NEVER_MM / 10),
-        down_mm=(-NEVER_MM / 10, NEVER_MM / 10),
-        tilt=(-2.0, 2.0),
-        bow_mm=(-100.0, 100.0),
-        psoas_mm=(0.0, 200.0),
-        lean=(-2.0, 2.0),
-        muscle_mm=(0.0, 300.0),
-        fat_mm=(0.0, 300.0),
-        step_mm=(5.0, 100.0),
-        line_mm=(0.0, 20.0),
-    )
+        scale=(0.3, 3.0), shift_mm=(-1e3, 1e3), down_mm=(-1e3, 1e3), tilt=(-2.0, 2.0), bow_mm=(-100.0, 100.0),
+        psoas_mm=(0.0, 200.0), lean=(-2.0, 2.0), muscle_mm=(0.0, 300.0), fat_mm=(0.0, 300.0),
+        step_mm=(5.0, 100.0), line_mm=(0.0, 20.0),
+    )  # fmt: skip
     along_spine = True
     shown = showcase(away_probability=1.0, before_mm=(50.0, 50.0), behind_mm=(25.0, 25.0), line_mm=(1.0, 1.0))
 
@@ -188,12 +179,13 @@ def paint_beside(
     count = painted.shape[-1]
     first = ((borders - frame.columns_mm[0]) / spacing_mm[-1]).ceil_().clamp_(0, count).long()
     steps = _steps(params.codes.int())
-    empty = torch.zeros((*painted.shape[:-1], count + 1), dtype=torch.uint8, device=painted.device)
+    parts = first.split([part.shape[1] for part in steps], dim=-1)
+    blank = torch.zeros((*painted.shape[:-1], count + 1), dtype=torch.uint8, device=painted.device)
     found, organs, lines = (
-        empty.scatter_add(-1, part, change.view(len(part), *slices, 1, -1).expand(part.shape)).cumsum(
+        blank.scatter_add(-1, at, part.view(len(at), *slices, 1, -1).expand(at.shape)).cumsum(
             -1, dtype=torch.uint8
         )
-        for part, change in zip(first.split([step.shape[1] for step in steps], -1), steps, strict=True)
+        for at, part in zip(parts, steps, strict=True)
     )
     line = per_sample(params.codes[:, -1].to(torch.uint8), painted)
     found = overpaint(found, line, has_code(found, MUSCLE) * (lines & (_KEPT - 1)).clamp(max=1))
@@ -204,13 +196,13 @@ def paint_beside(
 
 def _kept(params: BesideParams, frame: SpineFrame) -> Tensor:
     """Where painting ends and begins again, mm behind the canal's middle, ``(B, *grid[:-2], 2)``."""
-    ends = torch.stack((-params.keep_mm[:, 0], params.keep_mm[:, 1]), dim=1)
-    never = torch.tensor((-NEVER_MM, NEVER_MM), device=ends.device)
-    away, side = (torch.where(on.unsqueeze(1) > 0, within, never) for on, within in (
-        (params.away, ends), (params.side, torch.zeros_like(ends))))  # fmt: skip
-    shown = (frame.canal_mm > STUMP_MM).unsqueeze(-1)
-    away, side = (ends.view(len(ends), *[1] * (shown.dim() - 2), 2) for ends in (away, side))
-    return torch.where(shown, away, side)
+    shown = frame.canal_mm > STUMP_MM
+    away, side, before, behind = (
+        per_sample(values, shown) for values in (params.away, params.side, *params.keep_mm.unbind(1))
+    )
+    painted = torch.where(shown, away, side) > 0
+    before, behind = (torch.where(painted, end * shown, NEVER_MM) for end in (before, behind))
+    return torch.stack((-before, behind), dim=-1)
 
 
 def _steps(codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -253,7 +245,7 @@ class _Shape:
         return width_mm.clamp(min=0) * (1 - place.square()).clamp(min=0) ** blunt
 
     def course_mm(self) -> Tensor:
-        """How far the line of transverse processes lies behind the course of the spine, mm, ``(B, H)``."""
+        """Way of the line of transverse processes behind the course of the spine, mm, ``(B, H)``."""
         bow = self._p.bow_mm * (self._down / 100).square().clamp(max=4)
         return self._p.shift_mm + self._p.tilt * self._down + bow
 
