@@ -38,6 +38,7 @@ from synthspine.gen.scanner.noise import NoiseConfig, ZipperConfig
 from synthspine.gen.scanner.shading import BiasConfig, CoilConfig
 from synthspine.gen.scanner.wrap import WrapConfig
 from synthspine.gen.tissues.background import BackgroundConfig
+from synthspine.gen.tissues.beside import BesideConfig
 from synthspine.gen.tissues.body_layers import BodyLayersConfig
 from synthspine.gen.tissues.bowel import BowelConfig
 from synthspine.gen.tissues.canal import CanalConfig
@@ -65,6 +66,7 @@ class GeneratorConfig(Config):
 
     background: BackgroundConfig = field(default_factory=BackgroundConfig)
     body_layers: BodyLayersConfig = field(default_factory=BodyLayersConfig)
+    beside: BesideConfig = field(default_factory=BesideConfig)
     bowel: BowelConfig = field(default_factory=BowelConfig)
     sacrum: SacrumConfig = field(default_factory=SacrumConfig)
     floor: FloorConfig = field(default_factory=FloorConfig)

@@ -50,6 +50,7 @@ from synthspine.gen.scanner.noise import NoiseConfig, ZipperConfig, add_zipper
 from synthspine.gen.scanner.shading import BiasConfig, CoilConfig, add_bias, add_coil
 from synthspine.gen.scanner.wrap import WrapConfig, wrap_around
 from synthspine.gen.tissues.background import BackgroundConfig, paint_background
+from synthspine.gen.tissues.beside import BesideConfig, paint_beside
 from synthspine.gen.tissues.body_layers import BodyLayersConfig, paint_body_layers
 from synthspine.gen.tissues.bowel import BowelConfig, paint_bowel
 from synthspine.gen.tissues.canal import CanalConfig, paint_canal
@@ -158,6 +159,7 @@ def _render(bank: Tensor, params: Params, refined: bool) -> tuple[Tensor, Tensor
 
     around = paint_background(codes, p[BackgroundConfig], mm)
     around = paint_body_layers(around, p[BodyLayersConfig], frame, mm)
+    around = paint_beside(around, p[BesideConfig], frame, mm)
     around = paint_bowel(around, p[BowelConfig], frame, mm)
     around = paint_sacrum(around, p[SacrumConfig], codes, frame, mm)
     around = paint_floor(around, p[FloorConfig], frame, mm)

@@ -39,6 +39,8 @@ class SpineFrame:
     has_lowest: Tensor  # whether the lowest vertebra and its disc are there, bool ``(B,)``
     head_mm: Tensor  # first row that shows a vertebra or a disc, ``(B,)``; the first row of all without any
     foot_mm: Tensor  # last row that shows one, ``(B,)``; the last row of all without any
+    canal_mm: Tensor  # height of the rows of a slice that show the canal, ``(B, *grid[:-2])``
+    has_bodies: Tensor  # whether a slice shows a vertebra or a disc, bool ``(B, *grid[:-2])``
 
 
 def nowhere(codes: Tensor) -> SpineFrame:
@@ -54,6 +56,8 @@ def nowhere(codes: Tensor) -> SpineFrame:
         has_lowest=nothing > 0,
         head_mm=nothing,
         foot_mm=nothing,
+        canal_mm=nothing,
+        has_bodies=nothing > 0,
     )
 
 
@@ -83,6 +87,8 @@ def find_spine(codes: Tensor, spacing_mm: Spacing) -> SpineFrame:
         has_lowest=found_body & found_disc,
         head_mm=head,
         foot_mm=foot,
+        canal_mm=(canal[0] > 0).sum(-1) * spacing_mm[-2],
+        has_bodies=bodies[0].amax(-1) > 0,
     )
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from synthspine.gen.core.anatomy import CANAL
 from synthspine.gen.core.counter_rng import SampleRandom
 from synthspine.gen.core.drawing import AlwaysDrawn, Drawing, showcase
 from synthspine.gen.core.feature import Batch, Config, Range, within
@@ -67,7 +68,8 @@ class ContrastConfig(AlwaysDrawn[ContrastParams]):
     instance_jitter: Range = (0.0, 0.06)
     """Standard deviation of the difference between vertebrae; between discs it is 1.5 times as large."""
     sacrum_alike_probability: float = 0.85
-    """Probability that the sacrum shares the mean of the vertebrae, and its discs that of the discs."""
+    """Probability that sacrum and marrow share the mean of the vertebrae, sacral discs that of the discs, and
+    fluid that of the canal."""
     physical: PhysicalConfig = field(default_factory=PhysicalConfig)
     """Protocols and relaxation of the physical recipe."""
 
@@ -151,7 +153,7 @@ class CodeTables(NamedTuple):
     void: Tensor  # whether it is the void of an implant
     marrow: Tensor  # whether it is bone marrow
     lit: Tensor  # 0 outside of the field of view, else 1
-    alike: Tensor  # vertebra for the sacrum, disc for its discs, else the code itself
+    alike: Tensor  # vertebra for sacrum and marrow, disc for sacral discs, canal for fluid, else the code
 
 
 @cache
@@ -166,14 +168,16 @@ def code_tables(device: torch.device) -> CodeTables:
             for table, value in zip(weightings, (*tissue.t1, *tissue.t2), strict=True):
                 table[code] = value
     jitter = torch.zeros(PAINT_CODES)
-    jitter[VERTEBRAE] = jitter[SACRUM] = jitter[SACRAL_DISC] = 1.0
+    jitter[VERTEBRAE] = jitter[SACRUM] = jitter[SACRAL_DISC] = jitter[palette.MARROW] = 1.0
     jitter[DISCS] = _DISC_JITTER
     air, void, marrow = torch.zeros(3, PAINT_CODES, dtype=torch.bool)
     air[palette.AIR] = air[palette.BOWEL_GAS] = void[palette.IMPLANT] = True
-    marrow[VERTEBRAE] = marrow[SACRUM] = marrow[palette.MODIC] = marrow[palette.HAEMANGIOMA] = True
+    marrow[VERTEBRAE] = marrow[SACRUM] = marrow[palette.MARROW] = True
+    marrow[palette.MODIC] = marrow[palette.HAEMANGIOMA] = True
     lit = torch.ones(PAINT_CODES)
     lit[palette.OUTSIDE] = 0.0
     alike[SACRUM], alike[SACRAL_DISC] = VERTEBRAE.start, DISCS.start
+    alike[palette.MARROW], alike[palette.FLUID] = VERTEBRAE.start, CANAL
     codes = (jitter, air, void, marrow, lit, torch.tensor(alike))
     tables = (torch.tensor(shared), *torch.tensor(weightings), *codes)
     return CodeTables(*(table.to(device) for table in tables))

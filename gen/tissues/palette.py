@@ -19,11 +19,12 @@ FIRST_COARSE = 64
 FIRST_MEDIUM = FIRST_COARSE + COARSE_REGIONS
 FIRST_FINE = FIRST_MEDIUM + MEDIUM_REGIONS
 MUSCLE = FIRST_FINE + FINE_REGIONS
-PAINT_CODES = MUSCLE + 18
+PAINT_CODES = MUSCLE + 22
 MUSCLE_FAT, FAT, AIR, VESSEL, SACRUM, SACRAL_DISC, CORD, ROOTS, EPIDURAL_FAT = range(MUSCLE + 1, MUSCLE + 10)
 OUTSIDE, BOWEL_WALL, BOWEL_CONTENT, BOWEL_GAS, MODIC, HAEMANGIOMA, SCHMORL, IMPLANT = range(
-    MUSCLE + 10, PAINT_CODES
+    MUSCLE + 10, MUSCLE + 18
 )
+MARROW, CORTICAL_BONE, KIDNEY, FLUID = range(MUSCLE + 18, PAINT_CODES)
 
 VERTEBRAE = slice(1, MAX_RANK + 1)
 DISCS = slice(DISC_OFFSET + 1, DISC_OFFSET + MAX_RANK + 1)
@@ -58,6 +59,7 @@ _BONE = Tissue(
 )
 _DISC = Tissue(codes=DISCS, t1=(0.26, 0.09), t2=(0.21, 0.10), relaxation=("annulus", "nucleus dry"))
 _FLUID = ("cerebrospinal fluid", "cerebrospinal fluid")
+_CSF = Tissue(codes=CANAL, t1=(0.15, 0.05), t2=(0.93, 0.07), relaxation=_FLUID)
 _VOID = Tissue(codes=AIR, t1=(0.01, 0.02), t2=(0.01, 0.02), relaxation=("air", "air"))
 _FAT = Tissue(codes=FAT, t1=(0.95, 0.12), t2=(0.85, 0.16), relaxation=("fat", "fat"), fat=1.0)
 
@@ -65,7 +67,7 @@ TISSUES: dict[str, Tissue] = {
     "background": Tissue(codes=REGIONS, t1=(0.30, 0.28), t2=(0.26, 0.28), relaxation=None),
     "vertebra": _BONE,
     "disc": _DISC,
-    "csf": Tissue(codes=CANAL, t1=(0.15, 0.05), t2=(0.93, 0.07), relaxation=_FLUID),
+    "csf": _CSF,
     "cord": Tissue(codes=CORD, t1=(0.30, 0.06), t2=(0.40, 0.10), relaxation=("cord", "cord")),
     "roots": Tissue(
         codes=ROOTS, t1=(0.27, 0.06), t2=(0.42, 0.12), relaxation=("nerve root", _FLUID[0]), blend=(0.0, 0.5)
@@ -104,6 +106,18 @@ TISSUES: dict[str, Tissue] = {
         codes=SCHMORL, t1=(0.27, 0.08), t2=(0.24, 0.12), relaxation=("annulus", "nucleus hydrated")
     ),
     "implant": replace(_VOID, codes=IMPLANT),
+    "marrow": replace(_BONE, codes=MARROW),
+    "cortical_bone": Tissue(
+        codes=CORTICAL_BONE, t1=(0.08, 0.06), t2=(0.06, 0.05), relaxation=("cortical bone", "ligament")
+    ),
+    "kidney": Tissue(
+        codes=KIDNEY,
+        t1=(0.34, 0.10),
+        t2=(0.60, 0.16),
+        relaxation=("bowel content", "oedema"),
+        blend=(0.0, 0.5),
+    ),
+    "fluid": replace(_CSF, codes=FLUID),
 }
 """Every painted tissue but ``OUTSIDE``, which is empty."""
 

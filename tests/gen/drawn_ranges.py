@@ -15,7 +15,7 @@ from synthspine.gen.geometry.spine_frame import NEVER_MM
 from synthspine.gen.intensity.contrast import RECIPES
 from synthspine.gen.intensity.physical_contrast import nulling_ms
 from synthspine.gen.intensity.spin_echo import TISSUES
-from synthspine.gen.tissues.palette import AIR, FAT, FAT_FRACTION, MUSCLE, SACRUM
+from synthspine.gen.tissues.palette import AIR, FAT, FAT_FRACTION, FLUID, MARROW, MUSCLE, SACRUM
 
 COUNT = 2000
 LEAST_P = 1e-4
@@ -130,6 +130,8 @@ UNLIKE_THEIR_NAMES = {
     "body_layers.muscle_mm": lambda p: p.body_layers.muscle_mm[:, 1],
     "body_layers.vessel_near_mm": lambda p: p.body_layers.vessel_mm[:, 0],
     "body_layers.vessel_width_mm": lambda p: p.body_layers.vessel_mm.diff(dim=1),
+    "beside.before_mm": lambda p: p.beside.keep_mm[:, 0],
+    "beside.behind_mm": lambda p: p.beside.keep_mm[:, 1],
     "bowel.head_mm": lambda p: p.bowel.middle_mm[:, 0],
     "bowel.foot_mm": lambda p: p.bowel.middle_mm[:, 1],
     "bowel.height_mm": lambda p: p.bowel.half_mm[:, 0],
@@ -254,6 +256,13 @@ UNLIKE_THEIR_FIRST_RANGES = {
     "background.probability": lambda p: p.background.regions > 0,
     "body_layers.probability": lambda p: p.body_layers.front_mm < NEVER_MM,
     "body_layers.vessel_probability": lambda p: p.body_layers.vessel_mm[:, 0] < NEVER_MM,
+    "beside.probability": lambda p: p.beside.side > 0,
+    "beside.away_probability": (lambda p: p.beside.away > 0, {"beside.probability": 1.0}),
+    "beside.quadratus_probability": lambda p: p.beside.quadratus > 0,
+    "beside.vessel_probability": lambda p: p.beside.vessel > 0,
+    "beside.kidney_probability": lambda p: p.beside.kidney > 0,
+    "beside.ilium_probability": lambda p: p.beside.ilium > 0,
+    "beside.alike_probability": lambda p: (p.beside.codes == MARROW) | (p.beside.codes == FLUID),
     "bowel.probability": lambda p: p.bowel.middle_mm[:, 1] < NEVER_MM,
     "bowel.head_probability": lambda p: p.bowel.middle_mm[:, 0] < NEVER_MM,
     "sacrum.probability": lambda p: p.sacrum.scale[:, 0] > 0,

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from synthspine.gen.core.anatomy import CANAL
 from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
 from synthspine.gen.geometry.spine_frame import find_spine
 from synthspine.gen.tissues.background import (
@@ -13,6 +14,7 @@ from synthspine.gen.tissues.background import (
     BackgroundParams,
     paint_background,
 )
+from synthspine.gen.tissues.beside import BesideConfig, BesideParams, paint_beside
 from synthspine.gen.tissues.body_layers import (
     BodyLayersConfig,
     BodyLayersParams,
@@ -41,6 +43,10 @@ def _on_blank(paint):
     return run
 
 
+def _beside(codes, params, spacing):
+    return _on_blank(paint_beside)(codes.masked_fill(codes == CANAL, 0), params, spacing)
+
+
 def _sacrum(codes, params, spacing):
     blank = torch.full_like(codes, FIRST_COARSE)
     return paint_sacrum(blank, params, codes, find_spine(codes, spacing), spacing)
@@ -49,6 +55,7 @@ def _sacrum(codes, params, spacing):
 FEATURES = {
     "background": (BackgroundConfig, BackgroundParams, _background),
     "layers": (BodyLayersConfig, BodyLayersParams, _on_blank(paint_body_layers)),
+    "beside": (BesideConfig, BesideParams, _beside),
     "floor": (FloorConfig, FloorParams, _on_blank(paint_floor)),
     "bowel": (BowelConfig, BowelParams, _on_blank(paint_bowel)),
     "sacrum": (SacrumConfig, SacrumParams, _sacrum),
