@@ -67,6 +67,10 @@ class Params(Batch):
         """The samples of a slice, or the parameters of a feature."""
         return getattr(self, _NAMES[wanted]) if isinstance(wanted, type) else Batch.__getitem__(self, wanted)
 
+    def features(self) -> dict[type[Feature[Any]], Batch | None]:
+        """What was drawn for every feature, by the class of the feature."""
+        return {kind: getattr(self, name) for name, kind in FEATURES.items()}
+
     def follow_the_spine(self) -> bool:
         """Whether anything is drawn that is placed along the spine."""
         return any(getattr(self, name) is not None for name in _ALONG_SPINE)

@@ -37,6 +37,10 @@ class ArchParams(Batch):
     patch_mm: Tensor
     lines_lost: Tensor
 
+    def touched(self) -> Tensor:
+        """Which samples it changes."""
+        return self.blur_mm + self.through > 0
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ArchConfig(Feature[ArchParams]):

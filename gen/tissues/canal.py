@@ -182,6 +182,10 @@ class EpiduralFatParams(Batch):
     thickness_mm: Tensor
     patch_mm: Tensor
 
+    def touched(self) -> Tensor:
+        """Which samples it changes."""
+        return self.share > 0
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EpiduralFatConfig(Feature[EpiduralFatParams]):
@@ -250,6 +254,10 @@ class FatPadsParams(Batch):
     share: Tensor
     thickness_mm: Tensor
     length_mm: Tensor
+
+    def touched(self) -> Tensor:
+        """Which samples it changes."""
+        return self.thickness_mm > 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
