@@ -61,8 +61,8 @@ def greatest_near(codes: Tensor, rows: int) -> Tensor:
 def greatest_ahead(values: Tensor, rows: int, step: int, fade: int = 0) -> Tensor:
     """Greatest value among a pixel and the ``rows`` below it, for ``step`` 1, or above it, for -1.
 
-    Every value counts for less by ``fade`` per row of distance. Integers ``(..., H, W)``, kind and shape kept;
-    with ``fade``, of a kind that holds negative numbers.
+    Every value counts for less by ``fade`` per row of distance. Integers ``(..., H, W)``, signed if there is
+    a ``fade``; kind and shape are kept.
     """
     height, seen = values.shape[-2], 1
     # The greatest of 1, 2, 4, ... rows: a row and one as far ahead as is seen already.

@@ -210,8 +210,9 @@ def turn(vector: Tensor, angle_deg: Tensor) -> Tensor:
 class _Segment:
     """Coordinates of a segment along and across its axis, in distances from a body's middle to a disc's.
 
-    ``positions_mm`` are those of rows ``(B, H)`` and columns ``(B, W)``. The middle of its body goes to ``middle_mm`` ``(B, 2)``; turn, size (0 for an absent segment) and width of
-    its upper end against the lowest vertebra are ``(B,)``.
+    ``positions_mm`` are those of rows ``(B, H)`` and columns ``(B, W)``. The middle of its body goes to
+    ``middle_mm`` ``(B, 2)``; turn, size (0 for an absent segment) and width of its upper end against the
+    lowest vertebra are ``(B,)``.
     """
 
     def __init__(
