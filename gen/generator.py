@@ -78,8 +78,9 @@ from synthspine.gen.tissues.pelvis import (
 )
 from synthspine.gen.tissues.unannotated import OutsideConfig, black_pixels, paint_outside
 
-CHUNK = {"cpu": 2**20, "cuda": 2**24}
-"""Voxels rendered at once: what the working memory is proportional to."""
+CHUNK = {"cpu": 2**18, "cuda": 2**24}
+"""Voxels rendered at once, which the working memory is proportional to. On a CPU it stays so small that the
+memory of freed tensors is used again, in any program: docs/performance.md."""
 MOST_MAPS = 2**24
 """What a random number of 24 bits can choose from."""
 
@@ -144,7 +145,7 @@ def render(bank: Tensor, params: Params, *, refined: bool = False) -> tuple[Tens
         ValueError: no sample, a bank of other dimensions than ``params``, or on another device.
     """
     _check_bank(bank, params)
-    size = max(1, CHUNK.get(bank.device.type, 2**20) // bank[0].numel())
+    size = max(1, CHUNK.get(bank.device.type, CHUNK["cpu"]) // bank[0].numel())
     if len(params) <= size:
         return _render(bank, params, refined)
     parts = [_render(bank, params[start : start + size], refined) for start in range(0, len(params), size)]

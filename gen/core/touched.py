@@ -47,14 +47,8 @@ class Steps:
         touched = [self._touched[kind] for kind in drawn]
         if any(each is None for each in touched):
             return step(first, *given)
-        rows = torch.stack([each for each in touched if each is not None]).any(0).nonzero().flatten()
-        if len(rows) > MOST * len(first):
-            return step(first, *given)
-        if not len(rows):
-            return first
-        rows = rows.to(self._device, non_blocking=True)
-        own = step(first.index_select(0, rows), *(_of(each, rows, len(first)) for each in given))
-        return first.index_copy(0, rows, own)
+        changed = torch.stack([each for each in touched if each is not None]).any(0)
+        return where_changed(step, changed, first, *given)
 
     def _filled(self, argument: Any) -> Any:
         if isinstance(argument, type):
@@ -62,6 +56,27 @@ class Steps:
         if isinstance(argument, tuple) and all(isinstance(each, type) for each in argument):
             return tuple(self._params[each] for each in argument)
         return argument
+
+
+def where_changed(step: Callable[..., Tensor], changed: Tensor, first: Tensor, *arguments: Any) -> Tensor:
+    """``step(first, *arguments)``, on a CPU only for the samples in which it changes ``first``.
+
+    Args:
+        step: gives ``first`` itself for the others.
+        changed: which samples it changes, bool ``(B,)``.
+        first: ``(B, *grid)``.
+        arguments: tensors and batches with one entry per sample, and what is common to all samples.
+    """
+    if changed.device.type != "cpu" or torch.compiler.is_compiling():
+        return step(first, *arguments)
+    rows = changed.nonzero().flatten()
+    if len(rows) > MOST * len(first):
+        return step(first, *arguments)
+    if not len(rows):
+        return first
+    rows = rows.to(first.device, non_blocking=True)
+    own = step(first.index_select(0, rows), *(_of(each, rows, len(first)) for each in arguments))
+    return first.index_copy(0, rows, own)
 
 
 def _on_host(params: Batch) -> Tensor | None:

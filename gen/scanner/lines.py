@@ -44,6 +44,10 @@ class KSpaceArtefact(Batch):
     weighs_lines: ClassVar[bool] = True
     """Whether it has weights; otherwise it has ``distort``."""
 
+    def touched(self) -> Tensor:
+        """Which samples it changes, bool ``(B,)``."""
+        raise NotImplementedError(f"{type(self).__name__}.touched")
+
     def factors(self, lines: PlaneLines) -> tuple[Tensor, Tensor] | None:
         """Factors of the weights, ``(B, i, H)`` of rows and ``(B, i, W // 2 + 1)`` of columns; None for none.
 
