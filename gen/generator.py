@@ -16,6 +16,7 @@ from synthspine.gen.core.device import in_float32
 from synthspine.gen.core.drawing import Drawing
 from synthspine.gen.core.feature import whole_number
 from synthspine.gen.core.masks import has_code, overpaint
+from synthspine.gen.core.touched import Steps
 from synthspine.gen.geometry.affine import AffineConfig
 from synthspine.gen.geometry.deformation import DeformationConfig
 from synthspine.gen.geometry.field_of_view import FieldOfViewConfig, limit_view
@@ -61,7 +62,13 @@ from synthspine.gen.tissues.epidural_fat import (
     paint_epidural_fat,
     paint_fat_pads,
 )
-from synthspine.gen.tissues.lesions import HaemangiomaConfig, ModicConfig, SchmorlConfig, paint_lesions
+from synthspine.gen.tissues.lesions import (
+    HaemangiomaConfig,
+    ModicConfig,
+    SchmorlConfig,
+    paint_end_plates,
+    paint_haemangioma,
+)
 from synthspine.gen.tissues.pelvis import (
     FloorConfig,
     SacrumConfig,
@@ -72,8 +79,9 @@ from synthspine.gen.tissues.pelvis import (
 )
 from synthspine.gen.tissues.unannotated import OutsideConfig, black_pixels, paint_outside
 
-CHUNK = {"cpu": 2**20, "cuda": 2**24}
-"""Voxels rendered at once: what the working memory is proportional to."""
+CHUNK = {"cpu": 2**18, "cuda": 2**24}
+"""Voxels rendered at once, which the working memory is proportional to. On a CPU it stays so small that the
+memory of freed tensors is used again, in any program: docs/performance.md."""
 MOST_MAPS = 2**24
 """What a random number of 24 bits can choose from."""
 
@@ -123,8 +131,9 @@ def render(bank: Tensor, params: Params, *, refined: bool = False) -> tuple[Tens
     """Render a batch of samples.
 
     Args:
-        bank: label maps, dense codes, uint8, shape ``(N, *grid)``, on the device of ``params``.
-        params: what was drawn for ``B`` samples.
+        bank: label maps, dense codes, uint8, shape ``(N, *grid)``, on the device of the rendering.
+        params: what was drawn for ``B`` samples, on this device or on the CPU. On the CPU it is known which
+            samples a feature changes, and its step runs on these alone; the result is the same.
         refined: whether codes tell posterior elements and the painted sacrum apart, see
             ``gen.geometry.refine``. Of the sacrum the visible part counts, rudimentary discs included: what
             the floor or fat pads cover is background, what lesions replace is sacrum.
@@ -138,7 +147,7 @@ def render(bank: Tensor, params: Params, *, refined: bool = False) -> tuple[Tens
         ValueError: no sample, a bank of other dimensions than ``params``, or on another device.
     """
     _check_bank(bank, params)
-    size = max(1, CHUNK.get(bank.device.type, 2**20) // bank[0].numel())
+    size = max(1, CHUNK.get(bank.device.type, CHUNK["cpu"]) // bank[0].numel())
     if len(params) <= size:
         return _render(bank, params, refined)
     parts = [_render(bank, params[start : start + size], refined) for start in range(0, len(params), size)]
@@ -148,51 +157,52 @@ def render(bank: Tensor, params: Params, *, refined: bool = False) -> tuple[Tens
 
 def _render(bank: Tensor, params: Params, refined: bool) -> tuple[Tensor, Tensor]:
     """What :func:`render` does, all samples at once."""
-    p, mm = params, params.spacing_mm
+    p, mm = params.to(bank.device), params.spacing_mm
+    on = Steps(params.features(), bank.device)
 
     codes = deform(bank, p.map_index, p[AffineConfig], p[DeformationConfig], p[FlipConfig], mm,
                    p[PathologyConfig])  # fmt: skip
     codes = limit_view(codes, p[FieldOfViewConfig], mm)
     codes = thin_discs(codes, p[DiscConfig], mm)
     frame = find_spine(codes, mm) if refined or p.follow_the_spine() else nowhere(codes)
-    codes = open_canal(codes, frame, p[PathologyConfig])
+    codes = on(open_canal, codes, frame, PathologyConfig)
 
     around = paint_background(codes, p[BackgroundConfig], mm)
-    around = paint_body_layers(around, p[BodyLayersConfig], frame, mm)
-    around = paint_beside(around, p[BesideConfig], frame, mm)
-    around = paint_bowel(around, p[BowelConfig], frame, mm)
-    around = paint_sacrum(around, p[SacrumConfig], codes, frame, mm)
-    around = paint_floor(around, p[FloorConfig], frame, mm)
+    around = on(paint_body_layers, around, BodyLayersConfig, frame, mm)
+    around = on(paint_beside, around, BesideConfig, frame, mm)
+    around = on(paint_bowel, around, BowelConfig, frame, mm)
+    around = on(paint_sacrum, around, SacrumConfig, codes, frame, mm)
+    around = on(paint_floor, around, FloorConfig, frame, mm)
     depth_mm = depths(codes, around, mm) if p.look_at_borders() else frame.behind_mm.unsqueeze(1)
-    around = paint_epidural_fat(around, codes, depth_mm, frame, p[EpiduralFatConfig], mm)
-    around = paint_fat_pads(around, codes, depth_mm, frame, p[FatPadsConfig], mm)
+    around = on(paint_epidural_fat, around, codes, depth_mm, frame, EpiduralFatConfig, mm)
+    around = on(paint_fat_pads, around, codes, depth_mm, frame, FatPadsConfig, mm)
     painted = overpaint(codes, around, has_code(codes, BACKGROUND))
     painted = paint_annotated_sacrum(painted, codes)
     painted = paint_canal(painted, codes, depth_mm, frame, p[CanalConfig], mm)
-    painted = paint_lesions(painted, codes, depth_mm, frame.behind_mm, mm, modic=p[ModicConfig],
-                            haemangioma=p[HaemangiomaConfig], schmorl=p[SchmorlConfig])  # fmt: skip
-    painted = hide(painted, codes, around, p[HiddenConfig])
+    painted = on(paint_haemangioma, painted, depth_mm, frame.behind_mm, HaemangiomaConfig, mm)
+    painted = on(paint_end_plates, painted, codes, frame.behind_mm, (ModicConfig, SchmorlConfig), mm)
+    painted = on(hide, painted, codes, around, HiddenConfig)
     black = black_pixels(codes, p[OutsideConfig])
     painted = paint_outside(painted, around, codes, black)
 
     image = colour(painted, p[ContrastConfig])
-    image = mix_arches(image, codes, around, p[ContrastConfig], frame, p[ArchConfig], mm)
+    image = on(mix_arches, image, codes, around, p[ContrastConfig], frame, ArchConfig, mm)
     image = add_nucleus(image, painted, depth_mm, p[DiscConfig], mm)
     image = blur_tissues(image, p[PartialVolumeConfig], mm)
     image = add_texture(image, painted, p[TextureConfig], mm)
     image = lose_lines(add_cortex(image, depth_mm, p[CortexConfig]), image, frame, p[ArchConfig])
-    image = add_implant(image, frame, p[ImplantConfig], mm)
+    image = on(add_implant, image, frame, ImplantConfig, mm)
 
-    image = add_flow_void(image, painted, p[FlowVoidConfig], mm)
-    image = shift_fat(image, painted, p[ChemicalShiftConfig], mm)
+    image = on(add_flow_void, image, painted, FlowVoidConfig, mm)
+    image = on(shift_fat, image, painted, ChemicalShiftConfig, mm)
     image = add_coil(image, p[CoilConfig], frame.behind_mm)
     image = add_bias(image, p[BiasConfig], mm)
     image = apply_tone(image, p[Tone])
-    image = wrap_around(image, p[WrapConfig])
-    in_kspace = p[GibbsConfig], p[GhostingConfig], p[KSpaceMotionConfig], p[MotionBlurConfig], p[SpikeConfig]
-    image = distort_kspace(image, in_kspace, mm)
+    image = on(wrap_around, image, WrapConfig)
+    in_kspace = GibbsConfig, GhostingConfig, KSpaceMotionConfig, MotionBlurConfig, SpikeConfig
+    image = on(distort_kspace, image, in_kspace, mm)
     image = acquire(image, p[ResolutionConfig], p[NoiseConfig], mm)
-    image = add_zipper(image, p[ZipperConfig], mm)
+    image = on(add_zipper, image, ZipperConfig, mm)
     in_view = None if black is None else black == 0
     image = display(image, in_view, p[ClipConfig], p[GammaConfig], p[CurveConfig], p[InversionConfig])
     if refined:
@@ -234,5 +244,5 @@ def _check_bank(bank: Tensor, params: Params) -> None:
     dims = len(params.spacing_mm)
     if bank.dim() != dims + 1 or bank.numel() == 0:
         raise ValueError(f"label bank of shape {tuple(bank.shape)}; want (N, *grid) with {dims} grid axes")
-    if bank.device != params.map_index.device:
+    if params.map_index.device.type != "cpu" and bank.device != params.map_index.device:
         raise ValueError(f"the label bank lies on {bank.device}, the parameters on {params.map_index.device}")

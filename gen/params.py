@@ -58,14 +58,18 @@ class Params(Batch):
     map_index: Tensor
 
     @overload
-    def __getitem__(self, wanted: slice) -> Self: ...
+    def __getitem__(self, wanted: slice | Tensor) -> Self: ...
     @overload
     def __getitem__(self, wanted: type[AlwaysDrawn[P]]) -> P: ...
     @overload
     def __getitem__(self, wanted: type[Feature[P]]) -> P | None: ...
     def __getitem__(self, wanted: Any) -> Any:
-        """The samples of a slice, or the parameters of a feature."""
+        """The samples of a slice or of indices, or the parameters of a feature."""
         return getattr(self, _NAMES[wanted]) if isinstance(wanted, type) else Batch.__getitem__(self, wanted)
+
+    def features(self) -> dict[type[Feature[Any]], Batch | None]:
+        """What was drawn for every feature, by the class of the feature."""
+        return {kind: getattr(self, name) for name, kind in FEATURES.items()}
 
     def follow_the_spine(self) -> bool:
         """Whether anything is drawn that is placed along the spine."""

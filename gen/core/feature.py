@@ -127,9 +127,13 @@ class Batch:
     def __len__(self) -> int:
         return len(next(value for _, value in self._columns()))
 
-    def __getitem__(self, samples: slice) -> Self:
-        """The samples of a slice."""
+    def __getitem__(self, samples: slice | Tensor) -> Self:
+        """The samples of a slice, or of indices."""
         return self.map(lambda value: value[samples])
+
+    def touched(self) -> Tensor | None:
+        """Which samples a feature with these parameters changes, bool ``(B,)``; None for all of them."""
+        return None
 
     def to(self, device: torch.device | str) -> Self:
         """The same values on another device."""

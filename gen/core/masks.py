@@ -5,7 +5,6 @@ uint8.
 """
 
 import torch
-from kornia.morphology import dilation
 from torch import Tensor
 from torch.nn import functional
 
@@ -56,6 +55,25 @@ def shifted_rows(codes: Tensor, rows: int, fill: int) -> Tensor:
 
 def greatest_near(codes: Tensor, rows: int) -> Tensor:
     """Greatest code among a pixel and the ``rows`` above and below it: uint8, the shape of ``codes``."""
-    planes = codes.reshape(-1, 1, *codes.shape[-2:]).float()
-    column = torch.ones(2 * rows + 1, 1, device=codes.device)
-    return dilation(planes, column, border_type="constant", border_value=0.0).reshape(codes.shape).byte()
+    return greatest_ahead(greatest_ahead(codes, rows, 1), rows, -1)
+
+
+def greatest_ahead(values: Tensor, rows: int, step: int, fade: int = 0) -> Tensor:
+    """Greatest value among a pixel and the ``rows`` below it, for ``step`` 1, or above it, for -1.
+
+    Every value counts for less by ``fade`` per row of distance. Integers ``(..., H, W)``, signed if there is
+    a ``fade``; kind and shape are kept.
+    """
+    height, seen = values.shape[-2], 1
+    # The greatest of 1, 2, 4, ... rows: a row and one as far ahead as is seen already.
+    while seen <= min(rows, height - 1):
+        ahead = min(seen, rows + 1 - seen)
+        count = height - ahead
+        there = values.narrow(-2, ahead if step > 0 else 0, count)
+        both = values.narrow(-2, 0 if step > 0 else ahead, count).maximum(
+            there - ahead * fade if fade else there
+        )
+        end = values.narrow(-2, count if step > 0 else 0, ahead)
+        values = torch.cat((both, end) if step > 0 else (end, both), dim=-2)
+        seen += ahead
+    return values

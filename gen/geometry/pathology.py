@@ -43,6 +43,10 @@ class PathologyParams(Batch):
     opened_rank: Tensor  # lowest vertebra of the laminectomy, ``(B,)``
     opened: Tensor  # number of vertebrae that lack their posterior elements, ``(B,)``
 
+    def touched(self) -> Tensor:
+        """Which samples :func:`open_canal` changes."""
+        return self.opened > 0
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PathologyConfig(Feature[PathologyParams]):

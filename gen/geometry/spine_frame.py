@@ -4,12 +4,13 @@ All sums run over integers below 2**24, so they are exact in float32 and the sam
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from synthspine.gen.core.anatomy import CANAL, DISC_OFFSET, MAX_RANK, disc_code, vertebra_code
-from synthspine.gen.core.feature import Spacing
+from synthspine.gen.core.feature import Batch, Spacing
 from synthspine.gen.core.filters import apply_along, centred_positions
 from synthspine.gen.core.masks import has_code, per_sample
 
@@ -28,7 +29,7 @@ _TINY = 1e-20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SpineFrame:
+class SpineFrame(Batch):
     """Position of the spine in a batch of maps, mm from the centre of the grid."""
 
     behind_mm: Tensor  # distance behind the middle of the canal, per pixel, ``(B, *grid)``
@@ -41,6 +42,12 @@ class SpineFrame:
     foot_mm: Tensor  # last row that shows one, ``(B,)``; the last row of all without any
     canal_mm: Tensor  # height of the rows of a slice that show the canal, ``(B, *grid[:-2])``
     has_bodies: Tensor  # whether a slice shows a vertebra or a disc, bool ``(B, *grid[:-2])``
+
+    def _columns(self) -> list[tuple[str, Any]]:
+        """The fields with one value per sample: positions of the grid are common to all."""
+        return [
+            (name, value) for name, value in Batch._columns(self) if name not in ("rows_mm", "columns_mm")
+        ]
 
 
 def nowhere(codes: Tensor) -> SpineFrame:

@@ -27,6 +27,10 @@ class FlowVoidParams(Batch):
     waves: Tensor  # waves that make the field, radians per mm along slices, rows and columns, ``(B, 12, 3)``
     phase: Tensor  # of the waves at the middle of the grid, radians, ``(B, 12)``
 
+    def touched(self) -> Tensor:
+        """Which samples it changes."""
+        return self.depth > 0
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FlowVoidConfig(Feature[FlowVoidParams]):

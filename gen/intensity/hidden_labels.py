@@ -21,6 +21,10 @@ class HiddenParams(Batch):
 
     hidden: Tensor
 
+    def touched(self) -> Tensor:
+        """Which samples it changes."""
+        return self.hidden.any(1)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HiddenConfig(Feature[HiddenParams]):

@@ -38,6 +38,10 @@ class ArchParams(Batch):
     lines_lost: Tensor
     fatter: Tensor
 
+    def touched(self) -> Tensor:
+        """Which samples it changes."""
+        return self.blur_mm + self.through > 0
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ArchConfig(Feature[ArchParams]):

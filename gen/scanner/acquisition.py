@@ -16,6 +16,7 @@ from torch import Tensor
 from synthspine.gen.core.drawing import Drawing, Feature, showcase
 from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.filters import gaussian_blur
+from synthspine.gen.core.touched import where_changed
 from synthspine.gen.scanner.noise import NoiseParams, add_noise
 
 FWHM = 2 * math.sqrt(2 * math.log(2))
@@ -156,11 +157,15 @@ def acquire(
         acquired_points(count, step, resolution.spacing_mm[:, axis])
         for axis, (count, step) in enumerate(zip(image.shape[1:], spacing_mm, strict=True))
     ]
+    # At the grid's own spacing every point is acquired where it is.
+    coarser = [(points.grid_places != torch.arange(points.grid_places.shape[1], device=image.device)).any(1)
+               for points in axes]  # fmt: skip
     for axis, points in enumerate(axes):
-        samples = _interpolate(samples, points.grid_places, image.shape[axis + 1] - 1, axis)
+        last = image.shape[axis + 1] - 1
+        samples = where_changed(_interpolate, coarser[axis], samples, points.grid_places, last, axis)
     samples = add_noise(samples, noise, axes[-2].position, axes[-1].position)
     for axis, points in enumerate(axes):
-        samples = _interpolate(samples, points.places, points.last, axis)
+        samples = where_changed(_interpolate, coarser[axis], samples, points.places, points.last, axis)
     return samples
 
 

@@ -21,6 +21,10 @@ class ChemicalShiftParams(Batch):
     displacement_mm: Tensor  # along rows and columns, ``(B, 2)``; one of them is 0, both without a shift
     fat_fraction: Tensor  # share of the signal of every painted code that is fat, ``(B, PAINT_CODES)``
 
+    def touched(self) -> Tensor:
+        """Which samples it changes."""
+        return self.displacement_mm.any(1)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChemicalShiftConfig(Feature[ChemicalShiftParams]):

@@ -47,6 +47,10 @@ class ImplantParams(Batch):
     displacement_mm: Tensor  # displacement next to the void, ``(B,)``; its sign is the sense of the readout
     along_rows: Tensor  # 1 if the readout runs from row to row, 0 from column to column, ``(B,)``
 
+    def touched(self) -> Tensor:
+        """Which samples it changes."""
+        return self.up_mm[:, 0] < FAR_MM
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImplantConfig(Feature[ImplantParams]):

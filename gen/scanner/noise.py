@@ -138,6 +138,10 @@ class ZipperParams(Batch):
     place: Tensor  # where it crosses the other axis, share of the field of view, ``(B,)``
     width_mm: Tensor
 
+    def touched(self) -> Tensor:
+        """Which samples it changes."""
+        return self.strength > 0
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ZipperConfig(Feature[ZipperParams]):

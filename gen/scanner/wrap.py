@@ -18,6 +18,10 @@ class WrapParams(Batch):
     strength: Tensor  # brightness at the border, share of the original, 0 without wrap-around, ``(B,)``
     width: Tensor  # at first and last row, first and last column, share of the field of view, ``(B, 4)``
 
+    def touched(self) -> Tensor:
+        """Which samples it changes."""
+        return self.strength > 0
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WrapConfig(Feature[WrapParams]):

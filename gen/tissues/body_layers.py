@@ -37,6 +37,10 @@ class BodyLayersParams(Batch):
     wave_mm: Tensor
     vessel_mm: Tensor  # nearest and farthest point of the vessel before the canal's centre, ``(B, 2)``
 
+    def touched(self) -> Tensor:
+        """Which samples it changes."""
+        return self.front_mm < NEVER_MM
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BodyLayersConfig(Feature[BodyLayersParams]):

@@ -39,6 +39,10 @@ class BowelParams(Batch):
     wall_mm: Tensor
     gas_share: Tensor
 
+    def touched(self) -> Tensor:
+        """Which samples it changes."""
+        return self.middle_mm[:, 1] < NEVER_MM
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BowelConfig(Feature[BowelParams]):

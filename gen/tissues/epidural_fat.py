@@ -31,6 +31,10 @@ class EpiduralFatParams(Batch):
     thickness_mm: Tensor
     patch_mm: Tensor
 
+    def touched(self) -> Tensor:
+        """Which samples it changes."""
+        return self.share > 0
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EpiduralFatConfig(Feature[EpiduralFatParams]):
@@ -113,6 +117,10 @@ class FatPadsParams(Batch):
     length_mm: Tensor
     regular: Tensor  # 1 where the pads are the triangles between the arches, else 0
     front_mm: Tensor
+
+    def touched(self) -> Tensor:
+        """Which samples it changes."""
+        return self.thickness_mm > 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from kornia.morphology import dilation
 from torch import Tensor
 from torch.nn import functional
 
@@ -19,7 +18,7 @@ from synthspine.gen.core.counter_rng import SampleRandom
 from synthspine.gen.core.drawing import Feature, showcase
 from synthspine.gen.core.feature import Batch, Range, Spacing, within
 from synthspine.gen.core.filters import centred_positions
-from synthspine.gen.core.masks import above, between, has_code, overpaint, per_sample
+from synthspine.gen.core.masks import above, between, greatest_ahead, has_code, overpaint, per_sample
 from synthspine.gen.tissues.palette import DISCS, HAEMANGIOMA, MODIC, SACRUM, SCHMORL, VERTEBRAE
 
 WAVES = 3
@@ -43,6 +42,10 @@ class ModicParams(Batch):
     patchiness_mm: Tensor
     wave_mm: Tensor  # lengths of the waves along columns and across slices, ``(B, 2, 3)``
     phase: Tensor  # where the waves begin, in turns, ``(B, 3)``
+
+    def touched(self) -> Tensor:
+        """Which samples it changes."""
+        return self.extent_mm.flatten(1).any(1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,6 +89,10 @@ class SchmorlParams(Batch):
     radius_mm: Tensor  # 0 for none
     behind_mm: Tensor
     across_mm: Tensor
+
+    def touched(self) -> Tensor:
+        """Which samples it changes."""
+        return self.radius_mm.flatten(1).any(1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,29 +143,18 @@ class Plates(NamedTuple):
 
 
 def end_plates(codes: Tensor, painted: Tensor, spacing_mm: Spacing) -> Plates:
-    """Find the end plates; bone is what is painted as vertebra or sacrum."""
+    """Find the end plates; bone is what is painted as vertebra, sacrum or haemangioma."""
     rows = min(int(GREATEST_MM / spacing_mm[-2] + 0.5), 2**15 // _ROW_STEP - 2)
     disc = between(codes, DISCS.start, DISCS.stop - 1)
     # A disc's code, with how near it is in the higher bits: the greatest is the nearest.
     start = disc.short().mul_((rows + 1) * _ROW_STEP).add_(codes * disc)
-    nearest = _fading(start, rows, upward=True).maximum(_fading(start + _SIDE_STEP, rows, upward=False))
+    below = greatest_ahead(start, rows, 1, fade=_ROW_STEP)
+    nearest = below.maximum(greatest_ahead(start + _SIDE_STEP, rows, -1, fade=_ROW_STEP))
     near = (nearest >> (_ROW_STEP.bit_length() - 1)).float()
-    bone = between(painted, VERTEBRAE.start, VERTEBRAE.stop - 1) + has_code(painted, SACRUM)
+    bone = between(painted, VERTEBRAE.start, VERTEBRAE.stop - 1)
+    bone += has_code(painted, SACRUM) + has_code(painted, HAEMANGIOMA)
     entry = nearest.bitwise_and_(_ROW_STEP - 1).mul_(bone)
     return Plates(entry.flatten(1).long(), near.mul_(-spacing_mm[-2]).add_((rows + 1) * spacing_mm[-2]))
-
-
-def _fading(values: Tensor, rows: int, *, upward: bool) -> Tensor:
-    """Greatest value among a pixel and the ``rows`` below it (above it), each less by its distance; int16."""
-    away = torch.arange(-rows, rows + 1, device=values.device).unsqueeze(1)
-    found = dilation(
-        values.reshape(-1, 1, *values.shape[-2:]).float(),
-        (away <= 0 if upward else away >= 0).float(),
-        structuring_element=away.abs() * -float(_ROW_STEP),
-        border_type="constant",
-        border_value=0.0,
-    )
-    return found.reshape(values.shape).short()
 
 
 def paint_modic(painted: Tensor, plates: Plates, params: ModicParams | None, spacing_mm: Spacing) -> Tensor:
@@ -218,6 +214,10 @@ class HaemangiomaParams(Batch):
     behind_mm: Tensor
     across_mm: Tensor
 
+    def touched(self) -> Tensor:
+        """Which samples it changes."""
+        return self.radius_mm.any(1)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HaemangiomaConfig(Feature[HaemangiomaParams]):
@@ -258,23 +258,19 @@ class HaemangiomaConfig(Feature[HaemangiomaParams]):
         )
 
 
-def paint_lesions(
+def paint_end_plates(
     painted: Tensor,
     codes: Tensor,
-    depth_mm: Tensor,
     behind_mm: Tensor,
+    lesions: tuple[ModicParams | None, SchmorlParams | None],
     spacing_mm: Spacing,
-    *,
-    modic: ModicParams | None = None,
-    haemangioma: HaemangiomaParams | None = None,
-    schmorl: SchmorlParams | None = None,
 ) -> Tensor:
-    """Paint all lesions; ``behind_mm`` is that of the frame."""
-    with_spots = paint_haemangioma(painted, depth_mm, behind_mm, haemangioma, spacing_mm)
+    """Paint the lesions of end plates; ``behind_mm`` is that of the frame."""
+    modic, schmorl = lesions
     if modic is None and schmorl is None:
-        return with_spots
+        return painted
     plates = end_plates(codes, painted, spacing_mm)
-    with_bands = paint_modic(with_spots, plates, modic, spacing_mm)
+    with_bands = paint_modic(painted, plates, modic, spacing_mm)
     return paint_schmorl(with_bands, plates, behind_mm, schmorl, spacing_mm)
 
 

@@ -6,6 +6,7 @@ unlabelled and filled with fat: in the masks of SPIDER the canal ends with the d
 these discs.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -47,6 +48,10 @@ class SacrumParams(Batch):
     disc_width: Tensor
     disc_place: Tensor  # middle of a disc, from -1 (front) to 1 (back) of the room left
     canal: Tensor  # 1 with a sacral canal
+
+    def touched(self) -> Tensor:
+        """Which samples it changes."""
+        return self.scale[:, 0] > 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,30 +111,85 @@ def paint_sacrum(
     # A sacrum has no spinous processes like those of the vertebrae above it: of the bone the body alone.
     body = has_code(codes, vertebra_code(1)) * above(-frame.behind_mm, BEFORE_CANAL_MM)
     parts = body * SACRUM + has_code(codes, CANAL) * fat
-    # Positions outside the grid are looked up in a margin of zeros.
-    source = functional.pad(parts.reshape(len(codes), -1, *codes.shape[-2:]), (1, 1, 1, 1)).flatten(2)
-    angle_deg = torch.zeros_like(params.canal)
-    width = torch.ones_like(params.canal)
+    parts = parts.reshape(len(codes), -1, *codes.shape[-2:])
     # 0 at the annotated sacrum: the minimum of bytes is faster than any().
     shown = frame.has_lowest & ((codes ^ anatomy.SACRUM).flatten(1).amin(1) > 0)
-    middle = frame.body_mm + frame.step_mm
-    plane = (len(codes), *codes.shape[-2:])
+    row, column = _window(parts.amax(1), frame, params, shown, spacing_mm)
+    plane = (len(codes), row.shape[1], column.shape[1])
     index = torch.zeros(plane, dtype=torch.int32, device=codes.device)
     lenses = torch.zeros(plane, dtype=torch.bool, device=codes.device)
+    for segment, (middle, angle_deg, scale, width) in enumerate(_placed(frame, params, shown)):
+        positions = frame.rows_mm[row], frame.columns_mm[column]
+        place = _Segment(frame, positions, middle, angle_deg, scale, width)
+        index = torch.where(place.inside, place.look_from(params.taper[:, segment], spacing_mm), index)
+        lenses |= place.lens(params, segment)
+    # Positions outside the grid are looked up in a margin of zeros.
+    source = functional.pad(parts, (1, 1, 1, 1)).flatten(2)
+    found = source.gather(2, index.flatten(1).long().unsqueeze(1).expand(-1, source.shape[1], -1))
+    lens = lenses.to(torch.uint8).flatten(1).unsqueeze(1)
+    found = overpaint(found, SACRAL_DISC, lens * has_code(found, SACRUM))
+    flat = (row.unsqueeze(2) * codes.shape[-1] + column.unsqueeze(1)).flatten(1).unsqueeze(1).expand_as(found)
+    planes = painted.reshape(len(codes), -1, codes.shape[-2] * codes.shape[-1])
+    over = overpaint(planes.gather(2, flat), found, found.clamp(max=1))
+    return planes.scatter(2, flat, over).reshape(painted.shape)
+
+
+def _placed(
+    frame: SpineFrame, params: SacrumParams, shown: Tensor
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Middle ``(B, 2)``, angle, scale and width at the upper end, ``(B,)``, of every segment."""
+    angle_deg, width = torch.zeros_like(params.canal), torch.ones_like(params.canal)
+    middle = frame.body_mm + frame.step_mm
     for segment in range(SEGMENTS):
         angle_deg = angle_deg + params.turn_deg[:, segment]
         scale = params.scale[:, segment] * shown
         step = turn(frame.step_mm, angle_deg) * scale.clamp(min=_LEAST_SCALE).unsqueeze(1)
-        taper = params.taper[:, segment]
-        place = _Segment(frame, middle + step, angle_deg, scale, width)
-        index = torch.where(place.inside, place.look_from(taper, spacing_mm), index)
-        lenses |= place.lens(params, segment)
-        middle, width = middle + 2 * step, width * taper
-    flat = index.flatten(1).long().unsqueeze(1).expand(-1, source.shape[1], -1)
-    found = source.gather(2, flat).reshape(codes.shape)
-    lens = lenses.to(torch.uint8).reshape(len(codes), *[1] * (codes.dim() - 3), *plane[1:])
-    found = overpaint(found, SACRAL_DISC, lens * has_code(found, SACRUM))
-    return overpaint(painted, found, found.clamp(max=1))
+        yield middle + step, angle_deg, scale, width
+        middle, width = middle + 2 * step, width * params.taper[:, segment]
+
+
+def _window(
+    parts: Tensor, frame: SpineFrame, params: SacrumParams, shown: Tensor, spacing_mm: Spacing
+) -> tuple[Tensor, Tensor]:
+    """Rows ``(B, h)`` and columns ``(B, w)`` of a window that holds all that can be painted, int64.
+
+    It is the whole plane on a GPU, where its size would have to be waited for. ``parts`` is not 0 where there
+    is something to look up, ``(B, H, W)``.
+    """
+    counts = parts.shape[-2:]
+    low, high = torch.zeros(len(parts), 2), torch.tensor(counts).expand(len(parts), 2) - 1.0
+    if parts.device.type == "cpu":
+        # How far the parts reach to either side of the lowest vertebra's axis, in lengths of its step.
+        pixel = torch.tensor(spacing_mm[-2:])
+        squared = frame.step_mm.square().sum(1, keepdim=True).clamp(min=1e-6)
+        margin = pixel.amax() / squared.sqrt()
+        side = torch.stack((-frame.step_mm[:, 1], frame.step_mm[:, 0]), dim=1)
+        down, back = frame.rows_mm - frame.body_mm[:, :1], frame.columns_mm - frame.body_mm[:, 1:]
+
+        def coordinate(axis: Tensor) -> Tensor:
+            axis = axis / squared
+            return (down * axis[:, :1]).unsqueeze(2) + (back * axis[:, 1:]).unsqueeze(1)
+
+        near = parts.bool() & (coordinate(frame.step_mm).abs() <= END_PLATE + margin.unsqueeze(2))
+        across = (coordinate(side) * near).flatten(1)
+        ends = torch.stack((across.amin(1), across.amax(1)), dim=1)
+        ends = ends * params.taper.amax(1, keepdim=True).clamp(min=1) + torch.tensor([-1.0, 1.0]) * margin
+        corners = []
+        for middle, angle_deg, scale, width in _placed(frame, params, shown):
+            step, beside = (turn(each, angle_deg) for each in (frame.step_mm, side))
+            for along in (-1, 1):
+                for end in ends.unbind(1):
+                    corner = middle + along * scale.unsqueeze(1) * step + (end * width).unsqueeze(1) * beside
+                    corners.append(torch.where((scale > 0).unsqueeze(1), corner, middle))
+        reach = torch.stack(corners) / pixel + (torch.tensor(counts) - 1) / 2
+        low, high = reach.amin(0) - 2, reach.amax(0) + 2
+    axes = []
+    for axis, count in enumerate(counts):
+        first, last = low[:, axis].clamp(0, count - 1).floor(), high[:, axis].clamp(0, count - 1).ceil()
+        size = int(torch.where(shown, last - first, 0).amax()) + 1 if parts.device.type == "cpu" else count
+        start = first.clamp(max=count - size).long().unsqueeze(1).to(parts.device)
+        axes.append(start + torch.arange(size, device=parts.device))
+    return axes[0], axes[1]
 
 
 def paint_annotated_sacrum(painted: Tensor, codes: Tensor) -> Tensor:
@@ -150,12 +210,19 @@ def turn(vector: Tensor, angle_deg: Tensor) -> Tensor:
 class _Segment:
     """Coordinates of a segment along and across its axis, in distances from a body's middle to a disc's.
 
-    The middle of its body goes to ``middle_mm`` ``(B, 2)``; turn, size (0 for an absent segment) and width of
-    its upper end against the lowest vertebra are ``(B,)``.
+    ``positions_mm`` are those of rows ``(B, H)`` and columns ``(B, W)``. The middle of its body goes to
+    ``middle_mm`` ``(B, 2)``; turn, size (0 for an absent segment) and width of its upper end against the
+    lowest vertebra are ``(B,)``.
     """
 
     def __init__(
-        self, frame: SpineFrame, middle_mm: Tensor, angle_deg: Tensor, scale: Tensor, width: Tensor
+        self,
+        frame: SpineFrame,
+        positions_mm: tuple[Tensor, Tensor],
+        middle_mm: Tensor,
+        angle_deg: Tensor,
+        scale: Tensor,
+        width: Tensor,
     ) -> None:
         self._frame = frame
         self._shown = (scale > 0).unsqueeze(1)
@@ -165,8 +232,8 @@ class _Segment:
         cosine, sine = (
             torch.where(self._shown, part(angle).unsqueeze(1) / size, 0.0) for part in (torch.cos, torch.sin)
         )
-        down = frame.rows_mm - middle_mm[:, :1]
-        back = frame.columns_mm - middle_mm[:, 1:]
+        down = positions_mm[0] - middle_mm[:, :1]
+        back = positions_mm[1] - middle_mm[:, 1:]
         step_row, step_column = frame.step_mm.unsqueeze(2).unbind(1)
         squared = (step_row.square() + step_column.square()).clamp(min=1e-6)
         # From the middle of the body, mm of the source: one part for the rows, one for the columns.
@@ -228,6 +295,10 @@ class FloorParams(Batch):
     below_mm: Tensor
     slope: Tensor
     fat: Tensor
+
+    def touched(self) -> Tensor:
+        """Which samples it changes."""
+        return self.below_mm < NEVER_MM
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,8 +14,8 @@ from synthspine.gen.tissues.lesions import (
     HaemangiomaParams,
     ModicConfig,
     SchmorlConfig,
+    paint_end_plates,
     paint_haemangioma,
-    paint_lesions,
 )
 from synthspine.gen.tissues.palette import FIRST_COARSE, HAEMANGIOMA, MODIC, SCHMORL, VERTEBRAE
 
@@ -95,24 +95,28 @@ def test_without_a_probability_nothing_is_drawn(field):
 
 def test_no_lesion_changes_nothing(bank):
     painted, depth, behind = _scene(bank)
-    assert paint_lesions(painted, bank, depth, behind, SPACING) is painted
+    assert paint_haemangioma(painted, depth, behind, None, SPACING) is painted
+    assert paint_end_plates(painted, bank, behind, (None, None), SPACING) is painted
     none = _spots(3, radius_mm=0.0)
     assert torch.equal(paint_haemangioma(painted, depth, behind, none, SPACING), painted)
 
 
+def _all_lesions(painted, bank, depth, behind, spots, plates):
+    with_spots = paint_haemangioma(painted, depth, behind, spots, SPACING)
+    return paint_end_plates(with_spots, bank, behind, plates, SPACING)
+
+
 def test_all_lesions_together_are_the_same_alone_and_in_a_batch(bank):
     painted, depth, behind = _scene(bank)
-    lesions = {
-        "modic": ModicConfig(probability=1.0).draw(_random(3)),
-        "haemangioma": HaemangiomaConfig(probability=1.0, spot_probability=1.0).draw(_random(3)),
-        "schmorl": SchmorlConfig(probability=1.0, plate_probability=0.5).draw(_random(3)),
-    }
-    together = paint_lesions(painted, bank, depth, behind, SPACING, **lesions)
+    spots = HaemangiomaConfig(probability=1.0, spot_probability=1.0).draw(_random(3))
+    modic = ModicConfig(probability=1.0).draw(_random(3))
+    nodes = SchmorlConfig(probability=1.0, plate_probability=0.5).draw(_random(3))
+    together = _all_lesions(painted, bank, depth, behind, spots, (modic, nodes))
     assert {MODIC, HAEMANGIOMA, SCHMORL} <= set(together.unique().tolist())
     for i in range(3):
         one = slice(i, i + 1)
-        alone = {name: params[one] for name, params in lesions.items()}
-        shown = paint_lesions(painted[one], bank[one], depth[one], behind[one], SPACING, **alone)
+        scene = painted[one], bank[one], depth[one], behind[one]
+        shown = _all_lesions(*scene, spots[one], (modic[one], nodes[one]))
         assert torch.equal(shown, together[one])
 
 
