@@ -109,7 +109,7 @@ class BesideConfig(Feature[BesideParams]):
     """Thickness of the fat under the skin, mm; air follows."""
     step_mm: Range = (28.0, 40.0)
     """Distance of transverse processes, mm."""
-    line_mm: Range = (0.0, 1.5)
+    line_mm: Range = (0.5, 1.8)
     """Greatest width of the lines of fat in the muscles, mm."""
     quadratus_probability: float = 0.5
     """Probability of quadratus lumborum."""
@@ -339,5 +339,5 @@ class _Shape:
         down = self._down.unsqueeze(2) - middle.unsqueeze(1)
         axis = start.unsqueeze(1) + slope.unsqueeze(1) * down
         near = 1 - (down / (12 + 48 * length).unsqueeze(1)).square()
-        half = near.clamp_(min=0) * (0.5 * p.line_mm).unsqueeze(2)
+        half = near.clamp_(min=0).sqrt_().sqrt_() * (0.5 * p.line_mm).unsqueeze(2)
         return torch.cat((axis - half, axis + half), dim=-1)
