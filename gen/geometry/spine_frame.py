@@ -20,6 +20,8 @@ BEFORE_CANAL_MM = 5.0
 """What belongs to a vertebra and lies farther in front of the canal's middle than this is its body."""
 NEVER_MM = 1e4
 """A distance beyond every picture: something is absent."""
+STUMP_MM = 20.0
+"""A slice whose canal has no more height than this lies beside the spine."""
 _REACH_MM = ((8.0, 1.0), (30.0, 1e-3), (120.0, 1e-6))
 """Kernels (standard deviation, weight) that carry the canal's course to rows where it is not seen."""
 _FAINT = 1e-4
@@ -48,6 +50,11 @@ class SpineFrame(Batch):
         return [
             (name, value) for name, value in Batch._columns(self) if name not in ("rows_mm", "columns_mm")
         ]
+
+
+def is_beside(frame: SpineFrame) -> Tensor:
+    """Which slices lie beside the spine, bool ``(B, *grid[:-2])``."""
+    return frame.canal_mm <= STUMP_MM
 
 
 def nowhere(codes: Tensor) -> SpineFrame:

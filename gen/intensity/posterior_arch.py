@@ -1,17 +1,21 @@
-"""Arches as a thick slice shows them: soft, mixed with fat and ligament, often without a cortical line."""
+"""Bone as a thick slice shows it: soft, mixed with what lies beside it, often without a cortical line.
+
+In slices that show the canal these are the arches. Slices beside the canal graze the bodies and the discs as
+well, which fade into muscle and fat there.
+"""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from synthspine.gen.core.anatomy import MAX_RANK
+from synthspine.gen.core.anatomy import MAX_RANK, disc_code
 from synthspine.gen.core.counter_rng import SampleRandom
 from synthspine.gen.core.drawing import Feature, showcase
 from synthspine.gen.core.feature import Batch, Range, Spacing, within
 from synthspine.gen.core.filters import WIDEST, gaussian_blur, smooth_field
 from synthspine.gen.core.masks import above, at_most, between, per_sample
-from synthspine.gen.geometry.spine_frame import SpineFrame
+from synthspine.gen.geometry.spine_frame import SpineFrame, is_beside
 from synthspine.gen.intensity.contrast import ContrastParams, colour
 from synthspine.gen.tissues.palette import FAT, VERTEBRAE
 
@@ -45,15 +49,15 @@ class ArchParams(Batch):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ArchConfig(Feature[ArchParams]):
-    """Arches seen through a thick slice: soft borders, other tissue showing through, faint lines."""
+    """Arches, and in slices beside the canal all of the spine, seen through a thick slice."""
 
     probability: float = 0.7
-    """Probability that arches are mixed with what surrounds them."""
+    """Probability that they are mixed with what surrounds them."""
     blur_mm: Range = (0.3, 1.8)
     """Standard deviation of the blur of their borders, mm."""
     through: Range = (0.0, 0.8)
     """Greatest share of the surrounding tissue that shows through."""
-    patch_mm: Range = (3.0, 8.0)
+    patch_mm: Range = (3.0, 12.0)
     """Correlation length of that share, mm."""
     lines_lost: Range = (0.0, 1.0)
     """Share of the strength that the lines on their borders lose."""
@@ -96,16 +100,18 @@ def mix_arches(
     params: ArchParams | None,
     spacing_mm: Spacing,
 ) -> Tensor:
-    """Mix the arches with what surrounds them, within each slice.
+    """Mix the arches, and in slices beside the canal all of the spine, with what surrounds them.
 
     Bone is mixed with its surroundings in proportion to its blurred mask, plus a random share, and goes
     towards fat. Every value lies between the image (of tissue means) and the means of vertebrae, of fat and
-    of ``around`` (painted codes of the surroundings). Bodies, discs, canal, unannotated pixels and pixels
-    farther than ``REACH_MM`` from bone stay bit for bit.
+    of ``around`` (painted codes of the surroundings). Canal, unannotated pixels and pixels farther than
+    ``REACH_MM`` from bone stay bit for bit, and so do bodies and discs in slices that show the canal.
     """
     if params is None:
         return image
-    bone = between(codes, 1, MAX_RANK).to(image.dtype)
+    beside = is_beside(frame)[..., None, None].to(torch.uint8)
+    disc = between(codes, disc_code(1), disc_code(MAX_RANK))
+    bone = (between(codes, 1, MAX_RANK) + disc * beside).to(image.dtype)
     sigma_mm = params.blur_mm.unsqueeze(1).expand(-1, 2)
     share = gaussian_blur(bone, sigma_mm, spacing_mm[-2:], REACH_MM)
     # An arch's own signal has a random share from 1 - through to 1.
@@ -117,25 +123,29 @@ def mix_arches(
     fat = per_sample(contrast.mean[:, FAT], image)
     marrow = torch.lerp(marrow, fat, per_sample(params.fatter, image))
     ground = torch.lerp(image, colour(around, contrast), bone)
-    mixing = per_sample(above(params.blur_mm + params.through + params.fatter, 0.0), codes) * at_most(
-        codes, MAX_RANK
-    )
+    mixing = per_sample(above(params.blur_mm + params.through + params.fatter, 0.0), codes)
+    mixing = mixing * (at_most(codes, MAX_RANK) + disc * beside)
     mixed = torch.lerp(ground, marrow, share)
-    return torch.lerp(image, mixed, _ramp(frame.behind_mm, BEHIND_MM).mul_(mixing))
+    return torch.lerp(image, mixed, _thick(frame, BEHIND_MM).mul_(mixing))
 
 
-def _ramp(behind_mm: Tensor, ends_mm: tuple[float, float]) -> Tensor:
-    """0 up to the first distance, 1 from the second on, float32, the shape of ``behind_mm``."""
+def _thick(frame: SpineFrame, ends_mm: tuple[float, float]) -> Tensor:
+    """1 where a thick slice mixes tissues, else 0, float32 ``(B, *grid)``.
+
+    That is everywhere beside the canal, and in other slices from the second distance behind it on; it rises
+    from the first one.
+    """
     first, full = ends_mm
-    return (behind_mm - first).mul_(1 / (full - first)).clamp_(0, 1)
+    ramp = (frame.behind_mm - first).mul_(1 / (full - first))
+    return ramp.maximum(is_beside(frame)[..., None, None].float()).clamp_(0, 1)
 
 
 def lose_lines(lined: Tensor, plain: Tensor, frame: SpineFrame, params: ArchParams | None) -> Tensor:
-    """Fade the lines on the arches' borders: go from the image with lines towards the one without.
+    """Fade the lines on borders where :func:`mix_arches` mixes: go towards the image without lines.
 
     Returns ``lined`` itself if ``params`` is None or no line was drawn (``lined is plain``).
     """
     if params is None or lined is plain:
         return lined
-    lost = _ramp(frame.behind_mm, LINES_MM).mul_(per_sample(params.lines_lost, lined))
+    lost = _thick(frame, LINES_MM).mul_(per_sample(params.lines_lost, lined))
     return torch.lerp(lined, plain, lost)

@@ -16,7 +16,7 @@ from synthspine.gen.core.drawing import Feature, showcase
 from synthspine.gen.core.feature import Batch, Range, Spacing, within
 from synthspine.gen.core.filters import gaussian_blur
 from synthspine.gen.core.masks import at_most, has_code, overpaint, per_sample
-from synthspine.gen.geometry.spine_frame import NEVER_MM, SpineFrame
+from synthspine.gen.geometry.spine_frame import NEVER_MM, SpineFrame, is_beside
 from synthspine.gen.tissues.palette import (
     AIR,
     CORTICAL_BONE,
@@ -29,8 +29,6 @@ from synthspine.gen.tissues.palette import (
     VESSEL,
 )
 
-STUMP_MM = 20.0
-"""A canal of no more height than this is taken for none."""
 TISSUES = (FAT, MUSCLE, VESSEL, KIDNEY, FAT, MUSCLE_FAT)
 """What planes of fat, psoas, vessel, kidney, the fat under the skin and lines usually are."""
 LINES = 24
@@ -170,7 +168,7 @@ def paint_beside(
     spine = frame.columns_mm[0] - frame.behind_mm[..., 0]
     smooth = torch.full_like(params.scale, _SMOOTH_MM).unsqueeze(1)
     spine = gaussian_blur(spine, smooth, spacing_mm[-2:-1], 2.5 * _SMOOTH_MM)
-    loose = torch.where(frame.has_bodies | (frame.canal_mm > STUMP_MM), _STEADY, 1.0).unsqueeze(-1)
+    loose = torch.where(frame.has_bodies | ~is_beside(frame), _STEADY, 1.0).unsqueeze(-1)
     borders = borders + (spine + loose * course).unsqueeze(-1)
     kept = _kept(params, frame).unsqueeze(-2) + spine.unsqueeze(-1)
     borders = torch.cat((borders, kept), dim=-1)
@@ -196,7 +194,7 @@ def paint_beside(
 
 def _kept(params: BesideParams, frame: SpineFrame) -> Tensor:
     """Where painting ends and begins again, mm behind the canal's middle, ``(B, *grid[:-2], 2)``."""
-    shown = frame.canal_mm > STUMP_MM
+    shown = ~is_beside(frame)
     away, side, before, behind = (
         per_sample(values, shown) for values in (params.away, params.side, *params.keep_mm.unbind(1))
     )

@@ -126,7 +126,20 @@ def test_body_and_arch_join_smoothly_where_no_canal_lies_between_them():
     codes = torch.zeros(1, 64, 120, dtype=torch.uint8)
     codes[:, 10:54, 20:110] = vertebra_code(1)
     _, mixed = _mix(codes, _draw(1, blur_mm=1.8, through=0.0), _two_greys(1))
-    assert (mixed[:, 17:47, 20:103] - BONE).abs().max() < 1e-4
+    assert (mixed[:, 17:47, 27:103] - BONE).abs().max() < 1e-4
+
+
+def test_beside_the_canal_bodies_and_discs_fade_into_their_surroundings(bank):
+    codes = bank * (bank != CANAL)
+    image, mixed = _mix(codes, _draw(blur_mm=0.0, through=0.8, fatter=0.0), _two_greys(3))
+    found = find_spine(codes, SPACING)
+    bone, disc = (codes >= 1) & (codes <= MAX_RANK), (codes >= disc_code(1)) & (codes < CANAL)
+    lost = ((image - mixed) / (BONE - AROUND))[bone]
+    assert -1e-6 <= lost.min() and lost.max() <= 0.8 + 1e-6 and lost.mean() > 0.2
+    image, mixed = _mix(codes, _draw(blur_mm=0.0, through=0.8, fatter=0.0))
+    assert (image != mixed)[disc].float().mean() > 0.5
+    lined = image * 0.5
+    assert torch.equal(lose_lines(lined, image, found, _draw(lines_lost=1.0)), image)
 
 
 def test_mixed_values_lie_between_those_of_both_sides(bank):
@@ -223,7 +236,7 @@ def test_a_sample_alone_is_the_same_as_in_a_batch(bank, dims):
 def test_it_runs_on_any_grid_and_reads_no_value_on_the_host(grid):
     spacing = (4.0, 1.0, 0.7)[-len(grid) :]
     for device in ("cpu", "meta"):
-        codes = torch.full((2, *grid), disc_code(1), dtype=torch.uint8, device=device)
+        codes = torch.full((2, *grid), CANAL, dtype=torch.uint8, device=device)
         image, mixed = _mix(codes, _draw(2).to(device), _contrast(2).to(device), spacing)
         assert mixed.shape == codes.shape and mixed.dtype == torch.float32
         assert device == "meta" or torch.equal(image, mixed)
