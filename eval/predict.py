@@ -10,26 +10,35 @@ are replaced only with --overwrite. Vertebrae are 1, 2, ... from the bottom, the
 132, ... from the bottom. For research, not for diagnosis.
 """
 
+import importlib
 import sys
 
 from synthspine.interrupt import quiet_interrupt
 
 with quiet_interrupt():
     import tyro
-    from tqdm import tqdm
 
-    from synthspine.eval.prediction.prediction import Prediction, PredictionError, PredictOptions, predict
-    from synthspine.shards.command import run_command
+    from synthspine.eval.prediction.options import PredictOptions
 
 
 def main() -> int:
     """Parse the command line and segment; exit status 1 if a scan failed."""
-    return run_command(_predict, less_memory="--device cpu, or fewer programs on the GPU")
+    options = tyro.cli(PredictOptions, description=__doc__)
+    # This takes seconds: not for --help.
+    with quiet_interrupt():
+        from synthspine.shards.command import run_command
+
+        importlib.import_module("synthspine.eval.prediction.prediction")
+    return run_command(lambda: _predict(options), less_memory="--device cpu, or fewer programs on the GPU")
 
 
-def _predict() -> None:
+def _predict(options: PredictOptions) -> None:
+    from tqdm import tqdm
+
+    from synthspine.eval.prediction.prediction import Prediction, PredictionError, predict
+
     done: list[Prediction] = []
-    for prediction in predict(tyro.cli(PredictOptions, description=__doc__)):
+    for prediction in predict(options):
         done.append(prediction)
         if prediction.files:
             more = ", ".join(path.suffix for path in prediction.files[1:])

@@ -9,9 +9,10 @@ import torch
 from scipy.ndimage import binary_dilation, label, maximum_filter, minimum_filter
 from torch import nn
 
-from synthspine.eval.labelling.islands import MIN_ISLAND_MM2, remove_islands
-from synthspine.eval.labelling.ranks import RankSource, rank_codes
+from synthspine.eval.labelling.islands import remove_islands
+from synthspine.eval.labelling.ranks import rank_codes
 from synthspine.eval.labelling.roles import ranked_classes
+from synthspine.eval.labelling.settings import MIN_ISLAND_MM2, RankSource
 from synthspine.eval.metrics.calibration import structure_entropy_sums
 from synthspine.eval.prediction.tta import PLAIN, View, class_probabilities
 from synthspine.gen.core.anatomy import BACKGROUND
