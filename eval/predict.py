@@ -6,8 +6,10 @@
 A SCAN is a .mha or .nii.gz volume or a folder of volumes and DICOM series. Writes ``{stem}_seg.mha`` (or
 ``.nii.gz``) for each, with its volumes in ml (.csv) and quality flags (.json). Files that it did not write
 are replaced only with --overwrite. Vertebrae are 1, 2, ... from the bottom, the canal is 100, discs are 201,
-202, ... from the bottom. Of models that tell them apart, the sacrum is 61 and posterior elements are 131,
-132, ... from the bottom. For research, not for diagnosis.
+202, ... from the bottom. Of models that tell them apart, the sacrum is left out, and posterior elements
+belong to their vertebrae; --sacrum keeps it as 61, --posterior them as 131, 132, ...
+
+For research, not for diagnosis.
 """
 
 import importlib

@@ -37,6 +37,11 @@ class PredictOptions:
     ranks: RankSource = "auto"
     """Ranks of vertebrae and discs: count: counted along the canal; model: those of a model that tells them;
     auto: counted, from the start with which most of the model's ranks agree, if it has any."""
+    sacrum: bool = False
+    """Keep the sacrum in masks as 61, of a model that tells it; SPIDER leaves it out."""
+    posterior: bool = False
+    """Keep posterior elements apart in masks as 131, 132, ..., of a model that does; SPIDER counts them to
+    their vertebrae."""
     onnx: Path | None = None
     """Export the network to this .onnx file; images are then optional."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -143,9 +143,13 @@ def _predicted(
                     "tta": options.tta,
                     "min_island_mm2": options.min_island_mm2,
                     "ranks": options.ranks,
+                    "sacrum": options.sacrum,
+                    "posterior": options.posterior,
                 },
                 "seconds": round(time.perf_counter() - started, 2),
             },
+            sacrum=options.sacrum,
+            posterior=options.posterior,
             tables=options.tables,
             overlay=options.overlay,
         )

@@ -82,7 +82,13 @@ def predicted(checkpoint, scan, tmp_path_factory):
     """Mask values, rows of the table, report and picture."""
     folder = tmp_path_factory.mktemp("predicted")
     options = PredictOptions(
-        images=(scan,), checkpoint=checkpoint, output_dir=folder, min_island_mm2=0, overlay=True
+        images=(scan,),
+        checkpoint=checkpoint,
+        output_dir=folder,
+        min_island_mm2=0,
+        overlay=True,
+        sacrum=True,
+        posterior=True,
     )
     (done,) = predict(options)
     assert done.problem is None
@@ -103,6 +109,19 @@ def test_the_mask_holds_every_structure(scheme, predicted):
     assert found <= legal
     assert max(found & {SACRUM, *range(131, 156)}) <= HIGHEST[scheme.name]
     assert 100 in found and any(value <= 25 for value in found - {0})
+
+
+def test_the_mask_holds_spiders_values_alone_unless_asked(checkpoint, scan, predicted, tmp_path):
+    options = PredictOptions(images=(scan,), checkpoint=checkpoint, output_dir=tmp_path, min_island_mm2=0)
+    (done,) = predict(options)
+    plain, full = (
+        sitk.GetArrayFromImage(sitk.ReadImage(str(file))) for file in (done.files[0], predicted[0])
+    )
+    assert not np.isin(plain, (SACRUM, *range(131, 156))).any()
+    merged = np.where((full > POSTERIOR_OFFSET) & (full < 200), full - POSTERIOR_OFFSET, full)
+    assert np.array_equal(plain, np.where(merged == SACRUM, 0, merged)) and not np.array_equal(plain, full)
+    rows = list(csv.DictReader(done.files[1].open()))
+    assert sum(int(row["voxels"]) for row in rows) == np.count_nonzero(plain)
 
 
 def test_the_mask_can_be_read_back(scheme, predicted, scan):
