@@ -37,6 +37,8 @@ class PredictOptions:
     ranks: RankSource = "auto"
     """Ranks of vertebrae and discs: count: counted along the canal; model: those of a model that tells them;
     auto: counted, from the start with which most of the model's ranks agree, if it has any."""
+    always: bool = False
+    """Label scans, too, that seem to show no spine."""
     sacrum: bool = False
     """Keep the sacrum in masks as 61, of a model that tells it; SPIDER leaves it out."""
     posterior: bool = False

@@ -123,6 +123,7 @@ def _predicted(
             min_island_mm2=options.min_island_mm2,
             ranks=options.ranks,
             views=TTA_VIEWS if options.tta else PLAIN,
+            always=options.always,
         )
         files, flags = write_prediction(
             scan,
@@ -143,6 +144,7 @@ def _predicted(
                     "tta": options.tta,
                     "min_island_mm2": options.min_island_mm2,
                     "ranks": options.ranks,
+                    "always": options.always,
                     "sacrum": options.sacrum,
                     "posterior": options.posterior,
                 },

@@ -75,6 +75,7 @@ def write_prediction(
         removed=segmentation.removed,
         model_spacing_mm=model_spacing_mm,
         tilt_degrees=tilt_degrees(volume),
+        scale=segmentation.scale,
     )
     segmentation = replace(
         segmentation, codes=shown_codes(segmentation.codes, sacrum=sacrum, posterior=posterior)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ from PIL import Image
 from torch import nn
 
 from synthspine.eval.labelling.roles import by_rank
+from synthspine.eval.prediction import options as prediction_options
 from synthspine.eval.prediction.onnx_export import export_onnx
-from synthspine.eval.prediction.prediction import PredictionError, PredictOptions, predict
+from synthspine.eval.prediction.prediction import PredictionError, predict
 from synthspine.eval.prediction.quality import quality_flags
 from synthspine.eval.prediction.scan_report import PANEL_ROWS
 from synthspine.eval.prediction.segment import segment_volume
@@ -35,6 +37,9 @@ from synthspine.shards.readers.phantom import FIRST_LABELS_PATIENT
 from synthspine.shards.readers.spider import Volume, read_image, read_mask, write_mha
 from synthspine.train.model.checkpoint import Checkpoint, load_model, save_checkpoint
 from synthspine.train.model.unet import UNet
+
+# Untrained networks find no spine.
+PredictOptions = partial(prediction_options.PredictOptions, always=True)
 
 SCHEMES = Path(__file__).parents[2] / "schemes"
 SPACING = (4.0, 1.0, 1.0)
