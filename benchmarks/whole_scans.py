@@ -104,6 +104,7 @@ def _measure() -> None:
             slice_entropy=answer.slice_entropy,
             relative=answer.relative,
             removed=answer.removed,
+            scale=answer.scale,
         )
         flags.update(flag.name for flag in raised)
         name = path.name.partition("_")[0]

@@ -26,6 +26,8 @@ SURE_ENTROPY = 0.24
 """Mean structure entropy, nats, of the surest slice up to which the pixel size is not questioned."""
 SCALES = (0.5, 2.0)
 """Factors of the pixel size that are tried otherwise."""
+MOST_FIELD_MM = 800.0
+"""Larger fields of view are not tried: no scanner has them."""
 CLEARER = 0.05
 """By how much a slice must be surer with another pixel size."""
 _LEAST_PIXELS = 2**19
@@ -152,10 +154,10 @@ def _likelier_scale(segment: Callable[[Volume], Segmentation], volume: Volume, l
     found: dict[float, float] = {}
     for factor in SCALES:
         row, column = (value * factor for value in in_plane)
-        if array[0].size * factor**2 <= _LEAST_PIXELS * 2:
+        if array[0].size * row * column <= MOST_FIELD_MM**2:
             other = segment(replace(volume, array=array, spacing_mm=(across, row, column)))
             if shows_spine(other.codes, np.array(other.slice_entropy), (across, row, column)):
-                found[min(other.slice_entropy)] = factor
+                found[float(np.nanmin(other.slice_entropy))] = factor
     return found[min(found)] if found and min(found) < least - CLEARER else None
 
 
