@@ -3,6 +3,7 @@
 python example.py --demo synth|contrast|gallery|training|inference|all [--output-dir results/demo]
 """
 
+import importlib
 import sys
 
 from synthspine.interrupt import quiet_interrupt
@@ -13,9 +14,6 @@ with quiet_interrupt():
     from typing import Literal
 
     import tyro
-
-    from synthspine.eval.demo import DEMOS
-    from synthspine.shards.command import run_command
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,11 +30,18 @@ class Arguments:
 
 def main() -> int:
     """Parse the command line and write the pictures; the exit status."""
-    return run_command(_draw)
-
-
-def _draw() -> None:
     arguments = tyro.cli(Arguments, description=__doc__)
+    # This takes seconds: not for --help.
+    with quiet_interrupt():
+        from synthspine.shards.command import run_command
+
+        importlib.import_module("synthspine.eval.demo")
+    return run_command(lambda: _draw(arguments))
+
+
+def _draw(arguments: Arguments) -> None:
+    from synthspine.eval.demo import DEMOS
+
     arguments.output_dir.mkdir(parents=True, exist_ok=True)
     for name in DEMOS if arguments.demo == "all" else [arguments.demo]:
         for path in DEMOS[name](arguments.output_dir):

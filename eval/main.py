@@ -15,7 +15,6 @@ from synthspine.interrupt import quiet_interrupt
 with quiet_interrupt():
     import tyro
 
-    from synthspine.eval.evaluation import evaluate
     from synthspine.eval.studies.options import EvaluationOptions
     from synthspine.shards.command import run_command
 
@@ -26,7 +25,11 @@ def main() -> int:
 
 
 def _evaluate() -> None:
-    for path in evaluate(tyro.cli(EvaluationOptions, description=__doc__)):
+    options = tyro.cli(EvaluationOptions, description=__doc__)
+    # This takes seconds: not for --help.
+    with quiet_interrupt():
+        from synthspine.eval.evaluation import evaluate
+    for path in evaluate(options):
         print(f"wrote {path}")
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from synthspine.gen.config import GeneratorConfig
 from synthspine.gen.core.anatomy import BACKGROUND
 from synthspine.gen.core.counter_rng import sample_keys
-from synthspine.gen.core.device import in_float32
+from synthspine.gen.core.device import in_float32, keeps_freed_memory
 from synthspine.gen.core.drawing import Drawing
 from synthspine.gen.core.feature import whole_number
 from synthspine.gen.core.masks import has_code, overpaint
@@ -79,9 +79,9 @@ from synthspine.gen.tissues.pelvis import (
 )
 from synthspine.gen.tissues.unannotated import OutsideConfig, black_pixels, paint_outside
 
-CHUNK = {"cpu": 2**18, "cuda": 2**24}
+CHUNK = {"cpu": 2**18, "kept": 2**20, "cuda": 2**24}
 """Voxels rendered at once, which the working memory is proportional to. On a CPU it stays so small that the
-memory of freed tensors is used again, in any program: docs/performance.md."""
+memory of freed tensors is used again; more is faster where it is kept anyway: docs/performance.md."""
 MOST_MAPS = 2**24
 """What a random number of 24 bits can choose from."""
 
@@ -147,12 +147,18 @@ def render(bank: Tensor, params: Params, *, refined: bool = False) -> tuple[Tens
         ValueError: no sample, a bank of other dimensions than ``params``, or on another device.
     """
     _check_bank(bank, params)
-    size = max(1, CHUNK.get(bank.device.type, CHUNK["cpu"]) // bank[0].numel())
+    size = max(1, _chunk(bank.device) // bank[0].numel())
     if len(params) <= size:
         return _render(bank, params, refined)
     parts = [_render(bank, params[start : start + size], refined) for start in range(0, len(params), size)]
     images, codes = zip(*parts, strict=True)
     return torch.cat(images), torch.cat(codes)
+
+
+def _chunk(device: torch.device) -> int:
+    if device.type == "cuda":
+        return CHUNK["cuda"]
+    return CHUNK["kept" if keeps_freed_memory() else "cpu"]
 
 
 def _render(bank: Tensor, params: Params, refined: bool) -> tuple[Tensor, Tensor]:

@@ -18,6 +18,8 @@ _GREATEST_MMAP_THRESHOLD = 32 * 2**20
 _TOP_PAD = 64 * 2**20
 _NEVER = 2**31 - 1
 
+_kept = False
+
 
 def keep_freed_memory() -> None:
     """Let this process keep the memory of freed tensors for new tensors.
@@ -25,6 +27,7 @@ def keep_freed_memory() -> None:
     glibc returns large blocks to the system, and every temporary tensor then pays for fresh pages. For entry
     points, not for libraries: the process keeps its peak memory. Without glibc it does nothing.
     """
+    global _kept
     if not sys.platform.startswith("linux"):
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
@@ -32,6 +35,12 @@ def keep_freed_memory() -> None:
         mallopt(_M_MMAP_THRESHOLD, _GREATEST_MMAP_THRESHOLD)
         mallopt(_M_TRIM_THRESHOLD, _NEVER)
         mallopt(_M_TOP_PAD, _TOP_PAD)
+        _kept = True
+
+
+def keeps_freed_memory() -> bool:
+    """Whether :func:`keep_freed_memory` was called, and did something."""
+    return _kept
 
 
 def pick_device(name: str, local_rank: int | None = None) -> torch.device:
