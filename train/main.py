@@ -1,10 +1,11 @@
 """Train Model A on synthetic images of label maps, Model B on real T1 images, or both.
 
-    torchrun train/main.py --model A
-    torchrun --nproc-per-node 2 train/main.py          # shares every batch, the same weights on all ranks
-    python train/main.py --use-dummy-data --epochs 2
-    python train/main.py --dry-run                     # try everything, save nothing
+    synthspine train --model A
+    torchrun --nproc-per-node 2 -m synthspine train    # shares every batch, the same weights on all ranks
+    synthspine train --use-dummy-data --epochs 2
+    synthspine train --dry-run                         # try everything, save nothing
 
+In a checkout also ``python train/main.py``, or ``torchrun train/main.py``.
 Missing sets are built first. SIGTERM and Ctrl-C stop a run with its state saved; --resume auto goes on, also
 after a crash.
 """
