@@ -1,11 +1,18 @@
-"""Example pictures of the project, from the phantom alone."""
+"""Example pictures of the project, from the phantom alone.
+
+    synthspine demo --demo synth|contrast|gallery|training|inference|all [--output-dir results/demo]
+
+In a checkout also ``python example.py``.
+"""
 
 import csv
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import cycle
 from pathlib import Path
+from typing import Literal
 
 import torch
+import tyro
 from matplotlib.figure import Figure
 
 from synthspine.eval.gallery import contrast, gallery, phantom_maps, tile
@@ -18,6 +25,7 @@ from synthspine.shards.building.options import DEFAULT_DATA_DIR, ShardOptions
 from synthspine.shards.building.sets import ensure_sets
 from synthspine.shards.checking.contact_sheet import write_sheet
 from synthspine.shards.checking.overlay import code_colours, coloured
+from synthspine.shards.command import run_command
 from synthspine.shards.readers.phantom import PHANTOM_FOLDER
 from synthspine.shards.readers.slices import Grid
 from synthspine.train.config import TrainOptions
@@ -114,6 +122,31 @@ def inference(output_dir: Path) -> list[Path]:
 
 
 DEMOS = {demo.__name__: demo for demo in (synth, contrast, gallery, training, inference)}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Arguments:
+    """Demo and output folder."""
+
+    demo: Literal["synth", "contrast", "gallery", "training", "inference", "all"] = "all"
+    """synth: label maps and synthetic images of every preset; contrast: from T1 to T2; gallery: a sheet per
+    preset, every feature off and on, from T1 to T2; training: a short training of Model A; inference: a
+    trained Model A on unseen images."""
+    output_dir: Path = Path("results/demo")
+    """Folder of the pictures."""
+
+
+def main() -> int:
+    """Parse the command line and write the pictures; the exit status."""
+    return run_command(_draw)
+
+
+def _draw() -> None:
+    arguments = tyro.cli(Arguments, description=__doc__)
+    arguments.output_dir.mkdir(parents=True, exist_ok=True)
+    for name in DEMOS if arguments.demo == "all" else [arguments.demo]:
+        for path in DEMOS[name](arguments.output_dir):
+            print(f"wrote {path}", flush=True)
 
 
 def _short_model(output_dir: Path) -> Path:
