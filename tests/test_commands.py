@@ -1,6 +1,7 @@
 """The commands as a newcomer types them."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import tyro
 
+from synthspine.eval.demos import COARSE
+from synthspine.shards.building.options import ShardOptions
 from synthspine.shards.readers.spider import write_mha
 from synthspine.train.model.pretrained import PRETRAINED
 
@@ -90,6 +94,21 @@ def test_make_help_names_every_target():
         "help",
     ]:
         assert f"  {target} " in text
+
+
+def _made(*variables):
+    """The commands of ``make all``."""
+    command = ["make", "-n", "all", *variables]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def test_make_without_data_has_the_sets_of_the_demos():
+    (flags,) = re.findall(r"shards/main\.py (.*)", _made())
+    options = tyro.cli(tyro.conf.OmitArgPrefixes[ShardOptions], args=shlex.split(flags))
+    assert options.use_dummy_data and options.grid == COARSE.grid
+    assert options.shards_dir == COARSE.shards_dir
+    for place in ("DATA=spider", "SHARDS=data/spider-shards"):
+        assert "train/main.py" in _made(place) and "--use-dummy-data" not in _made(place)
 
 
 @pytest.mark.slow
