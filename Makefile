@@ -9,7 +9,7 @@ DEMO := $(if $(DATA)$(LABELS)$(SHARDS),,yes)
 SHARDS ?= $(if $(DEMO),data/phantom/shards_2mm,data/shards)
 MODELS ?= models/saved
 RESULTS ?= results/evaluation_results
-EPOCHS ?= $(if $(DATA),,5)
+EPOCHS ?= $(if $(DATA),,4)
 LR ?= $(if $(DATA),,0.003)
 CLASSES ?= $(if $(DATA),,4)
 DEVICE ?= auto
@@ -42,7 +42,7 @@ all: $(READY) ## the main job: shards, both models, the report on their robustne
 	$(BIN)/python example.py --demo synth --output-dir results/demo
 	$(call next,2 of 4: sets of slices and synthetic samples: $(SHARDS),1)
 	$(MAKE) shards
-	$(call next,3 of 4: training of Model A and Model B: $(MODELS),4)
+	$(call next,3 of 4: training of Model A and Model B: $(MODELS),3)
 	$(MAKE) train
 	$(call next,4 of 4: measurements of both and the report: $(RESULTS)/report.html,2)
 	$(MAKE) eval
@@ -98,5 +98,5 @@ clean: ## remove what was installed and cached; data, models and results stay
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
 	@echo "Variables: DATA= LABELS= SPLIT= SHARDS=$(SHARDS) MODELS=$(MODELS) RESULTS=$(RESULTS)"
-	@echo "           EPOCHS= LR= CLASSES= (5, 0.003, 4 without DATA; else 20, 0.001, 14)"
+	@echo "           EPOCHS= LR= CLASSES= (4, 0.003, 4 without DATA; else 20, 0.001, 14)"
 	@echo "           DEVICE=$(DEVICE) PYTHON=$(PYTHON) ANALYSIS= (a text whose tables make eval writes anew)"
