@@ -111,7 +111,7 @@ def draw(
         maps: number of maps in the label bank, which are then equally likely; or their cumulative
             probabilities, float64 ``(N,)`` on ``device``, of ``gen.geometry.side_slices.map_odds``.
         dims: 2 for slices ``(H, W)``, 3 for volumes ``(Z, H, W)``.
-        device: where the result lies.
+        device: where the numbers are drawn, and lie. For ``render`` the CPU is best, whatever device renders.
 
     Raises:
         TypeError: an argument of another kind; indices that are not whole numbers.
@@ -158,7 +158,7 @@ def render(bank: Tensor, params: Params, *, refined: bool = False) -> tuple[Tens
 def _render(bank: Tensor, params: Params, refined: bool) -> tuple[Tensor, Tensor]:
     """What :func:`render` does, all samples at once."""
     p, mm = params.to(bank.device), params.spacing_mm
-    on = Steps(params.features(), bank.device)
+    on = Steps(params.features(), p.features())
 
     codes = deform(bank, p.map_index, p[AffineConfig], p[DeformationConfig], p[FlipConfig], mm,
                    p[PathologyConfig])  # fmt: skip

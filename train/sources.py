@@ -142,9 +142,9 @@ class Sources:
         )
 
     def _odds(self, labels: np.ndarray) -> Tensor:
-        """How likely every map of ``(N, H, W)`` is drawn, on the device of the training."""
+        """How likely every map of ``(N, H, W)`` is drawn."""
         side = side_slices(torch.from_numpy(labels), self.generator.spacing_mm)
-        return map_odds(side, self.options.shards.side_share).to(self.ranks.device)
+        return map_odds(side, self.options.shards.side_share)
 
     def _read_images(self, samples: ShardSet) -> SampleArrays:
         """A whole set of images; those that are not finite are told, and count for nothing."""

@@ -76,10 +76,10 @@ def render_samples(
     odds: Tensor | None = None,
     refined: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Images and dense codes of generator samples, on the device of the bank."""
+    """Images and dense codes of generator samples, on the device of the bank; indices lie on the CPU."""
     with torch.no_grad():
         maps = len(bank) if odds is None else odds
-        params = draw(config, seed, indices, maps=maps, device=bank.device)
+        params = draw(config, seed, indices, maps=maps)
         return render(bank, params, refined=refined)
 
 
