@@ -1,7 +1,8 @@
 """The generator next to its peers: time, memory, distance to the memory bandwidth, time by step.
 
-    python benchmarks/generator.py [--device auto|cpu|cuda] [--repeats 5] [--no-compile] [--quick]
-                                   [--endurance 10000] [--output-dir benchmarks/results]
+    python benchmarks/generator.py [--device auto|cpu|cuda] [--repeats 5] [--kinds eager compiled graphs]
+                                   [--batches 64 512] [--quick] [--endurance 10000]
+                                   [--output-dir benchmarks/results]
 
 Writes generator_DEVICE.md and generator_DEVICE_samples.png (rendered samples).
 ``pip install -e '.[bench]'`` installs the peers; without them the presets alone are measured.
@@ -9,7 +10,7 @@ Writes generator_DEVICE.md and generator_DEVICE_samples.png (rendered samples).
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,7 +25,7 @@ import tyro
 from benchmarks import generator_page, memory, steps
 from benchmarks.generator_page import LOOPED_SAMPLES, PICTURED_SAMPLES, Grid, Measured, work_name
 from benchmarks.page import RESULTS
-from benchmarks.renderers import COMPILED, PEERS, Renderer, make_renderer
+from benchmarks.renderers import COMPILED, GRAPHS, PEERS, Renderer, make_renderer
 from benchmarks.timing import Task, Times, time_in_turns
 from synthspine.gen.core.device import pick_device
 from synthspine.shards.command import run_command
@@ -47,8 +48,11 @@ class Arguments:
     """Rounds of every size."""
     budget_s: float = 20.0
     """Seconds after which a size starts no new round; three rounds always run."""
-    compile: bool = True
-    """Measure ``torch.compile(render)`` too: at batch 16 and in 3D, on CUDA at batch 512 and 2048."""
+    kinds: tuple[Literal["eager", "compiled", "graphs"], ...] = ("eager", "compiled")
+    """How the presets are rendered: eager, with ``torch.compile(render)``, or as CUDA graphs of it. The last
+    two at batch 16 and in 3D, on CUDA at batch 512 and 2048."""
+    batches: tuple[int, ...] = ()
+    """Measure slices alone, at these batch sizes and of every kind."""
     peers: bool = True
     """Measure the peers too."""
     endurance: int = 0
@@ -64,7 +68,7 @@ class Sizes:
     """Grids and batch sizes to render, and which of them are compiled."""
 
     slices: Grid = (256, 256)
-    volume: Grid = (128, 128, 128)
+    volume: Grid | None = (128, 128, 128)
     batches: tuple[int, ...] = (1, 16, 64)
     compiled: tuple[int, ...] = (16,)
     other_slices: tuple[Grid, ...] = ((128, 128), (512, 512))
@@ -74,7 +78,8 @@ class Sizes:
     def cases(self) -> list[tuple[Grid, int]]:
         """Grids and batch sizes to time."""
         slices = [(self.slices, batch) for batch in self.batches]
-        return [*slices, *((grid, BATCH) for grid in self.other_slices), (self.volume, 1)]
+        volumes = [] if self.volume is None else [(self.volume, 1)]
+        return [*slices, *((grid, BATCH) for grid in self.other_slices), *volumes]
 
 
 ON_CPU = Sizes()
@@ -127,7 +132,11 @@ def _measure() -> None:
     device = pick_device(arguments.device)
     torch.manual_seed(0)  # for the peers, which draw from the global generator
     sizes = QUICK if arguments.quick else ON_CUDA if device.type == "cuda" else ON_CPU
-    compiled = arguments.compile and _compiles(device)
+    if batches := arguments.batches:
+        sizes = replace(sizes, batches=batches, compiled=batches, other_slices=(), volume=None,
+                        peak_slices=batches if device.type == "cuda" else ())  # fmt: skip
+    if set(arguments.kinds) != {"eager"} and not _compiles(device):
+        arguments = replace(arguments, kinds=("eager",))
     missing = [name for name, package in PEERS.items() if find_spec(package) is None]
     peers = [name for name in PEERS if arguments.peers and name not in missing]
     for name in missing if arguments.peers else ():
@@ -136,8 +145,8 @@ def _measure() -> None:
         device=device,
         presets=arguments.presets,
         peers=tuple(peers),
-        timings=_timings(arguments, sizes, peers, compiled, device),
-        peaks=_peaks(arguments, sizes, peers, compiled, device),
+        timings=_timings(arguments, sizes, peers, device),
+        peaks=_peaks(arguments, sizes, peers, device),
         steps={
             name: steps.step_milliseconds(name, sizes.slices, BATCH, arguments.repeats, device)
             for name in arguments.presets
@@ -166,17 +175,20 @@ def _compiles(device: torch.device) -> bool:
         return False
 
 
-def _presets(arguments: Arguments, compiled: bool) -> list[str]:
-    return [name + end for end in ("", COMPILED)[: 1 + compiled] for name in arguments.presets]
+def _presets(arguments: Arguments, *, compiled: bool) -> list[str]:
+    """The presets in every kind; without ``compiled`` eager alone."""
+    ends = {"eager": "", "compiled": COMPILED, "graphs": GRAPHS}
+    kinds = arguments.kinds if compiled else ("eager",)
+    return [name + ends[kind] for kind in kinds for name in arguments.presets]
 
 
 def _timings(
-    arguments: Arguments, sizes: Sizes, peers: list[str], compiled: bool, device: torch.device
+    arguments: Arguments, sizes: Sizes, peers: list[str], device: torch.device
 ) -> dict[tuple[Grid, int], dict[str, Times]]:
     timings = {}
     for grid, batch in sizes.cases():
         both = grid == sizes.volume or (grid == sizes.slices and batch in sizes.compiled)
-        names = _presets(arguments, compiled and both)
+        names = _presets(arguments, compiled=both)
         renderers = [make_renderer(name, grid, device) for name in (*names, *peers)]
         found = timings[grid, batch] = time_renderers(
             renderers, batch, repeats=arguments.repeats, budget_s=arguments.budget_s, device=device
@@ -187,11 +199,13 @@ def _timings(
 
 
 def _peaks(
-    arguments: Arguments, sizes: Sizes, peers: list[str], compiled: bool, device: torch.device
+    arguments: Arguments, sizes: Sizes, peers: list[str], device: torch.device
 ) -> dict[str, dict[Grid, dict[int, int]]]:
     """Peak memory by generator, grid and batch size; peers, which loop, at one batch size."""
-    names = _presets(arguments, compiled and device.type == "cuda")
-    batches = {sizes.slices: sizes.peak_slices, sizes.volume: sizes.peak_volumes}
+    names = _presets(arguments, compiled=device.type == "cuda" and not arguments.batches)
+    batches = {sizes.slices: sizes.peak_slices} if sizes.peak_slices else {}
+    if sizes.volume is not None:
+        batches[sizes.volume] = sizes.peak_volumes
     one_batch = {grid: (min(BATCH, *of_grid),) for grid, of_grid in batches.items()}
     return {
         name: {

@@ -147,12 +147,17 @@ def render(bank: Tensor, params: Params, *, refined: bool = False) -> tuple[Tens
         ValueError: no sample, a bank of other dimensions than ``params``, or on another device.
     """
     _check_bank(bank, params)
-    size = max(1, CHUNK.get(bank.device.type, CHUNK["cpu"]) // bank[0].numel())
+    size = samples_at_once(bank)
     if len(params) <= size:
         return _render(bank, params, refined)
     parts = [_render(bank, params[start : start + size], refined) for start in range(0, len(params), size)]
     images, codes = zip(*parts, strict=True)
     return torch.cat(images), torch.cat(codes)
+
+
+def samples_at_once(bank: Tensor) -> int:
+    """How many samples of a bank ``render`` renders at once; a larger batch is cut."""
+    return max(1, CHUNK.get(bank.device.type, CHUNK["cpu"]) // bank[0].numel())
 
 
 def _render(bank: Tensor, params: Params, refined: bool) -> tuple[Tensor, Tensor]:
