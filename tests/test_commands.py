@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from synthspine.train.release import PRETRAINED
+from synthspine.train.model.pretrained import PRETRAINED
 
 ROOT = Path(__file__).parents[1]
 ENTRY_POINTS = (

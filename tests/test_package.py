@@ -79,6 +79,19 @@ def test_the_generator_is_imported_without_training_and_evaluation():
     assert result.stdout.strip() == "[]", result.stderr
 
 
+def test_prediction_loads_neither_generator_nor_compiler_and_its_help_no_torch():
+    heavy = ("kornia", "scipy.stats", "torch._dynamo", "webdataset")
+    program = (
+        "import pathlib, sys; from synthspine.eval.prediction.options import PredictOptions; "
+        "early = [name for name in sys.modules if name in ('torch', 'scipy')]; "
+        "from synthspine.eval.prediction.prediction import predict; "
+        "next(predict(PredictOptions(images=(pathlib.Path('nothing.mha'),)))); "
+        f"print(early + [name for name in sys.modules if name in {heavy}])"
+    )
+    result = run(program, ROOT)
+    assert result.stdout.strip() == "[]", result.stderr
+
+
 def test_an_unknown_public_name_is_an_attribute_error():
     import synthspine
 

@@ -16,9 +16,6 @@ from synthspine.shards.command import run_command
 from synthspine.shards.storage.atomic import file_digest, write_text
 from synthspine.train.model.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
 
-PRETRAINED = Path(__file__).resolve().parents[1] / "models" / "pretrained" / "synthspine_a0.pth"
-"""The model that comes with the project: see ``models/pretrained/README.md``."""
-
 
 def digest_file(path: Path) -> Path:
     """Where the digest of a released file lies."""
