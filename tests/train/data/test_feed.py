@@ -93,6 +93,18 @@ def test_a_set_of_steps_is_rendered_once_while_its_steps_are_taken():
     assert numbers == [0, 1]
 
 
+def test_training_takes_the_same_batches_where_several_steps_are_rendered_together(
+    options, alone, monkeypatch
+):
+    sources = Sources.open(options(model="A"), alone)
+    one_by_one = sources.feed_in_step("A")
+    monkeypatch.setattr(RenderFeed, "steps_at_once", 2)
+    with sources.feed("A") as feed:
+        for step in range(3):
+            assert torch.equal(feed.batch(step)[0], one_by_one.batch(step)[0])
+            assert feed.batch(step)[0].shape == one_by_one.batch(step)[0].shape
+
+
 @pytest.mark.parametrize(("device", "batch", "steps"), [("cpu", 8, 1), ("meta", 8, 16), ("meta", 100, 2),
                                                         ("meta", 4096, 1)])  # fmt: skip
 def test_a_gpu_renders_as_many_steps_as_fill_it(device, batch, steps):
