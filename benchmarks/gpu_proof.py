@@ -32,7 +32,7 @@ from benchmarks.page import machine, markdown_table
 from synthspine.gen import draw, preset, render
 from synthspine.gen.core.anatomy import spider_values
 from synthspine.gen.core.device import pick_device
-from synthspine.shards.building.sets import BANK
+from synthspine.shards.building.sets import BANK, LABELS_VAL, SYNTHETIC
 from synthspine.shards.command import run_command
 from synthspine.shards.format.manifest import has_manifest, load_manifest
 from synthspine.shards.readers.layouts import series_of
@@ -41,6 +41,8 @@ from synthspine.shards.storage.opening import open_place
 
 DONE = "done"
 SUMMARY = "summary.md"
+SETS = (BANK, LABELS_VAL, SYNTHETIC)
+"""What Model A learns from, and is validated on."""
 _GRACE_S = 20
 """Seconds that a stopped step has to end in good order."""
 _ERROR_LINES = 15
@@ -218,6 +220,11 @@ def steps_of(arguments: Arguments, out: Path) -> list[Step]:
         generator("eager", 45),
         generator("compiled", 90, "--kinds", "eager", "compiled", "--no-peers"),
         generator("graphs", 75, "--kinds", "eager", "graphs", "--no-peers"),
+        Step(
+            name="sets",
+            weight=45,
+            command=lambda _: script("shards/main.py", "--sets", *SETS, *stored, *sets),
+        ),
         Step(
             name="training",
             weight=75,

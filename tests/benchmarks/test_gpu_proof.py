@@ -105,5 +105,5 @@ def test_the_dry_run_does_every_step(tmp_path):
     out = tmp_path / "dry-run"
     summary = (out / "summary.md").read_text()
     assert done.returncode == 0, f"{done.stderr[-2000:]}\n{summary}"
-    assert summary.count("| done |") == 8
+    assert summary.count("| done |") == 9
     assert (out / "real-slices" / "metrics.csv").read_text().count("\n") > 2
