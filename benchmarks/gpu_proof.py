@@ -217,7 +217,7 @@ def steps_of(arguments: Arguments, out: Path) -> list[Step]:
     load = ("--shards", 1, "--seconds", 1) if dry else ("--shards", 12, "--seconds", 8)
     steps = [
         Step(name="cuda-tests", weight=90, command=lambda _: _cuda_tests()),
-        generator("eager", 45),
+        generator("eager", 45, "--kinds", "eager"),
         generator("compiled", 90, "--kinds", "eager", "compiled", "--no-peers"),
         generator("graphs", 75, "--kinds", "eager", "graphs", "--no-peers"),
         Step(
