@@ -148,7 +148,7 @@ def _floor(measured: Measured) -> str:
 
 
 def _memory(measured: Measured) -> str:
-    if not measured.peaks:
+    if not any(measured.peaks.values()):
         return "Not measured in this run."
     rows = []
     for name, grids in measured.peaks.items():

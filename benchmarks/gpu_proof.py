@@ -312,6 +312,8 @@ def _write_toy_slices(folder: Path) -> None:
 
 def _prove() -> None:
     arguments = tyro.cli(Arguments, description=__doc__)
+    # The step that runs is ended too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     out = (arguments.out / "dry-run" if arguments.dry_run else arguments.out).resolve()
     device = pick_device("cpu" if arguments.dry_run else "cuda")
     (out / "work").mkdir(parents=True, exist_ok=True)
