@@ -27,7 +27,7 @@ from benchmarks.generator_page import LOOPED_SAMPLES, PICTURED_SAMPLES, Grid, Me
 from benchmarks.page import RESULTS
 from benchmarks.renderers import COMPILED, GRAPHS, PEERS, Renderer, make_renderer
 from benchmarks.timing import Task, Times, time_in_turns
-from synthspine.gen.core.device import pick_device
+from synthspine.gen.core.device import keep_freed_memory, pick_device
 from synthspine.shards.command import run_command
 
 BATCH = 16
@@ -52,7 +52,7 @@ class Arguments:
     """How the presets are rendered: eager, with ``torch.compile(render)``, or as CUDA graphs of it. The last
     two at batch 16 and in 3D, on CUDA at batch 512 and 2048."""
     batches: tuple[int, ...] = ()
-    """Measure slices alone, at these batch sizes and of every kind."""
+    """Time slices of these batch sizes alone, in every kind, and memory on CUDA alone; by default all sizes."""
     peers: bool = True
     """Measure the peers too."""
     endurance: int = 0
@@ -106,7 +106,7 @@ def time_renderers(
     are those of :func:`time_in_turns`.
 
     Returns:
-        By name, seconds of the first batch, and seconds per sample of every later one.
+        By name, seconds of the first batch, and seconds and CPU seconds per sample of every later one.
     """
     counts = [min(batch, LOOPED_SAMPLES) if renderer.loops else batch for renderer in renderers]
     tasks = [
@@ -116,6 +116,7 @@ def time_renderers(
     found = time_in_turns(tasks, repeats, device=device, least_s=_TURN_SECONDS, budget_s=budget_s)
     for times, count in zip(found, counts, strict=True):
         times.wall_s = [seconds / count for seconds in times.wall_s]
+        times.cpu_s = [seconds / count for seconds in times.cpu_s]
     return {times.name: times for times in found}
 
 
@@ -141,16 +142,23 @@ def _measure() -> None:
     peers = [name for name in PEERS if arguments.peers and name not in missing]
     for name in missing if arguments.peers else ():
         print(f"{name} is not installed and left out; pip install -e '.[bench]' installs it")
+    timings = _timings(arguments, sizes.cases(), sizes, peers, device)
+    by_step = {
+        name: steps.step_milliseconds(name, sizes.slices, BATCH, arguments.repeats, device)
+        for name in arguments.presets
+    }
+    # For the rest of the process: everything before is as in a program that uses the library.
+    keep_freed_memory()
     measured = Measured(
         device=device,
         presets=arguments.presets,
         peers=tuple(peers),
-        timings=_timings(arguments, sizes, peers, device),
+        timings=timings,
+        kept=_timings(
+            replace(arguments, kinds=("eager",)), [(sizes.slices, sizes.compiled[0])], sizes, peers, device
+        ),
         peaks=_peaks(arguments, sizes, peers, device),
-        steps={
-            name: steps.step_milliseconds(name, sizes.slices, BATCH, arguments.repeats, device)
-            for name in arguments.presets
-        },
+        steps=by_step,
         endurance={
             name: memory.growth_bytes(name, arguments.endurance, device)
             for name in (arguments.presets if arguments.endurance else ())
@@ -183,10 +191,14 @@ def _presets(arguments: Arguments, *, compiled: bool) -> list[str]:
 
 
 def _timings(
-    arguments: Arguments, sizes: Sizes, peers: list[str], device: torch.device
+    arguments: Arguments,
+    cases: Sequence[tuple[Grid, int]],
+    sizes: Sizes,
+    peers: list[str],
+    device: torch.device,
 ) -> dict[tuple[Grid, int], dict[str, Times]]:
     timings = {}
-    for grid, batch in sizes.cases():
+    for grid, batch in cases:
         both = grid == sizes.volume or (grid == sizes.slices and batch in sizes.compiled)
         names = _presets(arguments, compiled=both)
         renderers = [make_renderer(name, grid, device) for name in (*names, *peers)]
@@ -194,7 +206,10 @@ def _timings(
             renderers, batch, repeats=arguments.repeats, budget_s=arguments.budget_s, device=device
         )
         for name, times in found.items():
-            print(f"{work_name(grid, batch)}: {name} {1e3 * times.median_s:.2f} ms a sample", flush=True)
+            wall_ms, cpu_ms = 1e3 * times.median_s, 1e3 * times.median_cpu_s
+            print(
+                f"{work_name(grid, batch)}: {name} {wall_ms:.2f} ms a sample, {cpu_ms:.2f} of CPU", flush=True
+            )
     return timings
 
 
@@ -217,4 +232,4 @@ def _peaks(
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(_measure))
+    sys.exit(run_command(_measure, keeps_memory=False))

@@ -200,7 +200,7 @@ def steps_of(arguments: Arguments, out: Path) -> list[Step]:
         return [sys.executable, str(ROOT / name), *map(str, (*flags, *device))]
 
     def generator(kind: str, weight: float, *flags: str) -> Step:
-        sizes = ("--quick", "--batches", "1", "2") if dry else ("--batches", "64", "512", "2048")
+        sizes = ("--quick", "--batches", "1") if dry else ("--batches", "64", "512", "2048")
         presets = ("synthseg",) if dry and kind != "eager" else ("synthseg", "spine")
         name = f"generator-{kind}"
         flags = (*sizes, "--repeats", "3", "--presets", *presets, *flags, "--output-dir", str(out / name))

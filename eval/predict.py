@@ -1,8 +1,9 @@
 """Segment scans with a trained model: the masks come in SPIDER values on the scans' own grids.
 
-    python eval/predict.py SCAN...                   # with the model of the project
-    python eval/predict.py SCAN... --checkpoint models/saved/model_a_synthetic_best.pth --output-dir masks
+    synthspine predict SCAN...                   # with the model of the project
+    synthspine predict SCAN... --checkpoint models/saved/model_a_synthetic_best.pth --output-dir masks
 
+In a checkout also ``python eval/predict.py``.
 A SCAN is a .mha or .nii.gz volume or a folder of volumes and DICOM series. Writes ``{stem}_seg.mha`` (or
 ``.nii.gz``) for each, with its volumes in ml (.csv) and quality flags (.json). Files that it did not write
 are replaced only with --overwrite. Vertebrae are 1, 2, ... from the bottom, the canal is 100, discs are 201,

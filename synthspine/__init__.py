@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from synthspine.lazy import on_first_use
 
 if TYPE_CHECKING:
-    from synthspine.eval import evaluate_model
+    from synthspine.eval import evaluate_model, segment_scan
     from synthspine.gen import SpineSynthGenerator, SyntheticDataset, SyntheticStream, preset
     from synthspine.train import UNet, load_model
 
@@ -21,6 +21,12 @@ __all__ = [
     "evaluate_model",
     "load_model",
     "preset",
+    "segment_scan",
 ]
 
 __getattr__ = on_first_use(__name__)
+
+
+def __dir__() -> list[str]:
+    """The public names, for completion in notebooks."""
+    return __all__

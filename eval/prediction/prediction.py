@@ -69,14 +69,7 @@ def predict(options: PredictOptions) -> Iterator[Prediction]:
         PredictionError: ``--ranks model`` with a model without ranks.
     """
     device = pick_device(options.device)
-    if options.checkpoint == PRETRAINED:
-        if not PRETRAINED.is_file():
-            raise CheckpointError(
-                f"{PRETRAINED}: the model of the project is not there; name a checkpoint of the trainer with "
-                "--checkpoint FILE"
-            )
-        check_digest(PRETRAINED)
-    model = load_model(options.checkpoint, device)
+    model = prediction_model(options.checkpoint, device)
     if options.ranks == "model" and not ranked_classes(model.scheme).any():
         raise PredictionError(
             f"--ranks model: a model of {model.num_classes} classes has no ranks; use auto or count"
@@ -86,6 +79,22 @@ def predict(options: PredictOptions) -> Iterator[Prediction]:
         yield Prediction(path=options.checkpoint, files=(options.onnx,))
     if options.images:
         yield from _predicted_all(model, options, device)
+
+
+def prediction_model(checkpoint: Path, device: torch.device) -> TrainedUNet:
+    """The model of a checkpoint; that of the project only if it is the released one.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be used, or the default one is missing.
+    """
+    if checkpoint == PRETRAINED:
+        if not PRETRAINED.is_file():
+            raise CheckpointError(
+                f"{PRETRAINED}: the model of the project is not there; name a checkpoint of the trainer with "
+                "--checkpoint FILE"
+            )
+        check_digest(PRETRAINED)
+    return load_model(checkpoint, device)
 
 
 def _predicted_all(model: TrainedUNet, options: PredictOptions, device: torch.device) -> Iterator[Prediction]:
