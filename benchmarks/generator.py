@@ -52,7 +52,7 @@ class Arguments:
     """How the presets are rendered: eager, with ``torch.compile(render)``, or as CUDA graphs of it. The last
     two at batch 16 and in 3D, on CUDA at batch 512 and 2048."""
     batches: tuple[int, ...] = ()
-    """Time slices of these batch sizes alone, in every kind, and memory on CUDA alone; by default all sizes."""
+    """Time slices of these batch sizes alone, in every kind, and memory on CUDA alone; by default all."""
     peers: bool = True
     """Measure the peers too."""
     endurance: int = 0
