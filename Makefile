@@ -16,6 +16,9 @@ DEVICE ?= auto
 ANALYSIS ?=
 PART ?=
 RESUME ?= auto
+MINUTES ?= 8
+REAL ?=
+OUT ?= results/gpu-proof
 PYTHON ?= python3
 
 VENV := .venv
@@ -32,7 +35,7 @@ export OMP_NUM_THREADS ?= 1
 endif
 
 .DEFAULT_GOAL := all
-.PHONY: all setup shards verify train eval demo test test-all lint bench clean help
+.PHONY: all setup shards verify train eval demo test test-all lint bench gpu-proof clean help
 
 # $(call next,STEP,MINUTES of the demonstration)
 next = @printf '\n== %s%s\n' '$(1)' '$(if $(DEMO), (about $(2) of 8 minutes on two slow shared cores))'
@@ -91,6 +94,9 @@ bench: $(READY) ## measure generator, shards, training and service on DEVICE, si
 	$(BIN)/python benchmarks/training.py --device $(DEVICE)
 	$(BIN)/python benchmarks/service.py --device $(DEVICE)
 
+gpu-proof: $(READY) ## try everything on one CUDA GPU in MINUTES, into OUT; REAL names a folder of real slices
+	$(BIN)/python benchmarks/gpu_proof.py --minutes $(MINUTES) --out "$(OUT)" $(if $(REAL),--real "$(REAL)")
+
 clean: ## remove what was installed and cached; data, models and results stay
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -100,3 +106,4 @@ help: ## this list
 	@echo "Variables: DATA= LABELS= SPLIT= SHARDS=$(SHARDS) MODELS=$(MODELS) RESULTS=$(RESULTS)"
 	@echo "           EPOCHS= LR= CLASSES= (4, 0.003, 4 without DATA; else 20, 0.001, 14)"
 	@echo "           DEVICE=$(DEVICE) PYTHON=$(PYTHON) ANALYSIS= (a text whose tables make eval writes anew)"
+	@echo "           MINUTES=$(MINUTES) OUT=$(OUT) REAL= (of make gpu-proof)"

@@ -1,7 +1,8 @@
 """The generator next to its peers: time, memory, distance to the memory bandwidth, time by step.
 
-    python benchmarks/generator.py [--device auto|cpu|cuda] [--repeats 5] [--no-compile] [--quick]
-                                   [--batches 16 ...] [--endurance 10000] [--output-dir benchmarks/results]
+    python benchmarks/generator.py [--device auto|cpu|cuda] [--repeats 5] [--kinds eager compiled graphs]
+                                   [--batches 64 512] [--quick] [--endurance 10000]
+                                   [--output-dir benchmarks/results]
 
 Writes generator_DEVICE.md and generator_DEVICE_samples.png (rendered samples).
 ``pip install -e '.[bench]'`` installs the peers; without them the presets alone are measured.
@@ -9,7 +10,7 @@ Writes generator_DEVICE.md and generator_DEVICE_samples.png (rendered samples).
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,7 +25,7 @@ import tyro
 from benchmarks import generator_page, memory, steps
 from benchmarks.generator_page import LOOPED_SAMPLES, PICTURED_SAMPLES, Grid, Measured, work_name
 from benchmarks.page import RESULTS
-from benchmarks.renderers import COMPILED, PEERS, Renderer, make_renderer
+from benchmarks.renderers import COMPILED, GRAPHS, PEERS, Renderer, make_renderer
 from benchmarks.timing import Task, Times, time_in_turns
 from synthspine.gen.core.device import keep_freed_memory, pick_device
 from synthspine.shards.command import run_command
@@ -45,12 +46,13 @@ class Arguments:
     """Presets to measure."""
     repeats: int = 5
     """Rounds of every size."""
-    batches: tuple[int, ...] = ()
-    """Time slices of these batch sizes alone, and no memory; by default all sizes."""
     budget_s: float = 20.0
     """Seconds after which a size starts no new round; three rounds always run."""
-    compile: bool = True
-    """Measure ``torch.compile(render)`` too: at batch 16 and in 3D, on CUDA at batch 512 and 2048."""
+    kinds: tuple[Literal["eager", "compiled", "graphs"], ...] = ("eager", "compiled")
+    """How the presets are rendered: eager, with ``torch.compile(render)``, or as CUDA graphs of it. The last
+    two at batch 16 and in 3D, on CUDA at batch 512 and 2048."""
+    batches: tuple[int, ...] = ()
+    """Time slices of these batch sizes alone, in every kind, and memory on CUDA alone; by default all."""
     peers: bool = True
     """Measure the peers too."""
     endurance: int = 0
@@ -66,7 +68,7 @@ class Sizes:
     """Grids and batch sizes to render, and which of them are compiled."""
 
     slices: Grid = (256, 256)
-    volume: Grid = (128, 128, 128)
+    volume: Grid | None = (128, 128, 128)
     batches: tuple[int, ...] = (1, 16, 64)
     compiled: tuple[int, ...] = (16,)
     other_slices: tuple[Grid, ...] = ((128, 128), (512, 512))
@@ -76,7 +78,8 @@ class Sizes:
     def cases(self) -> list[tuple[Grid, int]]:
         """Grids and batch sizes to time."""
         slices = [(self.slices, batch) for batch in self.batches]
-        return [*slices, *((grid, BATCH) for grid in self.other_slices), (self.volume, 1)]
+        volumes = [] if self.volume is None else [(self.volume, 1)]
+        return [*slices, *((grid, BATCH) for grid in self.other_slices), *volumes]
 
 
 ON_CPU = Sizes()
@@ -130,13 +133,16 @@ def _measure() -> None:
     device = pick_device(arguments.device)
     torch.manual_seed(0)  # for the peers, which draw from the global generator
     sizes = QUICK if arguments.quick else ON_CUDA if device.type == "cuda" else ON_CPU
-    compiled = arguments.compile and _compiles(device)
+    if batches := arguments.batches:
+        sizes = replace(sizes, batches=batches, compiled=batches, other_slices=(), volume=None,
+                        peak_slices=batches if device.type == "cuda" else ())  # fmt: skip
+    if set(arguments.kinds) != {"eager"} and not _compiles(device):
+        arguments = replace(arguments, kinds=("eager",))
     missing = [name for name, package in PEERS.items() if find_spec(package) is None]
     peers = [name for name in PEERS if arguments.peers and name not in missing]
     for name in missing if arguments.peers else ():
         print(f"{name} is not installed and left out; pip install -e '.[bench]' installs it")
-    cases = [(sizes.slices, batch) for batch in arguments.batches] or sizes.cases()
-    timings = _timings(arguments, cases, sizes, peers, compiled, device)
+    timings = _timings(arguments, sizes.cases(), sizes, peers, device)
     by_step = {
         name: steps.step_milliseconds(name, sizes.slices, BATCH, arguments.repeats, device)
         for name in arguments.presets
@@ -148,8 +154,10 @@ def _measure() -> None:
         presets=arguments.presets,
         peers=tuple(peers),
         timings=timings,
-        kept=_timings(arguments, [(sizes.slices, sizes.compiled[0])], sizes, peers, False, device),
-        peaks={} if arguments.batches else _peaks(arguments, sizes, peers, compiled, device),
+        kept=_timings(
+            replace(arguments, kinds=("eager",)), [(sizes.slices, sizes.compiled[0])], sizes, peers, device
+        ),
+        peaks=_peaks(arguments, sizes, peers, device),
         steps=by_step,
         endurance={
             name: memory.growth_bytes(name, arguments.endurance, device)
@@ -175,8 +183,11 @@ def _compiles(device: torch.device) -> bool:
         return False
 
 
-def _presets(arguments: Arguments, compiled: bool) -> list[str]:
-    return [name + end for end in ("", COMPILED)[: 1 + compiled] for name in arguments.presets]
+def _presets(arguments: Arguments, *, compiled: bool) -> list[str]:
+    """The presets in every kind; without ``compiled`` eager alone."""
+    ends = {"eager": "", "compiled": COMPILED, "graphs": GRAPHS}
+    kinds = arguments.kinds if compiled else ("eager",)
+    return [name + ends[kind] for kind in kinds for name in arguments.presets]
 
 
 def _timings(
@@ -184,13 +195,12 @@ def _timings(
     cases: Sequence[tuple[Grid, int]],
     sizes: Sizes,
     peers: list[str],
-    compiled: bool,
     device: torch.device,
 ) -> dict[tuple[Grid, int], dict[str, Times]]:
     timings = {}
     for grid, batch in cases:
         both = grid == sizes.volume or (grid == sizes.slices and batch in sizes.compiled)
-        names = _presets(arguments, compiled and both)
+        names = _presets(arguments, compiled=both)
         renderers = [make_renderer(name, grid, device) for name in (*names, *peers)]
         found = timings[grid, batch] = time_renderers(
             renderers, batch, repeats=arguments.repeats, budget_s=arguments.budget_s, device=device
@@ -204,11 +214,13 @@ def _timings(
 
 
 def _peaks(
-    arguments: Arguments, sizes: Sizes, peers: list[str], compiled: bool, device: torch.device
+    arguments: Arguments, sizes: Sizes, peers: list[str], device: torch.device
 ) -> dict[str, dict[Grid, dict[int, int]]]:
     """Peak memory by generator, grid and batch size; peers, which loop, at one batch size."""
-    names = _presets(arguments, compiled and device.type == "cuda")
-    batches = {sizes.slices: sizes.peak_slices, sizes.volume: sizes.peak_volumes}
+    names = _presets(arguments, compiled=device.type == "cuda" and not arguments.batches)
+    batches = {sizes.slices: sizes.peak_slices} if sizes.peak_slices else {}
+    if sizes.volume is not None:
+        batches[sizes.volume] = sizes.peak_volumes
     one_batch = {grid: (min(BATCH, *of_grid),) for grid, of_grid in batches.items()}
     return {
         name: {

@@ -13,7 +13,7 @@ from matplotlib import pyplot as plt
 
 from benchmarks.memory import bytes_per_voxel
 from benchmarks.page import markdown_table, page, save, short
-from benchmarks.renderers import COMPILED, PEERS
+from benchmarks.renderers import COMPILED, GRAPHS, PEERS
 from benchmarks.timing import Times
 
 Grid = tuple[int, ...]
@@ -56,7 +56,7 @@ class Measured:
 
     def names(self) -> list[str]:
         """Generators that were timed: presets before peers, each preset before its compiled form."""
-        presets = [name + end for name in self.presets for end in ("", COMPILED)]
+        presets = [name + end for name in self.presets for end in ("", COMPILED, GRAPHS)]
         timed = {name for found in self.timings.values() for name in found}
         return [name for name in (*presets, *self.peers) if name in timed]
 
@@ -147,13 +147,15 @@ def _floor(measured: Measured) -> str:
         floor = floor_s(voxels, measured.copy_bytes_per_s)
         for name in (name for name in found if name not in measured.peers):
             median_s = found[name].median_s
-            first = f"{found[name].first_s:.1f}" if name.endswith(COMPILED) else ""
+            first = f"{found[name].first_s:.1f}" if name.endswith((COMPILED, GRAPHS)) else ""
             rate, ratio = short(voxels / median_s / 1e6), f"{short(median_s / floor)}x"
             rows.append([work_name(grid, batch), name, rate, ratio, first])
     return markdown_table(["work", "generator", "Mvoxel/s", "above the floor", "first batch, s"], rows)
 
 
 def _memory(measured: Measured) -> str:
+    if not any(measured.peaks.values()):
+        return "Not measured in this run."
     rows = []
     for name, grids in measured.peaks.items():
         for grid, peaks in grids.items():

@@ -20,21 +20,22 @@ import torch
 from torch import Tensor
 
 from benchmarks.label_maps import label_maps
-from synthspine.gen import draw, label_scheme, preset, render
+from synthspine.gen import Params, draw, label_scheme, preset, render
+from synthspine.gen.generator import samples_at_once
 
 Run = Callable[[int], Tensor]
 
 PEERS = {"cornucopia": "cornucopia", "TorchIO": "torchio"}
 """Peers and the packages that hold them."""
-COMPILED = " compiled"
-"""End of a preset's name where ``render`` is compiled."""
-_GRAPHS = 64
+COMPILED, GRAPHS = " compiled", " graphs"
+"""End of a preset's name where ``render`` is compiled, and where its kernels are recorded as a CUDA graph."""
+_MOST_GRAPHS = 64
 """Graphs of ``render`` that torch keeps: one per preset, grid and batch size."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Renderer:
-    """A generator on one grid: a preset, ``preset compiled`` or a peer."""
+    """A generator on one grid: a preset, ``preset compiled``, ``preset graphs`` or a peer."""
 
     name: str
     run: Run
@@ -47,7 +48,7 @@ def make_renderer(name: str, grid: tuple[int, ...], device: torch.device) -> Ren
     """The generator of that name on a grid.
 
     Args:
-        name: ``"cornucopia"``, ``"TorchIO"``, a preset, or a preset followed by `` compiled``.
+        name: ``"cornucopia"``, ``"TorchIO"``, a preset, or a preset followed by `` compiled`` or `` graphs``.
         grid: ``(H, W)`` or ``(Z, H, W)``, taken as 1 mm.
         device: where to render; TorchIO 1 always renders on the CPU.
 
@@ -69,23 +70,40 @@ def make_renderer(name: str, grid: tuple[int, ...], device: torch.device) -> Ren
 
 
 def _preset_run(name: str, bank: Tensor) -> Run:
-    config = preset(name.removesuffix(COMPILED))
+    config = preset(name.removesuffix(COMPILED).removesuffix(GRAPHS))
     config = dataclasses.replace(config, slice_spacing_mm=config.spacing_mm)
-    render_batch = render
-    if name.endswith(COMPILED):
-        torch._dynamo.config.recompile_limit = _GRAPHS
-        # One graph per shape: symbolic sizes make slower code, and a training has one batch size.
-        render_batch = torch.compile(render, dynamic=False)
+    render_batch: Callable[[Tensor, Params], Tensor] = lambda bank, params: render(bank, params)[0]  # noqa: E731
+    if name.endswith((COMPILED, GRAPHS)):
+        render_batch = _compiled(samples_at_once(bank), graphs=name.endswith(GRAPHS))
     done = 0
 
     def run(count: int) -> Tensor:
         nonlocal done
         indices = torch.arange(done, done + count)
         done += count
-        params = draw(config, 0, indices, maps=len(bank), dims=bank.dim() - 1, device=bank.device)
-        return render_batch(bank, params)[0]
+        return render_batch(bank, draw(config, 0, indices, maps=len(bank), dims=bank.dim() - 1))
 
     return run
+
+
+def _compiled(at_once: int, *, graphs: bool) -> Callable[[Tensor, Params], Tensor]:
+    """Compiled ``render``, of so many samples at once: larger batches are cut before, as ``render`` does it.
+
+    There is one compiled function per batch size: symbolic sizes make slower code, and a training has one.
+    """
+    torch._dynamo.config.recompile_limit = _MOST_GRAPHS
+    compiled = torch.compile(render, dynamic=False, mode="reduce-overhead" if graphs else None)
+
+    def render_batch(bank: Tensor, params: Params) -> Tensor:
+        params, images = params.to(bank.device), []
+        for start in range(0, len(params), at_once):
+            # The next run of a CUDA graph writes over the images of the last one.
+            torch.compiler.cudagraph_mark_step_begin()
+            image = compiled(bank, params[start : start + at_once])[0]
+            images.append(image.clone() if graphs else image)
+        return torch.cat(images)
+
+    return render_batch
 
 
 def _cornucopia_run(classes: Tensor) -> Run:

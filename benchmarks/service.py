@@ -1,7 +1,7 @@
 """The service under load on one machine: throughput, latency, a kill under load, memory.
 
-    python benchmarks/service.py [--shards 40] [--seconds 30] [--rounds 3] [--device auto|cpu|cuda]
-                                 [--output-dir DIR]
+    python benchmarks/service.py [--shards 40] [--seconds 30] [--rounds 3] [--clients 32]
+                                 [--device auto|cpu|cuda] [--output-dir DIR]
 
 Writes service_DEVICE.md. Clients and service share the machine, so the clients' work is included.
 """
@@ -43,7 +43,6 @@ from synthspine.shards import ShardOptions, open_set
 from synthspine.shards.building.synthetic_samples import SyntheticSamples
 from synthspine.shards.command import run_command
 
-CLIENTS = 32
 SMALL = 16
 """Samples per shard where the service is killed: the reader then has many shards left to request."""
 TARGET = 0.85
@@ -61,6 +60,8 @@ class Arguments:
     """Shards of 64 samples of 320 x 256 that every task renders."""
     seconds: float = 30.0
     """Duration of the requests for stored shards, and of the watch over memory."""
+    clients: int = 32
+    """Clients that read at the same time."""
     rounds: int = 3
     """Rounds of rendering alone and through the service, in turns."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -159,21 +160,21 @@ def render_alone(samples: SyntheticSamples, shards: int) -> None:
 
 @contextmanager
 def rendering_service(
-    options: ShardOptions, cache: Path, shards: int, cpu_s: list[float]
+    options: ShardOptions, cache: Path, shards: int, clients: int, cpu_s: list[float]
 ) -> Iterator[Callable[[], object]]:
     """Start the service with an empty cache; yield a function with which clients read every shard once.
 
     One shard more than those is read before, to warm up. CPU seconds of the service are added to ``cpu_s``.
     """
     shutil.rmtree(cache, ignore_errors=True)
-    with Service(options, cache) as service, ThreadPoolExecutor(CLIENTS) as pool:
+    with Service(options, cache) as service, ThreadPoolExecutor(clients) as pool:
         read_shard(service, shards)
         before = service.cpu_seconds()
         yield lambda: list(pool.map(partial(read_shard, service), range(shards)))
         cpu_s.append(service.cpu_seconds() - before)
 
 
-def throughput(samples: int, alone: Times, served: Times, service_cpu_s: float) -> list[str]:
+def throughput(samples: int, clients: int, alone: Times, served: Times, service_cpu_s: float) -> list[str]:
     """Table of rendering so many samples alone and through the service, and whether the target is reached.
 
     The CPU seconds in ``served`` are those of the clients; the service has the median ``service_cpu_s``.
@@ -183,7 +184,7 @@ def throughput(samples: int, alone: Times, served: Times, service_cpu_s: float) 
     reached = "yes" if alone.median_s >= TARGET * served.median_s else "no"
     works = {
         "rendering alone, with records, nothing packed or written": (alone, alone_cpu_s),
-        f"rendered, packed, hashed, stored, sent to {CLIENTS} clients": (served, service_cpu_s),
+        f"rendered, packed, hashed, stored, sent to {clients} clients": (served, service_cpu_s),
         "the same, CPU time of the clients included": (served, both_cpu_s),
     }
     rows = [
@@ -223,11 +224,11 @@ def load_row(service: Service, clients: int, seconds: float, shards: int) -> lis
     return [f"{clients}", f"{len(latencies):,}", f"{middle:,.1f}", f"{high:,.1f}", f"{rate:,.0f}"]
 
 
-def memory_under_load(service: Service, seconds: float, shards: int) -> tuple[list[str], str]:
-    """Row of :func:`load_row` for many clients, and a sentence about the memory of the service meanwhile."""
+def memory_under_load(service: Service, clients: int, seconds: float, shards: int) -> tuple[list[str], str]:
+    """Row of :func:`load_row` for these clients, and a sentence about the memory of the service meanwhile."""
     sizes: list[int] = []
     with ThreadPoolExecutor(1) as pool:
-        row = pool.submit(load_row, service, CLIENTS, seconds, shards)
+        row = pool.submit(load_row, service, clients, seconds, shards)
         while not row.done():
             sizes.append(service.resident_bytes())
             time.sleep(seconds / 30)
@@ -235,7 +236,7 @@ def memory_under_load(service: Service, seconds: float, shards: int) -> tuple[li
     part = max(1, len(sizes) // 4)
     early, late = (statistics.median(own) / 1e6 for own in (sizes[part : 2 * part], sizes[-part:]))
     return row.result(), (
-        f"Resident under the load of {CLIENTS} clients: {early:,.0f} MB in the second quarter of the time, "
+        f"Resident under the load of {clients} clients: {early:,.0f} MB in the second quarter of the time, "
         f"{late:,.0f} MB in the last."
     )
 
@@ -299,21 +300,24 @@ def _measure() -> None:
         alone, served = time_in_turns(
             [
                 Task.of("alone", partial(render_alone, samples, shards)),
-                Task(name="served", prepare=partial(rendering_service, options, cache, shards, cpu_s)),
+                Task(
+                    name="served",
+                    prepare=partial(rendering_service, options, cache, shards, arguments.clients, cpu_s),
+                ),
             ],
             arguments.rounds,
             device=device,
         )
         with Service(options, cache) as service:
             one_client = load_row(service, 1, seconds / 4, shards)
-            many_clients, memory = memory_under_load(service, 3 * seconds / 4, shards)
+            many_clients, memory = memory_under_load(service, arguments.clients, 3 * seconds / 4, shards)
         kill = kill_under_load(replace(options, synthetic_samples=PER_SHARD * shards), folder / "kill")
     count = PER_SHARD * shards
     parts = [
         f"Samples of 320 x 256 of preset spine, {PER_SHARD} in a shard; service and clients on one machine, "
         f"over loopback. Medians of {arguments.rounds} rounds, in turns, after one to warm up.",
         "## Throughput",
-        *throughput(count, alone, served, statistics.median(cpu_s[1:])),
+        *throughput(count, arguments.clients, alone, served, statistics.median(cpu_s[1:])),
         "## Latency of a whole stored shard",
         markdown_table(
             ["clients", "requests", "p50, ms", "p99, ms", "MB/s together"], [one_client, many_clients]

@@ -92,7 +92,7 @@ def step_milliseconds(
 
     def draw_batch(number: int) -> Any:
         indices = torch.arange(batch) + number * batch
-        return draw(config, 0, indices, maps=len(bank), dims=len(grid), device=device)
+        return draw(config, 0, indices, maps=len(bank), dims=len(grid))
 
     batches = [draw_batch(number) for number in range(repeats + 1)]
     tables = {}

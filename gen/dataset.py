@@ -12,7 +12,7 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from synthspine.gen.config import GeneratorConfig, without_geometry
 from synthspine.gen.core.anatomy import CODES
-from synthspine.gen.core.device import pick_device
+from synthspine.gen.core.device import move, pick_device
 from synthspine.gen.core.feature import whole_number
 from synthspine.gen.core.label_values import Labels, as_tensor, label_tables, scheme_of
 from synthspine.gen.core.schemes import RANKS, LabelScheme
@@ -168,18 +168,20 @@ class SpineSynthGenerator:
         chosen = None if maps is None else _whole_numbers("maps", maps)
         params = self._draw(self.config, bank, seed, _whole_numbers("indices", indices), chosen)
         image, moved = render(bank, params, refined=self._refined)
-        return image, self._from_codes.to(moved.device)[moved.long()]
+        (from_codes,) = move([self._from_codes], moved.device)
+        return image, from_codes[moved.long()]
 
     def _draw(
         self, config: GeneratorConfig, codes: Tensor, seed: int | None, indices: Tensor, maps: Tensor | None
     ) -> Params:
+        # On the CPU, as ``render`` likes it; but indices on a GPU are not waited for.
         params = draw(
             config,
             self.seed if seed is None else seed,
             indices,
             maps=len(codes),
             dims=codes.dim() - 1,
-            device=codes.device,
+            device=indices.device if indices.device == codes.device else "cpu",
         )
         if maps is None:
             return params
@@ -189,7 +191,7 @@ class SpineSynthGenerator:
             on_cpu and not 0 <= int(maps.min()) <= int(maps.max()) < len(codes)
         ):
             raise ValueError(f"maps {maps.tolist()} do not name one of {len(codes)} maps per index")
-        return replace(params, map_index=maps.to(codes.device, torch.int64))
+        return replace(params, map_index=maps.to(params.map_index.device, torch.int64))
 
     def codes(self, label_maps: np.ndarray | Tensor) -> Tensor:
         """Label maps as a label bank, uint8 dense codes ``(N, *grid)``; raises as :meth:`sample`."""

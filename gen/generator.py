@@ -111,7 +111,7 @@ def draw(
         maps: number of maps in the label bank, which are then equally likely; or their cumulative
             probabilities, float64 ``(N,)`` on ``device``, of ``gen.geometry.side_slices.map_odds``.
         dims: 2 for slices ``(H, W)``, 3 for volumes ``(Z, H, W)``.
-        device: where the result lies.
+        device: where the numbers are drawn, and lie. For ``render`` the CPU is best, whatever device renders.
 
     Raises:
         TypeError: an argument of another kind; indices that are not whole numbers.
@@ -147,7 +147,7 @@ def render(bank: Tensor, params: Params, *, refined: bool = False) -> tuple[Tens
         ValueError: no sample, a bank of other dimensions than ``params``, or on another device.
     """
     _check_bank(bank, params)
-    size = max(1, _chunk(bank.device) // bank[0].numel())
+    size = samples_at_once(bank)
     if len(params) <= size:
         return _render(bank, params, refined)
     parts = [_render(bank, params[start : start + size], refined) for start in range(0, len(params), size)]
@@ -155,16 +155,16 @@ def render(bank: Tensor, params: Params, *, refined: bool = False) -> tuple[Tens
     return torch.cat(images), torch.cat(codes)
 
 
-def _chunk(device: torch.device) -> int:
-    if device.type == "cuda":
-        return CHUNK["cuda"]
-    return CHUNK["kept" if keeps_freed_memory() else "cpu"]
+def samples_at_once(bank: Tensor) -> int:
+    """How many samples of a bank ``render`` renders at once; a larger batch is cut."""
+    kind = "cuda" if bank.device.type == "cuda" else "kept" if keeps_freed_memory() else "cpu"
+    return max(1, CHUNK[kind] // bank[0].numel())
 
 
 def _render(bank: Tensor, params: Params, refined: bool) -> tuple[Tensor, Tensor]:
     """What :func:`render` does, all samples at once."""
     p, mm = params.to(bank.device), params.spacing_mm
-    on = Steps(params.features(), bank.device)
+    on = Steps(params.features(), p.features())
 
     codes = deform(bank, p.map_index, p[AffineConfig], p[DeformationConfig], p[FlipConfig], mm,
                    p[PathologyConfig])  # fmt: skip

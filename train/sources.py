@@ -26,7 +26,7 @@ from synthspine.shards.format.provenance import digest_of
 from synthspine.shards.reading.open import SampleArrays, ShardSet, open_set
 from synthspine.train.config import ModelName, TrainingError, TrainOptions
 from synthspine.train.data.augment import AUGMENTATIONS
-from synthspine.train.data.feed import Feed, PrefetchedFeed, RealFeed, RenderFeed, ShardFeed
+from synthspine.train.data.feed import Feed, PrefetchedFeed, RealFeed, RenderFeed, ShardFeed, SplitFeed
 from synthspine.train.data.finite import FiniteImages
 from synthspine.train.model.checkpoint import load_checkpoint
 from synthspine.train.runtime.distributed import Ranks
@@ -104,9 +104,15 @@ class Sources:
 
     @contextmanager
     def feed(self, model: ModelName) -> Iterator[Feed]:
-        """Where the batches of a model come from, each made while the step before is taken."""
-        with closing(PrefetchedFeed(self.feed_in_step(model), self.ranks.device)) as prefetched:
-            yield prefetched
+        """Where the batches of a model come from, each made while the step before is taken.
+
+        A GPU renders the batches of several steps together, while those before them are taken.
+        """
+        feed, steps = self.feed_in_step(model), 1
+        if isinstance(feed, RenderFeed) and (steps := feed.steps_at_once) > 1:
+            feed = feed.joined(steps)
+        with closing(PrefetchedFeed(feed, self.ranks.device)) as prefetched:
+            yield prefetched if steps == 1 else SplitFeed(prefetched, steps)
 
     def feed_in_step(self, model: ModelName) -> Feed:
         """The same batches, each made when it is requested."""
@@ -142,9 +148,9 @@ class Sources:
         )
 
     def _odds(self, labels: np.ndarray) -> Tensor:
-        """How likely every map of ``(N, H, W)`` is drawn, on the device of the training."""
+        """How likely every map of ``(N, H, W)`` is drawn."""
         side = side_slices(torch.from_numpy(labels), self.generator.spacing_mm)
-        return map_odds(side, self.options.shards.side_share).to(self.ranks.device)
+        return map_odds(side, self.options.shards.side_share)
 
     def _read_images(self, samples: ShardSet) -> SampleArrays:
         """A whole set of images; those that are not finite are told, and count for nothing."""

@@ -65,13 +65,12 @@ class MapsToRender:
         return len(self.patients)
 
     def rendered(self, indices: Tensor, config: GeneratorConfig) -> tuple[Tensor, Tensor]:
-        """Render maps ``indices``, int64 ``(B,)``, as samples of the same indices.
+        """Render maps ``indices``, int64 ``(B,)`` on the CPU, as samples of the same indices.
 
         Returns:
             Image, float32 in [0, 1], ``(B, 1, H, W)``, and dense codes, uint8, ``(B, H, W)``, on the device.
         """
-        indices = indices.to(self._device)
-        params = draw(config, RENDER_SEED, indices, maps=self.slices, device=self._device)
+        params = draw(config, RENDER_SEED, indices, maps=self.slices)
         return render(self._labels, replace(params, map_index=indices), refined=self._refined)
 
 

@@ -2,7 +2,7 @@
 
 import ctypes
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
@@ -69,6 +69,30 @@ def pick_device(name: str, local_rank: int | None = None) -> torch.device:
             )
         device = torch.device("cuda", index)
     return device
+
+
+def move(values: Sequence[Tensor], device: torch.device | str) -> list[Tensor]:
+    """The tensors on a device. From the CPU they move in one copy per dtype, for which the CPU does not wait.
+
+    On the device they are then views into one tensor per dtype.
+    """
+    device = torch.device(device)
+    moved = list(values)
+    groups: dict[torch.dtype, list[int]] = {}
+    for place, value in enumerate(values):
+        if value.device.type == "cpu" != device.type:
+            groups.setdefault(value.dtype, []).append(place)
+        else:
+            moved[place] = value.to(device)
+    for places in groups.values():
+        sizes = [values[place].numel() for place in places]
+        packed = torch.cat([values[place].reshape(-1) for place in places])
+        if device.type == "cuda":
+            # From pinned memory the device copies by itself.
+            packed = torch.empty_like(packed, pin_memory=True).copy_(packed)
+        for place, part in zip(places, packed.to(device, non_blocking=True).split(sizes), strict=True):
+            moved[place] = part.view(values[place].shape)
+    return moved
 
 
 def start_copy(tensor: Tensor) -> Tensor:

@@ -16,6 +16,8 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
+from synthspine.gen.core.device import move
+
 Range = tuple[float, float]
 Spacing = Sequence[float]
 """Grid spacing per axis, mm."""
@@ -136,8 +138,9 @@ class Batch:
         return None
 
     def to(self, device: torch.device | str) -> Self:
-        """The same values on another device."""
-        return self.map(lambda value: value.to(device))
+        """The same values on another device, moved together, see :func:`move`."""
+        moved = iter(move(self._tensors(), device))
+        return self.map(lambda _: next(moved))
 
     def map(self, change: Callable[[Any], Any]) -> Self:
         """The batch with ``change`` done to the values of every field, batches within it included."""
@@ -146,6 +149,13 @@ class Batch:
             for name, value in self._columns()
         }
         return dataclasses.replace(self, **changed)
+
+    def _tensors(self) -> list[Tensor]:
+        """The values of every field, those of batches within it included, in the order of :meth:`map`."""
+        found: list[Tensor] = []
+        for _, value in self._columns():
+            found += value._tensors() if isinstance(value, Batch) else [value]
+        return found
 
     def _columns(self) -> list[tuple[str, Any]]:
         """Names and values of the fields that hold one value per sample."""

@@ -6,8 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from synthspine.gen.core.device import move
 from synthspine.gen.core.drawing import Feature
 from synthspine.gen.core.feature import Batch
+
+_Drawn = Mapping[type[Feature[Any]], Batch | None]
 
 MOST = 0.8
 """If a larger share of the samples is changed, the whole batch takes no longer than picking them."""
@@ -20,14 +23,13 @@ class Steps:
     whole batch, because looking would wait for the device. The result is the same bit for bit.
 
     Args:
-        features: the parameters that were drawn for each feature, None where it is left out.
-        device: where the steps run.
+        drawn: the parameters that were drawn for each feature, None where it is left out.
+        moved: the same on the device where the steps run.
     """
 
-    def __init__(self, features: Mapping[type[Feature[Any]], Batch | None], device: torch.device) -> None:
-        self._params = {kind: None if own is None else own.to(device) for kind, own in features.items()}
-        self._touched = {kind: None if own is None else _on_host(own) for kind, own in features.items()}
-        self._device = device
+    def __init__(self, drawn: _Drawn, moved: _Drawn) -> None:
+        self._params = moved
+        self._touched = {kind: None if own is None else _on_host(own) for kind, own in drawn.items()}
 
     def __call__(self, step: Callable[..., Tensor], first: Tensor, *arguments: Any) -> Tensor:
         """``step(first, *arguments)``, with the parameters of the features in place of their classes.
@@ -74,7 +76,7 @@ def where_changed(step: Callable[..., Tensor], changed: Tensor, first: Tensor, *
         return step(first, *arguments)
     if not len(rows):
         return first
-    rows = rows.to(first.device, non_blocking=True)
+    (rows,) = move([rows], first.device)
     own = step(first.index_select(0, rows), *(_of(each, rows, len(first)) for each in arguments))
     return first.index_copy(0, rows, own)
 

@@ -153,42 +153,42 @@ def _window(
 ) -> tuple[Tensor, Tensor]:
     """Rows ``(B, h)`` and columns ``(B, w)`` of a window that holds all that can be painted, int64.
 
-    It is the whole plane on a GPU, where its size would have to be waited for. ``parts`` is not 0 where there
-    is something to look up, ``(B, H, W)``.
+    It is the whole plane in compiled code, and on a GPU, where its size would have to be waited for.
+    ``parts`` is not 0 where there is something to look up, ``(B, H, W)``.
     """
     counts = parts.shape[-2:]
-    low, high = torch.zeros(len(parts), 2), torch.tensor(counts).expand(len(parts), 2) - 1.0
-    if parts.device.type == "cpu":
-        # How far the parts reach to either side of the lowest vertebra's axis, in lengths of its step.
-        pixel = torch.tensor(spacing_mm[-2:])
-        squared = frame.step_mm.square().sum(1, keepdim=True).clamp(min=1e-6)
-        margin = pixel.amax() / squared.sqrt()
-        side = torch.stack((-frame.step_mm[:, 1], frame.step_mm[:, 0]), dim=1)
-        down, back = frame.rows_mm - frame.body_mm[:, :1], frame.columns_mm - frame.body_mm[:, 1:]
+    if parts.device.type != "cpu" or torch.compiler.is_compiling():
+        rows, columns = (torch.arange(n, device=parts.device).expand(len(parts), n) for n in counts)
+        return rows, columns
+    # How far the parts reach to either side of the lowest vertebra's axis, in lengths of its step.
+    pixel = torch.tensor(spacing_mm[-2:])
+    squared = frame.step_mm.square().sum(1, keepdim=True).clamp(min=1e-6)
+    margin = pixel.amax() / squared.sqrt()
+    side = torch.stack((-frame.step_mm[:, 1], frame.step_mm[:, 0]), dim=1)
+    down, back = frame.rows_mm - frame.body_mm[:, :1], frame.columns_mm - frame.body_mm[:, 1:]
 
-        def coordinate(axis: Tensor) -> Tensor:
-            axis = axis / squared
-            return (down * axis[:, :1]).unsqueeze(2) + (back * axis[:, 1:]).unsqueeze(1)
+    def coordinate(axis: Tensor) -> Tensor:
+        axis = axis / squared
+        return (down * axis[:, :1]).unsqueeze(2) + (back * axis[:, 1:]).unsqueeze(1)
 
-        near = parts.bool() & (coordinate(frame.step_mm).abs() <= END_PLATE + margin.unsqueeze(2))
-        across = (coordinate(side) * near).flatten(1)
-        ends = torch.stack((across.amin(1), across.amax(1)), dim=1)
-        ends = ends * params.taper.amax(1, keepdim=True).clamp(min=1) + torch.tensor([-1.0, 1.0]) * margin
-        corners = []
-        for middle, angle_deg, scale, width in _placed(frame, params, shown):
-            step, beside = (turn(each, angle_deg) for each in (frame.step_mm, side))
-            for along in (-1, 1):
-                for end in ends.unbind(1):
-                    corner = middle + along * scale.unsqueeze(1) * step + (end * width).unsqueeze(1) * beside
-                    corners.append(torch.where((scale > 0).unsqueeze(1), corner, middle))
-        reach = torch.stack(corners) / pixel + (torch.tensor(counts) - 1) / 2
-        low, high = reach.amin(0) - 2, reach.amax(0) + 2
+    near = parts.bool() & (coordinate(frame.step_mm).abs() <= END_PLATE + margin.unsqueeze(2))
+    across = (coordinate(side) * near).flatten(1)
+    ends = torch.stack((across.amin(1), across.amax(1)), dim=1)
+    ends = ends * params.taper.amax(1, keepdim=True).clamp(min=1) + torch.tensor([-1.0, 1.0]) * margin
+    corners = []
+    for middle, angle_deg, scale, width in _placed(frame, params, shown):
+        step, beside = (turn(each, angle_deg) for each in (frame.step_mm, side))
+        for along in (-1, 1):
+            for end in ends.unbind(1):
+                corner = middle + along * scale.unsqueeze(1) * step + (end * width).unsqueeze(1) * beside
+                corners.append(torch.where((scale > 0).unsqueeze(1), corner, middle))
+    reach = torch.stack(corners) / pixel + (torch.tensor(counts) - 1) / 2
+    low, high = reach.amin(0) - 2, reach.amax(0) + 2
     axes = []
     for axis, count in enumerate(counts):
         first, last = low[:, axis].clamp(0, count - 1).floor(), high[:, axis].clamp(0, count - 1).ceil()
-        size = int(torch.where(shown, last - first, 0).amax()) + 1 if parts.device.type == "cpu" else count
-        start = first.clamp(max=count - size).long().unsqueeze(1).to(parts.device)
-        axes.append(start + torch.arange(size, device=parts.device))
+        size = int(torch.where(shown, last - first, 0).amax()) + 1
+        axes.append(first.clamp(max=count - size).long().unsqueeze(1) + torch.arange(size))
     return axes[0], axes[1]
 
 

@@ -60,13 +60,12 @@ class SyntheticSamples:
         return lambda: (sample for batch in batches for sample in batch())
 
     def _render(self, start: int, stop: int) -> Callable[[], Iterator[Sample]]:
-        indices = torch.arange(start, stop, device=self._device)
         with torch.inference_mode():
-            params = draw(self._config, self._options.seed, indices, maps=self.odds, device=self._device)
+            params = draw(self._config, self._options.seed, torch.arange(start, stop), maps=self.odds)
             image, codes = render(self.bank, params)
             stored = image[:, 0].half()
             sound = ((stored >= 0) & (stored <= 1)).flatten(1).all(dim=1)
-            batch = start_copy(stored), start_copy(codes), params.map(start_copy), start_copy(sound)
+            batch = start_copy(stored), start_copy(codes), params, start_copy(sound)
         arrived = None
         if self._device.type == "cuda":
             arrived = torch.cuda.Event()
@@ -112,5 +111,5 @@ class SyntheticSamples:
 
     @cached_property
     def odds(self) -> Tensor:
-        """How likely every label map is drawn, see :func:`map_odds`, on the device."""
-        return map_odds(side_slices(self.bank, self._config.spacing_mm), self._options.side_share)
+        """How likely every label map is drawn, see :func:`map_odds`."""
+        return map_odds(side_slices(self.bank, self._config.spacing_mm).cpu(), self._options.side_share)

@@ -37,7 +37,7 @@ class Previews:
         bank = self._samples.bank
         with torch.inference_mode():
             indices = torch.tensor([preview.index])
-            params = draw(preview.config, preview.seed, indices, maps=len(bank), device=bank.device)
+            params = draw(preview.config, preview.seed, indices, maps=len(bank))
             params = replace(params, map_index=torch.full_like(params.map_index, preview.map))
             image, codes = render(bank, params)
         pixels, labels = image[0, 0].float().cpu().numpy(), codes[0].cpu().numpy()

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 def page(served_s):
     alone = Times(name="alone", wall_s=[9.0, 10.0, 30.0], cpu_s=[14.0, 16.0, 48.0])
     served = Times(name="served", wall_s=[served_s, 50.0, 1.0], cpu_s=[2.0, 2.0, 2.0])
-    return "\n".join(throughput(1000, alone, served, 18.0))
+    return "\n".join(throughput(1000, 8, alone, served, 18.0))
 
 
 @pytest.mark.parametrize(("served_s", "percent", "reached"), [(11.5, 87, "yes"), (12.0, 83, "no")])

@@ -5,6 +5,7 @@ see the batch of one rank alone.
 """
 
 from concurrent.futures import Future
+from copy import copy
 from functools import partial
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from synthspine.gen import GeneratorConfig, draw, render
+from synthspine.gen.generator import CHUNK
 from synthspine.gen.geometry.refine import refine, refine_maps
 from synthspine.shards.reading.open import SampleArrays, ShardSet
 from synthspine.shards.reading.prefetch import Prefetcher
@@ -21,6 +23,9 @@ from synthspine.shards.reading.stream import ShardStream
 from synthspine.train.data.augment import AugmentConfig, augment
 from synthspine.train.data.finite import FiniteImages
 from synthspine.train.runtime.distributed import Ranks
+
+MOST_STEPS_AT_ONCE = 16
+"""A GPU renders no more steps than this in one call: the memory of two such calls is held."""
 
 
 class Feed(Protocol):
@@ -58,10 +63,25 @@ class RenderFeed:
         self.ranks = ranks
         self.odds = odds
         self.refined = refined
+        self.steps = 1
+
+    def joined(self, steps: int) -> "RenderFeed":
+        """A feed whose batch ``k`` is that of steps ``k * steps`` and following, rendered in one call."""
+        feed = copy(self)
+        feed.steps = steps
+        return feed
+
+    @property
+    def steps_at_once(self) -> int:
+        """How many steps a call should render: on a GPU as many as fill it, because calls take its time."""
+        samples = -(-self.batch_size // self.ranks.world_size)
+        filled = CHUNK["cuda"] // (samples * self.bank[0].numel())
+        return 1 if self.bank.device.type == "cpu" else max(1, min(MOST_STEPS_AT_ONCE, filled))
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """See :class:`Feed`."""
-        indices = torch.tensor(self.ranks.positions(step, self.batch_size))
+        steps = range(step * self.steps, (step + 1) * self.steps)
+        indices = torch.tensor([own for each in steps for own in self.ranks.positions(each, self.batch_size)])
         return render_samples(
             self.bank, self.config, self.seed, indices, odds=self.odds, refined=self.refined
         )
@@ -76,10 +96,10 @@ def render_samples(
     odds: Tensor | None = None,
     refined: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Images and dense codes of generator samples, on the device of the bank."""
+    """Images and dense codes of generator samples, on the device of the bank; indices lie on the CPU."""
     with torch.no_grad():
         maps = len(bank) if odds is None else odds
-        params = draw(config, seed, indices, maps=maps, device=bank.device)
+        params = draw(config, seed, indices, maps=maps)
         return render(bank, params, refined=refined)
 
 
@@ -180,6 +200,24 @@ class ShardFeed:
         if self._spacing_mm is not None:
             codes = refine(codes, (self._spacing_mm, self._spacing_mm))
         return images.to(self._device).float(), codes
+
+
+class SplitFeed:
+    """The batches of single steps, from a feed whose batches hold those of ``steps`` steps each."""
+
+    def __init__(self, feed: Feed, steps: int) -> None:
+        self._feed = feed
+        self._steps = steps
+        self._held: tuple[int, tuple[Tensor, Tensor]] | None = None
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """See :class:`Feed`."""
+        number, place = divmod(step, self._steps)
+        if self._held is None or self._held[0] != number:
+            self._held = None
+            self._held = number, self._feed.batch(number)
+        images, codes = self._held[1]
+        return images.chunk(self._steps)[place], codes.chunk(self._steps)[place]
 
 
 _Prepared = tuple[tuple[Tensor, Tensor], torch.cuda.Event | None]

@@ -8,7 +8,7 @@ from synthspine.shards.building.sets import ensure_sets
 from synthspine.shards.readers.spider import write_mha
 from synthspine.shards.reading.open import SampleArrays, open_set
 from synthspine.train.data.augment import AugmentConfig
-from synthspine.train.data.feed import RealFeed, RenderFeed, ShardFeed
+from synthspine.train.data.feed import RealFeed, RenderFeed, ShardFeed, SplitFeed
 from synthspine.train.runtime.distributed import Ranks
 from synthspine.train.sources import Sources
 
@@ -68,6 +68,50 @@ def test_two_ranks_share_the_batch_of_one(make_feed):
     for rank in (0, 1):
         part = make_feed(Ranks(rank=rank, world_size=2, device=CPU)).batch(2)
         assert_same(part, (whole[0][rank::2], whole[1][rank::2]))
+
+
+@pytest.mark.parametrize("world", [1, 3])
+def test_steps_that_are_rendered_together_are_those_rendered_one_by_one(bank, world):
+    ranks = Ranks(rank=world - 1, world_size=world, device=CPU)
+    feed = RenderFeed(bank, preset("spine", spacing_mm=4.0), seed=7, batch_size=BATCH, ranks=ranks)
+    together = SplitFeed(feed.joined(3), 3)
+    for step in (0, 2, 3, 7, 1):
+        for found, wanted in zip(together.batch(step), feed.batch(step), strict=True):
+            assert torch.equal(found, wanted)
+
+
+def test_a_set_of_steps_is_rendered_once_while_its_steps_are_taken():
+    numbers = []
+
+    class Numbers:
+        def batch(self, number):
+            numbers.append(number)
+            return torch.arange(8) + 8 * number, torch.arange(8)
+
+    feed = SplitFeed(Numbers(), 4)
+    assert [feed.batch(step)[0].tolist() for step in (2, 3, 4)] == [[4, 5], [6, 7], [8, 9]]
+    assert numbers == [0, 1]
+
+
+def test_training_takes_the_same_batches_where_several_steps_are_rendered_together(
+    options, alone, monkeypatch
+):
+    sources = Sources.open(options(model="A"), alone)
+    one_by_one = sources.feed_in_step("A")
+    monkeypatch.setattr(RenderFeed, "steps_at_once", 2)
+    with sources.feed("A") as feed:
+        for step in range(3):
+            assert torch.equal(feed.batch(step)[0], one_by_one.batch(step)[0])
+            assert feed.batch(step)[0].shape == one_by_one.batch(step)[0].shape
+
+
+@pytest.mark.parametrize(("device", "batch", "steps"), [("cpu", 8, 1), ("meta", 8, 16), ("meta", 100, 2),
+                                                        ("meta", 4096, 1)])  # fmt: skip
+def test_a_gpu_renders_as_many_steps_as_fill_it(device, batch, steps):
+    ranks = Ranks(rank=0, world_size=1, device=torch.device(device))
+    maps = np.zeros((1, 320, 256), dtype=np.uint8)
+    feed = RenderFeed(maps, preset("spine"), seed=7, batch_size=batch, ranks=ranks)
+    assert feed.steps_at_once == steps
 
 
 def test_an_epoch_of_real_slices_takes_every_slice_once():
