@@ -13,12 +13,13 @@ belong to their vertebrae; --sacrum keeps it as 61, --posterior them as 131, 132
 For research, not for diagnosis.
 """
 
-import importlib
 import sys
 
 from synthspine.interrupt import quiet_interrupt
 
 with quiet_interrupt():
+    import importlib
+
     import tyro
 
     from synthspine.eval.prediction.options import PredictOptions

@@ -77,7 +77,8 @@ def _run(name: str) -> int:
             f"error: {error.name} is not installed: pip install 'synthspine[{EXTRAS[name]}]'", file=sys.stderr
         )
         return 1
-    status: int = command.main()
+    # As in the script: signals that come after the training do not change the status.
+    status: int = command.main(ends_process=True) if name == "train" else command.main()
     return status
 
 

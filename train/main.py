@@ -42,7 +42,7 @@ def _train(*, ends_process: bool) -> None:
                 print(stopped, file=sys.stderr, flush=True)
 
 
-def main(*, ends_process: bool = True) -> int:
+def main(*, ends_process: bool = False) -> int:
     """Parse the command line and train; the exit status, 0 also after a stop in good order.
 
     With ``ends_process`` signals that come after the training are ignored: the process ends with this status.
@@ -51,4 +51,4 @@ def main(*, ends_process: bool = True) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(ends_process=True))

@@ -116,9 +116,9 @@ def test_a_place_without_a_set_is_one_line(tmp_path, monkeypatch, capsys, comman
     ("words", "reported"),
     [
         (["--help"], ["[write]", "verify PLACE", "inspect PLACE", "--skip-bad"]),
-        (["write", "--help"], ["main.py write", "--samples-per-shard"]),
-        (["verify", "--help"], ["main.py verify [-h] PLACE [PLACE ...]"]),
-        (["inspect", "--help"], ["main.py inspect [-h] PLACE", "--output", "--samples"]),
+        (["write", "--help"], ["synthspine shards write", "--samples-per-shard"]),
+        (["verify", "--help"], ["synthspine shards verify [-h] PLACE [PLACE ...]"]),
+        (["inspect", "--help"], ["synthspine shards inspect [-h] PLACE", "--output", "--samples"]),
     ],
 )
 def test_every_command_has_a_help_text(monkeypatch, capsys, words, reported):
