@@ -18,6 +18,7 @@ ENTRY_POINTS = (
     "eval/main.py",
     "eval/predict.py",
     "shards/serve.py",
+    "shards/export_nnunet.py",
     "train/release.py",
     "example.py",
     "benchmarks/generator.py",
@@ -40,7 +41,7 @@ def test_every_entry_point_explains_itself(script):
     assert "usage" in done.stdout
 
 
-@pytest.mark.parametrize("script", ENTRY_POINTS[:5])
+@pytest.mark.parametrize("script", ENTRY_POINTS[:6])
 def test_an_entry_point_only_parses_wires_and_calls(script):
     assert len((ROOT / script).read_text().splitlines()) < 80
 
