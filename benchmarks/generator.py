@@ -1,7 +1,7 @@
 """The generator next to its peers: time, memory, distance to the memory bandwidth, time by step.
 
     python benchmarks/generator.py [--device auto|cpu|cuda] [--repeats 5] [--no-compile] [--quick]
-                                   [--endurance 10000] [--output-dir benchmarks/results]
+                                   [--batches 16 ...] [--endurance 10000] [--output-dir benchmarks/results]
 
 Writes generator_DEVICE.md and generator_DEVICE_samples.png (rendered samples).
 ``pip install -e '.[bench]'`` installs the peers; without them the presets alone are measured.
@@ -26,7 +26,7 @@ from benchmarks.generator_page import LOOPED_SAMPLES, PICTURED_SAMPLES, Grid, Me
 from benchmarks.page import RESULTS
 from benchmarks.renderers import COMPILED, PEERS, Renderer, make_renderer
 from benchmarks.timing import Task, Times, time_in_turns
-from synthspine.gen.core.device import pick_device
+from synthspine.gen.core.device import keep_freed_memory, pick_device
 from synthspine.shards.command import run_command
 
 BATCH = 16
@@ -45,6 +45,8 @@ class Arguments:
     """Presets to measure."""
     repeats: int = 5
     """Rounds of every size."""
+    batches: tuple[int, ...] = ()
+    """Time slices of these batch sizes alone, and no memory; by default all sizes."""
     budget_s: float = 20.0
     """Seconds after which a size starts no new round; three rounds always run."""
     compile: bool = True
@@ -101,7 +103,7 @@ def time_renderers(
     are those of :func:`time_in_turns`.
 
     Returns:
-        By name, seconds of the first batch, and seconds per sample of every later one.
+        By name, seconds of the first batch, and seconds and CPU seconds per sample of every later one.
     """
     counts = [min(batch, LOOPED_SAMPLES) if renderer.loops else batch for renderer in renderers]
     tasks = [
@@ -111,6 +113,7 @@ def time_renderers(
     found = time_in_turns(tasks, repeats, device=device, least_s=_TURN_SECONDS, budget_s=budget_s)
     for times, count in zip(found, counts, strict=True):
         times.wall_s = [seconds / count for seconds in times.wall_s]
+        times.cpu_s = [seconds / count for seconds in times.cpu_s]
     return {times.name: times for times in found}
 
 
@@ -132,16 +135,22 @@ def _measure() -> None:
     peers = [name for name in PEERS if arguments.peers and name not in missing]
     for name in missing if arguments.peers else ():
         print(f"{name} is not installed and left out; pip install -e '.[bench]' installs it")
+    cases = [(sizes.slices, batch) for batch in arguments.batches] or sizes.cases()
+    timings = _timings(arguments, cases, sizes, peers, compiled, device)
+    by_step = {
+        name: steps.step_milliseconds(name, sizes.slices, BATCH, arguments.repeats, device)
+        for name in arguments.presets
+    }
+    # For the rest of the process: everything before is as in a program that uses the library.
+    keep_freed_memory()
     measured = Measured(
         device=device,
         presets=arguments.presets,
         peers=tuple(peers),
-        timings=_timings(arguments, sizes, peers, compiled, device),
-        peaks=_peaks(arguments, sizes, peers, compiled, device),
-        steps={
-            name: steps.step_milliseconds(name, sizes.slices, BATCH, arguments.repeats, device)
-            for name in arguments.presets
-        },
+        timings=timings,
+        kept=_timings(arguments, [(sizes.slices, sizes.compiled[0])], sizes, peers, False, device),
+        peaks={} if arguments.batches else _peaks(arguments, sizes, peers, compiled, device),
+        steps=by_step,
         endurance={
             name: memory.growth_bytes(name, arguments.endurance, device)
             for name in (arguments.presets if arguments.endurance else ())
@@ -171,10 +180,15 @@ def _presets(arguments: Arguments, compiled: bool) -> list[str]:
 
 
 def _timings(
-    arguments: Arguments, sizes: Sizes, peers: list[str], compiled: bool, device: torch.device
+    arguments: Arguments,
+    cases: Sequence[tuple[Grid, int]],
+    sizes: Sizes,
+    peers: list[str],
+    compiled: bool,
+    device: torch.device,
 ) -> dict[tuple[Grid, int], dict[str, Times]]:
     timings = {}
-    for grid, batch in sizes.cases():
+    for grid, batch in cases:
         both = grid == sizes.volume or (grid == sizes.slices and batch in sizes.compiled)
         names = _presets(arguments, compiled and both)
         renderers = [make_renderer(name, grid, device) for name in (*names, *peers)]
@@ -182,7 +196,10 @@ def _timings(
             renderers, batch, repeats=arguments.repeats, budget_s=arguments.budget_s, device=device
         )
         for name, times in found.items():
-            print(f"{work_name(grid, batch)}: {name} {1e3 * times.median_s:.2f} ms a sample", flush=True)
+            wall_ms, cpu_ms = 1e3 * times.median_s, 1e3 * times.median_cpu_s
+            print(
+                f"{work_name(grid, batch)}: {name} {wall_ms:.2f} ms a sample, {cpu_ms:.2f} of CPU", flush=True
+            )
     return timings
 
 
@@ -203,4 +220,4 @@ def _peaks(
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(_measure))
+    sys.exit(run_command(_measure, keeps_memory=False))

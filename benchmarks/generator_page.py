@@ -34,7 +34,8 @@ class Measured:
         device: where the presets rendered.
         presets: names of the presets.
         peers: peers that are installed.
-        timings: times per sample of every generator, by grid and batch size.
+        timings: times per sample of every generator, by grid and batch size, in a process like others.
+        kept: some of them again after ``keep_freed_memory``.
         peaks: bytes by generator, grid and batch size.
         steps: milliseconds per sample by preset, ``draw`` or ``render``, and step; 2D, batch 16.
         endurance: memory held after every tenth of the batches, above the first tenth, by preset.
@@ -46,6 +47,7 @@ class Measured:
     presets: tuple[str, ...]
     peers: tuple[str, ...]
     timings: dict[tuple[Grid, int], dict[str, Times]]
+    kept: dict[tuple[Grid, int], dict[str, Times]]
     peaks: dict[str, dict[Grid, dict[int, int]]]
     steps: dict[str, dict[str, dict[str, float]]]
     endurance: dict[str, list[int]]
@@ -90,9 +92,15 @@ def _page(measured: Measured, stem: str) -> str:
         "blur, anisotropy, noise and rescaling; a slice is a volume of one slice. cornucopia and TorchIO 1 "
         f"loop over samples, so their batches hold at most {LOOPED_SAMPLES} samples; TorchIO 1 renders on "
         f"the CPU alone; TorchIO 2 renders whole batches. Samples: [{stem}_samples.png]({stem}_samples.png).",
-        "## Milliseconds a sample, medians",
-        _times(measured),
-        _ratios(measured),
+        "The process is that of a program that uses the library: it does not keep freed memory, as the "
+        "commands of this project do. What that changes stands below.",
+        "## Medians of a sample",
+        *_tables(measured, measured.timings, "ms"),
+        "CPU time is that of all threads; on a machine with other work it is steadier than time.",
+        *_tables(measured, measured.timings, "ms of CPU"),
+        "The same in a process that keeps freed memory (`keep_freed_memory`, called by every command):",
+        *_tables(measured, measured.kept, "ms, kept memory"),
+        *_tables(measured, measured.kept, "ms of CPU, kept memory"),
         "## Throughput and the floor",
         f"A copy moves {measured.copy_bytes_per_s / 1e9:.1f} GB/s (bytes read and written); the floor is "
         f"{_BYTES_PER_VOXEL} bytes a voxel at that rate: 1 label in, 1 target and 4 image out.",
@@ -104,34 +112,32 @@ def _page(measured: Measured, stem: str) -> str:
         _memory(measured),
         "## Growth of memory over many batches",
         _endurance(measured),
-        "## Where the time goes, milliseconds a sample of 2D at batch 16, eager",
+        "## Where the time goes, milliseconds (on the CPU: of CPU time) a sample of 2D at batch 16, eager",
         _steps(measured),
     ]
     return page("The generator next to its peers", measured.device, parts, _PACKAGES)
 
 
-def _times(measured: Measured) -> str:
-    names = measured.names()
-    rows = [
-        [work_name(*work), *(short(1e3 * found[name].median_s) if name in found else "" for name in names)]
-        for work, found in measured.timings.items()
-    ]
-    return markdown_table(["work", *names], rows)
+def _tables(measured: Measured, timings: dict[tuple[Grid, int], dict[str, Times]], unit: str) -> list[str]:
+    """A sample's median time or CPU time, and how many times as fast as each peer that is."""
 
+    def milliseconds(times: Times) -> float:
+        return 1e3 * (times.median_cpu_s if "CPU" in unit else times.median_s)
 
-def _ratios(measured: Measured) -> str:
-    """Heading and table of how many times as fast as each peer; empty without peers."""
-    ours = [name for name in measured.names() if name not in measured.peers]
-    pairs = [(name, peer) for name in ours for peer in measured.peers]
-    rows = []
-    for work, found in measured.timings.items():
-        ratios = [
-            f"{short(found[peer].median_s / found[name].median_s)}x" if name in found else ""
-            for name, peer in pairs
-        ]
-        rows.append([work_name(*work), *ratios])
-    table = markdown_table(["work", *(f"{name} against {peer}" for name, peer in pairs)], rows)
-    return f"## Times as fast as the peers\n\n{table}" if pairs else ""
+    names = [name for name in measured.names() if any(name in found for found in timings.values())]
+    pairs = [(name, peer) for name in names if name not in measured.peers for peer in measured.peers]
+    rows, ratios = [], []
+    for work, found in timings.items():
+        medians = {name: milliseconds(times) for name, times in found.items()}
+        rows.append([work_name(*work), *(short(medians[name]) if name in found else "" for name in names)])
+        faster = (f"{short(medians[peer] / medians[name])}x" if name in found else "" for name, peer in pairs)
+        ratios.append([work_name(*work), *faster])
+    tables = [markdown_table([f"{unit}, a sample", *names], rows)]
+    if pairs:
+        tables.append(
+            markdown_table(["times as fast", *(f"{n} against {peer}" for n, peer in pairs)], ratios)
+        )
+    return tables
 
 
 def _floor(measured: Measured) -> str:

@@ -30,7 +30,7 @@ from synthspine.eval.prediction.segment import segment_volume
 from synthspine.shards.command import run_command
 from synthspine.shards.readers.spider import read_image, read_values
 from synthspine.train.model.checkpoint import load_model
-from synthspine.train.release import PRETRAINED
+from synthspine.train.model.pretrained import PRETRAINED
 
 NEAR_MM, LEAST_PIXELS = 3.0, 50
 THIRDS = ("middle", "between", "outer")
@@ -104,6 +104,7 @@ def _measure() -> None:
             slice_entropy=answer.slice_entropy,
             relative=answer.relative,
             removed=answer.removed,
+            scale=answer.scale,
         )
         flags.update(flag.name for flag in raised)
         name = path.name.partition("_")[0]

@@ -1,22 +1,32 @@
-"""Example pictures of the project, from the phantom alone."""
+"""Example pictures of the project, from the phantom alone.
+
+    synthspine demo --demo synth|contrast|gallery|training|inference|all [--output-dir results/demo]
+
+In a checkout also ``python example.py``.
+"""
 
 import csv
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import cycle
 from pathlib import Path
+from typing import Literal
 
 import torch
+import tyro
 from matplotlib.figure import Figure
 
-from synthspine.eval.gallery import PHANTOM, contrast, gallery, phantom_maps, tile
+from synthspine.eval.gallery import contrast, gallery, phantom_maps, tile
 from synthspine.eval.labelling.roles import by_rank
 from synthspine.eval.report.figures import save
 from synthspine.eval.studies.batches import SliceBatches
 from synthspine.gen import SpineSynthGenerator
 from synthspine.gen.presets import PRESETS
+from synthspine.shards.building.options import DEFAULT_DATA_DIR, ShardOptions
 from synthspine.shards.building.sets import ensure_sets
 from synthspine.shards.checking.contact_sheet import write_sheet
 from synthspine.shards.checking.overlay import code_colours, coloured
+from synthspine.shards.command import run_command
+from synthspine.shards.readers.phantom import PHANTOM_FOLDER
 from synthspine.shards.readers.slices import Grid
 from synthspine.train.config import TrainOptions
 from synthspine.train.decoding import likeliest_classes
@@ -24,16 +34,16 @@ from synthspine.train.experiment import train_models
 from synthspine.train.model.checkpoint import load_model
 from synthspine.train.runtime.distributed import join_ranks
 
+PHANTOM = ShardOptions(use_dummy_data=True, shards_dir=str(DEFAULT_DATA_DIR / PHANTOM_FOLDER / "shards"))
 COARSE = replace(
     PHANTOM,
     grid=Grid(spacing_mm=2.0, shape=(160, 128)),
-    slice_step_mm=6.0,
     shards_dir=f"{PHANTOM.shards_dir}_2mm",
 )
-"""Sets with a quarter of the pixels and half of the slices, to train in a minute on one core."""
+"""The sets of ``make`` without data: a quarter of the pixels, to train in a minute on one core."""
 SHORT_TRAINING = TrainOptions(
     model="A",
-    epochs=4,
+    epochs=3,
     batch_size=2,
     lr=0.006,
     ema_decay=0.98,
@@ -112,6 +122,31 @@ def inference(output_dir: Path) -> list[Path]:
 
 
 DEMOS = {demo.__name__: demo for demo in (synth, contrast, gallery, training, inference)}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Arguments:
+    """Demo and output folder."""
+
+    demo: Literal["synth", "contrast", "gallery", "training", "inference", "all"] = "all"
+    """synth: label maps and synthetic images of every preset; contrast: from T1 to T2; gallery: a sheet per
+    preset, every feature off and on, from T1 to T2; training: a short training of Model A; inference: a
+    trained Model A on unseen images."""
+    output_dir: Path = Path("results/demo")
+    """Folder of the pictures."""
+
+
+def main() -> int:
+    """Parse the command line and write the pictures; the exit status."""
+    return run_command(_draw)
+
+
+def _draw() -> None:
+    arguments = tyro.cli(Arguments, description=__doc__)
+    arguments.output_dir.mkdir(parents=True, exist_ok=True)
+    for name in DEMOS if arguments.demo == "all" else [arguments.demo]:
+        for path in DEMOS[name](arguments.output_dir):
+            print(f"wrote {path}", flush=True)
 
 
 def _short_model(output_dir: Path) -> Path:

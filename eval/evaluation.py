@@ -76,7 +76,7 @@ def evaluate(options: EvaluationOptions, log: Log = print) -> list[Path]:
     )
     used = {condition.place for condition in chosen.conditions}
     outcome = Outcome(
-        command=without_credentials(shlex.join(sys.argv)),
+        command=without_credentials(shlex.join([*sys.argv[0].split(" "), *sys.argv[1:]])),
         options={name: _as_text(value) for name, value in flat(asdict(options)).items()},
         versions=versions(),
         made=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import SimpleITK as sitk
 import torch
 from PIL import Image
 
@@ -16,15 +17,15 @@ from synthspine.gen.core.anatomy import CANAL, disc_code
 from synthspine.gen.core.drawing import Feature
 from synthspine.gen.core.feature import Range
 from synthspine.gen.intensity.contrast import measured_contrast
+from synthspine.gen.phantom.series import PhantomMask, phantom_mask
 from synthspine.gen.presets import PRESETS
-from synthspine.shards.building.options import DEFAULT_DATA_DIR, ShardOptions
-from synthspine.shards.building.sets import ensure_sets
 from synthspine.shards.checking.contact_sheet import Tile, side_by_side, write_sheet
 from synthspine.shards.checking.overlay import grey_picture
-from synthspine.shards.readers.phantom import PHANTOM_FOLDER
-from synthspine.shards.reading.open import open_set
+from synthspine.shards.readers.levels import dense_codes
+from synthspine.shards.readers.phantom import FIRST_PATIENT, PHANTOM_SEED
+from synthspine.shards.readers.slices import Grid, label_slices
+from synthspine.shards.readers.spider import Volume
 
-PHANTOM = ShardOptions(use_dummy_data=True, shards_dir=str(DEFAULT_DATA_DIR / PHANTOM_FOLDER / "shards"))
 ROWS, COLUMNS = 3, 6
 """Pictures of a preset's sheet."""
 STEPS = 5
@@ -64,12 +65,14 @@ def shown_off(feature: Feature[Any]) -> Feature[Any]:
 
 def phantom_maps(count: int) -> torch.Tensor:
     """Mid-sagittal label maps of ``count`` phantom patients, dense codes, uint8 ``(count, H, W)``."""
-    bank = open_set(ensure_sets(("labels",), PHANTOM)["labels"]).read()
-    by_patient: dict[str, list[int]] = {}
-    for index, record in enumerate(bank.records):
-        by_patient.setdefault(str(record["patient"]), []).append(index)
-    middles = [indices[len(indices) // 4] for indices in by_patient.values()]
-    return torch.from_numpy(bank.labels[middles[:count]])
+    patients = range(FIRST_PATIENT, FIRST_PATIENT + count)
+    masks = [phantom_mask(PHANTOM_SEED, patient, "t1") for patient in patients]
+    return torch.from_numpy(np.concatenate([_middle(mask) for mask in masks]))
+
+
+def _middle(mask: PhantomMask) -> np.ndarray:
+    volume = Volume(dense_codes(mask.mask), mask.spacing_mm, reference=sitk.Image())
+    return label_slices(volume, Grid(), [len(mask.mask) // 2])
 
 
 def gallery(output_dir: Path) -> list[Path]:

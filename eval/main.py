@@ -1,9 +1,10 @@
 """Measure the trained models on other contrasts, resolutions and image qualities, and write a report.
 
-    python eval/main.py [--model A|B|both|compare] [--part validation|test] [--data-dir ./data]
-                        [--model-dir ./models/saved] [--studies all] [--resolution-factors 1.0,2.0,3.0,4.0]
-                        [--quick] [--fresh] [--output-dir results/evaluation_results]
+    synthspine eval [--model A|B|both|compare] [--part validation|test] [--data-dir ./data]
+                    [--model-dir ./models/saved] [--studies all] [--resolution-factors 1.0,2.0,3.0,4.0]
+                    [--quick] [--fresh] [--output-dir results/evaluation_results]
 
+In a checkout also ``python eval/main.py``.
 Missing sets are built first. A missing model is reported, and the other one is measured. Measurements of the
 same checkpoint on the same slices come from the cache in the output folder.
 """

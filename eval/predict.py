@@ -1,35 +1,47 @@
 """Segment scans with a trained model: the masks come in SPIDER values on the scans' own grids.
 
-    python eval/predict.py SCAN...                   # with the model of the project
-    python eval/predict.py SCAN... --checkpoint models/saved/model_a_synthetic_best.pth --output-dir masks
+    synthspine predict SCAN...                   # with the model of the project
+    synthspine predict SCAN... --checkpoint models/saved/model_a_synthetic_best.pth --output-dir masks
 
+In a checkout also ``python eval/predict.py``.
 A SCAN is a .mha or .nii.gz volume or a folder of volumes and DICOM series. Writes ``{stem}_seg.mha`` (or
 ``.nii.gz``) for each, with its volumes in ml (.csv) and quality flags (.json). Files that it did not write
 are replaced only with --overwrite. Vertebrae are 1, 2, ... from the bottom, the canal is 100, discs are 201,
-202, ... from the bottom. Of models that tell them apart, the sacrum is 61 and posterior elements are 131,
-132, ... from the bottom. For research, not for diagnosis.
+202, ... from the bottom. Of models that tell them apart, the sacrum is left out, and posterior elements
+belong to their vertebrae; --sacrum keeps it as 61, --posterior them as 131, 132, ...
+
+For research, not for diagnosis.
 """
 
+import importlib
 import sys
 
 from synthspine.interrupt import quiet_interrupt
 
 with quiet_interrupt():
     import tyro
-    from tqdm import tqdm
 
-    from synthspine.eval.prediction.prediction import Prediction, PredictionError, PredictOptions, predict
-    from synthspine.shards.command import run_command
+    from synthspine.eval.prediction.options import PredictOptions
 
 
 def main() -> int:
     """Parse the command line and segment; exit status 1 if a scan failed."""
-    return run_command(_predict, less_memory="--device cpu, or fewer programs on the GPU")
+    options = tyro.cli(PredictOptions, description=__doc__)
+    # This takes seconds: not for --help.
+    with quiet_interrupt():
+        from synthspine.shards.command import run_command
+
+        importlib.import_module("synthspine.eval.prediction.prediction")
+    return run_command(lambda: _predict(options), less_memory="--device cpu, or fewer programs on the GPU")
 
 
-def _predict() -> None:
+def _predict(options: PredictOptions) -> None:
+    from tqdm import tqdm
+
+    from synthspine.eval.prediction.prediction import Prediction, PredictionError, predict
+
     done: list[Prediction] = []
-    for prediction in predict(tyro.cli(PredictOptions, description=__doc__)):
+    for prediction in predict(options):
         done.append(prediction)
         if prediction.files:
             more = ", ".join(path.suffix for path in prediction.files[1:])

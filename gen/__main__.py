@@ -1,7 +1,7 @@
 """Print a preset in full, or its differences from another; or write the tables of all features.
 
-python -m synthspine.gen [NAME] [--against NAME] [--format diff|yaml|json]
-python -m synthspine.gen --table docs/generator.md
+synthspine config [NAME] [--against NAME] [--format diff|yaml|json]
+synthspine config --table docs/generator.md
 """
 
 import sys

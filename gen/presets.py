@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from synthspine.gen.config import GeneratorConfig, plain
+from synthspine.gen.config import GeneratorConfig, config_from_text, plain
+from synthspine.gen.core.documents import MOST_YAML_BYTES, UnfitFile, read_text
 from synthspine.gen.core.feature import Range
 from synthspine.gen.geometry.affine import AffineConfig
 from synthspine.gen.geometry.deformation import DeformationConfig
@@ -17,6 +19,7 @@ from synthspine.gen.scanner.acquisition import ResolutionConfig
 from synthspine.gen.scanner.display import GammaConfig
 from synthspine.gen.scanner.shading import BiasConfig
 
+CONFIG_SUFFIXES = (".yaml", ".yml", ".json")
 MOTION_PROBABILITY = 0.3
 """Probability of motion in k-space, and of motion blur, where motion is requested."""
 
@@ -93,6 +96,29 @@ def preset(name: str, *, spacing_mm: float = GeneratorConfig().spacing_mm) -> Ge
     if name.lower() not in PRESETS:
         raise ValueError(f"no preset is called {name!r}; there are {', '.join(PRESETS)}")
     return replace(PRESETS[name.lower()], spacing_mm=spacing_mm)
+
+
+def preset_or_file(name: str, *, spacing_mm: float) -> GeneratorConfig:
+    """The preset of that name, or ``spine`` with the changes of a YAML or JSON file.
+
+    Args:
+        name: name of the preset, or path of the file.
+        spacing_mm: in-plane spacing of the label maps it will be used on, mm.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: no such preset, or a file with an unknown setting, or a value of the wrong kind or out of
+            bounds.
+    """
+    if Path(name).suffix not in CONFIG_SUFFIXES:
+        return preset(name, spacing_mm=spacing_mm)
+    try:
+        config = config_from_text(read_text(Path(name), MOST_YAML_BYTES), preset("spine"))
+    except UnfitFile as error:
+        raise UnfitFile(f"{name}: {error}") from None
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}: {error}") from error
+    return replace(config, spacing_mm=spacing_mm)
 
 
 def switched_preset(

@@ -17,14 +17,18 @@ _FREE = re.compile(r"GPU (\d+) has a total capacity of ([\d.]+ \w+) of which ([\
 _CPU_ALLOCATOR = "DefaultCPUAllocator: "
 
 
-def run_command(work: Callable[[], object], *, less_memory: str = "smaller batches") -> int:
+def run_command(
+    work: Callable[[], object], *, less_memory: str = "smaller batches", keeps_memory: bool = True
+) -> int:
     """Run a command; the exit status: 0, 1 after a reported error, 130 after Ctrl-C.
 
     Args:
         work: the work of the command.
         less_memory: options that need less memory, for the line that reports that it ran out.
+        keeps_memory: whether the process keeps the memory of freed tensors.
     """
-    keep_freed_memory()
+    if keeps_memory:
+        keep_freed_memory()
     for stream in (sys.stdout, sys.stderr):
         # A file name that the terminal cannot show must not end the work.
         if isinstance(stream, io.TextIOWrapper):

@@ -1,10 +1,11 @@
 """Write, verify and inspect the sets of slices and synthetic samples for training and evaluation.
 
-    python shards/main.py [write] [--data-dir DATA] [--shards-dir data/shards] [--sets all] ...
-    python shards/main.py verify PLACE [PLACE ...]      # every byte again; a set or a folder of sets
-    python shards/main.py inspect PLACE [--output sheet.png] [--samples 16]
-    torchrun --nproc-per-node 2 shards/main.py          # shares the work, writes the same bytes
+    synthspine shards [write] [--data-dir DATA] [--shards-dir data/shards] [--sets all] ...
+    synthspine shards verify PLACE [PLACE ...]              # every byte again; a set or a folder of sets
+    synthspine shards inspect PLACE [--output sheet.png] [--samples 16]
+    torchrun --nproc-per-node 2 -m synthspine shards        # shares the work, writes the same bytes
 
+In a checkout also ``python shards/main.py``.
 The default command is write, the default data are the phantom. Complete sets are kept, killed runs continued.
 """
 
@@ -44,7 +45,7 @@ def _run() -> None:
     if name not in commands:
         near = difflib.get_close_matches(name, commands, n=1) or [" or ".join(commands)]
         raise ValueError(f"{name}: no such command; did you mean {near[0]}?")
-    program, text = (f"shards/main.py {name}", None) if named else ("shards/main.py", __doc__)
+    program, text = (f"synthspine shards {name}", None) if named else ("synthspine shards", __doc__)
     tyro.cli(commands[name], prog=program, description=text, args=sys.argv[1 + named :])
 
 

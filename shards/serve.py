@@ -1,12 +1,13 @@
 """Serve shards that are rendered on demand, and a page with previews of the generator.
 
     pip install 'synthspine[serve]'
-    python shards/serve.py --synthetic-samples 1000000           # then open http://127.0.0.1:8080/
-    torchrun train/main.py --model A --feed shards --shards-dir http://127.0.0.1:8080/v1/sets
-    SYNTHSPINE_TOKEN=... python shards/serve.py --host 0.0.0.0   # other machines need the token
+    synthspine serve --synthetic-samples 1000000           # then open http://127.0.0.1:8080/
+    synthspine train --model A --feed shards --shards-dir http://127.0.0.1:8080/v1/sets
+    SYNTHSPINE_TOKEN=... synthspine serve --host 0.0.0.0   # other machines need the token
 
+In a checkout also ``python shards/serve.py``.
 Label maps come from the shards folder; missing ones are made from the data, or from the phantom. The shards
-have the bytes that shards/main.py writes for the same options. After SIGTERM open requests are finished.
+have the bytes that synthspine shards writes for the same options. After SIGTERM open requests are finished.
 """
 
 import sys

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from synthspine.train.release import PRETRAINED
+from synthspine.shards.readers.spider import write_mha
+from synthspine.train.model.pretrained import PRETRAINED
 
 ROOT = Path(__file__).parents[1]
 ENTRY_POINTS = (
@@ -18,7 +19,8 @@ ENTRY_POINTS = (
     "eval/main.py",
     "eval/predict.py",
     "shards/serve.py",
-    "shards/export_nnunet.py",
+    "shards/synth.py",
+    "shards/export.py",
     "train/release.py",
     "example.py",
     "benchmarks/generator.py",
@@ -52,17 +54,21 @@ def test_every_picture_and_file_that_the_readme_links_exists():
     assert local and all((ROOT / link).exists() for link in local)
 
 
-def test_the_readme_is_short_and_its_python_example_runs():
+def test_the_readme_is_short_and_its_python_example_runs(tmp_path):
     text = (ROOT / "README.md").read_text()
     assert len(text.splitlines()) <= 130
     (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     example = example.replace('device="cuda"', 'device="cpu"')
     example = example.replace("models/saved/model_a_synthetic_best.pth", str(PRETRAINED))
+    example = example.replace("scan.nii.gz", str(tmp_path / "scan.mha"))
+    scan = np.arange(3 * 64 * 48, dtype=np.int16).reshape(3, 64, 48)
+    write_mha(scan, (4.0, 2.0, 2.0), "LPS", tmp_path / "scan.mha")
     label_map = np.zeros((64, 48), dtype=np.uint8)
     label_map[20:30, 10:24], label_map[30:34, 10:24], label_map[10:50, 28:33] = 1, 7, 13
     batches = [(torch.rand(1, 1, 64, 48), torch.zeros(1, 64, 48, dtype=torch.uint8))]
     names = {"label_map": label_map, "label_maps": [label_map], "batches": batches}
     exec(compile(example, "README.md", "exec"), names)
+    assert names["mask"].GetSize() == (3, 48, 64)
     assert names["image"].shape == label_map.shape
     assert len(names["images"]) == len(names["targets"]) == 16
     assert len(names["dataset"]) == 5

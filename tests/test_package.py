@@ -5,12 +5,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
+
+from synthspine.shards.readers.spider import write_mha
+from synthspine.train.model.pretrained import PRETRAINED
+from synthspine.train.release import digest_file
 
 ROOT = Path(__file__).parents[1]
 PUBLIC_NAMES = """
 from synthspine import SpineSynthGenerator, SyntheticDataset, SyntheticStream, preset
-from synthspine import UNet, load_model, evaluate_model
+from synthspine import UNet, load_model, evaluate_model, segment_scan
 import synthspine
 assert all(getattr(synthspine, name) for name in synthspine.__all__)
 """
@@ -56,6 +62,22 @@ def own_files(tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def a_scan(own_files):
+    """A scan in that folder."""
+    scan = np.arange(2 * 64 * 48, dtype=np.int16).reshape(2, 64, 48)
+    write_mha(scan, (4.0, 2.0, 2.0), "LPS", own_files / "scan.mha")
+    sitk.WriteImage(sitk.ReadImage(str(own_files / "scan.mha")), str(own_files / "scan.nii.gz"))
+
+
+def predict(command, folder, environment):
+    """Segment the scan of a folder."""
+    words = [*command, "predict", "scan.nii.gz", "--device", "cpu", "--overwrite"]
+    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "wrote results/predictions/scan_seg.nii.gz and .csv, .json beside it" in done.stdout
+
+
 @pytest.mark.parametrize("environment", [{"PYTHONPATH": str(ROOT)}, {}], ids=["path", "installed"])
 def test_public_names_are_found_beside_the_users_own_files(own_files, environment):
     """From a checkout on the path, and from the editable install of ``make setup``."""
@@ -84,6 +106,34 @@ def test_the_generator_is_imported_without_training_and_evaluation():
     assert result.stdout.strip() == "[]", result.stderr
 
 
+def test_prediction_loads_neither_generator_nor_compiler_and_its_help_no_torch():
+    heavy = ("kornia", "scipy.stats", "torch._dynamo", "webdataset")
+    program = (
+        "import pathlib, sys; from synthspine.eval.prediction.options import PredictOptions; "
+        "early = [name for name in sys.modules if name in ('torch', 'scipy')]; "
+        "from synthspine.eval.prediction.prediction import predict; "
+        "next(predict(PredictOptions(images=(pathlib.Path('nothing.mha'),)))); "
+        f"print(early + [name for name in sys.modules if name in {heavy}])"
+    )
+    result = run(program, ROOT)
+    assert result.stdout.strip() == "[]", result.stderr
+
+
+def test_the_package_itself_loads_nothing_that_takes_time_and_completes_its_names():
+    program = (
+        "import sys, synthspine; print(dir(synthspine) == synthspine.__all__, "
+        "[name for name in sys.modules if name in ('torch', 'numpy', 'scipy', 'SimpleITK', 'tyro')])"
+    )
+    result = run(program, ROOT)
+    assert result.stdout.strip() == "True []", result.stderr
+
+
+def test_the_command_works_beside_the_users_own_files(own_files, a_scan):
+    """``-m`` looks for modules in the user's folder first."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    predict([sys.executable, "-m", "synthspine"], own_files, environment)
+
+
 def test_an_unknown_public_name_is_an_attribute_error():
     import synthspine
 
@@ -94,7 +144,9 @@ def test_an_unknown_public_name_is_an_attribute_error():
 
 
 @pytest.mark.slow
-def test_the_wheel_holds_every_module_and_works_beside_the_users_own_files(own_files, tmp_path_factory):
+def test_the_wheel_holds_every_module_and_works_beside_the_users_own_files(
+    own_files, a_scan, tmp_path_factory
+):
     """Everything that is not SynthSpine comes from this environment; SynthSpine only from the wheel."""
     folder = tmp_path_factory.mktemp("wheel")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
@@ -126,11 +178,18 @@ def test_the_wheel_holds_every_module_and_works_beside_the_users_own_files(own_f
         assert result.returncode == 0, result.stderr
     where = run("import synthspine; print(synthspine.__file__)", own_files, python=str(python)).stdout
     assert where.startswith(str(site))
-    printed = subprocess.run(
-        [python, "-m", "synthspine.gen", "t1", "--format", "yaml"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=True,
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    command = str(python.with_name("synthspine"))
+    for words in ([command], [str(python), "-m", "synthspine"]):
+        predict(words, own_files, environment)
+        shown = subprocess.run(
+            [*words, "--version"], cwd=own_files, env=environment, capture_output=True, text=True, check=True
+        ).stdout
+        assert f"weights {PRETRAINED.name} {digest_file(PRETRAINED).read_text()[:12]}" in shown
+    # Its types are those that a type checker sees.
+    program = "from synthspine import preset, segment_scan\nreveal_type(preset)\nreveal_type(segment_scan)\n"
+    mypy = [sys.executable, "-m", "mypy", "--python-executable", str(python), "--follow-imports=silent", "-c"]
+    seen = subprocess.run(
+        [*mypy, program], cwd=folder, env=environment, capture_output=True, text=True
     ).stdout
-    assert "contrast:" in printed
+    assert "GeneratorConfig" in seen and "Any" not in seen.splitlines()[0], seen

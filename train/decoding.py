@@ -15,7 +15,8 @@ from synthspine.gen.core.anatomy import IGNORE
 
 def likeliest_structures(logits: Tensor, scheme: LabelScheme) -> Tensor:
     """0 for background, 1.. in the order of the structures, uint8, from logits ``(B, K, H, W)``."""
-    return merge_logits(logits, scheme).argmax(dim=1).to(torch.uint8)
+    # On a CPU argmax takes eight times as long.
+    return merge_logits(logits, scheme).max(dim=1).indices.to(torch.uint8)
 
 
 def likeliest_classes(logits: Tensor, scheme: LabelScheme) -> Tensor:
@@ -28,7 +29,7 @@ def likeliest_classes(logits: Tensor, scheme: LabelScheme) -> Tensor:
         return structures
     classes = torch.zeros_like(structures)
     for number, group in enumerate(scheme.groups):
-        best = _take(logits, group).argmax(dim=1)
+        best = _take(logits, group).max(dim=1).indices
         best = _table(group, logits.device)[best] if len(group) > 1 else best.to(torch.uint8) + group[0]
         classes = torch.where(structures == number, best, classes)
     return classes

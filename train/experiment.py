@@ -206,7 +206,7 @@ def _dry_run(trainer: Trainer) -> None:
         if counts.skipped:
             raise TrainingError(
                 f"{plan.title}: dry run: loss or gradient of step {step + 1} is not finite; "
-                "try --precision fp32 or another --preset, and python shards/main.py verify on the sets"
+                "try --precision fp32 or another --preset, and synthspine shards verify on the sets"
             )
     started = time.monotonic()
     trainer.validate()

@@ -1,10 +1,11 @@
 """Train Model A on synthetic images of label maps, Model B on real T1 images, or both.
 
-    torchrun train/main.py --model A
-    torchrun --nproc-per-node 2 train/main.py          # shares every batch, the same weights on all ranks
-    python train/main.py --use-dummy-data --epochs 2
-    python train/main.py --dry-run                     # try everything, save nothing
+    synthspine train --model A
+    torchrun --nproc-per-node 2 -m synthspine train    # shares every batch, the same weights on all ranks
+    synthspine train --use-dummy-data --epochs 2
+    synthspine train --dry-run                         # try everything, save nothing
 
+In a checkout also ``python train/main.py``, or ``torchrun train/main.py``.
 Missing sets are built first. SIGTERM and Ctrl-C stop a run with its state saved; --resume auto goes on, also
 after a crash.
 """
@@ -41,7 +42,7 @@ def _train(*, ends_process: bool) -> None:
                 print(stopped, file=sys.stderr, flush=True)
 
 
-def main(*, ends_process: bool = False) -> int:
+def main(*, ends_process: bool = True) -> int:
     """Parse the command line and train; the exit status, 0 also after a stop in good order.
 
     With ``ends_process`` signals that come after the training are ignored: the process ends with this status.
@@ -50,4 +51,4 @@ def main(*, ends_process: bool = False) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(ends_process=True))
+    sys.exit(main())

@@ -25,9 +25,6 @@ from synthspine.train.model.checkpoint import (
 )
 from synthspine.train.model.monai_bundle import write_bundle
 
-PRETRAINED = Path(__file__).resolve().parents[1] / "models" / "pretrained" / "synthspine_a0.pth"
-"""The model that comes with the project: see ``models/pretrained/README.md``."""
-
 
 def digest_file(path: Path) -> Path:
     """Where the digest of a released file lies."""

@@ -9,9 +9,6 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.ndimage import label
 
-MIN_ISLAND_MM2 = 25.0
-"""Default area below which a region is removed."""
-
 
 def slice_components(mask: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Connected regions of every slice of a mask; pixels that touch at a corner are connected.

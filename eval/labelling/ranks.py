@@ -41,7 +41,6 @@ wrong. The order is therefore counted, and most of the model's voxels decide whe
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -69,6 +68,7 @@ from synthspine.eval.labelling.roles import (
     ranks_of,
     roles_of,
 )
+from synthspine.eval.labelling.settings import RankSource
 from synthspine.eval.labelling.spread import spread
 from synthspine.gen.core.anatomy import (
     BACKGROUND,
@@ -82,7 +82,6 @@ from synthspine.gen.core.anatomy import (
 )
 from synthspine.gen.core.schemes import LabelScheme
 
-RankSource = Literal["auto", "count", "model"]
 HALF_DISC_MM = 4.0
 ARCH_DROP = 0.28
 ARCH_DEPTH_MM = 20.0

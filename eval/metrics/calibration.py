@@ -87,5 +87,5 @@ def structure_entropy_sums(
     groups = torch.tensor(scheme.class_structures, device=probabilities.device)
     grouped = probabilities.new_zeros(batch, len(scheme.groups), *size)
     grouped.index_add_(1, groups, probabilities)
-    found = grouped.argmax(dim=1) != BACKGROUND
+    found = grouped.max(dim=1).indices != BACKGROUND
     return entropy_sums(grouped, found if annotated is None else found & annotated)

@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 
-from synthspine.eval.labelling.islands import MIN_ISLAND_MM2
 from synthspine.eval.labelling.ranks import rank_codes
 from synthspine.eval.labelling.roles import VERTEBRA, ranks_of, roles_of
+from synthspine.eval.labelling.settings import MIN_ISLAND_MM2
 from synthspine.eval.metrics.distances import Spacing, border_distances, pooled
 from synthspine.gen.core.anatomy import BACKGROUND, IGNORE, MAX_RANK, RANK_NAMES
 from synthspine.gen.core.schemes import LabelScheme

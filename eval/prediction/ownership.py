@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from synthspine.eval.labelling.roles import LOWEST_IN_VIEW
 from synthspine.shards.checking.contact_sheet import PICTURE_MARK
 from synthspine.shards.readers.folder import SpiderError
 from synthspine.shards.readers.spider import read_values
@@ -32,6 +33,11 @@ def mask_mark(values: np.ndarray) -> str:
     """The mark of a mask with some label values, shape ``(Z, H, W)``."""
     shape = " ".join(str(size) for size in values.shape)
     return mark("mask", shape.encode() + np.ascontiguousarray(values, dtype="<i2").tobytes())
+
+
+def mask_note(values: np.ndarray, *, relative: bool) -> str:
+    """The remark in the header of a mask: its mark, and that 1 is the lowest vertebra in view where it is."""
+    return f"{mask_mark(values)}; 1{LOWEST_IN_VIEW}" if relative else mask_mark(values)
 
 
 def marked_report(report: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,22 +1,18 @@
-"""Prediction of scans: options, results, and failures of single scans."""
+"""Prediction of scans: results, and failures of single scans."""
 
-import math
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
 
 import torch
-import tyro
 from tqdm import tqdm
 
-from synthspine.eval.labelling.islands import MIN_ISLAND_MM2
-from synthspine.eval.labelling.ranks import RankSource
 from synthspine.eval.labelling.roles import ranked_classes
 from synthspine.eval.prediction.onnx_export import export_onnx
+from synthspine.eval.prediction.options import PredictOptions
 from synthspine.eval.prediction.quality import Flag
 from synthspine.eval.prediction.scan_report import write_prediction
 from synthspine.eval.prediction.scans import Scan, find_scans, read_scan
@@ -28,53 +24,12 @@ from synthspine.shards.readers.spider import UnsuitableError, Volume
 from synthspine.shards.reading.prefetch import prefetch
 from synthspine.shards.storage.atomic import file_digest
 from synthspine.train.model.checkpoint import CheckpointError, TrainedUNet, load_model
-from synthspine.train.release import PRETRAINED, check_digest
+from synthspine.train.model.pretrained import PRETRAINED
+from synthspine.train.release import check_digest
 
 
 class PredictionError(ValueError):
     """The request cannot be predicted; the message is one line that says why."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PredictOptions:
-    """Scans, model, and written files."""
-
-    images: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
-    """Volumes (.mha or .nii.gz, any orientation), or folders of volumes and DICOM series."""
-    checkpoint: Path = PRETRAINED
-    """A model saved by the trainer; by default the model of the project, trained on the phantom's label maps
-    alone."""
-    spacing_mm: tuple[float, float, float] | None = None
-    """Voxel size of the scans, mm: slice distance, rows, columns; for files that do not give it."""
-    output_dir: Path = Path("results/predictions")
-    """Folder of the masks and of their volumes (.csv) and quality flags (.json); the scans may lie in it."""
-    overwrite: bool = False
-    """Replace files at the places of masks, tables and pictures also if this program did not write them."""
-    tables: bool = True
-    """Write volumes in ml (.csv) and volumes, quality flags and provenance (.json) beside every mask."""
-    overlay: bool = False
-    """Write a picture (.png) of three slices with contours beside every mask."""
-    tta: bool = False
-    """Average over four views of every slice: better on scans unlike the training data, 5 times as slow."""
-    min_island_mm2: float = MIN_ISLAND_MM2
-    """Remove regions of a structure in a slice that are smaller than this; 0 keeps all."""
-    ranks: RankSource = "auto"
-    """Ranks of vertebrae and discs: count: counted along the canal; model: those of a model that tells them;
-    auto: counted, from the start with which most of the model's ranks agree, if it has any."""
-    onnx: Path | None = None
-    """Export the network to this .onnx file; images are then optional."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Device of the model."""
-
-    def __post_init__(self) -> None:
-        if not self.images and self.onnx is None:
-            raise ValueError(
-                "no image given; name .mha or .nii.gz files, or folders of them or of DICOM series"
-            )
-        if self.spacing_mm is not None and not all(0 < value < math.inf for value in self.spacing_mm):
-            raise ValueError(f"spacing_mm {self.spacing_mm} is not three positive numbers")
-        if not 0 <= self.min_island_mm2 < math.inf:
-            raise ValueError(f"min_island_mm2 {self.min_island_mm2} is not 0 or more")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,14 +69,7 @@ def predict(options: PredictOptions) -> Iterator[Prediction]:
         PredictionError: ``--ranks model`` with a model without ranks.
     """
     device = pick_device(options.device)
-    if options.checkpoint == PRETRAINED:
-        if not PRETRAINED.is_file():
-            raise CheckpointError(
-                f"{PRETRAINED}: the model of the project is not there; name a checkpoint of the trainer with "
-                "--checkpoint FILE"
-            )
-        check_digest(PRETRAINED)
-    model = load_model(options.checkpoint, device)
+    model = prediction_model(options.checkpoint, device)
     if options.ranks == "model" and not ranked_classes(model.scheme).any():
         raise PredictionError(
             f"--ranks model: a model of {model.num_classes} classes has no ranks; use auto or count"
@@ -131,6 +79,22 @@ def predict(options: PredictOptions) -> Iterator[Prediction]:
         yield Prediction(path=options.checkpoint, files=(options.onnx,))
     if options.images:
         yield from _predicted_all(model, options, device)
+
+
+def prediction_model(checkpoint: Path, device: torch.device) -> TrainedUNet:
+    """The model of a checkpoint; that of the project only if it is the released one.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be used, or the default one is missing.
+    """
+    if checkpoint == PRETRAINED:
+        if not PRETRAINED.is_file():
+            raise CheckpointError(
+                f"{PRETRAINED}: the model of the project is not there; name a checkpoint of the trainer with "
+                "--checkpoint FILE"
+            )
+        check_digest(PRETRAINED)
+    return load_model(checkpoint, device)
 
 
 def _predicted_all(model: TrainedUNet, options: PredictOptions, device: torch.device) -> Iterator[Prediction]:
@@ -168,6 +132,7 @@ def _predicted(
             min_island_mm2=options.min_island_mm2,
             ranks=options.ranks,
             views=TTA_VIEWS if options.tta else PLAIN,
+            always=options.always,
         )
         files, flags = write_prediction(
             scan,
@@ -188,9 +153,14 @@ def _predicted(
                     "tta": options.tta,
                     "min_island_mm2": options.min_island_mm2,
                     "ranks": options.ranks,
+                    "always": options.always,
+                    "sacrum": options.sacrum,
+                    "posterior": options.posterior,
                 },
                 "seconds": round(time.perf_counter() - started, 2),
             },
+            sacrum=options.sacrum,
+            posterior=options.posterior,
             tables=options.tables,
             overlay=options.overlay,
         )

@@ -12,7 +12,7 @@ import numpy as np
 
 from synthspine.eval.labelling.roles import code_name
 from synthspine.eval.prediction.pose import centre_mm, spine_pose
-from synthspine.eval.prediction.segment import MOST_ENTROPY
+from synthspine.eval.prediction.presence import MOST_ENTROPY
 from synthspine.eval.prediction.volumes import StructureVolume, structure_volumes
 from synthspine.gen.core.anatomy import BACKGROUND, CANAL, disc_code, vertebra_code
 from synthspine.gen.core.schemes import LabelScheme
@@ -53,6 +53,7 @@ def quality_flags(
     removed: float = 0.0,
     model_spacing_mm: float = 1.0,
     tilt_degrees: float = 0.0,
+    scale: float | None = None,
 ) -> list[Flag]:
     """The flags of a mask, those of the whole scan first; empty where every check passes.
 
@@ -66,15 +67,17 @@ def quality_flags(
         removed: share of the structures that was removed as islands.
         model_spacing_mm: pixel size of the model's training.
         tilt_degrees: angle of the slice axis to left-right.
+        scale: factor of the pixel size with which the scan shows a spine more clearly; None where none does.
     """
     scan = _geometry(len(codes), spacing_mm, model_spacing_mm, tilt_degrees)
     if not (codes != BACKGROUND).any():
-        return [*scan, Flag("no_spine", "no spine found: nothing is labelled")]
+        missed = Flag("no_spine", "no spine found: nothing is labelled")
+        return [*scan, missed, *_spacing([], spacing_mm, scale)]
     volumes = structure_volumes(codes, spacing_mm, scheme, relative=relative)
     return [
         *scan,
         *_certainty(codes, slice_entropy, removed),
-        *_plausible(codes, spacing_mm),
+        *_plausible(codes, spacing_mm, scale),
         *_missing(volumes, scheme, relative=relative),
         *_sizes(volumes),
         *_order(codes, volumes, spacing_mm[1:]),
@@ -117,7 +120,9 @@ def _certainty(codes: np.ndarray, slice_entropy: Sequence[float], removed: float
         yield Flag("scattered", f"{removed:.0%} of the structures was removed as small islands")
 
 
-def _plausible(codes: np.ndarray, spacing_mm: tuple[float, float, float]) -> Iterator[Flag]:
+def _plausible(
+    codes: np.ndarray, spacing_mm: tuple[float, float, float], scale: float | None
+) -> Iterator[Flag]:
     """Orientation and voxel size of the scan, judged by the spine that was found."""
     pose = spine_pose(codes, spacing_mm)
     upper, lower = pose.slopes or (0.0, 0.0)
@@ -142,6 +147,15 @@ def _plausible(codes: np.ndarray, spacing_mm: tuple[float, float, float]) -> Ite
         for text, value, (low, high) in usual
         if value is not None and not low <= value <= high
     ]
+    yield from _spacing(wrong, spacing_mm, scale)
+
+
+def _spacing(
+    wrong: Sequence[str], spacing_mm: tuple[float, float, float], scale: float | None
+) -> Iterator[Flag]:
+    if scale is not None:
+        pixel, other = (" x ".join(f"{value * by:.2f}" for value in spacing_mm[1:]) for by in (1, scale))
+        wrong = [*wrong, f"with pixels of {other} mm, not {pixel} mm, it shows a spine more clearly"]
     if wrong:
         yield Flag("check_spacing", f"{'; '.join(wrong)}: is the spacing of the scan right?")
 

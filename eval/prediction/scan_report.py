@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,21 @@ from PIL import Image, ImageDraw, ImageFont
 
 from synthspine.eval.labelling.islands import slice_components
 from synthspine.eval.labelling.roles import LOWEST_IN_VIEW, ROLES, by_rank, code_name
-from synthspine.eval.prediction.ownership import marked_report, mask_mark, table_mark
+from synthspine.eval.prediction.ownership import marked_report, mask_note, table_mark
 from synthspine.eval.prediction.quality import Flag, quality_flags
 from synthspine.eval.prediction.scans import Scan
 from synthspine.eval.prediction.segment import Segmentation
 from synthspine.eval.prediction.volumes import structure_volumes, volumes_csv
-from synthspine.gen.core.anatomy import BACKGROUND, CANAL, spider_values, structure_of
+from synthspine.gen.core.anatomy import (
+    BACKGROUND,
+    CANAL,
+    CODES,
+    POSTERIOR_OFFSET,
+    SACRUM,
+    spider_values,
+    structure_of,
+)
+from synthspine.gen.core.schemes import POSTERIOR_CODES
 from synthspine.shards.checking.contact_sheet import Tile, write_sheet
 from synthspine.shards.checking.overlay import code_colours, coloured
 from synthspine.shards.readers.slices import normalise
@@ -40,13 +49,16 @@ def write_prediction(
     *,
     model_spacing_mm: float,
     provenance: Mapping[str, Any],
+    sacrum: bool = False,
+    posterior: bool = False,
     tables: bool = True,
     overlay: bool = False,
 ) -> tuple[list[Path], list[Flag]]:
     """Write the files of one prediction, each atomically; older ones of the scan are replaced or removed.
 
-    The mask holds SPIDER values, int16, on the grid of the scan; the sacrum is 61, and posterior elements
-    that a model tells apart are 130 + the rank of their vertebra. With ``tables`` ``{stem}_seg.csv`` has one
+    The mask holds SPIDER values, int16, on the grid of the scan. Of models that tell them apart it holds the
+    sacrum (61) only with ``sacrum``, and with ``posterior`` the posterior elements (130 + the rank of their
+    vertebra), which are parts of their vertebrae otherwise. With ``tables`` ``{stem}_seg.csv`` has one
     structure a row, and ``{stem}_seg.json`` grid, volumes, quality flags, entropy and ``provenance`` (entries
     about model and settings). With ``overlay`` there is a picture, ``{stem}_seg.png``. All are marked as
     files of this program (``eval.prediction.ownership``).
@@ -63,9 +75,13 @@ def write_prediction(
         removed=segmentation.removed,
         model_spacing_mm=model_spacing_mm,
         tilt_degrees=tilt_degrees(volume),
+        scale=segmentation.scale,
+    )
+    segmentation = replace(
+        segmentation, codes=shown_codes(segmentation.codes, sacrum=sacrum, posterior=posterior)
     )
     values = spider_values()[segmentation.codes]
-    write_like(values, volume.reference, scan.mask, note=mask_mark(values))
+    write_like(values, volume.reference, scan.mask, note=mask_note(values, relative=segmentation.relative))
     files = [scan.mask]
     # They belong to the older mask.
     for path in scan.outputs:
@@ -100,6 +116,16 @@ def write_prediction(
         write_scan_picture(scan.beside(".png"), volume, segmentation, title=scan.path.name, notes=notes)
         files.append(scan.beside(".png"))
     return files, flags
+
+
+def shown_codes(codes: np.ndarray, *, sacrum: bool, posterior: bool) -> np.ndarray:
+    """Dense codes without the sacrum, and with posterior elements as parts of vertebrae, unless wanted."""
+    table = np.arange(CODES, dtype=np.uint8)
+    if not sacrum:
+        table[SACRUM] = BACKGROUND
+    if not posterior:
+        table[list(POSTERIOR_CODES)] = [code - POSTERIOR_OFFSET for code in POSTERIOR_CODES]
+    return table[codes]
 
 
 def tilt_degrees(volume: Volume) -> float:

@@ -1,18 +1,20 @@
 """Segmentation of an image volume, slice by slice, as dense codes on its own grid."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from scipy.ndimage import binary_dilation, label, maximum_filter, minimum_filter
 from torch import nn
 
-from synthspine.eval.labelling.islands import MIN_ISLAND_MM2, remove_islands
-from synthspine.eval.labelling.ranks import RankSource, rank_codes
+from synthspine.eval.labelling.islands import remove_islands
+from synthspine.eval.labelling.ranks import rank_codes
 from synthspine.eval.labelling.roles import ranked_classes
+from synthspine.eval.labelling.settings import MIN_ISLAND_MM2, RankSource
 from synthspine.eval.metrics.calibration import structure_entropy_sums
+from synthspine.eval.prediction.presence import shows_spine
 from synthspine.eval.prediction.tta import PLAIN, View, class_probabilities
 from synthspine.gen.core.anatomy import BACKGROUND
 from synthspine.gen.core.schemes import LabelScheme
@@ -20,8 +22,14 @@ from synthspine.shards.readers.slices import normalise, resample_back, resample_
 from synthspine.shards.readers.spider import Volume
 from synthspine.train.decoding import likeliest_classes, to_structures
 
-MOST_ENTROPY = 0.35
-"""Mean structure entropy of a slice, nats, above which it is unlike what the model learned from."""
+SURE_ENTROPY = 0.24
+"""Mean structure entropy, nats, of the surest slice up to which the pixel size is not questioned."""
+SCALES = (0.5, 2.0)
+"""Factors of the pixel size that are tried otherwise."""
+MOST_FIELD_MM = 800.0
+"""Larger fields of view are not tried: no scanner has them."""
+CLEARER = 0.05
+"""By how much a slice must be surer with another pixel size."""
 _LEAST_PIXELS = 2**19
 PIXELS_AT_ONCE = {"cpu": _LEAST_PIXELS, "cuda": 2**22}
 """Pixels that the network sees at once, by kind of device; bounds its memory."""
@@ -39,6 +47,7 @@ class Segmentation:
         removed: share of the structures' pixels that was removed as islands; 0 where there is no structure.
         slice_entropy: the same mean for every slice.
         relative: whether ranks count from the lowest vertebra in view, because no sacrum is.
+        scale: factor of the pixel size with which the scan shows a spine more clearly; None where none does.
     """
 
     codes: np.ndarray
@@ -47,6 +56,7 @@ class Segmentation:
     removed: float
     slice_entropy: tuple[float, ...] = ()
     relative: bool = False
+    scale: float | None = None
 
 
 def segment_volume(
@@ -59,13 +69,15 @@ def segment_volume(
     min_island_mm2: float = MIN_ISLAND_MM2,
     ranks: RankSource = "auto",
     views: Sequence[View] = PLAIN,
+    always: bool = False,
 ) -> Segmentation:
     """Segment an image volume.
 
     Every slice is resampled to the model's pixel size and segmented as a whole; the class probabilities are
     resampled back before the most likely class is taken. Islands are removed, then vertebrae and discs get
     their ranks, and posterior elements those of their vertebrae (``eval.labelling.ranks``, also for schemes
-    without canal, discs or vertebrae).
+    without canal, discs or vertebrae). Nothing is labelled in a scan that shows no spine
+    (``eval.prediction.presence``).
 
     Args:
         model: ``(B, 1, H, W)`` image in [0, 1] to logits ``(B, K, H, W)``.
@@ -77,12 +89,36 @@ def segment_volume(
         ranks: ``"count"``: counted along the canal; ``"model"``: those of the model; ``"auto"``: counted,
             from the start with which most of the model's ranks agree, if any.
         views: views of every slice (``eval.prediction.tta``).
+        always: whether scans are labelled, too, that seem to show no spine.
 
     Raises:
         ValueError: ``"model"`` ranks of a model without ranks, or K is not the scheme's number of classes.
     """
     if ranks == "model" and not ranked_classes(scheme).any():
         raise ValueError(f"a model of {scheme.num_classes} classes has no ranks; let them be counted")
+
+    def segment(volume: Volume) -> Segmentation:
+        return _segmented(model, volume, scheme, spacing_mm, device, min_island_mm2, ranks, views)
+
+    answer = segment(volume)
+    entropy = np.array(answer.slice_entropy)
+    least = float(np.nanmin(entropy, initial=np.inf))
+    scale = _likelier_scale(segment, volume, least) if least > SURE_ENTROPY else None
+    if not always and not shows_spine(answer.codes, entropy, volume.spacing_mm):
+        answer = replace(answer, codes=np.full_like(answer.codes, BACKGROUND), relative=False)
+    return replace(answer, scale=scale)
+
+
+def _segmented(
+    model: nn.Module,
+    volume: Volume,
+    scheme: LabelScheme,
+    spacing_mm: float,
+    device: torch.device | str,
+    min_island_mm2: float,
+    ranks: RankSource,
+    views: Sequence[View],
+) -> Segmentation:
     classes, nats, pixels = _most_likely(model, volume, scheme, spacing_mm, device, views)
     in_plane = (volume.spacing_mm[1], volume.spacing_mm[2])
     view = field_of_view(volume.array)
@@ -94,30 +130,35 @@ def segment_volume(
     codes[structures == 0] = BACKGROUND
     ranked = rank_codes(codes, scheme, volume.spacing_mm, ranks, view)
     slice_entropy = np.divide(nats, pixels, out=np.full(len(nats), np.nan), where=pixels > 0)
-    codes, relative = ranked.codes, ranked.relative
-    if not shows_spine(codes, slice_entropy):
-        codes, relative = np.full_like(codes, BACKGROUND), False
     return Segmentation(
-        codes=codes,
+        codes=ranked.codes,
         scheme=scheme,
         entropy=float(nats.sum() / pixels.sum()) if pixels.any() else float("nan"),
         removed=(before - after) / max(1, before),
         slice_entropy=tuple(slice_entropy.tolist()),
-        relative=relative,
+        relative=ranked.relative,
     )
 
 
-def shows_spine(codes: np.ndarray, slice_entropy: np.ndarray) -> bool:
-    """Whether a mask can be that of a spine: in some slice the model is sure enough of what it found.
-
-    On slices beside a spine the model is less sure than on any that shows one (docs/evaluation.md).
+def _likelier_scale(segment: Callable[[Volume], Segmentation], volume: Volume, least: float) -> float | None:
+    """Factor of the pixel size with which the middle slices show a spine more clearly; None where none does.
 
     Args:
-        codes: dense codes, uint8 ``(Z, H, W)``.
-        slice_entropy: mean structure entropy of every slice, nats, ``(Z,)``.
+        segment: segments a volume.
+        volume: the scan.
+        least: structure entropy of its surest slice, nats.
     """
-    found = (codes != BACKGROUND).any(axis=(1, 2))
-    return bool((slice_entropy[found] <= MOST_ENTROPY).any())
+    across, *in_plane = volume.spacing_mm
+    middle = len(volume.array) // 2
+    array = volume.array[max(0, middle - 1) : middle + 2]
+    found: dict[float, float] = {}
+    for factor in SCALES:
+        row, column = (value * factor for value in in_plane)
+        if array[0].size * row * column <= MOST_FIELD_MM**2:
+            other = segment(replace(volume, array=array, spacing_mm=(across, row, column)))
+            if shows_spine(other.codes, np.array(other.slice_entropy), (across, row, column)):
+                found[float(np.nanmin(other.slice_entropy))] = factor
+    return found[min(found)] if found and min(found) < least - CLEARER else None
 
 
 def field_of_view(array: np.ndarray) -> np.ndarray:

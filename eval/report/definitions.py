@@ -10,7 +10,7 @@ from typing import Any
 
 from synthspine.eval.metrics.statistics import SIGNIFICANT, Interval, PairedDifference, least_p
 from synthspine.eval.metrics.table import DICE, Quantity
-from synthspine.eval.prediction.quality import MOST_ENTROPY
+from synthspine.eval.prediction.presence import MOST_ENTROPY
 from synthspine.eval.report.facts import facts, listing
 from synthspine.eval.report.tables import (
     NOT_DEFINED,

@@ -61,7 +61,7 @@ def load_candidates(
     for name in options.models:
         path = options.model_dir / f"{FILE_STEMS[name]}_best.pth"
         if not path.is_file():
-            missing[name] = f"{path} is not there; python train/main.py --model {name} trains it"
+            missing[name] = f"{path} is not there; synthspine train --model {name} trains it"
             log(f"model {name} is left out: {missing[name]}")
             continue
         model = load_model(path, device)

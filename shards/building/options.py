@@ -1,14 +1,14 @@
 """Options of the sets."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from synthspine.gen import GeneratorConfig, config_from_text, preset
-from synthspine.gen.core.documents import MOST_YAML_BYTES, UnfitFile, read_text
+from synthspine.gen import GeneratorConfig
+from synthspine.gen.presets import preset_or_file
 from synthspine.shards.format.manifest import MOST_PER_SHARD, MOST_SHARD_BYTES, most_sample_bytes
 from synthspine.shards.readers.layouts import AUTO, check_layout_name, layout_names
 from synthspine.shards.readers.slices import SLICE_STEP_MM, Grid
@@ -16,7 +16,6 @@ from synthspine.shards.storage.opening import open_place
 from synthspine.shards.storage.place import Place
 
 DEFAULT_DATA_DIR = Path("data")
-CONFIG_SUFFIXES = (".yaml", ".yml", ".json")
 
 LayoutName = Annotated[str, tyro.conf.arg(metavar="{" + layout_names().replace(", ", ",") + "}")]
 
@@ -66,7 +65,7 @@ class ShardOptions:
     """Samples rendered at once; the bytes do not depend on it."""
     preset: str = "spine"
     """Configuration of the generator: spine, random, t1, t2, synthseg, or a YAML or JSON file with changes to
-    spine (python -m synthspine.gen --format yaml prints all settings)."""
+    spine (synthspine config --format yaml prints all settings)."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where samples are rendered."""
     skip_bad: bool = False
@@ -106,24 +105,13 @@ class ShardOptions:
     def generator(self) -> GeneratorConfig:
         """The generator's configuration on this grid; a file is read once, when the options are made.
 
-        Raises:
-            OSError: the file cannot be read.
-            TypeError: a value of the wrong kind.
-            ValueError: no such preset, or a file with an unknown setting or a value out of bounds.
+        It raises as :func:`gen.presets.preset_or_file`.
         """
         return self._generator
 
     @cached_property
     def _generator(self) -> GeneratorConfig:
-        if Path(self.preset).suffix not in CONFIG_SUFFIXES:
-            return preset(self.preset, spacing_mm=self.grid.spacing_mm)
-        try:
-            config = config_from_text(read_text(Path(self.preset), MOST_YAML_BYTES), preset("spine"))
-        except UnfitFile as error:
-            raise UnfitFile(f"{self.preset}: {error}") from None
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{self.preset}: {error}") from error
-        return replace(config, spacing_mm=self.grid.spacing_mm)
+        return preset_or_file(self.preset, spacing_mm=self.grid.spacing_mm)
 
     @property
     def place(self) -> Place:

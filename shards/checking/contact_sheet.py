@@ -97,7 +97,7 @@ def write_sheet(
         draw.text((MARGIN, top), note, _WARNING, ImageFont.load_default(_SMALL_SIZE + 1))
     information, content = PngInfo(), io.BytesIO()
     information.add_text(PICTURE_MARK, mark("picture", sheet.tobytes()))
-    sheet.save(content, format="png", optimize=True, pnginfo=information)
+    sheet.save(content, format="png", compress_level=6, pnginfo=information)
     write_bytes(path, content.getvalue())
     return path
 

@@ -89,7 +89,7 @@ def verify_set(
     except OSError as error:
         return [str(error)]
     if not manifest.is_sealed and log is not None:
-        hint = "as those of earlier releases; shards/main.py --rebuild adds it"
+        hint = "as those of earlier releases; synthspine shards --rebuild adds it"
         log(f"{place / MANIFEST}: has no SHA-256 of its own, {hint}")
     check = _SetCheck(ShardSet(place, manifest))
     said = [*manifest_problems(manifest), *bank_problems(place, manifest)]

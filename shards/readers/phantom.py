@@ -17,7 +17,7 @@ from synthspine.shards.readers.folder import SpiderError, has_layout
 from synthspine.shards.readers.spider import write_mha
 from synthspine.shards.storage.atomic import write_text
 
-PHANTOM_PATIENTS = 24
+PHANTOM_PATIENTS = 12
 PHANTOM_SEED = 0
 PHANTOM_FOLDER = "phantom"
 PHANTOM_LABELS_FOLDER = "phantom_labels"

@@ -173,12 +173,31 @@ def write_like(array: np.ndarray, reference: sitk.Image, path: Path, *, note: st
         OSError: it cannot be written as a whole.
     """
     image_stem(path)
-    axes = _Axes.of(reference.GetDirection())
-    expected = tuple(reference.GetSize()[::-1][axis] for axis in axes.order)
-    if array.shape != expected:
-        shape = _times(array.shape)
-        raise ValueError(f"an array of shape {shape} does not fit a reference of {_times(expected)}")
-    write_stored(path, np.ascontiguousarray(axes.back(array)), _stored(reference), note=note)
+    write_stored(path, _as_stored(array, reference), _stored(reference), note=note)
+
+
+def image_like(array: np.ndarray, reference: sitk.Image) -> sitk.Image:
+    """An array ``(Z, H, W)`` as an image on the grid of the one from which its volume was read.
+
+    Raises:
+        ValueError: the array's shape is not that of the reference.
+    """
+    image = sitk.GetImageFromArray(_as_stored(array, reference))
+    image.CopyInformation(reference)
+    return image
+
+
+def volume_of(image: sitk.Image, name: str, spacing_mm: Spacing | None = None) -> Volume:
+    """The volume of an image in memory; as :func:`read_image`, with a name for messages."""
+    channels = image.GetNumberOfComponentsPerPixel()
+    if image.GetDimension() != 3 or channels != 1:
+        raise SpiderError(
+            name, f"has {image.GetDimension()} dimensions and {channels} channels; want 3 and 1"
+        )
+    try:
+        return image_volume(_stored(image), Path(name), spacing_mm)
+    except UnreadableError as error:
+        raise SpiderError(name, str(error)) from None
 
 
 def write_mha(array: np.ndarray, spacing_mm: Spacing, storage: str, path: Path) -> None:
@@ -193,13 +212,18 @@ def write_mha(array: np.ndarray, spacing_mm: Spacing, storage: str, path: Path) 
     Raises:
         OSError: it cannot be written as a whole.
     """
+    # The image is kept, because views do not keep its memory alive.
+    oriented = sitk.DICOMOrient(sagittal_image(array, spacing_mm), storage)
+    write_stored(path, sitk.GetArrayViewFromImage(oriented), _stored(oriented))
+
+
+def sagittal_image(array: np.ndarray, spacing_mm: Spacing) -> sitk.Image:
+    """An image in memory from the array, ``(Z, H, W)``, and the spacing of a :class:`Volume`."""
     image = sitk.GetImageFromArray(array)
     image.SetSpacing([float(value) for value in spacing_mm[::-1]])
     # Columns: towards posterior (+y), rows: towards inferior (-z), slices: towards right (-x).
     image.SetDirection((0.0, 0.0, -1.0, 1.0, 0.0, 0.0, 0.0, -1.0, 0.0))
-    # The image is kept, because views do not keep its memory alive.
-    oriented = sitk.DICOMOrient(image, storage)
-    write_stored(path, sitk.GetArrayViewFromImage(oriented), _stored(oriented))
+    return image
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +272,16 @@ def _oriented(stored: Stored, path: Path, spacing_mm: Spacing | None) -> Volume:
     volume = Volume(array, (across, rows, columns), reference)
     _check_sagittal(path, volume, abs(float(stored.direction[0, 2 - axes.order[0]])))
     return volume
+
+
+def _as_stored(array: np.ndarray, reference: sitk.Image) -> np.ndarray:
+    """An array ``(Z, H, W)`` in the order of the axes of its reference."""
+    axes = _Axes.of(reference.GetDirection())
+    expected = tuple(reference.GetSize()[::-1][axis] for axis in axes.order)
+    if array.shape != expected:
+        shape = _times(array.shape)
+        raise ValueError(f"an array of shape {shape} does not fit a reference of {_times(expected)}")
+    return np.ascontiguousarray(axes.back(array))
 
 
 def _stored(image: sitk.Image) -> Stored:

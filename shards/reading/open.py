@@ -24,7 +24,7 @@ from synthspine.shards.storage.cache import ShardCache, WrongContent, checked_co
 from synthspine.shards.storage.opening import open_place
 from synthspine.shards.storage.place import Place
 
-_REPAIR = "shards/main.py --rebuild writes it again"
+_REPAIR = "synthspine shards --rebuild writes it again"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

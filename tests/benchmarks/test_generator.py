@@ -69,11 +69,11 @@ def test_a_generator_that_loops_renders_smaller_batches():
 
 
 def test_times_are_per_sample(monkeypatch):
-    measured = Times(name="ours", first_s=1.0, wall_s=[6.0])
+    measured = Times(name="ours", first_s=1.0, wall_s=[6.0], cpu_s=[12.0])
     monkeypatch.setattr(generator, "time_in_turns", lambda *_, **__: [measured])
     renderer = renderers.Renderer(name="ours", run=lambda count: torch.zeros(count))
     found = generator.time_renderers([renderer], 3, repeats=1, budget_s=9, device=CPU)
-    assert found["ours"].wall_s == [2.0]
+    assert found["ours"].wall_s == [2.0] and found["ours"].cpu_s == [4.0]
 
 
 def test_sums_of_the_tables_follow_their_formulas():
@@ -102,7 +102,9 @@ def test_memory_held_is_reported_ten_times():
 def test_the_page_shows_times_ratios_and_steps(tmp_path):
     def times(**seconds):
         return {
-            name.replace("_", " "): Times(name=name, first_s=1.0, wall_s=[value, value, 9.0])
+            name.replace("_", " "): Times(
+                name=name, first_s=1.0, wall_s=[value, value, 9.0], cpu_s=[2 * value, 2 * value, 9.0]
+            )
             for name, value in seconds.items()
         }
 
@@ -114,6 +116,7 @@ def test_the_page_shows_times_ratios_and_steps(tmp_path):
             ((8, 8), 1): times(spine=0.004, TorchIO=0.05),
             ((8, 8), 16): times(spine=0.002, spine_compiled=0.001, TorchIO=0.05),
         },
+        kept={((8, 8), 16): times(spine=0.001, TorchIO=0.04)},
         peaks={"spine": {(8, 8): {16: 164_000, 64: 656_000}}, "TorchIO": {(8, 8): {1: 9000}}},
         steps={"spine": {"draw": {"draw_x": 0.25, "rest": 0.0}, "render": {"paint": 0.75}}},
         endurance={"spine": [0] * 10},
@@ -125,6 +128,9 @@ def test_the_page_shows_times_ratios_and_steps(tmp_path):
     assert page == (tmp_path / "generator_cpu.md").read_text()
     assert "| 2D 8 x 8, batch 1 | 4.00 |  | 50.0 |" in page
     assert "| 2D 8 x 8, batch 16 | 25.0x | 50.0x |" in page
+    assert "| 2D 8 x 8, batch 16 | 4.00 | 2.00 | 100 |" in page
+    kept = page.split("keeps freed memory (")[1]
+    assert "| 2D 8 x 8, batch 16 | 1.00 | 40.0 |" in kept and "| 2D 8 x 8, batch 16 | 40.0x |" in kept
     assert "| render: paint | 0.750 | 75% |" in page
     assert (tmp_path / "generator_cpu_samples.png").stat().st_size > 1000
 

@@ -12,11 +12,12 @@ from synthspine.eval.gallery import (
     feature_pairs,
     gallery,
     interpolation_strip,
+    phantom_maps,
     preset_sheet,
     shown_off,
 )
 from synthspine.gen import GeneratorConfig
-from synthspine.gen.core.anatomy import CANAL
+from synthspine.gen.core.anatomy import CANAL, disc_code, vertebra_code
 from synthspine.gen.core.drawing import showcase
 from synthspine.gen.intensity.contrast import measured_contrast
 from synthspine.gen.params import FEATURES
@@ -30,6 +31,13 @@ def maps(spine):
     codes = spine(levels=4, lean=0.1, slices=2, shape=(160, 128), bottom=140, column=30.0)
     codes[:, :6] = 255
     return torch.from_numpy(codes)
+
+
+def test_the_maps_of_the_pictures_show_the_middle_of_the_phantom():
+    (codes,) = phantom_maps(1)
+    assert codes.shape == (320, 256) and codes.dtype == torch.uint8
+    assert {vertebra_code(1), disc_code(1), CANAL} <= set(codes.unique().tolist())
+    assert (codes == CANAL).sum() > 1000
 
 
 def test_every_feature_can_be_seen_when_it_is_on(maps):

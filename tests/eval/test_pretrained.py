@@ -17,7 +17,8 @@ from synthspine.gen.phantom.series import phantom_series
 from synthspine.shards.readers.phantom import FIRST_LABELS_PATIENT
 from synthspine.shards.readers.spider import read_image, read_mask, write_mha
 from synthspine.train.model.checkpoint import load_model
-from synthspine.train.release import PRETRAINED, check_digest, digest_file
+from synthspine.train.model.pretrained import PRETRAINED
+from synthspine.train.release import check_digest, digest_file
 
 SPIDER_MINI = os.environ.get("SPIDER_MINI")
 SPLIT = Path(__file__).resolve().parents[2] / "benchmarks" / "spider_mini_split.json"

@@ -22,7 +22,8 @@ from synthspine.train.model.checkpoint import (
     load_model,
     save_checkpoint,
 )
-from synthspine.train.release import PRETRAINED, release
+from synthspine.train.model.pretrained import PRETRAINED
+from synthspine.train.release import release
 from synthspine.train.sources import Sources
 
 SCHEMES = Path(__file__).parents[1] / "schemes"

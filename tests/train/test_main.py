@@ -92,7 +92,7 @@ def test_memory_that_runs_out_in_a_step_is_one_line_with_what_helps(flags, monke
 
     monkeypatch.setitem(LOSSES, "dice-ce", runs_out)
     monkeypatch.setattr(sys, "argv", ["train/main.py", "--model", "A", *flags])
-    assert main.main() == 1
+    assert main.main(ends_process=False) == 1
     errors = capsys.readouterr().err.splitlines()
     (line,) = [line for line in errors if line.startswith("error: ")]
     assert "the memory of GPU ran out, 2.00 GiB more wanted" in line
@@ -109,7 +109,7 @@ def test_deterministic_mode_lasts_for_the_training(flags, monkeypatch, wanted):
     )
     flag = "--deterministic" if wanted else "--no-deterministic"
     monkeypatch.setattr(sys, "argv", ["train/main.py", *flags, flag])
-    assert main.main() == 0
+    assert main.main(ends_process=False) == 0
     assert seen == [wanted]
 
 

@@ -68,7 +68,8 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(base_features, num_classes, kernel_size=1)
         # Normal weights that keep the variance from layer to layer (He et al. 2015), no offsets.
         for layer in self.modules():
-            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            # Shapes alone (device meta) have no values, and drawing them would load torch's compiler.
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and not layer.weight.is_meta:
                 nn.init.kaiming_normal_(layer.weight, a=NEGATIVE_SLOPE)
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)

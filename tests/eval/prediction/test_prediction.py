@@ -1,6 +1,7 @@
 import csv
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 import SimpleITK as sitk
 from dicom_files import AXIAL, compress, write_series
 
+from synthspine.eval.prediction import options as prediction_options
 from synthspine.eval.prediction import prediction
-from synthspine.eval.prediction.prediction import PredictionError, PredictOptions, predict
+from synthspine.eval.prediction.prediction import PredictionError, predict
 from synthspine.eval.prediction.scans import Scan, ScanError
 from synthspine.gen.core.anatomy import spider_values
 from synthspine.gen.core.schemes import label_scheme
@@ -18,6 +20,9 @@ from synthspine.shards.readers.dicom import decoder
 from synthspine.shards.readers.spider import write_mha
 from synthspine.shards.storage.atomic import file_digest
 from synthspine.train.model.checkpoint import CheckpointError
+
+# Untrained networks find no spine.
+PredictOptions = partial(prediction_options.PredictOptions, always=True)
 
 
 def masks(options):

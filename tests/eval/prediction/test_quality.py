@@ -51,6 +51,12 @@ def test_nothing_found(sound):
     assert names(np.zeros_like(sound)) == ["no_spine"]
 
 
+def test_a_scale_at_which_a_spine_is_seen_is_told(sound):
+    assert names(sound, scale=0.5) == ["check_spacing"]
+    *_, flag = quality_flags(np.zeros_like(sound), (4.0, 1.4, 1.4), RANKS, scale=0.5)
+    assert flag.name == "check_spacing" and "0.70 x 0.70 mm, not 1.40 x 1.40" in flag.reason
+
+
 def drop(*codes):
     def change(mask):
         mask[np.isin(mask, codes)] = 0

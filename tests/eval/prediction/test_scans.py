@@ -1,3 +1,4 @@
+import gzip
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 from dicom_files import AXIAL, write_series
 
-from synthspine.eval.prediction.ownership import mask_mark
+from synthspine.eval.prediction.ownership import is_own, mask_mark, mask_note
 from synthspine.eval.prediction.scans import ScanError, find_scans
 from synthspine.shards.readers.folder import NotUsedError
 from synthspine.shards.readers.spider import SpiderError, UnsuitableError, read_image, write_like, write_mha
@@ -251,3 +252,15 @@ def test_a_spacing_that_is_told_is_used(tmp_path):
     with pytest.raises(SpiderError, match="--spacing-mm Z Y X"):
         scan.read()
     assert replace(scan, spacing_mm=(5.0, 0.9, 0.8)).read().spacing_mm == (5.0, 0.9, 0.8)
+
+
+@pytest.mark.parametrize("name", ["a.mha", "a.nii.gz"])
+def test_the_file_of_a_mask_says_that_ranks_count_from_the_lowest_in_view(tmp_path, image_file, name):
+    reference = read_image(image_file(name=f"scan_{name}")).reference
+    values = np.ones((3, 90, 70), dtype=np.int16)
+    for relative in (True, False):
+        path = tmp_path / name
+        write_like(values, reference, path, note=mask_note(values, relative=relative))
+        header = (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes())[:4096]
+        assert (b"1 (lowest vertebra in view)" in header) == relative
+        assert is_own(path)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ from PIL import Image
 from torch import nn
 
 from synthspine.eval.labelling.roles import by_rank
+from synthspine.eval.prediction import options as prediction_options
 from synthspine.eval.prediction.onnx_export import export_onnx
-from synthspine.eval.prediction.prediction import PredictionError, PredictOptions, predict
+from synthspine.eval.prediction.prediction import PredictionError, predict
 from synthspine.eval.prediction.quality import quality_flags
 from synthspine.eval.prediction.scan_report import PANEL_ROWS
 from synthspine.eval.prediction.segment import segment_volume
@@ -35,6 +37,9 @@ from synthspine.shards.readers.phantom import FIRST_LABELS_PATIENT
 from synthspine.shards.readers.spider import Volume, read_image, read_mask, write_mha
 from synthspine.train.model.checkpoint import Checkpoint, load_model, save_checkpoint
 from synthspine.train.model.unet import UNet
+
+# Untrained networks find no spine.
+PredictOptions = partial(prediction_options.PredictOptions, always=True)
 
 SCHEMES = Path(__file__).parents[2] / "schemes"
 SPACING = (4.0, 1.0, 1.0)
@@ -82,7 +87,13 @@ def predicted(checkpoint, scan, tmp_path_factory):
     """Mask values, rows of the table, report and picture."""
     folder = tmp_path_factory.mktemp("predicted")
     options = PredictOptions(
-        images=(scan,), checkpoint=checkpoint, output_dir=folder, min_island_mm2=0, overlay=True
+        images=(scan,),
+        checkpoint=checkpoint,
+        output_dir=folder,
+        min_island_mm2=0,
+        overlay=True,
+        sacrum=True,
+        posterior=True,
     )
     (done,) = predict(options)
     assert done.problem is None
@@ -103,6 +114,19 @@ def test_the_mask_holds_every_structure(scheme, predicted):
     assert found <= legal
     assert max(found & {SACRUM, *range(131, 156)}) <= HIGHEST[scheme.name]
     assert 100 in found and any(value <= 25 for value in found - {0})
+
+
+def test_the_mask_holds_spiders_values_alone_unless_asked(checkpoint, scan, predicted, tmp_path):
+    options = PredictOptions(images=(scan,), checkpoint=checkpoint, output_dir=tmp_path, min_island_mm2=0)
+    (done,) = predict(options)
+    plain, full = (
+        sitk.GetArrayFromImage(sitk.ReadImage(str(file))) for file in (done.files[0], predicted[0])
+    )
+    assert not np.isin(plain, (SACRUM, *range(131, 156))).any()
+    merged = np.where((full > POSTERIOR_OFFSET) & (full < 200), full - POSTERIOR_OFFSET, full)
+    assert np.array_equal(plain, np.where(merged == SACRUM, 0, merged)) and not np.array_equal(plain, full)
+    rows = list(csv.DictReader(done.files[1].open()))
+    assert sum(int(row["voxels"]) for row in rows) == np.count_nonzero(plain)
 
 
 def test_the_mask_can_be_read_back(scheme, predicted, scan):

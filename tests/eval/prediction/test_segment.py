@@ -4,7 +4,8 @@ import SimpleITK as sitk
 import torch
 from torch import nn
 
-from synthspine.eval.prediction.segment import MOST_ENTROPY, PIXELS_AT_ONCE, field_of_view
+from synthspine.eval.prediction.presence import MOST_ENTROPY
+from synthspine.eval.prediction.segment import PIXELS_AT_ONCE, field_of_view
 from synthspine.eval.prediction.segment import segment_volume as segment
 from synthspine.gen.core.anatomy import CANAL, disc_code, vertebra_code
 from synthspine.gen.core.schemes import label_scheme
@@ -89,7 +90,7 @@ def test_fourteen_classes_keep_the_ranks_of_the_model():
     codes[0, 20:40, 10:40] = vertebra_code(4)
     codes[0, 45:60, 10:40] = disc_code(3)
     got = segment_volume(
-        Thresholds(14), volume_of(codes, "14", (1.0, 1.0)), spacing_mm=1.0, ranks="model"
+        Thresholds(14), volume_of(codes, "14", (1.0, 1.0)), spacing_mm=1.0, ranks="model", always=True
     ).codes
     assert (got[0, 22:38, 12:38] == vertebra_code(4)).all()
     assert (got[0, 47:58, 12:38] == disc_code(3)).all()
@@ -186,8 +187,8 @@ def test_islands_go():
     codes[0, 20:40, 10:40] = vertebra_code(1)
     codes[0, 50:53, 50:53] = vertebra_code(1)
     volume = volume_of(codes, "14", (1.0, 1.0))
-    kept = segment_volume(Thresholds(14), volume, spacing_mm=1.0, min_island_mm2=5.0).codes
-    cleaned = segment_volume(Thresholds(14), volume, spacing_mm=1.0, min_island_mm2=25.0).codes
+    kept = segment_volume(Thresholds(14), volume, spacing_mm=1.0, min_island_mm2=5.0, always=True).codes
+    cleaned = segment_volume(Thresholds(14), volume, spacing_mm=1.0, min_island_mm2=25.0, always=True).codes
     assert kept[0, 51, 51]
     assert not cleaned[0, 45:60, 45:60].any()
     assert cleaned[0, 30, 20]
@@ -221,6 +222,29 @@ def test_a_dark_region_within_the_scan_is_in_view():
     array = np.random.default_rng(0).random((1, 64, 64), dtype=np.float32)
     array[0, 20:40, 20:40] = 0.0
     assert field_of_view(array).all()
+
+
+def test_single_pieces_are_no_spine_and_are_labelled_on_request(spine):
+    codes = spine(levels=5, slices=2)
+    pieces = np.where(np.isin(codes, (vertebra_code(2), disc_code(2), vertebra_code(3))), codes, 0)
+    volume = volume_of(pieces, "4", (1.0, 1.0))
+    assert not segment_volume(Thresholds(4), volume, spacing_mm=1.0).codes.any()
+    assert segment_volume(Thresholds(4), volume, spacing_mm=1.0, always=True).codes.any()
+    seen = volume_of(np.where(codes == CANAL, codes, pieces), "4", (1.0, 1.0))
+    assert segment_volume(Thresholds(4), seen, spacing_mm=1.0).codes.any()
+
+
+def test_a_wrong_pixel_size_is_found_by_trying_others(spine):
+    class OneScale(Thresholds):
+        """Unsure of pictures larger than the one it learned from."""
+
+        def forward(self, image):
+            return super().forward(image) * (1.0 if image.shape[-2] <= 320 else 0.004)
+
+    codes = spine(levels=5, slices=3)
+    for factor, scale in ((1.0, None), (2.0, 0.5)):
+        volume = volume_of(codes, "4", (factor, factor))
+        assert segment_volume(OneScale(4), volume, spacing_mm=1.0).scale == scale
 
 
 def test_a_scan_without_a_sure_slice_shows_no_spine(spine):

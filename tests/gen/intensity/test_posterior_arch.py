@@ -135,7 +135,7 @@ def test_beside_the_canal_bodies_and_discs_fade_into_their_surroundings(bank):
     found = find_spine(codes, SPACING)
     bone, disc = (codes >= 1) & (codes <= MAX_RANK), (codes >= disc_code(1)) & (codes < CANAL)
     lost = ((image - mixed) / (BONE - AROUND))[bone]
-    assert -1e-6 <= lost.min() and lost.max() <= 0.8 + 1e-6 and lost.mean() > 0.2
+    assert lost.min() >= -1e-6 and lost.max() <= 0.8 + 1e-6 and lost.mean() > 0.2
     image, mixed = _mix(codes, _draw(blur_mm=0.0, through=0.8, fatter=0.0))
     assert (image != mixed)[disc].float().mean() > 0.5
     lined = image * 0.5

@@ -69,7 +69,7 @@ def test_a_manifest_of_an_earlier_release_is_read_and_gets_a_digest_when_it_is_w
     assert len(open_set(folder).read().records) == 10 and verify_set(folder, log=notes.append) == []
     assert notes == [
         f"{folder / MANIFEST}: has no SHA-256 of its own, as those of earlier releases; "
-        "shards/main.py --rebuild adds it"
+        "synthspine shards --rebuild adds it"
     ]
     old = load_manifest(open_place(folder))
     assert old == dataclasses.replace(manifest, is_sealed=False) and manifest_text(old) == text

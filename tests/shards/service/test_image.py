@@ -14,6 +14,8 @@ import tyro
 pytest.importorskip("fastapi", reason="the service needs the extra serve")
 
 from synthspine.shards.service.options import ServeOptions
+from synthspine.train.model.pretrained import PRETRAINED
+from synthspine.train.release import digest_file
 
 ROOT = Path(__file__).parents[3]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -27,17 +29,19 @@ def copied():
             yield source, Path(source if target == "./" else target)
 
 
-def test_the_files_of_the_image_import_and_run_the_service(tmp_path):
+def test_the_files_of_the_image_hold_the_model_and_run_the_service(tmp_path):
     for source, target in copied():
         if (ROOT / source).is_dir():
             shutil.copytree(ROOT / source, tmp_path / target, symlinks=True)
         else:
             shutil.copy(ROOT / source, tmp_path / target)
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    program = "import synthspine.train, synthspine.eval, synthspine.shards as shards; print(shards.__file__)"
+    program = "import synthspine.train.main, synthspine.eval.main; print(synthspine.__file__)"
+    weights = digest_file(PRETRAINED).read_text()[:12]
     for command, expected in (
         (["-c", program], str(tmp_path)),
-        (["shards/serve.py", "--help"], "--cache-dir"),
+        (["-m", "synthspine", "--version"], f"weights {PRETRAINED.name} {weights}"),
+        (["-m", "synthspine", "serve", "--help"], "--cache-dir"),
     ):
         done = subprocess.run(
             [sys.executable, *command], cwd=tmp_path, env=environment, capture_output=True, text=True
@@ -52,7 +56,8 @@ def test_docker_may_read_every_file_of_the_image():
 
 
 def test_the_options_of_the_image_exist():
-    arguments = json.loads(re.search(r"^CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)[1])
+    command, *arguments = json.loads(re.search(r"^CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)[1])
+    assert command == "serve" and 'ENTRYPOINT ["synthspine"]' in DOCKERFILE
     options = tyro.cli(ServeOptions, args=arguments)
     assert options.host == "0.0.0.0" and options.cache_folder == Path("/data/rendered")
 

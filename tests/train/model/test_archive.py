@@ -10,7 +10,7 @@ import torch
 
 from synthspine.train.model.archive import ArchiveError, pack_archive, read_archive, unpack_archive
 from synthspine.train.model.checkpoint import CHECKPOINT_FORMAT, unpack_payload
-from synthspine.train.release import PRETRAINED
+from synthspine.train.model.pretrained import PRETRAINED
 
 PAYLOAD = {"format": 1, "weights": torch.arange(6.0), "step": 3}
 

@@ -17,8 +17,8 @@ from synthspine.train.model.checkpoint import (
     save_checkpoint,
     write_payload,
 )
+from synthspine.train.model.pretrained import PRETRAINED
 from synthspine.train.model.unet import UNet
-from synthspine.train.release import PRETRAINED
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from synthspine.gen.phantom.series import phantom_series  # noqa: E402
 from synthspine.shards.readers.spider import write_mha  # noqa: E402
 from synthspine.train.model.checkpoint import load_checkpoint, load_model  # noqa: E402
 from synthspine.train.model.monai_bundle import write_bundle  # noqa: E402
-from synthspine.train.release import PRETRAINED  # noqa: E402
+from synthspine.train.model.pretrained import PRETRAINED  # noqa: E402
 
 REQUIRED = {"version", "monai_version", "pytorch_version", "numpy_version", "task", "network_data_format"}
 
