@@ -5,7 +5,6 @@
     synthspine shards inspect PLACE [--output sheet.png] [--samples 16]
     torchrun --nproc-per-node 2 -m synthspine shards        # shares the work, writes the same bytes
 
-In a checkout also ``python shards/main.py``.
 The default command is write, the default data are the phantom. Complete sets are kept, killed runs continued.
 """
 

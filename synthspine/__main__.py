@@ -20,6 +20,7 @@ COMMANDS = {
     "predict": ("eval.predict", "Segment scans: masks, volumes and quality flags."),
     "synth": ("shards.synth", "Render synthetic images of a label map."),
     "shards": ("shards.main", "Write, verify and inspect sets for training and evaluation."),
+    "export": ("shards.export", "Write rendered samples as a dataset of nnU-Net."),
     "train": ("train.main", "Train Model A on synthetic images, Model B on real ones."),
     "eval": ("eval.main", "Measure trained models and write a report."),
     "serve": ("shards.serve", "Serve shards that are rendered on demand, over HTTP."),
@@ -27,7 +28,7 @@ COMMANDS = {
     "config": ("gen.__main__", "Print the configuration of a preset of the generator."),
 }
 """Module of every command, below ``synthspine``, and what it does."""
-EXTRAS = {name: name for name in ("shards", "train", "eval", "serve")} | {"demo": "eval"}
+EXTRAS = {name: name for name in ("shards", "train", "eval", "serve")} | {"demo": "eval", "export": "shards"}
 """The extra that a command needs."""
 
 

@@ -24,6 +24,7 @@ ENTRY_POINTS = (
     "eval/predict.py",
     "shards/serve.py",
     "shards/synth.py",
+    "shards/export.py",
     "train/release.py",
     "example.py",
     "benchmarks/generator.py",

@@ -10,7 +10,17 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = {
     "gen": ("core", "geometry", "tissues", "intensity", "scanner", "phantom"),
-    "shards": ("storage", "volumes", "format", "readers", "reading", "building", "checking", "service"),
+    "shards": (
+        "storage",
+        "volumes",
+        "format",
+        "readers",
+        "reading",
+        "building",
+        "exporting",
+        "checking",
+        "service",
+    ),
     "train": ("runtime", "model", "data"),
     "eval": ("labelling", "metrics", "prediction", "results", "studies", "report"),
 }

@@ -1,8 +1,10 @@
 """Pack a trained model for others: half-precision weights, no paths, the digest of the file beside it.
 
     python train/release.py models/saved/model_a_synthetic_best.pth models/pretrained/NAME.pth
+    python train/release.py models/pretrained/NAME.pth NAME.pth --bundle bundle     # for MONAI
 
-The file is a checkpoint whose weights are float16; ``load_model`` copies them into a float32 network.
+NAME.pth is a checkpoint whose weights are float16, NAME.safetensors the same for other tools; ``load_model``
+reads both into a float32 network.
 """
 
 import json
@@ -14,7 +16,14 @@ import tyro
 
 from synthspine.shards.command import run_command
 from synthspine.shards.storage.atomic import file_digest, write_text
-from synthspine.train.model.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
+from synthspine.train.model.checkpoint import (
+    SAFETENSORS,
+    Checkpoint,
+    CheckpointError,
+    load_checkpoint,
+    save_checkpoint,
+)
+from synthspine.train.model.monai_bundle import write_bundle
 
 
 def digest_file(path: Path) -> Path:
@@ -49,12 +58,16 @@ def without_paths(config: str) -> str:
     return json.dumps(cleaned(json.loads(config)))
 
 
-def release(source: tyro.conf.Positional[Path], target: tyro.conf.Positional[Path]) -> Checkpoint:
-    """Write the half-precision copy of a checkpoint and its digest; returns the copy.
+def release(
+    source: tyro.conf.Positional[Path], target: tyro.conf.Positional[Path], bundle: Path | None = None
+) -> Checkpoint:
+    """Write the half-precision copy of a checkpoint in both formats, with digests; returns the copy.
 
     Args:
         source: the checkpoint that the trainer saved.
-        target: the file to write; its SHA-256 goes beside it, with .sha256 after its name.
+        target: the file to write, and beside it the same as .safetensors; the SHA-256 of each goes beside it,
+            with .sha256 after its name.
+        bundle: a folder: the model also goes there as a bundle of MONAI.
     """
     checkpoint = load_checkpoint(source)
     packed = replace(
@@ -62,9 +75,13 @@ def release(source: tyro.conf.Positional[Path], target: tyro.conf.Positional[Pat
         state_dict={name: value.half() for name, value in checkpoint.state_dict.items()},
         config=without_paths(checkpoint.config),
     )
-    save_checkpoint(target, packed)
-    write_text(digest_file(target), f"{file_digest(target)}  {target.name}\n")
-    print(f"wrote {target}, {target.stat().st_size / 1e6:.1f} MB, and its digest")
+    for path in (target, target.with_suffix(SAFETENSORS)):
+        save_checkpoint(path, packed)
+        write_text(digest_file(path), f"{file_digest(path)}  {path.name}\n")
+        print(f"wrote {path}, {path.stat().st_size / 1e6:.1f} MB, and its digest")
+    if bundle is not None:
+        write_bundle(bundle, packed)
+        print(f"wrote the bundle {bundle}")
     return packed
 
 

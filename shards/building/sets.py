@@ -1,7 +1,7 @@
 """The sets of this project: their sources, and building those that are missing."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -79,6 +79,15 @@ def ensure_sets(names: Iterable[str], options: ShardOptions, workers: Workers = 
     return places
 
 
+def label_series(options: ShardOptions) -> list[Series]:
+    """The series whose masks the set of label maps is made from: those of the training patients.
+
+    Raises:
+        SpiderError: a folder cannot be read, or holds no mask of a training patient.
+    """
+    return _Session(options, ALONE, {BANK: options.place / BANK}).label_series()
+
+
 def set_identity(name: str, source: SampleSource, options: ShardOptions) -> dict[str, Any]:
     """Everything that determines a set: its samples, and how they are cut into shards."""
     return {
@@ -100,15 +109,15 @@ class _Session:
         self._found: set[Path] = set()
 
     def run(self) -> None:
-        data_dir, labels_dir = self._sources()
+        missing = {name for name, place in self._places.items() if not has_manifest(place)}
+        data_dir, labels_dir = self._sources(missing)
         if data_dir is None and labels_dir is None:
             for place in self._places.values():
                 self._report_unchecked(place)
             return
-        alone = self._options.phantom_labels > 0 and self._options.labels_dir is None
         found = {} if data_dir is None else {data_dir: self._find(data_dir)}
         if labels_dir is not None and labels_dir not in found:
-            found |= {labels_dir: (self._find_phantom if alone else self._find)(labels_dir)}
+            found |= {labels_dir: self._find_labels(labels_dir)}
         split = self._split(found)
         more = self._more_labels(split)
         for name, place in self._places.items():
@@ -120,16 +129,31 @@ class _Session:
         for error in self._errors.values():
             self._workers.log(f"left out: {error}")
 
-    def _sources(self) -> tuple[Path | None, Path | None]:
-        """The folders of images and of label maps; None where nothing is needed from one."""
+    def label_series(self) -> list[Series]:
+        """The series of the set of label maps."""
+        _, path = self._sources(self._places.keys())
+        assert path is not None
+        series = self._find_labels(path)
+        split = self._split({path: series})
+        return self._chosen(BANK, path, series, split, self._more_labels(split))
+
+    def _find_labels(self, path: Path) -> list[Series]:
+        alone = self._options.phantom_labels > 0 and self._options.labels_dir is None
+        return (self._find_phantom if alone else self._find)(path)
+
+    def _sources(self, missing: Collection[str]) -> tuple[Path | None, Path | None]:
+        """The folders of images and of label maps; None where nothing is needed from one.
+
+        Args:
+            missing: the sets that are not there.
+        """
         options = self._options
-        missing = {name for name, place in self._places.items() if not has_manifest(place)}
         masks_only = {name for name in self._places if _needs_masks_only(name)}
         own_labels = options.labels_dir is not None or options.phantom_labels > 0
         from_data = self._places.keys() - masks_only if own_labels else self._places.keys()
         standard = options.data_dir == DEFAULT_DATA_DIR and not fitting(options.data_dir)
         data_dir = None
-        if from_data and not (standard and not options.use_dummy_data and not from_data & missing):
+        if from_data and not (standard and not options.use_dummy_data and not from_data & set(missing)):
             data_dir = options.data_dir
             if options.use_dummy_data or standard:
                 data_dir /= PHANTOM_FOLDER
@@ -222,14 +246,8 @@ class _Session:
         if name == SYNTHETIC:
             source = SyntheticSamples(self._places[BANK], self._options)
         else:
-            part, contrast = _SLICES[name]
-            chosen = [s for s in series if s.patient in split.part(part) and _fits(s, contrast)]
-            if contrast is None:
-                # Several images of a case may share a mask.
-                chosen = list({s.mask: s for s in reversed(chosen)}.values())[::-1]
-            if more and not chosen:
-                raise SpiderError(path, "no mask of a training patient; see the split file")
-            source = SeriesSamples(chosen + more, contrast is not None, self._options)
+            chosen = self._chosen(name, path, series, split, more)
+            source = SeriesSamples(chosen, _SLICES[name][1] is not None, self._options)
         identity = set_identity(name, source, self._options)
         if self._workers.from_main(lambda: self._is_complete(place, source, identity)):
             self._report(place, "complete")
@@ -243,6 +261,19 @@ class _Session:
             workers=self._workers,
         )
         self._report(place, "wrote")
+
+    def _chosen(
+        self, name: str, path: Path, series: list[Series], split: Split, more: list[Series]
+    ) -> list[Series]:
+        """The series of a set of slices."""
+        part, contrast = _SLICES[name]
+        chosen = [s for s in series if s.patient in split.part(part) and _fits(s, contrast)]
+        if contrast is None:
+            # Several images of a case may share a mask.
+            chosen = list({s.mask: s for s in reversed(chosen)}.values())[::-1]
+        if more and not chosen:
+            raise SpiderError(path, "no mask of a training patient; see the split file")
+        return chosen + more
 
     def _is_complete(self, place: Place, source: SampleSource, identity: dict[str, Any]) -> bool:
         """Whether the requested set is complete; a set that is to be replaced is removed."""

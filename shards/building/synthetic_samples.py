@@ -20,13 +20,21 @@ from synthspine.shards.storage.place import Place
 
 
 class SyntheticSamples:
-    """Samples ``0..N-1`` of the generator over the complete set of label maps at ``labels``."""
+    """Samples ``0..N-1`` of the generator over the complete set of label maps at ``labels``.
+
+    Args:
+        labels: the set of label maps.
+        options: number, seed and configuration of the samples, and the device.
+        refined: whether labels tell what only a target tells (``gen.geometry.refine``); not in sets, whose
+            readers do it.
+    """
 
     left_out: tuple[dict[str, str], ...] = ()
 
-    def __init__(self, labels: Place, options: ShardOptions) -> None:
+    def __init__(self, labels: Place, options: ShardOptions, *, refined: bool = False) -> None:
         self._labels = open_set(labels)
         self._options = options
+        self._refined = refined
         self._config = options.generator()
         self._device = pick_device(options.device, local_rank())
 
@@ -62,7 +70,7 @@ class SyntheticSamples:
     def _render(self, start: int, stop: int) -> Callable[[], Iterator[Sample]]:
         with torch.inference_mode():
             params = draw(self._config, self._options.seed, torch.arange(start, stop), maps=self.odds)
-            image, codes = render(self.bank, params)
+            image, codes = render(self.bank, params, refined=self._refined)
             stored = image[:, 0].half()
             sound = ((stored >= 0) & (stored <= 1)).flatten(1).all(dim=1)
             batch = start_copy(stored), start_copy(codes), params, start_copy(sound)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from synthspine.eval.prediction.segment import segment_volume
 from synthspine.gen.core.anatomy import STRUCTURES
@@ -55,6 +56,24 @@ def test_the_file_is_small_and_fits_its_digest_and_its_card():
     assert PRETRAINED.stat().st_size < 5e6
     card = (PRETRAINED.parent / "README.md").read_text(encoding="utf-8")
     assert digest_file(PRETRAINED).read_text().split()[0] in card
+
+
+def test_the_other_format_holds_the_same_weights_and_the_folder_is_read_as_a_whole(model):
+    pytest.importorskip("safetensors", reason="safetensors is not installed; run make setup")
+    path = PRETRAINED.with_suffix(".safetensors")
+    check_digest(path)
+    card = (PRETRAINED.parent / "README.md").read_text(encoding="utf-8")
+    assert digest_file(path).read_text().split()[0] in card
+    other = load_model(PRETRAINED.parent)
+    assert other.checkpoint.config == model.checkpoint.config and other.scheme == model.scheme
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in other.state_dict().items())
+
+
+def test_the_card_begins_with_what_a_model_hub_asks_for():
+    card = (PRETRAINED.parent / "README.md").read_text(encoding="utf-8")
+    told = yaml.safe_load(card.split("---\n")[1])
+    assert told["license"] == "apache-2.0" and told["library_name"] == "synthspine"
+    assert told["pipeline_tag"] == "image-segmentation" and "mri" in told["tags"]
 
 
 def test_it_learned_from_the_phantom_alone_and_tells_no_path(model):

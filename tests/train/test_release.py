@@ -53,6 +53,16 @@ def test_the_copy_is_small_and_answers_the_same(source: Path, tmp_path: Path) ->
     assert not torch.equal(was, now)
 
 
+def test_the_other_format_and_the_bundle_hold_the_same(source: Path, tmp_path: Path) -> None:
+    packed = release(source, tmp_path / "released.pth", tmp_path / "bundle")
+    other = tmp_path / "released.safetensors"
+    check_digest(other)
+    bundled = torch.load(tmp_path / "bundle" / "models" / "model.pt", weights_only=True)
+    for name, value in load_model(other).state_dict().items():
+        assert torch.equal(value, packed.state_dict[name].float())
+        assert torch.equal(value, bundled[name])
+
+
 def test_no_path_is_left_and_all_else_stays(source: Path, tmp_path: Path) -> None:
     packed = release(source, tmp_path / "released.pth")
     assert "somebody" not in packed.config

@@ -47,7 +47,7 @@ def unpack_archive(data: bytes) -> Any:
     if seal.startswith(_MARK) and seal != _seal(body):
         raise ArchiveError("its bytes are not those that were written")
     payload = torch.load(_plain_copy(data), map_location="cpu", weights_only=True)
-    _check_tensors(payload, "")
+    check_tensors(payload, "")
     return payload
 
 
@@ -93,7 +93,8 @@ def _plain_copy(data: bytes) -> io.BytesIO:
     return room
 
 
-def _check_tensors(value: object, name: str) -> None:
+def check_tensors(value: object, name: str) -> None:
+    """Raise an :class:`ArchiveError` about a tensor below ``name`` that is not whole, plain and finite."""
     if isinstance(value, Tensor):
         if value.layout is not torch.strided or value.device.type != "cpu":
             raise ArchiveError(f"{name} is no plain tensor")
@@ -103,7 +104,7 @@ def _check_tensors(value: object, name: str) -> None:
             raise ArchiveError(f"{name} has values that are not finite")
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            _check_tensors(item, f"{name}.{key}".removeprefix("."))
+            check_tensors(item, f"{name}.{key}".removeprefix("."))
     elif isinstance(value, list | tuple | set | frozenset):
         for place, item in enumerate(value):
-            _check_tensors(item, f"{name}.{place}".removeprefix("."))
+            check_tensors(item, f"{name}.{place}".removeprefix("."))

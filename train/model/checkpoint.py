@@ -5,7 +5,7 @@ Files are written whole or not at all, and read with ``weights_only=True``: tens
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from synthspine.train.model.unet import MOST_LEVELS, UNet
 
 CHECKPOINT_FORMAT = 1
 SNAPSHOT_FORMAT = 5
+SAFETENSORS = ".safetensors"
 _DAMAGED = "damaged, or not a checkpoint"
 WRAPPER_PREFIXES = ("_orig_mod.", "module.")
 _MOST = {"in_channels": 1, "num_classes": 256, "base_features": 4096, "levels": MOST_LEVELS}
@@ -105,14 +106,25 @@ def bare_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint, whole or not at all; the folder is made where it is missing."""
+    """Write a checkpoint, whole or not at all; the folder is made where it is missing.
+
+    A name that ends in ``.safetensors`` gets that format, any other that of ``torch.save``.
+    """
     fields = {name: getattr(checkpoint, name) for name in Checkpoint.__slots__}
     state = bare_state(checkpoint.state_dict)
-    write_payload(path, {"format": CHECKPOINT_FORMAT, **fields, "state_dict": state})
+    payload = {"format": CHECKPOINT_FORMAT, **fields, "state_dict": state}
+    if path.suffix == SAFETENSORS:
+        from synthspine.train.model.tensor_file import pack_tensors
+
+        write_whole(path, pack_tensors(payload))
+    else:
+        write_payload(path, payload)
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:
-    """Read a checkpoint.
+    """Read a checkpoint: a file, or a folder in the layout of Hugging Face.
+
+    Of a folder ``model.safetensors`` is read, or the only file of that kind.
 
     Raises:
         CheckpointError: the file is missing, damaged, not a checkpoint, or of another format, an entry makes
@@ -120,10 +132,17 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         OSError: the file cannot be read.
     """
     path = Path(path)
+    if path.is_dir():
+        path = _weights_in(path)
     if not path.is_file():
         reason = "is a folder, a pipe or a device, not a file" if path.exists() else "no such checkpoint"
         raise CheckpointError(f"{path}: {reason}")
-    payload = unpack_payload(read_payload(path), path, CHECKPOINT_FORMAT)
+    if path.suffix == SAFETENSORS:
+        from synthspine.train.model.tensor_file import unpack_tensors
+
+        payload = _checked(path, CHECKPOINT_FORMAT, lambda: unpack_tensors(path.read_bytes()))
+    else:
+        payload = unpack_payload(read_payload(path), path, CHECKPOINT_FORMAT)
     if missing := [name for name in Checkpoint.__slots__ if name not in payload and name != "scheme"]:
         raise CheckpointError(f"{path}: not a checkpoint of a model, it lacks {', '.join(missing)}")
     checkpoint = Checkpoint(**{name: payload[name] for name in Checkpoint.__slots__ if name in payload})
@@ -133,6 +152,19 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path}: {str(error).splitlines()[0]}") from error
     return checkpoint
+
+
+def _weights_in(folder: Path) -> Path:
+    """The weights of a folder."""
+    found = sorted(folder.glob(f"*{SAFETENSORS}"))
+    if (chosen := folder / f"model{SAFETENSORS}") in found:
+        return chosen
+    if len(found) != 1:
+        raise CheckpointError(
+            f"{folder}: is a folder, a pipe or a device, not a file, and as a folder it holds {len(found)} "
+            f"{SAFETENSORS} files, none called model{SAFETENSORS}"
+        )
+    return found[0]
 
 
 def _check_entries(checkpoint: Checkpoint) -> None:
@@ -236,8 +268,12 @@ def unpack_payload(data: bytes, name: object, version: int) -> dict[str, Any]:
     Raises:
         CheckpointError: damaged, or of another format.
     """
+    return _checked(name, version, lambda: unpack_archive(data))
+
+
+def _checked(name: object, version: int, unpack: Callable[[], Any]) -> dict[str, Any]:
     try:
-        payload = unpack_archive(data)
+        payload = unpack()
     except ArchiveError as error:
         raise CheckpointError(f"{name}: {_DAMAGED} ({error})") from error
     except Exception as error:  # torch raises many kinds: zip, unpickling, runtime, EOF, key

@@ -1,0 +1,1 @@
+"""Writing rendered samples in the layouts of other tools."""
