@@ -1,6 +1,5 @@
 """Prediction of scans: results, and failures of single scans."""
 
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -8,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from synthspine.eval.labelling.roles import ranked_classes
 from synthspine.eval.prediction.onnx_export import export_onnx
@@ -19,6 +17,7 @@ from synthspine.eval.prediction.scans import Scan, find_scans, read_scan
 from synthspine.eval.prediction.segment import segment_volume
 from synthspine.eval.prediction.tta import PLAIN, TTA_VIEWS
 from synthspine.gen.core.device import pick_device
+from synthspine.progress import progress_bar
 from synthspine.shards.readers.folder import NotUsedError, reason_of
 from synthspine.shards.readers.spider import UnsuitableError, Volume
 from synthspine.shards.reading.prefetch import prefetch
@@ -98,7 +97,7 @@ def _predicted_all(model: TrainedUNet, options: PredictOptions, device: torch.de
     def read(scan: Scan) -> Volume:
         return read_scan(scan, overwrite=options.overwrite)
 
-    with tqdm(total=len(scans), desc="predict", unit="scan", file=sys.stderr) as bar:
+    with progress_bar(total=len(scans), desc="predict", unit="scan") as bar:
         for scan, volume in prefetch(scans, read):
             yield _predicted(model, scan, volume, options, device)
             bar.update()

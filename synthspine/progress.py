@@ -1,0 +1,40 @@
+"""Progress of long work: a bar on a terminal, plain lines at times where the messages go to a file."""
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from tqdm import tqdm
+
+SECONDS_BETWEEN_LINES = 10.0
+"""Shortest time between two lines in a file."""
+_LINE = "{desc}: {percentage:3.0f}% {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
+
+
+def progress_bar(items: Iterable[Any] | None = None, *, desc: str, unit: str, **more: Any) -> tqdm:
+    """A bar on stderr; where that is no terminal, whole lines without control characters.
+
+    Args:
+        items: what is passed through and counted; None where ``update`` is called instead.
+        desc: what is done.
+        unit: what is counted.
+        more: further options of ``tqdm``. With ``disable=None`` nothing is told where stderr is no terminal.
+    """
+    if sys.stderr.isatty():
+        return tqdm(items, desc=desc, unit=unit, file=sys.stderr, **more)
+    lines = {"mininterval": SECONDS_BETWEEN_LINES, "miniters": 1, "bar_format": _LINE, "leave": True}
+    return tqdm(items, desc=desc, unit=unit, file=_Lines(), **more | lines)
+
+
+class _Lines:
+    """Writes what a bar shows as lines of stderr, without the returns to the start of the line."""
+
+    def write(self, text: str) -> None:
+        if line := text.strip():
+            sys.stderr.write(f"{line}\n")
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+    def isatty(self) -> bool:
+        return False
