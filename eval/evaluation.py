@@ -139,7 +139,9 @@ def _measure(
     with progress_bar(total=slices, desc="evaluate", unit="slice", disable=not slices) as bar:
         for name, place in waiting.items():
             candidate, condition = jobs[place]
-            bar.set_postfix_str(f"{candidate.name} {set_name(condition.place)} {condition.study}", refresh=False)
+            bar.set_postfix_str(
+                f"{candidate.name} {set_name(condition.place)} {condition.study}", refresh=False
+            )
             batches = condition.batches(options.batch_size)
             known[name] = measure(
                 candidate.model,

@@ -88,7 +88,7 @@ def predict(options: PredictOptions) -> Iterator[Prediction]:
 
 
 def _predicted_all(model: TrainedUNet, options: PredictOptions, device: torch.device) -> Iterator[Prediction]:
-    scans, errors = find_scans(options.images, options.output_dir)
+    scans, errors = find_scans(options.images, options.output_dir, suffix=options.mask_suffix)
     scans = [replace(scan, spacing_mm=options.spacing_mm) for scan in scans]
     for error in errors:
         failed = not isinstance(error, (UnsuitableError, NotUsedError))

@@ -15,7 +15,7 @@ import SimpleITK as sitk
 from synthspine.shards.readers.folder import SpiderError, image_stem
 from synthspine.shards.readers.labels import SPIDER_TABLE, LabelTable
 from synthspine.shards.readers.levels import dense_codes
-from synthspine.shards.volumes.files import as_image, read_stored, write_stored
+from synthspine.shards.volumes.files import SCANS, as_image, read_stored, write_stored
 from synthspine.shards.volumes.placement import placement_of
 from synthspine.shards.volumes.stored import (
     MOST_SLICE_PIXELS,
@@ -164,7 +164,7 @@ def write_like(array: np.ndarray, reference: sitk.Image, path: Path, *, note: st
     Args:
         array: shape ``(Z, H, W)``, any integer or float type; int16 for SPIDER values.
         reference: :attr:`Volume.reference` of the volume. Where it was a NIfTI file, its header is kept.
-        path: the file to write, ``.mha``, ``.nii.gz`` or ``.nii``, atomically.
+        path: the file to write, ``.mha``, ``.nii.gz``, ``.nii`` or ``.nrrd``, atomically.
         note: a remark in the file's header, ASCII, at most 79 characters.
 
     Raises:
@@ -288,7 +288,7 @@ def _check_sagittal(path: Path, volume: Volume, left_right: float) -> None:
 def _read(path: Path) -> Stored:
     if not path.is_file():
         raise SpiderError(path, "is no regular file" if path.exists() else "no such file")
-    image_stem(path)
+    image_stem(path, SCANS)
     try:
         return read_stored(path)
     except UnreadableError as error:

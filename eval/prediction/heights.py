@@ -1,0 +1,105 @@
+"""Heights of vertebral bodies and discs: the mean distance of their end plates, mm.
+
+Measured is the middle of the spine: the sagittal slices within ``MIDDLE_MM`` of the centre of the canal at the
+structure's level. In each, the height is the area of the middle half of the structure, from front to back,
+divided by the width of that half; along the structure's own axis, which is perpendicular to the mean of its two
+end plates. The answer is the mean of the slices. There is none where the structure touches the upper or lower
+border of the image.
+"""
+
+import numpy as np
+
+from synthspine.eval.labelling.islands import slice_components
+from synthspine.eval.labelling.roles import CANAL_ROLE, DISC, VERTEBRA, ranks_of, roles_of
+from synthspine.gen.core.anatomy import POSTERIOR_OFFSET
+
+MIDDLE_MM = 6.0
+MIDDLE_HALF = 0.5
+"""Part of the depth, in its middle, that is measured."""
+LEAST_MM2 = 40.0
+"""Smaller areas in a slice are not measured."""
+_ENDS = (2.0, 98.0)
+_BIN_MM = 1.0
+_TURNS = 3
+
+InPlane = tuple[float, float]
+
+
+def heights_mm(codes: np.ndarray, spacing_mm: tuple[float, float, float]) -> dict[int, float]:
+    """Height of every vertebra and disc that can be measured, by its dense code.
+
+    Args:
+        codes: dense codes, uint8 ``(Z, H, W)``, rows superior to inferior.
+        spacing_mm: spacing along ``Z``, ``H`` and ``W``.
+    """
+    across, *_ = spacing_mm
+    in_plane = (spacing_mm[1], spacing_mm[2])
+    roles = roles_of(codes)
+    # Posterior elements are no part of the height.
+    shown = np.unique(codes[np.isin(roles, (VERTEBRA, DISC)) & (codes <= POSTERIOR_OFFSET)]).tolist()
+    bodies = {code: _bodies(codes == code, roles == CANAL_ROLE, across, in_plane) for code in shown}
+    centres = {code: np.mean([body.mean(axis=0) for body in own], axis=0) for code, own in bodies.items() if own}
+    upward = sorted(centres, key=_place)
+    found = {}
+    for place, code in enumerate(upward):
+        touches = (codes[:, (0, -1)] == code).any()
+        # What lies a level away says nothing about the direction of the spine here.
+        near = [other for other in upward[max(0, place - 1) : place + 2] if abs(_place(other) - _place(code)) <= 1]
+        if not touches:
+            along = centres[near[0]] - centres[near[-1]] if len(near) > 1 else np.array((1.0, 0.0))
+            found[code] = float(np.mean([_height_mm(body, along, in_plane) for body in bodies[code]]))
+    return found
+
+
+def _place(code: int) -> int:
+    """Place in the column, upward: the disc of a rank lies below its vertebra."""
+    rank = int(ranks_of(np.array(code)))
+    return 2 * rank + (0 if int(roles_of(np.array(code))) == DISC else 1)
+
+
+def _bodies(mask: np.ndarray, canal: np.ndarray, across: float, in_plane: InPlane) -> list[np.ndarray]:
+    """Places (row, column; mm) of the largest region of a structure in each of its middle slices."""
+    rows = np.flatnonzero(mask.any(axis=(0, 2)))
+    weights = canal[:, rows[0] : rows[-1] + 1].sum(axis=(1, 2))
+    if not weights.any():
+        weights = mask.sum(axis=(1, 2))
+    middle = weights @ np.arange(len(mask)) / weights.sum()
+    found = []
+    for index in np.flatnonzero(abs(np.arange(len(mask)) - middle) * across <= max(MIDDLE_MM, across / 2)):
+        regions = slice_components(mask[index][None])
+        if regions:
+            _, down, along = max(regions, key=lambda region: len(region[1]))
+            if len(down) * in_plane[0] * in_plane[1] >= LEAST_MM2:
+                found.append(np.stack((down, along), axis=1) * np.array(in_plane))
+    return found
+
+
+def _height_mm(body: np.ndarray, along: np.ndarray, in_plane: InPlane) -> float:
+    """Height of a region, first measured along a direction, then along its own axis.
+
+    Args:
+        body: places of its pixels, mm, ``(N, 2)``.
+        along: direction downward, ``(2,)``.
+        in_plane: size of a pixel, mm.
+    """
+    axis = along / np.linalg.norm(along)
+    for _ in range(_TURNS):
+        height, depth = body @ axis, body @ np.array((-axis[1], axis[0]))
+        low, high = np.percentile(depth, _ENDS)
+        quarter = (1 - MIDDLE_HALF) / 2 * (high - low)
+        middle = (depth >= low + quarter) & (depth <= high - quarter)
+        bins = np.floor((depth[middle] - low - quarter) / max(_BIN_MM, *in_plane)).astype(int)
+        ends = np.full((2, bins.max(initial=0) + 1), -np.inf)
+        np.maximum.at(ends[0], bins, height[middle])
+        np.maximum.at(ends[1], bins, -height[middle])
+        whole = np.flatnonzero(np.isfinite(ends[0]))
+        if len(whole) < 3:
+            break
+        slopes = np.polyfit(whole * max(_BIN_MM, *in_plane), (ends * [[1], [-1]])[:, whole].T, 1)[0]
+        turn = np.arctan(slopes.mean())
+        axis = axis * np.cos(turn) - np.array((-axis[1], axis[0])) * np.sin(turn)
+    depth = body @ np.array((-axis[1], axis[0]))
+    low, high = np.percentile(depth, _ENDS)
+    half = MIDDLE_HALF * (high - low)
+    middle = abs(depth - (low + high) / 2) <= half / 2
+    return float(np.count_nonzero(middle) * in_plane[0] * in_plane[1] / half)
