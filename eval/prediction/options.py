@@ -31,9 +31,13 @@ class PredictOptions:
     overwrite: bool = False
     """Replace files at the places of masks, tables and pictures also if this program did not write them."""
     tables: bool = True
-    """Write volumes in ml (.csv) and volumes, quality flags and provenance (.json) beside every mask."""
+    """Write volumes and heights (.csv), and these with quality flags and provenance (.json), beside every
+    mask; also one table of all scans (summary.csv), and tables of colours for 3D Slicer and ITK-SNAP."""
     overlay: bool = False
     """Write a picture (.png) of three slices with contours beside every mask."""
+    dicom_seg: bool = False
+    """Write a DICOM segmentation (.dcm) beside the mask of every DICOM series; it names the patient as its
+    source does. Needs the extra dicom-seg."""
     tta: bool = False
     """Average over four views of every slice: better on scans unlike the training data, 5 times as slow."""
     min_island_mm2: float = MIN_ISLAND_MM2

@@ -9,13 +9,18 @@ from pathlib import Path
 import torch
 
 from synthspine.eval.labelling.roles import ranked_classes
+from synthspine.eval.prediction.dicom_seg import check_installed
 from synthspine.eval.prediction.onnx_export import export_onnx
 from synthspine.eval.prediction.options import PredictOptions
+from synthspine.eval.prediction.ownership import check_replaceable
 from synthspine.eval.prediction.quality import Flag
 from synthspine.eval.prediction.scan_report import write_prediction
 from synthspine.eval.prediction.scans import Scan, find_scans, read_scan
 from synthspine.eval.prediction.segment import segment_volume
+from synthspine.eval.prediction.tables.colours import ITK_SNAP, SLICER, write_colour_tables
+from synthspine.eval.prediction.tables.summary import REPORT, TABLE, SummaryRow, write_summary
 from synthspine.eval.prediction.tta import PLAIN, TTA_VIEWS
+from synthspine.eval.prediction.volumes import StructureVolume
 from synthspine.gen.core.device import pick_device
 from synthspine.progress import progress_bar
 from synthspine.shards.readers.folder import NotUsedError, reason_of
@@ -42,6 +47,10 @@ class Prediction:
         problem: reason why there is no mask, one line that names the scan; None where there is a mask.
         failed: False where the scan was only skipped: an image in a folder that is not a sagittal series, or
             something that is not read on purpose.
+        seconds: time of the segmentation; None where there is no mask.
+        scan: what was predicted; None for what is no scan.
+        structures: sizes of the structures of the mask.
+        relative: whether names count from the lowest vertebra in view.
     """
 
     path: Path
@@ -49,6 +58,27 @@ class Prediction:
     flags: tuple[Flag, ...] = ()
     problem: str | None = None
     failed: bool = False
+    seconds: float | None = None
+    scan: Scan | None = None
+    structures: tuple[StructureVolume, ...] = ()
+    relative: bool = False
+
+    @property
+    def row(self) -> SummaryRow:
+        """The scan in the table of the run."""
+        series = None if self.scan is None else self.scan.series
+        return SummaryRow(
+            scan=str(self.path if self.scan is None else self.scan.source),
+            status="failed" if self.failed else "done" if self.files else "left out",
+            reason=self.problem or "",
+            mask=str(self.files[0]) if self.files else "",
+            seconds=self.seconds,
+            flags=self.flags,
+            names_count_from="" if not self.files else "lowest vertebra in view" if self.relative else "L5",
+            series_instance_uid="" if series is None else series.uid,
+            series_description="" if series is None else series.description,
+            structures=self.structures,
+        )
 
 
 def predict(options: PredictOptions) -> Iterator[Prediction]:
@@ -66,8 +96,12 @@ def predict(options: PredictOptions) -> Iterator[Prediction]:
         CheckpointError: the checkpoint cannot be used, or the default one is missing.
         OnnxError: the network cannot be exported.
         PredictionError: ``--ranks model`` with a model without ranks.
+        SegmentationError: ``--dicom-seg`` without the package that it needs.
+        OwnershipError: a table over all scans would replace a file that this program did not write.
     """
     device = pick_device(options.device)
+    if options.dicom_seg:
+        check_installed()
     if options.checkpoint == PRETRAINED:
         if not PRETRAINED.is_file():
             raise CheckpointError(
@@ -84,7 +118,28 @@ def predict(options: PredictOptions) -> Iterator[Prediction]:
         export_onnx(model, options.onnx)
         yield Prediction(path=options.checkpoint, files=(options.onnx,))
     if options.images:
+        yield from _summarised(model, options, device)
+
+
+def _summarised(model: TrainedUNet, options: PredictOptions, device: torch.device) -> Iterator[Prediction]:
+    """The scans one after the other; with tables also those over all of them, when the last one is done."""
+    folder = options.output_dir
+    if not options.tables:
         yield from _predicted_all(model, options, device)
+        return
+    if not options.overwrite:
+        check_replaceable(folder / name for name in (TABLE, REPORT, SLICER, ITK_SNAP))
+    rows: list[SummaryRow] = []
+    try:
+        for prediction in _predicted_all(model, options, device):
+            if prediction.files and not any(row.mask for row in rows):
+                write_colour_tables(folder)
+            rows.append(prediction.row)
+            yield prediction
+    finally:
+        # After Ctrl-C, too: finished masks stay.
+        if rows:
+            write_summary(folder, rows)
 
 
 def _predicted_all(model: TrainedUNet, options: PredictOptions, device: torch.device) -> Iterator[Prediction]:
@@ -124,7 +179,8 @@ def _predicted(
             views=TTA_VIEWS if options.tta else PLAIN,
             always=options.always,
         )
-        files, flags = write_prediction(
+        seconds = round(time.perf_counter() - started, 2)
+        files, flags, structures = write_prediction(
             scan,
             image,
             segmentation,
@@ -147,18 +203,27 @@ def _predicted(
                     "sacrum": options.sacrum,
                     "posterior": options.posterior,
                 },
-                "seconds": round(time.perf_counter() - started, 2),
+                "seconds": seconds,
             },
             sacrum=options.sacrum,
             posterior=options.posterior,
             tables=options.tables,
             overlay=options.overlay,
+            dicom_seg=options.dicom_seg,
         )
-        return Prediction(path=scan.path, files=tuple(files), flags=tuple(flags))
+        return Prediction(
+            path=scan.path,
+            files=tuple(files),
+            flags=tuple(flags),
+            seconds=seconds,
+            scan=scan,
+            structures=tuple(structures),
+            relative=segmentation.relative,
+        )
     except NotUsedError as error:
-        return Prediction(path=scan.path, problem=str(error))
+        return Prediction(path=scan.path, problem=str(error), scan=scan)
     except UnsuitableError as error:
-        return Prediction(path=scan.path, problem=str(error), failed=scan.named)
+        return Prediction(path=scan.path, problem=str(error), failed=scan.named, scan=scan)
     except torch.cuda.OutOfMemoryError:
         reason = "too large for the GPU's memory; try --device cpu"
     except MemoryError:
@@ -166,4 +231,4 @@ def _predicted(
     except (ValueError, OSError, RuntimeError) as error:
         reason = reason_of(error)
     problem = reason if str(scan.path) in reason else f"{scan.path}: {reason}"
-    return Prediction(path=scan.path, problem=problem, failed=True)
+    return Prediction(path=scan.path, problem=problem, failed=True, scan=scan)

@@ -18,12 +18,12 @@ from synthspine.shards.readers.folder import (
     printable,
 )
 from synthspine.shards.readers.spider import UnsuitableError, Volume, read_image
-from synthspine.shards.volumes.files import CONVERTIBLE, EXPECTED, NO_GEOMETRY, SCANS, ending_of
+from synthspine.shards.volumes.files import CONVERTIBLE, EXPECTED, NO_GEOMETRY, SCANS, SUFFIXES, ending_of
 
 MASK_STEM = "_seg"
 MASK_SUFFIX = ".mha"
 """Ending of masks of DICOM series and of scans whose own ending masks do not have."""
-TABLE_SUFFIXES = (".csv", ".json", ".png")
+TABLE_SUFFIXES = (".csv", ".json", ".png", ".dcm")
 """Endings of the files beside a mask; those that a prediction does not write are removed."""
 _MOST_LABELS = 64
 _NO_GEOMETRY = "holds numbers without voxel size and orientation"
@@ -57,6 +57,17 @@ class Scan:
         """The file beside the mask with another suffix."""
         stem = _stem(self.mask)
         return stem.with_name(stem.name + suffix)
+
+    @property
+    def source(self) -> Path:
+        """The file of the scan, or the folder of its DICOM files."""
+        return self.path if self.series is None else self.series.folder
+
+    @property
+    def other_masks(self) -> tuple[Path, ...]:
+        """The places of its mask in other formats."""
+        places = (self.beside(suffix) for suffix in SUFFIXES)
+        return tuple(path for path in places if path != self.mask)
 
     @property
     def outputs(self) -> tuple[Path, ...]:

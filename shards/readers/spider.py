@@ -158,6 +158,20 @@ def check_pair(image: Volume, mask: Volume, path: Path) -> str | None:
         raise SpiderError(path, str(error)) from None
 
 
+def stored_order(array: np.ndarray, reference: sitk.Image) -> np.ndarray:
+    """An array ``(Z, H, W)`` with its axes as those of the file from which its volume was read.
+
+    Raises:
+        ValueError: the array's shape is not that of the reference.
+    """
+    axes = _Axes.of(reference.GetDirection())
+    expected = tuple(reference.GetSize()[::-1][axis] for axis in axes.order)
+    if array.shape != expected:
+        shape = _times(array.shape)
+        raise ValueError(f"an array of shape {shape} does not fit a reference of {_times(expected)}")
+    return np.ascontiguousarray(axes.back(array))
+
+
 def write_like(array: np.ndarray, reference: sitk.Image, path: Path, *, note: str = "") -> None:
     """Write an array on the grid of the file from which its volume was read.
 
@@ -173,12 +187,7 @@ def write_like(array: np.ndarray, reference: sitk.Image, path: Path, *, note: st
         OSError: it cannot be written as a whole.
     """
     image_stem(path)
-    axes = _Axes.of(reference.GetDirection())
-    expected = tuple(reference.GetSize()[::-1][axis] for axis in axes.order)
-    if array.shape != expected:
-        shape = _times(array.shape)
-        raise ValueError(f"an array of shape {shape} does not fit a reference of {_times(expected)}")
-    write_stored(path, np.ascontiguousarray(axes.back(array)), _stored(reference), note=note)
+    write_stored(path, stored_order(array, reference), _stored(reference), note=note)
 
 
 def write_mha(array: np.ndarray, spacing_mm: Spacing, storage: str, path: Path) -> None:

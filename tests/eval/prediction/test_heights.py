@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from synthspine.eval.prediction.heights import heights_mm
+from synthspine.eval.prediction.tables.heights import heights_mm
 from synthspine.gen.core.anatomy import CANAL, disc_code, posterior_code, vertebra_code
 
 SPACING = (4.0, 0.7, 0.9)

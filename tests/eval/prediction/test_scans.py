@@ -198,17 +198,17 @@ def test_a_dicom_file_is_its_series(tmp_path):
     assert scan.series.files == (path,)
 
 
-def test_axial_series_are_unsuitable_when_read(tmp_path):
+def test_axial_series_are_unsuitable(tmp_path):
     series(tmp_path / "study", axes=AXIAL)
-    (scan,) = find_scans([tmp_path / "study"], tmp_path / "out")[0]
-    with pytest.raises(UnsuitableError):
-        scan.read()
+    scans, (error,) = find_scans([tmp_path / "study"], tmp_path / "out")
+    assert scans == [] and isinstance(error, UnsuitableError)
+    assert "axial slices 4.4 mm apart" in error.reason
 
 
 def test_other_modalities_are_unsuitable_in_a_folder_and_broken_when_named(tmp_path):
     paths = series(tmp_path / "study", tag_0008_0060="CT")
     found = find_scans([tmp_path / "study"], tmp_path / "out")
-    assert [type(error) for error in found[1]] == [UnsuitableError] * 3
+    assert [type(error) for error in found[1]] == [UnsuitableError]
     found = find_scans([paths[0]], tmp_path / "out")
     assert [type(error) for error in found[1]] == [SpiderError]
 
