@@ -29,9 +29,16 @@ def progress_bar(items: Iterable[Any] | None = None, *, desc: str, unit: str, **
 class _Lines:
     """Writes what a bar shows as lines of stderr, without the returns to the start of the line."""
 
+    def __init__(self) -> None:
+        self._told = ""
+
     def write(self, text: str) -> None:
-        if line := text.strip():
+        line = text.strip()
+        # The end of the work is told by the last step already.
+        done = line.partition("[")[0]
+        if line and done != self._told:
             sys.stderr.write(f"{line}\n")
+            self._told = done
 
     def flush(self) -> None:
         sys.stderr.flush()

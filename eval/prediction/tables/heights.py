@@ -3,8 +3,8 @@
 Measured is the middle of the spine: the sagittal slices within ``MIDDLE_MM`` of the centre of the canal at
 the structure's level. In each, the height is the area of the middle half of the structure, from front to
 back, divided by the width of that half; along the structure's own axis, which is perpendicular to the mean of
-its two end plates. The answer is the mean of the slices. There is none where the structure touches the upper
-or lower border of the image.
+its two end plates. The answer is the mean of the slices, without those in which the upper or lower border of
+the image cuts the structure off.
 """
 
 import numpy as np
@@ -49,15 +49,16 @@ def heights_mm(codes: np.ndarray, spacing_mm: tuple[float, float, float]) -> dic
     }
     upward = sorted(centres, key=_place)
     found = {}
+    last_mm = (codes.shape[1] - 1.5) * in_plane[0]
     for place, code in enumerate(upward):
-        touches = (codes[:, (0, -1)] == code).any()
+        whole = [each for each in bodies[code] if each[:, 0].min() > 0 and each[:, 0].max() < last_mm]
         # What lies a level away says nothing about the direction of the spine here.
         near = [
             other for other in upward[max(0, place - 1) : place + 2] if abs(_place(other) - _place(code)) <= 1
         ]
-        if not touches:
+        if whole:
             along = centres[near[0]] - centres[near[-1]] if len(near) > 1 else np.array((1.0, 0.0))
-            found[code] = float(np.mean([_height_mm(body, along, in_plane) for body in bodies[code]]))
+            found[code] = float(np.mean([_height_mm(body, along, in_plane) for body in whole]))
     return found
 
 

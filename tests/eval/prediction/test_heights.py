@@ -50,7 +50,11 @@ def test_only_the_middle_slices_count():
 def test_what_the_border_cuts_off_and_what_is_tiny_has_no_height():
     codes = column(0)
     first = int(np.flatnonzero((codes == vertebra_code(2)).any(axis=(0, 2)))[0])
-    assert vertebra_code(2) not in heights_mm(codes[:, first + 8 :], SPACING)
+    cut = codes[:, first + 8 :].copy()
+    assert vertebra_code(2) not in heights_mm(cut, SPACING)
+    # A slice in which it is whole counts.
+    cut[3, 0] = 0
+    assert vertebra_code(2) in heights_mm(cut, SPACING)
     tiny = np.zeros((3, 60, 60), dtype=np.uint8)
     tiny[1, 30:33, 30:33] = vertebra_code(1)
     assert heights_mm(tiny, SPACING) == {} == heights_mm(np.zeros_like(tiny), SPACING)
