@@ -130,16 +130,22 @@ def _summarised(model: TrainedUNet, options: PredictOptions, device: torch.devic
     if not options.overwrite:
         check_replaceable(folder / name for name in (TABLE, REPORT, SLICER, ITK_SNAP))
     rows: list[SummaryRow] = []
+    problem = None
     try:
         for prediction in _predicted_all(model, options, device):
-            if prediction.files and not any(row.mask for row in rows):
-                write_colour_tables(folder)
             rows.append(prediction.row)
             yield prediction
     finally:
         # After Ctrl-C, too: finished masks stay.
-        if rows:
-            write_summary(folder, rows)
+        try:
+            if rows:
+                write_summary(folder, rows)
+            if any(row.mask for row in rows):
+                write_colour_tables(folder)
+        except OSError as error:
+            problem = f"{folder}: no table over all scans: {reason_of(error)}"
+    if problem is not None:
+        yield Prediction(path=folder, problem=problem, failed=True)
 
 
 def _predicted_all(model: TrainedUNet, options: PredictOptions, device: torch.device) -> Iterator[Prediction]:

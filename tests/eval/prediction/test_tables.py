@@ -6,6 +6,7 @@ import pytest
 import SimpleITK as sitk
 from dicom_files import AXIAL, write_series
 
+from synthspine.eval.prediction import prediction
 from synthspine.eval.prediction.options import PredictOptions
 from synthspine.eval.prediction.ownership import OwnershipError, is_own
 from synthspine.eval.prediction.prediction import predict
@@ -111,3 +112,17 @@ def test_a_mask_in_another_format_replaces_the_older_one(tmp_path, checkpoint, i
     assert not first.files[0].exists() and second.files[0].name == "7_t1_seg.nrrd"
     sizes = [sitk.ReadImage(str(path)).GetSize() for path in (image, second.files[0])]
     assert is_own(second.files[0]) and sizes[0] == sizes[1]
+
+
+def test_a_table_that_cannot_be_written_is_told_after_the_scans(
+    tmp_path, checkpoint, image_file, monkeypatch
+):
+    def full(folder, rows):
+        raise OSError(28, "No space left on device", str(folder / "summary.csv"))
+
+    monkeypatch.setattr(prediction, "write_summary", full)
+    options = PredictOptions(
+        images=(image_file(),), checkpoint=checkpoint, output_dir=tmp_path / "out", always=True
+    )
+    done, table = predict(options)
+    assert done.files and table.failed and "summary.csv: No space left on device" in table.problem
