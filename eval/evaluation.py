@@ -8,8 +8,6 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tqdm import tqdm
-
 from synthspine.eval.metrics.structures import shared_structures
 from synthspine.eval.metrics.table import METRICS, RATES
 from synthspine.eval.report.analysis_tables import refresh
@@ -28,6 +26,7 @@ from synthspine.eval.studies.study import Condition, conditions
 from synthspine.gen.config import flat
 from synthspine.gen.core.device import pick_device
 from synthspine.gen.core.schemes import LabelScheme
+from synthspine.progress import progress_bar
 from synthspine.shards.format.provenance import digest_of
 from synthspine.shards.storage.auth import without_credentials
 
@@ -137,10 +136,12 @@ def _measure(
         log(f"{cached} of {len(found)} measurements come from the cache; --fresh makes them again")
     waiting = {name: place for place, name in enumerate(names) if name not in known}
     slices = sum(len(jobs[place][1].indices) for place in waiting.values())
-    with tqdm(total=slices, desc="evaluate", unit="slice", file=sys.stderr, disable=not slices) as bar:
+    with progress_bar(total=slices, desc="evaluate", unit="slice", disable=not slices) as bar:
         for name, place in waiting.items():
             candidate, condition = jobs[place]
-            bar.set_postfix_str(f"{candidate.name} {set_name(condition.place)} {condition.study}")
+            bar.set_postfix_str(
+                f"{candidate.name} {set_name(condition.place)} {condition.study}", refresh=False
+            )
             batches = condition.batches(options.batch_size)
             known[name] = measure(
                 candidate.model,

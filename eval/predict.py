@@ -4,11 +4,12 @@
     synthspine predict SCAN... --checkpoint models/saved/model_a_synthetic_best.pth --output-dir masks
 
 In a checkout also ``python eval/predict.py``.
-A SCAN is a .mha or .nii.gz volume or a folder of volumes and DICOM series. Writes ``{stem}_seg.mha`` (or
-``.nii.gz``) for each, with its volumes in ml (.csv) and quality flags (.json). Files that it did not write
-are replaced only with --overwrite. Vertebrae are 1, 2, ... from the bottom, the canal is 100, discs are 201,
-202, ... from the bottom. Of models that tell them apart, the sacrum is left out, and posterior elements
-belong to their vertebrae; --sacrum keeps it as 61, --posterior them as 131, 132, ...
+A SCAN is a .mha, .nii.gz or .nrrd volume or a folder of volumes and DICOM series. Writes ``{stem}_seg.mha``
+(or the scan's format) for each, with its volumes in ml and heights in mm (.csv) and quality flags (.json),
+and one summary.csv of all. Files that it did not write are replaced only with --overwrite. Vertebrae are 1,
+2, ... from the bottom, the canal is 100, discs are 201, 202, ... from the bottom. Of models that tell them
+apart, the sacrum is left out, and posterior elements belong to their vertebrae; --sacrum keeps it as 61,
+--posterior them as 131, 132, ...
 
 For research, not for diagnosis.
 """

@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,10 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from synthspine.gen import LabelScheme
 from synthspine.gen.core.anatomy import IGNORE
+from synthspine.progress import progress_bar
 from synthspine.shards.checking.overlay import coloured, grey_picture
 from synthspine.shards.storage.atomic import atomic_path
 from synthspine.train.config import Plan
@@ -103,13 +102,12 @@ class Reporter:
 
     def __init__(self, plan: Plan, step: int, structures: Sequence[str], *, active: bool) -> None:
         self.active = active
-        self._bar = tqdm(
+        self._bar = progress_bar(
             total=plan.steps,
             initial=step,
             desc=plan.title,
             unit="step",
             disable=not active,
-            file=sys.stderr,
             mininterval=SHORTEST_REFRESH_SECONDS,
         )
         self._csv = plan.file("log.csv")

@@ -10,13 +10,15 @@ import tyro
 from synthspine.eval.labelling.settings import MIN_ISLAND_MM2, RankSource
 from synthspine.train.model.pretrained import PRETRAINED
 
+MaskFormat = Literal["scan", "mha", "nii.gz", "nii", "nrrd"]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PredictOptions:
     """Scans, model, and written files."""
 
     images: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
-    """Volumes (.mha or .nii.gz, any orientation), or folders of volumes and DICOM series."""
+    """Volumes (.mha, .mhd, .nii.gz, .nii, .nrrd; any orientation), or folders of volumes and DICOM series."""
     checkpoint: Path = PRETRAINED
     """A model saved by the trainer; by default the model of the project, trained on the phantom's label maps
     alone."""
@@ -24,12 +26,18 @@ class PredictOptions:
     """Voxel size of the scans, mm: slice distance, rows, columns; for files that do not give it."""
     output_dir: Path = Path("results/predictions")
     """Folder of the masks and of their volumes (.csv) and quality flags (.json); the scans may lie in it."""
+    format: MaskFormat = "scan"
+    """Format of the masks; scan: that of the scan, and .mha for DICOM and .mhd."""
     overwrite: bool = False
     """Replace files at the places of masks, tables and pictures also if this program did not write them."""
     tables: bool = True
-    """Write volumes in ml (.csv) and volumes, quality flags and provenance (.json) beside every mask."""
+    """Write volumes and heights (.csv), and these with quality flags and provenance (.json), beside every
+    mask; also one table of all scans (summary.csv), and tables of colours for 3D Slicer and ITK-SNAP."""
     overlay: bool = False
     """Write a picture (.png) of three slices with contours beside every mask."""
+    dicom_seg: bool = False
+    """Write a DICOM segmentation (.dcm) beside the mask of every DICOM series; it names the patient as its
+    source does. Needs the extra dicom-seg."""
     tta: bool = False
     """Average over four views of every slice: better on scans unlike the training data, 5 times as slow."""
     min_island_mm2: float = MIN_ISLAND_MM2
@@ -58,3 +66,8 @@ class PredictOptions:
             raise ValueError(f"spacing_mm {self.spacing_mm} is not three positive numbers")
         if not 0 <= self.min_island_mm2 < math.inf:
             raise ValueError(f"min_island_mm2 {self.min_island_mm2} is not 0 or more")
+
+    @property
+    def mask_suffix(self) -> str | None:
+        """Ending of the masks; None for that of their scans."""
+        return None if self.format == "scan" else f".{self.format}"

@@ -61,7 +61,14 @@ def is_own(path: Path) -> bool:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             return False
-        check = {".csv": _is_own_table, ".json": _is_own_report, ".png": _is_own_picture}.get(path.suffix)
+        check = {
+            ".csv": _is_own_table,
+            ".json": _is_own_report,
+            ".png": _is_own_picture,
+            ".dcm": _has_own_frames,
+            ".ctbl": _has_own_rows,
+            ".txt": _has_own_rows,
+        }.get(path.suffix)
         if check is None:
             return _is_own_mask(path)
         return status.st_size <= _MOST_BYTES and check(path)
@@ -127,6 +134,19 @@ def _is_own_table(path: Path) -> bool:
     """Whether a table holds what the report beside it says."""
     digest = _report(path.with_suffix(".json")).get("table")
     return isinstance(digest, str) and digest == table_mark(path.read_bytes())
+
+
+def _has_own_frames(path: Path) -> bool:
+    # The library behind it takes long to import.
+    from synthspine.eval.prediction.dicom_seg import has_own_frames
+
+    return has_own_frames(path.read_bytes())
+
+
+def _has_own_rows(path: Path) -> bool:
+    """Whether the first line of a table has the mark of its rows."""
+    head, _, rows = path.read_bytes().partition(b"\n")
+    return find_mark(head) == mark("colours", rows)
 
 
 def _is_own_picture(path: Path) -> bool:

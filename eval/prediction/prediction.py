@@ -1,6 +1,5 @@
 """Prediction of scans: results, and failures of single scans."""
 
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -8,17 +7,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from synthspine.eval.labelling.roles import ranked_classes
+from synthspine.eval.prediction.dicom_seg import check_installed
 from synthspine.eval.prediction.onnx_export import export_onnx
 from synthspine.eval.prediction.options import PredictOptions
+from synthspine.eval.prediction.ownership import check_replaceable
 from synthspine.eval.prediction.quality import Flag
 from synthspine.eval.prediction.scan_report import write_prediction
 from synthspine.eval.prediction.scans import Scan, find_scans, read_scan
 from synthspine.eval.prediction.segment import segment_volume
+from synthspine.eval.prediction.tables.colours import ITK_SNAP, SLICER, write_colour_tables
+from synthspine.eval.prediction.tables.summary import REPORT, TABLE, SummaryRow, write_summary
 from synthspine.eval.prediction.tta import PLAIN, TTA_VIEWS
+from synthspine.eval.prediction.volumes import StructureVolume
 from synthspine.gen.core.device import pick_device
+from synthspine.progress import progress_bar
 from synthspine.shards.readers.folder import NotUsedError, reason_of
 from synthspine.shards.readers.spider import UnsuitableError, Volume
 from synthspine.shards.reading.prefetch import prefetch
@@ -43,6 +47,10 @@ class Prediction:
         problem: reason why there is no mask, one line that names the scan; None where there is a mask.
         failed: False where the scan was only skipped: an image in a folder that is not a sagittal series, or
             something that is not read on purpose.
+        seconds: time of the segmentation; None where there is no mask.
+        scan: what was predicted; None for what is no scan.
+        structures: sizes of the structures of the mask.
+        relative: whether names count from the lowest vertebra in view.
     """
 
     path: Path
@@ -50,6 +58,27 @@ class Prediction:
     flags: tuple[Flag, ...] = ()
     problem: str | None = None
     failed: bool = False
+    seconds: float | None = None
+    scan: Scan | None = None
+    structures: tuple[StructureVolume, ...] = ()
+    relative: bool = False
+
+    @property
+    def row(self) -> SummaryRow:
+        """The scan in the table of the run."""
+        series = None if self.scan is None else self.scan.series
+        return SummaryRow(
+            scan=str(self.path if self.scan is None else self.scan.source),
+            status="failed" if self.failed else "done" if self.files else "left out",
+            reason=self.problem or "",
+            mask=str(self.files[0]) if self.files else "",
+            seconds=self.seconds,
+            flags=self.flags,
+            names_count_from="" if not self.files else "lowest vertebra in view" if self.relative else "L5",
+            series_instance_uid="" if series is None else series.uid,
+            series_description="" if series is None else series.description,
+            structures=self.structures,
+        )
 
 
 def predict(options: PredictOptions) -> Iterator[Prediction]:
@@ -67,8 +96,12 @@ def predict(options: PredictOptions) -> Iterator[Prediction]:
         CheckpointError: the checkpoint cannot be used, or the default one is missing.
         OnnxError: the network cannot be exported.
         PredictionError: ``--ranks model`` with a model without ranks.
+        SegmentationError: ``--dicom-seg`` without the package that it needs.
+        OwnershipError: a table over all scans would replace a file that this program did not write.
     """
     device = pick_device(options.device)
+    if options.dicom_seg:
+        check_installed()
     model = prediction_model(options.checkpoint, device)
     if options.ranks == "model" and not ranked_classes(model.scheme).any():
         raise PredictionError(
@@ -78,7 +111,34 @@ def predict(options: PredictOptions) -> Iterator[Prediction]:
         export_onnx(model, options.onnx)
         yield Prediction(path=options.checkpoint, files=(options.onnx,))
     if options.images:
+        yield from _summarised(model, options, device)
+
+
+def _summarised(model: TrainedUNet, options: PredictOptions, device: torch.device) -> Iterator[Prediction]:
+    """The scans one after the other; with tables also those over all of them, when the last one is done."""
+    folder = options.output_dir
+    if not options.tables:
         yield from _predicted_all(model, options, device)
+        return
+    if not options.overwrite:
+        check_replaceable(folder / name for name in (TABLE, REPORT, SLICER, ITK_SNAP))
+    rows: list[SummaryRow] = []
+    problem = None
+    try:
+        for prediction in _predicted_all(model, options, device):
+            rows.append(prediction.row)
+            yield prediction
+    finally:
+        # After Ctrl-C, too: finished masks stay.
+        try:
+            if rows:
+                write_summary(folder, rows)
+            if any(row.mask for row in rows):
+                write_colour_tables(folder)
+        except OSError as error:
+            problem = f"{folder}: no table over all scans: {reason_of(error)}"
+    if problem is not None:
+        yield Prediction(path=folder, problem=problem, failed=True)
 
 
 def prediction_model(checkpoint: Path, device: torch.device) -> TrainedUNet:
@@ -98,7 +158,7 @@ def prediction_model(checkpoint: Path, device: torch.device) -> TrainedUNet:
 
 
 def _predicted_all(model: TrainedUNet, options: PredictOptions, device: torch.device) -> Iterator[Prediction]:
-    scans, errors = find_scans(options.images, options.output_dir)
+    scans, errors = find_scans(options.images, options.output_dir, suffix=options.mask_suffix)
     scans = [replace(scan, spacing_mm=options.spacing_mm) for scan in scans]
     for error in errors:
         failed = not isinstance(error, (UnsuitableError, NotUsedError))
@@ -107,7 +167,7 @@ def _predicted_all(model: TrainedUNet, options: PredictOptions, device: torch.de
     def read(scan: Scan) -> Volume:
         return read_scan(scan, overwrite=options.overwrite)
 
-    with tqdm(total=len(scans), desc="predict", unit="scan", file=sys.stderr) as bar:
+    with progress_bar(total=len(scans), desc="predict", unit="scan") as bar:
         for scan, volume in prefetch(scans, read):
             yield _predicted(model, scan, volume, options, device)
             bar.update()
@@ -134,7 +194,8 @@ def _predicted(
             views=TTA_VIEWS if options.tta else PLAIN,
             always=options.always,
         )
-        files, flags = write_prediction(
+        seconds = round(time.perf_counter() - started, 2)
+        files, flags, structures = write_prediction(
             scan,
             image,
             segmentation,
@@ -157,18 +218,27 @@ def _predicted(
                     "sacrum": options.sacrum,
                     "posterior": options.posterior,
                 },
-                "seconds": round(time.perf_counter() - started, 2),
+                "seconds": seconds,
             },
             sacrum=options.sacrum,
             posterior=options.posterior,
             tables=options.tables,
             overlay=options.overlay,
+            dicom_seg=options.dicom_seg,
         )
-        return Prediction(path=scan.path, files=tuple(files), flags=tuple(flags))
+        return Prediction(
+            path=scan.path,
+            files=tuple(files),
+            flags=tuple(flags),
+            seconds=seconds,
+            scan=scan,
+            structures=tuple(structures),
+            relative=segmentation.relative,
+        )
     except NotUsedError as error:
-        return Prediction(path=scan.path, problem=str(error))
+        return Prediction(path=scan.path, problem=str(error), scan=scan)
     except UnsuitableError as error:
-        return Prediction(path=scan.path, problem=str(error), failed=scan.named)
+        return Prediction(path=scan.path, problem=str(error), failed=scan.named, scan=scan)
     except torch.cuda.OutOfMemoryError:
         reason = "too large for the GPU's memory; try --device cpu"
     except MemoryError:
@@ -176,4 +246,4 @@ def _predicted(
     except (ValueError, OSError, RuntimeError) as error:
         reason = reason_of(error)
     problem = reason if str(scan.path) in reason else f"{scan.path}: {reason}"
-    return Prediction(path=scan.path, problem=problem, failed=True)
+    return Prediction(path=scan.path, problem=problem, failed=True, scan=scan)

@@ -12,11 +12,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from synthspine.eval.labelling.islands import slice_components
 from synthspine.eval.labelling.roles import LOWEST_IN_VIEW, ROLES, by_rank, code_name
-from synthspine.eval.prediction.ownership import marked_report, mask_note, table_mark
+from synthspine.eval.prediction.dicom_seg import segmentation_bytes
+from synthspine.eval.prediction.ownership import is_own, marked_report, mask_note, table_mark
 from synthspine.eval.prediction.quality import Flag, quality_flags
 from synthspine.eval.prediction.scans import Scan
 from synthspine.eval.prediction.segment import Segmentation
-from synthspine.eval.prediction.volumes import structure_volumes, volumes_csv
+from synthspine.eval.prediction.tables.heights import heights_mm
+from synthspine.eval.prediction.volumes import StructureVolume, structure_volumes, volumes_csv
 from synthspine.gen.core.anatomy import (
     BACKGROUND,
     CANAL,
@@ -30,8 +32,8 @@ from synthspine.gen.core.schemes import POSTERIOR_CODES
 from synthspine.shards.checking.contact_sheet import Tile, write_sheet
 from synthspine.shards.checking.overlay import code_colours, coloured
 from synthspine.shards.readers.slices import normalise
-from synthspine.shards.readers.spider import Volume, write_like
-from synthspine.shards.storage.atomic import write_text
+from synthspine.shards.readers.spider import Volume, stored_order, write_like
+from synthspine.shards.storage.atomic import write_bytes, write_text
 
 REPORT_FORMAT = 1
 PANEL_ROWS = 720
@@ -53,18 +55,20 @@ def write_prediction(
     posterior: bool = False,
     tables: bool = True,
     overlay: bool = False,
-) -> tuple[list[Path], list[Flag]]:
+    dicom_seg: bool = False,
+) -> tuple[list[Path], list[Flag], list[StructureVolume]]:
     """Write the files of one prediction, each atomically; older ones of the scan are replaced or removed.
 
     The mask holds SPIDER values, int16, on the grid of the scan. Of models that tell them apart it holds the
     sacrum (61) only with ``sacrum``, and with ``posterior`` the posterior elements (130 + the rank of their
     vertebra), which are parts of their vertebrae otherwise. With ``tables`` ``{stem}_seg.csv`` has one
     structure a row, and ``{stem}_seg.json`` grid, volumes, quality flags, entropy and ``provenance`` (entries
-    about model and settings). With ``overlay`` there is a picture, ``{stem}_seg.png``. All are marked as
-    files of this program (``eval.prediction.ownership``).
+    about model and settings). With ``overlay`` there is a picture, ``{stem}_seg.png``; with ``dicom_seg``, of
+    a DICOM series, a segmentation ``{stem}_seg.dcm``, unless the mask is empty. All are marked as files of
+    this program (``eval.prediction.ownership``).
 
     Returns:
-        The written files, the mask first, and the quality flags.
+        The written files, the mask first, the quality flags, and the structures with their sizes.
     """
     flags = quality_flags(
         segmentation.codes,
@@ -77,6 +81,7 @@ def write_prediction(
         tilt_degrees=tilt_degrees(volume),
         scale=segmentation.scale,
     )
+    heights = heights_mm(segmentation.codes, volume.spacing_mm)
     segmentation = replace(
         segmentation, codes=shown_codes(segmentation.codes, sacrum=sacrum, posterior=posterior)
     )
@@ -84,17 +89,30 @@ def write_prediction(
     write_like(values, volume.reference, scan.mask, note=mask_note(values, relative=segmentation.relative))
     files = [scan.mask]
     # They belong to the older mask.
-    for path in scan.outputs:
+    for path in (*scan.outputs, *filter(is_own, scan.other_masks)):
         if path not in files:
             path.unlink(missing_ok=True)
-    if tables:
-        volumes = structure_volumes(
-            segmentation.codes, volume.spacing_mm, segmentation.scheme, relative=segmentation.relative
+    volumes = structure_volumes(
+        segmentation.codes,
+        volume.spacing_mm,
+        segmentation.scheme,
+        relative=segmentation.relative,
+        heights=heights,
+    )
+    if dicom_seg and scan.series is not None:
+        frames = stored_order(segmentation.codes, volume.reference)
+        content = segmentation_bytes(
+            frames, scan.series, volume.spacing_mm[0], relative=segmentation.relative
         )
+        if content is not None:
+            write_bytes(scan.beside(".dcm"), content)
+            files.append(scan.beside(".dcm"))
+    if tables:
         table = volumes_csv(volumes)
         report = {
             "format": REPORT_FORMAT,
-            "scan": str(scan.path),
+            "scan": str(scan.source),
+            **({} if scan.series is None else {"dicom": scan.series.facts()}),
             "mask": scan.mask.name,
             "slices_rows_columns": list(volume.array.shape),
             "spacing_mm": list(volume.spacing_mm),
@@ -115,7 +133,7 @@ def write_prediction(
         notes = [f"{flag.name}: {flag.reason}" for flag in flags]
         write_scan_picture(scan.beside(".png"), volume, segmentation, title=scan.path.name, notes=notes)
         files.append(scan.beside(".png"))
-    return files, flags
+    return files, flags, volumes
 
 
 def shown_codes(codes: np.ndarray, *, sacrum: bool, posterior: bool) -> np.ndarray:

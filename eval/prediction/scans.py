@@ -18,13 +18,15 @@ from synthspine.shards.readers.folder import (
     printable,
 )
 from synthspine.shards.readers.spider import UnsuitableError, Volume, read_image
-from synthspine.shards.volumes.files import CONVERTIBLE, EXPECTED, SUFFIXES, ending_of
+from synthspine.shards.volumes.files import CONVERTIBLE, EXPECTED, NO_GEOMETRY, SCANS, SUFFIXES, ending_of
 
 MASK_STEM = "_seg"
-DICOM_MASK_SUFFIX = ".mha"
-TABLE_SUFFIXES = (".csv", ".json", ".png")
+MASK_SUFFIX = ".mha"
+"""Ending of masks of DICOM series and of scans whose own ending masks do not have."""
+TABLE_SUFFIXES = (".csv", ".json", ".png", ".dcm")
 """Endings of the files beside a mask; those that a prediction does not write are removed."""
 _MOST_LABELS = 64
+_NO_GEOMETRY = "holds numbers without voxel size and orientation"
 
 SeriesFinder = Callable[[Sequence[Path]], tuple[list[DicomSeries], list[SpiderError]]]
 
@@ -55,6 +57,17 @@ class Scan:
         """The file beside the mask with another suffix."""
         stem = _stem(self.mask)
         return stem.with_name(stem.name + suffix)
+
+    @property
+    def source(self) -> Path:
+        """The file of the scan, or the folder of its DICOM files."""
+        return self.path if self.series is None else self.series.folder
+
+    @property
+    def other_masks(self) -> tuple[Path, ...]:
+        """The places of its mask in other formats."""
+        places = (self.beside(suffix) for suffix in SUFFIXES)
+        return tuple(path for path in places if path != self.mask)
 
     @property
     def outputs(self) -> tuple[Path, ...]:
@@ -99,7 +112,11 @@ def find_series(files: Sequence[Path]) -> tuple[list[DicomSeries], list[SpiderEr
 
 
 def find_scans(
-    inputs: Sequence[Path], output_dir: Path, series_of: SeriesFinder = find_series
+    inputs: Sequence[Path],
+    output_dir: Path,
+    series_of: SeriesFinder = find_series,
+    *,
+    suffix: str | None = None,
 ) -> tuple[list[Scan], list[SpiderError]]:
     """The scans of files and folders.
 
@@ -113,6 +130,7 @@ def find_scans(
         inputs: the files and folders.
         output_dir: folder of the masks; it may be one of the inputs.
         series_of: finds the DICOM series of files.
+        suffix: ending of the masks in place of that of their scans.
 
     Returns:
         Scans in the order of the arguments; errors, ``NotUsedError`` and ``UnsuitableError`` (not sagittal
@@ -132,14 +150,16 @@ def find_scans(
         if printable(path) != str(path):
             wrong = [SpiderError(path, NO_TEXT)]
         elif path.is_dir():
-            found, wrong = _in_folder(path, output_dir, series_of)
+            found, wrong = _in_folder(path, output_dir, series_of, suffix)
             wrong += [] if found or wrong else [SpiderError(path, f"{volume_or_series} series in it")]
+        elif ending_of(path, NO_GEOMETRY):
+            wrong = [SpiderError(path, f"{_NO_GEOMETRY}; convert it to {EXPECTED}")]
         elif ending_of(path) and has_mask_mark(path):
             wrong = [NotUsedError(path, "is a mask that this program wrote")]
-        elif ending_of(path, (*SUFFIXES, *CONVERTIBLE)) or not path.is_file():
-            found, wrong = [_file(path, output_dir, named=True)], []
+        elif ending_of(path, (*SCANS, *CONVERTIBLE)) or not path.is_file():
+            found, wrong = [_file(path, output_dir, suffix, named=True)], []
         else:
-            found, wrong = _dicom([path], path.parent, output_dir, series_of, named=True)
+            found, wrong = _dicom([path], path.parent, output_dir, series_of, suffix, named=True)
             wrong = [SpiderError(error.path, error.reason) for error in wrong]
             wrong += [] if found or wrong else [SpiderError(path, f"{volume_or_series} image")]
         scans += found
@@ -173,7 +193,9 @@ def _once(scans: Sequence[Scan]) -> list[Scan]:
     return list(found.values())
 
 
-def _in_folder(root: Path, output_dir: Path, series_of: SeriesFinder) -> tuple[list[Scan], list[SpiderError]]:
+def _in_folder(
+    root: Path, output_dir: Path, series_of: SeriesFinder, suffix: str | None
+) -> tuple[list[Scan], list[SpiderError]]:
     errors: list[SpiderError] = []
     files = files_below(root, errors.append)
     if has_layout(root):
@@ -187,9 +209,11 @@ def _in_folder(root: Path, output_dir: Path, series_of: SeriesFinder) -> tuple[l
     written = output_dir.resolve()
     others: list[Path] = []
     for path in files:
-        if ending_of(path) is None:
+        if ending_of(path, SCANS) is None:
             if ending_of(path, CONVERTIBLE):
                 errors.append(NotUsedError(path, f"cannot be read; convert it to {EXPECTED}"))
+            elif ending_of(path, NO_GEOMETRY):
+                errors.append(NotUsedError(path, f"{_NO_GEOMETRY}; convert it to {EXPECTED}"))
             else:
                 others.append(path)
         elif has_mask_mark(path):
@@ -197,8 +221,8 @@ def _in_folder(root: Path, output_dir: Path, series_of: SeriesFinder) -> tuple[l
         elif written != root.resolve() and written in path.resolve().parents:
             errors.append(NotUsedError(path, "is not read, because it lies in the output folder"))
         else:
-            scans.append(_file(path, output_dir / _place(path.parent, root)))
-    series, wrong = _dicom(others, root, output_dir, series_of)
+            scans.append(_file(path, output_dir / _place(path.parent, root), suffix))
+    series, wrong = _dicom(others, root, output_dir, series_of, suffix)
     return scans + series, errors + wrong
 
 
@@ -211,14 +235,20 @@ def _place(folder: Path, root: Path) -> Path:
     return place
 
 
-def _file(path: Path, folder: Path, *, named: bool = False) -> Scan:
+def _file(path: Path, folder: Path, suffix: str | None, *, named: bool = False) -> Scan:
     # The reader reports names with another ending.
-    suffix = (ending_of(path) or DICOM_MASK_SUFFIX).lower()
+    suffix = suffix or (ending_of(path) or MASK_SUFFIX).lower()
     return Scan(path=path, mask=folder / f"{_stem(path).name}{MASK_STEM}{suffix}", named=named)
 
 
 def _dicom(
-    files: Sequence[Path], root: Path, output_dir: Path, series_of: SeriesFinder, *, named: bool = False
+    files: Sequence[Path],
+    root: Path,
+    output_dir: Path,
+    series_of: SeriesFinder,
+    suffix: str | None,
+    *,
+    named: bool = False,
 ) -> tuple[list[Scan], list[SpiderError]]:
     scans: list[Scan] = []
     taken: set[Path] = set()
@@ -229,7 +259,9 @@ def _dicom(
         # Two series may share a number and description, or have none.
         names = (f"{stem}{'' if number == 1 else f'-{number}'}" for number in count(1))
         mask = next(
-            mask for name in names if (mask := folder / f"{name}{MASK_STEM}{DICOM_MASK_SUFFIX}") not in taken
+            mask
+            for name in names
+            if (mask := folder / f"{name}{MASK_STEM}{suffix or MASK_SUFFIX}") not in taken
         )
         taken.add(mask)
         scans.append(Scan(path=series.folder / series.name, mask=mask, series=series, named=named))
@@ -238,7 +270,7 @@ def _dicom(
 
 def _stem(path: Path) -> Path:
     """The path without the suffix of a volume; one for ``a.mha`` and ``a.nii.gz``."""
-    return path.with_name(path.name.removesuffix(ending_of(path) or ""))
+    return path.with_name(path.name.removesuffix(ending_of(path, SCANS) or ""))
 
 
 def _is_label_map(array: np.ndarray) -> bool:

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -33,6 +33,8 @@ class StructureVolume:
         volume_ml: voxels times the volume of a voxel; slices are as thick as their distance.
         voxels: number of voxels.
         slices: number of slices with a voxel.
+        height_mm: height of a vertebra's body or of a disc (``eval.prediction.tables.heights``); None
+            where it has none, or was not measured.
     """
 
     structure: str
@@ -42,6 +44,7 @@ class StructureVolume:
     volume_ml: float
     voxels: int
     slices: int
+    height_mm: float | None = None
 
     @property
     def role(self) -> str | None:
@@ -57,10 +60,11 @@ def structure_volumes(
     scheme: LabelScheme,
     *,
     relative: bool = False,
+    heights: Mapping[int, float] | None = None,
 ) -> list[StructureVolume]:
     """Volumes of the structures of a scheme in dense codes ``(Z, H, W)``, in the order of the codes.
 
-    With ``relative`` names count from the lowest vertebra in view.
+    With ``relative`` names count from the lowest vertebra in view; ``heights`` are those of dense codes, mm.
     """
     voxel_ml = float(np.prod(spacing_mm)) / 1000
     by_slice = np.stack([np.bincount(plane.ravel(), minlength=CODES) for plane in codes])
@@ -80,6 +84,7 @@ def structure_volumes(
                 volume_ml=voxels * voxel_ml,
                 voxels=voxels,
                 slices=int(np.count_nonzero(by_slice[:, code])),
+                height_mm=(heights or {}).get(code),
             )
         )
     return volumes
@@ -100,9 +105,12 @@ def _structures(scheme: LabelScheme) -> dict[int, str]:
 
 
 def volumes_csv(volumes: Sequence[StructureVolume]) -> str:
-    """Volumes as CSV with a header, one structure a row, ml to four decimals."""
+    """Sizes as CSV with a header, one structure a row: ml to four decimals, mm to two."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(StructureVolume.__slots__), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(volume) | {"volume_ml": f"{volume.volume_ml:.4f}"} for volume in volumes)
+    for volume in volumes:
+        height = "" if volume.height_mm is None else f"{volume.height_mm:.2f}"
+        row = asdict(volume) | {"volume_ml": f"{volume.volume_ml:.4f}", "height_mm": height}
+        writer.writerow(row)
     return text.getvalue()

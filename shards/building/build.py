@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
-from tqdm import tqdm
-
+from synthspine.progress import progress_bar
 from synthspine.shards.building import staging
 from synthspine.shards.building.staging import StagedShard, check_owner
 from synthspine.shards.building.workers import Workers
@@ -111,10 +110,10 @@ def build_set(
         workers.log(f"{place}: continuing, {len(notes)} of {len(starts)} shards are complete")
     mine = workers.share([number for number in range(len(starts)) if number not in notes])
     written: dict[int, StagedShard] = {}
-    progress = tqdm(mine, f"{place.name}: writing", unit="shard", disable=not workers.is_main or not mine)
+    silent = not workers.is_main or not mine
     jobs: deque[Future[None]] = deque()
     with ThreadPoolExecutor(WRITERS, thread_name_prefix="write") as pool:
-        for number in progress:
+        for number in progress_bar(mine, desc=f"{place.name}: writing", unit="shard", disable=silent):
             while len(jobs) >= 2 * WRITERS or (jobs and jobs[0].done()):
                 jobs.popleft().result()
             start = starts[number]

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from synthspine.gen.core.documents import MOST_BYTES, UnfitFile
+from synthspine.progress import progress_bar
 from synthspine.shards.building.options import ShardOptions
 from synthspine.shards.building.workers import Workers
 from synthspine.shards.format.manifest import MOST_SHARD_BYTES
@@ -88,7 +88,7 @@ class SeriesSamples:
         self._parts = parts
         mine = workers.share(self._series)
         made = {}
-        for series in tqdm(mine, desc=title, unit="series", disable=not workers.is_main or not mine):
+        for series in progress_bar(mine, desc=title, unit="series", disable=not workers.is_main or not mine):
             made[series.stem] = self._make_part(series)
         self._made = {stem: part for others in workers.gather(made) for stem, part in others.items()}
         for series in self._series:

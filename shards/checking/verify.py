@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from synthspine.gen.core.anatomy import CODES, VALID_CODES
+from synthspine.progress import progress_bar
 from synthspine.shards.building.sets import SETS
 from synthspine.shards.building.staging import FIRST_SHARD, OWNER, STAGING
 from synthspine.shards.checking.facts import RecordCheck, bank_problems, manifest_problems
@@ -95,7 +95,7 @@ def verify_set(
     said = [*manifest_problems(manifest), *bank_problems(place, manifest)]
     problems = [f"{place / MANIFEST}: {line}" for line in said]
     numbers = range(len(manifest.shards))
-    for number in tqdm(
+    for number in progress_bar(
         numbers, desc=place.name, unit="shard", leave=False, disable=None if progress else True
     ):
         problems += check.shard(number)

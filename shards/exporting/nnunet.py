@@ -32,8 +32,8 @@ from synthspine.shards.storage.atomic import TEMPORARY
 from synthspine.shards.storage.lock import locked
 from synthspine.shards.storage.opening import open_place
 from synthspine.shards.storage.place import Place
-from synthspine.shards.volumes.nifti import nifti_bytes, packed
-from synthspine.shards.volumes.stored import Stored
+from synthspine.shards.volumes.nifti import nifti_bytes
+from synthspine.shards.volumes.stored import Stored, packed
 
 OWNER, SPLITS = "synthspine.json", "splits_final.json"
 CHANNEL = "_0000"

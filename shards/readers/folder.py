@@ -3,12 +3,12 @@
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from synthspine.shards.storage.atomic import told
-from synthspine.shards.volumes.files import EXPECTED, FOREIGN, ending_of
+from synthspine.shards.volumes.files import EXPECTED, FOREIGN, SUFFIXES, ending_of
 
 CONTRASTS = ("t1", "t2", "t2_SPACE")
 NO_TEXT = "the name is not text in UTF-8; rename it"
@@ -88,7 +88,7 @@ def find_series(data_dir: Path, on_error: Callable[[SpiderError], None] | None =
     """All series of a folder in SPIDER layout, sorted by patient (numbers by value) and stem.
 
     Images are in ``images/images/`` or ``images/``, masks in ``masks/masks/`` or ``masks/``; either may be
-    missing. Other files than ``.mha``, ``.nii.gz`` and ``.nii`` are ignored.
+    missing. Other files than volumes are ignored.
 
     Args:
         data_dir: the folder.
@@ -173,7 +173,7 @@ def patient_key(patient: str) -> tuple[int, str]:
     return (int(patient), patient) if patient.isdecimal() else (2**63, patient)
 
 
-def image_stem(path: Path) -> str:
+def image_stem(path: Path, endings: Iterable[str] = SUFFIXES) -> str:
     """File name without the ending of a volume, in any case.
 
     Raises:
@@ -181,7 +181,7 @@ def image_stem(path: Path) -> str:
     """
     if printable(path) != str(path):
         raise SpiderError(path, NO_TEXT)
-    ending = ending_of(path)
+    ending = ending_of(path, endings)
     if ending is None:
         raise SpiderError(path, f"the file name does not end in {EXPECTED}")
     return path.name.removesuffix(ending)

@@ -9,10 +9,9 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
 
-from tqdm import tqdm
-
 from synthspine.gen.core.documents import MOST_BYTES, UnfitFile, parse_json, read_regular
 from synthspine.gen.phantom.series import CONTRASTS, Contrast, phantom_mask, phantom_series
+from synthspine.progress import progress_bar
 from synthspine.shards.readers.folder import SpiderError, has_layout
 from synthspine.shards.readers.spider import write_mha
 from synthspine.shards.storage.atomic import write_text
@@ -77,7 +76,7 @@ def write_phantom(
         return
     write_text(data_dir / _MARKER, json.dumps(wanted | {"complete": False}) + "\n")
     count = min(processes or os.cpu_count() or 1, len(jobs))
-    for _ in tqdm(_run(jobs, count), total=len(jobs), desc="phantom", unit="series"):
+    for _ in progress_bar(_run(jobs, count), total=len(jobs), desc="phantom", unit="series"):
         pass
     write_text(data_dir / _MARKER, json.dumps(wanted | {"complete": True}) + "\n")
     what = "in T1 and T2" if images else "as label maps"

@@ -15,7 +15,7 @@ import SimpleITK as sitk
 from synthspine.shards.readers.folder import SpiderError, image_stem
 from synthspine.shards.readers.labels import SPIDER_TABLE, LabelTable
 from synthspine.shards.readers.levels import dense_codes
-from synthspine.shards.volumes.files import as_image, read_stored, write_stored
+from synthspine.shards.volumes.files import SCANS, as_image, read_stored, write_stored
 from synthspine.shards.volumes.placement import placement_of
 from synthspine.shards.volumes.stored import (
     MOST_SLICE_PIXELS,
@@ -158,13 +158,27 @@ def check_pair(image: Volume, mask: Volume, path: Path) -> str | None:
         raise SpiderError(path, str(error)) from None
 
 
+def stored_order(array: np.ndarray, reference: sitk.Image) -> np.ndarray:
+    """An array ``(Z, H, W)`` with its axes as those of the file from which its volume was read.
+
+    Raises:
+        ValueError: the array's shape is not that of the reference.
+    """
+    axes = _Axes.of(reference.GetDirection())
+    expected = tuple(reference.GetSize()[::-1][axis] for axis in axes.order)
+    if array.shape != expected:
+        shape = _times(array.shape)
+        raise ValueError(f"an array of shape {shape} does not fit a reference of {_times(expected)}")
+    return np.ascontiguousarray(axes.back(array))
+
+
 def write_like(array: np.ndarray, reference: sitk.Image, path: Path, *, note: str = "") -> None:
     """Write an array on the grid of the file from which its volume was read.
 
     Args:
         array: shape ``(Z, H, W)``, any integer or float type; int16 for SPIDER values.
         reference: :attr:`Volume.reference` of the volume. Where it was a NIfTI file, its header is kept.
-        path: the file to write, ``.mha``, ``.nii.gz`` or ``.nii``, atomically.
+        path: the file to write, ``.mha``, ``.nii.gz``, ``.nii`` or ``.nrrd``, atomically.
         note: a remark in the file's header, ASCII, at most 79 characters.
 
     Raises:
@@ -173,7 +187,7 @@ def write_like(array: np.ndarray, reference: sitk.Image, path: Path, *, note: st
         OSError: it cannot be written as a whole.
     """
     image_stem(path)
-    write_stored(path, _as_stored(array, reference), _stored(reference), note=note)
+    write_stored(path, stored_order(array, reference), _stored(reference), note=note)
 
 
 def image_like(array: np.ndarray, reference: sitk.Image) -> sitk.Image:
@@ -182,7 +196,7 @@ def image_like(array: np.ndarray, reference: sitk.Image) -> sitk.Image:
     Raises:
         ValueError: the array's shape is not that of the reference.
     """
-    image = sitk.GetImageFromArray(_as_stored(array, reference))
+    image = sitk.GetImageFromArray(stored_order(array, reference))
     image.CopyInformation(reference)
     return image
 
@@ -274,16 +288,6 @@ def _oriented(stored: Stored, path: Path, spacing_mm: Spacing | None) -> Volume:
     return volume
 
 
-def _as_stored(array: np.ndarray, reference: sitk.Image) -> np.ndarray:
-    """An array ``(Z, H, W)`` in the order of the axes of its reference."""
-    axes = _Axes.of(reference.GetDirection())
-    expected = tuple(reference.GetSize()[::-1][axis] for axis in axes.order)
-    if array.shape != expected:
-        shape = _times(array.shape)
-        raise ValueError(f"an array of shape {shape} does not fit a reference of {_times(expected)}")
-    return np.ascontiguousarray(axes.back(array))
-
-
 def _stored(image: sitk.Image) -> Stored:
     """An image in memory as the content of a file; the header of the NIfTI file it came from is kept."""
     origin, spacing = image.GetOrigin(), image.GetSpacing()
@@ -322,7 +326,7 @@ def _check_sagittal(path: Path, volume: Volume, left_right: float) -> None:
 def _read(path: Path) -> Stored:
     if not path.is_file():
         raise SpiderError(path, "is no regular file" if path.exists() else "no such file")
-    image_stem(path)
+    image_stem(path, SCANS)
     try:
         return read_stored(path)
     except UnreadableError as error:

@@ -9,12 +9,17 @@ import SimpleITK as sitk
 
 from synthspine.shards.storage.atomic import atomic_path, why_not_whole, write_bytes
 from synthspine.shards.volumes.metaimage import read_metaimage
-from synthspine.shards.volumes.stored import Stored, UnreadableError
+from synthspine.shards.volumes.nrrd import nrrd_bytes, read_nrrd
+from synthspine.shards.volumes.stored import Stored, UnreadableError, packed
 
-SUFFIXES = (".mha", ".nii.gz", ".nii")
+SUFFIXES = (".mha", ".nii.gz", ".nii", ".nrrd")
 """Endings of the files that are read, in any case."""
+SCANS = (*SUFFIXES, ".mhd")
+"""Endings of scans: of a set every file is known by its digest, and that of a ``.mhd`` has no voxels."""
+NO_GEOMETRY = (".npy", ".npz")
+"""Endings of arrays without voxel size and orientation."""
 CONVERTIBLE = (
-    *(".mhd", ".nrrd", ".nhdr", ".hdr", ".img", ".img.gz", ".mgh", ".mgz", ".mnc", ".gipl", ".gipl.gz"),
+    *(".mhd", ".nhdr", ".hdr", ".img", ".img.gz", ".mgh", ".mgz", ".mnc", ".gipl", ".gipl.gz"),
     *(".nii.bz2", ".nii.xz", ".nii.zst", ".nii.zip", ".mha.gz"),
 )
 """Endings of volumes in formats that are not read."""
@@ -23,7 +28,7 @@ DICOM = (".dcm", ".ima")
 FOREIGN = (*CONVERTIBLE, *DICOM)
 """Endings of files that look like volumes and are not read as one."""
 EXPECTED = ".mha or .nii.gz"
-"""The usual endings, for messages; ``.nii`` is read, too."""
+"""The usual endings, for messages; ``.nii`` and ``.nrrd`` are read, too."""
 _NOTE = "Comment"
 
 
@@ -38,14 +43,16 @@ def read_stored(path: Path) -> Stored:
     """The content of a file.
 
     Raises:
-        UnreadableError: another ending, or as ``read_metaimage`` and ``read_nifti``.
+        UnreadableError: another ending, or as ``read_metaimage``, ``read_nifti`` and ``read_nrrd``.
         OSError: it cannot be read.
     """
-    ending = ending_of(path)
+    ending = ending_of(path, SCANS)
     if ending is None:
         raise UnreadableError(f"the file name does not end in {EXPECTED}")
-    if ending.lower() == ".mha":
+    if ending.lower() in (".mha", ".mhd"):
         return read_metaimage(path)
+    if ending.lower() == ".nrrd":
+        return read_nrrd(path)
     # The library behind it takes long to import.
     from synthspine.shards.volumes.nifti import read_nifti
 
@@ -74,7 +81,10 @@ def write_stored(path: Path, array: np.ndarray, reference: Stored, *, note: str 
             image.SetMetaData(_NOTE, note)
         write_metaimage(path, image)
         return
-    from synthspine.shards.volumes.nifti import nifti_bytes, packed
+    if ending.lower() == ".nrrd":
+        write_bytes(path, nrrd_bytes(array, reference, note=note))
+        return
+    from synthspine.shards.volumes.nifti import nifti_bytes
 
     content = nifti_bytes(array, reference, note=note)
     write_bytes(path, packed(content) if ending.lower().endswith(".gz") else content)

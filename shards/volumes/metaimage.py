@@ -1,10 +1,12 @@
-"""Reading MetaImage files (``.mha``) of one part: a header of text, then the voxels, as they are or by zlib.
+"""Reading MetaImage files: a header of text, then the voxels, as they are or by zlib.
 
-Nothing outside of the file is opened, and compressed voxels are read to the end of their stream, so that its
-checksum is compared. Source: the MetaIO documentation of ITK (``MetaImage``).
+Nothing outside of a ``.mha`` file is opened, and of a ``.mhd`` header only the file beside it that it names.
+Compressed voxels are read to the end of their stream, so that its checksum is compared. Source: the MetaIO
+documentation of ITK (``MetaImage``).
 """
 
 import math
+import re
 import zlib
 from pathlib import Path
 from typing import BinaryIO
@@ -44,11 +46,11 @@ _BYTE_ORDERS = ("BinaryDataByteOrderMSB", "ElementByteOrderMSB")
 
 
 def read_metaimage(path: Path) -> Stored:
-    """The content of a ``.mha`` file.
+    """The content of a ``.mha`` file, or of a ``.mhd`` header and the file beside it that holds its voxels.
 
     Raises:
         UnreadableError: no MetaImage, truncated, damaged, not three-dimensional with one channel, of absurd
-            size, without an orientation, or with its voxels in another file.
+            size, without an orientation, or with its voxels in other files.
         OSError: it cannot be read.
     """
     with open_regular(path) as file:
@@ -59,8 +61,16 @@ def read_metaimage(path: Path) -> Stored:
         check_extent(size, known)
         direction, origin = header.direction(), header.numbers(_ORIGINS, 3) or [0.0, 0.0, 0.0]
         voxel = header.voxel_type()
-        held = path.stat().st_size - file.tell()
-        data = header.data(file, held, math.prod(size) * voxel.itemsize)
+        expected = math.prod(size) * voxel.itemsize
+        beside = header.voxels_beside(path)
+        if beside is None:
+            data = header.data(file, path.stat().st_size - file.tell(), expected)
+    if beside is not None:
+        try:
+            with open_regular(beside) as file:
+                data = header.data(file, beside.stat().st_size, expected)
+        except UnreadableError as error:
+            raise UnreadableError(f"its voxels, {beside.name}: {error}") from None
     values = np.frombuffer(data, voxel).reshape(size[::-1])
     return Stored(
         values=values.astype(voxel.newbyteorder("="), copy=False),
@@ -85,15 +95,22 @@ class _Header:
                 break
         if _DATA_FILE not in self._fields or "DimSize" not in self._fields:
             raise UnreadableError("cannot be read as an image: it has no whole MetaImage (.mha) header")
-        if self._fields[_DATA_FILE] != "LOCAL":
-            raise UnreadableError(
-                f"its voxels are in other files ({_DATA_FILE} is {self._fields[_DATA_FILE][:40]!r}); "
-                "save it as one file (LOCAL)"
-            )
         for key, right in (("HeaderSize", "0"), ("BinaryData", "true"), ("ObjectType", "image")):
             if self._fields.get(key, right).lower() != right:
                 raise UnreadableError(f"cannot be read: {key} is {self._fields[key][:40]!r}, not {right}")
         self.size = self._size()
+
+    def voxels_beside(self, path: Path) -> Path | None:
+        """The file beside a ``.mhd`` header that holds its voxels; None where they follow the header."""
+        name = self._fields[_DATA_FILE]
+        if name == "LOCAL":
+            return None
+        plain = re.fullmatch(r"[^/\\%:]+", name) and name not in (".", "..", "LIST", path.name)
+        if path.name.lower().endswith(".mhd") and plain:
+            return path.with_name(name)
+        raise UnreadableError(
+            f"its voxels are in other files ({_DATA_FILE} is {name[:40]!r}); save it as one file (LOCAL)"
+        )
 
     def numbers(self, keys: tuple[str, ...], count: int) -> list[float] | None:
         """Finite numbers under the first of some names that the header holds; None if it holds none."""

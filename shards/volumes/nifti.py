@@ -20,13 +20,13 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.volumeutils import apply_read_scaling
 
 from synthspine.shards.volumes.stored import (
-    LONGER,
     Stored,
     UnreadableError,
     check_extent,
     check_size,
     checked_direction,
     open_regular,
+    read_voxels,
 )
 
 _LPS = np.diag([-1.0, -1.0, 1.0])
@@ -37,7 +37,6 @@ _KINDS = {
 }
 """The kind of header and its byte order by the first bytes."""
 _MOST_START = 1 << 26
-_LEVEL = 6
 _MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 _SPACING_TOLERANCE = 0.05
 _ROUNDED_LENGTH = 1.0005
@@ -109,14 +108,6 @@ def nifti_bytes(array: np.ndarray, reference: Stored, *, note: str = "") -> byte
     return file.getvalue()
 
 
-def packed(content: bytes) -> bytes:
-    """The content as a gzip file; equal contents give equal bytes."""
-    room = io.BytesIO()
-    with gzip.GzipFile(fileobj=room, mode="wb", compresslevel=_LEVEL, mtime=0) as file:
-        file.write(content)
-    return room.getvalue()
-
-
 # What overflows is no finite number, and refused as such here or with the whole volume.
 @np.errstate(all="ignore")
 def _read(file: BinaryIO) -> Stored:
@@ -156,7 +147,7 @@ def _read(file: BinaryIO) -> Stored:
     if voxel.kind not in "iuf" or voxel.itemsize > 8:
         found = int(header["datatype"])
         raise UnreadableError(f"holds voxels of type {found}; one whole or real number a voxel is needed")
-    stored = np.frombuffer(_voxels(file, int(begin) - len(head), size, voxel.itemsize), voxel)
+    stored = np.frombuffer(read_voxels(file, size, voxel.itemsize, skip=int(begin) - len(head)), voxel)
     values = apply_read_scaling(stored.astype(voxel.newbyteorder("="), copy=False), slope, shift)
     return Stored(
         values=(values.astype(np.float64) if values.dtype.itemsize > 8 else values).reshape(size[::-1]),
@@ -211,18 +202,3 @@ def _geometry(
         told = np.where(given == 0, np.nan, given)
     across, down, deep = (None if math.isnan(value) else value * scale for value in told.tolist())
     return affine, (across, down, deep)
-
-
-def _voxels(file: BinaryIO, skip: int, size: tuple[int, ...], item: int) -> bytes:
-    """The bytes of the voxels, after some that are skipped; the file is read to its end."""
-    expected = math.prod(size) * item
-    skipped, data = file.read(skip), file.read(expected)
-    if missing := skip - len(skipped) + expected - len(data):
-        raise UnreadableError(f"is truncated: {missing} bytes are missing")
-    # The checksum of a gzip file is compared at its end.
-    rest = 0
-    while block := file.read(1 << 20):
-        rest += len(block)
-        if rest >= expected // size[-1]:
-            raise UnreadableError(LONGER)
-    return data

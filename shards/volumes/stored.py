@@ -1,5 +1,7 @@
 """What an image file holds, and the bounds that its header has to keep."""
 
+import gzip
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,6 +16,7 @@ MOST_VOXELS = 2**28
 MOST_SLICE_PIXELS = 2**24
 """Most pixels of a slice, 4096 x 4096; a network's answers for them fit into the memory."""
 LONGER = "goes on after its voxels for a slice or more; its header tells fewer than it holds"
+_LEVEL = 6
 _UNITS = "are its units millimetres?"
 _UNIT_LENGTH = 0.01
 _SHEAR = 0.1
@@ -54,6 +57,38 @@ def open_regular(path: Path) -> BinaryIO:
     if not path.is_file():
         raise UnreadableError("is no regular file" if path.exists() else "no such file")
     return path.open("rb")
+
+
+def read_voxels(file: BinaryIO, size: Sequence[int], item: int, *, skip: int = 0) -> bytes:
+    """The bytes of the voxels; the file is read to its end, where the checksum of a gzip file is compared.
+
+    Args:
+        file: where the voxels begin.
+        size: numbers of voxels along the axes.
+        item: bytes of a voxel.
+        skip: bytes that come before.
+
+    Raises:
+        UnreadableError: too few bytes, or enough more for a slice.
+    """
+    expected = math.prod(size) * item
+    skipped, data = file.read(skip), file.read(expected)
+    if missing := skip - len(skipped) + expected - len(data):
+        raise UnreadableError(f"is truncated: {missing} bytes are missing")
+    rest = 0
+    while block := file.read(1 << 20):
+        rest += len(block)
+        if rest >= expected // size[-1]:
+            raise UnreadableError(LONGER)
+    return data
+
+
+def packed(content: bytes) -> bytes:
+    """The content as a gzip file; equal contents give equal bytes."""
+    room = io.BytesIO()
+    with gzip.GzipFile(fileobj=room, mode="wb", compresslevel=_LEVEL, mtime=0) as file:
+        file.write(content)
+    return room.getvalue()
 
 
 def check_size(size: Sequence[int]) -> None:

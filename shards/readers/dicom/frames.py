@@ -20,6 +20,7 @@ from synthspine.shards.readers.dicom.header import (
     text_of,
     value_of,
 )
+from synthspine.shards.readers.dicom.selection import lies_across, why_left_out
 from synthspine.shards.readers.folder import SpiderError, reason_of
 from synthspine.shards.readers.spider import UnsuitableError
 from synthspine.shards.volumes.files import DICOM, ending_of
@@ -133,6 +134,11 @@ class Frame:
     parts: tuple[str, ...]
 
     @property
+    def series_uid(self) -> str:
+        """SeriesInstanceUID."""
+        return self.uids[_UIDS.index("SeriesInstanceUID")]
+
+    @property
     def depth_mm(self) -> float:
         """Position along the normal of the slice."""
         return float(self.origin @ self.direction[:, 2])
@@ -166,16 +172,28 @@ def _frames(path: Path, head: bytes, has_magic: bool) -> list[Frame]:
     kind = text_of(dataset, "SOPClassUID") or text_of(dataset.file_meta, "MediaStorageSOPClassUID")
     if kind == _SPECTRUM_CLASS:
         raise UnsuitableError(path, "holds spectra; images are needed")
+    left_out = why_left_out(dataset, kind)
     if "Rows" not in dataset and "PixelData" not in dataset:
         if has_magic and (not kind.startswith(MR_CLASS) if kind else _DIRECTORY_CLASS in head):
             return []
+        if left_out:
+            raise UnsuitableError(path, left_out)
         raise SpiderError(path, "is truncated, or not a DICOM image that can be read")
     modality = text_of(dataset, "Modality") or "MR"
     if modality != "MR":
         raise UnsuitableError(path, f"is an image of modality {modality}; MR is needed")
     if (samples := text_of(dataset, "SamplesPerPixel")) not in ("", "1"):
         raise UnsuitableError(path, f"holds colour pictures ({samples} channels); one channel is needed")
-    return _File(path, dataset).frames()
+    if left_out:
+        raise UnsuitableError(path, left_out)
+    try:
+        return _File(path, dataset).frames()
+    except UnsuitableError:
+        raise
+    except SpiderError as error:
+        if lies_across(dataset):
+            raise UnsuitableError(path, f"{error.reason}; it is no sagittal slice") from None
+        raise
 
 
 class _File:

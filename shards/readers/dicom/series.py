@@ -4,6 +4,7 @@ Nothing that identifies the patient is kept or written: it is only compared, so 
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from os.path import commonpath
@@ -13,6 +14,7 @@ import numpy as np
 
 from synthspine.shards.readers.dicom.frames import Frame, read_frames
 from synthspine.shards.readers.dicom.pixels import frame_values
+from synthspine.shards.readers.dicom.selection import COS_45
 from synthspine.shards.readers.dicom.stacks import (
     SHEAR_MM,
     doubled,
@@ -25,10 +27,14 @@ from synthspine.shards.readers.dicom.stacks import (
     stated_gap_mm,
 )
 from synthspine.shards.readers.folder import SpiderError
-from synthspine.shards.readers.spider import OVERRIDE, Volume, image_volume
+from synthspine.shards.readers.spider import OVERRIDE, UnsuitableError, Volume, image_volume
 from synthspine.shards.volumes.stored import Stored, checked_direction
 
+MOST_AT_ONE_PLACE = 4
+"""Images of one contrast at one place above which a series is one over time, or of many directions."""
 _MISSING = 1.5
+_MOST_RATIO = 2.0
+"""Distance of slices, in pixels, up to which other slices than sagittal ones can be cut into these."""
 _ROUNDING = 0.02
 
 
@@ -51,6 +57,25 @@ class DicomSeries:
         """Its files in the order of the slices; one of many frames stands once."""
         return tuple(dict.fromkeys(frame.path for frame in self.frames))
 
+    @property
+    def uid(self) -> str:
+        """Its SeriesInstanceUID; empty where its slices have none in common."""
+        found = {frame.series_uid for frame in self.frames}
+        return found.pop() if len(found) == 1 else ""
+
+    @property
+    def description(self) -> str:
+        """Its SeriesDescription."""
+        return self.frames[0].identity[-1]
+
+    def facts(self) -> dict[str, str | int]:
+        """What a report says of it, by the names of DICOM, and the number of files."""
+        return {
+            "SeriesInstanceUID": self.uid,
+            "SeriesDescription": self.description,
+            "files": len(self.files),
+        }
+
 
 def find_dicom(files: Iterable[Path], on_error: Callable[[SpiderError], None]) -> list[DicomSeries]:
     """The series of some files, sorted by folder and name.
@@ -58,16 +83,29 @@ def find_dicom(files: Iterable[Path], on_error: Callable[[SpiderError], None]) -
     Args:
         files: any files; those that are not DICOM images are skipped.
         on_error: called with each image or series that cannot be used; with ``UnsuitableError`` if it is
-            valid, but not MRI with a position in the patient.
+            valid, but no sagittal MRI of a spine with a position in the patient. Images of one folder that
+            are left out for one reason are told as one.
     """
     frames: list[Frame] = []
+    left_out: dict[tuple[Path, str], list[Path]] = {}
     for path in sorted(files):
         try:
             frames += read_frames(path)
+        except UnsuitableError as error:
+            left_out.setdefault((path.parent, error.reason), []).append(path)
         except SpiderError as error:
             on_error(error)
+    for (_, reason), paths in left_out.items():
+        more = f" (and {len(paths) - 1} more images beside it)" if len(paths) > 1 else ""
+        on_error(UnsuitableError(paths[0], f"{reason}{more}"))
+
+    def suits(stack: Sequence[Frame]) -> bool:
+        if reason := _why_unsuitable(stack):
+            on_error(UnsuitableError(_folder(stack) / (_name(stack, 0) or "series"), reason))
+        return not reason
+
     found = []
-    for stacks in find_stacks(frames, on_error):
+    for stacks in find_stacks(frames, on_error, suits):
         for number, stack in enumerate(stacks, 1):
             try:
                 found.append(_series(stack, number if len(stacks) > 1 else 0, stacks))
@@ -113,8 +151,7 @@ def read_dicom(series: DicomSeries, spacing_mm: tuple[float, float, float] | Non
 
 
 def _series(stack: Sequence[Frame], number: int, stacks: Sequence[Sequence[Frame]]) -> DicomSeries:
-    name = re.sub(r"[^A-Za-z0-9]+", "-", f"{stack[0].name} {number or ''}").strip("-")
-    folder = Path(commonpath([frame.path.parent for frame in stack]))
+    name, folder = _name(stack, number), _folder(stack)
     if pair := doubled(stack):
         found = f"holds several images at one position ({_names(pair)})"
         raise SpiderError(folder / name, f"{found}, and no tag separates them")
@@ -125,6 +162,33 @@ def _series(stack: Sequence[Frame], number: int, stacks: Sequence[Sequence[Frame
         found = f"holds {len(stack)} slices where another part of the same file holds {most}"
         raise SpiderError(folder / name, f"{found} (are frames missing?)")
     return DicomSeries(name=name or "series", folder=folder, frames=tuple(stack))
+
+
+def _name(stack: Sequence[Frame], number: int) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "-", f"{stack[0].name} {number or ''}").strip("-")
+
+
+def _folder(stack: Sequence[Frame]) -> Path:
+    return Path(commonpath([frame.path.parent for frame in stack]))
+
+
+def _why_unsuitable(stack: Sequence[Frame]) -> str | None:
+    """Why frames of one contrast and orientation are left out; None where they may be a sagittal series."""
+    normal = np.abs(stack[0].direction[:, 2])
+    if normal[0] < COS_45:
+        plane = ("sagittal", "coronal", "axial")[int(normal.argmax())]
+        depths = np.unique(np.round([frame.depth_mm for frame in stack], 2))
+        gap = float(np.median(np.diff(depths))) if len(depths) > 1 else stack[0].gap_mm
+        pixel = min(stack[0].spacing_mm or (0.0,))
+        if gap is None or gap > _MOST_RATIO * pixel:
+            apart = "" if gap is None else f" {gap:.1f} mm apart"
+            return f"shows {plane} slices{apart}; sagittal slices are needed"
+    # Copies have one identifier; without any nothing can be told.
+    images = {(position_of(frame), frame.instance, frame.index) for frame in stack if frame.instance}
+    most = max(Counter(place for place, *_ in images).values(), default=0)
+    if most > MOST_AT_ONE_PLACE:
+        return f"holds {most} images at one place, as series over time or of diffusion do (4D)"
+    return None
 
 
 def _places_elsewhere(stack: Sequence[Frame], stacks: Sequence[Sequence[Frame]]) -> int:

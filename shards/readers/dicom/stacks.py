@@ -36,12 +36,15 @@ Labels = list[Hashable]
 Stack = list[Frame]
 
 
-def find_stacks(frames: Sequence[Frame], on_error: Callable[[SpiderError], None]) -> Iterator[list[Stack]]:
+def find_stacks(
+    frames: Sequence[Frame], on_error: Callable[[SpiderError], None], suits: Callable[[Stack], bool]
+) -> Iterator[list[Stack]]:
     """Stacks of every series, the slices of each in their order.
 
     Args:
         frames: the frames of any number of files.
         on_error: called where pixels that had to be compared cannot be read; the series is then left out.
+        suits: whether frames of one contrast and orientation are used; asked before their geometry is judged.
     """
     for patient in _by(frames, [frame.identity for frame in frames]):
         for series in _by_identifiers(patient):
@@ -54,7 +57,9 @@ def find_stacks(frames: Sequence[Frame], on_error: Callable[[SpiderError], None]
                     known.append(frame)
             parts: list[Stack] = []
             # By echo time first, so that the number of a part says something.
-            for stack in sorted(alike, key=lambda stack: np.nan_to_num(stack[0].numbers).tolist()):
+            for stack in sorted(
+                filter(suits, alike), key=lambda stack: np.nan_to_num(stack[0].numbers).tolist()
+            ):
                 try:
                     parts += _parts(stack)
                 except SpiderError as error:

@@ -6,8 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import SimpleITK as sitk
+from dicom_files import AXIAL, write_series
 from limits import file_size_limit
 
 from synthspine.train.model.checkpoint import SNAPSHOT_FORMAT, write_payload
@@ -111,3 +113,18 @@ def test_a_name_that_is_no_text_is_told_and_the_others_go_on(tmp_path, checkpoin
     assert error == "error: 1 of 2 scans could not be predicted"
     named = run(os.fsencode(folder) + b"/m\xe4dchen.mha", "--checkpoint", checkpoint)
     assert named.returncode == 1 and "the name is not text in UTF-8" in named.stderr
+
+
+def test_broken_series_that_are_not_sagittal_are_no_failure(tmp_path, checkpoint):
+    array = np.random.default_rng(0).integers(0, 1000, (4, 60, 50)).astype(np.int16)
+    study, out = tmp_path / "study", tmp_path / "out"
+    write_series(study, array, uid="1.1", number="3", description="T1 sag")
+    write_series(study, array, uid="1.2", number="4", axes=AXIAL, positions=[0.0, 0.0, 4.0, 90.0])
+    scout = write_series(study, array, uid="1.3", number="1", description="Scout")
+    scout[0].write_bytes(scout[0].read_bytes()[:-500])
+    result = run(study, "--checkpoint", checkpoint, "--output-dir", out, "--always", "--format", "nii.gz")
+    assert result.returncode == 0, result.stderr
+    assert f"wrote {out / 'study_3-T1-sag_seg.nii.gz'}" in result.stdout
+    skipped = [line for line in result.stdout.splitlines() if line.startswith("skipped: ")]
+    assert len(skipped) == 2 and "axial slices" in skipped[1] and "localizer (series 1 Scout)" in skipped[0]
+    assert "\r" not in result.stderr and "failed" not in result.stderr

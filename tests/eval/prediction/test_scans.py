@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from dicom_files import AXIAL, write_series
 
 from synthspine.eval.prediction.ownership import is_own, mask_mark, mask_note
@@ -107,7 +108,7 @@ def test_a_label_map_is_left_out_unless_it_is_named(tmp_path):
 
 def test_what_looks_like_a_scan_never_vanishes(tmp_path):
     volume(tmp_path / "in" / "a.mha"), volume(tmp_path / "elsewhere" / "b.mha")
-    for name in ("c.nrrd", "d.MHD", "notes.txt"):
+    for name in ("c.nhdr", "d.NPY", "notes.txt"):
         (tmp_path / "in" / name).write_text("text")
     (tmp_path / "in" / "linked").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "in" / "around").symlink_to(tmp_path / "in")
@@ -115,9 +116,10 @@ def test_what_looks_like_a_scan_never_vanishes(tmp_path):
     os.mkfifo(tmp_path / "in" / "pipe.mha")
     found = find_scans([tmp_path / "in"], tmp_path / "out")
     assert masks(found, tmp_path / "out") == ["a_seg.mha", "linked/b_seg.mha"]
-    assert reasons(found).keys() == {"c.nrrd", "d.MHD", "around", "gone.mha", "pipe.mha"}
+    assert reasons(found).keys() == {"c.nhdr", "d.NPY", "around", "gone.mha", "pipe.mha"}
     assert all(isinstance(error, NotUsedError) for error in found[1])
-    assert "convert it to .mha" in reasons(found)["c.nrrd"]
+    assert "convert it to .mha" in reasons(found)["c.nhdr"]
+    assert "without voxel size" in reasons(found)["d.NPY"]
     assert "link to nothing" in reasons(found)["gone.mha"]
     (named,) = find_scans([tmp_path / "in" / "pipe.mha"], tmp_path / "out")[0]
     with pytest.raises(SpiderError, match="no regular file"):
@@ -196,17 +198,17 @@ def test_a_dicom_file_is_its_series(tmp_path):
     assert scan.series.files == (path,)
 
 
-def test_axial_series_are_unsuitable_when_read(tmp_path):
+def test_axial_series_are_unsuitable(tmp_path):
     series(tmp_path / "study", axes=AXIAL)
-    (scan,) = find_scans([tmp_path / "study"], tmp_path / "out")[0]
-    with pytest.raises(UnsuitableError):
-        scan.read()
+    scans, (error,) = find_scans([tmp_path / "study"], tmp_path / "out")
+    assert scans == [] and isinstance(error, UnsuitableError)
+    assert "axial slices 4.4 mm apart" in error.reason
 
 
 def test_other_modalities_are_unsuitable_in_a_folder_and_broken_when_named(tmp_path):
     paths = series(tmp_path / "study", tag_0008_0060="CT")
     found = find_scans([tmp_path / "study"], tmp_path / "out")
-    assert [type(error) for error in found[1]] == [UnsuitableError] * 3
+    assert [type(error) for error in found[1]] == [UnsuitableError]
     found = find_scans([paths[0]], tmp_path / "out")
     assert [type(error) for error in found[1]] == [SpiderError]
 
@@ -217,6 +219,24 @@ def test_what_is_no_scan_is_told(tmp_path):
     broken = find_scans([tmp_path / "empty", tmp_path / "text.png"], tmp_path / "out")[1]
     assert [error.path.name for error in broken] == ["empty", "text.png"]
     assert all(".mha or .nii.gz" in error.reason for error in broken)
+
+
+def test_an_array_without_geometry_is_refused_by_name(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((2, 20, 20)))
+    (error,) = find_scans([tmp_path / "a.npy"], tmp_path / "out")[1]
+    assert type(error) is SpiderError and "without voxel size and orientation; convert it" in error.reason
+
+
+@pytest.mark.parametrize("name", ["a.nrrd", "a.mhd"])
+def test_scans_of_two_more_formats_are_read_and_masks_have_the_format_that_is_asked_for(tmp_path, name):
+    image = sitk.ReadImage(str(volume(tmp_path / "a.mha")))
+    (tmp_path / "in").mkdir()
+    sitk.WriteImage(image, str(tmp_path / "in" / name))
+    (scan,), errors = find_scans([tmp_path / "in"], tmp_path / "out")
+    assert errors == [] and scan.mask.name == name.replace("a.", "a_seg.").replace(".mhd", ".mha")
+    assert np.array_equal(scan.read().array, read_image(tmp_path / "a.mha").array)
+    (scan,), _ = find_scans([tmp_path / "in" / name], tmp_path, suffix=".nii.gz")
+    assert scan.mask.name == "a_seg.nii.gz"
 
 
 def test_masks_of_one_name_are_refused():
@@ -233,13 +253,13 @@ def test_what_looks_like_a_scan_and_cannot_be_read_is_skipped_with_the_reason(tm
     volume(tmp_path / "real" / "A.MHA")
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "linked").symlink_to(tmp_path / "real")
-    (tmp_path / "in" / "b.nrrd").write_text("NRRD0004\n")
+    (tmp_path / "in" / "b.nhdr").write_text("NRRD0004\n")
     (tmp_path / "in" / "c.nii").symlink_to(tmp_path / "nothing")
     scans, errors = find_scans([tmp_path / "in"], tmp_path / "out")
     assert [scan.mask for scan in scans] == [tmp_path / "out" / "linked" / "A_seg.mha"]
     assert scans[0].read().array.shape == (2, 20, 20)
     assert {error.path.name: error.reason for error in errors} == {
-        "b.nrrd": "cannot be read; convert it to .mha or .nii.gz",
+        "b.nhdr": "cannot be read; convert it to .mha or .nii.gz",
         "c.nii": "is a link to nothing",
     }
     assert all(isinstance(error, NotUsedError) for error in errors)
@@ -254,9 +274,9 @@ def test_a_spacing_that_is_told_is_used(tmp_path):
     assert replace(scan, spacing_mm=(5.0, 0.9, 0.8)).read().spacing_mm == (5.0, 0.9, 0.8)
 
 
-@pytest.mark.parametrize("name", ["a.mha", "a.nii.gz"])
+@pytest.mark.parametrize("name", ["a.mha", "a.nii.gz", "a.nrrd"])
 def test_the_file_of_a_mask_says_that_ranks_count_from_the_lowest_in_view(tmp_path, image_file, name):
-    reference = read_image(image_file(name=f"scan_{name}")).reference
+    reference = read_image(image_file(name="scan.mha" if name == "a.nrrd" else f"scan_{name}")).reference
     values = np.ones((3, 90, 70), dtype=np.int16)
     for relative in (True, False):
         path = tmp_path / name

@@ -52,15 +52,12 @@ def test_echoes_of_one_file_are_two_volumes(tmp_path):
         assert np.array_equal(read_dicom(entry).array, scan(seed=seed))
 
 
-def test_orientations_of_one_file_are_two_volumes(tmp_path):
+def test_of_the_orientations_of_one_file_the_sagittal_one_is_read(tmp_path):
     axes = [SAGITTAL] * 3 + [AXIAL] * 2
     write_frames(tmp_path / "a.dcm", scan(), positions=[0, 4, 8, 0, 5], frame_axes=axes)
-    series, errors = found(tmp_path)
-    assert errors == []
-    assert [len(entry.frames) for entry in series] == [3, 2]
-    assert np.array_equal(read_dicom(series[0]).array, scan()[:3])
-    with pytest.raises(UnsuitableError):
-        read_dicom(series[1])
+    (series,), (error,) = found(tmp_path)
+    assert np.array_equal(read_dicom(series).array, scan()[:3])
+    assert isinstance(error, UnsuitableError) and "axial slices 5.0 mm apart" in error.reason
 
 
 def test_times_of_one_file_are_two_volumes(tmp_path):

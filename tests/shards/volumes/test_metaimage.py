@@ -170,3 +170,38 @@ def test_a_header_that_tells_fewer_voxels_than_there_are_is_refused(tmp_path):
     path = edit(written(tmp_path / "a.mha", compressed=False), b"DimSize = 24 20 4", b"DimSize = 16 20 4")
     with pytest.raises(UnreadableError, match="goes on after its voxels for a slice or more"):
         read_metaimage(path)
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_a_header_with_its_voxels_beside_it_is_read(tmp_path, compressed):
+    path = written(tmp_path / "a.mhd", compressed=compressed)
+    stored, library = read_metaimage(path), sitk.ReadImage(str(path))
+    assert (stored.values == noise()).all() and np.allclose(stored.direction.ravel(), library.GetDirection())
+    assert path.with_suffix(".zraw" if compressed else ".raw").is_file()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../a.raw", "/dev/zero", "sub/a.raw", "LIST", "a%02d.raw 1 4 1", ".", "..", "a.mhd", "c:a.raw", ""],
+)
+def test_no_other_file_is_opened_than_the_one_beside_the_header(tmp_path, name):
+    path = written(tmp_path / "a.mhd", compressed=False)
+    edit(path, b"= a.raw", b"= " + name.encode())
+    with pytest.raises(UnreadableError, match="in other files"):
+        read_metaimage(path)
+
+
+def test_voxels_beside_a_header_that_do_not_fit_are_told(tmp_path):
+    path = written(tmp_path / "a.mhd", compressed=False)
+    raw = path.with_suffix(".raw")
+    whole = raw.read_bytes()
+    for content, message in ((whole[:-7], "a.raw: is truncated: 7 bytes"), (2 * whole, "goes on after its")):
+        raw.write_bytes(content)
+        with pytest.raises(UnreadableError, match=message):
+            read_metaimage(path)
+    raw.unlink()
+    with pytest.raises(UnreadableError, match=r"a\.raw: no such file"):
+        read_metaimage(path)
+    os.mkfifo(raw)
+    with pytest.raises(UnreadableError, match=r"a\.raw: is no regular file"):
+        read_metaimage(path)

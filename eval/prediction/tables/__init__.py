@@ -1,0 +1,1 @@
+"""Tables of a run: heights of structures, all scans in one, colours of the values of masks."""
