@@ -224,7 +224,7 @@ def test_the_python_call_runs_in_any_folder(tmp_path, monkeypatch):
 
 def test_the_configuration_says_what_is_served(service):
     told = json.loads(service.ask("/v1/config?alpha=1")[2])
-    assert told["maps"] == 9 and told["presets"][0] == "spine" and "slice" in told["source"]
+    assert told["maps"] == 15 and told["presets"][0] == "spine" and "slice" in told["source"]
     assert told["set"]["identity"]["seed"] == 42 and told["made_with"]["device"] == "cpu"
     assert "contrast.alpha: 0..1 -> 1..1" in told["changes"]
     assert told["config"]["contrast"]["alpha"] == [1.0, 1.0]
