@@ -23,7 +23,7 @@ from synthspine.eval.prediction.tta import PLAIN, TTA_VIEWS
 from synthspine.eval.prediction.volumes import StructureVolume
 from synthspine.gen.core.device import pick_device
 from synthspine.progress import progress_bar
-from synthspine.shards.readers.folder import NotUsedError, reason_of
+from synthspine.shards.readers.folder import NotUsedError, printable, reason_of
 from synthspine.shards.readers.spider import UnsuitableError, Volume
 from synthspine.shards.reading.prefetch import prefetch
 from synthspine.shards.storage.atomic import file_digest
@@ -68,7 +68,7 @@ class Prediction:
         """The scan in the table of the run."""
         series = None if self.scan is None else self.scan.series
         return SummaryRow(
-            scan=str(self.path if self.scan is None else self.scan.source),
+            scan=printable(self.path if self.scan is None else self.scan.source),
             status="failed" if self.failed else "done" if self.files else "left out",
             reason=self.problem or "",
             mask=str(self.files[0]) if self.files else "",

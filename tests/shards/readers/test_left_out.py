@@ -56,8 +56,8 @@ def test_what_cannot_be_read_is_listed_with_the_reason(spider_folder):
     folder = spider_folder(2, images=False)
     masks = folder / "masks" / "masks"
     image = sitk.ReadImage(str(masks / "1_t1.mha"))
-    for name in ("3_t1.nrrd", "4_t1.mhd"):
-        sitk.WriteImage(image, str(masks / name))
+    sitk.WriteImage(image, str(masks / "4_t1.mhd"))
+    (masks / "3_t1.nhdr").write_text("NRRD0004\n")
     (masks / "deeper").mkdir()
     shutil.copy(masks / "1_t1.mha", masks / "deeper" / "5_t1.mha")
     (masks / "6_t1.mha").symlink_to(folder / "nowhere.mha")
@@ -67,7 +67,7 @@ def test_what_cannot_be_read_is_listed_with_the_reason(spider_folder):
     series, left_out = unused(folder)
     assert len(series) == 4
     assert left_out == {
-        "masks/masks/3_t1.nrrd": "cannot be read; convert it to .mha or .nii.gz",
+        "masks/masks/3_t1.nhdr": "cannot be read; convert it to .mha or .nii.gz",
         "masks/masks/4_t1.mhd": "cannot be read; convert it to .mha or .nii.gz",
         "masks/masks/deeper/5_t1.mha": left_out["masks/masks/deeper/5_t1.mha"],
         "masks/masks/6_t1.mha": "is a link to nothing",
@@ -75,7 +75,7 @@ def test_what_cannot_be_read_is_listed_with_the_reason(spider_folder):
         "masks/masks/loop": "is a link to a folder that holds it",
     }
     assert "is not used: spider expects" in left_out["masks/masks/deeper/5_t1.mha"]
-    with pytest.warns(UserWarning, match=r"3_t1\.nrrd: cannot be read"):
+    with pytest.warns(UserWarning, match=r"3_t1\.nhdr: cannot be read"):
         assert series_of(folder) == series
 
 
