@@ -67,12 +67,21 @@ class Core:
         """Positions along the canal of the voxels of a role in front of it."""
         return np.broadcast_to(self.along_mm, self.roles.shape)[(self.roles == role) & self.front]
 
-    def highest_mm(self, mask: np.ndarray, spacing_mm: Spacing3) -> float | None:
-        """Position of the upper end of a mask near and in front of the canal; None where it is empty."""
-        places = np.argwhere(mask & (abs(self.sideways_mm) <= CORE_MM)[..., None])
+    def sacrum_top_mm(self, sacrum: np.ndarray, spacing_mm: Spacing3) -> float | None:
+        """Position that parts the sacrum from the vertebrae above it, near and in front of the canal.
+
+        Of all positions the one with the most sacrum and the fewest vertebrae below it: single voxels of the
+        wrong kind on either side do not move it. None where no position has more sacrum below it.
+        """
+        places = np.argwhere(sacrum & (abs(self.sideways_mm) <= CORE_MM)[..., None])
         along, behind = self.axis.at(places[:, 1:] * spacing_mm[1:])
         along = along[behind * self.sign < 0]
-        return float(np.percentile(along, 98)) if len(along) else None
+        bodies = self.positions_mm(VERTEBRA)
+        positions = np.concatenate((along, bodies))
+        order = np.argsort(positions, kind="stable")
+        gain = np.cumsum(np.where(order < len(along), 1, -1))
+        best = int(gain.argmax()) if len(gain) else -1
+        return float(positions[order[best]]) if best >= 0 and gain[best] > 0 else None
 
     def lower_end_mm(self, view: np.ndarray, spacing_mm: Spacing3) -> float:
         """Position of the lower border of the scan where vertebral bodies would lie.

@@ -137,7 +137,7 @@ def rank_codes(
         ranked = order_ranks(ranked, np.where(told, codes, BACKGROUND))
     posterior = (roles == VERTEBRA) & (codes > POSTERIOR_OFFSET) & (ranked != BACKGROUND)
     ranked[posterior] += POSTERIOR_OFFSET
-    kept = roles == BACKGROUND
+    kept = (roles == BACKGROUND) & (ranked == BACKGROUND)
     if source == "model":
         kept |= told
     relative = counted.relative and not told.any()
@@ -161,10 +161,14 @@ def assign_ranks(
         view: what the scan shows, bool, the same shape; all by default.
     """
     core = find_core(roles, spacing_mm)
+    ground = core.sacrum_top_mm(sacrum, spacing_mm) if sacrum is not None else None
+    if sacrum is not None and ground is not None:
+        # What the model takes for sacrum above that is vertebra.
+        roles = np.where(sacrum & (core.along_mm > ground), VERTEBRA, roles)
+        core = find_core(roles, spacing_mm)
     discs = regions_of((core.roles == DISC) & core.front, core.along_mm)
     levels = found_levels(discs, spacing_mm[1] * spacing_mm[2])
     lower_end = core.lower_end_mm(np.ones(roles.shape, dtype=bool) if view is None else view, spacing_mm)
-    ground = core.highest_mm(sacrum, spacing_mm) if sacrum is not None else None
     if ground is not None:
         levels = levels[levels > ground - LEVEL_GAP_MM]
     distance = float(np.median(np.diff(levels))) if len(levels) > 1 else USUAL_DISTANCE_MM

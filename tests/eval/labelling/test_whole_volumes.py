@@ -173,6 +173,17 @@ def test_a_known_sacrum_anchors_the_count(volume):
     assert assign_ranks(roles_of(volume), SPACING, sacrum=np.zeros_like(sacrum)).relative
 
 
+def test_spots_of_sacrum_in_vertebrae_are_vertebra_and_do_not_move_the_count(volume):
+    sacrum = np.zeros_like(volume, dtype=bool)
+    sacrum[MIDDLE - 6 : MIDDLE + 7, 271:312, 92:124] = True
+    spots = np.random.default_rng(0).uniform(size=volume.shape) < 0.2
+    spots &= (volume == vertebra_code(1)) | (volume == vertebra_code(3))
+    structures = roles_of(volume)
+    structures[spots] = 0
+    got = assign_ranks(structures, SPACING, sacrum=sacrum | spots)
+    assert not got.relative and agreement(got.codes[:, :265], volume[:, :265]) > 0.97
+
+
 def test_back_to_front_is_ranked_too(volume):
     turned = np.ascontiguousarray(volume[:, :, ::-1])
     assert agreement(assign_ranks(roles_of(turned), SPACING).codes, turned) > 0.97
