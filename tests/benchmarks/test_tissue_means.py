@@ -14,6 +14,7 @@ from synthspine.shards.readers.phantom import write_phantom
 SPLIT = Path(__file__).parents[2] / "benchmarks" / "spider_mini_split.json"
 
 
+@pytest.mark.slow
 def test_only_the_patients_that_are_named_count(tmp_path):
     write_phantom(tmp_path, patients=2, processes=1)
     everyone = measure(tmp_path, None)

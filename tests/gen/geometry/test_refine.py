@@ -172,5 +172,7 @@ def test_label_maps_may_hold_the_classes_of_a_scheme_of_a_file(spine):
 
 
 def test_an_unknown_scheme_names_all_that_there_are():
-    with pytest.raises(ValueError, match=r"called 'fourteen'.*ranks, structures, 14, 4.*'dense' or 'spider'"):
+    with pytest.raises(
+        ValueError, match=r"called 'fourteen'.*ranks, structures, spine, 14, 4, 5.*'dense' or 'spider'"
+    ):
         SpineSynthGenerator(labels="fourteen")

@@ -126,8 +126,8 @@ def test_a_whole_image_at_another_spacing_is_not_refused(tmp_path, spider_folder
 def test_a_rendered_image_that_is_not_finite_is_named(spider_folder, options, monkeypatch):
     real = synthetic_samples.render
 
-    def broken(bank, params):
-        image, codes = real(bank, params)
+    def broken(bank, params, **options):
+        image, codes = real(bank, params, **options)
         image[-1, 0, 3, 3] = float("nan")
         return image, codes
 

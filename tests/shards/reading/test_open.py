@@ -125,7 +125,7 @@ def flip(place):
         (lambda content: content[:5000], r"is damaged \(5000 bytes instead of \d+\)"),
         (
             lambda content: content + bytes(512),
-            r"bytes instead of \d+.*; shards/main\.py --rebuild writes it",
+            r"bytes instead of \d+.*; synthspine shards --rebuild writes it",
         ),
         (lambda content: b"", "0 bytes instead of"),
     ],

@@ -108,7 +108,7 @@ def test_map_seed_preset_and_plain_change_by_keyboard(page, service):
     focus(page, "map")
     before, after = change(page, lambda: page.press("Home"))
     assert (before != after).any()
-    assert page.run("document.getElementById('map-value').textContent") == "1 of 9"
+    assert page.run("document.getElementById('map-value').textContent") == "1 of 15"
     before, after = change(page, lambda: page.press("r"))
     assert (before != after).any()
     # A sample whose contrast is not random under the preset spine, so that the preset changes it.

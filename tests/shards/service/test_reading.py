@@ -99,7 +99,7 @@ def test_the_sets_are_those_a_training_asks_for(service, monkeypatch, tmp_path, 
     options = replace(service.options.shards, shards_dir=service.sets)
     for chosen in (options, replace(options, data_dir=type(options)().data_dir)):
         places = ensure_sets(names, chosen)
-        assert {len(open_set(place)) for place in places.values()} == {9, 3, 23}
+        assert {len(open_set(place)) for place in places.values()} == {15, 5, 23}
     assert "23 samples in 5 shards, rendered on demand" in capsys.readouterr().out
     with pytest.raises(ShardError, match="is rendered with other seed; give the service's own choices"):
         ensure_sets(names, replace(options, seed=1))
@@ -114,7 +114,7 @@ def test_the_token_is_sent_to_who_asks_for_it(guarded, monkeypatch):
     assert "not-the-right-token" not in str(told.value)
     monkeypatch.setenv(TOKEN_VARIABLE, TOKEN)
     assert len(list(open_set(f"{guarded.sets}/synthetic").samples())) == 23
-    assert len(open_set(f"{guarded.sets}/labels").read().records) == 9
+    assert len(open_set(f"{guarded.sets}/labels").read().records) == 15
 
 
 def test_the_token_is_sent_to_nobody_else(monkeypatch):
