@@ -15,7 +15,6 @@ from synthspine.gen import (
     GeneratorConfig,
     Params,
     SpineSynthGenerator,
-    SyntheticDataset,
     draw,
     preset,
     render,
@@ -329,25 +328,6 @@ def test_a_picture_that_cannot_be_is_refused(arguments, error, match):
 def test_a_sample_that_cannot_be_is_refused(arguments, error, match):
     with pytest.raises(error, match=match):
         SpineSynthGenerator().sample(np.zeros((6, 5), dtype=np.uint8), **arguments)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "match"),
-    [
-        ({"generator": None}, TypeError, "generator is None"),
-        ({"num_augmentations": 1.5}, TypeError, "num_augmentations is 1.5"),
-        ({"num_augmentations": 0}, ValueError, "empty"),
-        ({"label_maps": []}, ValueError, "empty"),
-    ],
-)
-def test_a_dataset_that_cannot_be_is_refused(arguments, error, match):
-    defaults = {"label_maps": [np.zeros((6, 5), dtype=np.uint8)], "generator": SpineSynthGenerator()}
-    with pytest.raises(error, match=match):
-        SyntheticDataset(**(defaults | arguments))
-    dataset = SyntheticDataset(**defaults)
-    for index in (True, 1.0, "1", None):
-        with pytest.raises(TypeError, match="index is"):
-            dataset[index]
 
 
 def test_indices_on_another_device_are_checked_without_waiting_for_it():

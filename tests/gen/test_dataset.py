@@ -247,3 +247,22 @@ def test_the_default_dtype_does_not_reach_the_generator(fourteen, dtype):
     finally:
         torch.set_default_dtype(torch.float32)
     assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "match"),
+    [
+        ({"generator": None}, TypeError, "generator is None"),
+        ({"num_augmentations": 1.5}, TypeError, "num_augmentations is 1.5"),
+        ({"num_augmentations": 0}, ValueError, "empty"),
+        ({"label_maps": []}, ValueError, "empty"),
+    ],
+)
+def test_a_dataset_that_cannot_be_is_refused(arguments, error, match):
+    defaults = {"label_maps": [np.zeros((6, 5), dtype=np.uint8)], "generator": SpineSynthGenerator()}
+    with pytest.raises(error, match=match):
+        SyntheticDataset(**(defaults | arguments))
+    dataset = SyntheticDataset(**defaults)
+    for index in (True, 1.0, "1", None):
+        with pytest.raises(TypeError, match="index is"):
+            dataset[index]

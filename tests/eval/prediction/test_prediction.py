@@ -10,7 +10,6 @@ import SimpleITK as sitk
 from dicom_files import AXIAL, compress, write_series
 
 from synthspine.eval.prediction import options as prediction_options
-from synthspine.eval.prediction import prediction
 from synthspine.eval.prediction.prediction import PredictionError, predict
 from synthspine.eval.prediction.scans import Scan, ScanError
 from synthspine.eval.prediction.tables.colours import ITK_SNAP, SLICER
@@ -20,7 +19,6 @@ from synthspine.shards.readers import slices
 from synthspine.shards.readers.dicom import decoder
 from synthspine.shards.readers.spider import write_mha
 from synthspine.shards.storage.atomic import file_digest
-from synthspine.train.model.checkpoint import CheckpointError
 
 # Untrained networks find no spine.
 PredictOptions = partial(prediction_options.PredictOptions, always=True)
@@ -330,22 +328,6 @@ def test_a_model_without_ranks_is_refused_at_once(tmp_path, checkpoint, image_fi
     )
     with pytest.raises(PredictionError, match="4 classes has no ranks"):
         next(predict(options))
-
-
-def test_the_projects_model_that_is_not_there_is_told_with_what_to_do(tmp_path, image_file, monkeypatch):
-    missing = tmp_path / "pretrained" / "model.pth"
-    monkeypatch.setattr(prediction, "PRETRAINED", missing)
-    options = PredictOptions(images=(image_file(),), checkpoint=missing, output_dir=tmp_path / "out")
-    with pytest.raises(CheckpointError, match=rf"{missing}: the model .* is not there; name .*--checkpoint"):
-        next(predict(options))
-
-
-def test_options_need_something_to_do(tmp_path):
-    with pytest.raises(ValueError, match="no image given"):
-        PredictOptions(checkpoint=tmp_path / "a.pth")
-    assert PredictOptions(checkpoint=tmp_path / "a.pth", onnx=tmp_path / "a.onnx").images == ()
-    with pytest.raises(ValueError, match="min_island_mm2 -1"):
-        PredictOptions(images=(tmp_path,), checkpoint=tmp_path / "a.pth", min_island_mm2=-1)
 
 
 def test_a_scan_whose_slices_would_be_too_large_is_told_why(tmp_path, checkpoint, monkeypatch):
