@@ -22,7 +22,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 import torch
 import tyro
 
-from benchmarks import generator_page, memory, steps
+from benchmarks import generator_page, memory, timing
 from benchmarks.generator_page import LOOPED_SAMPLES, PICTURED_SAMPLES, Grid, Measured, work_name
 from benchmarks.page import RESULTS
 from benchmarks.renderers import COMPILED, GRAPHS, PEERS, Renderer, make_renderer
@@ -144,7 +144,7 @@ def _measure() -> None:
         print(f"{name} is not installed and left out; pip install -e '.[bench]' installs it")
     timings = _timings(arguments, sizes.cases(), sizes, peers, device)
     by_step = {
-        name: steps.step_milliseconds(name, sizes.slices, BATCH, arguments.repeats, device)
+        name: timing.step_milliseconds(name, sizes.slices, BATCH, arguments.repeats, device)
         for name in arguments.presets
     }
     # For the rest of the process: everything before is as in a program that uses the library.

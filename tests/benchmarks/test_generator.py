@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import generator, generator_page, label_maps, memory, renderers, steps
+from benchmarks import generator, generator_page, label_maps, memory, renderers, timing
 from benchmarks.timing import Times
 from synthspine.gen import draw, render
 from synthspine.gen.core.anatomy import VALID_CODES
@@ -86,12 +86,12 @@ def test_sums_of_the_tables_follow_their_formulas():
 def test_time_by_step_adds_up_and_leaves_the_generator_as_it_was():
     modules = [inspect.getmodule(inspect.unwrap(whole)) for whole in (draw, render)]
     before = [dict(vars(module)) for module in modules]
-    tables = steps.step_milliseconds("spine", GRIDS[0], 2, 2, CPU)
+    tables = timing.step_milliseconds("spine", GRIDS[0], 2, 2, CPU)
     assert [vars(module) for module in modules] == before
     for whole in ("draw", "render"):
-        assert len(tables[whole]) > 3 and steps.REST in tables[whole]
+        assert len(tables[whole]) > 3 and timing.REST in tables[whole]
         assert all(math.isfinite(value) and value >= 0 for value in tables[whole].values())
-    assert sum(tables["render"].values()) > tables["render"][steps.REST] > 0
+    assert sum(tables["render"].values()) > tables["render"][timing.REST] > 0
 
 
 def test_memory_held_is_reported_ten_times():

@@ -327,9 +327,7 @@ UNLIKE_THEIR_FIRST_RANGES = {
 
 ELSEWHERE = {
     "ghosting.every": "whole numbers, see below",
-    "contrast.physical.region_density": "no record holds it, see below",
-    "contrast.physical.region_t1_ms": "the same",
-    "contrast.physical.region_t2_ms": "the same",
+    **{f"contrast.physical.region_{name}": "no record holds it" for name in ("density", "t1_ms", "t2_ms")},
 }
 
 RANGES = [path for path, value in leaves(GeneratorConfig()) if isinstance(value, tuple) and len(value) == 2]

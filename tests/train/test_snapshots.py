@@ -22,17 +22,9 @@ CHOICES = {"lr": 0.1}
 
 def make_plan(folder, **run_identity):
     return Plan(
-        title="test",
-        steps=10,
-        steps_per_epoch=10,
-        batch_size=2,
-        highest_rate=0.1,
-        weight_decay=0.0,
-        ema_decay=0.9,
-        bf16=False,
-        run_identity=CHOICES | run_identity,
-        stem=folder / "run",
-    )
+        title="test", steps=10, steps_per_epoch=10, batch_size=2, highest_rate=0.1, weight_decay=0.0,
+        ema_decay=0.9, bf16=False, run_identity=CHOICES | run_identity, stem=folder / "run",
+    )  # fmt: skip
 
 
 @pytest.fixture
