@@ -60,7 +60,8 @@ class TrainOptions:
     levels: int = LEVELS
     """Levels of the U-Net; the sides of the slices must be multiples of 2^(levels - 1)."""
     start_from: Path | None = None
-    """Checkpoint of a network of the same size whose weights the training begins with, to fine-tune it."""
+    """Checkpoint whose weights the training begins with, to fine-tune it; a network of half the base features
+    is widened."""
     weight_decay: float = 0.01
     """Decay of AdamW."""
     feed: Literal["render", "shards"] = "render"

@@ -13,6 +13,7 @@ from synthspine.shards.storage.atomic import file_digest, write_text
 from synthspine.train.config import FILE_STEMS, ModelName, Plan, TrainingError, TrainOptions
 from synthspine.train.model.checkpoint import Checkpoint, load_model, save_checkpoint
 from synthspine.train.model.unet import UNet, seeded_unet
+from synthspine.train.model.widen import widen
 from synthspine.train.runtime.distributed import Ranks
 from synthspine.train.runtime.precision import use_bf16
 from synthspine.train.runtime.stop import StopRequest, watch_for_stop
@@ -178,7 +179,9 @@ def _new_network(options: TrainOptions) -> UNet:
     if options.start_from is not None:
         start = load_model(options.start_from)
         theirs = (start.num_classes, start.base_features, start.levels)
-        if theirs != (scheme.num_classes, options.base_features, options.levels):
+        wanted = (scheme.num_classes, options.base_features, options.levels)
+        narrow = 2 * start.base_features == options.base_features
+        if theirs != wanted and not (narrow and theirs[::2] == wanted[::2]):
             raise TrainingError(
                 f"{options.start_from}: cannot start from it, it is a network of --num-classes {theirs[0]} "
                 f"--base-features {theirs[1]} --levels {theirs[2]}"
@@ -188,7 +191,8 @@ def _new_network(options: TrainOptions) -> UNet:
                 f"{options.start_from}: cannot start from it, its classes are those of the label scheme "
                 f"{start.scheme.name}, not of {scheme.name}"
             )
-        network.load_state_dict(start.state_dict())
+        weights = start.state_dict()
+        network.load_state_dict(widen(weights, network, options.shards.seed) if narrow else weights)
     return network
 
 
