@@ -14,6 +14,7 @@ from synthspine.eval.labelling.ranks import rank_codes
 from synthspine.eval.labelling.roles import ranked_classes
 from synthspine.eval.labelling.settings import MIN_ISLAND_MM2, RankSource
 from synthspine.eval.metrics.calibration import structure_entropy_sums
+from synthspine.eval.prediction.across_slices import agree_across_slices
 from synthspine.eval.prediction.presence import shows_spine
 from synthspine.eval.prediction.tta import PLAIN, View, class_probabilities
 from synthspine.gen.core.anatomy import BACKGROUND
@@ -73,11 +74,11 @@ def segment_volume(
 ) -> Segmentation:
     """Segment an image volume.
 
-    Every slice is resampled to the model's pixel size and segmented as a whole; the class probabilities are
-    resampled back before the most likely class is taken. Islands are removed, then vertebrae and discs get
-    their ranks, and posterior elements those of their vertebrae (``eval.labelling.ranks``, also for schemes
-    without canal, discs or vertebrae). Nothing is labelled in a scan that shows no spine
-    (``eval.prediction.presence``).
+    Every slice is resampled to the model's pixel size and segmented as a whole; neighbouring slices are made
+    to agree (``eval.prediction.across_slices``), and the class probabilities are resampled back before the
+    most likely class is taken. Islands are removed, then vertebrae and discs get their ranks, and posterior
+    elements those of their vertebrae (``eval.labelling.ranks``, also for schemes without canal, discs or
+    vertebrae). Nothing is labelled in a scan that shows no spine (``eval.prediction.presence``).
 
     Args:
         model: ``(B, 1, H, W)`` image in [0, 1] to logits ``(B, K, H, W)``.
@@ -119,9 +120,10 @@ def _segmented(
     ranks: RankSource,
     views: Sequence[View],
 ) -> Segmentation:
-    classes, nats, pixels = _most_likely(model, volume, scheme, spacing_mm, device, views)
-    in_plane = (volume.spacing_mm[1], volume.spacing_mm[2])
     view = field_of_view(volume.array)
+    shown = np.asarray(view.any(axis=(1, 2)))
+    classes, nats, pixels = _most_likely(model, volume, shown, scheme, spacing_mm, device, views)
+    in_plane = (volume.spacing_mm[1], volume.spacing_mm[2])
     classes[~view] = BACKGROUND
     found = to_structures(torch.from_numpy(classes), scheme).numpy()
     structures = remove_islands(found, in_plane, min_island_mm2)
@@ -180,18 +182,23 @@ def field_of_view(array: np.ndarray) -> np.ndarray:
 def _most_likely(
     model: nn.Module,
     volume: Volume,
+    shown: np.ndarray,
     scheme: LabelScheme,
     spacing_mm: float,
     device: torch.device | str,
     views: Sequence[View],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Most likely class of every voxel, uint8 ``(Z, H, W)``; entropies and pixels of structures by slice."""
+    """Most likely class of every voxel, uint8 ``(Z, H, W)``; entropies and pixels of structures by slice.
+
+    Slices that are not ``shown``, bool ``(Z,)``, tell nothing about their neighbours.
+    """
     in_plane = (volume.spacing_mm[1], volume.spacing_mm[2])
     native = (volume.array.shape[1], volume.array.shape[2])
     plane = math.prod(resampled_size(native, in_plane, spacing_mm))
     images = normalise(volume.array)
     classes = np.empty(images.shape, dtype=np.uint8)
     nats, pixels = np.zeros((2, len(images)))
+    parts = []
     model.eval()
     at_once = max(1, int(PIXELS_AT_ONCE.get(torch.device(device).type, _LEAST_PIXELS) / plane))
     for start in range(0, len(images), at_once):
@@ -206,9 +213,11 @@ def _most_likely(
         sums, found = structure_entropy_sums(torch.from_numpy(probabilities), scheme)
         own = slice(start, start + len(probabilities))
         nats[own], pixels[own] = sums.numpy(), found.numpy()
-        # One slice at a time: the probabilities at native resolution are the largest array here.
-        for index, probability in enumerate(probabilities, start):
-            back = resample_back(probability, spacing_mm, native, in_plane, labels=False)
-            likely = torch.from_numpy(back).unsqueeze(0).log()
-            classes[index] = likeliest_classes(likely, scheme)[0].numpy()
+        parts.append(probabilities.astype(np.float16))
+    together = np.concatenate(parts)
+    agree_across_slices(together, scheme, volume.spacing_mm[0], shown)
+    # One slice at a time: the probabilities at native resolution are larger still.
+    for index, probability in enumerate(together):
+        back = resample_back(probability.astype(np.float32), spacing_mm, native, in_plane, labels=False)
+        classes[index] = likeliest_classes(torch.from_numpy(back).unsqueeze(0).log(), scheme)[0].numpy()
     return classes, nats, pixels
