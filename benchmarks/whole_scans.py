@@ -5,12 +5,14 @@
 VOLUMES holds ``images/SET_*.mha`` and, of the same names, ``masks/`` with objects numbered from the lowest:
 vertebral bodies, or discs in sets whose name begins with IVD. Only what lies within 3 mm of an annotated
 object counts for Dice, because neither arches nor every vertebra are annotated. *Beside* is the share of all
-that was found that lies two slices or more beside the annotated ones.
+that was found that lies two slices or more beside the annotated ones. *Uncertainty* is Spearman's rank
+correlation of the structure entropy and the Dice of slices: a model that knows where it is wrong has -1.
 """
 
 import sys
 import time
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +24,7 @@ import numpy as np
 import torch
 import tyro
 from scipy.ndimage import distance_transform_edt
+from scipy.stats import spearmanr
 
 from benchmarks.page import markdown_table, page, save
 from synthspine.eval.labelling.roles import DISC, VERTEBRA, ranks_of, roles_of
@@ -49,12 +52,17 @@ class Arguments:
 
 
 def scores(
-    codes: np.ndarray, truth: np.ndarray, role: int, in_plane_mm: tuple[float, float]
+    codes: np.ndarray,
+    entropy: Sequence[float],
+    truth: np.ndarray,
+    role: int,
+    in_plane_mm: tuple[float, float],
 ) -> dict[str, list[float]]:
     """Dice of the annotated slices by thirds, whether all names are right, and the share found beside.
 
     Args:
         codes: dense codes, uint8 ``(Z, H, W)``.
+        entropy: structure entropy of every slice, nats; nan where nothing was found.
         truth: numbers of the objects from the lowest upward, 0 elsewhere, the same shape.
         role: vertebra or disc: what is annotated.
         in_plane_mm: size of a pixel.
@@ -72,6 +80,8 @@ def scores(
         away = abs((place + 0.5) / len(shown) - 0.5) * 2
         both = int(np.count_nonzero(own)) + int(np.count_nonzero(inside))
         dice = 2 * int(np.count_nonzero(own & inside)) / both
+        thirds["dice"].append(dice)
+        thirds["entropy"].append(entropy[index])
         thirds[THIRDS[0 if away < 1 / 3 else 1 if away < 2 / 3 else 2]].append(dice)
     annotated = (truth > 0).any(axis=(1, 2))
     outside = ~np.convolve(annotated, np.ones(3), mode="same").astype(bool)
@@ -109,17 +119,20 @@ def _measure() -> None:
         flags.update(flag.name for flag in raised)
         name = path.name.partition("_")[0]
         role = DISC if name.startswith("IVD") else VERTEBRA
-        own = scores(answer.codes, mask.array.astype(np.int64), role, volume.spacing_mm[1:])
+        own = scores(
+            answer.codes, answer.slice_entropy, mask.array.astype(np.int64), role, volume.spacing_mm[1:]
+        )
         for key, found in (own | {"seconds": [seconds]}).items():
             by_set[name][key] += found
-    head = ["set", "volumes", *THIRDS, "names right", "beside", "seconds"]
+    head = ["set", "volumes", *THIRDS, "names right", "beside", "uncertainty", "seconds"]
     rows = []
     for name, values in by_set.items():
         means = {key: float(np.mean(each)) for key, each in values.items()}
         named = f"{sum(values['named']):.0f} of {len(values['named'])}"
         dices = [f"{means[third]:.3f}" for third in THIRDS]
         rows.append([name, str(len(values["named"])), *dices, named, f"{means['beside']:.3f}"])
-        rows[-1].append(f"{means['seconds']:.1f}")
+        agreement = spearmanr(values["entropy"], values["dice"], nan_policy="omit").statistic
+        rows[-1] += [f"{agreement:+.2f}", f"{means['seconds']:.1f}"]
     raised_rows = [[name, f"{count} of {len(paths)}"] for name, count in flags.most_common()]
     parts = [
         __doc__.split("\n\n")[-1],
