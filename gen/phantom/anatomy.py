@@ -100,6 +100,7 @@ class Anatomy:
     conus: float  # arc length at which the cord ends
     sac_end: float  # arc length at which the sac ends
     label_end: float  # arc length at which its annotation ends
+    label_taper: float  # length over which the annotation narrows to its end
     lumbar: int  # free lumbar vertebrae: 5, or 6 where S1 is free
     remnant: tuple[float, float]  # radius and half height of the disc within the sacrum
     surroundings: Surroundings  # everything else

@@ -20,13 +20,14 @@ _BODY_HEIGHT = (28.4, 29.2, 28.6, 28.4, 28.0, 27.4, 25.6, 24.0, 23.0, 22.2)
 _BODY_DEPTH = (35.8, 36.8, 36.8, 35.6, 34.2, 33.0, 31.6, 30.6, 29.6, 28.8)
 _BODY_WIDTH = (50.5, 47.5, 46.0, 43.0, 41.5, 39.5, 37.5, 35.0, 33.0, 31.5)
 _BODY_WEDGE = (8.5, 3.0, 0.5, -1.0, -2.5, -3.0, -3.0, -3.0, -3.0, -3.0)
-_DISC_HEIGHT = (6.8, 6.8, 6.4, 5.8, 5.3, 4.2, 3.4, 3.1, 3.0, 2.9)
+_DISC_HEIGHT = (8.4, 7.6, 6.4, 6.0, 5.4, 4.2, 3.4, 3.1, 3.0, 2.9)
+_THINNEST_DISC = 2.4
 _DISC_WEDGE = (12.0, 10.0, 8.0, 6.0, 4.0, 2.0, 0.5, 0.0, 0.0, 0.0)
 _PEDICLE_GAP = (27.0, 25.0, 23.5, 22.8, 22.2, 20.5, 18.0, 17.0, 17.0, 17.0)
 _PEDICLE_WIDTH = (12.0, 10.5, 9.0, 8.0, 7.5, 7.5, 7.0, 6.5, 6.0, 6.0)
 _TRANSVERSE_REACH = (39.0, 37.0, 40.0, 36.0, 33.0, 23.0, 25.0, 28.0, 30.0, 31.0)
-_SPINOUS_LENGTH = (19.0, 31.0, 35.0, 34.0, 31.0, 27.0, 26.0, 27.0, 28.0, 28.0)
-_SPINOUS_HALF_HEIGHT = (4.4, 7.2, 7.9, 8.6, 7.2, 6.0, 5.0, 4.6, 4.4, 4.4)
+_SPINOUS_LENGTH = (19.0, 33.0, 35.0, 35.0, 28.0, 27.0, 26.0, 27.0, 28.0, 28.0)
+_SPINOUS_HALF_HEIGHT = (4.6, 7.8, 8.4, 8.2, 6.2, 6.0, 5.0, 4.6, 4.4, 4.4)
 _SPINOUS_SLOPE = (14.0, 10.0, 8.0, 10.0, 13.0, 20.0, 32.0, 42.0, 48.0, 50.0)
 
 # Sacral segments S1 ... S5: height, depth, half width, turn against the segment above (deg), gap above (mm).
@@ -70,9 +71,8 @@ def stack_column(
     for rank in range(1, LEVELS + 1):
         transitional = rank == 1 and (variants.sacralised or variants.lumbarised)
         column, wear = _column(variants, rank), 1 - discs[rank - 1].hydration
-        disc_height = (
-            _DISC_HEIGHT[column] * size * relative["disc"] * (1.12 - 0.42 * wear**2) * rng.normal(1, 0.06)
-        )
+        worn = (1.14 - 0.55 * wear**2) * rng.normal(1, 0.14)
+        disc_height = max(_DISC_HEIGHT[column] * size * relative["disc"] * worn, _THINNEST_DISC)
         disc_wedge = _DISC_WEDGE[column] * lordosis * (1.1 - 0.4 * wear) + rng.normal(0, 1.2)
         if transitional:
             disc_height, disc_wedge = 0.5 * disc_height, 0.7 * disc_wedge
@@ -176,10 +176,10 @@ def _draw_vertebra(
         transverse_reach=_TRANSVERSE_REACH[column] * size * rng.normal(1, 0.05),
         roughness=(rng.uniform(0.2, 0.7), rng.uniform(0, 6.3), rng.uniform(0, 6.3)),
         spinous=(
-            _SPINOUS_LENGTH[column] * size * relative["spinous"] * rng.normal(1, 0.07),
-            _SPINOUS_HALF_HEIGHT[column] * size * rng.normal(1, 0.09),
+            _SPINOUS_LENGTH[column] * size * relative["spinous"] * rng.normal(1, 0.13),
+            _SPINOUS_HALF_HEIGHT[column] * size * float(np.clip(rng.normal(1, 0.15), 0.5, 1.5)),
             _SPINOUS_SLOPE[column] + rng.normal(0, 3),
-            rng.uniform(2.4, 3.6),
+            rng.uniform(1.9, 3.9),
         ),
     )
 

@@ -21,6 +21,7 @@ from synthspine.gen.phantom.tissues import CHANGE, FATTY_LIGAMENT, MARROW, NUCLE
 CORTEX_MM = 0.5
 SHEATH_MM = 2.1
 END_PLATE_MM = 0.8
+UNANNOTATED_MM = 1.4  # between bone and the annotation of a disc, as measured on SPIDER
 _REACH_MM = 3.0
 
 
@@ -145,7 +146,7 @@ def _paint_disc(tissue: Array, label: Array, anatomy: Anatomy, disc: Disc, point
     low, high = (-half[0], -upper.height / 2 - 18, -half[2]), (half[0], -upper.height / 2 + 7, half[2])
     window, axes = points.window(upper, low, high)
     above, below = (local_coordinates(vertebra, *axes) for vertebra in (upper, lower))
-    distance, outline, height = disc_distances(disc, upper, lower, above, below, END_PLATE_MM)
+    distance, outline, plates, height = disc_distances(disc, upper, lower, above, below, END_PLATE_MM)
     part = tissue[window]
     part[(distance < SHEATH_MM) & (part == code("fat"))] = code("fibrous")
     part[distance < 0] = code("ligament")
@@ -154,7 +155,8 @@ def _paint_disc(tissue: Array, label: Array, anatomy: Anatomy, disc: Disc, point
     part[core] = NUCLEUS + disc.rank
     if disc.cleft and disc.hydration > 0.35:
         part[core & (np.abs(height) < 0.7)] = code("annulus")
-    label[window][distance < 0] = _value(anatomy, disc.rank, SPIDER_DISC_OFFSET)
+    inside = (distance < 0) & (plates < END_PLATE_MM - UNANNOTATED_MM)
+    label[window][inside] = _value(anatomy, disc.rank, SPIDER_DISC_OFFSET)
 
 
 def _paint_sacral_remnant(tissue: Array, anatomy: Anatomy, points: Points) -> None:
@@ -230,7 +232,8 @@ def _paint_plane(
     tissue[near & (np.abs(radius - 1) * half_depth < _DURA_MM)] = code("fibrous")
     if nerves:
         _paint_nerves(tissue, sac, anatomy, x, rear, along, half_depth)
-    label[sac & (along < anatomy.label_end)] = SPIDER_CANAL
+    tip = np.clip((np.float32(anatomy.label_end) - along) / np.float32(anatomy.label_taper), 0, 1)
+    label[sac & (radius < np.sqrt(tip))] = SPIDER_CANAL
 
 
 def _paint_nerves(

@@ -36,6 +36,9 @@ def phantom_patient(seed: int, patient: int, variants: Variants | None = None) -
     nearness = float(own(1).uniform(*_SAC_PLACE))
     canal, arc, landmarks = _canal_line(vertebrae, sacrum, nearness)
     half_depth, half_width = _sac_size(rng, arc, size)
+    own_canal = own(5)
+    narrow = _narrowing(own_canal, arc, landmarks, discs)
+    half_depth, half_width = half_depth * (1 - narrow), half_width * (1 - 0.6 * narrow)
     # Levels that surroundings keep to, whatever the number of free vertebrae.
     landmarks = {rank: landmarks[rank + variants.lumbar - 5] for rank in range(1, 6)}
     conus = float(landmarks[5] + rng.normal(8, 14))
@@ -54,7 +57,8 @@ def phantom_patient(seed: int, patient: int, variants: Variants | None = None) -
         canal_half_width=half_width,
         conus=conus,
         sac_end=rng.uniform(36, 66),
-        label_end=float(np.clip(rng.normal(26, 13), -2, 60)),
+        label_end=float(np.clip(rng.normal(26, 13), -2, 60)) + 4,
+        label_taper=own_canal.uniform(2, 34),
         lumbar=variants.lumbar,
         remnant=variants.remnant,
         surroundings=_draw_surroundings(rng, own(3), age, landmarks),
@@ -113,6 +117,25 @@ def _sac_size(rng: np.random.Generator, arc: Array, size: float) -> tuple[Array,
     half_depth = np.interp(arc, level, depth * np.array([0.98, 1.02, 0.98, 0.90, 0.72, 0.50]))
     half_width = np.interp(arc, level, width * np.array([0.88, 0.98, 1.02, 0.98, 0.80, 0.45]))
     return half_depth, half_width
+
+
+def _narrowing(
+    rng: np.random.Generator, arc: Array, landmarks: dict[int, float], discs: tuple[Disc, ...]
+) -> Array:
+    """Share by which the sac is narrower along the canal: at the discs, and in small waves everywhere.
+
+    Worn discs and the ligaments behind them press on it; in some levels little of it is left.
+    """
+    waves = rng.uniform(0.005, 0.035, 4)
+    lengths, phases = rng.uniform(8, 34, 4), rng.uniform(0, 2 * np.pi, 4)
+    narrow = (waves[:, None] * np.sin(2 * np.pi * arc / lengths[:, None] + phases[:, None])).sum(axis=0)
+    for disc in discs[:7]:
+        wear = 1 - disc.hydration
+        share = np.clip(rng.normal(0.04 + 0.12 * wear, 0.07), 0, 0.4)
+        severe = rng.uniform(0.2, 0.45) if rng.uniform() < 0.16 * wear else 0.0
+        level = (landmarks[disc.rank] + landmarks[disc.rank - 1]) / 2
+        narrow += (share + severe) * np.exp(-0.5 * ((arc - level) / rng.uniform(3.5, 7)) ** 2)
+    return np.clip(narrow, -0.15, 0.8)
 
 
 def _draw_surroundings(

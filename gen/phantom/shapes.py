@@ -56,6 +56,8 @@ def end_plate(vertebra: Vertebra, local: Local, side: int) -> Array:
         if node_side == side:
             square = (u - np.float32(node_u)) ** 2 + (w - np.float32(node_w)) ** 2
             height -= np.float32(depth) * np.exp(square * np.float32(-0.5 / NODE_RADIUS_MM**2))
+    amplitude, first, second = (np.float32(value) for value in vertebra.roughness)
+    height += amplitude * np.sin(w * np.float32(0.55) + first) * np.cos(u * np.float32(0.3) + second)
     return height if side > 0 else -height
 
 
@@ -115,7 +117,7 @@ def arch_distance(vertebra: Vertebra, local: Local) -> Array:
     )
     slant = (w - np.float32(wall + 12)) * np.float32(0.45)
     lamina = capsule(
-        (side, (v + np.float32(0.10 * height) + slant) * np.float32(0.30), w),
+        (side, (v + np.float32(0.10 * height) + slant) * np.float32(0.42), w),
         (pillar - 2, 0.0, wall + 13),
         (0.0, 0.0, back + 3.0),
         2.7,
@@ -136,20 +138,25 @@ def _roughness(vertebra: Vertebra, local: Local) -> Array:
     waves = np.sin(w * np.float32(0.42) + v * np.float32(0.18) + first) * np.sin(
         v * np.float32(0.37) - w * np.float32(0.1) + u * np.float32(0.16) + second
     )
-    return amplitude * waves
+    fine = np.sin(w * np.float32(0.95) + v * np.float32(0.5) + second) * np.sin(
+        v * np.float32(0.85) - w * np.float32(0.3) + u * np.float32(0.3) + first
+    )
+    return amplitude * (waves + np.float32(0.6) * fine)
 
 
 def _spinous_distance(vertebra: Vertebra, side: Array, v: Array, w: Array, back: float) -> Array:
-    """A blade in the midline that grows higher and thicker towards its tip and slopes down."""
+    """A blade in the midline, low at its root, that grows thicker towards its tip and slopes down."""
     length, half_height, slope_deg, half_thickness = vertebra.spinous
     angle = np.deg2rad(slope_deg)
-    from_base, lifted = w - np.float32(back + 1), v + np.float32(0.26 * vertebra.height)
+    from_base, lifted = w - np.float32(back + 1), v + np.float32(0.08 * vertebra.height)
     out = from_base * np.float32(np.cos(angle)) - lifted * np.float32(np.sin(angle))
     rise = from_base * np.float32(np.sin(angle)) + lifted * np.float32(np.cos(angle))
     share = np.clip(out / np.float32(length), 0, 1)
     # The tip droops, so that the upper border is longer than the lower one.
-    rise = rise + np.float32(0.4 * half_height) * share**2
-    high = np.abs(rise) - np.float32(half_height) * (np.float32(0.72) + np.float32(0.36) * share)
+    rise = rise + np.float32(0.3 * half_height) * share**2
+    high = np.abs(rise) - np.float32(half_height) * (
+        np.float32(0.45) + np.float32(1.4) * np.minimum(share, 0.45)
+    )
     thick = side - np.float32(half_thickness) * (np.float32(0.75) + np.float32(0.55) * share)
     long = np.abs(out - np.float32(length / 2)) - np.float32(length / 2)
     return smooth_max(smooth_max(high, long, 6.0), thick, 2.0)
@@ -157,14 +164,15 @@ def _spinous_distance(vertebra: Vertebra, side: Array, v: Array, w: Array, back:
 
 def disc_distances(
     disc: Disc, upper: Vertebra, lower: Vertebra, above: Local, below: Local, gap_mm: float
-) -> tuple[Array, Array, Array]:
+) -> tuple[Array, Array, Array, Array]:
     """Distances to the disc between two bodies, of which the lower may be S1.
 
     ``above`` and ``below`` are the same points in the frames of the upper and the lower body; ``gap_mm`` is
     the end plate between disc and bone.
 
     Returns:
-        Whole disc, its outline alone (radial), and the signed height over its middle surface.
+        Whole disc, its outline alone (radial), its end plates alone, and the signed height over its middle
+        surface.
     """
     under, over = end_plate(upper, above, -1) - above[1], below[1] - end_plate(lower, below, 1)
     u, w = (above[0] + below[0]) / 2, (above[2] + below[2]) / 2
@@ -174,12 +182,12 @@ def disc_distances(
     focus = np.exp(-(((u - np.float32(disc.protrusion_u)) / np.float32(6.5)) ** 2)) * np.float32(
         disc.protrusion
     )
-    radial = _ellipse(u, w, width / 2 * 0.985, depth, 1.0 + 0.6 * disc.bulge / depth)
+    radial = _ellipse(u, w, width / 2 * 0.985, depth, 1.03 + 1.2 * disc.bulge / depth)
     notch = np.float32(0.8) * np.maximum(1 - (u / np.float32(10)) ** 2, 0)
     wall = w - np.float32(depth / 2 + 0.7 * disc.bulge) + notch - focus
     outline = smooth_max(radial, wall, ROUNDING_MM)
     slab = np.float32(gap_mm) - np.minimum(under, over)
-    return smooth_max(slab, outline, 1.6), outline, (over - under) / 2
+    return smooth_max(slab, outline, 1.6), outline, slab, (over - under) / 2
 
 
 def capsule(
