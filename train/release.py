@@ -52,7 +52,7 @@ def without_paths(config: str) -> str:
     def cleaned(value: object) -> object:
         if not isinstance(value, dict):
             return value
-        places = {name for name in value if name.endswith("_dir")} | {"split", "place", "host"}
+        places = {name for name in value if name.endswith("_dir")} | {"split", "place", "host", "start_from"}
         return {name: cleaned(item) for name, item in value.items() if name not in places}
 
     return json.dumps(cleaned(json.loads(config)))
