@@ -176,7 +176,7 @@ def write_scan_picture(
 
 
 def shown_slices(codes: np.ndarray, across_mm: float) -> list[int]:
-    """Indices of the mid-sagittal slice, a neighbour on either side, and the outermost slices with a label."""
+    """Indices of the mid-sagittal slice, a neighbour on either side, and the outermost with a label."""
     middle = middle_slice(codes)
     step = max(1, round(NEIGHBOUR_MM / across_mm))
     chosen = {index for index in (middle - step, middle, middle + step) if 0 <= index < len(codes)}

@@ -1,4 +1,4 @@
-"""The routes of the viewer: its page, and the segmentation of one scan at a time, of which nothing is kept."""
+"""The routes of the viewer: its page, and the segmentation of one scan at a time; nothing is kept."""
 
 import asyncio
 import logging
@@ -74,9 +74,7 @@ def viewer(device: str) -> Extra:
         problem = None if answer.PRETRAINED.is_file() else _NO_MODEL
         return {"endings": SUFFIXES, "most_bytes": MOST_BYTES, "problem": problem}
 
-    @routes.post(
-        _PATH, tags=["viewer"], summary="Segment a scan", responses=_RESPONSES, openapi_extra=_BODY
-    )
+    @routes.post(_PATH, tags=["viewer"], summary="Segment a scan", responses=_RESPONSES, openapi_extra=_BODY)
     async def segmentation(request: Request, name: Annotated[str, Query(max_length=255)]) -> Response:
         nonlocal taken
         ending = ending_of(Path(name))
@@ -105,12 +103,10 @@ async def _receive(request: Request, path: Path) -> None:
     """Write the body of a request to a file.
 
     Raises:
-        HTTPException: 413 or 408 beyond the limits; the rest of the body is not read.
+        HTTPException: 413 or 408 beyond the limits.
     """
-    close = {"Connection": "close"}
-    too_large = HTTPException(
-        413, f"the file has more than {MOST_BYTES / 2**20:g} MiB; use synthspine predict", close
-    )
+    text = f"the file has more than {MOST_BYTES / 2**20:g} MiB; use synthspine predict"
+    too_large = HTTPException(413, text)
     if int(request.headers.get("Content-Length", 0)) > MOST_BYTES:
         raise too_large
     size = 0
@@ -123,7 +119,7 @@ async def _receive(request: Request, path: Path) -> None:
                         raise too_large
                     file.write(block)
     except TimeoutError:
-        raise HTTPException(408, f"the file did not arrive within {UPLOAD_S:g} s", close) from None
+        raise HTTPException(408, f"the file did not arrive within {UPLOAD_S:g} s") from None
     except ClientDisconnect:
         raise HTTPException(ABANDONED, "the client has gone") from None
 

@@ -49,7 +49,7 @@ class Extra:
     def uploads(self) -> frozenset[str]:
         """Paths to which a body may be posted."""
         routes = (route for route in self.routes.routes if isinstance(route, APIRoute))
-        return frozenset(route.path for route in routes if "POST" in route.methods)
+        return frozenset(route.path for route in routes if "POST" in (route.methods or ()))
 
 
 def make_application(
