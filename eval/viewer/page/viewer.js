@@ -64,7 +64,7 @@ function show(answer) {
   const [slices, rows, columns] = header.shape;
   const spacing = header.spacing_mm.map((value) => Number(value.toFixed(2))).join(" × ");
   byId("name").textContent = header.scan;
-  byId("facts").textContent = `${slices} slices of ${rows} × ${columns} pixels, ${spacing} mm` +
+  byId("facts").textContent = `${slices} slices of ${rows} × ${columns} pixels, ${spacing}\u00a0mm` +
     (header.relative ? "; ranks count from the lowest vertebra in view" : "");
   URL.revokeObjectURL(byId("download").href);
   byId("download").href = URL.createObjectURL(new Blob([scan.file], { type: "application/gzip" }));
