@@ -1,11 +1,11 @@
-"""Serve shards that are rendered on demand, and a page with previews of the generator.
+"""Serve shards that are rendered on demand, a page with previews of the generator, and a viewer of scans.
 
     pip install 'synthspine[serve]'
-    synthspine serve --synthetic-samples 1000000           # then open http://127.0.0.1:8080/
+    synthspine serve --synthetic-samples 1000000           # then open http://127.0.0.1:8080/ or /viewer
     synthspine train --model A --feed shards --shards-dir http://127.0.0.1:8080/v1/sets
     SYNTHSPINE_TOKEN=... synthspine serve --host 0.0.0.0   # other machines need the token
 
-In a checkout also ``python shards/serve.py``.
+In a checkout also ``python eval/serve.py``; ``python shards/serve.py`` has no viewer.
 Label maps come from the shards folder; missing ones are made from the data, or from the phantom. The shards
 have the bytes that synthspine shards writes for the same options. After SIGTERM open requests are finished.
 """
@@ -15,23 +15,35 @@ import sys
 from synthspine.interrupt import quiet_interrupt
 
 with quiet_interrupt():
+    from collections.abc import Callable
+    from typing import TYPE_CHECKING
+
     import tyro
 
     from synthspine.shards.command import run_command
 
+    if TYPE_CHECKING:
+        from synthspine.shards.service.app import Extra
+        from synthspine.shards.service.options import ServeOptions
 
-def _serve() -> None:
+
+def _serve(extra: "Callable[[ServeOptions], Extra] | None") -> None:
     try:
         from synthspine.shards.service.options import ServeOptions
         from synthspine.shards.service.running import serve
     except ModuleNotFoundError as error:
         raise ValueError(f"{error.name} is not installed: pip install 'synthspine[serve]'") from None
-    serve(tyro.cli(ServeOptions, description=__doc__))
+    options = tyro.cli(ServeOptions, description=__doc__)
+    serve(options, None if extra is None else extra(options))
 
 
-def main() -> int:
-    """Parse the command line and serve; the exit status."""
-    return run_command(_serve)
+def main(extra: "Callable[[ServeOptions], Extra] | None" = None) -> int:
+    """Parse the command line and serve; the exit status.
+
+    Args:
+        extra: gives what a later package adds to the service.
+    """
+    return run_command(lambda: _serve(extra))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ COMMANDS = {
     "export": ("shards.export", "Write rendered samples as a dataset of nnU-Net."),
     "train": ("train.main", "Train Model A on synthetic images, Model B on real ones."),
     "eval": ("eval.main", "Measure trained models and write a report."),
-    "serve": ("shards.serve", "Serve shards that are rendered on demand, over HTTP."),
+    "serve": ("eval.serve", "Serve rendered shards and a viewer of scans over HTTP."),
     "demo": ("eval.demo", "Write example pictures of the project."),
     "config": ("gen.__main__", "Print the configuration of a preset of the generator."),
 }

@@ -23,6 +23,7 @@ ENTRY_POINTS = (
     "eval/main.py",
     "eval/predict.py",
     "shards/serve.py",
+    "eval/serve.py",
     "shards/synth.py",
     "shards/export.py",
     "train/release.py",
@@ -47,7 +48,7 @@ def test_every_entry_point_explains_itself(script):
     assert "usage" in done.stdout
 
 
-@pytest.mark.parametrize("script", ENTRY_POINTS[:6])
+@pytest.mark.parametrize("script", ENTRY_POINTS[:7])
 def test_an_entry_point_only_parses_wires_and_calls(script):
     assert len((ROOT / script).read_text().splitlines()) < 80
 

@@ -18,7 +18,7 @@ with quiet_interrupt():
 """
 COMMANDS = (
     *("eval/predict.py", "eval/main.py", "shards/main.py", "shards/serve.py", "train/main.py"),
-    *("shards/synth.py", "example.py"),
+    *("shards/synth.py", "eval/serve.py", "example.py"),
 )
 
 

@@ -186,5 +186,7 @@ def test_the_wheel_holds_every_module_and_works_beside_the_users_own_files(
             [*words, "--version"], cwd=own_files, env=environment, capture_output=True, text=True, check=True
         ).stdout
         assert f"weights {PRETRAINED.name} {digest_file(PRETRAINED).read_text()[:12]}" in shown
+    for page in ("shards/service/page/request.js", "eval/viewer/page/viewer.html"):
+        assert (site / "synthspine" / page).is_file()
     # By it, type checkers see the types of the package.
     assert (site / "synthspine" / "py.typed").is_file()

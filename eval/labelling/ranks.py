@@ -141,7 +141,7 @@ def rank_codes(
     if source == "model":
         kept |= told
     relative = counted.relative and not told.any()
-    return Ranked(codes=np.where(kept, codes, ranked), relative=relative)
+    return Ranked(codes=np.where(kept, codes, ranked), relative=bool(relative))
 
 
 def assign_ranks(

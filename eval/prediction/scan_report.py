@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -176,21 +176,39 @@ def write_scan_picture(
 
 
 def shown_slices(codes: np.ndarray, across_mm: float) -> list[int]:
-    """Indices of the mid-sagittal slice, a neighbour on either side, and the outermost slices with a label.
+    """Indices of the mid-sagittal slice, a neighbour on either side, and the outermost with a label."""
+    middle = middle_slice(codes)
+    step = max(1, round(NEIGHBOUR_MM / across_mm))
+    chosen = {index for index in (middle - step, middle, middle + step) if 0 <= index < len(codes)}
+    labelled = np.flatnonzero((codes != BACKGROUND).any(axis=(1, 2))).tolist()
+    return sorted(chosen | set(labelled[:1] + labelled[-1:]))
 
-    Mid-sagittal is the centre of the canal; of all structures where there is no canal; of the scan where
-    there is no structure.
+
+def middle_slice(codes: np.ndarray) -> int:
+    """Index of the mid-sagittal slice of dense codes ``(Z, H, W)``: the centre of the canal.
+
+    Of all structures where there is no canal; of the scan where there is no structure.
     """
     weights = (codes == CANAL).sum(axis=(1, 2))
     if not weights.any():
         weights = (codes != BACKGROUND).sum(axis=(1, 2))
     if not weights.any():
         weights = np.ones(len(codes))
-    middle = round(float(weights @ np.arange(len(codes)) / weights.sum()))
-    step = max(1, round(NEIGHBOUR_MM / across_mm))
-    chosen = {index for index in (middle - step, middle, middle + step) if 0 <= index < len(codes)}
-    labelled = np.flatnonzero((codes != BACKGROUND).any(axis=(1, 2))).tolist()
-    return sorted(chosen | set(labelled[:1] + labelled[-1:]))
+    return round(float(weights @ np.arange(len(codes)) / weights.sum()))
+
+
+def name_places(codes: np.ndarray, *, relative: bool) -> Iterator[tuple[int, str, float, float]]:
+    """Code, short name, row and column of every vertebra in dense codes ``(H, W)``: the middle of its body.
+
+    With ``relative`` ranks count from the lowest vertebra in view, and are the names.
+    """
+    for code in np.unique(codes).tolist():
+        if structure_of(code) != "vertebra":
+            continue
+        # The body is the largest region: the spinous process is a region of its own.
+        _, rows, columns = max(slice_components((codes == code)[None]), key=lambda region: len(region[1]))
+        name = code_name(code, relative=relative).removeprefix("vertebra ").removesuffix(LOWEST_IN_VIEW)
+        yield code, name, float(rows.mean()), float(columns.mean())
 
 
 def _panel(
@@ -224,11 +242,5 @@ def _enlarged(codes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def _names(draw: ImageDraw.ImageDraw, codes: np.ndarray, *, relative: bool) -> None:
     font = ImageFont.load_default(_NAME_SIZE)
-    for code in np.unique(codes).tolist():
-        if structure_of(code) != "vertebra":
-            continue
-        # The body is the largest region: the spinous process is a region of its own.
-        _, rows, columns = max(slice_components((codes == code)[None]), key=lambda region: len(region[1]))
-        name = code_name(code, relative=relative).removeprefix("vertebra ").removesuffix(LOWEST_IN_VIEW)
-        place = (float(columns.mean()), float(rows.mean()))
-        draw.text(place, name, _INK, font, anchor="mm", stroke_width=2, stroke_fill=_OUTLINE)
+    for _, name, row, column in name_places(codes, relative=relative):
+        draw.text((column, row), name, _INK, font, anchor="mm", stroke_width=2, stroke_fill=_OUTLINE)

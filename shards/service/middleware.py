@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -30,6 +30,7 @@ class RequestChecks:
         requests: largest number of requests for data at a time; all others are always answered.
         token: token that requests for data must carry; None if they need none.
         answers_to: whether requests without a token may name this host.
+        uploads: paths to which a body may be posted; their routes bound its size and time.
     """
 
     def __init__(
@@ -40,12 +41,14 @@ class RequestChecks:
         requests: int,
         token: str | None,
         answers_to: Callable[[str], bool],
+        uploads: Collection[str] = (),
     ) -> None:
         self._app = app
         self._metrics = metrics
         self._limit = requests
         self._token = None if token is None else token.encode()
         self._answers_to = answers_to
+        self._uploads = uploads
         self._open = 0
         metrics.add_gauge("requests_open", "Requests in progress", lambda: self._open)
 
@@ -82,10 +85,11 @@ class RequestChecks:
             return self._refuse("too long", 414, f"path and query are longer than {LONGEST_TARGET} bytes")
         if sum(len(name) + len(value) for name, value in headers.raw) > LONGEST_HEADERS:
             return self._refuse("headers", 431, f"the headers are longer than {LONGEST_HEADERS} bytes")
-        if headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in headers:
+        upload = scope["method"] == "POST" and path in self._uploads
+        if not upload and (headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in headers):
             # The body is not read, so the connection cannot be used again.
             return self._refuse("body", 413, "requests have no body here", {"Connection": "close"})
-        if self._token is None and (refusal := self._foreign(headers)) is not None:
+        if self._token is None and (refusal := self._foreign(headers, scope["method"])) is not None:
             return refusal
         if not path.startswith(_PROTECTED):
             return None
@@ -97,13 +101,15 @@ class RequestChecks:
             return self._refuse("too many", 503, f"{self._limit} requests are in progress", later)
         return None
 
-    def _foreign(self, headers: Headers) -> JSONResponse | None:
+    def _foreign(self, headers: Headers, method: str) -> JSONResponse | None:
         """Refuse what a foreign page in a browser of this machine requests."""
         host = _host(headers.get("Host", ""))
         if not self._answers_to(host):
             text = f"this service has no name {host!r}; it answers to localhost, and to those of --hosts"
             return self._refuse("host", 421, text)
-        if headers.get("Sec-Fetch-Site") == "cross-site" and headers.get("Sec-Fetch-Dest") != "document":
+        # A link may lead here from anywhere, a form may not.
+        followed = headers.get("Sec-Fetch-Dest") == "document" and method in ("GET", "HEAD")
+        if headers.get("Sec-Fetch-Site") == "cross-site" and not followed:
             return self._refuse("foreign page", 403, "a page of another server requests this")
         return None
 

@@ -23,7 +23,7 @@ RETRY_S = 2
 """Seconds after which a client should try again, where the service cannot estimate them."""
 _TAG = re.compile(r'(W/)?("[^"]*")')
 
-_ABANDONED = 499
+ABANDONED = 499
 """Status of a request whose client has closed the connection; nobody reads it but the metrics."""
 
 _log = logging.getLogger("synthspine.service")
@@ -98,12 +98,14 @@ async def completed(work: Awaitable[Result]) -> Result:
     """
     try:
         return await work
+    except HTTPException:
+        raise
     except Busy as error:
         raise HTTPException(503, str(error), {"Retry-After": str(error.retry_after_s)}) from None
     except (NotReadyYet, Stopped) as error:
         raise HTTPException(503, str(error), {"Retry-After": str(RETRY_S)}) from None
     except Abandoned as error:
-        raise HTTPException(_ABANDONED, str(error)) from None
+        raise HTTPException(ABANDONED, str(error)) from None
     except FileNotFoundError:
         raise HTTPException(404, "there is no such file any more") from None
     except WrongContent as error:

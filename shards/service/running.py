@@ -10,7 +10,7 @@ import uvicorn
 from synthspine.shards.building.sets import BANK, ensure_sets
 from synthspine.shards.building.synthetic_samples import SyntheticSamples
 from synthspine.shards.reading.open import open_set
-from synthspine.shards.service.app import make_application
+from synthspine.shards.service.app import Extra, make_application
 from synthspine.shards.service.connections import BoundedServer, OncePerSecond, most_connections
 from synthspine.shards.service.delivery import Delivery
 from synthspine.shards.service.middleware import LONGEST_HEADERS, LONGEST_TARGET
@@ -19,10 +19,14 @@ from synthspine.shards.service.sets import RenderedSet, StoredSet
 from synthspine.shards.storage.cache import ShardCache
 
 
-def serve(options: ServeOptions) -> None:
+def serve(options: ServeOptions, extra: Extra | None = None) -> None:
     """Serve until SIGTERM or Ctrl-C, then finish open requests.
 
     Missing label maps are made first, from the data or from the phantom, as ``shards/main.py`` does.
+
+    Args:
+        options: address, limits, sets.
+        extra: what a later package adds.
 
     Raises:
         ValueError: other machines could reach the service without a token, or an option is invalid.
@@ -37,6 +41,7 @@ def serve(options: ServeOptions) -> None:
         counts = f"{manifest.samples:,} samples in {len(manifest.shards):,} shards"
         for line in (
             f"page and previews: {url}/",
+            *(f"{title.lower()}: {url}{path}" for path, title in (extra.pages if extra else {}).items()),
             f"sets: {url}/v1/sets ({', '.join(delivery.sets)})",
             f"rendered on {manifest.made_with['device']}: {counts}; disk cache {options.cache_folder}",
             "data needs the token" if token else "no token: only this machine can send requests",
@@ -44,7 +49,7 @@ def serve(options: ServeOptions) -> None:
             print(line, flush=True)
         # After it has stopped uvicorn raises the signal once more; the command then ends with status 0.
         before = signal.signal(signal.SIGTERM, lambda *_: print("stopped", flush=True))
-        server = make_server(delivery, options, token)
+        server = make_server(delivery, options, token, extra)
         limit = OncePerSecond()
         loggers = [logging.getLogger(name) for name in ("asyncio", "uvicorn.error", "synthspine.service")]
         for logger in loggers:
@@ -78,10 +83,12 @@ def make_delivery(options: ServeOptions) -> Delivery:
     return Delivery(rendered, stored, cache, options)
 
 
-def make_server(delivery: Delivery, options: ServeOptions, token: str | None) -> uvicorn.Server:
+def make_server(
+    delivery: Delivery, options: ServeOptions, token: str | None, extra: Extra | None = None
+) -> uvicorn.Server:
     """The HTTP server with its limits; run it with a listening socket."""
     config = uvicorn.Config(
-        make_application(delivery, options, token),
+        make_application(delivery, options, token, extra),
         log_level="warning",
         access_log=False,
         server_header=False,

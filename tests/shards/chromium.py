@@ -14,7 +14,18 @@ import aiohttp
 import pytest
 
 PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-KEYS = {"ArrowRight": 39, "ArrowLeft": 37, "End": 35, "Home": 36, "Tab": 9, "Enter": 13, " ": 32, "r": 82}
+KEYS = {
+    "ArrowRight": 39,
+    "ArrowLeft": 37,
+    "End": 35,
+    "Home": 36,
+    "Tab": 9,
+    "Enter": 13,
+    " ": 32,
+    "m": 77,
+    "n": 78,
+    "r": 82,
+}
 
 
 @contextmanager

@@ -82,11 +82,11 @@ def ask(url, method="GET", **headers):
 
 
 @contextmanager
-def running(options, token=None):
+def running(options, token=None, extra=None):
     """A service that answers; at the end it is drained."""
     with listening(options) as listener:
         delivery = make_delivery(options)
-        server = make_server(delivery, options, token)
+        server = make_server(delivery, options, token, extra)
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()
         service = Running(f"http://127.0.0.1:{listener.getsockname()[1]}", delivery, options, server)

@@ -37,7 +37,7 @@ def marked_rows(rows: str) -> str:
     return f"# {mark('colours', rows.encode())}\n{rows}"
 
 
-def _entries() -> list[tuple[int, str, tuple[int, int, int]]]:
+def entries() -> list[tuple[int, str, tuple[int, int, int]]]:
     """Value, name and colour of everything that a mask may hold, by value."""
     codes = [CANAL, SACRUM]
     for code_of in (vertebra_code, disc_code, posterior_code):
@@ -56,7 +56,7 @@ def structure_name(code: int) -> str:
 
 def _slicer_rows() -> list[str]:
     rows = ["0 background 0 0 0 0"]
-    for value, name, colour in _entries():
+    for value, name, colour in entries():
         # Spaces separate columns.
         rows.append(f"{value} {name.replace(' ', '_')} {' '.join(map(str, colour))} 255")
     return rows
@@ -65,6 +65,6 @@ def _slicer_rows() -> list[str]:
 def _itk_snap_rows() -> list[str]:
     # Value, colour, opacity, whether it is shown in slices and in 3D, name.
     rows = ['0 0 0 0 0 0 0 "Clear Label"']
-    for value, name, colour in _entries():
+    for value, name, colour in entries():
         rows.append(f'{value} {" ".join(map(str, colour))} 1 1 1 "{name}"')
     return rows

@@ -1,5 +1,7 @@
 // The page: its controls form a query; the service returns the picture and the configuration of that query.
 
+import { hasToken, request } from "/page/request.js";
+
 const DELAY_MS = 40;
 const SLIDERS = [
   ["alpha", "Contrast α: 0 T1, 1 T2", "", 0.01, 2],
@@ -14,35 +16,8 @@ const byId = (id) => document.getElementById(id);
 const chosen = new Map(); // values of the sliders that are set
 let config = null;
 let tab = "yaml";
-let token = sessionStorage.getItem("token") || "";
 let pending = null;
 let timer = 0;
-
-async function request(path, signal) {
-  const headers = token ? { Authorization: `Bearer ${token}` } : {};
-  const response = await fetch(path, { headers, signal, cache: "no-cache" });
-  if (response.status === 401) {
-    await requestToken();
-    return request(path, signal);
-  }
-  if (!response.ok) {
-    const problem = await response.json().catch(() => ({}));
-    throw new Error(problem.error || `the service answers ${response.status}`);
-  }
-  return response;
-}
-
-function requestToken() {
-  const dialog = byId("token-dialog");
-  return new Promise((resolve) => {
-    dialog.addEventListener("close", () => {
-      token = byId("token").value.trim();
-      sessionStorage.setItem("token", token);
-      resolve();
-    }, { once: true });
-    if (!dialog.open) dialog.showModal();
-  });
-}
 
 function query() {
   const values = new URLSearchParams();
@@ -80,8 +55,8 @@ async function refresh() {
   const startedAt = performance.now();
   try {
     const [picture, settings] = await Promise.all([
-      request(`/v1/preview.png?${values}`, controller.signal),
-      request(`/v1/config?${values}`, controller.signal),
+      request(`/v1/preview.png?${values}`, { signal: controller.signal }),
+      request(`/v1/config?${values}`, { signal: controller.signal }),
     ]);
     draw(await createImageBitmap(await picture.blob()));
     config = { ...(await settings.json()), preset: config.preset };
@@ -216,7 +191,7 @@ async function start() {
   });
   showMap();
   // Links carry no token, so these two would be refused.
-  for (const id of ["sets", "metrics"]) byId(id).hidden = Boolean(token);
+  for (const id of ["sets", "metrics"]) byId(id).hidden = hasToken();
   await refresh();
 }
 
