@@ -29,7 +29,7 @@ from scipy.stats import spearmanr
 from benchmarks.page import markdown_table, page, save
 from synthspine.eval.labelling.roles import DISC, VERTEBRA, ranks_of, roles_of
 from synthspine.eval.prediction.quality import quality_flags
-from synthspine.eval.prediction.segment import segment_volume
+from synthspine.eval.segmentation.segment import segment_volume
 from synthspine.shards.command import run_command
 from synthspine.shards.readers.spider import read_image, read_values
 from synthspine.train.model.checkpoint import load_model

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from synthspine.lazy import on_first_use
 
 if TYPE_CHECKING:
-    from synthspine.eval.prediction.segment import segment_volume
     from synthspine.eval.scan_mask import segment_scan
+    from synthspine.eval.segmentation.segment import segment_volume
     from synthspine.eval.studies.batches import SliceBatches
     from synthspine.eval.studies.degrade import degrade
     from synthspine.eval.studies.measure import evaluate_model

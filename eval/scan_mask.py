@@ -12,8 +12,8 @@ import torch
 from synthspine.eval.prediction.prediction import PredictionError, prediction_model
 from synthspine.eval.prediction.scan_report import shown_codes
 from synthspine.eval.prediction.scans import find_scans
-from synthspine.eval.prediction.segment import segment_volume
-from synthspine.eval.prediction.tta import PLAIN, TTA_VIEWS
+from synthspine.eval.segmentation.segment import segment_volume
+from synthspine.eval.segmentation.tta import PLAIN, TTA_VIEWS
 from synthspine.gen.core.anatomy import spider_values
 from synthspine.gen.core.device import pick_device
 from synthspine.shards.readers.spider import Spacing, Volume, image_like, sagittal_image, volume_of

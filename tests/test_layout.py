@@ -22,7 +22,7 @@ PACKAGES = {
         "service",
     ),
     "train": ("runtime", "model", "data"),
-    "eval": ("labelling", "metrics", "prediction", "viewer", "results", "studies", "report"),
+    "eval": ("labelling", "metrics", "segmentation", "prediction", "viewer", "results", "studies", "report"),
 }
 """Packages, and the rooms of each, in their order: a module imports from its own and from earlier ones."""
 MOST_MODULES = 14

@@ -16,11 +16,11 @@ from synthspine.eval.prediction.ownership import check_replaceable
 from synthspine.eval.prediction.quality import Flag
 from synthspine.eval.prediction.scan_report import write_prediction
 from synthspine.eval.prediction.scans import Scan, find_scans, read_scan
-from synthspine.eval.prediction.segment import segment_volume
 from synthspine.eval.prediction.tables.colours import ITK_SNAP, SLICER, write_colour_tables
 from synthspine.eval.prediction.tables.summary import REPORT, TABLE, SummaryRow, write_summary
-from synthspine.eval.prediction.tta import PLAIN, TTA_VIEWS
 from synthspine.eval.prediction.volumes import StructureVolume
+from synthspine.eval.segmentation.segment import segment_volume
+from synthspine.eval.segmentation.tta import PLAIN, TTA_VIEWS
 from synthspine.gen.core.device import pick_device
 from synthspine.progress import progress_bar
 from synthspine.shards.readers.folder import NotUsedError, printable, reason_of

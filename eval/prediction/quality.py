@@ -12,8 +12,8 @@ import numpy as np
 
 from synthspine.eval.labelling.roles import code_name
 from synthspine.eval.prediction.pose import centre_mm, spine_pose
-from synthspine.eval.prediction.presence import MOST_ENTROPY
 from synthspine.eval.prediction.volumes import StructureVolume, structure_volumes
+from synthspine.eval.segmentation.presence import MOST_ENTROPY
 from synthspine.gen.core.anatomy import BACKGROUND, CANAL, disc_code, vertebra_code
 from synthspine.gen.core.schemes import LabelScheme
 

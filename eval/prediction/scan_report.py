@@ -16,9 +16,9 @@ from synthspine.eval.prediction.dicom_seg import segmentation_bytes
 from synthspine.eval.prediction.ownership import is_own, marked_report, mask_note, table_mark
 from synthspine.eval.prediction.quality import Flag, quality_flags
 from synthspine.eval.prediction.scans import Scan
-from synthspine.eval.prediction.segment import Segmentation
 from synthspine.eval.prediction.tables.heights import heights_mm
 from synthspine.eval.prediction.volumes import StructureVolume, structure_volumes, volumes_csv
+from synthspine.eval.segmentation.segment import Segmentation
 from synthspine.gen.core.anatomy import (
     BACKGROUND,
     CANAL,

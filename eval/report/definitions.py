@@ -10,7 +10,6 @@ from typing import Any
 
 from synthspine.eval.metrics.statistics import SIGNIFICANT, Interval, PairedDifference, least_p
 from synthspine.eval.metrics.table import DICE, Quantity
-from synthspine.eval.prediction.presence import MOST_ENTROPY
 from synthspine.eval.report.facts import facts, listing
 from synthspine.eval.report.tables import (
     NOT_DEFINED,
@@ -35,6 +34,7 @@ from synthspine.eval.results.outcome import (
     set_name,
 )
 from synthspine.eval.results.paired import FAMILY, gap, primary_comparisons, shift, shift_difference
+from synthspine.eval.segmentation.presence import MOST_ENTROPY
 
 BETWEEN = "A − B"
 ENTROPY = Quantity(title="entropy, nats", unit="nats", higher_is_better=False)

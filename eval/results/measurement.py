@@ -18,7 +18,7 @@ from synthspine.eval.metrics.calibration import BINS, expected_calibration_error
 from synthspine.eval.metrics.statistics import Interval, Values, bootstrap_mean, defined, mean
 from synthspine.eval.metrics.structures import OVERALL
 from synthspine.eval.metrics.table import DICE
-from synthspine.eval.prediction.presence import MOST_ENTROPY
+from synthspine.eval.segmentation.presence import MOST_ENTROPY
 
 FEWEST = 3
 """Fewest patients of a rank correlation."""

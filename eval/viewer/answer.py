@@ -11,8 +11,8 @@ import torch
 from synthspine.eval.prediction.prediction import prediction_model
 from synthspine.eval.prediction.scan_report import middle_slice, name_places, shown_codes, write_prediction
 from synthspine.eval.prediction.scans import MASK_STEM, find_scans
-from synthspine.eval.prediction.segment import segment_volume
 from synthspine.eval.prediction.tables.colours import entries
+from synthspine.eval.segmentation.segment import segment_volume
 from synthspine.gen.core.anatomy import spider_values
 from synthspine.shards.readers.folder import SpiderError
 from synthspine.shards.readers.slices import normalise

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.whole_scans import scores
 from synthspine.eval.labelling.roles import DISC, VERTEBRA
-from synthspine.eval.prediction.segment import segment_volume
+from synthspine.eval.segmentation.segment import segment_volume
 from synthspine.shards.readers.spider import read_image, read_values
 from synthspine.train.model.checkpoint import load_model
 from synthspine.train.model.pretrained import PRETRAINED

@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from synthspine.eval.prediction.segment import segment_volume
+from synthspine.eval.segmentation.segment import segment_volume
 from synthspine.gen.core.anatomy import STRUCTURES
 from synthspine.gen.core.schemes import label_scheme
 from synthspine.gen.phantom.series import phantom_series

@@ -25,7 +25,7 @@ def scan(tmp_path):
 def written(tmp_path, scan, save_untrained, monkeypatch):
     """Checkpoint, and the mask file that the command writes with it."""
     # Otherwise nothing is labelled in noise.
-    monkeypatch.setattr("synthspine.eval.prediction.segment.shows_spine", lambda *_: True)
+    monkeypatch.setattr("synthspine.eval.segmentation.segment.shows_spine", lambda *_: True)
     checkpoint = save_untrained(tmp_path / "a.pth", sure=100)
     options = PredictOptions(images=(scan,), checkpoint=checkpoint, output_dir=tmp_path / "out", device="cpu")
     (prediction,) = predict(options)

@@ -4,7 +4,7 @@ import SimpleITK as sitk
 from PIL import Image
 
 from synthspine.eval.prediction.scan_report import PANEL_ROWS, shown_slices, write_scan_picture
-from synthspine.eval.prediction.segment import Segmentation
+from synthspine.eval.segmentation.segment import Segmentation
 from synthspine.gen.core.anatomy import CANAL, disc_code, vertebra_code
 from synthspine.gen.core.schemes import RANKS
 from synthspine.shards.checking.contact_sheet import MARGIN

@@ -19,8 +19,8 @@ from synthspine.eval.prediction.onnx_export import export_onnx
 from synthspine.eval.prediction.prediction import PredictionError, predict
 from synthspine.eval.prediction.quality import quality_flags
 from synthspine.eval.prediction.scan_report import PANEL_ROWS
-from synthspine.eval.prediction.segment import segment_volume
 from synthspine.eval.prediction.volumes import structure_volumes
+from synthspine.eval.segmentation.segment import segment_volume
 from synthspine.gen.core.anatomy import (
     CANAL,
     POSTERIOR_OFFSET,

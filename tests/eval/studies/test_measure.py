@@ -7,7 +7,7 @@ import SimpleITK as sitk
 import torch
 from torch import nn
 
-from synthspine.eval.prediction.segment import segment_volume
+from synthspine.eval.segmentation.segment import segment_volume
 from synthspine.eval.studies.measure import MeasureError, evaluate_model, measure
 from synthspine.gen.core.anatomy import CANAL, IGNORE, STRUCTURES, disc_code, vertebra_code
 from synthspine.gen.core.schemes import label_scheme

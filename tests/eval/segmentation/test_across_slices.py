@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from synthspine.eval.prediction.across_slices import CHANGE_MM, NEWS_MM, agree_across_slices
+from synthspine.eval.segmentation.across_slices import CHANGE_MM, NEWS_MM, agree_across_slices
 from synthspine.gen import label_scheme
 
 FOUR = label_scheme("structures")

@@ -4,9 +4,9 @@ import SimpleITK as sitk
 import torch
 from torch import nn
 
-from synthspine.eval.prediction.presence import MOST_ENTROPY
-from synthspine.eval.prediction.segment import PIXELS_AT_ONCE, field_of_view
-from synthspine.eval.prediction.segment import segment_volume as segment
+from synthspine.eval.segmentation.presence import MOST_ENTROPY
+from synthspine.eval.segmentation.segment import PIXELS_AT_ONCE, field_of_view
+from synthspine.eval.segmentation.segment import segment_volume as segment
 from synthspine.gen.core.anatomy import CANAL, disc_code, vertebra_code
 from synthspine.gen.core.schemes import label_scheme
 from synthspine.shards.readers.spider import Volume

@@ -14,9 +14,9 @@ from synthspine.eval.labelling.ranks import rank_codes
 from synthspine.eval.labelling.roles import ranked_classes
 from synthspine.eval.labelling.settings import MIN_ISLAND_MM2, RankSource
 from synthspine.eval.metrics.calibration import structure_entropy_sums
-from synthspine.eval.prediction.across_slices import agree_across_slices
-from synthspine.eval.prediction.presence import shows_spine
-from synthspine.eval.prediction.tta import PLAIN, View, class_probabilities
+from synthspine.eval.segmentation.across_slices import agree_across_slices
+from synthspine.eval.segmentation.presence import shows_spine
+from synthspine.eval.segmentation.tta import PLAIN, View, class_probabilities
 from synthspine.gen.core.anatomy import BACKGROUND
 from synthspine.gen.core.schemes import LabelScheme
 from synthspine.shards.readers.slices import normalise, resample_back, resample_in_plane, resampled_size
@@ -75,10 +75,10 @@ def segment_volume(
     """Segment an image volume.
 
     Every slice is resampled to the model's pixel size and segmented as a whole; neighbouring slices are made
-    to agree (``eval.prediction.across_slices``), and the class probabilities are resampled back before the
+    to agree (``eval.segmentation.across_slices``), and the class probabilities are resampled back before the
     most likely class is taken. Islands are removed, then vertebrae and discs get their ranks, and posterior
     elements those of their vertebrae (``eval.labelling.ranks``, also for schemes without canal, discs or
-    vertebrae). Nothing is labelled in a scan that shows no spine (``eval.prediction.presence``).
+    vertebrae). Nothing is labelled in a scan that shows no spine (``eval.segmentation.presence``).
 
     Args:
         model: ``(B, 1, H, W)`` image in [0, 1] to logits ``(B, K, H, W)``.
@@ -89,7 +89,7 @@ def segment_volume(
         min_island_mm2: smallest area of a region of a structure in a slice; smaller ones are removed.
         ranks: ``"count"``: counted along the canal; ``"model"``: those of the model; ``"auto"``: counted,
             from the start with which most of the model's ranks agree, if any.
-        views: views of every slice (``eval.prediction.tta``).
+        views: views of every slice (``eval.segmentation.tta``).
         always: whether scans are labelled, too, that seem to show no spine.
 
     Raises:

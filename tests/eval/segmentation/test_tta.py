@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from synthspine.eval.prediction.tta import PLAIN, TTA_VIEWS, View, class_probabilities
+from synthspine.eval.segmentation.tta import PLAIN, TTA_VIEWS, View, class_probabilities
 from synthspine.train.model.unet import STRIDE, UNet
 
 
