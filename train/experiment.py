@@ -12,8 +12,8 @@ from synthspine.shards.format.provenance import code_state, made_with
 from synthspine.shards.storage.atomic import file_digest, write_text
 from synthspine.train.config import FILE_STEMS, ModelName, Plan, TrainingError, TrainOptions
 from synthspine.train.model.checkpoint import Checkpoint, load_model, save_checkpoint
+from synthspine.train.model.starting import weights_from
 from synthspine.train.model.unet import UNet, seeded_unet
-from synthspine.train.model.widen import widen
 from synthspine.train.runtime.distributed import Ranks
 from synthspine.train.runtime.precision import use_bf16
 from synthspine.train.runtime.stop import StopRequest, watch_for_stop
@@ -178,21 +178,11 @@ def _new_network(options: TrainOptions) -> UNet:
     )
     if options.start_from is not None:
         start = load_model(options.start_from)
-        theirs = (start.num_classes, start.base_features, start.levels)
-        wanted = (scheme.num_classes, options.base_features, options.levels)
-        narrow = 2 * start.base_features == options.base_features
-        if theirs != wanted and not (narrow and theirs[::2] == wanted[::2]):
-            raise TrainingError(
-                f"{options.start_from}: cannot start from it, it is a network of --num-classes {theirs[0]} "
-                f"--base-features {theirs[1]} --levels {theirs[2]}"
-            )
-        if start.scheme.classes != scheme.classes:
-            raise TrainingError(
-                f"{options.start_from}: cannot start from it, its classes are those of the label scheme "
-                f"{start.scheme.name}, not of {scheme.name}"
-            )
-        weights = start.state_dict()
-        network.load_state_dict(widen(weights, network, options.shards.seed) if narrow else weights)
+        try:
+            weights = weights_from(start, network, scheme, options.shards.seed)
+        except ValueError as error:
+            raise TrainingError(f"{options.start_from}: cannot start from it, {error}") from error
+        network.load_state_dict(weights)
     return network
 
 

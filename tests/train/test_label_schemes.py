@@ -148,13 +148,20 @@ def checkpoint(path: Path, **changes: object) -> Path:
     return path
 
 
-def test_a_model_without_a_scheme_in_its_file_can_be_tuned(options, alone):
+def test_a_model_without_a_scheme_in_its_file_can_be_tuned(options, alone, tmp_path):
     base = load_checkpoint(PRETRAINED)
-    assert base.scheme is None
+    kept = [base.label_scheme().class_names.index(name) for name in label_scheme(4).class_names]
+    head = {name: base.state_dict[name][kept] for name in ("head.weight", "head.bias")}
+    older = checkpoint(
+        tmp_path / "older.pth",
+        scheme=None,
+        state_dict=base.state_dict | head,
+        architecture=base.architecture | {"num_classes": 4},
+    )
     size = {
         name: base.architecture[name] for name in ("base_features", "levels") if name in base.architecture
     }
-    chosen = options(model="A", num_classes=4, start_from=PRETRAINED, epochs=1, tensorboard=False, **size)
+    chosen = options(model="A", num_classes=4, start_from=older, epochs=1, tensorboard=False, **size)
     train_models(chosen, alone)
     assert load_model(chosen.file("A", "best.pth")).scheme == label_scheme(4)
 

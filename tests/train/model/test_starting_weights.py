@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+from synthspine.gen import label_scheme
+from synthspine.train.model.checkpoint import Checkpoint, TrainedUNet
+from synthspine.train.model.starting import weights_from, widen
 from synthspine.train.model.unet import UNet, seeded_unet
-from synthspine.train.model.widen import widen
 
 SIZES = [
     {"base_features": 4, "levels": 3, "num_classes": 5},
@@ -46,3 +48,32 @@ def test_shares_depend_on_the_seed_alone(narrow):
     first, again, other = (wider(narrow, seed).state_dict() for seed in (0, 0, 1))
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def test_a_class_that_is_not_wanted_is_dropped_and_the_others_keep_their_place():
+    spine, structures = label_scheme("spine"), label_scheme("structures")
+    network = seeded_unet(0, num_classes=spine.num_classes, base_features=4, levels=3)
+    start = TrainedUNet(
+        Checkpoint(
+            state_dict=network.state_dict(),
+            architecture=network.architecture,
+            model="A",
+            config="{}",
+            step=1,
+            validation_dice=0.5,
+            spacing_mm=1.0,
+            scheme=spine.to_dict(),
+        )
+    )
+    fewer = seeded_unet(1, num_classes=structures.num_classes, base_features=4, levels=3)
+    fewer.load_state_dict(weights_from(start, fewer, structures, 0))
+    image = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(2))
+    kept = [spine.class_names.index(name) for name in structures.class_names]
+    torch.testing.assert_close(fewer(image), network(image)[:, kept])
+    with pytest.raises(ValueError, match="label scheme structures, not of spine"):
+        weights_from(replaced(start, structures), network, spine, 0)
+
+
+def replaced(start: TrainedUNet, scheme) -> TrainedUNet:
+    start.scheme = scheme
+    return start
