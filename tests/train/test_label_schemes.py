@@ -144,24 +144,32 @@ def test_a_released_model_keeps_its_scheme(options, alone, tmp_path):
 
 
 def checkpoint(path: Path, **changes: object) -> Path:
-    save_checkpoint(path, replace(load_checkpoint(PRETRAINED), **changes))
-    return path
-
-
-def test_a_model_without_a_scheme_in_its_file_can_be_tuned(options, alone, tmp_path):
+    """A file of an older version: four classes, and no scheme in it."""
     base = load_checkpoint(PRETRAINED)
     kept = [base.label_scheme().class_names.index(name) for name in label_scheme(4).class_names]
     head = {name: base.state_dict[name][kept] for name in ("head.weight", "head.bias")}
-    older = checkpoint(
-        tmp_path / "older.pth",
+    older = replace(
+        base,
         scheme=None,
         state_dict=base.state_dict | head,
         architecture=base.architecture | {"num_classes": 4},
     )
-    size = {
-        name: base.architecture[name] for name in ("base_features", "levels") if name in base.architecture
-    }
-    chosen = options(model="A", num_classes=4, start_from=older, epochs=1, tensorboard=False, **size)
+    save_checkpoint(path, replace(older, **changes))
+    return path
+
+
+def test_a_model_without_a_scheme_in_its_file_can_be_tuned(options, alone, tmp_path):
+    older = checkpoint(tmp_path / "older.pth")
+    features = load_checkpoint(older).architecture["base_features"]
+    chosen = options(
+        model="A",
+        num_classes=4,
+        start_from=older,
+        epochs=1,
+        tensorboard=False,
+        base_features=features,
+        levels=5,
+    )
     train_models(chosen, alone)
     assert load_model(chosen.file("A", "best.pth")).scheme == label_scheme(4)
 
