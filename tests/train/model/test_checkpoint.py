@@ -17,7 +17,6 @@ from synthspine.train.model.checkpoint import (
     save_checkpoint,
     write_payload,
 )
-from synthspine.train.model.pretrained import PRETRAINED
 from synthspine.train.model.unet import UNet
 
 
@@ -71,7 +70,6 @@ def test_a_file_without_label_scheme_has_that_of_its_number_of_classes(model, tm
     values = {name: getattr(checkpoint_of(model), name) for name in Checkpoint.__slots__ if name != "scheme"}
     write_payload(tmp_path / "old.pth", {"format": CHECKPOINT_FORMAT, **values})
     assert load_model(tmp_path / "old.pth").scheme == label_scheme(4)
-    assert load_model(PRETRAINED).scheme == label_scheme(4)
 
 
 @pytest.mark.parametrize(

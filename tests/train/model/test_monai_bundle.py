@@ -37,8 +37,9 @@ def test_the_metadata_names_inputs_outputs_and_versions(bundle):
     told = json.loads((bundle / "configs" / "metadata.json").read_text())
     assert told.keys() >= REQUIRED
     outputs = told["network_data_format"]["outputs"]["pred"]
-    assert outputs["channel_def"] == {"0": "background", "1": "vertebra", "2": "disc", "3": "canal"}
-    assert outputs["num_channels"] == 4
+    names = load_model(PRETRAINED).scheme.class_names
+    assert outputs["channel_def"] == {str(number): name for number, name in enumerate(names)}
+    assert names[:4] == ("background", "vertebra", "disc", "canal") and outputs["num_channels"] == len(names)
 
 
 @pytest.mark.slow
