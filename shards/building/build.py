@@ -43,13 +43,7 @@ class SampleSource(Protocol):
         ...
 
     def prepare(self, parts: Place, workers: Workers, title: str) -> None:
-        """Prepare for :meth:`begin`; every worker calls it.
-
-        Args:
-            parts: where intermediate files go.
-            workers: the processes that share the work.
-            title: title of the progress bar.
-        """
+        """Prepare for :meth:`begin`, with intermediate files in ``parts``; every worker calls it."""
 
     def __len__(self) -> int:
         """Number of samples, known after :meth:`prepare`."""

@@ -55,12 +55,8 @@ def ensure_sets(names: Iterable[str], options: ShardOptions, workers: Workers = 
 
     A complete set is compared with the options and then used. If the default data folder holds no data (the
     shards came from elsewhere) and nothing has to be built, there is nothing to compare. Several processes
-    may call this at once: one builds, the others wait.
-
-    Args:
-        names: entries of ``SETS`` and ``TEST_SETS``; the sets that they are made from are added.
-        options: sources, destination and settings.
-        workers: processes that call this together and share the work.
+    may call this at once: one builds, the others wait; ``workers`` call it together and share the work. The
+    sets that the named ones of ``SETS`` and ``TEST_SETS`` are made from are added.
 
     Raises:
         SpiderError: a folder or a series cannot be read.
@@ -142,11 +138,7 @@ class _Session:
         return (self._find_phantom if alone else self._find)(path)
 
     def _sources(self, missing: Collection[str]) -> tuple[Path | None, Path | None]:
-        """The folders of images and of label maps; None where nothing is needed from one.
-
-        Args:
-            missing: the sets that are not there.
-        """
+        """The folders of images and of label maps, with these sets missing; None where one is not needed."""
         options = self._options
         masks_only = {name for name in self._places if _needs_masks_only(name)}
         own_labels = options.labels_dir is not None or options.phantom_labels > 0

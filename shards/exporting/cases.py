@@ -53,9 +53,7 @@ class Cases(Protocol):
 class Slices:
     """Samples of the set of label maps, which is made if it is missing; each is a volume of one slice.
 
-    Args:
-        options: sources and content of the set, and the samples.
-        refined: whether labels tell posterior elements and the painted sacrum.
+    Refined labels tell posterior elements and the painted sacrum.
     """
 
     def __init__(self, options: ShardOptions, *, refined: bool) -> None:
@@ -83,12 +81,8 @@ class Slices:
 class Volumes:
     """Whole label maps of the training patients, in turn, on the pixels of the grid; all slices are kept.
 
-    Args:
-        options: sources, pixel size of the grid, and the samples.
-        refined: as for :class:`Slices`.
-
-    Raises:
-        SpiderError: a folder cannot be read, or holds no mask of a training patient.
+    Refined is as for :class:`Slices`. Raises SpiderError if a folder cannot be read, or holds no mask of a
+    training patient.
     """
 
     step = 1

@@ -88,11 +88,8 @@ def find_series(data_dir: Path, on_error: Callable[[SpiderError], None] | None =
     """All series of a folder in SPIDER layout, sorted by patient (numbers by value) and stem.
 
     Images are in ``images/images/`` or ``images/``, masks in ``masks/masks/`` or ``masks/``; either may be
-    missing. Other files than volumes are ignored.
-
-    Args:
-        data_dir: the folder.
-        on_error: called with each file whose name is not a SPIDER stem; by default the error is raised.
+    missing. Other files than volumes are ignored. ``on_error`` is called with each file whose name is not a
+    SPIDER stem; by default the error is raised.
 
     Raises:
         SpiderError: no such folder, neither images nor masks in it, a name without patient and contrast, or
@@ -125,10 +122,8 @@ def has_layout(data_dir: Path) -> bool:
 def files_below(folder: Path, on_error: Callable[[SpiderError], None]) -> list[Path]:
     """The regular files in and below a folder, sorted; links to folders are followed, hidden names skipped.
 
-    Args:
-        folder: the folder.
-        on_error: called with each folder that cannot be listed, each file that cannot be looked at, and, as
-            ``NotUsedError``, each link to nothing or to a folder above and each pipe with a volume's name.
+    ``on_error`` is called with each folder that cannot be listed, each file that cannot be looked at, and, as
+    ``NotUsedError``, each link to nothing or to a folder above and each pipe with a volume's name.
     """
     return sorted(_below(folder, (), on_error))
 

@@ -48,7 +48,7 @@ def chosen_slices(
     *,
     beside: bool = False,
 ) -> list[int]:
-    """Indices of the slices to keep: those in which a vertebra or the canal is annotated.
+    """Increasing indices along ``Z`` of the slices to keep: a vertebra or the canal is annotated in them.
 
     Args:
         codes: dense codes, uint8, shape ``(Z, H, W)``.
@@ -56,9 +56,6 @@ def chosen_slices(
         slice_step_mm: least distance of two kept slices.
         beside: keep slices beside the spine too, of volumes that show one; those outside the scan hold
             nothing to keep.
-
-    Returns:
-        Increasing indices along ``Z``.
     """
     wanted = ((codes > BACKGROUND) & (codes <= MAX_RANK)) | (codes == CANAL)
     if beside and wanted.any():
@@ -69,15 +66,10 @@ def chosen_slices(
 
 
 def normalise(array: np.ndarray) -> np.ndarray:
-    """Scale intensities of a volume (or slice) to [0, 1] by percentiles of the voxels above the minimum.
+    """Scale intensities, of any shape and type, to [0, 1] by percentiles of the voxels above the minimum.
 
-    SPIDER clips its images: up to 70 % of a volume can have the minimum as value.
-
-    Args:
-        array: any shape and number type.
-
-    Returns:
-        float32, the same shape; all 0 if the array is constant.
+    SPIDER clips its images: up to 70 % of a volume can have the minimum as value. The result is float32, all
+    0 if the array is constant.
     """
     above = array[array > array.min()]
     if not above.size:
@@ -100,9 +92,8 @@ def image_slices(volume: Volume, grid: Grid, indices: list[int]) -> np.ndarray:
 def label_slices(volume: Volume, grid: Grid, indices: list[int]) -> np.ndarray:
     """Slices of a mask volume on the working grid.
 
-    Returns:
-        uint8 dense codes, shape ``(S, *grid.shape)``, of the slices at ``indices``; 255 outside of the field
-        of view.
+    Returns uint8 dense codes, shape ``(S, *grid.shape)``, of the slices at ``indices``; 255 outside of the
+    field of view.
     """
     return _on_grid(volume.array[indices], volume, grid, labels=True)
 

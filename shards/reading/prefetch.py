@@ -53,11 +53,7 @@ class Prefetcher(Generic[Item, Loaded]):
         return future
 
     def close(self, *, wait: bool = False) -> None:
-        """Drop what is not begun and end the threads.
-
-        Args:
-            wait: until ``load`` has returned everywhere; otherwise for ``GRACE_S`` at most.
-        """
+        """Drop what is not begun and end the threads: within ``GRACE_S``, or after all loads to ``wait``."""
         self._closed = True
         for _ in self._threads:
             self._requests.put(None)

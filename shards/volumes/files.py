@@ -60,13 +60,10 @@ def read_stored(path: Path) -> Stored:
 
 
 def write_stored(path: Path, array: np.ndarray, reference: Stored, *, note: str = "") -> None:
-    """Write an array on the grid of a reference, atomically, and compressed unless the name ends in ``.nii``.
+    """Write an array ``(k, j, i)`` on the grid of a reference, atomically; compressed, but for ``.nii``.
 
-    Args:
-        path: the file to write.
-        array: shape ``(k, j, i)``.
-        reference: the geometry; a ``.nii`` or ``.nii.gz`` file gets its header.
-        note: a remark in the file's header, ASCII, at most 79 characters.
+    A ``.nii`` or ``.nii.gz`` file gets the header of the reference. The note is a remark in the file's
+    header, ASCII, at most 79 characters.
 
     Raises:
         UnreadableError: another ending.
@@ -91,11 +88,7 @@ def write_stored(path: Path, array: np.ndarray, reference: Stored, *, note: str 
 
 
 def write_metaimage(path: Path, image: sitk.Image) -> None:
-    """Write an image as ``.mha``, atomically; the file is read back before it gets its name.
-
-    Raises:
-        OSError: it cannot be written as a whole.
-    """
+    """Write an image as ``.mha``, atomically, and read it back before; raises OSError if it is not whole."""
     try:
         str(path).encode()
     except UnicodeEncodeError:

@@ -71,10 +71,7 @@ def read_nrrd(path: Path) -> Stored:
 def nrrd_bytes(array: np.ndarray, reference: Stored, *, note: str = "") -> bytes:
     """A NRRD file, compressed, of an array ``(k, j, i)`` on the grid of a reference; equal ones are equal.
 
-    Args:
-        array: any type of ``Stored.values``.
-        reference: the geometry.
-        note: a remark in the header, one line of ASCII.
+    The note is a remark in the header, one line of ASCII.
     """
     spacing = [1.0 if value is None else value for value in reference.spacing_mm]
     axes = [_vector(axis) for axis in (reference.direction * spacing).T.tolist()]

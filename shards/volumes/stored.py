@@ -60,16 +60,10 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 def read_voxels(file: BinaryIO, size: Sequence[int], item: int, *, skip: int = 0) -> bytes:
-    """The bytes of the voxels; the file is read to its end, where the checksum of a gzip file is compared.
+    """The bytes of the voxels, after ``skip`` others: ``item`` for each of a volume of that size.
 
-    Args:
-        file: where the voxels begin.
-        size: numbers of voxels along the axes.
-        item: bytes of a voxel.
-        skip: bytes that come before.
-
-    Raises:
-        UnreadableError: too few bytes, or enough more for a slice.
+    The file is read to its end, where the checksum of a gzip file is compared. Raises UnreadableError for too
+    few bytes, or enough more for a slice.
     """
     expected = math.prod(size) * item
     skipped, data = file.read(skip), file.read(expected)
@@ -94,8 +88,7 @@ def packed(content: bytes) -> bytes:
 def check_size(size: Sequence[int]) -> None:
     """Check the numbers of voxels along the axes of a file.
 
-    Raises:
-        UnreadableError: not three, one below 1, or more than ``MOST_VOXELS`` together.
+    Raises UnreadableError: not three, one below 1, or more than ``MOST_VOXELS`` together.
     """
     if len(size) != 3:
         raise UnreadableError(
@@ -111,8 +104,7 @@ def check_size(size: Sequence[int]) -> None:
 def check_extent(size: Sequence[int], spacing_mm: Sequence[float]) -> None:
     """Check the size of a grid in millimetres.
 
-    Raises:
-        UnreadableError: a spacing that is not a positive number, or a side of ``MOST_MM`` or more.
+    Raises UnreadableError: a spacing that is not a positive number, or a side of ``MOST_MM`` or more.
     """
     if not all(math.isfinite(spacing) and spacing > 0 for spacing in spacing_mm):
         found = " x ".join(f"{spacing:g}" for spacing in spacing_mm)
@@ -126,13 +118,9 @@ def check_extent(size: Sequence[int], spacing_mm: Sequence[float]) -> None:
 
 
 def checked_direction(matrix: np.ndarray) -> np.ndarray:
-    """The directions of the axes, scaled to unit length.
+    """The directions of the axes, ``(3, 3)`` with columns of about length 1, scaled to unit length.
 
-    Args:
-        matrix: shape ``(3, 3)``, the columns of length 1.
-
-    Raises:
-        UnreadableError: not finite, of another length, or more than a small shear.
+    Raises UnreadableError: not finite, of another length, or more than a small shear.
     """
     if not np.isfinite(matrix).all():
         raise UnreadableError("its orientation holds values that are not finite numbers")

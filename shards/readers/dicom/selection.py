@@ -27,12 +27,7 @@ COS_45 = 0.7071
 
 
 def why_left_out(dataset: Dataset, kind: str) -> str | None:
-    """Why an image is left out by what its header says of its series; None where nothing speaks against it.
-
-    Args:
-        dataset: the header.
-        kind: class of the object (``SOPClassUID``).
-    """
+    """Why an image of class ``kind`` is left out by what its header says of its series; None: it is not."""
     number, name = text_of(dataset, "SeriesNumber"), text_of(dataset, "SeriesDescription")
     series = f" (series {f'{number} {name}'.strip()})" if number or name else ""
     types = text_of(dataset, "ImageType").lower()

@@ -78,13 +78,11 @@ class DicomSeries:
 
 
 def find_dicom(files: Iterable[Path], on_error: Callable[[SpiderError], None]) -> list[DicomSeries]:
-    """The series of some files, sorted by folder and name.
+    """The series of some files, sorted by folder and name; files that are no DICOM images are skipped.
 
-    Args:
-        files: any files; those that are not DICOM images are skipped.
-        on_error: called with each image or series that cannot be used; with ``UnsuitableError`` if it is
-            valid, but no sagittal MRI of a spine with a position in the patient. Images of one folder that
-            are left out for one reason are told as one.
+    ``on_error`` is called with each image or series that cannot be used; with ``UnsuitableError`` if it is
+    valid, but no sagittal MRI of a spine with a position in the patient. Images of one folder that are left
+    out for one reason are told as one.
     """
     frames: list[Frame] = []
     left_out: dict[tuple[Path, str], list[Path]] = {}
@@ -117,9 +115,7 @@ def find_dicom(files: Iterable[Path], on_error: Callable[[SpiderError], None]) -
 def read_dicom(series: DicomSeries, spacing_mm: tuple[float, float, float] | None = None) -> Volume:
     """The volume of a series: float32 intensities after the scanner's rescaling.
 
-    Args:
-        series: the series.
-        spacing_mm: spacing along ``Z``, ``H``, ``W`` of the volume, in place of that of the headers.
+    ``spacing_mm`` along ``Z``, ``H``, ``W`` of the volume is taken in place of that of the headers.
 
     Raises:
         SpiderError: unreadable, missing or unevenly spaced slices, no spacing, not sagittal, not finite, or
