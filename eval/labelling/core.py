@@ -97,12 +97,7 @@ class Core:
 
 
 def find_core(roles: np.ndarray, spacing_mm: Spacing3) -> Core:
-    """The neighbourhood of the main canal.
-
-    Args:
-        roles: background 0, vertebra 1, disc 2, canal 3; uint8 ``(Z, H, W)``.
-        spacing_mm: spacing along ``Z``, ``H`` and ``W``.
-    """
+    """The neighbourhood of the main canal in roles of this room, uint8 ``(Z, H, W)``."""
     sideways = sideways_mm(roles, spacing_mm)
     near = np.where((abs(sideways) <= CORE_MM)[..., None], roles, BACKGROUND)
     in_plane = spacing_mm[1:]
@@ -148,14 +143,9 @@ def _axis(roles: np.ndarray, canal: np.ndarray, spacing_mm: Spacing3) -> CanalAx
 
 
 def sideways_mm(roles: np.ndarray, spacing_mm: Spacing3) -> np.ndarray:
-    """Distance of every slice from the middle of the main canal, by row.
+    """Distance of every slice from the middle of the main canal by row, mm, negative to the left, ``(Z, H)``.
 
-    Args:
-        roles: background 0, vertebra 1, disc 2, canal 3; uint8 ``(Z, H, W)``.
-        spacing_mm: spacing along ``Z``, ``H`` and ``W``.
-
-    Returns:
-        mm, negative to the left, float64 ``(Z, H)``; of all 0 where nothing is found.
+    The roles are uint8 ``(Z, H, W)``; all distances are 0 where nothing is found.
     """
     places = np.arange(len(roles)) * spacing_mm[0]
     for role in (CANAL_ROLE, DISC, VERTEBRA):

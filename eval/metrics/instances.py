@@ -83,11 +83,8 @@ def count_instances(
 ) -> InstanceCounts:
     """Count the found, missed and false-positive vertebrae of a volume.
 
-    Args:
-        classes: predicted classes of ``scheme``, uint8 ``(Z, H, W)``.
-        codes: dense codes of the truth, uint8, the same shape.
-        scheme: label scheme of the classes.
-        spacing_mm: size of a pixel along rows and columns.
+    The classes are those that were predicted, of ``scheme``, the codes the dense ones of the truth: uint8
+    ``(Z, H, W)``.
     """
     return match_ranks(_vertebra_ranks(classes, codes, scheme, spacing_mm), codes, scheme, spacing_mm)
 

@@ -77,15 +77,9 @@ class PairedDifference:
 
 
 def bootstrap_mean(values: Values, *, draws: int = DRAWS, seed: int = 0) -> Interval:
-    """Mean over patients with its 95 % BCa bootstrap interval.
+    """Mean over patients with its 95 % BCa bootstrap interval; values that are None or nan are left out.
 
-    Args:
-        values: one number per patient, in any order; None and nan are left out.
-        draws: number of resamples.
-        seed: seed of the resampling.
-
-    Raises:
-        ValueError: a value is infinite.
+    Raises ValueError if a value is infinite.
     """
     known = defined(values)
     n = len(known)
@@ -140,12 +134,7 @@ def narrowness(n: int) -> str:
 def paired_difference(first: Values, second: Values) -> PairedDifference:
     """First minus second, patient by patient, with intervals and test.
 
-    Args:
-        first: one number per patient; patients without a number in both are left out.
-        second: the same of the other model, contrast or condition.
-
-    Raises:
-        ValueError: a value is infinite.
+    Patients without a number in both are left out. Raises ValueError if a value is infinite.
     """
     a, b = defined(first), defined(second)
     common = sorted(a.keys() & b.keys())

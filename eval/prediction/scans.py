@@ -90,14 +90,10 @@ class Scan:
 
 
 def read_scan(scan: Scan, *, overwrite: bool) -> Volume:
-    """The volume of a scan whose files can be written.
-
-    Args:
-        scan: the scan.
-        overwrite: whether files may be replaced that this program did not write.
+    """The volume of a scan whose files can be written; ``overwrite`` allows to replace files of others.
 
     Raises:
-        OwnershipError: such a file is in the way.
+        OwnershipError: a file that this program did not write is in the way.
         SpiderError: as ``Scan.read``.
     """
     if not overwrite:

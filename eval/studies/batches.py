@@ -90,12 +90,9 @@ class SliceBatches:
 def spread_over_patients(
     patients: Sequence[str], per_patient: int, among: Sequence[int] | None = None
 ) -> list[int]:
-    """Indices of slices evenly spread over the slices of every patient, ascending.
+    """Indices of slices evenly spread over the slices of every patient, ascending; 0 per patient for all.
 
-    Args:
-        patients: patient of every slice.
-        per_patient: greatest number of slices of a patient; 0 for all.
-        among: indices to choose from; all by default.
+    They are chosen from ``among``, by default from all.
     """
     by_patient: dict[str, list[int]] = {}
     for index in range(len(patients)) if among is None else among:
