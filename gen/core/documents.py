@@ -33,7 +33,9 @@ class UnfitFile(OSError):
         held: bytes that it holds, if it holds too much.
     """
 
-    held: int | None = None
+    def __init__(self, text: str, held: int | None = None) -> None:
+        super().__init__(text)
+        self.held = held
 
 
 def open_regular(path: Path) -> BufferedReader:
@@ -67,9 +69,7 @@ def read_regular(path: Path, most_bytes: int | None = None) -> bytes:
             content += file.read(max(0, most_bytes + 1 - len(content)))
         held = max(size, len(content))
     if held > most_bytes:
-        error = UnfitFile(f"holds {held} bytes, at most {most_bytes} are expected")
-        error.held = held
-        raise error
+        raise UnfitFile(f"holds {held} bytes, at most {most_bytes} are expected", held)
     return content
 
 

@@ -31,31 +31,25 @@ class SampleSource(Protocol):
 
     def identity(self) -> dict[str, Any]:
         """Everything that determines the samples."""
-        ...
 
     def made_with(self) -> dict[str, str]:
         """Versions and device, on which the last bits of images depend."""
-        ...
 
     @property
     def left_out(self) -> Sequence[dict[str, str]]:
         """Series that could not be read, known after :meth:`prepare`."""
-        ...
 
     def prepare(self, parts: Place, workers: Workers, title: str) -> None:
         """Prepare for :meth:`begin`, with intermediate files in ``parts``; every worker calls it."""
 
     def __len__(self) -> int:
         """Number of samples, known after :meth:`prepare`."""
-        ...
 
     def begin(self, start: int, stop: int) -> Callable[[], Iterable[Sample]]:
         """Start to make samples ``start`` to ``stop`` (excluded), asynchronously if on a GPU.
 
-        Returns:
-            A function that returns the samples; it is called once, in another thread.
+        The returned function gives the samples; it is called once, in another thread.
         """
-        ...
 
 
 def build_set(

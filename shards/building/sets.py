@@ -182,16 +182,14 @@ class _Session:
 
         options = self._options
         own = path == options.labels_dir != options.data_dir
-        layout = options.labels_layout if own else options.layout
         if is_phantom(path):
-            layout = SPIDER.name
-        series = series_of(path, layout, leave_out)
-        if not is_phantom(path):
-            series = [replace(entry, spacing_mm=options.volume_spacing_mm) for entry in series]
-            for entry in series:
-                if entry.mask is None:
-                    leave_out(NotUsedError(entry.image or path, "has no mask"))
-        if not is_phantom(path) and path not in self._found:
+            return series_of(path, SPIDER.name, leave_out)
+        series = series_of(path, options.labels_layout if own else options.layout, leave_out)
+        series = [replace(entry, spacing_mm=options.volume_spacing_mm) for entry in series]
+        for entry in series:
+            if entry.mask is None:
+                leave_out(NotUsedError(entry.image or path, "has no mask"))
+        if path not in self._found:
             self._workers.log(f"{path}: {len(series)} series in the layout {series[0].layout}")
             if unknown := sum(entry.image is not None and entry.contrast is None for entry in series):
                 found = f"{unknown} images have no known contrast (T1, T2) and are not used"
@@ -201,8 +199,7 @@ class _Session:
 
     def _find_phantom(self, path: Path) -> list[Series]:
         """The requested label maps; the folder may hold more of them, for another set."""
-        first, count = FIRST_LABELS_PATIENT, self._options.phantom_labels
-        requested = {str(number) for number in range(first, first + count)}
+        requested = self._phantom_patients()
         return [series for series in self._find(path) if series.patient in requested]
 
     def _split(self, found: dict[Path, list[Series]]) -> Split:
@@ -220,15 +217,14 @@ class _Session:
             return self._workers.from_main(
                 lambda: load_or_make_split(self._options.split_file, patients, overview, seed)
             )
-        made = {patient for patient in patients if patient in self._phantom_patients()}
+        # No split file has to name those of the phantom, where label maps come from it alone.
+        made = patients & self._phantom_patients() if self._options.labels_dir is None else set()
         return self._workers.from_main(
             lambda: load_split(file, patients - made, made=made, seed=seed, strict=strict)
         )
 
     def _phantom_patients(self) -> frozenset[str]:
-        """Patients of the phantom alone whose label maps are learned from: no split file has to name them."""
-        if self._options.labels_dir is not None:
-            return frozenset()
+        """Patients of the phantom whose label maps are learned from."""
         first, count = FIRST_LABELS_PATIENT, self._options.phantom_labels
         return frozenset(str(number) for number in range(first, first + count))
 

@@ -1,8 +1,8 @@
 """Rendered samples as volumes: slices of the set of label maps, or whole label maps."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,21 +35,6 @@ class Case:
     spacing_mm: tuple[float, float, float]
 
 
-class Cases(Protocol):
-    """The source of the samples of an export; sample ``i`` depends on the options and ``i`` alone."""
-
-    step: int
-    """Samples that are rendered together."""
-
-    def identity(self) -> dict[str, Any]:
-        """Everything that determines the samples."""
-        ...
-
-    def render(self, start: int, stop: int) -> Iterator[Case]:
-        """Samples ``start`` to ``stop`` (excluded)."""
-        ...
-
-
 class Slices:
     """Samples of the set of label maps, which is made if it is missing; each is a volume of one slice.
 
@@ -57,6 +42,7 @@ class Slices:
     """
 
     def __init__(self, options: ShardOptions, *, refined: bool) -> None:
+        # Samples that are rendered together.
         self.step = options.render_batch
         self._samples = SyntheticSamples(ensure_sets([BANK], options)[BANK], options, refined=refined)
         config = options.generator()
@@ -129,5 +115,5 @@ class Volumes:
             )
 
 
-SOURCES: dict[int, Callable[..., Cases]] = {2: Slices, 3: Volumes}
-"""The source of samples by their number of dimensions."""
+SOURCES: dict[int, type[Slices] | type[Volumes]] = {2: Slices, 3: Volumes}
+"""The source of samples by their number of dimensions; a sample depends on options and number alone."""

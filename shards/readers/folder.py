@@ -190,13 +190,11 @@ def _files_by_stem(folder: Path, on_error: Callable[[SpiderError], None] | None)
         for path in sorted(place.iterdir()):
             if path.name.startswith(".") or not ending_of(path) or not path.is_file():
                 continue
-            stem, expected = (
-                path.name.removesuffix(ending_of(path) or ""),
-                f"{{id}}_{{{'|'.join(CONTRASTS)}}}",
-            )
+            stem = path.name.removesuffix(ending_of(path) or "")
             if printable(path) != str(path):
                 error = SpiderError(path, NO_TEXT)
             elif not _STEM.fullmatch(stem):
+                expected = f"{{id}}_{{{'|'.join(CONTRASTS)}}}"
                 error = SpiderError(path, f"the name is not that of a series; expected {expected}")
             elif stem in files:
                 error = SpiderError(path, f"the same series as {files[stem]}")

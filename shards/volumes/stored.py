@@ -1,7 +1,6 @@
 """What an image file holds, and the bounds that its header has to keep."""
 
 import gzip
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,6 @@ MOST_MM = 2000.0
 MOST_VOXELS = 2**28
 MOST_SLICE_PIXELS = 2**24
 """Most pixels of a slice, 4096 x 4096; a network's answers for them fit into the memory."""
-LONGER = "goes on after its voxels for a slice or more; its header tells fewer than it holds"
 _LEVEL = 6
 _UNITS = "are its units millimetres?"
 _UNIT_LENGTH = 0.01
@@ -73,16 +71,15 @@ def read_voxels(file: BinaryIO, size: Sequence[int], item: int, *, skip: int = 0
     while block := file.read(1 << 20):
         rest += len(block)
         if rest >= expected // size[-1]:
-            raise UnreadableError(LONGER)
+            raise UnreadableError(
+                "goes on after its voxels for a slice or more; its header tells fewer than it holds"
+            )
     return data
 
 
 def packed(content: bytes) -> bytes:
     """The content as a gzip file; equal contents give equal bytes."""
-    room = io.BytesIO()
-    with gzip.GzipFile(fileobj=room, mode="wb", compresslevel=_LEVEL, mtime=0) as file:
-        file.write(content)
-    return room.getvalue()
+    return gzip.compress(content, _LEVEL, mtime=0)
 
 
 def check_size(size: Sequence[int]) -> None:
