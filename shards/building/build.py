@@ -63,15 +63,8 @@ def build_set(
 ) -> None:
     """Write a set, or continue one that a killed run left; every worker calls it.
 
-    The bytes depend on the source alone, not on the number of workers or on interruptions.
-
-    Args:
-        place: where the set goes; its name is the set's name.
-        source: the samples.
-        identity: everything that determines them.
-        phantom: whether they come from the phantom.
-        samples_per_shard: samples in all shards but the last.
-        workers: the processes that share the work.
+    The bytes depend on the source alone, which the identity determines, not on the number of workers or on
+    interruptions. The name of the place is the set's name.
 
     Raises:
         ShardError: another writer has begun another set in this place, or there are too many samples.

@@ -55,20 +55,18 @@ def write_sheet(
     sacrum: bool = False,
     notes: Sequence[str] = (),
 ) -> Path:
-    """Write a PNG of pictures.
+    """Write a PNG of pictures, one or more, atomically.
 
     Args:
-        tiles: at least one.
-        path: where the PNG goes; replaced atomically.
+        tiles: the pictures.
+        path: where the PNG goes.
         title: text over the sheet.
         columns: pictures in a row; by default as many as bring the sheet near to ``ASPECT``.
         legend: label scheme whose colours are explained below the pictures; True for ``RANKS``.
         sacrum: whether that of the sacrum is among them.
         notes: lines at the bottom, such as warnings.
 
-    Raises:
-        ValueError: no tile, or a file name that does not end in ``.png``.
-        OSError: the file cannot be written.
+    Raises ValueError for no tile, or a file name that does not end in ``.png``.
     """
     if not tiles:
         raise ValueError("a contact sheet needs at least one picture")

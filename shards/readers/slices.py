@@ -101,20 +101,12 @@ def label_slices(volume: Volume, grid: Grid, indices: list[int]) -> np.ndarray:
 def resample_in_plane(
     array: np.ndarray, spacing_mm: tuple[float, float], target_mm: float, *, labels: bool
 ) -> np.ndarray:
-    """Resample the last two axes to another spacing, over the whole field of view.
+    """Resample the last two axes to another spacing, over the whole field of view, with the same centre.
 
-    Args:
-        array: shape ``(..., h, w)``.
-        spacing_mm: spacing of rows and columns.
-        target_mm: new spacing of both.
-        labels: whether to take the nearest neighbour (dtype kept) or to interpolate linearly with
-            antialiasing (float32).
+    Labels take the nearest neighbour (dtype kept); else it is linear interpolation with antialiasing
+    (float32). The shape becomes ``(..., ceil(h * spacing / target), ceil(w * spacing / target))``.
 
-    Returns:
-        Shape ``(..., ceil(h * spacing / target), ceil(w * spacing / target))``, same centre.
-
-    Raises:
-        ValueError: more than ``MOST_PIXELS`` pixels.
+    Raises ValueError for more than ``MOST_PIXELS`` pixels.
     """
     rows, columns = array.shape[-2:]
     size = resampled_size((rows, columns), spacing_mm, target_mm)
@@ -148,17 +140,9 @@ def resample_back(
     *,
     labels: bool,
 ) -> np.ndarray:
-    """Resample onto the native rows and columns of a slice: the inverse of :func:`resample_in_plane`.
+    """Resample labels or class probabilities onto the native rows and columns of a slice, ``(..., *shape)``.
 
-    Args:
-        array: labels or class probabilities, shape ``(..., h, w)``.
-        spacing_mm: its spacing.
-        shape: native rows and columns.
-        target_mm: native spacing of rows and columns.
-        labels: as for :func:`resample_in_plane`.
-
-    Returns:
-        Shape ``(..., *shape)``, same centre.
+    It is the inverse of :func:`resample_in_plane`, with the same centre.
     """
     return _resample(array, (spacing_mm, spacing_mm), shape, target_mm, labels=labels)
 

@@ -60,15 +60,10 @@ def load_or_make_split(
     """The split that this project keeps in a file, which is written if it does not exist.
 
     A new split follows the ``subset`` column of SPIDER's ``overview.csv``, if there is one. Other patients
-    are ordered by a hash of their id and cut 70 / 20 / 10, without empty parts from three patients on.
-    Patients that an existing file lacks are assigned by the overview or the hash and added to the file.
-
-    Args:
-        file: path or URL of a JSON file ``{"train": [...], "validation": [...], "test": [...]}``.
-        patients: the patients to assign.
-        overview: SPIDER's ``overview.csv``; None if there is none.
-        seed: changes the hash.
-        log: called with a line that says which patients were added.
+    are ordered by a hash of their id and the seed and cut 70 / 20 / 10, without empty parts from three
+    patients on. Patients that an existing file lacks are assigned by the overview or the hash and added to
+    the file, which is told in a line. The file, a path or URL, is JSON: ``{"train": [...], "validation":
+    [...], "test": [...]}``.
 
     Raises:
         SpiderError: the file or the overview is malformed, or spells an id in another way than the data.
