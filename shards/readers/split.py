@@ -85,7 +85,12 @@ def load_or_make_split(
         assigned |= added
     else:
         assigned = _subsets(overview, needed)
-        if overview is not None and not assigned and needed and _names_subsets(overview):
+        if (
+            overview is not None
+            and not assigned
+            and needed
+            and any(row.get(SUBSET) for row in _rows(overview))
+        ):
             raise SpiderError(overview, f"names none of the patients {_listed(needed)}")
         unknown = [patient for patient in needed if patient not in assigned]
         assigned |= _cut(unknown, seed)
@@ -202,10 +207,6 @@ def _subsets(overview: Path | None, patients: list[str]) -> dict[str, str]:
             raise SpiderError(overview, f"patient {patient} is in two subsets")
     _check_spelling(overview, others, [patient for patient in patients if patient not in assigned])
     return assigned
-
-
-def _names_subsets(overview: Path) -> bool:
-    return any(row.get(SUBSET) for row in _rows(overview))
 
 
 def _rows(overview: Path) -> list[dict[str, str]]:
