@@ -36,11 +36,10 @@ Spacing = tuple[float, float]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BorderDistances:
-    """Distances between the borders of two masks, of one slice or of many.
+    """Distances between the borders of two masks, of one slice or of many, mm, float64 ``(P,)`` and ``(T,)``.
 
-    Attributes:
-        from_prediction: mm from every border pixel of the prediction to the truth's border, float64 ``(P,)``.
-        from_truth: mm from every border pixel of the truth to the prediction's border, float64 ``(T,)``.
+    They run from every border pixel of the prediction to the truth's border, and from the truth to the
+    prediction's.
     """
 
     from_prediction: np.ndarray

@@ -37,16 +37,9 @@ SLICE_DISTANCE_MM = 4.0
 
 @dataclass(frozen=True, slots=True)
 class InstanceCounts:
-    """Vertebrae of one volume, or sums over several.
+    """Vertebrae of one volume, or sums over several: true, found, extra (false-positive), of the right rank.
 
-    Attributes:
-        truth: true vertebrae.
-        found: found vertebrae.
-        extra: false-positive vertebrae.
-        rank_right: found vertebrae of the right rank.
-        dice_sum: sum of Dice over the true vertebrae.
-        hd95_sum_mm: sum of HD95 over the found vertebrae.
-        assd_sum_mm: sum of ASSD over the found vertebrae.
+    The sum of Dice is over the true vertebrae, those of HD95 and ASSD are over the found ones.
     """
 
     truth: int = 0

@@ -30,14 +30,7 @@ Values = Mapping[str, float | None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Interval:
-    """A mean over patients and its interval.
-
-    Attributes:
-        mean: nan where no patient counts.
-        low: lower end of the 95 % interval; nan with fewer than two patients.
-        high: upper end; nan with fewer than two patients.
-        n: patients in the mean.
-    """
+    """A mean over ``n`` patients, nan for none, and its 95 % interval, nan with fewer than two patients."""
 
     mean: float
     low: float
@@ -47,15 +40,10 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PairedDifference:
-    """First minus second on the patients that have a value in both.
+    """First minus second on the patients that have a value in both: their means, and the mean difference.
 
-    Attributes:
-        first: mean of the first over those patients.
-        second: mean of the second over those patients.
-        difference: mean difference.
-        first_larger: patients in whom the first is larger.
-        second_larger: patients in whom the second is larger.
-        p: two-sided Wilcoxon signed-rank test of the differences; nan where there is no patient.
+    Patients are counted in whom the first or the second is larger; ``p`` is that of the two-sided Wilcoxon
+    signed-rank test of the differences, nan where there is no patient.
     """
 
     first: Interval

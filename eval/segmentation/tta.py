@@ -16,11 +16,9 @@ from synthspine.train.model.unet import STRIDE
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class View:
-    """How a slice is shown to the network; the prediction is transformed back.
+    """How a slice is shown, enlarged about its centre or shifted; the answer is transformed back.
 
-    Attributes:
-        magnification: factor by which the slice is enlarged about its centre.
-        shift: displacement down and to the right, share of the network's stride.
+    The shift is down and to the right, a share of the network's stride.
     """
 
     magnification: float = 1.0

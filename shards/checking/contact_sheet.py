@@ -32,12 +32,9 @@ _PAPER, _INK, _DIM, _WARNING = (22, 23, 26), (236, 236, 238), (148, 150, 156), (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tile:
-    """One picture of a sheet.
+    """One picture of a sheet, uint8 ``(H, W, 3)``, with a name below it.
 
-    Attributes:
-        picture: uint8 ``(H, W, 3)``.
-        name: text below it.
-        note: smaller text below the name, cut to the width of the picture.
+    The note is smaller text below the name, cut to the width of the picture.
     """
 
     picture: np.ndarray

@@ -20,13 +20,9 @@ from synthspine.shards.readers.slices import resample_in_plane
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Case:
-    """A rendered sample.
+    """A rendered sample, ``(Z, H, W)``, and the id of the patient whose label map it shows.
 
-    Attributes:
-        patient: id of the patient whose label map it shows.
-        image: values in [0, 1], shape ``(Z, H, W)``.
-        codes: dense codes, uint8, the same shape.
-        spacing_mm: spacing along ``Z``, ``H``, ``W``.
+    The image has values in [0, 1], the codes are dense, uint8.
     """
 
     patient: str

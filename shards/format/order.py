@@ -60,12 +60,7 @@ class Reader:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Places:
-    """Samples in the order in which they are read.
-
-    Attributes:
-        shards: number of the shard of each sample, int64 ``(n,)``.
-        rows: index of each sample in its shard, int64 ``(n,)``.
-    """
+    """Samples in the order in which they are read: shard of each, and its index in it, int64 ``(n,)``."""
 
     shards: np.ndarray
     rows: np.ndarray

@@ -42,12 +42,9 @@ class WrongContent(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class CachedShard:
-    """An open shard; it stays readable when the cache removes its file.
+    """An open shard, its size and SHA-256; it stays readable when the cache removes its file.
 
-    Attributes:
-        file: its content, open for reading; the caller closes it.
-        bytes: its size.
-        sha256: SHA-256 of its content.
+    The caller closes the file.
     """
 
     file: BinaryIO
