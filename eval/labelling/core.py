@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from synthspine.eval.labelling.canal_axis import CanalAxis, canal_axis, vertical_axis
+from synthspine.eval.labelling.canal_axis import MIN_LENGTH_MM, CanalAxis, canal_axis, vertical_axis
 from synthspine.eval.labelling.islands import largest_piece, slice_components
 from synthspine.eval.labelling.roles import CANAL_ROLE, DISC, VERTEBRA
 from synthspine.gen.core.anatomy import BACKGROUND
@@ -21,8 +21,6 @@ WINDOW_MM = 20.0
 """Half-height of the rows from which the middle at a row is taken."""
 OUTLIER_MM = 12.0
 """What lies further to the side than this, about half a canal, does not move the middle."""
-MIN_LENGTH_MM = 40.0
-"""Least length of a main canal: more than a vertebra."""
 CANAL_SIDE_MM, CANAL_DEPTH_MM = 20.0, 15.0
 """How far the canal reaches to the side of its middle, and in front of and behind its middle line."""
 BODY_DEPTH_MM = (5.0, 35.0)

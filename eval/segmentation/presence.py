@@ -6,7 +6,8 @@ pieces, not a column along a canal (docs/evaluation.md has the measurements).
 
 import numpy as np
 
-from synthspine.eval.labelling.core import MIN_DISC_MM2, MIN_LENGTH_MM
+from synthspine.eval.labelling.canal_axis import MIN_LENGTH_MM
+from synthspine.eval.labelling.core import MIN_DISC_MM2
 from synthspine.eval.labelling.roles import CANAL_ROLE, DISC, VERTEBRA, ranks_of, roles_of
 
 MOST_ENTROPY = 0.35

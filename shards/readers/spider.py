@@ -32,7 +32,7 @@ Spacing = tuple[float, float, float]
 
 # Directions of the axes of arrays: slices to the right, rows inferior, columns posterior.
 _TOWARDS = "RIP"
-_COS_45 = 0.7071
+COS_45 = 0.7071
 # Sagittal series have a fine in-plane spacing; the slices of other series would be blurred.
 _MAX_IN_PLANE_RATIO = 2.0
 _MIN_PIXELS, _MIN_MM = 16, 10.0
@@ -270,7 +270,7 @@ def _stored(image: sitk.Image) -> Stored:
 
 
 def _check_sagittal(path: Path, volume: Volume, left_right: float) -> None:
-    if left_right < _COS_45:
+    if left_right < COS_45:
         angle = f"{np.degrees(np.arccos(left_right)):.0f} degrees"
         text = f"has no sagittal axis: the nearest one is {angle} off left-right (at most 45)"
         raise UnsuitableError(path, text)

@@ -14,7 +14,6 @@ import numpy as np
 
 from synthspine.shards.readers.dicom.frames import Frame, read_frames
 from synthspine.shards.readers.dicom.pixels import frame_values
-from synthspine.shards.readers.dicom.selection import COS_45
 from synthspine.shards.readers.dicom.stacks import (
     SHEAR_MM,
     doubled,
@@ -27,7 +26,7 @@ from synthspine.shards.readers.dicom.stacks import (
     stated_gap_mm,
 )
 from synthspine.shards.readers.folder import SpiderError
-from synthspine.shards.readers.spider import OVERRIDE, UnsuitableError, Volume, image_volume
+from synthspine.shards.readers.spider import COS_45, OVERRIDE, UnsuitableError, Volume, image_volume
 from synthspine.shards.volumes.stored import Stored, checked_direction
 
 MOST_AT_ONE_PLACE = 4
