@@ -62,8 +62,8 @@ def load_or_make_split(
     A new split follows the ``subset`` column of SPIDER's ``overview.csv``, if there is one. Other patients
     are ordered by a hash of their id and the seed and cut 70 / 20 / 10, without empty parts from three
     patients on. Patients that an existing file lacks are assigned by the overview or the hash and added to
-    the file, which is told in a line. The file, a path or URL, is JSON: ``{"train": [...], "validation":
-    [...], "test": [...]}``.
+    the file, which is told in a line. The file, a path or URL, is JSON:
+    ``{"train": [...], "validation": [...], "test": [...]}``.
 
     Raises:
         SpiderError: the file or the overview is malformed, or spells an id in another way than the data.
@@ -85,12 +85,7 @@ def load_or_make_split(
         assigned |= added
     else:
         assigned = _subsets(overview, needed)
-        if (
-            overview is not None
-            and not assigned
-            and needed
-            and any(row.get(SUBSET) for row in _rows(overview))
-        ):
+        if overview is not None and not assigned and needed and _names_subsets(overview):
             raise SpiderError(overview, f"names none of the patients {_listed(needed)}")
         unknown = [patient for patient in needed if patient not in assigned]
         assigned |= _cut(unknown, seed)
@@ -207,6 +202,10 @@ def _subsets(overview: Path | None, patients: list[str]) -> dict[str, str]:
             raise SpiderError(overview, f"patient {patient} is in two subsets")
     _check_spelling(overview, others, [patient for patient in patients if patient not in assigned])
     return assigned
+
+
+def _names_subsets(overview: Path) -> bool:
+    return any(row.get(SUBSET) for row in _rows(overview))
 
 
 def _rows(overview: Path) -> list[dict[str, str]]:
