@@ -95,7 +95,7 @@ class Core:
 
 
 def find_core(roles: np.ndarray, spacing_mm: Spacing3) -> Core:
-    """The neighbourhood of the main canal in roles of this room, uint8 ``(Z, H, W)``."""
+    """The neighbourhood of the main canal in a map of roles (``eval.labelling.roles``), ``(Z, H, W)``."""
     sideways = sideways_mm(roles, spacing_mm)
     near = np.where((abs(sideways) <= CORE_MM)[..., None], roles, BACKGROUND)
     in_plane = spacing_mm[1:]

@@ -48,7 +48,7 @@ class Prefetcher(Generic[Item, Loaded]):
         return future
 
     def close(self, *, wait: bool = False) -> None:
-        """Drop what is not begun and end the threads: within ``GRACE_S``, or after all loads to ``wait``."""
+        """Drop what is not begun, end the threads: with ``wait`` after their loads, else in ``GRACE_S``."""
         self._closed = True
         for _ in self._threads:
             self._requests.put(None)

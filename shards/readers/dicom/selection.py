@@ -27,7 +27,7 @@ _LOCALIZER = re.compile(r"\b(locali[sz]er|scout|survey|loc)\b")
 
 
 def why_left_out(dataset: Dataset, kind: str) -> str | None:
-    """Why an image of class ``kind`` is left out by what its header says of its series; None: it is not."""
+    """Why an image of this class is left out by what its header says of its series; None if it is not."""
     number, name = text_of(dataset, "SeriesNumber"), text_of(dataset, "SeriesDescription")
     series = f" (series {f'{number} {name}'.strip()})" if number or name else ""
     types = text_of(dataset, "ImageType").lower()
