@@ -68,16 +68,13 @@ class Share(NamedTuple):
 def slice_measures(
     roles: np.ndarray, codes: np.ndarray, spacing_mm: Spacing, thin_mm: float
 ) -> dict[str, Share]:
-    """Measure a prediction on one slice.
+    """The shares of a prediction on one slice by name in ``MEASURES``, without those that it does not define.
 
     Args:
         roles: prediction: background 0, vertebra 1, disc 2, canal 3; uint8 ``(H, W)``.
         codes: dense codes of the truth, uint8, the same shape.
         spacing_mm: size of a pixel along rows and columns.
         thin_mm: largest height of a thin disc.
-
-    Returns:
-        The shares by name in ``MEASURES``; measures that are not defined on the slice are left out.
     """
     predicted = np.where(codes == IGNORE, np.uint8(BACKGROUND), roles)
     truth = roles_of(codes)

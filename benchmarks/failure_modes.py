@@ -35,14 +35,12 @@ from synthspine.eval.metrics.instances import InstanceCounts, count_instances
 from synthspine.eval.metrics.statistics import defined, mean
 from synthspine.eval.metrics.table import DICE
 from synthspine.eval.metrics.tally import Tally
-from synthspine.eval.results.outcome import ModelFacts
 from synthspine.eval.studies.batches import SliceBatches
-from synthspine.eval.studies.models import Candidate
+from synthspine.eval.studies.models import Candidate, model_facts
 from synthspine.gen.core.anatomy import BACKGROUND, CODES, IGNORE
 from synthspine.gen.core.device import pick_device
 from synthspine.shards.building.sets import VALIDATION_IMAGES
 from synthspine.shards.command import run_command
-from synthspine.shards.storage.atomic import file_digest
 from synthspine.train.config import ModelName
 from synthspine.train.decoding import likeliest_classes
 from synthspine.train.model.checkpoint import TrainedUNet, load_model
@@ -181,18 +179,8 @@ def cells(
 def load(path: Path, device: torch.device, sets: Mapping[str, SliceBatches]) -> Candidate:
     """A network that may be measured on the sets; errors of ``load_model`` and ``Candidate.check_set``."""
     model = load_model(path, device)
-    facts = ModelFacts(
-        checkpoint=str(path),
-        sha256=file_digest(path),
-        scheme=model.scheme.name,
-        classes=list(model.scheme.class_names),
-        parameters=model.count_parameters(),
-        step=model.checkpoint.step,
-        validation_dice=model.checkpoint.validation_dice,
-        minutes=None,
-        spacing_mm=model.checkpoint.spacing_mm,
-    )
-    candidate = Candidate(name=cast(ModelName, model.checkpoint.model), model=model, facts=facts)
+    name = cast(ModelName, model.checkpoint.model)
+    candidate = Candidate(name=name, model=model, facts=model_facts(path, model))
     for batches in sets.values():
         candidate.check_set(batches.patients, batches.spacing_mm)
     return candidate

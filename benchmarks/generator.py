@@ -1,8 +1,7 @@
 """The generator next to its peers: time, memory, distance to the memory bandwidth, time by step.
 
     python benchmarks/generator.py [--device auto|cpu|cuda] [--repeats 5] [--kinds eager compiled graphs]
-                                   [--batches 64 512] [--quick] [--endurance 10000]
-                                   [--output-dir benchmarks/results]
+                                   [--batches 64 512] [--quick] [--output-dir benchmarks/results]
 
 Writes generator_DEVICE.md and generator_DEVICE_samples.png (rendered samples).
 ``pip install -e '.[bench]'`` installs the peers; without them the presets alone are measured.
@@ -55,8 +54,6 @@ class Arguments:
     """Time slices of these batch sizes alone, in every kind, and memory on CUDA alone; by default all."""
     peers: bool = True
     """Measure the peers too."""
-    endurance: int = 0
-    """Batches of small maps over which the growth of memory is measured; 0 leaves it out."""
     quick: bool = False
     """Tiny sizes, to see that everything works."""
     output_dir: Path = RESULTS
@@ -159,11 +156,6 @@ def _measure() -> None:
         ),
         peaks=_peaks(arguments, sizes, peers, device),
         steps=by_step,
-        endurance={
-            name: memory.growth_bytes(name, arguments.endurance, device)
-            for name in (arguments.presets if arguments.endurance else ())
-        },
-        endurance_batches=arguments.endurance,
         copy_bytes_per_s=copy_bytes_per_s(device),
     )
     samples = {

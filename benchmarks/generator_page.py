@@ -38,8 +38,6 @@ class Measured:
         kept: some of them again after ``keep_freed_memory``.
         peaks: bytes by generator, grid and batch size.
         steps: milliseconds per sample by preset, ``draw`` or ``render``, and step; 2D, batch 16.
-        endurance: memory held after every tenth of the batches, above the first tenth, by preset.
-        endurance_batches: number of these batches.
         copy_bytes_per_s: bandwidth of a copy.
     """
 
@@ -50,8 +48,6 @@ class Measured:
     kept: dict[tuple[Grid, int], dict[str, Times]]
     peaks: dict[str, dict[Grid, dict[int, int]]]
     steps: dict[str, dict[str, dict[str, float]]]
-    endurance: dict[str, list[int]]
-    endurance_batches: int
     copy_bytes_per_s: float
 
     def names(self) -> list[str]:
@@ -110,8 +106,6 @@ def _page(measured: Measured, stem: str) -> str:
         "sample at a time besides them. On the CPU the kernel counts the peak of a separate process, which "
         "keeps freed memory for its next tensors.",
         _memory(measured),
-        "## Growth of memory over many batches",
-        _endurance(measured),
         "## Where the time goes, milliseconds (on the CPU: of CPU time) a sample of 2D at batch 16, eager",
         _steps(measured),
     ]
@@ -167,17 +161,6 @@ def _memory(measured: Measured) -> str:
                 rows.append([work_name(grid, batch), name, *cells])
     head = ["work", "generator", "peak, MB", "bytes a voxel", "bytes a voxel added by the batch"]
     return markdown_table(head, rows)
-
-
-def _endurance(measured: Measured) -> str:
-    if not measured.endurance:
-        return "Not measured in this run (`--endurance 10000`)."
-    lines = [
-        f"- {name}: " + ", ".join(f"{size / 1e6:+.1f}" for size in held)
-        for name, held in measured.endurance.items()
-    ]
-    head = f"Memory held after every tenth of {measured.endurance_batches} batches, MB above the first tenth:"
-    return "\n".join((head, "", *lines))
 
 
 def _steps(measured: Measured) -> str:

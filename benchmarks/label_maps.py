@@ -27,13 +27,9 @@ _LOWEST, _PITCH, _DISC = 0.93, 0.14, 0.24
 def label_maps(grid: tuple[int, ...]) -> Tensor:
     """Four spines of six vertebrae with arches, six discs and a canal: 14 labels with the background.
 
-    They are drawn by formula, so every grid shows the same anatomy.
-
-    Args:
-        grid: ``(H, W)`` or ``(Z, H, W)``: left to right, superior to inferior, anterior to posterior.
-
-    Returns:
-        Dense codes, uint8, shape ``(4, *grid)``.
+    They are drawn by formula, so every grid shows the same anatomy. The grid is ``(H, W)`` or ``(Z, H, W)``:
+    left to right, superior to inferior, anterior to posterior. Returned are dense codes, uint8,
+    ``(4, *grid)``.
     """
     down, back = (_centres(grid[axis]) for axis in (-2, -1))
     side = (_centres(grid[0]) - 0.5).abs().view(-1, 1, 1) if len(grid) == 3 else torch.zeros(1, 1)

@@ -1,4 +1,4 @@
-"""Memory of a generator: the peak of a batch, and growth over many batches.
+"""Memory of a generator: the peak of a batch.
 
 The kernel records one peak for the whole life of a process. On the CPU every generator is therefore measured
 in a process of its own; on CUDA torch's allocator counts.
@@ -16,7 +16,6 @@ from synthspine.gen.core.device import keep_freed_memory
 
 _WARM_UP_SIDE = 16
 _BATCHES_PER_PEAK = 3
-_GROWTH_GRID, _GROWTH_BATCH = (64, 64), 4
 
 
 def peak_bytes(
@@ -40,18 +39,6 @@ def bytes_per_voxel(peaks: dict[int, int], voxels: int) -> float | None:
     """Growth of the peak from the smallest to the largest batch, bytes per voxel; None for one batch size."""
     first, last = min(peaks), max(peaks)
     return None if first == last else (peaks[last] - peaks[first]) / ((last - first) * voxels)
-
-
-def growth_bytes(name: str, count: int, device: torch.device) -> list[int]:
-    """Memory held after every tenth of ``count`` small batches, in bytes above that after the first tenth."""
-    renderer = make_renderer(name, _GROWTH_GRID, device)
-    held = []
-    for number in range(count):
-        renderer.run(_GROWTH_BATCH)
-        if (number + 1) % max(1, count // 10) == 0:
-            cuda = device.type == "cuda"
-            held.append(torch.cuda.memory_reserved(device) if cuda else _process_bytes("VmRSS"))
-    return [size - held[0] for size in held]
 
 
 def _process_bytes(entry: str) -> int:

@@ -45,16 +45,11 @@ class Renderer:
 
 
 def make_renderer(name: str, grid: tuple[int, ...], device: torch.device) -> Renderer:
-    """The generator of that name on a grid.
+    """The generator of that name on a grid, ``(H, W)`` or ``(Z, H, W)``, taken as 1 mm.
 
-    Args:
-        name: ``"cornucopia"``, ``"TorchIO"``, a preset, or a preset followed by `` compiled`` or `` graphs``.
-        grid: ``(H, W)`` or ``(Z, H, W)``, taken as 1 mm.
-        device: where to render; TorchIO 1 always renders on the CPU.
-
-    Raises:
-        ValueError: no preset has that name.
-        ModuleNotFoundError: the peer is not installed.
+    The name is ``"cornucopia"``, ``"TorchIO"``, a preset, or a preset followed by `` compiled`` or
+    `` graphs``. Raises ValueError if no preset has that name, ModuleNotFoundError if the peer is not
+    installed.
     """
     bank = label_maps(grid)
     if name not in PEERS:

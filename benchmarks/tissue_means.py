@@ -41,9 +41,7 @@ class Options:
 def measure(data: Path, patients: Collection[str] | None) -> dict[tuple[str, str], np.ndarray]:
     """Mean, and means of the darker and the brighter half, by contrast and structure, ``(series, 3)``.
 
-    Args:
-        data: folder in SPIDER layout with images and masks.
-        patients: whose series count; None for all.
+    The data are a folder in SPIDER layout; None for the patients means all.
     """
     found = defaultdict(list)
     for series in find_series(data):

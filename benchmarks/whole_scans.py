@@ -89,11 +89,6 @@ def scores(
     return {"named": [named], "beside": [beside], **thirds}
 
 
-def main() -> int:
-    """Measure and print; exit status 1 if the folder holds no volume."""
-    return run_command(_measure, less_memory="smaller volumes")
-
-
 def _measure() -> None:
     arguments = tyro.cli(Arguments, description=__doc__)
     model = load_model(arguments.checkpoint)
@@ -143,4 +138,4 @@ def _measure() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(_measure, less_memory="smaller volumes"))

@@ -36,12 +36,7 @@ Log = Callable[[str], None]
 def evaluate(options: EvaluationOptions, log: Log = print) -> list[Path]:
     """Measure the models on the sets of the chosen part of the split, and write measurements and report.
 
-    Args:
-        options: models, studies and output.
-        log: takes one line per message.
-
-    Returns:
-        The files that were written, those of the report last.
+    ``log`` takes one line per message. Returned are the files that were written, those of the report last.
 
     Raises:
         EvaluationError: no model exists, or there is nothing to measure.

@@ -99,11 +99,7 @@ def preset(name: str, *, spacing_mm: float = GeneratorConfig().spacing_mm) -> Ge
 
 
 def preset_or_file(name: str, *, spacing_mm: float) -> GeneratorConfig:
-    """The preset of that name, or ``spine`` with the changes of a YAML or JSON file.
-
-    Args:
-        name: name of the preset, or path of the file.
-        spacing_mm: in-plane spacing of the label maps it will be used on, mm.
+    """The preset of that name, or ``spine`` with the changes of a YAML or JSON file; as :func:`preset`.
 
     Raises:
         OSError: the file cannot be read.

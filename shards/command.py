@@ -22,10 +22,8 @@ def run_command(
 ) -> int:
     """Run a command; the exit status: 0, 1 after a reported error, 130 after Ctrl-C.
 
-    Args:
-        work: the work of the command.
-        less_memory: options that need less memory, for the line that reports that it ran out.
-        keeps_memory: whether the process keeps the memory of freed tensors.
+    The line that reports that memory ran out names the options that need ``less_memory``. The process keeps
+    the memory of freed tensors with ``keeps_memory``.
     """
     if keeps_memory:
         keep_freed_memory()

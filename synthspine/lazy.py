@@ -11,8 +11,7 @@ from typing import Any
 def on_first_use(package: str) -> Callable[[str], Any]:
     """The ``__getattr__`` of a package: loads the names that its ``__init__`` imports for type checkers.
 
-    Args:
-        package: ``__name__`` of the package, whose ``__init__`` has them below ``if TYPE_CHECKING:``.
+    The ``__init__`` of the package has them below ``if TYPE_CHECKING:``.
     """
     module = sys.modules[package]
     tree = ast.parse(Path(str(module.__file__)).read_bytes())

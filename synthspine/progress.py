@@ -14,11 +14,8 @@ _LINE = "{desc}: {percentage:3.0f}% {n_fmt}/{total_fmt} [{elapsed}<{remaining}, 
 def progress_bar(items: Iterable[Any] | None = None, *, desc: str, unit: str, **more: Any) -> tqdm:
     """A bar on stderr; where that is no terminal, whole lines without control characters.
 
-    Args:
-        items: what is passed through and counted; None where ``update`` is called instead.
-        desc: what is done.
-        unit: what is counted.
-        more: further options of ``tqdm``. With ``disable=None`` nothing is told where stderr is no terminal.
+    Items are passed through and counted; they are None where ``update`` is called instead. ``more`` are
+    further options of ``tqdm``: with ``disable=None`` nothing is told where stderr is no terminal.
     """
     if sys.stderr.isatty():
         return tqdm(items, desc=desc, unit=unit, file=sys.stderr, **more)

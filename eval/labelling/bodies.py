@@ -27,11 +27,8 @@ def find_bodies(
 ) -> list[list[Region]]:
     """The regions of every body: regions upon each other are one; long ones are cut at the levels.
 
-    Args:
-        regions: vertebra in front of the canal, slice by slice.
-        levels: positions of the discs, ascending.
-        distance: usual distance of two levels.
-        shape: that of the volume.
+    The regions are vertebra in front of the canal, slice by slice. The levels are positions of discs, in
+    ascending order; ``distance`` is the usual one of two levels, ``shape`` that of the volume.
     """
     parts = []
     for region in regions:

@@ -10,6 +10,7 @@ TANGENT_MM = 30.0
 EXTENSION_MM = 200.0
 STEP_MM = 1.0
 MIN_LENGTH_MM = 40.0
+"""Least length of a canal: more than a vertebra."""
 BRIDGE_WEIGHT = 0.02
 BEHIND_DISC_MM = 8.0
 """From the posterior end of a disc to the middle of the canal, about half its depth."""

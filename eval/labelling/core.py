@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from synthspine.eval.labelling.canal_axis import CanalAxis, canal_axis, vertical_axis
+from synthspine.eval.labelling.canal_axis import MIN_LENGTH_MM, CanalAxis, canal_axis, vertical_axis
 from synthspine.eval.labelling.islands import largest_piece, slice_components
 from synthspine.eval.labelling.roles import CANAL_ROLE, DISC, VERTEBRA
 from synthspine.gen.core.anatomy import BACKGROUND
@@ -21,8 +21,6 @@ WINDOW_MM = 20.0
 """Half-height of the rows from which the middle at a row is taken."""
 OUTLIER_MM = 12.0
 """What lies further to the side than this, about half a canal, does not move the middle."""
-MIN_LENGTH_MM = 40.0
-"""Least length of a main canal: more than a vertebra."""
 CANAL_SIDE_MM, CANAL_DEPTH_MM = 20.0, 15.0
 """How far the canal reaches to the side of its middle, and in front of and behind its middle line."""
 BODY_DEPTH_MM = (5.0, 35.0)
@@ -97,12 +95,7 @@ class Core:
 
 
 def find_core(roles: np.ndarray, spacing_mm: Spacing3) -> Core:
-    """The neighbourhood of the main canal.
-
-    Args:
-        roles: background 0, vertebra 1, disc 2, canal 3; uint8 ``(Z, H, W)``.
-        spacing_mm: spacing along ``Z``, ``H`` and ``W``.
-    """
+    """The neighbourhood of the main canal in a map of roles (``eval.labelling.roles``), ``(Z, H, W)``."""
     sideways = sideways_mm(roles, spacing_mm)
     near = np.where((abs(sideways) <= CORE_MM)[..., None], roles, BACKGROUND)
     in_plane = spacing_mm[1:]
@@ -148,14 +141,9 @@ def _axis(roles: np.ndarray, canal: np.ndarray, spacing_mm: Spacing3) -> CanalAx
 
 
 def sideways_mm(roles: np.ndarray, spacing_mm: Spacing3) -> np.ndarray:
-    """Distance of every slice from the middle of the main canal, by row.
+    """Distance of every slice from the middle of the main canal by row, mm, negative to the left, ``(Z, H)``.
 
-    Args:
-        roles: background 0, vertebra 1, disc 2, canal 3; uint8 ``(Z, H, W)``.
-        spacing_mm: spacing along ``Z``, ``H`` and ``W``.
-
-    Returns:
-        mm, negative to the left, float64 ``(Z, H)``; of all 0 where nothing is found.
+    The roles are uint8 ``(Z, H, W)``; all distances are 0 where nothing is found.
     """
     places = np.arange(len(roles)) * spacing_mm[0]
     for role in (CANAL_ROLE, DISC, VERTEBRA):

@@ -11,13 +11,9 @@ from scipy.ndimage import label
 
 
 def slice_components(mask: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Connected regions of every slice of a mask; pixels that touch at a corner are connected.
+    """Connected regions of every slice of a mask, bool ``(Z, H, W)``; pixels may touch at a corner.
 
-    Args:
-        mask: bool, shape ``(Z, H, W)``.
-
-    Yields:
-        ``(slice, rows, columns)`` of the pixels of one region, in a fixed order.
+    Yields ``(slice, rows, columns)`` of the pixels of one region, in a fixed order.
     """
     for index in np.flatnonzero(mask.any(axis=(1, 2))):
         labels, (top, left) = components(mask[index])
@@ -53,18 +49,10 @@ def components(mask: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
 def remove_islands(
     structures: np.ndarray, spacing_mm: tuple[float, float], min_area_mm2: float
 ) -> np.ndarray:
-    """Set regions of one structure that are smaller than an area to background, in every slice.
+    """A copy in which the regions of a structure in a slice that are smaller than an area are background.
 
-    Args:
-        structures: background 0, structures 1 and up, uint8 ``(Z, H, W)``.
-        spacing_mm: size of a pixel along rows and columns.
-        min_area_mm2: smallest area that is kept; 0 keeps all regions.
-
-    Returns:
-        A copy without the islands.
-
-    Raises:
-        ValueError: the area is negative.
+    The structures are uint8 ``(Z, H, W)``, background 0. An area of 0 keeps all regions; raises ValueError
+    for a negative one.
     """
     if not min_area_mm2 >= 0:
         raise ValueError(f"minimum area {min_area_mm2} mm2 is not 0 or more")

@@ -67,15 +67,10 @@ def with_missed_levels(
     view_end: float,
     sacrum_end: float | None,
 ) -> np.ndarray:
-    """Levels with those of missed discs (rule 3).
+    """Levels with those of missed discs (rule 3): positions in mm along the canal, ascending.
 
-    Args:
-        levels: positions of the discs found, ascending.
-        distance: usual distance of two levels.
-        bodies: vertebral bodies along the canal.
-        canal_end: lower end of the canal.
-        view_end: lower border of the scan.
-        sacrum_end: upper end of the sacrum; None where it is not known.
+    ``distance`` is the usual one of two levels, ``bodies`` are the vertebral bodies along the canal, and the
+    ends are the lower ones of canal and scan and the upper one of the sacrum, None where it is not known.
     """
     if len(levels) == 0:
         return _first_levels(distance, bodies)

@@ -210,12 +210,7 @@ def _expected_discs(core: Core, levels: np.ndarray) -> np.ndarray:
 def order_ranks(counted: np.ndarray, modelled: np.ndarray) -> np.ndarray:
     """Counted ranks, all shifted by the number with which most voxels agree with the model.
 
-    Args:
-        counted: dense codes with counted ranks, uint8, any shape.
-        modelled: dense codes with the ranks of the model, uint8, the same shape.
-
-    Returns:
-        Dense codes, uint8; ranks below 1 become background.
+    Both are dense codes, uint8, of one shape; ranks below 1 become background.
     """
     own, other = ranks_of(counted), ranks_of(modelled)
     ranked = (own > 0) & (other > 0)

@@ -32,13 +32,10 @@ def spread(
 ) -> None:
     """Rank vertebrae and discs beside the neighbourhood of the canal, in place.
 
-    Args:
-        codes: dense codes, with the ranks near the canal, uint8 ``(Z, H, W)``.
-        roles: roles of all voxels, uint8, the same shape.
-        sideways_mm: distance of every slice from the middle, by row, ``(Z, H)``.
-        front: what lies in front of the canal, bool ``(H, W)``.
-        expected: codes of the discs where they lie in any slice, uint8 ``(H, W)``; background elsewhere.
-        spacing_mm: spacing along ``Z``, ``H`` and ``W``.
+    The codes are dense, with the ranks near the canal, and the roles those of all voxels, uint8
+    ``(Z, H, W)``. ``sideways_mm`` is the distance of every slice from the middle, by row, ``(Z, H)``;
+    ``front`` what lies in front of the canal, bool ``(H, W)``; ``expected`` the codes of the discs where they
+    lie in any slice, uint8 ``(H, W)``.
     """
     away = abs(sideways_mm)[..., None]
     waiting = (codes == BACKGROUND) & (away <= np.where(front, BODY_SIDE_MM, ARCH_SIDE_MM))

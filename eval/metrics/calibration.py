@@ -57,14 +57,9 @@ def expected_calibration_error(bins: Tensor | Sequence[Sequence[float]]) -> floa
 
 
 def entropy_sums(probabilities: Tensor, annotated: Tensor) -> tuple[Tensor, Tensor]:
-    """Sum of the entropies of the pixels, and number of pixels, of every sample.
+    """Sum of the entropies of the pixels, nats, and number of pixels, of every sample, ``(B,)``.
 
-    Args:
-        probabilities: softmax over K classes, float ``(B, K, H, W)``.
-        annotated: the counted pixels, bool ``(B, H, W)``.
-
-    Returns:
-        Nats, float64 ``(B,)``, and pixels, int64 ``(B,)``.
+    The probabilities are softmax over K classes, ``(B, K, H, W)``; annotated are the counted pixels, bool.
     """
     entropies = torch.special.entr(probabilities).sum(dim=1).double()
     return (entropies * annotated).sum(dim=(1, 2)), annotated.sum(dim=(1, 2))
@@ -73,15 +68,9 @@ def entropy_sums(probabilities: Tensor, annotated: Tensor) -> tuple[Tensor, Tens
 def structure_entropy_sums(
     probabilities: Tensor, scheme: LabelScheme, annotated: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Sum of the structure entropy where a structure is most likely, and number of pixels, of every sample.
+    """The same of the structure entropy where a structure is most likely; as :func:`entropy_sums`.
 
-    Args:
-        probabilities: softmax over the classes of ``scheme``, float ``(B, K, H, W)``.
-        scheme: label scheme of the classes.
-        annotated: the counted pixels, bool ``(B, H, W)``; all by default.
-
-    Returns:
-        Nats, float64 ``(B,)``, and pixels, int64 ``(B,)``.
+    The probabilities are those of the classes of ``scheme``; all pixels are counted by default.
     """
     batch, _, *size = probabilities.shape
     groups = torch.tensor(scheme.class_structures, device=probabilities.device)

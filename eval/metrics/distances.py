@@ -36,11 +36,10 @@ Spacing = tuple[float, float]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BorderDistances:
-    """Distances between the borders of two masks, of one slice or of many.
+    """Distances between the borders of two masks, of one slice or of many, mm, float64 ``(P,)`` and ``(T,)``.
 
-    Attributes:
-        from_prediction: mm from every border pixel of the prediction to the truth's border, float64 ``(P,)``.
-        from_truth: mm from every border pixel of the truth to the prediction's border, float64 ``(T,)``.
+    They run from every border pixel of the prediction to the truth's border, and from the truth to the
+    prediction's.
     """
 
     from_prediction: np.ndarray
@@ -67,18 +66,10 @@ class BorderDistances:
 
 
 def border_distances(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Spacing) -> BorderDistances:
-    """Distances between the borders of two masks of one slice.
+    """Distances between the borders of two masks of a slice, bool ``(H, W)``, False without annotation.
 
-    Args:
-        prediction: bool ``(H, W)``, False where nothing is annotated.
-        truth: bool, the same shape, False where nothing is annotated.
-        spacing_mm: size of a pixel along rows and columns.
-
-    Returns:
-        Both directions; where only one mask has pixels, its border at the distance of the slice's diagonal.
-
-    Raises:
-        ValueError: the masks are not two bool slices of one shape.
+    Where only one mask has pixels, its border has the distance of the slice's diagonal. Raises ValueError if
+    the masks are not two bool slices of one shape.
     """
     if prediction.shape != truth.shape or prediction.ndim != 2:
         raise ValueError(f"prediction {prediction.shape} and truth {truth.shape} must be slices of one shape")

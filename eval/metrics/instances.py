@@ -37,16 +37,9 @@ SLICE_DISTANCE_MM = 4.0
 
 @dataclass(frozen=True, slots=True)
 class InstanceCounts:
-    """Vertebrae of one volume, or sums over several.
+    """Vertebrae of one volume, or sums over several: true, found, extra (false-positive), of the right rank.
 
-    Attributes:
-        truth: true vertebrae.
-        found: found vertebrae.
-        extra: false-positive vertebrae.
-        rank_right: found vertebrae of the right rank.
-        dice_sum: sum of Dice over the true vertebrae.
-        hd95_sum_mm: sum of HD95 over the found vertebrae.
-        assd_sum_mm: sum of ASSD over the found vertebrae.
+    The sum of Dice is over the true vertebrae, those of HD95 and ASSD are over the found ones.
     """
 
     truth: int = 0
@@ -83,11 +76,8 @@ def count_instances(
 ) -> InstanceCounts:
     """Count the found, missed and false-positive vertebrae of a volume.
 
-    Args:
-        classes: predicted classes of ``scheme``, uint8 ``(Z, H, W)``.
-        codes: dense codes of the truth, uint8, the same shape.
-        scheme: label scheme of the classes.
-        spacing_mm: size of a pixel along rows and columns.
+    The classes are those that were predicted, of ``scheme``, the codes the dense ones of the truth: uint8
+    ``(Z, H, W)``.
     """
     return match_ranks(_vertebra_ranks(classes, codes, scheme, spacing_mm), codes, scheme, spacing_mm)
 

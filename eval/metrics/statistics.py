@@ -30,14 +30,7 @@ Values = Mapping[str, float | None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Interval:
-    """A mean over patients and its interval.
-
-    Attributes:
-        mean: nan where no patient counts.
-        low: lower end of the 95 % interval; nan with fewer than two patients.
-        high: upper end; nan with fewer than two patients.
-        n: patients in the mean.
-    """
+    """A mean over ``n`` patients, nan for none, and its 95 % interval, nan with fewer than two patients."""
 
     mean: float
     low: float
@@ -47,15 +40,10 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PairedDifference:
-    """First minus second on the patients that have a value in both.
+    """First minus second on the patients that have a value in both: their means, and the mean difference.
 
-    Attributes:
-        first: mean of the first over those patients.
-        second: mean of the second over those patients.
-        difference: mean difference.
-        first_larger: patients in whom the first is larger.
-        second_larger: patients in whom the second is larger.
-        p: two-sided Wilcoxon signed-rank test of the differences; nan where there is no patient.
+    Patients are counted in whom the first or the second is larger; ``p`` is that of the two-sided Wilcoxon
+    signed-rank test of the differences, nan where there is no patient.
     """
 
     first: Interval
@@ -77,15 +65,9 @@ class PairedDifference:
 
 
 def bootstrap_mean(values: Values, *, draws: int = DRAWS, seed: int = 0) -> Interval:
-    """Mean over patients with its 95 % BCa bootstrap interval.
+    """Mean over patients with its 95 % BCa bootstrap interval; values that are None or nan are left out.
 
-    Args:
-        values: one number per patient, in any order; None and nan are left out.
-        draws: number of resamples.
-        seed: seed of the resampling.
-
-    Raises:
-        ValueError: a value is infinite.
+    Raises ValueError if a value is infinite.
     """
     known = defined(values)
     n = len(known)
@@ -140,12 +122,7 @@ def narrowness(n: int) -> str:
 def paired_difference(first: Values, second: Values) -> PairedDifference:
     """First minus second, patient by patient, with intervals and test.
 
-    Args:
-        first: one number per patient; patients without a number in both are left out.
-        second: the same of the other model, contrast or condition.
-
-    Raises:
-        ValueError: a value is infinite.
+    Patients without a number in both are left out. Raises ValueError if a value is infinite.
     """
     a, b = defined(first), defined(second)
     common = sorted(a.keys() & b.keys())

@@ -20,10 +20,7 @@ def shared_structures(schemes: Mapping[str, LabelScheme]) -> LabelScheme:
     """A scheme of one class for each structure that all schemes share, in the order of the first.
 
     Structures are the same if they have the same name and the same codes; posterior elements that no class
-    names count as codes of their vertebra.
-
-    Args:
-        schemes: the schemes by name of the model, at least one.
+    names count as codes of their vertebra. The schemes, one or more, are named by their models.
 
     Raises:
         StructureError: the schemes share no structure, or a structure is called ``"overall"``.
@@ -54,10 +51,7 @@ def shared_structures(schemes: Mapping[str, LabelScheme]) -> LabelScheme:
 def to_measured(classes: Tensor, scheme: LabelScheme, structures: LabelScheme) -> Tensor:
     """The structure of every pixel, uint8, of classes of a scheme; other classes are background, 255 stays.
 
-    Args:
-        classes: uint8, any shape.
-        scheme: scheme of the classes.
-        structures: one class for each structure (``shared_structures``).
+    ``structures`` has one class for each structure (:func:`shared_structures`).
     """
     numbers = {name: number for number, name in enumerate(structures.class_names)}
     names = ("", *scheme.structure_names)

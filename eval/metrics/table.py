@@ -28,13 +28,7 @@ from synthspine.eval.metrics.distances import (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Masks:
-    """A structure or class in one slice; pixels without annotation are in neither mask.
-
-    Attributes:
-        prediction: bool ``(H, W)``.
-        truth: bool, the same shape.
-        spacing_mm: size of a pixel along rows and columns.
-    """
+    """A structure or class in one slice, bool ``(H, W)``; pixels without annotation are in neither mask."""
 
     prediction: np.ndarray
     truth: np.ndarray

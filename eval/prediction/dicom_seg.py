@@ -4,6 +4,7 @@ It holds the identity of the patient and the study of its source, as viewers nee
 """
 
 import io
+from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
 
@@ -66,7 +67,7 @@ def segmentation_bytes(
         return None
     sources, frames = _sources(series, codes_of_frames, slices_mm)
     model = hd.AlgorithmIdentificationSequence(
-        name="SynthSpine", version=_version(), family=codes.DCM.ArtificialIntelligence
+        name="SynthSpine", version=version("synthspine"), family=codes.DCM.ArtificialIntelligence
     )
     colours = code_colours()
     table = np.zeros(256, dtype=np.uint8)
@@ -74,7 +75,7 @@ def segmentation_bytes(
     segments = [
         hd.seg.SegmentDescription(
             segment_number=number,
-            segment_label=f"{code_name(code, relative=True)}" if relative else structure_name(code),
+            segment_label=code_name(code, relative=True) if relative else structure_name(code),
             segmented_property_category=codes.SCT.AnatomicalStructure,
             segmented_property_type=_type_of(code, relative=relative),
             algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
@@ -99,7 +100,7 @@ def segmentation_bytes(
             instance_number=1,
             manufacturer="SynthSpine",
             manufacturer_model_name="SynthSpine",
-            software_versions=_version(),
+            software_versions=version("synthspine"),
             device_serial_number="none",
             content_label="SYNTHSPINE",
             series_description="SynthSpine, for research, not for diagnosis",
@@ -170,12 +171,3 @@ def _type_of(code: int, *, relative: bool) -> Any:
     found: Any = getattr(codes.SCT, name)
     # Meanings of codes have at most 64 characters.
     return found._replace(meaning=found.meaning.removesuffix(" (body structure)"))
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("synthspine")
-    except PackageNotFoundError:
-        return "unknown"

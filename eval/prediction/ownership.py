@@ -63,7 +63,7 @@ def is_own(path: Path) -> bool:
             return False
         check = {
             ".csv": _is_own_table,
-            ".json": _is_own_report,
+            ".json": lambda path: bool(_report(path)),
             ".png": _is_own_picture,
             ".dcm": _has_own_frames,
             ".ctbl": _has_own_rows,
@@ -124,10 +124,6 @@ def _report(path: Path) -> dict[str, Any]:
         return {}
     stored = report.pop(_MARK_ENTRY, None)
     return report if stored == _report_mark(report) else {}
-
-
-def _is_own_report(path: Path) -> bool:
-    return bool(_report(path))
 
 
 def _is_own_table(path: Path) -> bool:

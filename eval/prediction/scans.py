@@ -1,6 +1,6 @@
 """Scans found in files and folders, and the files of their masks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -27,8 +27,6 @@ TABLE_SUFFIXES = (".csv", ".json", ".png", ".dcm")
 """Endings of the files beside a mask; those that a prediction does not write are removed."""
 _MOST_LABELS = 64
 _NO_GEOMETRY = "holds numbers without voxel size and orientation"
-
-SeriesFinder = Callable[[Sequence[Path]], tuple[list[DicomSeries], list[SpiderError]]]
 
 
 class ScanError(ValueError):
@@ -90,14 +88,10 @@ class Scan:
 
 
 def read_scan(scan: Scan, *, overwrite: bool) -> Volume:
-    """The volume of a scan whose files can be written.
-
-    Args:
-        scan: the scan.
-        overwrite: whether files may be replaced that this program did not write.
+    """The volume of a scan whose files can be written; ``overwrite`` allows to replace files of others.
 
     Raises:
-        OwnershipError: such a file is in the way.
+        OwnershipError: a file that this program did not write is in the way.
         SpiderError: as ``Scan.read``.
     """
     if not overwrite:
@@ -105,16 +99,9 @@ def read_scan(scan: Scan, *, overwrite: bool) -> Volume:
     return scan.read()
 
 
-def find_series(files: Sequence[Path]) -> tuple[list[DicomSeries], list[SpiderError]]:
-    """The DICOM series of some files, and what cannot be used of them."""
-    errors: list[SpiderError] = []
-    return find_dicom(files, errors.append), errors
-
-
 def find_scans(
     inputs: Sequence[Path],
     output_dir: Path,
-    series_of: SeriesFinder = find_series,
     *,
     suffix: str | None = None,
 ) -> tuple[list[Scan], list[SpiderError]]:
@@ -129,7 +116,6 @@ def find_scans(
     Args:
         inputs: the files and folders.
         output_dir: folder of the masks; it may be one of the inputs.
-        series_of: finds the DICOM series of files.
         suffix: ending of the masks in place of that of their scans.
 
     Returns:
@@ -150,7 +136,7 @@ def find_scans(
         if printable(path) != str(path):
             wrong = [SpiderError(path, NO_TEXT)]
         elif path.is_dir():
-            found, wrong = _in_folder(path, output_dir, series_of, suffix)
+            found, wrong = _in_folder(path, output_dir, suffix)
             wrong += [] if found or wrong else [SpiderError(path, f"{volume_or_series} series in it")]
         elif ending_of(path, NO_GEOMETRY):
             wrong = [SpiderError(path, f"{_NO_GEOMETRY}; convert it to {EXPECTED}")]
@@ -159,7 +145,7 @@ def find_scans(
         elif ending_of(path, (*SCANS, *CONVERTIBLE)) or not path.is_file():
             found, wrong = [_file(path, output_dir, suffix, named=True)], []
         else:
-            found, wrong = _dicom([path], path.parent, output_dir, series_of, suffix, named=True)
+            found, wrong = _dicom([path], path.parent, output_dir, suffix, named=True)
             wrong = [SpiderError(error.path, error.reason) for error in wrong]
             wrong += [] if found or wrong else [SpiderError(path, f"{volume_or_series} image")]
         scans += found
@@ -193,9 +179,7 @@ def _once(scans: Sequence[Scan]) -> list[Scan]:
     return list(found.values())
 
 
-def _in_folder(
-    root: Path, output_dir: Path, series_of: SeriesFinder, suffix: str | None
-) -> tuple[list[Scan], list[SpiderError]]:
+def _in_folder(root: Path, output_dir: Path, suffix: str | None) -> tuple[list[Scan], list[SpiderError]]:
     errors: list[SpiderError] = []
     files = files_below(root, errors.append)
     if has_layout(root):
@@ -222,7 +206,7 @@ def _in_folder(
             errors.append(NotUsedError(path, "is not read, because it lies in the output folder"))
         else:
             scans.append(_file(path, output_dir / _place(path.parent, root), suffix))
-    series, wrong = _dicom(others, root, output_dir, series_of, suffix)
+    series, wrong = _dicom(others, root, output_dir, suffix)
     return scans + series, errors + wrong
 
 
@@ -245,15 +229,14 @@ def _dicom(
     files: Sequence[Path],
     root: Path,
     output_dir: Path,
-    series_of: SeriesFinder,
     suffix: str | None,
     *,
     named: bool = False,
 ) -> tuple[list[Scan], list[SpiderError]]:
     scans: list[Scan] = []
     taken: set[Path] = set()
-    found, errors = series_of(files)
-    for series in found:
+    errors: list[SpiderError] = []
+    for series in find_dicom(files, errors.append):
         folder = output_dir / _place(series.folder, root)
         stem = f"{series.folder.resolve().name}_{series.name}"
         # Two series may share a number and description, or have none.

@@ -79,7 +79,7 @@ def structure_volumes(
             StructureVolume(
                 structure=structures[code],
                 rank=rank,
-                name=_name(code, relative=relative) if rank else structures[code],
+                name=ranked_name(code, relative=relative) if rank else structures[code],
                 spider_value=int(values[code]),
                 volume_ml=voxels * voxel_ml,
                 voxels=voxels,
@@ -90,7 +90,8 @@ def structure_volumes(
     return volumes
 
 
-def _name(code: int, *, relative: bool) -> str:
+def ranked_name(code: int, *, relative: bool = False) -> str:
+    """Name of a vertebra, its posterior elements or a disc; ``relative`` as for ``code_name``."""
     return code_name(code, relative=relative) + (" posterior elements" if code > POSTERIOR_OFFSET else "")
 
 

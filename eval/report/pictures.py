@@ -55,15 +55,9 @@ def case_picture(
 ) -> None:
     """Write a PNG of a slice: alone, with the truth, and with every prediction and the border of the truth.
 
-    Args:
-        image: in [0, 1], ``(H, W)``.
-        truth: classes of ``structures``, uint8 ``(H, W)``; the picture shows the bounding box of the
-            pixels that are not 255.
-        predictions: the same by title.
-        path: the file; replaced at once when it is whole.
-        structures: scheme of the structures.
-        title: above the picture.
-        note: below the first prediction.
+    The image is in [0, 1], ``(H, W)``; the truth, and the predictions by title, are classes of
+    ``structures``, uint8. Shown is the bounding box of the pixels whose truth is not 255. The note is below
+    the first prediction.
     """
     crop = _bounding_box(truth != IGNORE)
     maps = {"truth": truth, **predictions}

@@ -70,13 +70,10 @@ class Picture:
 def table(
     name: str, subjects: Iterable[tuple[tuple[str, ...], Any]], columns: Columns, **values: Any
 ) -> Table:
-    """A table of values with its titles and notes from ``texts.toml``.
+    """A table of values with its titles and notes from ``texts.toml``, where ``name`` is its entry.
 
-    Args:
-        name: its entry in ``texts.toml``.
-        subjects: the names and the subject of every row.
-        columns: the columns after the names; the last one is the number of patients, as text.
-        values: text for the names in braces of the note.
+    The subjects are the names and the subject of every row. The columns come after the names; the last one is
+    the number of patients, as text. The values fill the names in braces of the note.
     """
     rows = tuple((*names, *(cell(subject) for cell in columns.values())) for names, subject in subjects)
     texts, values = TEXTS["tables"][name], TEXTS["shared"] | values
@@ -104,12 +101,10 @@ def to_markdown(table: Table) -> str:
 
 
 def format_value(value: float | None, metric: Quantity = SHARE, *, signed: bool = False) -> str:
-    """A value of a metric.
+    """A value of a metric; None and nan are written as ``NOT_DEFINED``.
 
-    Args:
-        value: the value; None and nan are written as ``NOT_DEFINED``.
-        metric: a share without a unit has no leading zero.
-        signed: write the sign of a difference, with a true minus; a difference that rounds to 0 has none.
+    A share without a unit has no leading zero. A signed difference has a true minus; one that rounds to 0 has
+    no sign.
     """
     if value is None or not math.isfinite(value):
         return NOT_DEFINED

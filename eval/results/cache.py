@@ -18,12 +18,7 @@ SOFTWARE = ("torch", "numpy", "scipy")
 
 
 class Cache:
-    """Values by key in a folder.
-
-    Args:
-        folder: the folder of the entries, created with the first one.
-        fresh: find nothing, and replace all entries.
-    """
+    """Values by key in a folder; a fresh one finds nothing, and replaces all entries."""
 
     def __init__(self, folder: Path, *, fresh: bool = False) -> None:
         self._folder = folder

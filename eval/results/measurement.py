@@ -79,10 +79,8 @@ class Measurement:
     ) -> dict[str, float]:
         """One metric by patient, without the patients in whom it is not defined.
 
-        Args:
-            measure: a structure or class, or ``"overall"`` for the mean over the structures that are defined.
-            metric: key of the metric.
-            kind: whether ``measure`` is a structure or one of the model's own classes.
+        ``measure`` is a structure, or of that kind one of the model's own classes, or ``"overall"`` for the
+        mean over the structures that are defined.
         """
         values: dict[str, float] = {}
         for patient, record in self.patients.items():

@@ -30,10 +30,8 @@ def shift(findings: Findings, model: str, place: str, measure: str = OVERALL) ->
 def shift_difference(findings: Findings, place: str, measure: str = OVERALL) -> PairedDifference | None:
     """The change from T1 of A minus that of B, on the patients that have all four values.
 
-    Returns:
-        The first is A minus B on the set, the second A minus B on T1. Their difference is
-        (A on the set - A on T1) - (B on the set - B on T1), positive where A keeps more. None where a
-        measurement is missing or no patient has all four.
+    The first is A minus B on the set, the second A minus B on T1; the difference is positive where A keeps
+    more. None where a measurement is missing or no patient has all four.
     """
     found = [findings.plain(model, contrast) for contrast in (place, T1) for model in ("A", "B")]
     present = [measurement.values(measure) for measurement in found if measurement is not None]

@@ -6,7 +6,8 @@ pieces, not a column along a canal (docs/evaluation.md has the measurements).
 
 import numpy as np
 
-from synthspine.eval.labelling.core import MIN_DISC_MM2, MIN_LENGTH_MM
+from synthspine.eval.labelling.canal_axis import MIN_LENGTH_MM
+from synthspine.eval.labelling.core import MIN_DISC_MM2
 from synthspine.eval.labelling.roles import CANAL_ROLE, DISC, VERTEBRA, ranks_of, roles_of
 
 MOST_ENTROPY = 0.35
@@ -22,10 +23,8 @@ LEAST_MM2 = {VERTEBRA: 100.0, DISC: MIN_DISC_MM2}
 def shows_spine(codes: np.ndarray, slice_entropy: np.ndarray, spacing_mm: tuple[float, float, float]) -> bool:
     """Whether a slice in which the model is sure enough shows several vertebrae or discs.
 
-    Args:
-        codes: dense codes, uint8 ``(Z, H, W)``.
-        slice_entropy: mean structure entropy of every slice, nats, ``(Z,)``; nan where nothing was found.
-        spacing_mm: spacing along ``Z``, ``H`` and ``W``.
+    The codes are dense, uint8 ``(Z, H, W)``; the entropy is the mean structure entropy of every slice, nats,
+    ``(Z,)``, nan where nothing was found.
     """
     _, row_mm, column_mm = spacing_mm
     for plane, entropy in zip(codes, slice_entropy, strict=True):

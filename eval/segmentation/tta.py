@@ -16,11 +16,9 @@ from synthspine.train.model.unet import STRIDE
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class View:
-    """How a slice is shown to the network; the prediction is transformed back.
+    """How a slice is shown, enlarged about its centre or shifted; the answer is transformed back.
 
-    Attributes:
-        magnification: factor by which the slice is enlarged about its centre.
-        shift: displacement down and to the right, share of the network's stride.
+    The shift is down and to the right, a share of the network's stride.
     """
 
     magnification: float = 1.0
@@ -38,20 +36,14 @@ def class_probabilities(
     views: Sequence[View] = PLAIN,
     device: torch.device | str = "cpu",
 ) -> np.ndarray:
-    """Mean class probabilities over views.
+    """Mean class probabilities over one view or more, float32 ``(B, K, h, w)``.
 
     Args:
         model: ``(B, 1, H, W)`` image in [0, 1] to logits ``(B, K, H, W)``, H and W multiples of its
             ``stride``, or of 16 where it has none.
         slices: at the model's pixel size, float32 in [0, 1], shape ``(B, h, w)``, any size.
-        views: at least one.
+        views: how they are shown.
         device: where the model runs.
-
-    Returns:
-        float32, shape ``(B, K, h, w)``.
-
-    Raises:
-        ValueError: no view.
     """
     if not views:
         raise ValueError("class probabilities need at least one view")

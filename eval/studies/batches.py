@@ -18,18 +18,11 @@ Batch = tuple[Tensor, Tensor, Sequence[str], Sequence[str]]
 class SliceBatches:
     """Batches ``(image, label, patients)`` of a set in stored order; can be iterated several times.
 
-    ``image`` is float32 ``(B, 1, H, W)`` in [0, 1], ``label`` uint8 ``(B, H, W)`` dense codes, ``patients``
-    a list of B patient ids.
+    ``image`` is float32 ``(B, 1, H, W)`` in [0, 1], ``label`` uint8 ``(B, H, W)`` dense codes, ``patients`` a
+    list of B patient ids; the last batch may be smaller. Refined labels tell posterior elements and what may
+    be sacrum apart (``gen.geometry.refine``).
 
-    Args:
-        path: folder or URL of the set.
-        batch_size: B; the last batch may be smaller.
-        device: device of the slices.
-        refined: whether ``label`` tells posterior elements and what may be sacrum apart
-            (``gen.geometry.refine``).
-
-    Raises:
-        ShardError: the set is broken, or has no images.
+    Raises ShardError if the set is broken, or has no images.
     """
 
     def __init__(
@@ -90,12 +83,9 @@ class SliceBatches:
 def spread_over_patients(
     patients: Sequence[str], per_patient: int, among: Sequence[int] | None = None
 ) -> list[int]:
-    """Indices of slices evenly spread over the slices of every patient, ascending.
+    """Indices of slices evenly spread over the slices of every patient, ascending; 0 per patient for all.
 
-    Args:
-        patients: patient of every slice.
-        per_patient: greatest number of slices of a patient; 0 for all.
-        among: indices to choose from; all by default.
+    They are chosen from ``among``, by default from all.
     """
     by_patient: dict[str, list[int]] = {}
     for index in range(len(patients)) if among is None else among:

@@ -90,17 +90,10 @@ CORRUPTIONS: dict[str, Corruption] = {
 
 
 def corrupt(image: Tensor, kind: str, level: float, indices: Tensor, spacing_mm: float) -> Tensor:
-    """Slices with one corruption of a known strength.
+    """Slices, float32 in [0, 1], ``(B, 1, H, W)``, with one corruption of a known strength, clipped.
 
-    Args:
-        image: float32 in [0, 1], shape ``(B, 1, H, W)``.
-        kind: an entry of ``CORRUPTIONS``.
-        level: its strength, at least 0; 0 returns the slices themselves.
-        indices: index of every slice in its set, int64, shape ``(B,)``; decides the random choices.
-        spacing_mm: pixel size.
-
-    Returns:
-        Same shape, clipped to [0, 1].
+    The kind is an entry of ``CORRUPTIONS``; level 0 returns the slices themselves. The index of every slice
+    in its set, int64 ``(B,)``, decides the random choices.
     """
     if level == 0:
         return image

@@ -28,17 +28,9 @@ Neighbours = list[dict[int, tuple[int, int]]]
 
 
 def degrade(image: Tensor, factor: float) -> Tensor:
-    """The image at a pixel size ``factor`` times larger along both axes, on its own grid.
+    """The image, ``(..., H, W)``, at a pixel size ``factor`` times larger along both axes, on its own grid.
 
-    Args:
-        image: float, shape ``(..., H, W)``.
-        factor: pixel size over the image's own, at least 1; 1 returns the image itself.
-
-    Returns:
-        Same shape, dtype and device as ``image``.
-
-    Raises:
-        ValueError: ``factor`` is below 1 or not finite.
+    Raises ValueError if the factor is below 1 or not finite; 1 returns the image itself.
     """
     if not (math.isfinite(factor) and factor >= 1):
         raise ValueError(f"resolution factor {factor} is not a finite number of at least 1")
@@ -99,13 +91,10 @@ def reach_of(factor: float) -> int:
 
 
 def common_slices(neighbours: Neighbours, factors: Sequence[float]) -> tuple[list[int], tuple[float, ...]]:
-    """The slices on which all factors can be measured, and the factors.
+    """The slices on which all factors can be measured, ascending, and these factors.
 
-    The largest factor is dropped while no slice has neighbours enough for it; factors are ascending.
-
-    Returns:
-        Indices of the slices, ascending, and the remaining factors; both empty where every requested factor
-        above 1 was dropped.
+    The largest factor is dropped while no slice has neighbours enough for it; factors are ascending. Both are
+    empty where every requested factor above 1 was dropped.
     """
     kept = tuple(factors)
     while kept:
@@ -118,19 +107,10 @@ def common_slices(neighbours: Neighbours, factors: Sequence[float]) -> tuple[lis
 
 
 def thicken(images: Tensor, neighbours: Neighbours, factor: float, indices: Sequence[int]) -> Tensor:
-    """Slices that are ``factor`` times as thick.
+    """Slices that are ``factor`` times as thick, float32 ``(len(indices), H, W)``, on their device.
 
-    Args:
-        images: all slices of the set, float, shape ``(N, H, W)``.
-        neighbours: neighbours of every slice.
-        factor: thickness over the distance of stored slices, at least 1; 1 returns the slices themselves.
-        indices: the slices, each with neighbours enough.
-
-    Returns:
-        Float32, shape ``(len(indices), H, W)``, on the device of ``images``.
-
-    Raises:
-        ValueError: a slice has too few neighbours for the factor.
+    The images are all slices of the set, ``(N, H, W)``; a factor of 1 returns the slices themselves. Raises
+    ValueError if a slice has too few neighbours for the factor.
     """
     reach = reach_of(factor)
     thick = []

@@ -71,13 +71,14 @@ def load_candidates(
             )
         # Faster on a CPU.
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        candidates.append(Candidate(name=name, model=model, facts=_facts(path, model)))
+        candidates.append(Candidate(name=name, model=model, facts=model_facts(path, model)))
     if not candidates:
         raise EvaluationError(f"no model to evaluate in {options.model_dir}; run make train first")
     return candidates, missing
 
 
-def _facts(path: Path, model: TrainedUNet) -> ModelFacts:
+def model_facts(path: Path, model: TrainedUNet) -> ModelFacts:
+    """Origin of the model of a checkpoint."""
     checkpoint = model.checkpoint
     generator = json.loads(checkpoint.config).get("generator")
     return ModelFacts(

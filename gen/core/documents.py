@@ -33,7 +33,9 @@ class UnfitFile(OSError):
         held: bytes that it holds, if it holds too much.
     """
 
-    held: int | None = None
+    def __init__(self, text: str, held: int | None = None) -> None:
+        super().__init__(text)
+        self.held = held
 
 
 def open_regular(path: Path) -> BufferedReader:
@@ -49,12 +51,8 @@ def open_regular(path: Path) -> BufferedReader:
 def read_regular(path: Path, most_bytes: int | None = None) -> bytes:
     """The content of a regular file; symbolic links are followed.
 
-    Args:
-        path: the file.
-        most_bytes: bytes that it may hold; None for any number.
-
     Raises:
-        UnfitFile: a folder, a FIFO or a device, or more bytes; nothing is read then.
+        UnfitFile: a folder, a FIFO or a device, or more than ``most_bytes``; nothing is read then.
         OSError: it cannot be read.
     """
     with open_regular(path) as file:
@@ -67,9 +65,7 @@ def read_regular(path: Path, most_bytes: int | None = None) -> bytes:
             content += file.read(max(0, most_bytes + 1 - len(content)))
         held = max(size, len(content))
     if held > most_bytes:
-        error = UnfitFile(f"holds {held} bytes, at most {most_bytes} are expected")
-        error.held = held
-        raise error
+        raise UnfitFile(f"holds {held} bytes, at most {most_bytes} are expected", held)
     return content
 
 
@@ -84,12 +80,9 @@ def read_text(path: Path, most_bytes: int = MOST_BYTES) -> str:
 
 
 def parse_json(content: bytes | str, *, by_hand: bool = False) -> Any:
-    """The value of a JSON document.
+    """The value of a JSON document in UTF-8.
 
-    Args:
-        content: the document, in UTF-8.
-        by_hand: whether a person may have written it. A name given twice, of which JSON would keep the last
-            one, is then an error.
+    One that may be written by hand has no name twice, of which JSON would keep the last one.
 
     Raises:
         ValueError: not JSON (also NaN and infinities), or too large, too deep or of too many values.

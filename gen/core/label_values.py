@@ -23,8 +23,7 @@ Labels = str | int | Path | LabelScheme
 def scheme_of(labels: Labels) -> LabelScheme | None:
     """The label scheme of values; None for ``dense`` and ``spider``, which keep every code.
 
-    Raises:
-        ValueError: no such scheme.
+    Raises ValueError for no such scheme.
     """
     if isinstance(labels, LabelScheme):
         return labels

@@ -11,15 +11,7 @@ _CHUNK = 256
 
 
 def side_slices(maps: Tensor, spacing_mm: float) -> Tensor:
-    """Which label maps are side slices, empty ones included.
-
-    Args:
-        maps: dense codes, uint8, shape ``(N, H, W)``.
-        spacing_mm: pixel size.
-
-    Returns:
-        bool, shape ``(N,)``, on the device of ``maps``.
-    """
+    """Which label maps, dense codes ``(N, H, W)``, are side slices, empty ones included: bool ``(N,)``."""
     counts = [
         (((part > BACKGROUND) & (part <= MAX_RANK)) | (part == CANAL)).sum(dim=(1, 2))
         for part in maps.split(_CHUNK)
@@ -28,20 +20,12 @@ def side_slices(maps: Tensor, spacing_mm: float) -> Tensor:
 
 
 def map_odds(side: Tensor, side_share: float) -> Tensor:
-    """How likely every map is drawn, as cumulative probabilities.
+    """How likely every map is drawn, as cumulative probabilities, float64 ``(N,)``, the last one 1.
 
     Side slices together have the probability ``side_share``, all others the rest; among themselves they are
     equally likely. Where one of the two kinds is missing, all maps are equally likely.
 
-    Args:
-        side: which maps are side slices, bool, shape ``(N,)``.
-        side_share: 0..1.
-
-    Returns:
-        float64, shape ``(N,)``, not decreasing, the last one 1, on the device of ``side``.
-
-    Raises:
-        ValueError: no map, or a share outside 0..1.
+    Raises ValueError for no map, or a share outside 0..1.
     """
     if not 0 <= side_share <= 1 or not len(side):
         raise ValueError(f"side_share {side_share} of {len(side)} maps; want 0..1 of a map or more")

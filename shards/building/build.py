@@ -31,37 +31,25 @@ class SampleSource(Protocol):
 
     def identity(self) -> dict[str, Any]:
         """Everything that determines the samples."""
-        ...
 
     def made_with(self) -> dict[str, str]:
         """Versions and device, on which the last bits of images depend."""
-        ...
 
     @property
     def left_out(self) -> Sequence[dict[str, str]]:
         """Series that could not be read, known after :meth:`prepare`."""
-        ...
 
     def prepare(self, parts: Place, workers: Workers, title: str) -> None:
-        """Prepare for :meth:`begin`; every worker calls it.
-
-        Args:
-            parts: where intermediate files go.
-            workers: the processes that share the work.
-            title: title of the progress bar.
-        """
+        """Prepare for :meth:`begin`, with intermediate files in ``parts``; every worker calls it."""
 
     def __len__(self) -> int:
         """Number of samples, known after :meth:`prepare`."""
-        ...
 
     def begin(self, start: int, stop: int) -> Callable[[], Iterable[Sample]]:
         """Start to make samples ``start`` to ``stop`` (excluded), asynchronously if on a GPU.
 
-        Returns:
-            A function that returns the samples; it is called once, in another thread.
+        The returned function gives the samples; it is called once, in another thread.
         """
-        ...
 
 
 def build_set(
@@ -75,15 +63,8 @@ def build_set(
 ) -> None:
     """Write a set, or continue one that a killed run left; every worker calls it.
 
-    The bytes depend on the source alone, not on the number of workers or on interruptions.
-
-    Args:
-        place: where the set goes; its name is the set's name.
-        source: the samples.
-        identity: everything that determines them.
-        phantom: whether they come from the phantom.
-        samples_per_shard: samples in all shards but the last.
-        workers: the processes that share the work.
+    The bytes depend on the source alone, which the identity determines, not on the number of workers or on
+    interruptions. The name of the place is the set's name.
 
     Raises:
         ShardError: another writer has begun another set in this place, or there are too many samples.

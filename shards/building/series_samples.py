@@ -34,12 +34,9 @@ _ENDS_BYTES = 1 << 16
 
 
 class SeriesSamples:
-    """The slices of some series, one after the other.
+    """The slices of some series, one after the other, in their order.
 
-    Args:
-        series: in the order of the samples; all have a mask, and an image if ``images`` is true.
-        images: whether samples hold an image.
-        options: grid, slice step, and whether unreadable series are left out.
+    All series have a mask, and an image if ``images`` is true.
     """
 
     def __init__(self, series: Sequence[Series], images: bool, options: ShardOptions) -> None:

@@ -55,12 +55,8 @@ def ensure_sets(names: Iterable[str], options: ShardOptions, workers: Workers = 
 
     A complete set is compared with the options and then used. If the default data folder holds no data (the
     shards came from elsewhere) and nothing has to be built, there is nothing to compare. Several processes
-    may call this at once: one builds, the others wait.
-
-    Args:
-        names: entries of ``SETS`` and ``TEST_SETS``; the sets that they are made from are added.
-        options: sources, destination and settings.
-        workers: processes that call this together and share the work.
+    may call this at once: one builds, the others wait; ``workers`` call it together and share the work. The
+    sets that the named ones of ``SETS`` and ``TEST_SETS`` are made from are added.
 
     Raises:
         SpiderError: a folder or a series cannot be read.
@@ -142,11 +138,7 @@ class _Session:
         return (self._find_phantom if alone else self._find)(path)
 
     def _sources(self, missing: Collection[str]) -> tuple[Path | None, Path | None]:
-        """The folders of images and of label maps; None where nothing is needed from one.
-
-        Args:
-            missing: the sets that are not there.
-        """
+        """The folders of images and of label maps, with these sets missing; None where one is not needed."""
         options = self._options
         masks_only = {name for name in self._places if _needs_masks_only(name)}
         own_labels = options.labels_dir is not None or options.phantom_labels > 0
@@ -190,16 +182,14 @@ class _Session:
 
         options = self._options
         own = path == options.labels_dir != options.data_dir
-        layout = options.labels_layout if own else options.layout
         if is_phantom(path):
-            layout = SPIDER.name
-        series = series_of(path, layout, leave_out)
-        if not is_phantom(path):
-            series = [replace(entry, spacing_mm=options.volume_spacing_mm) for entry in series]
-            for entry in series:
-                if entry.mask is None:
-                    leave_out(NotUsedError(entry.image or path, "has no mask"))
-        if not is_phantom(path) and path not in self._found:
+            return series_of(path, SPIDER.name, leave_out)
+        series = series_of(path, options.labels_layout if own else options.layout, leave_out)
+        series = [replace(entry, spacing_mm=options.volume_spacing_mm) for entry in series]
+        for entry in series:
+            if entry.mask is None:
+                leave_out(NotUsedError(entry.image or path, "has no mask"))
+        if path not in self._found:
             self._workers.log(f"{path}: {len(series)} series in the layout {series[0].layout}")
             if unknown := sum(entry.image is not None and entry.contrast is None for entry in series):
                 found = f"{unknown} images have no known contrast (T1, T2) and are not used"
@@ -209,8 +199,7 @@ class _Session:
 
     def _find_phantom(self, path: Path) -> list[Series]:
         """The requested label maps; the folder may hold more of them, for another set."""
-        first, count = FIRST_LABELS_PATIENT, self._options.phantom_labels
-        requested = {str(number) for number in range(first, first + count)}
+        requested = self._phantom_patients()
         return [series for series in self._find(path) if series.patient in requested]
 
     def _split(self, found: dict[Path, list[Series]]) -> Split:
@@ -228,15 +217,14 @@ class _Session:
             return self._workers.from_main(
                 lambda: load_or_make_split(self._options.split_file, patients, overview, seed)
             )
-        made = {patient for patient in patients if patient in self._phantom_patients()}
+        # No split file has to name those of the phantom, where label maps come from it alone.
+        made = patients & self._phantom_patients() if self._options.labels_dir is None else set()
         return self._workers.from_main(
             lambda: load_split(file, patients - made, made=made, seed=seed, strict=strict)
         )
 
     def _phantom_patients(self) -> frozenset[str]:
-        """Patients of the phantom alone whose label maps are learned from: no split file has to name them."""
-        if self._options.labels_dir is not None:
-            return frozenset()
+        """Patients of the phantom whose label maps are learned from."""
         first, count = FIRST_LABELS_PATIENT, self._options.phantom_labels
         return frozenset(str(number) for number in range(first, first + count))
 

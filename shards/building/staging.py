@@ -163,11 +163,8 @@ def still_whole(
 ) -> dict[int, StagedShard]:
     """The notes whose shards are undamaged, judged by their content, or at a URL by their length.
 
-    Args:
-        place: the set.
-        notes: of :func:`start_set`.
-        counts: the number of samples of every shard.
-        workers: the processes that share the work; the main one says in a line what is written again.
+    The workers share the work; the main one says in a line what is written again. ``counts`` is the number of
+    samples of every shard.
     """
 
     def whole(number: int) -> bool:

@@ -22,11 +22,7 @@ from synthspine.shards.storage.place import Place
 class SyntheticSamples:
     """Samples ``0..N-1`` of the generator over the complete set of label maps at ``labels``.
 
-    Args:
-        labels: the set of label maps.
-        options: number, seed and configuration of the samples, and the device.
-        refined: whether labels tell what only a target tells (``gen.geometry.refine``); not in sets, whose
-            readers do it.
+    Refined labels tell what only a target tells (``gen.geometry.refine``); not in sets, whose readers do it.
     """
 
     left_out: tuple[dict[str, str], ...] = ()

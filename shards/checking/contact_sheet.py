@@ -32,12 +32,9 @@ _PAPER, _INK, _DIM, _WARNING = (22, 23, 26), (236, 236, 238), (148, 150, 156), (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tile:
-    """One picture of a sheet.
+    """One picture of a sheet, uint8 ``(H, W, 3)``, with a name below it.
 
-    Attributes:
-        picture: uint8 ``(H, W, 3)``.
-        name: text below it.
-        note: smaller text below the name, cut to the width of the picture.
+    The note is smaller text below the name, cut to the width of the picture.
     """
 
     picture: np.ndarray
@@ -55,20 +52,18 @@ def write_sheet(
     sacrum: bool = False,
     notes: Sequence[str] = (),
 ) -> Path:
-    """Write a PNG of pictures.
+    """Write a PNG of pictures, one or more, atomically.
 
     Args:
-        tiles: at least one.
-        path: where the PNG goes; replaced atomically.
+        tiles: the pictures.
+        path: where the PNG goes.
         title: text over the sheet.
         columns: pictures in a row; by default as many as bring the sheet near to ``ASPECT``.
         legend: label scheme whose colours are explained below the pictures; True for ``RANKS``.
         sacrum: whether that of the sacrum is among them.
         notes: lines at the bottom, such as warnings.
 
-    Raises:
-        ValueError: no tile, or a file name that does not end in ``.png``.
-        OSError: the file cannot be written.
+    Raises ValueError for no tile, or a file name that does not end in ``.png``.
     """
     if not tiles:
         raise ValueError("a contact sheet needs at least one picture")

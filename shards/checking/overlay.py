@@ -48,17 +48,14 @@ def coloured(
     fill: float = FILL,
     line: int = 1,
 ) -> np.ndarray:
-    """A label map in colours with opaque borders; pixels without annotation (255) are hatched.
+    """A label map in colours with opaque borders, uint8 ``(H, W, 3)``; pixels without annotation are hatched.
 
     Args:
-        label: labels, 0 for background, uint8 ``(H, W)``.
+        label: labels, 0 for background, 255 for no annotation, uint8 ``(H, W)``.
         image: the picture below the colours, in [0, 1], ``(H, W)``; None for the map alone.
         colours: colour of every label, ``(256, 3)``; those of dense codes by default.
         fill: opacity of the colours inside the borders.
         line: width of the borders, pixels.
-
-    Returns:
-        uint8 ``(H, W, 3)``.
     """
     painted = (code_colours() if colours is None else colours)[label].astype(np.float32)
     structure = (label != BACKGROUND) & (label != IGNORE)

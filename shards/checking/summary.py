@@ -58,14 +58,11 @@ class Survey:
 
 
 def inspect_set(where: str | Path, output: Path | None = None, samples: int = 16) -> None:
-    """Print a summary of a set, and write a contact sheet unless the set is empty.
+    """Print a summary of a set, and write a contact sheet of some samples unless the set is empty.
 
-    Args:
-        where: folder or URL of the set.
-        output: PNG file to write; by default in ``results/shards``, under the name of the set.
-        samples: number of tiles of the sheet; only the shards that hold them are read.
-
-    Raises the errors of :func:`survey` and :func:`shards.checking.contact_sheet.write_sheet`.
+    The PNG goes to ``results/shards`` by default, under the name of the set. Only the shards that hold the
+    samples are read. Raises the errors of :func:`survey` and
+    :func:`shards.checking.contact_sheet.write_sheet`.
     """
     found = survey(where, samples)
     for name, text in facts(found):
@@ -149,10 +146,8 @@ def facts(found: Survey) -> Iterator[tuple[str, str]]:
 def shares(codes: np.ndarray) -> dict[str, float]:
     """Share of the pixels of each structure, of the background, and of what is not annotated.
 
-    The sacrum is named only where it is annotated.
-
-    Args:
-        codes: number of pixels by dense code, ``(256,)``.
+    ``codes`` is the number of pixels by dense code, ``(256,)``. The sacrum is named only where it is
+    annotated.
     """
     named = {IGNORE: NOT_ANNOTATED} | ({SACRUM: "sacrum"} if codes[SACRUM] else {})
     counts = dict.fromkeys(("background", *STRUCTURES, *reversed(named.values())), 0)

@@ -73,13 +73,8 @@ def verify_set(
 ) -> list[str]:
     """All problems of a set, a line each that names the place; damage does not raise.
 
-    Args:
-        where: folder or URL of the set.
-        progress: whether to show a bar over the shards on a terminal.
-        log: called with a line for every check that cannot be made.
-
-    Raises:
-        ValueError: a URL that cannot be used.
+    ``log`` is called with a line for every check that cannot be made. Raises ValueError for a URL that cannot
+    be used.
     """
     place = open_place(where)
     try:

@@ -1,8 +1,8 @@
 """Rendered samples as volumes: slices of the set of label maps, or whole label maps."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,13 +20,9 @@ from synthspine.shards.readers.slices import resample_in_plane
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Case:
-    """A rendered sample.
+    """A rendered sample, ``(Z, H, W)``, and the id of the patient whose label map it shows.
 
-    Attributes:
-        patient: id of the patient whose label map it shows.
-        image: values in [0, 1], shape ``(Z, H, W)``.
-        codes: dense codes, uint8, the same shape.
-        spacing_mm: spacing along ``Z``, ``H``, ``W``.
+    The image has values in [0, 1], the codes are dense, uint8.
     """
 
     patient: str
@@ -35,30 +31,14 @@ class Case:
     spacing_mm: tuple[float, float, float]
 
 
-class Cases(Protocol):
-    """The source of the samples of an export; sample ``i`` depends on the options and ``i`` alone."""
-
-    step: int
-    """Samples that are rendered together."""
-
-    def identity(self) -> dict[str, Any]:
-        """Everything that determines the samples."""
-        ...
-
-    def render(self, start: int, stop: int) -> Iterator[Case]:
-        """Samples ``start`` to ``stop`` (excluded)."""
-        ...
-
-
 class Slices:
     """Samples of the set of label maps, which is made if it is missing; each is a volume of one slice.
 
-    Args:
-        options: sources and content of the set, and the samples.
-        refined: whether labels tell posterior elements and the painted sacrum.
+    Refined labels tell posterior elements and the painted sacrum.
     """
 
     def __init__(self, options: ShardOptions, *, refined: bool) -> None:
+        # Samples that are rendered together.
         self.step = options.render_batch
         self._samples = SyntheticSamples(ensure_sets([BANK], options)[BANK], options, refined=refined)
         config = options.generator()
@@ -83,12 +63,8 @@ class Slices:
 class Volumes:
     """Whole label maps of the training patients, in turn, on the pixels of the grid; all slices are kept.
 
-    Args:
-        options: sources, pixel size of the grid, and the samples.
-        refined: as for :class:`Slices`.
-
-    Raises:
-        SpiderError: a folder cannot be read, or holds no mask of a training patient.
+    Refined is as for :class:`Slices`. Raises SpiderError if a folder cannot be read, or holds no mask of a
+    training patient.
     """
 
     step = 1
@@ -135,5 +111,5 @@ class Volumes:
             )
 
 
-SOURCES: dict[int, Callable[..., Cases]] = {2: Slices, 3: Volumes}
-"""The source of samples by their number of dimensions."""
+SOURCES: dict[int, type[Slices] | type[Volumes]] = {2: Slices, 3: Volumes}
+"""The source of samples by their number of dimensions; a sample depends on options and number alone."""

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from synthspine.gen import LabelScheme, label_scheme
 from synthspine.gen.core.anatomy import IGNORE
 from synthspine.gen.core.documents import MOST_BYTES, parse_json
+from synthspine.shards.building.label_map_images import WHITE
 from synthspine.shards.building.options import ShardOptions
 from synthspine.shards.exporting.cases import SOURCES, Case
 from synthspine.shards.format.provenance import digest_of, identity_difference
@@ -39,8 +40,6 @@ OWNER, SPLITS = "synthspine.json", "splits_final.json"
 CHANNEL = "_0000"
 ENDING = ".nii.gz"
 FOLDS = 5
-WHITE = 4095
-"""Value of the brightest pixel: 12 bits, as scanners store them."""
 
 _CASE = re.compile(rf"(?P<subject>sub-.+)_(?P<key>\d{{8}}){re.escape(CHANNEL + ENDING)}")
 _DATASET = re.compile(r"Dataset\d{3}_.+")

@@ -60,12 +60,7 @@ class Reader:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Places:
-    """Samples in the order in which they are read.
-
-    Attributes:
-        shards: number of the shard of each sample, int64 ``(n,)``.
-        rows: index of each sample in its shard, int64 ``(n,)``.
-    """
+    """Samples in the order in which they are read: shard of each, and its index in it, int64 ``(n,)``."""
 
     shards: np.ndarray
     rows: np.ndarray
@@ -75,15 +70,10 @@ class Places:
 
 
 class Order:
-    """The order of the samples of a set.
+    """The order of the samples of a set, from the number of samples of every shard.
 
-    Args:
-        counts: number of samples of every shard.
-        seed: seed of the order, not negative.
-        lanes: least number of shards that are mixed; a run has to keep it to be resumed.
-
-    Raises:
-        ValueError: a shard without samples, a negative seed, or no lane.
+    At least ``lanes`` shards are mixed; a run has to keep their number to be resumed. Raises ValueError for a
+    shard without samples, a negative seed, or no lane.
     """
 
     def __init__(self, counts: Sequence[int], seed: int, lanes: int = LANES) -> None:
@@ -108,15 +98,10 @@ class Order:
     def stream(
         self, start: int = 0, stop: int | None = None, reader: Reader | None = None
     ) -> Iterator[Places]:
-        """The samples of a reader from a position on, window by window.
+        """The samples of a reader, by default all, from a position on, window by window.
 
-        Args:
-            start: position, counted over epochs, at which all readers start.
-            stop: position after the last one; None for an endless stream.
-            reader: which positions; all of them by default.
-
-        Raises:
-            ValueError: a negative start, or an endless stream of no samples.
+        Start and stop are counted over epochs; without a stop it has no end. Raises ValueError for a negative
+        start, or an endless stream of no samples.
         """
         if start < 0 or (stop is None and not self.samples):
             raise ValueError(f"cannot start at position {start} of {self.samples} samples")

@@ -20,13 +20,7 @@ _SIZE, _SIZE_FIELD = re.compile(rb"[0-7]{11}[\0 ]"), (124, 136)
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A shard in memory.
-
-    Attributes:
-        content: its bytes.
-        sha256: SHA-256 of its content.
-        label_digests: SHA-256 of every ``label.npy``, one per sample.
-    """
+    """A shard in memory: its bytes, their SHA-256, and that of every ``label.npy``, one per sample."""
 
     content: bytes
     sha256: str

@@ -88,11 +88,8 @@ def find_series(data_dir: Path, on_error: Callable[[SpiderError], None] | None =
     """All series of a folder in SPIDER layout, sorted by patient (numbers by value) and stem.
 
     Images are in ``images/images/`` or ``images/``, masks in ``masks/masks/`` or ``masks/``; either may be
-    missing. Other files than volumes are ignored.
-
-    Args:
-        data_dir: the folder.
-        on_error: called with each file whose name is not a SPIDER stem; by default the error is raised.
+    missing. Other files than volumes are ignored. ``on_error`` is called with each file whose name is not a
+    SPIDER stem; by default the error is raised.
 
     Raises:
         SpiderError: no such folder, neither images nor masks in it, a name without patient and contrast, or
@@ -125,10 +122,8 @@ def has_layout(data_dir: Path) -> bool:
 def files_below(folder: Path, on_error: Callable[[SpiderError], None]) -> list[Path]:
     """The regular files in and below a folder, sorted; links to folders are followed, hidden names skipped.
 
-    Args:
-        folder: the folder.
-        on_error: called with each folder that cannot be listed, each file that cannot be looked at, and, as
-            ``NotUsedError``, each link to nothing or to a folder above and each pipe with a volume's name.
+    ``on_error`` is called with each folder that cannot be listed, each file that cannot be looked at, and, as
+    ``NotUsedError``, each link to nothing or to a folder above and each pipe with a volume's name.
     """
     return sorted(_below(folder, (), on_error))
 
@@ -195,13 +190,11 @@ def _files_by_stem(folder: Path, on_error: Callable[[SpiderError], None] | None)
         for path in sorted(place.iterdir()):
             if path.name.startswith(".") or not ending_of(path) or not path.is_file():
                 continue
-            stem, expected = (
-                path.name.removesuffix(ending_of(path) or ""),
-                f"{{id}}_{{{'|'.join(CONTRASTS)}}}",
-            )
+            stem = path.name.removesuffix(ending_of(path) or "")
             if printable(path) != str(path):
                 error = SpiderError(path, NO_TEXT)
             elif not _STEM.fullmatch(stem):
+                expected = f"{{id}}_{{{'|'.join(CONTRASTS)}}}"
                 error = SpiderError(path, f"the name is not that of a series; expected {expected}")
             elif stem in files:
                 error = SpiderError(path, f"the same series as {files[stem]}")

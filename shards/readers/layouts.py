@@ -65,11 +65,7 @@ def fitting(folder: Path) -> list[Layout]:
 
 
 def layout_of(folder: Path, name: str = AUTO) -> Layout:
-    """The layout of a folder.
-
-    Args:
-        folder: the folder.
-        name: the name of a layout, or ``"auto"`` to look at the folder.
+    """The layout of a folder: of that name, or with ``"auto"`` the one that the folder looks like.
 
     Raises:
         SpiderError: no such folder; it does not have the named layout, or with ``"auto"`` none or several.
@@ -94,11 +90,9 @@ def layout_of(folder: Path, name: str = AUTO) -> Layout:
 def series_of(folder: Path, name: str = AUTO, on_error: OnError | None = None) -> list[Series]:
     """All series of a folder in any layout, sorted by patient (numbers by value) and stem.
 
-    Args:
-        folder: the folder.
-        name: as for :func:`layout_of`.
-        on_error: called with each file that cannot be used, and with ``NotUsedError`` for each that looks
-            like input and belongs to no series; by default the first are raised and the others warned of.
+    ``name`` is as for :func:`layout_of`. ``on_error`` is called with each file that cannot be used, and with
+    ``NotUsedError`` for each that looks like input and belongs to no series; by default the first are raised
+    and the others warned of.
 
     Raises:
         SpiderError: as :func:`layout_of`, a file that cannot be used, two series with one stem, or none.

@@ -31,10 +31,10 @@ _MOST_PASSED = 3
 
 
 def dense_codes(values: np.ndarray, table: LabelTable = SPIDER_TABLE) -> np.ndarray:
-    """Dense codes (``gen.core.anatomy``) of a whole mask.
+    """Dense codes (``gen.core.anatomy``) of a whole mask, whose label values a table explains.
 
     Args:
-        values: label values of the whole volume, integers, shape ``(Z, H, W)``, rows superior to inferior.
+        values: integers, shape ``(Z, H, W)``, rows superior to inferior.
         table: what they mean.
 
     Returns:

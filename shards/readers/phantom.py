@@ -45,19 +45,12 @@ def write_phantom(
     *,
     images: bool = True,
 ) -> None:
-    """Write the phantom's series: T1 and T2 of every patient, image and mask.
+    """Write the phantom's series as a folder in SPIDER layout; existing series are kept.
 
-    Existing series are kept.
+    These are T1 and T2 of every patient, ids from 1001 on, image and mask; without ``images`` the T1 masks
+    alone, ids from 100001 on. The number of processes is by default that of the processors.
 
-    Args:
-        data_dir: the folder to write, with ``images/images`` and ``masks/masks``.
-        patients: number of patients, ids from 1001 on.
-        seed: seed of the phantom.
-        processes: number of processes; by default that of the processors.
-        images: False writes the T1 masks alone, of patients with ids from 100001 on.
-
-    Raises:
-        SpiderError: the folder holds a phantom of another seed, or something else.
+    Raises SpiderError if the folder holds a phantom of another seed, or something else.
     """
     wanted = {"seed": seed, "patients": patients}
     found = _marker(data_dir)

@@ -48,7 +48,7 @@ def chosen_slices(
     *,
     beside: bool = False,
 ) -> list[int]:
-    """Indices of the slices to keep: those in which a vertebra or the canal is annotated.
+    """Increasing indices along ``Z`` of the slices to keep: a vertebra or the canal is annotated in them.
 
     Args:
         codes: dense codes, uint8, shape ``(Z, H, W)``.
@@ -56,9 +56,6 @@ def chosen_slices(
         slice_step_mm: least distance of two kept slices.
         beside: keep slices beside the spine too, of volumes that show one; those outside the scan hold
             nothing to keep.
-
-    Returns:
-        Increasing indices along ``Z``.
     """
     wanted = ((codes > BACKGROUND) & (codes <= MAX_RANK)) | (codes == CANAL)
     if beside and wanted.any():
@@ -69,15 +66,10 @@ def chosen_slices(
 
 
 def normalise(array: np.ndarray) -> np.ndarray:
-    """Scale intensities of a volume (or slice) to [0, 1] by percentiles of the voxels above the minimum.
+    """Scale intensities, of any shape and type, to [0, 1] by percentiles of the voxels above the minimum.
 
-    SPIDER clips its images: up to 70 % of a volume can have the minimum as value.
-
-    Args:
-        array: any shape and number type.
-
-    Returns:
-        float32, the same shape; all 0 if the array is constant.
+    SPIDER clips its images: up to 70 % of a volume can have the minimum as value. The result is float32, all
+    0 if the array is constant.
     """
     above = array[array > array.min()]
     if not above.size:
@@ -100,9 +92,8 @@ def image_slices(volume: Volume, grid: Grid, indices: list[int]) -> np.ndarray:
 def label_slices(volume: Volume, grid: Grid, indices: list[int]) -> np.ndarray:
     """Slices of a mask volume on the working grid.
 
-    Returns:
-        uint8 dense codes, shape ``(S, *grid.shape)``, of the slices at ``indices``; 255 outside of the field
-        of view.
+    Returns uint8 dense codes, shape ``(S, *grid.shape)``, of the slices at ``indices``; 255 outside of the
+    field of view.
     """
     return _on_grid(volume.array[indices], volume, grid, labels=True)
 
@@ -110,20 +101,12 @@ def label_slices(volume: Volume, grid: Grid, indices: list[int]) -> np.ndarray:
 def resample_in_plane(
     array: np.ndarray, spacing_mm: tuple[float, float], target_mm: float, *, labels: bool
 ) -> np.ndarray:
-    """Resample the last two axes to another spacing, over the whole field of view.
+    """Resample the last two axes to another spacing, over the whole field of view, with the same centre.
 
-    Args:
-        array: shape ``(..., h, w)``.
-        spacing_mm: spacing of rows and columns.
-        target_mm: new spacing of both.
-        labels: whether to take the nearest neighbour (dtype kept) or to interpolate linearly with
-            antialiasing (float32).
+    Labels take the nearest neighbour (dtype kept); else it is linear interpolation with antialiasing
+    (float32). The shape becomes ``(..., ceil(h * spacing / target), ceil(w * spacing / target))``.
 
-    Returns:
-        Shape ``(..., ceil(h * spacing / target), ceil(w * spacing / target))``, same centre.
-
-    Raises:
-        ValueError: more than ``MOST_PIXELS`` pixels.
+    Raises ValueError for more than ``MOST_PIXELS`` pixels.
     """
     rows, columns = array.shape[-2:]
     size = resampled_size((rows, columns), spacing_mm, target_mm)
@@ -157,17 +140,9 @@ def resample_back(
     *,
     labels: bool,
 ) -> np.ndarray:
-    """Resample onto the native rows and columns of a slice: the inverse of :func:`resample_in_plane`.
+    """Resample labels or class probabilities onto the native rows and columns of a slice, ``(..., *shape)``.
 
-    Args:
-        array: labels or class probabilities, shape ``(..., h, w)``.
-        spacing_mm: its spacing.
-        shape: native rows and columns.
-        target_mm: native spacing of rows and columns.
-        labels: as for :func:`resample_in_plane`.
-
-    Returns:
-        Shape ``(..., *shape)``, same centre.
+    It is the inverse of :func:`resample_in_plane`, with the same centre.
     """
     return _resample(array, (spacing_mm, spacing_mm), shape, target_mm, labels=labels)
 

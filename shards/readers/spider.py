@@ -32,7 +32,7 @@ Spacing = tuple[float, float, float]
 
 # Directions of the axes of arrays: slices to the right, rows inferior, columns posterior.
 _TOWARDS = "RIP"
-_COS_45 = 0.7071
+COS_45 = 0.7071
 # Sagittal series have a fine in-plane spacing; the slices of other series would be blurred.
 _MAX_IN_PLANE_RATIO = 2.0
 _MIN_PIXELS, _MIN_MM = 16, 10.0
@@ -62,9 +62,7 @@ class Volume:
 def read_image(path: Path, spacing_mm: Spacing | None = None) -> Volume:
     """An image volume: float32, unscaled intensities.
 
-    Args:
-        path: the file.
-        spacing_mm: spacing along ``Z``, ``H``, ``W`` in place of that of the file.
+    ``spacing_mm`` along ``Z``, ``H``, ``W`` is taken in place of that of the file.
 
     Raises:
         SpiderError: unreadable, truncated, damaged, not a sagittal 3D volume, without spacing, not finite, or
@@ -74,16 +72,7 @@ def read_image(path: Path, spacing_mm: Spacing | None = None) -> Volume:
 
 
 def image_volume(stored: Stored, path: Path, spacing_mm: Spacing | None = None) -> Volume:
-    """The volume of the content of a file; as :func:`read_image`.
-
-    Args:
-        stored: intensities in any storage layout.
-        path: their source, for messages.
-        spacing_mm: as for :func:`read_image`.
-
-    Raises:
-        SpiderError: not sagittal, without spacing, not finite, or without any contrast.
-    """
+    """The volume of intensities in any storage layout; as :func:`read_image`, with ``path`` for messages."""
     volume = _oriented(stored, path, spacing_mm)
     # Always a copy, because a view does not keep the memory of the image alive.
     with np.errstate(over="ignore"):
@@ -97,14 +86,9 @@ def image_volume(stored: Stored, path: Path, spacing_mm: Spacing | None = None) 
 
 
 def read_values(path: Path, spacing_mm: Spacing | None = None) -> Volume:
-    """A mask volume with its label values: any integer type.
+    """A mask volume with its label values: any integer type; ``spacing_mm`` is as for :func:`read_image`.
 
-    Args:
-        path: the file.
-        spacing_mm: as for :func:`read_image`.
-
-    Raises:
-        SpiderError: unreadable, truncated, not a sagittal 3D volume, or a value that is not whole.
+    Raises SpiderError: unreadable, truncated, not a sagittal 3D volume, or a value that is not whole.
     """
     volume = _oriented(_read(Path(path)), path, spacing_mm)
     values = volume.array
@@ -118,16 +102,9 @@ def read_values(path: Path, spacing_mm: Spacing | None = None) -> Volume:
 
 
 def read_mask(path: Path, table: LabelTable = SPIDER_TABLE, spacing_mm: Spacing | None = None) -> Volume:
-    """A mask volume: uint8 dense codes.
+    """A mask volume: uint8 dense codes of the label values that a table explains; raises SpiderError.
 
-    Args:
-        path: the file.
-        table: what its label values mean.
-        spacing_mm: as for :func:`read_image`.
-
-    Raises:
-        SpiderError: unreadable, truncated, not a sagittal 3D volume, a value that is not in the table, or
-            nothing labelled.
+    Beside the reasons of :func:`read_values` that is a value that is not in the table, or nothing labelled.
     """
     volume = read_values(path, spacing_mm)
     try:
@@ -161,8 +138,7 @@ def check_pair(image: Volume, mask: Volume, path: Path) -> str | None:
 def stored_order(array: np.ndarray, reference: sitk.Image) -> np.ndarray:
     """An array ``(Z, H, W)`` with its axes as those of the file from which its volume was read.
 
-    Raises:
-        ValueError: the array's shape is not that of the reference.
+    Raises ValueError if the array's shape is not that of the reference.
     """
     axes = _Axes.of(reference.GetDirection())
     expected = tuple(reference.GetSize()[::-1][axis] for axis in axes.order)
@@ -193,8 +169,7 @@ def write_like(array: np.ndarray, reference: sitk.Image, path: Path, *, note: st
 def image_like(array: np.ndarray, reference: sitk.Image) -> sitk.Image:
     """An array ``(Z, H, W)`` as an image on the grid of the one from which its volume was read.
 
-    Raises:
-        ValueError: the array's shape is not that of the reference.
+    Raises as :func:`stored_order`.
     """
     image = sitk.GetImageFromArray(stored_order(array, reference))
     image.CopyInformation(reference)
@@ -215,16 +190,10 @@ def volume_of(image: sitk.Image, name: str, spacing_mm: Spacing | None = None) -
 
 
 def write_mha(array: np.ndarray, spacing_mm: Spacing, storage: str, path: Path) -> None:
-    """Write a volume as a SPIDER file.
+    """Write a volume ``(Z, H, W)`` as a SPIDER file, compressed and atomically.
 
-    Args:
-        array: shape ``(Z, H, W)``.
-        spacing_mm: spacing along ``Z``, ``H``, ``W``.
-        storage: layout of the axes in the file, one of ``STORAGES``.
-        path: the file to write, atomically and compressed.
-
-    Raises:
-        OSError: it cannot be written as a whole.
+    The axes of the file have the layout ``storage``, one of ``STORAGES``. Raises OSError if it cannot be
+    written as a whole.
     """
     # The image is kept, because views do not keep its memory alive.
     oriented = sitk.DICOMOrient(sagittal_image(array, spacing_mm), storage)
@@ -301,7 +270,7 @@ def _stored(image: sitk.Image) -> Stored:
 
 
 def _check_sagittal(path: Path, volume: Volume, left_right: float) -> None:
-    if left_right < _COS_45:
+    if left_right < COS_45:
         angle = f"{np.degrees(np.arccos(left_right)):.0f} degrees"
         text = f"has no sagittal axis: the nearest one is {angle} off left-right (at most 45)"
         raise UnsuitableError(path, text)

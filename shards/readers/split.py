@@ -7,7 +7,7 @@ import json
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,21 +54,14 @@ def load_or_make_split(
     patients: Iterable[str],
     overview: Path | None = None,
     seed: int = 0,
-    *,
-    log: Callable[[str], object] = print,
 ) -> Split:
     """The split that this project keeps in a file, which is written if it does not exist.
 
     A new split follows the ``subset`` column of SPIDER's ``overview.csv``, if there is one. Other patients
-    are ordered by a hash of their id and cut 70 / 20 / 10, without empty parts from three patients on.
-    Patients that an existing file lacks are assigned by the overview or the hash and added to the file.
-
-    Args:
-        file: path or URL of a JSON file ``{"train": [...], "validation": [...], "test": [...]}``.
-        patients: the patients to assign.
-        overview: SPIDER's ``overview.csv``; None if there is none.
-        seed: changes the hash.
-        log: called with a line that says which patients were added.
+    are ordered by a hash of their id and the seed and cut 70 / 20 / 10, without empty parts from three
+    patients on. Patients that an existing file lacks are assigned by the overview or the hash and added to
+    the file, which is told in a line. The file, a path or URL, is JSON:
+    ``{"train": [...], "validation": [...], "test": [...]}``.
 
     Raises:
         SpiderError: the file or the overview is malformed, or spells an id in another way than the data.
@@ -86,7 +79,9 @@ def load_or_make_split(
         added = {patient: _part_of(patient, seed) for patient in unknown}
         if unknown:
             added |= _subsets(overview, unknown)
-            log(f"{folder / name}: new patients: {', '.join(f'{p} in {part}' for p, part in added.items())}")
+            print(
+                f"{folder / name}: new patients: {', '.join(f'{p} in {part}' for p, part in added.items())}"
+            )
         assigned |= added
     else:
         assigned = _subsets(overview, needed)
@@ -108,7 +103,6 @@ def load_split(
     made: Iterable[str] = (),
     seed: int = 0,
     strict: bool = False,
-    log: Callable[[str], object] = print,
 ) -> Split:
     """The split of a file that the user gives; the file is never written.
 
@@ -118,7 +112,6 @@ def load_split(
         made: patients that the phantom adds; those that no part names are assigned by a hash of their id.
         seed: changes the hash.
         strict: whether patients that no part names are an error; else they are said in a line.
-        log: called with that line.
 
     Raises:
         SpiderError: no such file, not a split, one that names no patient or spells an id in another way than
@@ -138,7 +131,7 @@ def load_split(
         text = f"no part names the patients {_listed(missing)} ({len(missing)} of {len(needed | added)})"
         if strict:
             raise SpiderError(file, f"{text}; name them, or allow it by leaving out --strict")
-        log(f"{file}: {text}: they are in no set")
+        print(f"{file}: {text}: they are in no set")
     parts = {name: set(given.part(name)) for name in PARTS}
     for patient in added - named:
         parts[_part_of(patient, seed)].add(patient)

@@ -14,16 +14,11 @@ WebSample = dict[str, Any]
 
 
 class SetPipeline(DataPipeline, FluidInterface):
-    """Decoded samples of a set, as dictionaries, in the order of the set.
+    """Decoded samples of a set, as dictionaries, in the order of the set, from one position to another.
 
     Stages are appended as to a ``webdataset.WebDataset`` (``.map(...)``, ``.to_tuple(...)``,
-    ``.batched(...)``; no ``.decode()``). The workers of a loader share the samples.
-
-    Args:
-        stream: gives the samples of a reader.
-        start: position of the first sample.
-        stop: position after the last sample; None for an endless stream.
-        reader: rank, number of ranks, and how many samples a worker takes in one go.
+    ``.batched(...)``; no ``.decode()``). The workers of a loader share the samples. ``stream`` gives the
+    samples of a reader.
     """
 
     def __init__(

@@ -24,15 +24,10 @@ GRACE_S = 1.0
 
 
 class Prefetcher(Generic[Item, Loaded]):
-    """Threads that load items in the order of the requests.
+    """Threads that load items in the order of the requests, ``threads`` of them at a time.
 
     Unlike the threads of an executor they do not keep a program from ending for longer than ``GRACE_S``, so a
     program that waits for a server can be interrupted.
-
-    Args:
-        load: loads an item; called in the background.
-        threads: calls of ``load`` at a time.
-        name: beginning of the names of the threads.
     """
 
     def __init__(self, load: Callable[[Item], Loaded], *, threads: int = 1, name: str = "prefetch") -> None:
@@ -53,11 +48,7 @@ class Prefetcher(Generic[Item, Loaded]):
         return future
 
     def close(self, *, wait: bool = False) -> None:
-        """Drop what is not begun and end the threads.
-
-        Args:
-            wait: until ``load`` has returned everywhere; otherwise for ``GRACE_S`` at most.
-        """
+        """Drop what is not begun, end the threads: with ``wait`` after their loads, else in ``GRACE_S``."""
         self._closed = True
         for _ in self._threads:
             self._requests.put(None)

@@ -20,12 +20,7 @@ def etag_of(key: str) -> str:
 
 
 def rendered_content(place: Place, entry: ShardEntry, most_bytes: int = MOST_SHARD_BYTES) -> bytes:
-    """The bytes of a shard, rendered for this manifest and checked.
-
-    Args:
-        place: the set at its service.
-        entry: the shard.
-        most_bytes: no more are read.
+    """The bytes of a shard, rendered for this manifest and checked; at most ``most_bytes`` are read.
 
     Raises:
         ShardError: the service does not render this shard, or the bytes are damaged.

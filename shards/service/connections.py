@@ -67,15 +67,11 @@ class Connection(H11Protocol):
 
 
 class BoundedServer(uvicorn.Server):
-    """Accepts connections as long as there is room, and closes those whose clients stall.
+    """Accepts connections, ``most`` at a time, and closes those whose clients stall.
 
     Where there is no more room, the connection that has waited longest for its client is closed in favour of
-    a new one. If all of them wait for the service, none is accepted until one ends.
-
-    Args:
-        config: of uvicorn.
-        stall_s: longest time for a client to read a piece of an answer, seconds.
-        most: connections at a time.
+    a new one. If all of them wait for the service, none is accepted until one ends. ``stall_s`` is the
+    longest time for a client to read a piece of an answer, seconds.
     """
 
     def __init__(self, config: uvicorn.Config, *, stall_s: float, most: int) -> None:

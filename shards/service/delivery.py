@@ -86,12 +86,7 @@ class Delivery:
     async def shard(
         self, served: ServedSet, entry: ShardEntry, gone: Coroutine[Any, Any, None]
     ) -> CachedShard:
-        """A shard, open to be sent.
-
-        Args:
-            served: its set.
-            entry: its entry in the manifest.
-            gone: ends when the client has gone.
+        """A shard, open to be sent; ``gone`` ends when the client has gone.
 
         Raises:
             Abandoned: the client has gone.

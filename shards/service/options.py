@@ -9,6 +9,7 @@ import tyro
 from synthspine.gen.core.documents import UnfitFile, read_text
 from synthspine.shards.building.options import ShardOptions
 from synthspine.shards.building.sets import BANK, LABELS_VAL, SETS, SYNTHETIC
+from synthspine.shards.format.manifest import MOST_SHARDS
 from synthspine.shards.storage.auth import TOKEN_VARIABLE, is_this_machine, token_from_environment
 from synthspine.shards.storage.cache import user_cache_folder
 
@@ -16,8 +17,6 @@ _TOKEN_BYTES = 4096
 """Of a file with a token, at most."""
 SHORTEST_TOKEN = 16
 """Characters of a token, at least."""
-MOST_SHARDS = 100_000
-"""Shards of a set that is rendered on demand, at most: its manifest lists them all."""
 
 _BYTES_PER_PIXEL = 3
 """Of a sample: float16 and uint8."""

@@ -67,17 +67,10 @@ class Preview:
 def resolve(
     query: PreviewQuery, base: GeneratorConfig, *, seed: int, maps: int, default_map: int = 0
 ) -> Preview:
-    """The preview that a query requests.
+    """The preview that a query requests, with defaults for preset, seed and label map (one of ``maps``).
 
     Parameters are applied in this order: ``preset``, ``features``, sliders, settings by dotted name
     (``noise.level=[0,0.1]``, ``gibbs.probability=1``).
-
-    Args:
-        query: the parameters.
-        base: the configuration if the query names no preset.
-        seed: the seed if the query has none.
-        maps: number of label maps.
-        default_map: the label map if the query has none.
 
     Raises:
         TypeError: a value of the wrong kind.

@@ -32,11 +32,9 @@ Result = TypeVar("Result")
 
 
 class ShardResponse(FileResponse):
-    """A shard of the disk cache, or the ranges of it that the request names.
+    """A shard of the disk cache, or the ranges of it that the request names; it is closed at the end.
 
-    Args:
-        shard: the open shard; closed at the end.
-        headers: with the ETag.
+    The headers hold the ETag.
     """
 
     chunk_size = 2**20

@@ -59,12 +59,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def why_not_whole(temporary: Path, path: Path) -> OSError:
-    """The error of a file that a library wrote only in part.
-
-    Args:
-        temporary: what was written, in which nothing more finds place.
-        path: the file for which it was meant.
-    """
+    """The error of a file for ``path`` that a library wrote only in part: nothing more finds place in it."""
     try:
         with temporary.open("ab") as file:
             file.write(bytes(1 << 20))

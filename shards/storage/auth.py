@@ -58,14 +58,8 @@ def accept_challenge(url: str, answered: str, status: int, headers: Mapping[str,
     """Whether a response asks for the token and the request is to be repeated with it.
 
     From then on the token is sent to that origin. Threads that received the challenge at the same time all
-    repeat their requests. The token does not follow redirects to other origins, and is not sent beside a
-    user's name in the URL.
-
-    Args:
-        url: URL of the request: that of a set that the user named, or of a file below it.
-        answered: URL of the response, after redirects.
-        status: status of the response.
-        headers: headers of the response.
+    repeat their requests. The token does not follow redirects to other origins (``answered`` is the URL of
+    the response), and is not sent beside a user's name in the URL.
 
     Raises:
         PermissionError: the token is for another server, or others could read it on the way.

@@ -42,12 +42,9 @@ class WrongContent(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class CachedShard:
-    """An open shard; it stays readable when the cache removes its file.
+    """An open shard, its size and SHA-256; it stays readable when the cache removes its file.
 
-    Attributes:
-        file: its content, open for reading; the caller closes it.
-        bytes: its size.
-        sha256: SHA-256 of its content.
+    The caller closes the file.
     """
 
     file: BinaryIO
@@ -88,19 +85,15 @@ class ShardCache:
         self._counted = self._warned = False
 
     def fetch(self, sha256: str, size: int, load: Callable[[], bytes]) -> bytes:
-        """Content of this SHA-256, checked: from the cache, or else loaded and kept.
+        """Content of this SHA-256 and size, checked: from the cache, or else loaded and kept.
 
         Processes that request the same content at the same time load it once. A disk that is full or cannot
-        be written does not stop the reading: there is one warning, and content is loaded each time.
-
-        Args:
-            sha256: of the content, 64 lower-case hexadecimal digits.
-            size: of the content, bytes. Content larger than the cache is not kept.
-            load: loads the content from its source.
+        be written does not stop the reading: there is one warning, and content is loaded each time. Content
+        larger than the cache is not kept.
 
         Raises:
             WrongContent: the loaded content has another size or SHA-256. It is not kept.
-            ValueError: not a SHA-256.
+            ValueError: not a SHA-256 of 64 lower-case hexadecimal digits.
         """
         if not _SHA256.fullmatch(sha256):
             raise ValueError(f"{sha256!r}: is not a SHA-256 of 64 lower-case hexadecimal digits")
@@ -123,15 +116,8 @@ class ShardCache:
     def put(self, key: str, sha256: str, content: bytes) -> None:
         """Keep a shard, and remove other content of the same key; the shard itself stays, however large.
 
-        If the disk is full, the least recently used shards are removed to make room for it.
-
-        Args:
-            key: the name to find it by, 64 lower-case hexadecimal digits.
-            sha256: SHA-256 of the content.
-            content: the content.
-
-        Raises:
-            OSError: the file cannot be written.
+        If the disk is full, the least recently used shards are removed to make room for it. The key, by which
+        it is found, is as long as a SHA-256. Raises OSError if the file cannot be written.
         """
         path = self._path(key, sha256)
         known = path.exists()
@@ -184,14 +170,10 @@ class ShardCache:
         return None
 
     def make_room(self, newest: Path | None = None, written: int | None = None) -> None:
-        """If all files together are too large, remove the least recently used ones.
+        """If all files together are too large, remove the least recently used ones, but not the newest.
 
-        Args:
-            newest: a file that stays.
-            written: its size, if the other files are counted already; None to look at all files.
-
-        Raises:
-            OSError: a file cannot be removed.
+        ``written`` is its size, if the other files are counted already; None to look at all files. Raises
+        OSError if a file cannot be removed.
         """
         with self._locked("room") as locked:
             # The number and size of the files are stored, so that few writes look at all of them.
@@ -307,11 +289,7 @@ def in_memory(content: bytes, sha256: str) -> CachedShard:
 
 
 def checked_content(content: bytes, sha256: str, size: int) -> bytes:
-    """The same content.
-
-    Raises:
-        WrongContent: it is not of that size, in bytes, or not of that SHA-256.
-    """
+    """The same content; raises WrongContent if it is not of that size, in bytes, or not of that SHA-256."""
     if len(content) != size:
         raise WrongContent(f"{len(content)} bytes instead of {size}")
     if hashlib.sha256(content).hexdigest() != sha256:

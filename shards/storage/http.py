@@ -1,7 +1,7 @@
 """Places on HTTP servers. They are read only: write to the folder or bucket that a server serves."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, NoReturn
@@ -74,23 +74,12 @@ class HttpPlace(RemotePlace):
 
         return self.attempt(size, name)
 
-    def write(self, name: str, content: bytes) -> None:
-        """Raises PermissionError."""
-        self._refuse(name)
-
-    def remove(self, name: str) -> None:
-        """Raises PermissionError."""
-        self._refuse(name)
-
     def names(self) -> list[str]:
         """Raises PermissionError."""
         raise PermissionError(f"{self}: folders of a web server cannot be listed")
 
-    def remove_tree(self) -> None:
-        """Raises PermissionError."""
-        self._refuse()
-
-    def _refuse(self, name: str | None = None) -> NoReturn:
+    def _do(self, work: Callable[[Any, str], Any], name: str | None = None) -> NoReturn:
+        """What writes or removes raises PermissionError."""
         where = self.shown if name is None else f"{self.shown}/{checked_name(name)}"
         hint = "write to a folder or a bucket (s3://...) that one serves"
         raise PermissionError(f"{where}: web servers are read only; {hint}")

@@ -8,11 +8,10 @@ _HEX_BYTES = 16
 
 
 def mark(kind: str, content: bytes) -> str:
-    """The mark of a file: ASCII, short enough for every header (NIfTI has 80 bytes for a description).
+    """The mark of a file of that kind (one word in lower case): ASCII, short enough for every header.
 
-    Args:
-        kind: what the file is, one word in lower case.
-        content: what the mark vouches for; not the whole file, because the mark is a part of that.
+    NIfTI has 80 bytes for a description. ``content`` is what the mark vouches for; not the whole file,
+    because the mark is a part of that.
     """
     return f"SynthSpine {kind} {blake2b(content, digest_size=_HEX_BYTES).hexdigest()}"
 

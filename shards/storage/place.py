@@ -180,9 +180,7 @@ def checked_name(name: str) -> str:
 def check_held(held: int, most_bytes: int | None) -> None:
     """Raise UnfitFile if a file holds more bytes than it may, or at least so many more were sent."""
     if most_bytes is not None and held > most_bytes:
-        error = UnfitFile(f"holds {held} bytes or more, at most {most_bytes} are expected")
-        error.held = held
-        raise error
+        raise UnfitFile(f"holds {held} bytes or more, at most {most_bytes} are expected", held)
 
 
 @contextmanager
@@ -191,8 +189,9 @@ def _clear_errors(path: Path, what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        readable = type(error)(f"{path}: cannot {what} ({error.strerror or error})")
+        text = f"{path}: cannot {what} ({error.strerror or error})"
+        if isinstance(error, UnfitFile):
+            raise UnfitFile(text, error.held) from None
+        readable = type(error)(text)
         readable.errno = error.errno
-        if isinstance(error, UnfitFile) and isinstance(readable, UnfitFile):
-            readable.held = error.held
         raise readable from None

@@ -202,9 +202,7 @@ class RemotePlace(Place):
         if type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError"):
             return PermissionError(text)
         if isinstance(error, UnfitFile):
-            unfit = UnfitFile(text)
-            unfit.held = error.held
-            return unfit
+            return UnfitFile(text, error.held)
         if not isinstance(error, OSError):
             return OSError(text)
         readable = type(error)(text) if type(error).__module__ == "builtins" else OSError(text)

@@ -66,11 +66,7 @@ class Retries:
     clock: Callable[[], float] = time.monotonic
 
     def call(self, work: Callable[[], Result], what: str) -> Result:
-        """The result of the first successful attempt.
-
-        Args:
-            work: the function to call; it is called again after a transient failure.
-            what: the file or URL, without credentials, for the text of an error.
+        """The result of the first successful attempt; ``what`` is the file or URL, without credentials.
 
         Raises:
             OSError: every attempt failed; names ``what`` and the number of attempts.

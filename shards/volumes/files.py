@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 from synthspine.shards.storage.atomic import atomic_path, why_not_whole, write_bytes
 from synthspine.shards.volumes.metaimage import read_metaimage
-from synthspine.shards.volumes.nrrd import nrrd_bytes, read_nrrd
+from synthspine.shards.volumes.nrrd import read_nrrd
 from synthspine.shards.volumes.stored import Stored, UnreadableError, packed
 
 SUFFIXES = (".mha", ".nii.gz", ".nii", ".nrrd")
@@ -60,13 +60,10 @@ def read_stored(path: Path) -> Stored:
 
 
 def write_stored(path: Path, array: np.ndarray, reference: Stored, *, note: str = "") -> None:
-    """Write an array on the grid of a reference, atomically, and compressed unless the name ends in ``.nii``.
+    """Write an array ``(k, j, i)`` on the grid of a reference, atomically; compressed, but for ``.nii``.
 
-    Args:
-        path: the file to write.
-        array: shape ``(k, j, i)``.
-        reference: the geometry; a ``.nii`` or ``.nii.gz`` file gets its header.
-        note: a remark in the file's header, ASCII, at most 79 characters.
+    A ``.nii`` or ``.nii.gz`` file gets the header of the reference. The note is a remark in the file's
+    header, ASCII, at most 79 characters.
 
     Raises:
         UnreadableError: another ending.
@@ -75,14 +72,11 @@ def write_stored(path: Path, array: np.ndarray, reference: Stored, *, note: str 
     ending = ending_of(path)
     if ending is None:
         raise UnreadableError(f"the file name does not end in {EXPECTED}")
-    if ending.lower() == ".mha":
+    if ending.lower() in (".mha", ".nrrd"):
         image = as_image(array, reference)
         if note:
             image.SetMetaData(_NOTE, note)
-        write_metaimage(path, image)
-        return
-    if ending.lower() == ".nrrd":
-        write_bytes(path, nrrd_bytes(array, reference, note=note))
+        _write_image(path, image)
         return
     from synthspine.shards.volumes.nifti import nifti_bytes
 
@@ -90,12 +84,8 @@ def write_stored(path: Path, array: np.ndarray, reference: Stored, *, note: str 
     write_bytes(path, packed(content) if ending.lower().endswith(".gz") else content)
 
 
-def write_metaimage(path: Path, image: sitk.Image) -> None:
-    """Write an image as ``.mha``, atomically; the file is read back before it gets its name.
-
-    Raises:
-        OSError: it cannot be written as a whole.
-    """
+def _write_image(path: Path, image: sitk.Image) -> None:
+    """Write an image by SimpleITK, atomically, and read it back before; raises OSError if it is not whole."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -104,7 +94,7 @@ def write_metaimage(path: Path, image: sitk.Image) -> None:
     with atomic_path(path) as temporary:
         try:
             sitk.WriteImage(image, str(temporary), True)
-            found, meant = read_metaimage(temporary).values, sitk.GetArrayViewFromImage(image)
+            found, meant = read_stored(temporary).values, sitk.GetArrayViewFromImage(image)
             whole = np.array_equal(found, meant, equal_nan=meant.dtype.kind == "f")
         except (RuntimeError, UnreadableError):
             whole = False

@@ -14,13 +14,13 @@ from typing import BinaryIO
 import numpy as np
 
 from synthspine.shards.volumes.stored import (
-    LONGER,
     Stored,
     UnreadableError,
     check_extent,
     check_size,
     checked_direction,
     open_regular,
+    read_voxels,
 )
 
 _MOST_LINES, _MOST_LINE_BYTES = 200, 4096
@@ -169,20 +169,13 @@ class _Header:
     def data(self, file: BinaryIO, held: int, expected: int) -> bytes:
         """The bytes of the voxels; ``held`` are in the file, ``expected`` are needed."""
         if self._fields.get("CompressedData", "False").lower() != "true":
-            _check_whole(expected - held)
-            if held - expected >= expected // self.size[-1]:
-                raise UnreadableError(LONGER)
-            return file.read(expected)
+            return read_voxels(file, self.size, expected // math.prod(self.size))
         size = self._fields.get("CompressedDataSize", str(held))
         if not (size.isascii() and size.isdecimal() and len(size) < 19):
             raise UnreadableError(f"cannot be read as an image: CompressedDataSize is {size[:40]!r}")
-        _check_whole(int(size) - held)
+        if (missing := int(size) - held) > 0:
+            raise UnreadableError(f"is truncated: {missing} bytes are missing")
         return _unpacked(file, int(size), expected)
-
-
-def _check_whole(missing: int) -> None:
-    if missing > 0:
-        raise UnreadableError(f"is truncated: {missing} bytes are missing")
 
 
 def _unpacked(file: BinaryIO, size: int, expected: int) -> bytes:

@@ -64,16 +64,13 @@ def read_nifti(path: Path) -> Stored:
 
 
 def nifti_bytes(array: np.ndarray, reference: Stored, *, note: str = "") -> bytes:
-    """A NIfTI file, not compressed, of an array on the grid of a reference.
+    """A NIfTI file, not compressed, of an array ``(k, j, i)`` on the grid of a reference.
 
-    Args:
-        array: shape ``(k, j, i)``, any type of ``Stored.values``.
-        reference: its header is copied: sform, qform, their codes, spacing and units stay byte for byte. From
-            a reference without one, a header is made with its geometry as sform and qform.
-        note: the description in the header, ASCII, at most 79 characters.
+    Its header is copied: sform, qform, their codes, spacing and units stay byte for byte. From a reference
+    without one, a header is made with its geometry as sform and qform. The note is the description in the
+    header, ASCII, at most 79 characters.
 
-    Raises:
-        ValueError: a type of numbers that the format does not have.
+    Raises ValueError for a type of numbers that the format does not have.
     """
     if reference.header:
         kind, order = _KINDS[reference.header[:4]]
@@ -174,9 +171,8 @@ def _geometry(
 ) -> tuple[np.ndarray, tuple[float | None, float | None, float | None]]:
     """Affine, float64 ``(4, 4)`` towards right, front and top in mm, and spacing in mm.
 
-    Args:
-        header: with what nibabel mends in it.
-        given: its pixdim as it was; a spacing is None where neither this nor a sform tells it.
+    ``given`` is the pixdim before nibabel mended the header; a spacing is None where neither this nor a sform
+    tells it.
     """
     if (scale := _MM_PER_UNIT.get(unit := int(header["xyzt_units"]) & 7)) is None:
         raise UnreadableError(f"its unit of length has the code {unit}; 0 to 3 exist")

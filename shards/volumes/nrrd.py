@@ -1,4 +1,4 @@
-"""Reading and writing NRRD files (``.nrrd``) of one part: a header of text, an empty line, then the voxels.
+"""Reading NRRD files (``.nrrd``) of one part: a header of text, an empty line, then the voxels.
 
 Read are voxels as they are or by gzip, whose checksum is compared. Nothing outside of the file is opened.
 Source: the definition of the format, https://teem.sourceforge.net/nrrd/format.html.
@@ -20,7 +20,6 @@ from synthspine.shards.volumes.stored import (
     check_size,
     checked_direction,
     open_regular,
-    packed,
     read_voxels,
 )
 
@@ -66,37 +65,6 @@ def read_nrrd(path: Path) -> Stored:
             return _read(file)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise UnreadableError(f"is truncated or damaged: {error}") from None
-
-
-def nrrd_bytes(array: np.ndarray, reference: Stored, *, note: str = "") -> bytes:
-    """A NRRD file, compressed, of an array ``(k, j, i)`` on the grid of a reference; equal ones are equal.
-
-    Args:
-        array: any type of ``Stored.values``.
-        reference: the geometry.
-        note: a remark in the header, one line of ASCII.
-    """
-    spacing = [1.0 if value is None else value for value in reference.spacing_mm]
-    axes = [_vector(axis) for axis in (reference.direction * spacing).T.tolist()]
-    kind = array.dtype.newbyteorder("<")
-    header = {
-        "type": _TYPES[kind.str[1:]].split(", ")[-1],
-        "dimension": "3",
-        "space": "left-posterior-superior",
-        "sizes": " ".join(map(str, array.shape[::-1])),
-        "space directions": " ".join(axes),
-        "kinds": "domain domain domain",
-        "endian": "little",
-        "encoding": "gzip",
-        "space origin": _vector(reference.origin_mm),
-    }
-    lines = ["NRRD0004", *(f"{name}: {value}" for name, value in header.items())]
-    lines += [f"comment:={note}"] if note else []
-    return "\n".join([*lines, "", ""]).encode("ascii") + packed(array.astype(kind).tobytes())
-
-
-def _vector(values: list[float] | tuple[float, ...]) -> str:
-    return f"({','.join(repr(float(value)) for value in values)})"
 
 
 def _read(file: BinaryIO) -> Stored:

@@ -14,12 +14,9 @@ _MOST_OTHERWISE_STORED_MM = 10.0
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Placement:
-    """A box in the patient, in the coordinates of DICOM.
+    """A box in the patient, in the coordinates of DICOM: unit vectors along the axes of the file, as columns.
 
-    Attributes:
-        direction: shape ``(3, 3)``; the columns are unit vectors along the axes of the file.
-        sides_mm: lengths along them.
-        centre_mm: the centre.
+    The lengths of the sides are those along these axes.
     """
 
     direction: np.ndarray

@@ -1,7 +1,6 @@
 """What an image file holds, and the bounds that its header has to keep."""
 
 import gzip
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,6 @@ MOST_MM = 2000.0
 MOST_VOXELS = 2**28
 MOST_SLICE_PIXELS = 2**24
 """Most pixels of a slice, 4096 x 4096; a network's answers for them fit into the memory."""
-LONGER = "goes on after its voxels for a slice or more; its header tells fewer than it holds"
 _LEVEL = 6
 _UNITS = "are its units millimetres?"
 _UNIT_LENGTH = 0.01
@@ -60,16 +58,10 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 def read_voxels(file: BinaryIO, size: Sequence[int], item: int, *, skip: int = 0) -> bytes:
-    """The bytes of the voxels; the file is read to its end, where the checksum of a gzip file is compared.
+    """The bytes of the voxels, after ``skip`` others: ``item`` for each of a volume of that size.
 
-    Args:
-        file: where the voxels begin.
-        size: numbers of voxels along the axes.
-        item: bytes of a voxel.
-        skip: bytes that come before.
-
-    Raises:
-        UnreadableError: too few bytes, or enough more for a slice.
+    The file is read to its end, where the checksum of a gzip file is compared. Raises UnreadableError for too
+    few bytes, or enough more for a slice.
     """
     expected = math.prod(size) * item
     skipped, data = file.read(skip), file.read(expected)
@@ -79,23 +71,21 @@ def read_voxels(file: BinaryIO, size: Sequence[int], item: int, *, skip: int = 0
     while block := file.read(1 << 20):
         rest += len(block)
         if rest >= expected // size[-1]:
-            raise UnreadableError(LONGER)
+            raise UnreadableError(
+                "goes on after its voxels for a slice or more; its header tells fewer than it holds"
+            )
     return data
 
 
 def packed(content: bytes) -> bytes:
     """The content as a gzip file; equal contents give equal bytes."""
-    room = io.BytesIO()
-    with gzip.GzipFile(fileobj=room, mode="wb", compresslevel=_LEVEL, mtime=0) as file:
-        file.write(content)
-    return room.getvalue()
+    return gzip.compress(content, _LEVEL, mtime=0)
 
 
 def check_size(size: Sequence[int]) -> None:
     """Check the numbers of voxels along the axes of a file.
 
-    Raises:
-        UnreadableError: not three, one below 1, or more than ``MOST_VOXELS`` together.
+    Raises UnreadableError: not three, one below 1, or more than ``MOST_VOXELS`` together.
     """
     if len(size) != 3:
         raise UnreadableError(
@@ -111,8 +101,7 @@ def check_size(size: Sequence[int]) -> None:
 def check_extent(size: Sequence[int], spacing_mm: Sequence[float]) -> None:
     """Check the size of a grid in millimetres.
 
-    Raises:
-        UnreadableError: a spacing that is not a positive number, or a side of ``MOST_MM`` or more.
+    Raises UnreadableError: a spacing that is not a positive number, or a side of ``MOST_MM`` or more.
     """
     if not all(math.isfinite(spacing) and spacing > 0 for spacing in spacing_mm):
         found = " x ".join(f"{spacing:g}" for spacing in spacing_mm)
@@ -126,13 +115,9 @@ def check_extent(size: Sequence[int], spacing_mm: Sequence[float]) -> None:
 
 
 def checked_direction(matrix: np.ndarray) -> np.ndarray:
-    """The directions of the axes, scaled to unit length.
+    """The directions of the axes, ``(3, 3)`` with columns of about length 1, scaled to unit length.
 
-    Args:
-        matrix: shape ``(3, 3)``, the columns of length 1.
-
-    Raises:
-        UnreadableError: not finite, of another length, or more than a small shear.
+    Raises UnreadableError: not finite, of another length, or more than a small shear.
     """
     if not np.isfinite(matrix).all():
         raise UnreadableError("its orientation holds values that are not finite numbers")

@@ -94,11 +94,6 @@ def test_time_by_step_adds_up_and_leaves_the_generator_as_it_was():
     assert sum(tables["render"].values()) > tables["render"][timing.REST] > 0
 
 
-def test_memory_held_is_reported_ten_times():
-    held = memory.growth_bytes("spine", 10, CPU)
-    assert len(held) == 10 and held[0] == 0
-
-
 def test_the_page_shows_times_ratios_and_steps(tmp_path):
     def times(**seconds):
         return {
@@ -119,8 +114,6 @@ def test_the_page_shows_times_ratios_and_steps(tmp_path):
         kept={((8, 8), 16): times(spine=0.001, TorchIO=0.04)},
         peaks={"spine": {(8, 8): {16: 164_000, 64: 656_000}}, "TorchIO": {(8, 8): {1: 9000}}},
         steps={"spine": {"draw": {"draw_x": 0.25, "rest": 0.0}, "render": {"paint": 0.75}}},
-        endurance={"spine": [0] * 10},
-        endurance_batches=100,
         copy_bytes_per_s=1e10,
     )
     samples = {name: torch.rand(6, 1, 8, 8) for name in ("spine", "TorchIO")}
@@ -148,7 +141,7 @@ def test_the_command_measures_and_writes(tmp_path):
         "spine",
     ]
     done = subprocess.run(
-        [sys.executable, *command, "--endurance", "10", "--device", "cpu", "--output-dir", tmp_path],
+        [sys.executable, *command, "--device", "cpu", "--output-dir", tmp_path],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from synthspine.eval.labelling.roles import code_name
+from synthspine.eval.prediction.volumes import ranked_name
 from synthspine.gen.core.anatomy import (
     CANAL,
     MAX_RANK,
@@ -48,10 +48,7 @@ def entries() -> list[tuple[int, str, tuple[int, int, int]]]:
 
 def structure_name(code: int) -> str:
     """Name of a dense code of a mask, where the lowest vertebra is L5."""
-    whole = {CANAL: "spinal canal", SACRUM: "sacrum"}
-    return whole.get(code) or code_name(code) + (
-        " posterior elements" if code > posterior_code(1) - 1 else ""
-    )
+    return {CANAL: "spinal canal", SACRUM: "sacrum"}.get(code) or ranked_name(code)
 
 
 def _slicer_rows() -> list[str]:

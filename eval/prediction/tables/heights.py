@@ -29,9 +29,7 @@ InPlane = tuple[float, float]
 def heights_mm(codes: np.ndarray, spacing_mm: tuple[float, float, float]) -> dict[int, float]:
     """Height of every vertebra and disc that can be measured, by its dense code.
 
-    Args:
-        codes: dense codes, uint8 ``(Z, H, W)``, rows superior to inferior.
-        spacing_mm: spacing along ``Z``, ``H`` and ``W``.
+    The codes are uint8 ``(Z, H, W)``, rows superior to inferior.
     """
     canal = (codes == CANAL).sum(axis=2)
     boxes = find_objects(codes)
@@ -77,12 +75,7 @@ def _bodies(
 ) -> list[np.ndarray]:
     """Places (row, column; mm) of the largest region of a structure in each of its middle slices.
 
-    Args:
-        codes: dense codes, ``(Z, H, W)``.
-        code: the structure.
-        box: where it is.
-        canal: pixels of the canal in every slice and row, ``(Z, H)``.
-        spacing_mm: spacing along ``Z``, ``H`` and ``W``.
+    The structure is in the box; ``canal`` is the number of its pixels in every slice and row, ``(Z, H)``.
     """
     across, down_mm, along_mm = spacing_mm
     mask = codes[:, box[1], box[2]] == code
@@ -102,12 +95,9 @@ def _bodies(
 
 
 def _height_mm(body: np.ndarray, along: np.ndarray, in_plane: InPlane) -> float:
-    """Height of a region, first measured along a direction, then along its own axis.
+    """Height of a region, mm, first measured along a direction downward, then along its own axis.
 
-    Args:
-        body: places of its pixels, mm, ``(N, 2)``.
-        along: direction downward, ``(2,)``.
-        in_plane: size of a pixel, mm.
+    ``body`` holds the places of its pixels, mm, ``(N, 2)``.
     """
     axis = along / np.linalg.norm(along)
     for _ in range(_TURNS):

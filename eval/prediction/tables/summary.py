@@ -26,19 +26,11 @@ FACTS = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SummaryRow:
-    """One scan of a run.
+    """One scan of a run: its file or folder, and what became of it.
 
-    Attributes:
-        scan: its file or folder.
-        status: ``"done"``, ``"left out"`` or ``"failed"``.
-        reason: why it was left out or failed.
-        mask: file of the mask.
-        seconds: time spent on it.
-        flags: reasons to check the mask.
-        names_count_from: ``"L5"`` or ``"lowest vertebra in view"``.
-        series_instance_uid: of DICOM series.
-        series_description: of DICOM series.
-        structures: what the mask shows.
+    The status is ``"done"``, ``"left out"`` or ``"failed"``, with the reason; ``seconds`` is the time spent
+    on it, ``names_count_from`` is ``"L5"`` or ``"lowest vertebra in view"``, the last texts are those of
+    DICOM series.
     """
 
     scan: str

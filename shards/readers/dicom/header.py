@@ -15,14 +15,9 @@ from synthspine.shards.readers.folder import SpiderError, reason_of
 
 
 def read_dataset(path: Path, defer_size: int | None = None) -> Dataset:
-    """The content of a DICOM file.
+    """The content of a DICOM file, without values of more than ``defer_size`` bytes.
 
-    Args:
-        path: the file.
-        defer_size: values of more bytes are not read.
-
-    Raises:
-        SpiderError: it cannot be read, with the reason.
+    Raises SpiderError if it cannot be read, with the reason.
     """
     try:
         # A file that ends too early is read up to there, with a warning.

@@ -105,16 +105,11 @@ def _naming(path: Path) -> Iterator[None]:
 def _dataset(path: Path) -> Dataset:
     dataset = read_dataset(path)
     if "TransferSyntaxUID" not in dataset.file_meta:
-        dataset.file_meta.TransferSyntaxUID = _syntax(dataset)
+        # That with which it was read.
+        implicit, little = dataset.original_encoding
+        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
     return dataset
-
-
-def _syntax(dataset: Dataset) -> str:
-    """The transfer syntax with which a file without one was read."""
-    implicit, little = dataset.original_encoding
-    if implicit:
-        return ImplicitVRLittleEndian
-    return ExplicitVRLittleEndian if little else ExplicitVRBigEndian
 
 
 def _save_pixels(dataset: Dataset, file: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from synthspine.shards.readers.dicom.header import collect, items_of, joined, text_of
+from synthspine.shards.readers.spider import COS_45
 
 OTHER_PARTS = frozenset(
     re.findall(
@@ -23,16 +24,10 @@ OTHER_PARTS = frozenset(
 _CAPTURE_CLASS = "1.2.840.10008.5.1.4.1.1.7"
 _CAPTURE = re.compile(r"screen ?(save|shot|capture)")
 _LOCALIZER = re.compile(r"\b(locali[sz]er|scout|survey|loc)\b")
-COS_45 = 0.7071
 
 
 def why_left_out(dataset: Dataset, kind: str) -> str | None:
-    """Why an image is left out by what its header says of its series; None where nothing speaks against it.
-
-    Args:
-        dataset: the header.
-        kind: class of the object (``SOPClassUID``).
-    """
+    """Why an image of this class is left out by what its header says of its series; None if it is not."""
     number, name = text_of(dataset, "SeriesNumber"), text_of(dataset, "SeriesDescription")
     series = f" (series {f'{number} {name}'.strip()})" if number or name else ""
     types = text_of(dataset, "ImageType").lower()

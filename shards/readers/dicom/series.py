@@ -14,7 +14,6 @@ import numpy as np
 
 from synthspine.shards.readers.dicom.frames import Frame, read_frames
 from synthspine.shards.readers.dicom.pixels import frame_values
-from synthspine.shards.readers.dicom.selection import COS_45
 from synthspine.shards.readers.dicom.stacks import (
     SHEAR_MM,
     doubled,
@@ -27,7 +26,7 @@ from synthspine.shards.readers.dicom.stacks import (
     stated_gap_mm,
 )
 from synthspine.shards.readers.folder import SpiderError
-from synthspine.shards.readers.spider import OVERRIDE, UnsuitableError, Volume, image_volume
+from synthspine.shards.readers.spider import COS_45, OVERRIDE, UnsuitableError, Volume, image_volume
 from synthspine.shards.volumes.stored import Stored, checked_direction
 
 MOST_AT_ONE_PLACE = 4
@@ -78,13 +77,11 @@ class DicomSeries:
 
 
 def find_dicom(files: Iterable[Path], on_error: Callable[[SpiderError], None]) -> list[DicomSeries]:
-    """The series of some files, sorted by folder and name.
+    """The series of some files, sorted by folder and name; files that are no DICOM images are skipped.
 
-    Args:
-        files: any files; those that are not DICOM images are skipped.
-        on_error: called with each image or series that cannot be used; with ``UnsuitableError`` if it is
-            valid, but no sagittal MRI of a spine with a position in the patient. Images of one folder that
-            are left out for one reason are told as one.
+    ``on_error`` is called with each image or series that cannot be used; with ``UnsuitableError`` if it is
+    valid, but no sagittal MRI of a spine with a position in the patient. Images of one folder that are left
+    out for one reason are told as one.
     """
     frames: list[Frame] = []
     left_out: dict[tuple[Path, str], list[Path]] = {}
@@ -117,9 +114,7 @@ def find_dicom(files: Iterable[Path], on_error: Callable[[SpiderError], None]) -
 def read_dicom(series: DicomSeries, spacing_mm: tuple[float, float, float] | None = None) -> Volume:
     """The volume of a series: float32 intensities after the scanner's rescaling.
 
-    Args:
-        series: the series.
-        spacing_mm: spacing along ``Z``, ``H``, ``W`` of the volume, in place of that of the headers.
+    ``spacing_mm`` along ``Z``, ``H``, ``W`` of the volume is taken in place of that of the headers.
 
     Raises:
         SpiderError: unreadable, missing or unevenly spaced slices, no spacing, not sagittal, not finite, or

@@ -39,12 +39,10 @@ Stack = list[Frame]
 def find_stacks(
     frames: Sequence[Frame], on_error: Callable[[SpiderError], None], suits: Callable[[Stack], bool]
 ) -> Iterator[list[Stack]]:
-    """Stacks of every series, the slices of each in their order.
+    """Stacks of every series in frames of any number of files, the slices of each in their order.
 
-    Args:
-        frames: the frames of any number of files.
-        on_error: called where pixels that had to be compared cannot be read; the series is then left out.
-        suits: whether frames of one contrast and orientation are used; asked before their geometry is judged.
+    ``on_error`` is called where pixels that had to be compared cannot be read; the series is then left out.
+    ``suits`` tells whether frames of one contrast and orientation are used, before their geometry is judged.
     """
     for patient in _by(frames, [frame.identity for frame in frames]):
         for series in _by_identifiers(patient):

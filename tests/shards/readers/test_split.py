@@ -132,23 +132,24 @@ def given(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] in ([], ["mine.json"])
 
 
-def test_a_patient_that_a_given_file_does_not_name_is_in_no_part(given):
+def test_a_patient_that_a_given_file_does_not_name_is_in_no_part(given, capsys):
     path = given(train=["1", 2], validation=["3"])
-    before, lines = path.read_bytes(), []
-    split = load_split(path, ["1", "2", "3", "4"], log=lines.append)
+    before = path.read_bytes()
+    split = load_split(path, ["1", "2", "3", "4"])
     assert sides(split) == {"1": "train", "2": "train", "3": "validation"}
-    assert lines == [f"{path}: no part names the patients 4 (1 of 4): they are in no set"]
+    said = f"{path}: no part names the patients 4 (1 of 4): they are in no set\n"
+    assert capsys.readouterr().out == said
     with pytest.raises(SpiderError, match=r"mine\.json: no part names the patients 4 \(1 of 4\); name them"):
         load_split(path, ["1", "2", "3", "4"], strict=True)
-    assert load_split(path, ["1", "2", "3"], strict=True, log=lines.append) == split and len(lines) == 1
+    assert load_split(path, ["1", "2", "3"], strict=True) == split and not capsys.readouterr().out
     assert path.read_bytes() == before
 
 
-def test_patients_of_the_phantom_need_no_name_in_a_given_file(given):
-    path, lines = given(train=["1"], validation=["2"]), []
+def test_patients_of_the_phantom_need_no_name_in_a_given_file(given, capsys):
+    path = given(train=["1"], validation=["2"])
     made = [str(100_001 + number) for number in range(40)]
-    split = load_split(path, ["1", "2"], made=made, strict=True, log=lines.append)
-    assert set(sides(split)) == {"1", "2", *made} and not lines
+    split = load_split(path, ["1", "2"], made=made, strict=True)
+    assert set(sides(split)) == {"1", "2", *made} and not capsys.readouterr().out
     assert min(len(split.part(name)) for name in PARTS) > 1
 
 
@@ -164,7 +165,7 @@ def test_ids_in_another_spelling_are_listed_with_those_of_the_data(given, other)
 
 def test_ids_of_the_data_may_look_alike(given):
     path = given(train=["3", "siteA-1"], validation=["003", "siteB-1", "17"], test=["p-9"])
-    assert len(sides(load_split(path, ["3", "003", "siteA-1", "siteB-1", "siteC-1"], log=list))) == 6
+    assert len(sides(load_split(path, ["3", "003", "siteA-1", "siteB-1", "siteC-1"]))) == 6
 
 
 def test_a_given_file_that_names_nobody_or_does_not_exist_is_an_error(given, tmp_path):
@@ -202,11 +203,11 @@ def test_a_fifo_in_place_of_a_file_is_named(tmp_path):
         load_or_make_split(tmp_path / "split.json", ["1"], tmp_path / "overview.csv")
 
 
-def test_patients_that_are_added_to_the_file_of_the_project_are_said(tmp_path):
-    path, lines = tmp_path / "split.json", []
-    load_or_make_split(path, ["1", "2", "3"], log=lines.append)
-    split = load_or_make_split(path, ["1", "2", "3", "4"], log=lines.append)
-    assert lines == [f"{path}: new patients: 4 in {sides(split)['4']}"]
+def test_patients_that_are_added_to_the_file_of_the_project_are_said(tmp_path, capsys):
+    path = tmp_path / "split.json"
+    load_or_make_split(path, ["1", "2", "3"])
+    split = load_or_make_split(path, ["1", "2", "3", "4"])
+    assert capsys.readouterr().out == f"{path}: new patients: 4 in {sides(split)['4']}\n"
     with pytest.raises(SpiderError, match=r'spells patients .*"4" for "004"'):
         load_or_make_split(path, ["004"])
 
