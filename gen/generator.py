@@ -12,7 +12,7 @@ from torch import Tensor
 from synthspine.gen.config import GeneratorConfig
 from synthspine.gen.core.anatomy import BACKGROUND
 from synthspine.gen.core.counter_rng import sample_keys
-from synthspine.gen.core.device import in_float32, keeps_freed_memory
+from synthspine.gen.core.device import in_float32, use_freed_memory
 from synthspine.gen.core.drawing import Drawing
 from synthspine.gen.core.feature import whole_number
 from synthspine.gen.core.masks import has_code, overpaint
@@ -79,9 +79,8 @@ from synthspine.gen.tissues.pelvis import (
 )
 from synthspine.gen.tissues.unannotated import OutsideConfig, black_pixels, paint_outside
 
-CHUNK = {"cpu": 2**18, "kept": 2**20, "cuda": 2**24}
-"""Voxels rendered at once, which the working memory is proportional to. On a CPU it stays so small that the
-memory of freed tensors is used again; more is faster where it is kept anyway: docs/performance.md."""
+CHUNK = {"cpu": 2**20, "cuda": 2**24}
+"""Voxels rendered at once, which the working memory is proportional to: docs/performance.md."""
 MOST_MAPS = 2**24
 """What a random number of 24 bits can choose from."""
 
@@ -147,6 +146,7 @@ def render(bank: Tensor, params: Params, *, refined: bool = False) -> tuple[Tens
         ValueError: no sample, a bank of other dimensions than ``params``, or on another device.
     """
     _check_bank(bank, params)
+    use_freed_memory()
     size = samples_at_once(bank)
     if len(params) <= size:
         return _render(bank, params, refined)
@@ -157,8 +157,7 @@ def render(bank: Tensor, params: Params, *, refined: bool = False) -> tuple[Tens
 
 def samples_at_once(bank: Tensor) -> int:
     """How many samples of a bank ``render`` renders at once; a larger batch is cut."""
-    kind = "cuda" if bank.device.type == "cuda" else "kept" if keeps_freed_memory() else "cpu"
-    return max(1, CHUNK[kind] // bank[0].numel())
+    return max(1, CHUNK["cuda" if bank.device.type == "cuda" else "cpu"] // bank[0].numel())
 
 
 def _render(bank: Tensor, params: Params, refined: bool) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@
 import ctypes
 import sys
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import cache, wraps
 from typing import ParamSpec, TypeVar
 
 import torch
@@ -18,16 +18,12 @@ _GREATEST_MMAP_THRESHOLD = 32 * 2**20
 _TOP_PAD = 64 * 2**20
 _NEVER = 2**31 - 1
 
-_kept = False
-
-
 def keep_freed_memory() -> None:
     """Let this process keep the memory of freed tensors for new tensors.
 
     glibc returns large blocks to the system, and every temporary tensor then pays for fresh pages. For entry
     points, not for libraries: the process keeps its peak memory. Without glibc it does nothing.
     """
-    global _kept
     if not sys.platform.startswith("linux"):
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
@@ -35,12 +31,16 @@ def keep_freed_memory() -> None:
         mallopt(_M_MMAP_THRESHOLD, _GREATEST_MMAP_THRESHOLD)
         mallopt(_M_TRIM_THRESHOLD, _NEVER)
         mallopt(_M_TOP_PAD, _TOP_PAD)
-        _kept = True
 
 
-def keeps_freed_memory() -> bool:
-    """Whether :func:`keep_freed_memory` was called, and did something."""
-    return _kept
+@cache
+def use_freed_memory() -> None:
+    """Let glibc use the memory of freed tensors again as it does after a program freed any block of 32 MB.
+
+    For libraries. glibc keeps blocks up to the size of the largest that was freed in its heap, and of the heap's
+    free end twice as much. Such a block is asked for here and freed; it is not touched, so it costs nothing.
+    """
+    torch.empty(_GREATEST_MMAP_THRESHOLD - 2**16, dtype=torch.uint8, device="cpu")
 
 
 def pick_device(name: str, local_rank: int | None = None) -> torch.device:
