@@ -22,6 +22,8 @@ _TO_UNIT = 2.0**-24
 _EVEN_BYTES = 0x00FF00FF
 _BYTES_MEAN = 4 * 255 / 2
 _BYTES_STD = math.sqrt(4 * (256**2 - 1) / 12)
+_MOST_KEPT = 2**18
+"""Counters of a name are kept for the next batch up to this number, 1 MB."""
 VECTOR = 16
 """Rows of random numbers are computed in multiples of this."""
 
@@ -101,8 +103,15 @@ def _whole(count: int) -> int:
 
 def _counters(name: str, count: int, device: torch.device) -> Tensor:
     """Mixed numbers of the first ``count`` draws of a name, int32, ``(count,)``: the same for all keys."""
+    return (_kept_counters if count <= _MOST_KEPT else _new_counters)(name, count, device)
+
+
+def _new_counters(name: str, count: int, device: torch.device) -> Tensor:
     counter = torch.arange(count, dtype=torch.int32, device=device)
     return hash32((counter * _WEYL) ^ stream_number(name))
+
+
+_kept_counters = lru_cache(maxsize=64)(_new_counters)
 
 
 def _bits(keys: Tensor, counters: Tensor) -> Tensor:
@@ -126,9 +135,10 @@ def normal_field(keys: Tensor, name: str, count: int) -> Tensor:
     """
     half = _whole((count + 1) // 2)
     uniform = uniform_field(keys, name, 2 * half)
-    radius = torch.sqrt(-2.0 * torch.log(uniform[:, :half]))
-    angle = (2.0 * math.pi) * uniform[:, half:]
-    return torch.cat((radius * torch.cos(angle), radius * torch.sin(angle)), dim=1)[:, :count]
+    radius = uniform[:, :half].log_().mul_(-2.0).sqrt_()
+    angle = uniform[:, half:].mul_(2.0 * math.pi)
+    cosine = torch.cos(angle).mul_(radius)
+    return torch.cat((cosine, angle.sin_().mul_(radius)), dim=1)[:, :count]
 
 
 def bell_field(keys: Tensor, name: str, count: int) -> Tensor:

@@ -10,6 +10,7 @@ white noise into it; two points at distance ``d`` have the correlation ``exp(-d^
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -34,6 +35,7 @@ COARSENESS = 4 / 3
 """Distance of the points that a random field is drawn at, as a multiple of its smallest correlation."""
 
 
+@lru_cache(maxsize=256)
 def centred_positions(count: int, spacing_mm: float, device: torch.device) -> Tensor:
     """Positions of ``count`` grid points about the centre of their axis, mm, shape ``(count,)``."""
     return (torch.arange(count, device=device, dtype=torch.float32) - (count - 1) / 2) * spacing_mm
@@ -65,7 +67,8 @@ def apply_band(values: Tensor, block: Tensor, stride: int, count: int, axis: int
     blocks = -(-count // n_out)
     missing = (blocks - 1) * stride + n_in - values.shape[axis + 1]
     behind = values.dim() - axis - 2
-    values = functional.pad(values, (0, 0) * behind + (0, max(missing, 0)))
+    if missing > 0:
+        values = functional.pad(values, (0, 0) * behind + (0, missing))
     # The window becomes the last axis: (B, *lead, blocks, *rest, n_in).
     windows = values.unfold(axis + 1, n_in, stride).narrow(axis + 1, 0, blocks)
     shape = windows.shape[1:-1]
@@ -93,9 +96,10 @@ def _product(left: Tensor, right: Tensor) -> Tensor:
     """
     rows, columns = left.shape[1], right.shape[2]
     more_rows, more_columns = -rows % ALIGNED, -columns % ALIGNED
-    if more_rows == 0 and more_columns == 0:
-        return torch.bmm(left, right)
-    left, right = functional.pad(left, (0, 0, 0, more_rows)), functional.pad(right, (0, more_columns))
+    if more_rows:
+        left = functional.pad(left, (0, 0, 0, more_rows))
+    if more_columns:
+        right = functional.pad(right, (0, more_columns))
     return torch.bmm(left, right)[:, :rows, :columns]
 
 
@@ -106,7 +110,7 @@ def gaussian_matrix(out_mm: Tensor, in_mm: Tensor, sigma_mm: Tensor) -> Tensor:
     """
     distance = (out_mm.unsqueeze(-1) - in_mm) / sigma_mm[:, None, None]
     # Denormal weights would slow matrix products down.
-    return torch.exp(-0.5 * distance.square().clamp(max=FARTHEST))
+    return distance.square_().clamp_(max=FARTHEST).mul_(-0.5).exp_()
 
 
 def gaussian_blur(image: Tensor, sigma_mm: Tensor, spacing_mm: Spacing, reach_mm: float) -> Tensor:

@@ -16,7 +16,10 @@ def per_sample(values: Tensor, like: Tensor) -> Tensor:
 
 def above(values: Tensor, threshold: Tensor | float) -> Tensor:
     """1 where ``values > threshold``, else 0: uint8, shape of both broadcast; no NaN, not both infinite."""
-    return (values - threshold).gt_(0).to(torch.int8).view(torch.uint8)
+    # A comparison that gives floating-point numbers is vectorised.
+    result = torch.empty(0, dtype=torch.result_type(values, threshold), device=values.device)
+    values, threshold = values.detach(), threshold.detach() if isinstance(threshold, Tensor) else threshold
+    return torch.gt(values, threshold, out=result).to(torch.int8).view(torch.uint8)
 
 
 def has_code(codes: Tensor, code: Tensor | int) -> Tensor:
