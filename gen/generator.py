@@ -190,6 +190,7 @@ def _render(bank: Tensor, params: Params, refined: bool) -> tuple[Tensor, Tensor
     black = black_pixels(codes, p[OutsideConfig])
     painted = paint_outside(painted, around, codes, black)
 
+    painted = painted.long()  # steps look tissues up by it
     image = colour(painted, p[ContrastConfig])
     image = on(mix_arches, image, codes, around, p[ContrastConfig], frame, ArchConfig, mm)
     image = add_nucleus(image, painted, depth_mm, p[DiscConfig], mm)
@@ -208,7 +209,7 @@ def _render(bank: Tensor, params: Params, refined: bool) -> tuple[Tensor, Tensor
     image = on(distort_kspace, image, in_kspace, mm)
     image = acquire(image, p[ResolutionConfig], p[NoiseConfig], mm)
     image = on(add_zipper, image, ZipperConfig, mm)
-    in_view = None if black is None else black == 0
+    in_view = None if black is None else black ^ 1
     image = display(image, in_view, p[ClipConfig], p[GammaConfig], p[CurveConfig], p[InversionConfig])
     if refined:
         codes = refine(codes, mm, frame=frame, painted_sacrum=painted_sacrum(around))

@@ -137,8 +137,10 @@ def normal_field(keys: Tensor, name: str, count: int) -> Tensor:
     uniform = uniform_field(keys, name, 2 * half)
     radius = uniform[:, :half].log_().mul_(-2.0).sqrt_()
     angle = uniform[:, half:].mul_(2.0 * math.pi)
-    cosine = torch.cos(angle).mul_(radius)
-    return torch.cat((cosine, angle.sin_().mul_(radius)), dim=1)[:, :count]
+    cosine = torch.cos(angle)
+    angle.sin_().mul_(radius)
+    radius.mul_(cosine)
+    return uniform[:, :count]
 
 
 def bell_field(keys: Tensor, name: str, count: int) -> Tensor:

@@ -145,7 +145,7 @@ def gaussian_blur(image: Tensor, sigma_mm: Tensor, spacing_mm: Spacing, reach_mm
         ones = functional.pad(torch.ones(len(image), count, device=image.device), (reach, reach))
         total = apply_band(ones, block, BLOCK, count, 0)
         image = apply_band(functional.pad(image, margin), block, BLOCK, count, axis)
-        image = image / total.view(-1, *[1] * axis, count, *[1] * (image.dim() - axis - 2))
+        image = image.div_(total.view(-1, *[1] * axis, count, *[1] * (image.dim() - axis - 2)))
     return image
 
 

@@ -50,7 +50,8 @@ class Steps:
         if any(each is None for each in touched):
             return step(first, *given)
         changed = torch.stack([each for each in touched if each is not None]).any(0)
-        return where_changed(step, changed, first, *given)
+        # Each step takes the place of the one before, whose result nothing else needs.
+        return where_changed(step, changed, first, *given, in_place=not first.requires_grad)
 
     def _filled(self, argument: Any) -> Any:
         if isinstance(argument, type):
@@ -60,7 +61,9 @@ class Steps:
         return argument
 
 
-def where_changed(step: Callable[..., Tensor], changed: Tensor, first: Tensor, *arguments: Any) -> Tensor:
+def where_changed(
+    step: Callable[..., Tensor], changed: Tensor, first: Tensor, *arguments: Any, in_place: bool = False
+) -> Tensor:
     """``step(first, *arguments)``, on a CPU only for the samples in which it changes ``first``.
 
     Args:
@@ -68,6 +71,7 @@ def where_changed(step: Callable[..., Tensor], changed: Tensor, first: Tensor, *
         changed: which samples it changes, bool ``(B,)``.
         first: ``(B, *grid)``.
         arguments: tensors and batches with one entry per sample, and what is common to all samples.
+        in_place: whether ``first`` may be changed.
     """
     if changed.device.type != "cpu" or torch.compiler.is_compiling():
         return step(first, *arguments)
@@ -78,7 +82,7 @@ def where_changed(step: Callable[..., Tensor], changed: Tensor, first: Tensor, *
         return first
     (rows,) = move([rows], first.device)
     own = step(first.index_select(0, rows), *(_of(each, rows, len(first)) for each in arguments))
-    return first.index_copy(0, rows, own)
+    return first.index_copy_(0, rows, own) if in_place else first.index_copy(0, rows, own)
 
 
 def _on_host(params: Batch) -> Tensor | None:

@@ -290,6 +290,6 @@ def _line(depth_mm: Tensor, strength: Tensor, offset_mm: Tensor, width_mm: Tenso
     # The eighth root of the strength goes into u, so that it costs no pass over the pixels.
     root = strength.sqrt().sqrt()
     scale = root.sqrt() / (_PROFILE_END * width_mm)
-    place = torch.addcmul(per_sample(-offset_mm * scale, depth_mm), depth_mm, per_sample(scale, depth_mm))
-    profile = torch.addcmul(per_sample(root, depth_mm), place, place, value=-1).clamp_(min=0)
-    return profile.square_().square_()
+    place = (depth_mm * per_sample(scale, depth_mm)).sub_(per_sample(offset_mm * scale, depth_mm))
+    # The profile's negative, which an even power takes away.
+    return place.square_().sub_(per_sample(root, depth_mm)).clamp_(max=0).square_().square_()

@@ -121,11 +121,11 @@ def mix_arches(
     # Outside of its mask, bone has the mean of all vertebrae.
     marrow = torch.lerp(per_sample(contrast.mean[:, VERTEBRAE].mean(1), image), image, bone)
     fat = per_sample(contrast.mean[:, FAT], image)
-    marrow = torch.lerp(marrow, fat, per_sample(params.fatter, image))
+    marrow = marrow.lerp_(fat, per_sample(params.fatter, image))
     ground = torch.lerp(image, colour(around, contrast), bone)
     mixing = per_sample(above(params.blur_mm + params.through + params.fatter, 0.0), codes)
     mixing = mixing * (at_most(codes, MAX_RANK) + disc * beside)
-    mixed = torch.lerp(ground, marrow, share)
+    mixed = ground.lerp_(marrow, share)
     return torch.lerp(image, mixed, _thick(frame, BEHIND_MM).mul_(mixing))
 
 

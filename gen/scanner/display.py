@@ -12,6 +12,7 @@ from synthspine.gen.core.drawing import Drawing, Feature, showcase
 from synthspine.gen.core.feature import Batch, Range, within
 from synthspine.gen.core.masks import per_sample
 from synthspine.gen.core.quantiles import quantiles
+from synthspine.gen.core.touched import where_changed
 
 DEGREE = 4
 """Degree of the contrast curve: three control points are free."""
@@ -108,6 +109,11 @@ class CurveParams(Batch):
 
     points: Tensor
 
+    def touched(self) -> Tensor:
+        """Which samples it changes."""
+        straight = torch.arange(DEGREE + 1, device=self.points.device) / DEGREE
+        return (self.points != straight).any(1)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CurveConfig(Feature[CurveParams]):
@@ -161,18 +167,18 @@ def display(
 ) -> Tensor:
     """Map an image to [0, 1] by clipping (by its whole range if ``clip`` is None), gamma, curve, inversion.
 
-    ``in_view`` (bool, the image's shape; None for all) are the pixels in the field of view; others become 0.
+    ``in_view`` (bool or 1 and 0, the image's shape; None for all) are the pixels in the field of view; others become 0.
     """
     shown = rescale(image, in_view) if clip is None else clip_percentiles(image, in_view, clip)
     shown = invert(apply_curve(apply_gamma(shown, gamma), curve), inversion)
-    return shown if in_view is None else torch.where(in_view, shown, 0.0)
+    return shown if in_view is None else shown * in_view
 
 
 def rescale(image: Tensor, in_view: Tensor | None = None) -> Tensor:
     """Scale the range of the pixels in view to [0, 1]; an image of one value becomes 0."""
     lowest, highest = image, image
     if in_view is not None:
-        lowest, highest = image.where(in_view, math.inf), image.where(in_view, -math.inf)
+        lowest, highest = (image.where(in_view.bool(), end) for end in (math.inf, -math.inf))
     axes = tuple(range(1, image.dim()))
     return _scale(image, lowest.amin(axes), highest.amax(axes))
 
@@ -199,8 +205,9 @@ def apply_gamma(image: Tensor, gamma: GammaParams | None) -> Tensor:
     """``x ** gamma`` of an image in [0, 1]; values below 1e-6 count as 1e-6."""
     if gamma is None:
         return image
-    # The gain is a tensor: kornia would copy a number to the device, and the host would wait.
-    return enhance.adjust_gamma(image.clamp(min=_DARKEST), gamma.gamma, torch.ones_like(gamma.gamma))
+    # As a power, but at a third of its time; rounding may lead beyond 1.
+    logarithm = image.clamp(min=_DARKEST).log_().mul_(per_sample(gamma.gamma, image))
+    return logarithm.exp_().clamp_(max=1)
 
 
 def apply_curve(image: Tensor, curve: CurveParams | None) -> Tensor:
@@ -212,15 +219,21 @@ def apply_curve(image: Tensor, curve: CurveParams | None) -> Tensor:
     """
     if curve is None:
         return image
+    bent = curve.touched()
+    return where_changed(_bend, bent, image, curve.points, bent)
+
+
+def _bend(image: Tensor, points: Tensor, bent: Tensor) -> Tensor:
+    """The image after the curve; the image itself in samples that are not ``bent``, bool ``(B,)``."""
     # Power form: coefficient j is C(n, j) times the j-th forward difference of the control points at 0.
-    differences, powers = curve.points, []
+    differences, powers = points, []
     for power in range(DEGREE + 1):
         powers.append(per_sample(math.comb(DEGREE, power) * differences[:, 0], image))
         differences = differences[:, 1:] - differences[:, :-1]
     curved = image * powers[DEGREE] + powers[DEGREE - 1]
     for coefficient in powers[DEGREE - 2 :: -1]:
         curved = torch.addcmul(coefficient, curved, image)
-    return curved.clamp(0, 1)
+    return torch.lerp(image, curved.clamp_(0, 1), per_sample(bent.float(), image))
 
 
 def invert(image: Tensor, inversion: InversionParams | None) -> Tensor:

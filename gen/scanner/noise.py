@@ -116,14 +116,14 @@ def add_noise(samples: Tensor, noise: NoiseParams | None, rows: Tensor, columns:
         gain = g_factor_map(noise.g_factor, rows, columns)
         level = level * gain.view(len(gain), *[1] * (samples.dim() - 3), *gain.shape[1:])
     uniform = uniform_field(noise.key, "noise", samples[0].numel()).view(samples.shape)
-    radius = torch.sqrt(-2 * torch.log(uniform)) * level
+    radius = torch.log(uniform).mul_(-2).sqrt_().mul_(level)
     # The quarter of a step keeps the cosine from being exactly 0, which would be an atom of the distribution.
-    turn = (uniform * (2**24 / _ANGLES)).frac() + 0.25 / _ANGLES
-    real = torch.addcmul(samples, radius, torch.cos(turn * (2 * math.pi)))
+    turn = uniform.mul_(2**24 / _ANGLES).frac_().add_(0.25 / _ANGLES)
+    real = torch.addcmul(samples, radius, turn.mul_(2 * math.pi).cos_())
     # |s + n|^2 = (s + r cos t)^2 + r^2 (1 - cos^2 t), written so that one cosine is enough.
-    square = torch.addcmul((2 * real - samples) * samples, radius, radius)
+    square = (2 * real).sub_(samples).mul_(samples).addcmul_(radius, radius)
     # The gradient of a root is infinite at 0.
-    magnitude = torch.sqrt(square.clamp(min=1e-20))
+    magnitude = square.clamp_(min=1e-20).sqrt_()
     # At its ends the interpolation is exact, and without noise the real part is the signal.
     return torch.lerp(real, magnitude, per_sample(noise.rician * (noise.level > 0), samples))
 

@@ -171,8 +171,8 @@ def _window(
         axis = axis / squared
         return (down * axis[:, :1]).unsqueeze(2) + (back * axis[:, 1:]).unsqueeze(1)
 
-    near = parts.bool() & (coordinate(frame.step_mm).abs() <= END_PLATE + margin.unsqueeze(2))
-    across = (coordinate(side) * near).flatten(1)
+    near = above(END_PLATE + margin.unsqueeze(2), coordinate(frame.step_mm).abs_()) * parts.clamp(max=1)
+    across = coordinate(side).mul_(near).flatten(1)
     ends = torch.stack((across.amin(1), across.amax(1)), dim=1)
     ends = ends * params.taper.amax(1, keepdim=True).clamp(min=1) + torch.tensor([-1.0, 1.0]) * margin
     corners = []
