@@ -186,9 +186,13 @@ def smooth_field(
     ]
     coarse = [points for _, points, _ in operators]
     values = bell_field(keys, name, math.prod(coarse)).reshape(-1, *coarse)
-    for axis, (count, (matrix, _, stride)) in enumerate(zip(grid, operators, strict=True)):
+    # From the last axis on, so that products are padded, see _product, while they are small.
+    for axis in reversed(range(len(coarse))):
+        matrix, _, stride = operators[axis]
         values = (
-            apply_band(values, matrix, stride, count, axis) if stride else apply_along(values, matrix, axis)
+            apply_band(values, matrix, stride, grid[axis], axis)
+            if stride
+            else apply_along(values, matrix, axis)
         )
     return values
 

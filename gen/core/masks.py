@@ -47,6 +47,25 @@ def at_most(codes: Tensor, high: int) -> Tensor:
     return high + 1 - codes.clamp(high, high + 1)
 
 
+def columns_of(mask: Tensor) -> slice:
+    """Columns (last axis) from the first to the last with a pixel of a mask, uint8 ``(..., W)``; at least one.
+
+    On a GPU, where looking would wait, and in compiled code these are all of them.
+    """
+    count = mask.shape[-1]
+    if mask.device.type != "cpu" or torch.compiler.is_compiling():
+        return slice(0, count)
+    seen = mask.reshape(-1, count).amax(0).nonzero()
+    return slice(int(seen[0]), int(seen[-1]) + 1) if len(seen) else slice(0, 1)
+
+
+def with_columns(whole: Tensor, columns: slice, values: Tensor) -> Tensor:
+    """A copy of ``whole`` that holds ``values`` in some of its columns."""
+    result = whole.clone()
+    result[..., columns] = values
+    return result
+
+
 def shifted_rows(codes: Tensor, rows: int, fill: int) -> Tensor:
     """The map, uint8 ``(B, *grid)``, moved down by ``rows`` (up where negative).
 

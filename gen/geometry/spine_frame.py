@@ -12,7 +12,7 @@ from torch import Tensor
 from synthspine.gen.core.anatomy import CANAL, DISC_OFFSET, MAX_RANK, disc_code, vertebra_code
 from synthspine.gen.core.feature import Batch, Spacing
 from synthspine.gen.core.filters import apply_along, centred_positions
-from synthspine.gen.core.masks import has_code, per_sample
+from synthspine.gen.core.masks import above, columns_of, has_code, per_sample
 
 BODY_TO_CANAL_MM = 25.0
 """Typical distance from the middle of a vertebral body to the middle of the canal."""
@@ -82,14 +82,14 @@ def find_spine(codes: Tensor, spacing_mm: Spacing) -> SpineFrame:
     )
     canal = _count_and_sum(has_code(codes, CANAL))
     # Vertebrae and discs: codes 1..55; no valid code lies between the two.
-    above = DISC_OFFSET + MAX_RANK + 1
-    bodies = _count_and_sum((codes.clamp(max=above) ^ above).clamp(max=1) * codes.clamp(max=1))
+    other = DISC_OFFSET + MAX_RANK + 1
+    bodies = _count_and_sum((codes.clamp(max=other) ^ other).clamp(max=1) * codes.clamp(max=1))
     middle = _canal_course(canal, bodies, codes.shape, spacing_mm)
     behind = columns - middle.unsqueeze(-1)
-    before = (behind + BEFORE_CANAL_MM).lt_(0)
-    body, found_body = _middle(
-        _count_and_sum(before.mul_(has_code(codes, vertebra_code(1)))), codes, spacing_mm
-    )
+    lowest = has_code(codes, vertebra_code(1))
+    at = columns_of(lowest)
+    before = above(-BEFORE_CANAL_MM - behind[..., at], 0.0) * lowest[..., at]
+    body, found_body = _middle(_count_and_sum(before, at.start), codes, spacing_mm)
     disc, found_disc = _middle(_count_and_sum(has_code(codes, disc_code(1))), codes, spacing_mm)
     head, foot = _ends(bodies[0], rows)
     return SpineFrame(
@@ -106,10 +106,14 @@ def find_spine(codes: Tensor, spacing_mm: Spacing) -> SpineFrame:
     )
 
 
-def _count_and_sum(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Pixels of each row ``(B, *grid[:-1])`` and the sum of their column indices, exact, float32."""
-    values = mask.float()
-    index = torch.arange(mask.shape[-1], device=mask.device, dtype=torch.float32)
+def _count_and_sum(mask: Tensor, first: int = 0) -> tuple[Tensor, Tensor]:
+    """Pixels of each row ``(B, *grid[:-1])`` and the sum of their column indices, exact, float32.
+
+    ``first`` is the index of the mask's first column.
+    """
+    at = columns_of(mask)
+    values = mask[..., at].float()
+    index = torch.arange(first + at.start, first + at.stop, device=mask.device, dtype=torch.float32)
     return values @ torch.ones_like(index), values @ index
 
 

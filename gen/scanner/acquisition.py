@@ -157,15 +157,18 @@ def acquire(
         acquired_points(count, step, resolution.spacing_mm[:, axis])
         for axis, (count, step) in enumerate(zip(image.shape[1:], spacing_mm, strict=True))
     ]
+    in_place = samples is not image and not samples.requires_grad
     # At the grid's own spacing every point is acquired where it is.
     coarser = [(points.grid_places != torch.arange(points.grid_places.shape[1], device=image.device)).any(1)
                for points in axes]  # fmt: skip
     for axis, points in enumerate(axes):
         last = image.shape[axis + 1] - 1
-        samples = where_changed(_interpolate, coarser[axis], samples, points.grid_places, last, axis)
+        samples = where_changed(_interpolate, coarser[axis], samples, points.grid_places, last, axis,
+                                in_place=in_place)  # fmt: skip
     samples = add_noise(samples, noise, axes[-2].position, axes[-1].position)
     for axis, points in enumerate(axes):
-        samples = where_changed(_interpolate, coarser[axis], samples, points.places, points.last, axis)
+        samples = where_changed(_interpolate, coarser[axis], samples, points.places, points.last, axis,
+                                in_place=in_place)  # fmt: skip
     return samples
 
 

@@ -14,7 +14,7 @@ from synthspine.gen.core.counter_rng import SampleRandom
 from synthspine.gen.core.drawing import Feature, showcase
 from synthspine.gen.core.feature import Batch, Range, Spacing, within
 from synthspine.gen.core.filters import WIDEST, centred_positions, smooth_field
-from synthspine.gen.core.masks import above, has_code, overpaint, per_sample
+from synthspine.gen.core.masks import above, columns_of, has_code, overpaint, per_sample, with_columns
 from synthspine.gen.geometry.spine_frame import SpineFrame
 from synthspine.gen.tissues.palette import CORD, ROOTS
 
@@ -189,7 +189,10 @@ def paint_canal(
         below = above(-height, -OVERLAP_MM) * above(behind, front)
         strands = _strands(roots, full, (*codes.shape[1:-1], len(behind)), (*spacing_mm[:-1], step_mm))
         table = overpaint(table, ROOTS, strands * below * (1 - cord))
-    return overpaint(painted, look_up(table, frame, step_mm), has_code(codes, CANAL))
+    canal = has_code(codes, CANAL)
+    columns = columns_of(canal)
+    found = look_up(table, frame.behind_mm[..., columns], step_mm)
+    return with_columns(painted, columns, overpaint(painted[..., columns], found, canal[..., columns]))
 
 
 def _narrow(roots: RootsParams, depth_mm: Tensor, frame: SpineFrame, spacing_mm: Spacing) -> Tensor:
@@ -215,10 +218,13 @@ def canal_columns(codes: Tensor, spacing_mm: Spacing) -> tuple[Tensor, float]:
     return centred_positions(2 * int(REACH_MM / step_mm) + 1, step_mm, codes.device), step_mm
 
 
-def look_up(table: Tensor, frame: SpineFrame, step_mm: float) -> Tensor:
-    """Entry ``(B, *grid)`` of every pixel in a table of rows and columns behind the canal's middle."""
+def look_up(table: Tensor, behind_mm: Tensor, step_mm: float) -> Tensor:
+    """Entry ``(B, *grid)`` of every pixel in a table of rows and columns behind the canal's middle.
+
+    ``behind_mm`` is the pixels' distance behind it, ``(B, *grid)``; of the grid any columns.
+    """
     count = table.shape[-1]
-    place = frame.behind_mm * (1 / step_mm)
+    place = behind_mm * (1 / step_mm)
     place += count / 2
     place = place.clamp_(0, count - 1)
     return table.expand(*place.shape[:-1], count).gather(-1, place.long())

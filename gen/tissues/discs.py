@@ -12,7 +12,16 @@ from torch.nn import functional
 from synthspine.gen.core.anatomy import CODES, MAX_RANK, STRUCTURES
 from synthspine.gen.core.drawing import Drawing, Feature, showcase
 from synthspine.gen.core.feature import Batch, Range, Spacing, within
-from synthspine.gen.core.masks import at_most, between, greatest_near, per_sample, shifted_rows
+from synthspine.gen.core.masks import (
+    above,
+    at_most,
+    between,
+    columns_of,
+    greatest_near,
+    per_sample,
+    shifted_rows,
+    with_columns,
+)
 from synthspine.gen.tissues.palette import DISCS, VERTEBRAE
 
 MOST_LOST_MM = 2.0
@@ -127,6 +136,8 @@ def thin_discs(codes: Tensor, params: DiscParams | None, spacing_mm: Spacing) ->
     bits = (1 << (params.lost_mm / spacing_mm[-2] + 0.5).int().clamp(max=most)) >> 1
     table = _by_code((bits[:, 0] | (bits[:, 1] << most)).to(torch.uint8 if most <= 4 else torch.int16))
     disc = between(codes, DISCS.start, DISCS.stop - 1)
+    columns = columns_of(disc)
+    whole, codes, disc = codes, codes[..., columns], disc[..., columns]
     discs = codes * disc
     reach = int(END_PLATE_MM / spacing_mm[-2] + 0.5)
     nearest = greatest_near(discs, reach)
@@ -138,7 +149,7 @@ def thin_discs(codes: Tensor, params: DiscParams | None, spacing_mm: Spacing) ->
         opening = disc * shifted_rows(disc, -direction * least, fill=0) + at_most(codes, 0)
         codes, gone = _move_border(codes, wanted, opening, direction)
         disc = disc * (1 - gone)
-    return codes
+    return with_columns(whole, columns, codes)
 
 
 def _move_border(
@@ -174,13 +185,15 @@ def add_nucleus(
     """Brighten (or darken) the middle of every disc in ``image``, ``(B, *grid)``, less in its cleft."""
     if params is None or params.core is None:
         return image
-    index = painted.flatten(1).long()
-    core = _by_code(params.core).gather(1, index).reshape(image.shape)
     depth = depth_mm[:, STRUCTURES.index("disc")]
+    columns = columns_of(above(depth, 0.0))
+    whole, image, depth = image, image[..., columns], depth[..., columns]
+    index = painted[..., columns].flatten(1).long()
+    core = _by_code(params.core).gather(1, index).reshape(image.shape)
     inside = (depth * (1 / TRANSITION_MM)).add_(-ANNULUS_MM / TRANSITION_MM).clamp_(0, 1)
     if params.cleft is not None:
         _take_cleft(core, depth, per_sample(params.cleft, image), spacing_mm[-2])
-    return torch.addcmul(image, core, inside)
+    return with_columns(whole, columns, torch.addcmul(image, core, inside))
 
 
 def _take_cleft(core: Tensor, depth: Tensor, share: Tensor, spacing_mm: float) -> None:

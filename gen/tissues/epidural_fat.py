@@ -10,7 +10,7 @@ from synthspine.gen.core.counter_rng import SampleRandom
 from synthspine.gen.core.drawing import Feature, showcase
 from synthspine.gen.core.feature import Batch, Range, Spacing, within
 from synthspine.gen.core.filters import WIDEST, smooth_field
-from synthspine.gen.core.masks import above, has_code, overpaint, per_sample
+from synthspine.gen.core.masks import above, columns_of, has_code, overpaint, per_sample, with_columns
 from synthspine.gen.geometry.spine_frame import SpineFrame
 from synthspine.gen.tissues.canal import beside_canal, canal_columns, fills, look_up
 from synthspine.gen.tissues.palette import EPIDURAL_FAT
@@ -82,10 +82,13 @@ def paint_epidural_fat(
     behind, step_mm = canal_columns(codes, spacing_mm)
     grid, grid_mm = (*codes.shape[1:-1], len(behind)), (*spacing_mm[:-1], step_mm)
     field = smooth_field(params.key, "epidural_fat", grid, grid_mm, params.patch_mm, FINEST_PATCH_MM)
-    patches = look_up(fills(field, params.share), frame, step_mm)
     near = above(depth_mm[:, STRUCTURES.index("canal")], -per_sample(params.thickness_mm, codes))
-    attached = above(depth_mm[:, STRUCTURES.index("disc")], -ATTACHED_MM)
-    return overpaint(painted, EPIDURAL_FAT, patches * near * (1 - attached) * unlabelled(codes, painted))
+    columns = columns_of(near)
+    patches = look_up(fills(field, params.share), frame.behind_mm[..., columns], step_mm)
+    attached = above(depth_mm[:, STRUCTURES.index("disc")][..., columns], -ATTACHED_MM)
+    there = painted[..., columns]
+    fat = patches * near[..., columns] * (1 - attached) * unlabelled(codes[..., columns], there)
+    return with_columns(painted, columns, overpaint(there, EPIDURAL_FAT, fat))
 
 
 FINEST_LENGTH_MM = 5.0
