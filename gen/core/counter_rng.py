@@ -28,9 +28,9 @@ VECTOR = 16
 """Rows of random numbers are computed in multiples of this."""
 
 
-def _shift_right(value: Tensor, bits: int) -> Tensor:
-    """Logical (not arithmetic) right shift of int32."""
-    shifted = value >> bits
+def _shift_right(value: Tensor, bits: int, out: Tensor | None = None) -> Tensor:
+    """Logical (not arithmetic) right shift of int32, into the memory of ``out``."""
+    shifted = torch.bitwise_right_shift(value, bits, out=out)
     shifted &= (1 << (32 - bits)) - 1
     return shifted
 
@@ -47,11 +47,12 @@ def _start(value: Tensor) -> Tensor:
     return mixed
 
 
-def _finish(value: Tensor) -> Tensor:
-    mixed = _shift_right(value, 15)
+def _finish(value: Tensor, memory: Tensor | None = None) -> Tensor:
+    """The last part of the mixing; it overwrites ``value`` and ``memory``, where its result lies."""
+    mixed = _shift_right(value, 15, memory)
     mixed ^= value
     mixed *= _MULTIPLIER_2
-    mixed ^= _shift_right(mixed, 16)
+    mixed ^= _shift_right(mixed, 16, value)
     return mixed
 
 
@@ -116,9 +117,10 @@ _kept_counters = lru_cache(maxsize=64)(_new_counters)
 
 def _bits(keys: Tensor, counters: Tensor) -> Tensor:
     """32 random bits per key and counter, int32, ``(B, n)``; the key's words enter at different stages."""
-    bits = _start(counters + keys[:, :1])
+    value = counters + keys[:, :1]
+    bits = _start(value)
     bits += keys[:, 1:]
-    return _finish(bits)
+    return _finish(bits, value)
 
 
 def _unit(bits: Tensor) -> Tensor:
@@ -151,9 +153,13 @@ def bell_field(keys: Tensor, name: str, count: int) -> Tensor:
     """
     bits = _bits(keys, _counters(name, _whole(count), keys.device))
     pairs = bits & _EVEN_BYTES
-    pairs += _shift_right(bits, 8) & _EVEN_BYTES
-    total = (pairs & 0xFFFF) + (pairs >> 16)
-    return total.float().sub_(_BYTES_MEAN).mul_(1 / _BYTES_STD)[:, :count]
+    bits >>= 8
+    bits &= _EVEN_BYTES
+    pairs += bits
+    high = torch.bitwise_right_shift(pairs, 16, out=bits)
+    pairs &= 0xFFFF
+    pairs += high
+    return pairs.float().sub_(_BYTES_MEAN).mul_(1 / _BYTES_STD)[:, :count]
 
 
 class SampleRandom:

@@ -19,6 +19,7 @@ from synthspine.gen.core.counter_rng import SampleRandom
 from synthspine.gen.core.drawing import Drawing, Feature, showcase
 from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.masks import per_sample
+from synthspine.gen.core.touched import where_changed
 from synthspine.gen.intensity.hidden_labels import HiddenConfig, unless_hidden
 from synthspine.gen.tissues.palette import SACRAL_DISC, SACRUM
 
@@ -281,6 +282,12 @@ def add_cortex(image: Tensor, depth_mm: Tensor, params: CortexParams | None) -> 
         return image
     plates = params.end_plates
     vertebra, disc = (depth_mm[:, STRUCTURES.index(name)] for name in ("vertebra", "disc"))
+    return where_changed(_face_discs, plates.strength > 0, image, vertebra, disc, plates,
+                         in_place=not image.requires_grad)  # fmt: skip
+
+
+def _face_discs(image: Tensor, vertebra: Tensor, disc: Tensor, plates: EndPlateParams) -> Tensor:
+    """Draw the lines where vertebrae face discs; depths inside of both, mm, in the shape of the image."""
     away, near = _FACING_MM
     facing = ((disc + away) * (1 / (away - near))).clamp_(0, 1)
     share = _line(vertebra, plates.strength, plates.offset_mm, plates.width_mm).mul_(facing)

@@ -15,7 +15,7 @@ from synthspine.gen.core.drawing import Feature, showcase
 from synthspine.gen.core.feature import Batch, Range, Spacing, within
 from synthspine.gen.core.filters import WIDEST, gaussian_blur, smooth_field
 from synthspine.gen.core.masks import above, at_most, between, per_sample
-from synthspine.gen.geometry.spine_frame import SpineFrame, is_beside
+from synthspine.gen.geometry.spine_frame import NEVER_MM, SpineFrame, is_beside
 from synthspine.gen.intensity.contrast import ContrastParams, colour
 from synthspine.gen.tissues.palette import FAT, VERTEBRAE
 
@@ -137,7 +137,7 @@ def _thick(frame: SpineFrame, ends_mm: tuple[float, float]) -> Tensor:
     """
     first, full = ends_mm
     ramp = (frame.behind_mm - first).mul_(1 / (full - first))
-    return ramp.maximum(is_beside(frame)[..., None, None].float()).clamp_(0, 1)
+    return ramp.add_(is_beside(frame)[..., None, None].float(), alpha=NEVER_MM).clamp_(0, 1)
 
 
 def lose_lines(lined: Tensor, plain: Tensor, frame: SpineFrame, params: ArchParams | None) -> Tensor:
