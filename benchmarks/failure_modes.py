@@ -39,7 +39,7 @@ from synthspine.eval.studies.batches import SliceBatches
 from synthspine.eval.studies.models import Candidate, model_facts
 from synthspine.gen.core.anatomy import BACKGROUND, CODES, IGNORE
 from synthspine.gen.core.device import pick_device
-from synthspine.shards.building.sets import VALIDATION_IMAGES
+from synthspine.shards.building.names import VALIDATION_IMAGES
 from synthspine.shards.command import run_command
 from synthspine.train.config import ModelName
 from synthspine.train.decoding import likeliest_classes

@@ -26,7 +26,8 @@ from benchmarks.generator_page import LOOPED_SAMPLES, PICTURED_SAMPLES, Grid, Me
 from benchmarks.page import RESULTS
 from benchmarks.renderers import COMPILED, GRAPHS, PEERS, Renderer, make_renderer
 from benchmarks.timing import Task, Times, time_in_turns
-from synthspine.gen.core.device import keep_freed_memory, pick_device
+from synthspine.gen.core.device import pick_device
+from synthspine.gen.core.memory import keep_freed_memory
 from synthspine.shards.command import run_command
 
 BATCH = 16

@@ -32,7 +32,7 @@ from benchmarks.page import machine, markdown_table
 from synthspine.gen import draw, preset, render
 from synthspine.gen.core.anatomy import spider_values
 from synthspine.gen.core.device import pick_device
-from synthspine.shards.building.sets import BANK, LABELS_VAL, SYNTHETIC
+from synthspine.shards.building.names import BANK, LABELS_VAL, SYNTHETIC
 from synthspine.shards.command import run_command
 from synthspine.shards.format.manifest import has_manifest, load_manifest
 from synthspine.shards.readers.layouts import series_of

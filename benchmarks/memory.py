@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.renderers import make_renderer
-from synthspine.gen.core.device import keep_freed_memory
+from synthspine.gen.core.memory import keep_freed_memory
 
 _WARM_UP_SIDE = 16
 _BATCHES_PER_PEAK = 3

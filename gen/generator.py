@@ -12,10 +12,11 @@ from torch import Tensor
 from synthspine.gen.config import GeneratorConfig
 from synthspine.gen.core.anatomy import BACKGROUND
 from synthspine.gen.core.counter_rng import sample_keys
-from synthspine.gen.core.device import in_float32, use_freed_memory
+from synthspine.gen.core.device import in_float32
 from synthspine.gen.core.drawing import Drawing
 from synthspine.gen.core.feature import whole_number
 from synthspine.gen.core.masks import has_code, overpaint
+from synthspine.gen.core.memory import use_freed_memory
 from synthspine.gen.core.touched import Steps
 from synthspine.gen.geometry.affine import AffineConfig
 from synthspine.gen.geometry.deformation import DeformationConfig

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from synthspine.lazy import on_first_use
 
 if TYPE_CHECKING:
+    from synthspine.shards.building.names import SETS
     from synthspine.shards.building.options import ShardOptions
-    from synthspine.shards.building.sets import SETS, ensure_sets
+    from synthspine.shards.building.sets import ensure_sets
     from synthspine.shards.format.sample import Sample, ShardError
     from synthspine.shards.readers.base import Layout, masks_with
     from synthspine.shards.readers.folder import Series, SpiderError, find_series

@@ -5,9 +5,7 @@ import re
 import sys
 from collections.abc import Callable
 
-import torch
-
-from synthspine.gen.core.device import keep_freed_memory
+from synthspine.gen.core.memory import keep_freed_memory
 from synthspine.interrupt import INTERRUPTED
 from synthspine.shards.storage.atomic import told
 from synthspine.shards.storage.auth import without_credentials
@@ -50,7 +48,9 @@ def run_command(
 def _memory_shortage(error: BaseException) -> str | None:
     """A line about the memory that ran out; None for other errors."""
     text = " ".join(str(error).split())
-    if isinstance(error, torch.OutOfMemoryError):
+    # A command that has not loaded torch has not run out of its memory.
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(error, torch.OutOfMemoryError):
         requested, free = _REQUESTED.search(text), _FREE.search(text)
         wanted = f", {requested[1]} more wanted" if requested else ""
         room = f", {free[3]} of {free[2]} free" if free else ""

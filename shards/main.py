@@ -20,11 +20,8 @@ with quiet_interrupt():
 
     import tyro
 
+    from synthspine.shards.building.names import SETS
     from synthspine.shards.building.options import ShardOptions
-    from synthspine.shards.building.sets import SETS, ensure_sets
-    from synthspine.shards.building.workers import torchrun_workers
-    from synthspine.shards.checking.summary import inspect_set
-    from synthspine.shards.checking.verify import verify_places
     from synthspine.shards.command import run_command
 
 Place = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PLACE")]
@@ -50,6 +47,10 @@ def _run() -> None:
 
 def _write(*, sets: SetNames = ("all",), options: tyro.conf.OmitArgPrefixes[ShardOptions]) -> None:
     """Write the sets of slices and synthetic samples for training and evaluation."""
+    # These take seconds: not for --help.
+    with quiet_interrupt():
+        from synthspine.shards.building.sets import ensure_sets
+        from synthspine.shards.building.workers import torchrun_workers
     with torchrun_workers() as workers:
         ensure_sets(SETS if "all" in sets else sets, options, workers)
 
@@ -61,6 +62,8 @@ def _verify(place: Place, more: Places = ()) -> None:
         place: A set or a folder of sets, as a path or URL.
         more: More of them.
     """
+    with quiet_interrupt():
+        from synthspine.shards.checking.verify import verify_places
     verify_places((place, *more))
 
 
@@ -72,6 +75,8 @@ def _inspect(place: Place, output: Path | None = None, samples: int = 16) -> Non
         output: PNG file for the contact sheet; by default in results/shards, under the name of the set.
         samples: Samples on the sheet, spread evenly over the set. Only their shards are read.
     """
+    with quiet_interrupt():
+        from synthspine.shards.checking.summary import inspect_set
     inspect_set(place, output, samples)
 
 

@@ -21,19 +21,20 @@ with quiet_interrupt():
     import tyro
 
     from synthspine.shards.command import run_command
+    from synthspine.shards.service.options import ServeOptions
 
     if TYPE_CHECKING:
         from synthspine.shards.service.app import Extra
-        from synthspine.shards.service.options import ServeOptions
 
 
 def _serve(extra: "Callable[[ServeOptions], Extra] | None") -> None:
+    options = tyro.cli(ServeOptions, description=__doc__)
     try:
-        from synthspine.shards.service.options import ServeOptions
-        from synthspine.shards.service.running import serve
+        # This takes seconds: not for --help.
+        with quiet_interrupt():
+            from synthspine.shards.service.running import serve
     except ModuleNotFoundError as error:
         raise ValueError(f"{error.name} is not installed: pip install 'synthspine[serve]'") from None
-    options = tyro.cli(ServeOptions, description=__doc__)
     serve(options, None if extra is None else extra(options))
 
 

@@ -119,6 +119,16 @@ def test_prediction_loads_neither_generator_nor_compiler_and_its_help_no_torch()
     assert result.stdout.strip() == "[]", result.stderr
 
 
+@pytest.mark.parametrize("options", ["shards.main", "shards.serve"])
+def test_help_needs_no_torch(options):
+    program = (
+        f"import sys; from synthspine.{options} import main; sys.argv = ['command', '--help']\n"
+        "try: main()\nexcept SystemExit: print([name for name in sys.modules if name in ('torch', 'scipy')])"
+    )
+    result = run(program, ROOT)
+    assert result.stdout.strip().endswith("[]"), result.stderr
+
+
 def test_the_package_itself_loads_nothing_that_takes_time_and_completes_its_names():
     program = (
         "import sys, synthspine; print(dir(synthspine) == synthspine.__all__, "

@@ -14,14 +14,8 @@ from synthspine.gen import GeneratorConfig
 from synthspine.gen.config import config_hash
 from synthspine.gen.core.anatomy import IGNORE, SACRUM
 from synthspine.gen.geometry.side_slices import map_odds, side_slices
-from synthspine.shards.building.sets import (
-    BANK,
-    LABELS_VAL,
-    REAL_T1_TRAIN,
-    SYNTHETIC,
-    VALIDATION_IMAGES,
-    ensure_sets,
-)
+from synthspine.shards.building.names import BANK, LABELS_VAL, REAL_T1_TRAIN, SYNTHETIC, VALIDATION_IMAGES
+from synthspine.shards.building.sets import ensure_sets
 from synthspine.shards.format.provenance import digest_of
 from synthspine.shards.reading.open import SampleArrays, ShardSet, open_set
 from synthspine.train.config import ModelName, TrainingError, TrainOptions

@@ -9,13 +9,8 @@ from synthspine.eval.studies.batches import SliceBatches
 from synthspine.eval.studies.continuum import MapsToRender
 from synthspine.eval.studies.models import EvaluationError
 from synthspine.eval.studies.options import EvaluationOptions
-from synthspine.shards.building.sets import (
-    LABELS_TEST,
-    LABELS_VAL,
-    TEST_IMAGES,
-    VALIDATION_IMAGES,
-    ensure_sets,
-)
+from synthspine.shards.building.names import LABELS_TEST, LABELS_VAL, TEST_IMAGES, VALIDATION_IMAGES
+from synthspine.shards.building.sets import ensure_sets
 from synthspine.shards.format.manifest import has_manifest, load_manifest
 from synthspine.shards.readers.layouts import fitting
 

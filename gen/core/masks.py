@@ -48,9 +48,9 @@ def at_most(codes: Tensor, high: int) -> Tensor:
 
 
 def columns_of(mask: Tensor) -> slice:
-    """Columns (last axis) from the first to the last with a pixel of a mask, uint8 ``(..., W)``; at least one.
+    """Columns (last axis) from the first to the last with a pixel of a mask, uint8 ``(..., W)``.
 
-    On a GPU, where looking would wait, and in compiled code these are all of them.
+    It is one at least; on a GPU, where looking would wait, and in compiled code it is all of them.
     """
     count = mask.shape[-1]
     if mask.device.type != "cpu" or torch.compiler.is_compiling():

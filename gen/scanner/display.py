@@ -167,7 +167,8 @@ def display(
 ) -> Tensor:
     """Map an image to [0, 1] by clipping (by its whole range if ``clip`` is None), gamma, curve, inversion.
 
-    ``in_view`` (bool or 1 and 0, the image's shape; None for all) are the pixels in the field of view; others become 0.
+    ``in_view`` (1 or 0, or bool, the image's shape; None for all) says which pixels lie in the field of view;
+    others become 0.
     """
     shown = rescale(image, in_view) if clip is None else clip_percentiles(image, in_view, clip)
     shown = invert(apply_curve(apply_gamma(shown, gamma), curve), inversion)
@@ -207,7 +208,7 @@ def apply_gamma(image: Tensor, gamma: GammaParams | None) -> Tensor:
         return image
     # As a power, but at a third of its time; rounding may lead beyond 1.
     logarithm = image.clamp(min=_DARKEST).log_().mul_(per_sample(gamma.gamma, image))
-    return logarithm.exp_().clamp_(max=1)
+    return logarithm.exp_().clamp(max=1)
 
 
 def apply_curve(image: Tensor, curve: CurveParams | None) -> Tensor:

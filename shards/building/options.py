@@ -3,19 +3,21 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from synthspine.gen import GeneratorConfig
-from synthspine.gen.presets import preset_or_file
 from synthspine.shards.format.manifest import MOST_PER_SHARD, MOST_SHARD_BYTES, most_sample_bytes
 from synthspine.shards.readers.layouts import AUTO, check_layout_name, layout_names
 from synthspine.shards.readers.slices import SLICE_STEP_MM, Grid
 from synthspine.shards.storage.opening import open_place
 from synthspine.shards.storage.place import Place
 
+if TYPE_CHECKING:
+    from synthspine.gen import GeneratorConfig
+
 DEFAULT_DATA_DIR = Path("data")
+DEFAULT_PRESET = "spine"
 
 LayoutName = Annotated[str, tyro.conf.arg(metavar="{" + layout_names().replace(", ", ",") + "}")]
 
@@ -63,7 +65,7 @@ class ShardOptions:
     """Number of rendered samples."""
     render_batch: int = 16
     """Samples rendered at once; the bytes do not depend on it."""
-    preset: str = "spine"
+    preset: str = DEFAULT_PRESET
     """Configuration of the generator: spine, random, t1, t2, synthseg, or a YAML or JSON file with changes to
     spine (synthspine config --format yaml prints all settings)."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -88,7 +90,8 @@ class ShardOptions:
         check_layout_name(self.labels_layout)
         if self.labels_layout != AUTO and self.labels_dir is None:
             raise ValueError(f"labels_layout {self.labels_layout} is that of labels_dir, which is not given")
-        self.generator()
+        if self.preset != DEFAULT_PRESET:
+            self.generator()
         if not 0 <= self.side_share <= 1:
             raise ValueError(f"side_share {self.side_share} must be 0 to 1")
         if not self.slice_step_mm > 0:
@@ -102,7 +105,7 @@ class ShardOptions:
                 f"samples_per_shard {self.samples_per_shard} must be at most {most} on this grid"
             )
 
-    def generator(self) -> GeneratorConfig:
+    def generator(self) -> "GeneratorConfig":
         """The generator's configuration on this grid; a file is read once, when the options are made.
 
         It raises as :func:`gen.presets.preset_or_file`.
@@ -110,7 +113,10 @@ class ShardOptions:
         return self._generator
 
     @cached_property
-    def _generator(self) -> GeneratorConfig:
+    def _generator(self) -> "GeneratorConfig":
+        # It loads torch, which takes seconds: not for --help.
+        from synthspine.gen.presets import preset_or_file
+
         return preset_or_file(self.preset, spacing_mm=self.grid.spacing_mm)
 
     @property

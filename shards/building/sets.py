@@ -8,6 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from synthspine.shards.building.build import SampleSource, build_set
+from synthspine.shards.building.names import (
+    BANK,
+    LABELS_TEST,
+    LABELS_VAL,
+    REAL_T1_TRAIN,
+    SETS,
+    SYNTHETIC,
+    TEST_IMAGES,
+    TEST_SETS,
+    VALIDATION_IMAGES,
+)
 from synthspine.shards.building.options import DEFAULT_DATA_DIR, ShardOptions
 from synthspine.shards.building.series_samples import SeriesSamples
 from synthspine.shards.building.staging import clear_set, clear_staging, missing_shards, reopen
@@ -28,14 +39,6 @@ from synthspine.shards.readers.phantom import (
 from synthspine.shards.readers.split import OVERVIEW, PARTS, Split, load_or_make_split, load_split
 from synthspine.shards.storage.place import Place
 
-BANK, LABELS_VAL, SYNTHETIC = "labels", "labels_val", "synthetic"
-REAL_T1_TRAIN = "real_t1_train"
-VALIDATION_IMAGES = {"t1": "real_t1_val", "t2": "real_t2_val", "t2_SPACE": "real_t2_space_val"}
-"""Sets of the validation patients' images, by the contrast in SPIDER's file names."""
-LABELS_TEST = "labels_test"
-TEST_IMAGES = {"t1": "real_t1_test", "t2": "real_t2_test", "t2_SPACE": "real_t2_space_test"}
-"""Sets of the test patients' images; like their label maps, only built when requested by name."""
-
 _SLICES: dict[str, tuple[str, str | None]] = {
     BANK: ("train", None),
     LABELS_VAL: ("validation", None),
@@ -45,9 +48,6 @@ _SLICES: dict[str, tuple[str, str | None]] = {
     **{name: ("test", contrast) for contrast, name in TEST_IMAGES.items()},
 }
 """Patients and contrast of the sets of slices; those without a contrast hold label maps only."""
-SETS = (BANK, LABELS_VAL, SYNTHETIC, REAL_T1_TRAIN, *VALIDATION_IMAGES.values())
-"""All sets but those of the test patients, in the order in which they are built."""
-TEST_SETS = (LABELS_TEST, *TEST_IMAGES.values())
 
 
 def ensure_sets(names: Iterable[str], options: ShardOptions, workers: Workers = ALONE) -> dict[str, Place]:

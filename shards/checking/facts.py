@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from synthspine.gen.core.documents import parse_json
-from synthspine.shards.building.sets import BANK, contrast_of
+from synthspine.shards.building.names import BANK
+from synthspine.shards.building.sets import contrast_of
 from synthspine.shards.building.staging import shard_name
 from synthspine.shards.format.manifest import Manifest, load_manifest
 from synthspine.shards.format.sample import DIGESTS, RECORD, ShardError, stored_digests

@@ -12,7 +12,7 @@ import numpy as np
 
 from synthspine.gen.core.anatomy import CODES, VALID_CODES
 from synthspine.progress import progress_bar
-from synthspine.shards.building.sets import SETS
+from synthspine.shards.building.names import SETS
 from synthspine.shards.building.staging import FIRST_SHARD, OWNER, STAGING
 from synthspine.shards.checking.facts import RecordCheck, bank_problems, manifest_problems
 from synthspine.shards.format.manifest import MANIFEST, Manifest, label_digest, load_manifest, schema_error

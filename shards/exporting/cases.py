@@ -10,9 +10,10 @@ import torch
 from synthspine.gen import draw, render
 from synthspine.gen.config import config_to_json
 from synthspine.gen.core.device import pick_device
+from synthspine.shards.building.names import BANK
 from synthspine.shards.building.options import ShardOptions
 from synthspine.shards.building.series_samples import SeriesSamples
-from synthspine.shards.building.sets import BANK, ensure_sets, label_series
+from synthspine.shards.building.sets import ensure_sets, label_series
 from synthspine.shards.building.synthetic_samples import SyntheticSamples
 from synthspine.shards.readers.layouts import LAYOUTS
 from synthspine.shards.readers.slices import resample_in_plane

@@ -16,9 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
-import torch
-from torch.nn import functional
 
 PACKAGES = ("gen", "shards", "train", "eval")
 SOURCE = Path(__file__).resolve()
@@ -36,6 +33,10 @@ def identity_difference(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> 
 
 def made_with() -> dict[str, str]:
     """Versions of the software, the kind of machine, and its arithmetic (:func:`arithmetic`)."""
+    # These take seconds to load: not for --help, which needs digests alone.
+    import SimpleITK as sitk
+    import torch
+
     return {
         "synthspine": metadata.version("synthspine"),
         "torch": torch.__version__,
@@ -54,6 +55,9 @@ def arithmetic() -> str:
     ``ATEN_CPU_CAPABILITY``, ``ONEDNN_MAX_CPU_ISA`` or ``OPENBLAS_CORETYPE``. The arrays are too small for the
     number of threads to matter.
     """
+    import torch
+    from torch.nn import functional
+
     steps = torch.arange(4096, dtype=torch.float32, device="cpu").reshape(64, 64) / 32
     waves, others = torch.sin(steps), torch.cos(steps * steps)
     values, rows = waves + 1.5, waves.numpy()

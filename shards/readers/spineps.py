@@ -18,7 +18,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 
 from synthspine.shards.readers.base import Layout, OnError, contrast_of, patient_of, report
 from synthspine.shards.readers.folder import Series, SpiderError, files_below
@@ -100,6 +99,8 @@ def _read_mask(series: Series) -> Volume:
 def _give_end_plates_to_vertebrae(values: np.ndarray, spacing_mm: tuple[float, float, float]) -> None:
     end_plates, vertebrae = np.isin(values, _END_PLATES), np.isin(values, list(_VALUES.values()))
     if end_plates.any() and vertebrae.any():
+        from scipy.ndimage import distance_transform_edt  # a second of every command, which few layouts need
+
         nearest = distance_transform_edt(~vertebrae, spacing_mm, return_distances=False, return_indices=True)
         values[end_plates] = values[tuple(nearest[:, end_plates])]
 

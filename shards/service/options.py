@@ -7,8 +7,8 @@ from typing import Annotated
 import tyro
 
 from synthspine.gen.core.documents import UnfitFile, read_text
+from synthspine.shards.building.names import BANK, LABELS_VAL, SETS, SYNTHETIC
 from synthspine.shards.building.options import ShardOptions
-from synthspine.shards.building.sets import BANK, LABELS_VAL, SETS, SYNTHETIC
 from synthspine.shards.format.manifest import MOST_SHARDS
 from synthspine.shards.storage.auth import TOKEN_VARIABLE, is_this_machine, token_from_environment
 from synthspine.shards.storage.cache import user_cache_folder

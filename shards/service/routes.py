@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, Response
 
 from synthspine.gen.config import config_diff
 from synthspine.gen.presets import PRESETS, preset
-from synthspine.shards.building.sets import BANK
+from synthspine.shards.building.names import BANK
 from synthspine.shards.reading.rendered import SHA256_HEADER, etag_of
 from synthspine.shards.service.delivery import Delivery
 from synthspine.shards.service.options import ServeOptions

@@ -7,7 +7,8 @@ import socket
 
 import uvicorn
 
-from synthspine.shards.building.sets import BANK, ensure_sets
+from synthspine.shards.building.names import BANK
+from synthspine.shards.building.sets import ensure_sets
 from synthspine.shards.building.synthetic_samples import SyntheticSamples
 from synthspine.shards.reading.open import open_set
 from synthspine.shards.service.app import Extra, make_application

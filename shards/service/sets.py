@@ -4,8 +4,9 @@ import logging
 from collections.abc import Callable
 
 from synthspine.gen.core.documents import UnfitFile
+from synthspine.shards.building.names import SYNTHETIC
 from synthspine.shards.building.options import ShardOptions
-from synthspine.shards.building.sets import SYNTHETIC, set_identity
+from synthspine.shards.building.sets import set_identity
 from synthspine.shards.building.synthetic_samples import SyntheticSamples
 from synthspine.shards.format.manifest import Manifest, ShardEntry
 from synthspine.shards.format.provenance import digest_of

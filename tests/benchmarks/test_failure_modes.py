@@ -21,7 +21,8 @@ from synthspine.eval.labelling.roles import CANAL_ROLE, DISC, ROLES, VERTEBRA, r
 from synthspine.eval.metrics.tally import Tally
 from synthspine.gen.core.anatomy import BACKGROUND, CANAL, IGNORE, disc_code
 from synthspine.shards import ShardOptions
-from synthspine.shards.building.sets import VALIDATION_IMAGES, ensure_sets
+from synthspine.shards.building.names import VALIDATION_IMAGES
+from synthspine.shards.building.sets import ensure_sets
 from synthspine.shards.command import run_command
 from synthspine.shards.readers.slices import Grid
 from synthspine.shards.readers.spider import write_mha

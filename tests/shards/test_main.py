@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from synthspine.shards.building.sets import SETS
+from synthspine.shards.building.names import SETS
 from synthspine.shards.main import main
 from synthspine.shards.reading.open import open_set
 

@@ -20,8 +20,9 @@ from synthspine.eval.studies.options import EvaluationOptions
 from synthspine.eval.studies.study import conditions
 from synthspine.gen.core.anatomy import IGNORE, STRUCTURES
 from synthspine.gen.core.schemes import STRUCTURES_ALONE
+from synthspine.shards.building.names import VALIDATION_IMAGES
 from synthspine.shards.building.options import ShardOptions
-from synthspine.shards.building.sets import VALIDATION_IMAGES, ensure_sets
+from synthspine.shards.building.sets import ensure_sets
 from synthspine.train.model.checkpoint import load_model
 
 

@@ -7,8 +7,9 @@ from synthspine.eval.studies.continuum import PROTOCOLS, MapsToRender, between_t
 from synthspine.gen import preset
 from synthspine.gen.config import config_hash, plain
 from synthspine.gen.core.anatomy import CANAL
+from synthspine.shards.building.names import LABELS_VAL
 from synthspine.shards.building.options import ShardOptions
-from synthspine.shards.building.sets import LABELS_VAL, ensure_sets
+from synthspine.shards.building.sets import ensure_sets
 from synthspine.shards.readers.slices import Grid
 
 SPACING_MM = 2.0

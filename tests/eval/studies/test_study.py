@@ -8,8 +8,9 @@ from synthspine.eval.studies.continuum import MapsToRender
 from synthspine.eval.studies.options import EvaluationOptions, Levels
 from synthspine.eval.studies.study import conditions
 from synthspine.gen.core.anatomy import IGNORE
+from synthspine.shards.building.names import LABELS_VAL, VALIDATION_IMAGES
 from synthspine.shards.building.options import ShardOptions
-from synthspine.shards.building.sets import LABELS_VAL, VALIDATION_IMAGES, ensure_sets
+from synthspine.shards.building.sets import ensure_sets
 from synthspine.shards.readers.slices import Grid
 
 SPACING_MM = 2.0

@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from synthspine.gen.core.device import keep_freed_memory
+from synthspine.gen.core.memory import keep_freed_memory
 
 PROGRAM = """
 import resource, threading
 import numpy as np
-from synthspine.gen.core.device import keep_freed_memory
+from synthspine.gen.core.memory import keep_freed_memory
 if {keep}:
     keep_freed_memory()
 

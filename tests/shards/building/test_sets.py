@@ -10,8 +10,9 @@ from counted import joined
 from synthspine.gen import Params, preset, render
 from synthspine.gen.core.anatomy import IGNORE
 from synthspine.shards.building import build, series_samples
+from synthspine.shards.building.names import SETS, TEST_SETS
 from synthspine.shards.building.series_samples import SeriesSamples
-from synthspine.shards.building.sets import SETS, TEST_SETS, ensure_sets
+from synthspine.shards.building.sets import ensure_sets
 from synthspine.shards.format.manifest import MANIFEST, label_digest
 from synthspine.shards.format.sample import ShardError
 from synthspine.shards.readers.folder import SpiderError

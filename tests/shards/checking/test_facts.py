@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from handmade import edit_manifest, sample_of, series_record, write
 
-from synthspine.shards.building.sets import SETS, ensure_sets
+from synthspine.shards.building.names import SETS
+from synthspine.shards.building.sets import ensure_sets
 from synthspine.shards.checking.verify import verify_set
 from synthspine.shards.format.manifest import MANIFEST
 from synthspine.shards.format.sample import Sample, encode, stored_digests
