@@ -19,7 +19,7 @@ def quantiles(values: Tensor, counted: Tensor | None, low: Tensor, high: Tensor)
     axes = tuple(range(1, values.dim()))
     least = values.amin(axes, keepdim=True)
     width = (values.amax(axes, keepdim=True) - least).clamp(min=1e-6) / LEVELS
-    level = ((values.detach() - least.detach()) / width.detach()).clamp(max=LEVELS - 1)
+    level = (values.detach() - least.detach()).div_(width.detach()).clamp_(max=LEVELS - 1)
     weight = torch.ones_like(values, dtype=torch.int32) if counted is None else counted.int()
     counts = torch.zeros(len(values), LEVELS, dtype=torch.int32, device=values.device)
     below = counts.scatter_add_(1, level.flatten(1).long(), weight.flatten(1)).cumsum(1)

@@ -4,6 +4,7 @@ All sums run over integers below 2**24, so they are exact in float32 and the sam
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -126,15 +127,22 @@ def _canal_course(
     moment = canal[1] + _FAINT * (bodies[1] + shift * bodies[0])
     both = torch.stack((weight, moment), dim=-1)
     for axis, (count, spacing) in enumerate(zip(shape[1:-1], spacing_mm[:-1], strict=True)):
-        at = centred_positions(count, spacing, both.device)
-        squared = (at.unsqueeze(1) - at).square()
-        kernel = torch.zeros_like(squared)
-        for sigma, share in _REACH_MM:
-            kernel = kernel + share * torch.exp(squared * (-0.5 / sigma**2))
+        kernel = _reach_kernel(count, spacing, both.device).to(both.dtype)
         both = apply_along(both, kernel.expand(len(both), -1, -1), axis)
     weight, moment = both.unbind(-1)
     centre = (shape[-1] - 1) / 2
     return ((moment + _TINY * centre) / (weight + _TINY) - centre) * spacing_mm[-1]
+
+
+@lru_cache(maxsize=64)
+def _reach_kernel(count: int, spacing_mm: float, device: torch.device) -> Tensor:
+    """Weights of the rows of an axis for each of its rows, ``(count, count)``."""
+    at = centred_positions(count, spacing_mm, device)
+    squared = (at.unsqueeze(1) - at).square()
+    kernel = torch.zeros_like(squared)
+    for sigma, share in _REACH_MM:
+        kernel = kernel + share * torch.exp(squared * (-0.5 / sigma**2))
+    return kernel
 
 
 def middle_of(mask: Tensor, spacing_mm: Spacing) -> tuple[Tensor, Tensor]:

@@ -14,6 +14,7 @@ from torch.nn import functional
 from synthspine.gen.core.anatomy import IGNORE
 from synthspine.gen.core.counter_rng import SampleRandom
 from synthspine.gen.core.feature import Spacing
+from synthspine.gen.core.touched import where_changed
 from synthspine.gen.geometry.affine import AffineParams
 from synthspine.gen.geometry.deformation import FINEST_VELOCITY_MM, DeformationParams, node_displacement
 from synthspine.gen.geometry.flip import FlipParams, mirror
@@ -69,7 +70,7 @@ def deform(
             nodes = nodes + (affine.matrix[:, axis, other] * ratio).view(each) * position
         sources.append(nodes)
     offset: Tensor | None = None
-    for count, nodes in zip(grid, change_shape(sources, chosen, pathology, spacing_mm), strict=True):
+    for count, nodes in zip(grid, _changed_shape(sources, chosen, pathology, spacing_mm), strict=True):
         # One pixel for the border, and half a pixel so that rounding down is rounding to the nearest.
         pixel = (
             _between_nodes(nodes + ((count - 1) / 2 + 1.5), grid, strides)
@@ -80,6 +81,21 @@ def deform(
         offset = pixel if offset is None else pixel.add_(offset, alpha=count + 2)
     assert offset is not None
     return maps.flatten(1).gather(1, offset.flatten(1).long()).reshape(offset.shape)
+
+
+def _changed_shape(
+    places: list[Tensor], maps: Tensor, pathology: PathologyParams | None, spacing_mm: Spacing
+) -> Sequence[Tensor]:
+    """:func:`change_shape`, on a CPU only for the samples that it changes."""
+    if pathology is None:
+        return places
+
+    def change(stacked: Tensor, maps: Tensor, own: PathologyParams) -> Tensor:
+        return torch.stack(change_shape(stacked.unbind(1), maps, own, spacing_mm), dim=1)
+
+    changed = pathology.slip_mm + pathology.wedge > 0
+    stacked = torch.stack(places, dim=1)
+    return where_changed(change, changed, stacked, maps, pathology, in_place=True).unbind(1)
 
 
 def _strides(spacing_mm: Spacing) -> list[int]:

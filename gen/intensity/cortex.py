@@ -8,7 +8,6 @@ and the same on every device.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
 
 import torch
 from torch import Tensor
@@ -276,7 +275,9 @@ def add_cortex(image: Tensor, depth_mm: Tensor, params: CortexParams | None) -> 
         _line(depth_mm[:, i], params.strength[:, i], params.offset_mm[:, i], params.width_mm)
         for i in range(len(STRUCTURES))
     ]
-    strength = reduce(torch.maximum, lines)
+    strength, *others = lines
+    for line in others:
+        strength = torch.maximum(strength, line, out=strength)
     image = torch.addcmul(image, strength, (image - per_sample(params.level, image)).clamp_(min=0), value=-1)
     if params.end_plates is None:
         return image

@@ -193,8 +193,7 @@ def clip_percentiles(image: Tensor, in_view: Tensor | None, clip: ClipParams) ->
 def _scale(image: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """Map ``low`` and ``high``, ``(B,)``, to 0 and 1, and clamp."""
     width = (high - low).clamp(min=1e-6)
-    scaled = enhance.normalize(image.unsqueeze(1), low.unsqueeze(1), width.unsqueeze(1))
-    return scaled.squeeze(1).clamp(0, 1)
+    return (image - per_sample(low, image)).div_(per_sample(width, image)).clamp_(0, 1)
 
 
 def apply_tone(image: Tensor, tone: GammaParams | None) -> Tensor:

@@ -94,7 +94,7 @@ def add_bias(image: Tensor, bias: BiasParams | None, spacing_mm: Spacing) -> Ten
         return image
     size_mm, grid = bias.correlation_mm, image.shape[1:]
     field = smooth_field(bias.key, "bias", grid, spacing_mm, size_mm, FINEST_BIAS_MM, WIDEST_BIAS)
-    return image * field.mul_(per_sample(bias.log_std, image)).exp_()
+    return image * (field * per_sample(bias.log_std, image)).exp_()
 
 
 def add_coil(image: Tensor, coil: CoilParams | None, behind_mm: Tensor) -> Tensor:
@@ -106,4 +106,6 @@ def add_coil(image: Tensor, coil: CoilParams | None, behind_mm: Tensor) -> Tenso
         return image
     slope = _STEEPNESS / coil.width_mm
     start, slope, floor = (per_sample(value, image) for value in (slope * coil.half_mm, slope, coil.floor))
-    return image * (behind_mm * slope).add_(start).sigmoid_().mul_(1 - floor).add_(floor)
+    # The logistic function of torch rounds otherwise at the end of a tensor, and so in another batch.
+    step = (behind_mm * -slope).sub_(start).exp_().add_(1).reciprocal_()
+    return image * step.mul_(1 - floor).add_(floor)

@@ -19,7 +19,7 @@ from synthspine.gen.core.anatomy import CANAL, vertebra_code
 from synthspine.gen.core.counter_rng import SampleRandom
 from synthspine.gen.core.drawing import Feature, showcase
 from synthspine.gen.core.feature import Batch, Range, Spacing, within
-from synthspine.gen.core.masks import above, between, has_code, overpaint, per_sample
+from synthspine.gen.core.masks import above, between, columns_of, has_code, overpaint, per_sample
 from synthspine.gen.geometry.spine_frame import BEFORE_CANAL_MM, NEVER_MM, SpineFrame
 from synthspine.gen.tissues.palette import AIR, EPIDURAL_FAT, FAT, SACRAL_DISC, SACRUM
 
@@ -165,7 +165,9 @@ def _window(
     squared = frame.step_mm.square().sum(1, keepdim=True).clamp(min=1e-6)
     margin = pixel.amax() / squared.sqrt()
     side = torch.stack((-frame.step_mm[:, 1], frame.step_mm[:, 0]), dim=1)
-    down, back = frame.rows_mm - frame.body_mm[:, :1], frame.columns_mm - frame.body_mm[:, 1:]
+    columns = columns_of(parts)
+    parts = parts[..., columns]
+    down, back = frame.rows_mm - frame.body_mm[:, :1], frame.columns_mm[columns] - frame.body_mm[:, 1:]
 
     def coordinate(axis: Tensor) -> Tensor:
         axis = axis / squared
@@ -173,7 +175,7 @@ def _window(
 
     near = above(END_PLATE + margin.unsqueeze(2), coordinate(frame.step_mm).abs_()) * parts.clamp(max=1)
     across = coordinate(side).mul_(near).flatten(1)
-    ends = torch.stack((across.amin(1), across.amax(1)), dim=1)
+    ends = torch.stack((across.amin(1).clamp(max=0), across.amax(1).clamp(min=0)), dim=1)
     ends = ends * params.taper.amax(1, keepdim=True).clamp(min=1) + torch.tensor([-1.0, 1.0]) * margin
     corners = []
     for middle, angle_deg, scale, width in _placed(frame, params, shown):

@@ -7,11 +7,13 @@ from synthspine.gen.core.masks import (
     above,
     at_most,
     between,
+    columns_of,
     greatest_near,
     has_code,
     overpaint,
     per_sample,
     shifted_rows,
+    with_columns,
 )
 
 every = torch.arange(256, dtype=torch.uint8)
@@ -70,3 +72,12 @@ def test_overpaint_is_a_choice_of_two_codes():
 
 def test_per_sample_meets_any_grid():
     assert per_sample(torch.ones(2), torch.zeros(2, 3, 4, 5)).shape == (2, 1, 1, 1)
+
+
+def test_columns_reach_from_the_first_to_the_last_pixel_of_a_mask():
+    mask = torch.zeros(2, 3, 8, dtype=torch.uint8)
+    assert columns_of(mask) == slice(0, 1)
+    mask[0, 1, 2] = mask[1, 0, 5] = 1
+    assert columns_of(mask) == slice(2, 6) and columns_of(mask.to("meta")) == slice(0, 8)
+    changed = with_columns(mask, slice(2, 6), 7 + mask[..., 2:6])
+    assert changed[0, 0].tolist() == [0, 0, 7, 7, 7, 7, 0, 0] and int(mask.max()) == 1

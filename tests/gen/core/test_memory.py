@@ -11,9 +11,9 @@ from synthspine.gen.core.memory import keep_freed_memory
 PROGRAM = """
 import resource, threading
 import numpy as np
-from synthspine.gen.core.memory import keep_freed_memory
-if {keep}:
-    keep_freed_memory()
+from synthspine.gen.core import memory
+if {function!r}:
+    getattr(memory, {function!r})()
 
 def faults():
     for turn in range(41):
@@ -29,19 +29,20 @@ thread.join()
 """
 
 
-def faults(keep):
+def faults(function=""):
     """Pages that the kernel provided while a thread asked 40 times for the same three arrays."""
-    program = PROGRAM.format(keep=keep)
+    program = PROGRAM.format(function=function)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     return int(done.stdout)
 
 
-def test_what_was_freed_is_used_again():
+@pytest.mark.parametrize("function", ["keep_freed_memory", "use_freed_memory"])
+def test_what_was_freed_is_used_again(function):
     if not hasattr(ctypes.CDLL(None), "mallopt"):
         pytest.skip("the C library is not glibc")
-    kept = faults(True)
-    assert kept < 1000 and 5 * kept < faults(False)
+    kept = faults(function)
+    assert kept < 1000 and 5 * kept < faults()
 
 
 def test_elsewhere_nothing_is_done(monkeypatch):

@@ -84,3 +84,12 @@ def test_arguments_of_every_kind_are_picked():
     changed = torch.tensor([False, True, False, True])
     found = where_changed(step, changed, first, each, (torch.ones(4, 2), "text"), torch.zeros(3))
     assert found.tolist() == [[0, 0], [2, 2], [0, 0], [4, 4]]
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_the_changed_samples_go_where_they_were_or_into_a_copy(in_place):
+    first, changed = torch.arange(12.0).reshape(4, 3), torch.tensor([False, True, False, True])
+    before = first.clone()
+    after = where_changed(lambda values: -values, changed, first, in_place=in_place)
+    assert torch.equal(after, torch.where(changed.unsqueeze(1), -before, before))
+    assert torch.equal(first, after if in_place else before)
