@@ -165,9 +165,9 @@ def _window(
     squared = frame.step_mm.square().sum(1, keepdim=True).clamp(min=1e-6)
     margin = pixel.amax() / squared.sqrt()
     side = torch.stack((-frame.step_mm[:, 1], frame.step_mm[:, 0]), dim=1)
-    columns = columns_of(parts)
-    parts = parts[..., columns]
-    down, back = frame.rows_mm - frame.body_mm[:, :1], frame.columns_mm[columns] - frame.body_mm[:, 1:]
+    own = columns_of(parts)
+    parts = parts[..., own]
+    down, back = frame.rows_mm - frame.body_mm[:, :1], frame.columns_mm[own] - frame.body_mm[:, 1:]
 
     def coordinate(axis: Tensor) -> Tensor:
         axis = axis / squared
