@@ -88,7 +88,10 @@ def parts(folder: Path) -> Iterator[tuple[str, Volume]]:
     for path in sorted((folder / "images").glob("*.mha")):
         volume, mask = read_image(path), read_values(folder / "masks" / path.name).array > 0
         annotated = np.flatnonzero(mask.any(axis=(1, 2)))
-        for kind, where in (("left", slice(0, annotated[0] - 1)), ("right", slice(annotated[-1] + 2, None))):
+        if not len(annotated):
+            continue
+        left, right = slice(0, max(0, annotated[0] - 1)), slice(annotated[-1] + 2, None)
+        for kind, where in (("left", left), ("right", right)):
             if len(volume.array[where]):
                 yield f"slices beside the spine ({kind})", replace(volume, array=volume.array[where])
         columns = np.flatnonzero(mask.any(axis=(0, 1)))
@@ -101,14 +104,11 @@ def parts(folder: Path) -> Iterator[tuple[str, Volume]]:
                 yield f"{kind} the spine", replace(volume, array=array)
 
 
-def main() -> int:
-    """Measure and print."""
-    return run_command(_measure, less_memory="smaller volumes")
-
-
 def _measure() -> None:
     arguments = tyro.cli(Arguments, description=__doc__)
     model = load_model(arguments.checkpoint)
+    if not any((arguments.volumes / "images").glob("*.mha")):
+        raise ValueError(f"{arguments.volumes / 'images'}: no .mha volume in it")
     scans = [("drawn", drawn_scan(arguments.seed, index)) for index in range(arguments.drawn)]
     scans += parts(arguments.volumes)
     total, labelled = Counter[str](), Counter[str]()
@@ -122,4 +122,4 @@ def _measure() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(_measure, less_memory="smaller volumes"))

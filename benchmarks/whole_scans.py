@@ -23,7 +23,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 import numpy as np
 import torch
 import tyro
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import binary_dilation, distance_transform_edt
 from scipy.stats import spearmanr
 
 from benchmarks.page import markdown_table, page, save
@@ -84,7 +84,7 @@ def scores(
         thirds["entropy"].append(entropy[index])
         thirds[THIRDS[0 if away < 1 / 3 else 1 if away < 2 / 3 else 2]].append(dice)
     annotated = (truth > 0).any(axis=(1, 2))
-    outside = ~np.convolve(annotated, np.ones(3), mode="same").astype(bool)
+    outside = ~binary_dilation(annotated, np.ones(3))
     beside = int(np.count_nonzero(found[outside])) / max(1, int(np.count_nonzero(found)))
     return {"named": [named], "beside": [beside], **thirds}
 
@@ -124,7 +124,7 @@ def _measure() -> None:
     for name, values in by_set.items():
         means = {key: float(np.mean(each)) for key, each in values.items()}
         named = f"{sum(values['named']):.0f} of {len(values['named'])}"
-        dices = [f"{means[third]:.3f}" for third in THIRDS]
+        dices = [f"{means.get(third, float('nan')):.3f}" for third in THIRDS]
         rows.append([name, str(len(values["named"])), *dices, named, f"{means['beside']:.3f}"])
         agreement = spearmanr(values["entropy"], values["dice"], nan_policy="omit").statistic
         rows[-1] += [f"{agreement:+.2f}", f"{means['seconds']:.1f}"]

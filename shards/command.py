@@ -36,7 +36,7 @@ def run_command(
         print(f"error: {without_credentials(text)}", file=sys.stderr)
         return 1
     except (MemoryError, RuntimeError) as error:
-        if (shortage := _memory_shortage(error)) is None:
+        if (shortage := memory_shortage(error)) is None:
             raise
         print(f"error: {shortage}; what needs less: {less_memory}", file=sys.stderr)
         return 1
@@ -45,7 +45,7 @@ def run_command(
     return 0
 
 
-def _memory_shortage(error: BaseException) -> str | None:
+def memory_shortage(error: BaseException) -> str | None:
     """A line about the memory that ran out; None for other errors."""
     text = " ".join(str(error).split())
     # A command that has not loaded torch has not run out of its memory.

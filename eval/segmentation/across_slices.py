@@ -15,12 +15,12 @@ import torch
 from synthspine.gen.core.schemes import LabelScheme
 from synthspine.train.decoding import merge_logits, structure_table
 
-NEWS_MM = 4.4
+INDEPENDENT_MM = 4.4
 """Distance over which the errors of slices become independent: slices much closer are wrong together."""
 CHANGE_MM = 8.5
 """Distance over which the structure is forgotten."""
 _LEAST = 1e-4
-"""No structure is held to be less likely by a single slice."""
+"""Smallest probability of a structure that one slice can give."""
 _ROWS = 64
 """Rows at once; bounds the memory."""
 
@@ -46,7 +46,7 @@ def agree_across_slices(
         # Half precision holds no smaller number for certain, and nothing is impossible.
         classes = torch.from_numpy(rows.astype(np.float32)).clamp(min=1e-7)
         structures = merge_logits(classes.log(), scheme).exp()
-        evidence = structures.clamp(min=_LEAST) ** (1 - math.exp(-distance_mm / NEWS_MM))
+        evidence = structures.clamp(min=_LEAST) ** (1 - math.exp(-distance_mm / INDEPENDENT_MM))
         evidence[~torch.from_numpy(shown)] = 1.0
         posterior = _forward_backward(evidence, math.exp(-distance_mm / CHANGE_MM))
         rows[:] = (classes * (posterior / structures)[:, table]).numpy()
@@ -55,19 +55,20 @@ def agree_across_slices(
 def _forward_backward(evidence: torch.Tensor, kept: float) -> torch.Tensor:
     """Probabilities of the states of chains along the first axis, shape ``(Z, S, ...)`` like the evidence.
 
-    A state is ``kept``, or else drawn anew, all alike.
+    From slice to slice a state stays with probability ``kept``; otherwise a new one is drawn, all equally
+    likely.
     """
     states = evidence.shape[1]
 
-    def expected(order: torch.Tensor) -> list[torch.Tensor]:
-        """What the slices before each slice let expect of it."""
-        told = [torch.full_like(order[0], 1 / states)]
+    def messages(order: torch.Tensor) -> list[torch.Tensor]:
+        """Probabilities of the states of each slice, given the slices before it."""
+        result = [torch.full_like(order[0], 1 / states)]
         for slice_evidence in order[:-1]:
-            state = told[-1] * slice_evidence
-            told.append(kept * state / state.sum(dim=0) + (1 - kept) / states)
-        return told
+            state = result[-1] * slice_evidence
+            result.append(kept * state / state.sum(dim=0) + (1 - kept) / states)
+        return result
 
-    before = torch.stack(expected(evidence))
-    after = torch.stack(expected(evidence.flip(0))).flip(0)
+    before = torch.stack(messages(evidence))
+    after = torch.stack(messages(evidence.flip(0))).flip(0)
     posterior = before * evidence * after
     return posterior / posterior.sum(dim=1, keepdim=True)

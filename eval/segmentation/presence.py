@@ -13,11 +13,11 @@ from synthspine.eval.labelling.roles import CANAL_ROLE, DISC, VERTEBRA, ranks_of
 MOST_ENTROPY = 0.35
 """Mean structure entropy of a slice, nats, above which it is unlike what the model learned from."""
 FEWEST_LEVELS, FEWEST_WITH_CANAL = 4, 2
-"""Vertebrae or discs in a slice from which on it shows a spine; in one that shows the canal, too."""
+"""Fewest vertebrae, or fewest discs, in a slice that shows a spine: without the canal, and with it."""
 MOST_WITHOUT_CANAL = 0.3
-"""Mean structure entropy up to which a slice without the canal counts."""
+"""Highest mean structure entropy of a slice without the canal, nats."""
 LEAST_MM2 = {VERTEBRA: 100.0, DISC: MIN_DISC_MM2}
-"""Area from which on a vertebra or a disc counts."""
+"""Smallest area of a vertebra and of a disc that counts, mm2."""
 
 
 def shows_spine(codes: np.ndarray, slice_entropy: np.ndarray, spacing_mm: tuple[float, float, float]) -> bool:

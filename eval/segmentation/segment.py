@@ -120,17 +120,18 @@ def _segmented(
     ranks: RankSource,
     views: Sequence[View],
 ) -> Segmentation:
-    view = field_of_view(volume.array)
-    shown = np.asarray(view.any(axis=(1, 2)))
+    in_view = field_of_view(volume.array)
+    shown = np.asarray(in_view.any(axis=(1, 2)))
     classes, nats, pixels = _most_likely(model, volume, shown, scheme, spacing_mm, device, views)
+    nats[~shown] = pixels[~shown] = 0
     in_plane = (volume.spacing_mm[1], volume.spacing_mm[2])
-    classes[~view] = BACKGROUND
+    classes[~in_view] = BACKGROUND
     found = to_structures(torch.from_numpy(classes), scheme).numpy()
     structures = remove_islands(found, in_plane, min_island_mm2)
     before, after = int(np.count_nonzero(found)), int(np.count_nonzero(structures))
     codes = scheme.decode(torch.from_numpy(classes)).numpy()
     codes[structures == 0] = BACKGROUND
-    ranked = rank_codes(codes, scheme, volume.spacing_mm, ranks, view)
+    ranked = rank_codes(codes, scheme, volume.spacing_mm, ranks, in_view)
     slice_entropy = np.divide(nats, pixels, out=np.full(len(nats), np.nan), where=pixels > 0)
     return Segmentation(
         codes=ranked.codes,
@@ -153,14 +154,15 @@ def _likelier_scale(segment: Callable[[Volume], Segmentation], volume: Volume, l
     across, *in_plane = volume.spacing_mm
     middle = len(volume.array) // 2
     array = volume.array[max(0, middle - 1) : middle + 2]
-    found: dict[float, float] = {}
+    entropies: dict[float, float] = {}
     for factor in SCALES:
         row, column = (value * factor for value in in_plane)
         if array[0].size * row * column <= MOST_FIELD_MM**2:
             other = segment(replace(volume, array=array, spacing_mm=(across, row, column)))
             if shows_spine(other.codes, np.array(other.slice_entropy), (across, row, column)):
-                found[float(np.nanmin(other.slice_entropy))] = factor
-    return found[min(found)] if found and min(found) < least - CLEARER else None
+                entropies[factor] = float(np.nanmin(other.slice_entropy))
+    best = min(entropies, key=entropies.__getitem__, default=None)
+    return best if best is not None and entropies[best] < least - CLEARER else None
 
 
 def field_of_view(array: np.ndarray) -> np.ndarray:
@@ -171,12 +173,12 @@ def field_of_view(array: np.ndarray) -> np.ndarray:
     """
     window = (1, 3, 3)
     flat = maximum_filter(array, window, mode="nearest") == minimum_filter(array, window, mode="nearest")
-    view = np.ones(array.shape, dtype=bool)
+    in_view = np.ones(array.shape, dtype=bool)
     for index, plane in enumerate(flat):
         numbers, _ = label(plane)
         corners = np.unique(numbers[[0, 0, -1, -1], [0, -1, 0, -1]])
-        view[index] = ~binary_dilation(np.isin(numbers, corners[corners > 0]), np.ones((3, 3)))
-    return view
+        in_view[index] = ~binary_dilation(np.isin(numbers, corners[corners > 0]), np.ones((3, 3)))
+    return in_view
 
 
 def _most_likely(
@@ -194,12 +196,13 @@ def _most_likely(
     """
     in_plane = (volume.spacing_mm[1], volume.spacing_mm[2])
     native = (volume.array.shape[1], volume.array.shape[2])
-    plane = math.prod(resampled_size(native, in_plane, spacing_mm))
+    plane = float(math.prod(resampled_size(native, in_plane, spacing_mm)))
     images = normalise(volume.array)
     classes = np.empty(images.shape, dtype=np.uint8)
     nats, pixels = np.zeros((2, len(images)))
-    parts = []
+    together: np.ndarray = np.empty((0, 0, 0, 0), dtype=np.float16)
     model.eval()
+    plane *= max(view.magnification for view in views) ** 2
     at_once = max(1, int(PIXELS_AT_ONCE.get(torch.device(device).type, _LEAST_PIXELS) / plane))
     for start in range(0, len(images), at_once):
         part = images[start : start + at_once]
@@ -213,8 +216,9 @@ def _most_likely(
         sums, found = structure_entropy_sums(torch.from_numpy(probabilities), scheme)
         own = slice(start, start + len(probabilities))
         nats[own], pixels[own] = sums.numpy(), found.numpy()
-        parts.append(probabilities.astype(np.float16))
-    together = np.concatenate(parts)
+        if not start:
+            together = np.empty((len(images), *probabilities.shape[1:]), dtype=np.float16)
+        together[own] = probabilities
     agree_across_slices(together, scheme, volume.spacing_mm[0], shown)
     # One slice at a time: the probabilities at native resolution are larger still.
     for index, probability in enumerate(together):

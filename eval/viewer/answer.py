@@ -1,6 +1,7 @@
 """One scan for the page: segmented as ``synthspine predict`` does, everything in one answer."""
 
 import json
+import math
 import time
 from dataclasses import asdict
 from pathlib import Path, PurePath
@@ -15,13 +16,16 @@ from synthspine.eval.prediction.tables.colours import entries
 from synthspine.eval.segmentation.segment import segment_volume
 from synthspine.gen.core.anatomy import spider_values
 from synthspine.shards.readers.folder import SpiderError
-from synthspine.shards.readers.slices import normalise
+from synthspine.shards.readers.slices import normalise, resampled_size
 from synthspine.shards.volumes.files import ending_of
 from synthspine.train.model.pretrained import PRETRAINED
 
 MASK_SUFFIX = ".nii.gz"
 MOST_VOXELS = 2**26
-"""Of a scan: a browser gets two bytes of each, and the mask."""
+"""Most voxels of a scan, also at the pixel size of the network.
+
+The browser receives two bytes for each, image and mask, and the mask file.
+"""
 
 
 def view(path: Path, name: str, device: torch.device) -> bytes:
@@ -45,14 +49,20 @@ def view(path: Path, name: str, device: torch.device) -> bytes:
     started = time.perf_counter()
     model = prediction_model(PRETRAINED, device)
     scans, errors = find_scans([path], path.parent, suffix=MASK_SUFFIX)
-    for error in errors:
-        raise error
+    if errors:
+        raise errors[0]
     volume = scans[0].read()
     shape = volume.array.shape
-    if volume.array.size > MOST_VOXELS:
-        reason = f"has {volume.array.size:,} voxels, more than {MOST_VOXELS:,}; use synthspine predict"
-        raise SpiderError(path, reason)
     spacing_mm = model.checkpoint.spacing_mm
+    in_plane_mm = (volume.spacing_mm[1], volume.spacing_mm[2])
+    try:
+        pixels = math.prod(resampled_size((shape[1], shape[2]), in_plane_mm, spacing_mm))
+    except ValueError as error:
+        raise SpiderError(path, str(error)) from None
+    voxels = max(volume.array.size, shape[0] * pixels)
+    if voxels > MOST_VOXELS:
+        reason = f"has {voxels:,} voxels of {spacing_mm:g} mm or its own, more than {MOST_VOXELS:,}"
+        raise SpiderError(path, f"{reason}; use synthspine predict")
     found = segment_volume(model, volume, scheme=model.scheme, spacing_mm=spacing_mm, device=device)
     files, flags, structures = write_prediction(
         scans[0], volume, found, model_spacing_mm=spacing_mm, provenance={}, tables=False

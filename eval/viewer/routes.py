@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 
 from synthspine.eval.viewer import answer
 from synthspine.gen.core.device import pick_device
+from synthspine.shards.command import memory_shortage
 from synthspine.shards.readers.folder import SpiderError
 from synthspine.shards.service.app import PAGE_HEADERS, Extra
 from synthspine.shards.service.responses import ABANDONED, completed
@@ -20,12 +21,13 @@ from synthspine.shards.volumes.files import SUFFIXES, ending_of
 from synthspine.train.model.checkpoint import CheckpointError
 
 MOST_BYTES = 2**28
-"""Of a file."""
+"""Most bytes of an uploaded file."""
 UPLOAD_S = 120.0
 """Longest time for a client to send a file, seconds."""
-PLACES = 4
-"""Scans that are sent, wait or are segmented at a time; one of them is segmented."""
+MOST_SCANS = 4
+"""Most scans at a time that are uploaded, wait or are segmented; one is segmented at a time."""
 RETRY_S = 20
+"""Seconds after which a client that was refused may try again."""
 
 _PATH = "/v1/segmentation"
 _PAGE = Path(__file__).with_name("page")
@@ -53,7 +55,7 @@ _log = logging.getLogger("synthspine.service")
 
 def viewer(device: str) -> Extra:
     """Page and routes of the viewer; the model runs on ``device`` ("auto", "cpu", "cuda")."""
-    routes, place = APIRouter(), pick_device(device)
+    routes, torch_device = APIRouter(), pick_device(device)
     turn, taken = asyncio.Lock(), 0
 
     @routes.get("/viewer", include_in_schema=False)
@@ -80,9 +82,9 @@ def viewer(device: str) -> Extra:
         ending = ending_of(Path(name))
         if ending is None:
             raise HTTPException(422, f"{name}: only {', '.join(SUFFIXES)} files are read here")
-        if taken >= PLACES:
+        if taken >= MOST_SCANS:
             later = {"Retry-After": str(RETRY_S)}
-            raise HTTPException(503, f"{PLACES} scans are in progress; try again in a minute", later)
+            raise HTTPException(503, f"{MOST_SCANS} scans are in progress; try again in a minute", later)
         taken += 1
         try:
             with TemporaryDirectory(prefix="synthspine-viewer-") as folder:
@@ -91,7 +93,7 @@ def viewer(device: str) -> Extra:
                 async with turn:
                     if await request.is_disconnected():
                         raise HTTPException(ABANDONED, "the client has gone")
-                    content = await completed(asyncio.to_thread(_viewed, path, name, place))
+                    content = await completed(asyncio.to_thread(_viewed, path, name, torch_device))
         finally:
             taken -= 1
         return Response(content, 200, {"Cache-Control": "no-store"}, "application/octet-stream")
@@ -132,5 +134,7 @@ def _viewed(path: Path, name: str, device: torch.device) -> bytes:
     except CheckpointError as error:
         _log.error("no scan can be segmented: %s", error)
         raise HTTPException(503, _NO_MODEL) from None
-    except (MemoryError, torch.OutOfMemoryError):
+    except (MemoryError, RuntimeError) as error:
+        if memory_shortage(error) is None:
+            raise
         raise HTTPException(413, f"{name}: is too large for the memory of this service") from None

@@ -21,7 +21,7 @@ _BODY_DEPTH = (35.8, 36.8, 36.8, 35.6, 34.2, 33.0, 31.6, 30.6, 29.6, 28.8)
 _BODY_WIDTH = (50.5, 47.5, 46.0, 43.0, 41.5, 39.5, 37.5, 35.0, 33.0, 31.5)
 _BODY_WEDGE = (8.5, 3.0, 0.5, -1.0, -2.5, -3.0, -3.0, -3.0, -3.0, -3.0)
 _DISC_HEIGHT = (8.4, 7.6, 6.4, 6.0, 5.4, 4.2, 3.4, 3.1, 3.0, 2.9)
-_THINNEST_DISC = 2.4
+_THINNEST_DISC = 2.4  # before a transitional level halves it
 _DISC_WEDGE = (12.0, 10.0, 8.0, 6.0, 4.0, 2.0, 0.5, 0.0, 0.0, 0.0)
 _PEDICLE_GAP = (27.0, 25.0, 23.5, 22.8, 22.2, 20.5, 18.0, 17.0, 17.0, 17.0)
 _PEDICLE_WIDTH = (12.0, 10.5, 9.0, 8.0, 7.5, 7.5, 7.0, 6.5, 6.0, 6.0)
@@ -71,8 +71,8 @@ def stack_column(
     for rank in range(1, LEVELS + 1):
         transitional = rank == 1 and (variants.sacralised or variants.lumbarised)
         column, wear = _column(variants, rank), 1 - discs[rank - 1].hydration
-        worn = (1.14 - 0.55 * wear**2) * rng.normal(1, 0.14)
-        disc_height = max(_DISC_HEIGHT[column] * size * relative["disc"] * worn, _THINNEST_DISC)
+        height_factor = (1.14 - 0.55 * wear**2) * rng.normal(1, 0.14)
+        disc_height = max(_DISC_HEIGHT[column] * size * relative["disc"] * height_factor, _THINNEST_DISC)
         disc_wedge = _DISC_WEDGE[column] * lordosis * (1.1 - 0.4 * wear) + rng.normal(0, 1.2)
         if transitional:
             disc_height, disc_wedge = 0.5 * disc_height, 0.7 * disc_wedge

@@ -124,7 +124,7 @@ def _narrowing(
 ) -> Array:
     """Share by which the sac is narrower along the canal: at the discs, and in small waves everywhere.
 
-    Worn discs and the ligaments behind them press on it; in some levels little of it is left.
+    Worn discs and the ligaments behind them press on the sac; at some levels little of it is left.
     """
     waves = rng.uniform(0.005, 0.035, 4)
     lengths, phases = rng.uniform(8, 34, 4), rng.uniform(0, 2 * np.pi, 4)

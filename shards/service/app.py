@@ -35,7 +35,7 @@ _LINKS = "<!-- links to other pages -->"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Extra:
-    """What a later package adds to the service.
+    """What a package above ``shards`` adds to the service, such as the viewer of ``eval``.
 
     Attributes:
         routes: more routes. Those under /v1/ need the token; a POST route may read a body, which it bounds.

@@ -20,7 +20,7 @@ FLOORS = {
     "VB2": {"middle": 0.92, "outer": 0.70},
     "VB3": {"middle": 0.88, "outer": 0.45},
 }
-"""Mean Dice, .03 to .1 below what was measured (benchmarks/results/whole_scans.md)."""
+"""Least Dice of one scan, by thirds; below what was measured (benchmarks/results/whole_scans.md)."""
 READ = ((read_image, "images"), (read_values, "masks"))
 QUICK = ("IVD_11", "VB1_10", "VB2_12", "VB3_30")
 

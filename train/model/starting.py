@@ -1,8 +1,8 @@
 """Weights that a training begins with: those of a trained network of the same size, or of a narrower one.
 
 A narrower network is widened (Net2Net, Chen et al. 2016). Every channel becomes two that are alike, and what
-reads them shares its weight between the two, so the wide network computes what the narrow one does. The
-shares differ from pair to pair: with equal ones both channels of a pair would learn the same for ever.
+reads them splits its weight between the two, so the wide network computes what the narrow one does. The
+split is random: with two equal halves both channels would get the same gradients and stay alike for ever.
 """
 
 import torch
@@ -19,10 +19,10 @@ SHARES = (0.3, 0.7)
 def weights_from(start: TrainedUNet, network: UNet, scheme: LabelScheme, seed: int) -> dict[str, Tensor]:
     """Weights for a network of the classes of ``scheme`` from those of a trained one.
 
-    Classes that the scheme lacks are dropped; what they took falls to the others until it is learned anew.
+    Classes that the scheme lacks are dropped; their pixels go to others until training corrects it.
 
     Args:
-        start: has as many levels and base features as the network, or half the features.
+        start: trained network of as many levels as ``network``, and as many base features or half of them.
         network: the network that will be trained.
         scheme: what its classes mean.
         seed: what a wider network draws comes from it.
@@ -33,8 +33,8 @@ def weights_from(start: TrainedUNet, network: UNet, scheme: LabelScheme, seed: i
     narrow = 2 * start.base_features == network.base_features
     if start.levels != network.levels or not (narrow or start.base_features == network.base_features):
         raise ValueError(
-            f"it is a network of --base-features {start.base_features} --levels {start.levels}; half as "
-            "many features are possible, too"
+            f"it is a network of {start.base_features} base features and {start.levels} levels: train with "
+            f"--base-features {start.base_features} or {2 * start.base_features}, and --levels {start.levels}"
         )
     known = {each.codes: number for number, each in enumerate(start.scheme.classes)}
     if any(each.codes not in known for each in scheme.classes):

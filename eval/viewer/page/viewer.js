@@ -32,7 +32,9 @@ function problemOf(file) {
 }
 
 async function open(file) {
-  if (!file || !facts) return;
+  if (!file) return;
+  if (!facts) await connect();
+  if (!facts) return;
   pending?.abort();
   pending = null;
   const problem = problemOf(file);
@@ -40,14 +42,16 @@ async function open(file) {
   const controller = new AbortController();
   pending = controller;
   report(`Segmenting ${file.name} …`, "busy");
+  let answer;
   try {
     const path = `/v1/segmentation?name=${encodeURIComponent(file.name)}`;
     const response = await request(path, { method: "POST", body: file, signal: controller.signal });
-    show(unpack(await response.arrayBuffer()));
+    answer = await response.arrayBuffer();
   } catch (error) {
     if (pending !== controller) return; // another scan was opened
-    report(error instanceof TypeError ? "The service or the file cannot be read" : error.message, "bad");
+    return report(error instanceof TypeError ? "The service or the file cannot be read" : error.message, "bad");
   }
+  show(unpack(answer));
 }
 
 function unpack(buffer) {
@@ -151,8 +155,10 @@ function draw() {
     grey[place] = image[from + place] * 0x10101 + 0xff000000;
     const value = values[from + place];
     if (!shown[value]) continue;
-    const same = (other) => values[from + other] === value;
-    const inside = same(place - 1) && same(place + 1) && same(place - columns) && same(place + columns);
+    const same = (there, other) => there && values[from + other] === value;
+    const column = place % columns;
+    const inside = same(column > 0, place - 1) && same(column < columns - 1, place + 1) &&
+      same(place >= columns, place - columns) && same(place < size - columns, place + columns);
     over[place] = colours[value] + (inside ? fill : border);
   }
   for (const layer of [grey, over]) {
@@ -197,6 +203,7 @@ function onKey(event) {
 }
 
 function onWheel(event) {
+  if (event.ctrlKey) return; // zooms the page
   event.preventDefault();
   rolled += event.deltaMode ? Math.sign(event.deltaY) * WHEEL_PIXELS : event.deltaY;
   const steps = Math.trunc(rolled / WHEEL_PIXELS);
@@ -219,10 +226,14 @@ byId("picture").addEventListener("wheel", onWheel, { passive: false });
 document.addEventListener("keydown", onKey);
 addEventListener("resize", () => { if (scan) draw(); });
 
-try {
-  facts = await (await request("/v1/segmentation")).json();
-  byId("endings").textContent = `a sagittal MRI series in one file: ${facts.endings.join(", ")}`;
-  report(facts.problem ?? "Ready: no scan is open", facts.problem ? "bad" : "ready");
-} catch (error) {
-  report(error.message, "bad");
+async function connect() {
+  try {
+    facts = await (await request("/v1/segmentation")).json();
+    byId("endings").textContent = `a sagittal MRI series in one file: ${facts.endings.join(", ")}`;
+    report(facts.problem ?? "Ready: no scan is open", facts.problem ? "bad" : "ready");
+  } catch (error) {
+    report(error.message, "bad");
+  }
 }
+
+await connect();

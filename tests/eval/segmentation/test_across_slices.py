@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from synthspine.eval.segmentation.across_slices import CHANGE_MM, NEWS_MM, agree_across_slices
+from synthspine.eval.segmentation.across_slices import CHANGE_MM, INDEPENDENT_MM, agree_across_slices
 from synthspine.gen import label_scheme
 
 FOUR = label_scheme("structures")
@@ -34,7 +34,7 @@ def pixel(*slices: list[float]) -> np.ndarray:
 
 def test_probabilities_are_those_over_all_paths_of_structures():
     probabilities, distance = drawn(4, 1, 1), 3.0
-    kept, news = math.exp(-distance / CHANGE_MM), 1 - math.exp(-distance / NEWS_MM)
+    kept, news = math.exp(-distance / CHANGE_MM), 1 - math.exp(-distance / INDEPENDENT_MM)
     expected = np.zeros((4, 4))
     for path in itertools.product(range(4), repeat=4):
         weight = math.prod(float(probabilities[z, state, 0, 0]) ** news for z, state in enumerate(path))

@@ -213,6 +213,7 @@ def test_blank_slices_and_padding_get_no_label(spine):
     volume.array[:, :, 180:] = 0.3
     got = segment_volume(Vertebra(4), volume, spacing_mm=1.0)
     assert not got.codes[0].any() and not got.codes[:, :, 180:].any()
+    assert np.isnan(got.slice_entropy[0]) and not np.isnan(got.slice_entropy[1:]).any()
     assert {vertebra_code(1), disc_code(5), CANAL} <= set(np.unique(got.codes[1:]))
     view = field_of_view(volume.array)
     assert not view[0].any() and not view[:, :, 180:].any() and view[1:, :, :178].all()

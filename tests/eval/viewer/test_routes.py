@@ -107,7 +107,18 @@ def test_a_file_that_is_too_large_is_refused_before_and_while_it_is_sent(service
 def test_a_scan_of_too_many_voxels_is_refused(service, scan, monkeypatch):
     monkeypatch.setattr(answer, "MOST_VOXELS", 1000)
     status, text = refused(service, scan.read_bytes())
-    assert status == 422 and text.endswith("voxels, more than 1,000; use synthspine predict")
+    assert status == 422 and text.endswith(
+        "voxels of 1 mm or its own, more than 1,000; use synthspine predict"
+    )
+
+
+def test_a_scan_of_few_but_huge_pixels_is_refused(service, tmp_path, monkeypatch):
+    """The network sees them at its own pixel size."""
+    monkeypatch.setattr(answer, "MOST_VOXELS", 10**6)
+    array = np.random.default_rng(0).integers(0, 1000, (3, 80, 80)).astype(np.int16)
+    write_mha(array, (12.0, 10.0, 10.0), "LPS", tmp_path / "large.mha")
+    status, text = refused(service, (tmp_path / "large.mha").read_bytes())
+    assert status == 422 and "has 1,920,000 voxels of 1 mm or its own" in text
 
 
 def test_a_file_that_comes_too_slowly_is_refused(service, monkeypatch):
@@ -133,10 +144,10 @@ def test_one_scan_at_a_time_some_wait_and_others_are_told_to_come_again(service,
         return name.encode()
 
     monkeypatch.setattr(answer, "view", held)
-    with ThreadPoolExecutor(routes.PLACES) as pool:
-        names = [f"{number}.mha" for number in range(routes.PLACES)]
+    with ThreadPoolExecutor(routes.MOST_SCANS) as pool:
+        names = [f"{number}.mha" for number in range(routes.MOST_SCANS)]
         answers = [pool.submit(post, service, b"x", name) for name in names]
-        wait_until(lambda: most and len(list(temporary.glob("*/*"))) == routes.PLACES)
+        wait_until(lambda: most and len(list(temporary.glob("*/*"))) == routes.MOST_SCANS)
         status, headers, content = post(service, b"x")
         assert status == 503 and int(headers["Retry-After"]) > 0
         assert json.loads(content)["error"] == "4 scans are in progress; try again in a minute"

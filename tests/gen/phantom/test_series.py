@@ -337,11 +337,3 @@ def test_a_mask_alone_is_the_mask_of_the_scan(scans, contrast):
     alone = phantom_mask(SEED, 1, contrast)
     assert np.array_equal(alone.mask, scan.mask) and alone.mask.dtype == scan.mask.dtype
     assert (alone.spacing_mm, alone.storage) == (scan.spacing_mm, scan.storage)
-
-
-def test_the_annotation_of_the_canal_narrows_to_its_end(scans):
-    for scan in scans.values():
-        depth = (scan.mask == 100).sum(axis=2).max(axis=0)
-        rows = np.flatnonzero(depth)
-        low = depth[rows[-1] - 2 : rows[-1] + 1].mean()
-        assert low < 0.9 * np.median(depth[rows])
