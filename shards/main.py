@@ -36,8 +36,7 @@ def main() -> int:
 
 def _run() -> None:
     commands: dict[str, Callable[..., None]] = {"write": _write, "verify": _verify, "inspect": _inspect}
-    named = len(sys.argv) > 1 and not sys.argv[1].startswith("-")
-    name = sys.argv[1] if named else "write"
+    name = sys.argv[1] if (named := len(sys.argv) > 1 and not sys.argv[1].startswith("-")) else "write"
     if name not in commands:
         near = difflib.get_close_matches(name, commands, n=1) or [" or ".join(commands)]
         raise ValueError(f"{name}: no such command; did you mean {near[0]}?")
@@ -47,8 +46,7 @@ def _run() -> None:
 
 def _write(*, sets: SetNames = ("all",), options: tyro.conf.OmitArgPrefixes[ShardOptions]) -> None:
     """Write the sets of slices and synthetic samples for training and evaluation."""
-    # These take seconds: not for --help.
-    with quiet_interrupt():
+    with quiet_interrupt():  # these take seconds: not for --help
         from synthspine.shards.building.sets import ensure_sets
         from synthspine.shards.building.workers import torchrun_workers
     with torchrun_workers() as workers:
@@ -56,12 +54,7 @@ def _write(*, sets: SetNames = ("all",), options: tyro.conf.OmitArgPrefixes[Shar
 
 
 def _verify(place: Place, more: Places = ()) -> None:
-    """Check every byte and every sample of sets. The exit status is 1 if there are problems.
-
-    Args:
-        place: A set or a folder of sets, as a path or URL.
-        more: More of them.
-    """
+    """Check every byte and sample of sets, or folders of sets. The exit status is 1 if there are problems."""
     with quiet_interrupt():
         from synthspine.shards.checking.verify import verify_places
     verify_places((place, *more))
@@ -72,8 +65,8 @@ def _inspect(place: Place, output: Path | None = None, samples: int = 16) -> Non
 
     Args:
         place: The set, as a path or URL.
-        output: PNG file for the contact sheet; by default in results/shards, under the name of the set.
-        samples: Samples on the sheet, spread evenly over the set. Only their shards are read.
+        output: PNG file of the sheet; by default in results/shards, under the name of the set.
+        samples: Samples on the sheet, spread evenly over the set.
     """
     with quiet_interrupt():
         from synthspine.shards.checking.summary import inspect_set

@@ -12,6 +12,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 import tyro
 
 from synthspine.shards.command import run_command
@@ -58,8 +59,29 @@ def without_paths(config: str) -> str:
     return json.dumps(cleaned(json.loads(config)))
 
 
+def mixed(first: Checkpoint, second: Checkpoint, share: float) -> Checkpoint:
+    """The first checkpoint with ``share`` of its weights and the rest of the second's (Wortsman et al. 2022).
+
+    The mean of a network and what became of it by further training is often better on other data than both.
+
+    Raises:
+        CheckpointError: the networks or their label schemes differ.
+    """
+    if (first.architecture, first.scheme) != (second.architecture, second.scheme):
+        raise CheckpointError("only weights of the same network and label scheme can be mixed")
+    weights = {
+        name: torch.lerp(second.state_dict[name].float(), value.float(), share)
+        for name, value in first.state_dict.items()
+    }
+    return replace(first, state_dict=weights)
+
+
 def release(
-    source: tyro.conf.Positional[Path], target: tyro.conf.Positional[Path], bundle: Path | None = None
+    source: tyro.conf.Positional[Path],
+    target: tyro.conf.Positional[Path],
+    bundle: Path | None = None,
+    mix: Path | None = None,
+    share: float = 0.5,
 ) -> Checkpoint:
     """Write the half-precision copy of a checkpoint in both formats, with digests; returns the copy.
 
@@ -68,8 +90,13 @@ def release(
         target: the file to write, and beside it the same as .safetensors; the SHA-256 of each goes beside it,
             with .sha256 after its name.
         bundle: a folder: the model also goes there as a bundle of MONAI.
+        mix: another checkpoint of the same network, such as the one that the training began with: the weights
+            become a weighted mean of both.
+        share: share of ``source`` in that mean, 0 to 1.
     """
     checkpoint = load_checkpoint(source)
+    if mix is not None:
+        checkpoint = mixed(checkpoint, load_checkpoint(mix), share)
     packed = replace(
         checkpoint,
         state_dict={name: value.half() for name, value in checkpoint.state_dict.items()},

@@ -14,7 +14,7 @@ from synthspine.eval.labelling.roles import code_name
 from synthspine.eval.prediction.pose import centre_mm, spine_pose
 from synthspine.eval.prediction.volumes import StructureVolume, structure_volumes
 from synthspine.eval.segmentation.presence import MOST_ENTROPY
-from synthspine.gen.core.anatomy import BACKGROUND, CANAL, disc_code, vertebra_code
+from synthspine.gen.core.anatomy import BACKGROUND, CANAL, SACRUM, disc_code, vertebra_code
 from synthspine.gen.core.schemes import LabelScheme
 
 FEWEST_VERTEBRAE = 4
@@ -238,7 +238,7 @@ def _canal(codes: np.ndarray, row_mm: float) -> Iterator[Flag]:
 
 
 def _border(codes: np.ndarray) -> Iterator[Flag]:
-    found = codes != BACKGROUND
+    found = (codes != BACKGROUND) & (codes != SACRUM)  # the sacrum often goes on below the scan
     sides = {"lower": found[:, -1], "front": found[:, :, 0], "back": found[:, :, -1]}
     touched = [name for name, side in sides.items() if side.any()]
     if touched:

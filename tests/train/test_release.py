@@ -3,14 +3,21 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from synthspine.train.model.checkpoint import Checkpoint, CheckpointError, load_model, save_checkpoint
+from synthspine.train.model.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    load_checkpoint,
+    load_model,
+    save_checkpoint,
+)
 from synthspine.train.model.unet import UNet
-from synthspine.train.release import check_digest, digest_file, release, without_paths
+from synthspine.train.release import check_digest, digest_file, mixed, release, without_paths
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = {
@@ -99,3 +106,15 @@ def test_the_command_says_what_it_wrote(source: Path, tmp_path: Path) -> None:
     )
     assert bad.returncode == 1
     assert "none.pth: no such checkpoint" in bad.stderr
+
+
+def test_weights_of_two_checkpoints_are_mixed_by_their_shares(source: Path, tmp_path: Path) -> None:
+    first = load_checkpoint(source)
+    doubled = {name: 2 * value for name, value in first.state_dict.items()}
+    save_checkpoint(tmp_path / "second.pth", replace(first, state_dict=doubled))
+    release(source, tmp_path / "mixed.pth", mix=tmp_path / "second.pth", share=0.75)
+    for name, value in load_model(tmp_path / "mixed.pth").state_dict().items():
+        torch.testing.assert_close(value, 1.25 * first.state_dict[name], atol=1e-3, rtol=1e-3)
+    other = replace(first, architecture=first.architecture | {"levels": 4})
+    with pytest.raises(CheckpointError, match="same network"):
+        mixed(first, other, 0.5)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from synthspine.eval.prediction.quality import quality_flags
-from synthspine.gen.core.anatomy import CANAL, disc_code, vertebra_code
+from synthspine.gen.core.anatomy import CANAL, SACRUM, disc_code, vertebra_code
 from synthspine.gen.core.schemes import RANKS
 
 SPACING = (4.0, 1.0, 1.0)
@@ -124,6 +124,11 @@ def test_structures_at_the_border(sound, place, side):
     (flag,) = quality_flags(sound, SPACING, RANKS)
     assert flag.name == "touches_border"
     assert side in flag.reason
+
+
+def test_a_sacrum_that_goes_on_below_the_scan_is_no_fault(sound):
+    sound[2, -1, 100] = SACRUM
+    assert not any(flag.name == "touches_border" for flag in quality_flags(sound, SPACING, RANKS))
 
 
 def curved(codes):
