@@ -15,10 +15,10 @@ from synthspine.train.model.pretrained import PRETRAINED
 
 VOLUMES = os.environ.get("REAL_VOLUMES")
 FLOORS = {
-    "IVD": {"middle": 0.84, "outer": 0.72},
+    "IVD": {"middle": 0.77, "outer": 0.70},
     "VB1": {"middle": 0.84, "outer": 0.60},
     "VB2": {"middle": 0.92, "outer": 0.70},
-    "VB3": {"middle": 0.88, "outer": 0.45},
+    "VB3": {"middle": 0.85, "outer": 0.30},
 }
 """Least Dice of one scan, by thirds; below what was measured (benchmarks/results/whole_scans.md)."""
 READ = ((read_image, "images"), (read_values, "masks"))
@@ -46,6 +46,6 @@ def test_a_whole_scan_is_right_from_the_first_slice_to_the_last(model, name):
         answer.codes, answer.slice_entropy, mask.array.astype(np.int64), role, volume.spacing_mm[1:]
     )
     assert found["named"] == [1.0], "a vertebra or disc has a wrong number"
-    assert found["beside"][0] <= 0.02
+    assert found["beside"][0] <= (0.06 if kind == "IVD" else 0.01)
     for third, floor in FLOORS[kind].items():
         assert np.mean(found[third]) >= floor, (third, found[third])

@@ -22,7 +22,8 @@ def pack_tensors(payload: Mapping[str, Any]) -> bytes:
     """A file of a payload whose entry ``state_dict`` holds all tensors; equal payloads give equal bytes."""
     weights = payload[_WEIGHTS]
     told = {name: value for name, value in payload.items() if name != _WEIGHTS}
-    text = json.dumps(told | {_DIGEST: _digest(weights)}, sort_keys=True)
+    # Not sorted: the order of a label scheme is that of the classes.
+    text = json.dumps(told | {_DIGEST: _digest(weights)})
     return save(dict(weights), {_KEY: text})
 
 

@@ -47,6 +47,7 @@ def test_both_formats_hold_the_same(saved, tmp_path):
     assert all(torch.equal(first.state_dict[name], value) for name, value in second.state_dict.items())
     for name in ("architecture", "model", "config", "step", "spacing_mm", "scheme"):
         assert getattr(first, name) == getattr(second, name)
+    assert first.label_scheme() == second.label_scheme()  # in order, too
     assert math.isnan(first.validation_dice)
     before = path.read_bytes()
     save_checkpoint(path, first)
