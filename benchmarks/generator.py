@@ -21,7 +21,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 import torch
 import tyro
 
-from benchmarks import generator_page, memory, timing
+from benchmarks import generator_page, renderers, timing
 from benchmarks.generator_page import LOOPED_SAMPLES, PICTURED_SAMPLES, Grid, Measured, work_name
 from benchmarks.page import RESULTS
 from benchmarks.renderers import COMPILED, GRAPHS, PEERS, Renderer, make_renderer
@@ -217,7 +217,7 @@ def _peaks(
     one_batch = {grid: (min(BATCH, *of_grid),) for grid, of_grid in batches.items()}
     return {
         name: {
-            grid: memory.peak_bytes(name, grid, of_grid, device)
+            grid: renderers.peak_bytes(name, grid, of_grid, device)
             for grid, of_grid in (one_batch if name in peers else batches).items()
         }
         for name in (*names, *peers)

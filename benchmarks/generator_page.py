@@ -11,9 +11,8 @@ from torch import Tensor
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
-from benchmarks.memory import bytes_per_voxel
 from benchmarks.page import markdown_table, page, save, short
-from benchmarks.renderers import COMPILED, GRAPHS, PEERS
+from benchmarks.renderers import COMPILED, GRAPHS, PEERS, bytes_per_voxel
 from benchmarks.timing import Times
 
 Grid = tuple[int, ...]

@@ -9,10 +9,13 @@ its ranges where they have the parameter.
 
 import dataclasses
 import importlib
+import multiprocessing
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import SimpleITK
@@ -21,6 +24,7 @@ from torch import Tensor
 
 from benchmarks.label_maps import label_maps
 from synthspine.gen import Params, draw, label_scheme, preset, render
+from synthspine.gen.core.memory import keep_freed_memory
 from synthspine.gen.generator import samples_at_once
 
 Run = Callable[[int], Tensor]
@@ -31,6 +35,10 @@ COMPILED, GRAPHS = " compiled", " graphs"
 """End of a preset's name where ``render`` is compiled, and where its kernels are recorded as a CUDA graph."""
 _MOST_GRAPHS = 64
 """Graphs of ``render`` that torch keeps: one per preset, grid and batch size."""
+
+_WARM_UP_SIDE = 16
+_BATCHES_PER_PEAK = 3
+"""Batches after which the peak of a process is read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -192,3 +200,63 @@ def _geometry(flat: bool) -> dict[str, Any]:
 def _in_plane(plane: tuple[float, float], depth: tuple[float, float], flat: bool) -> tuple[float, ...]:
     """Range of a parameter by axis, with its own range across the plane of a slice."""
     return (*plane, *plane, *depth) if flat else plane
+
+
+def peak_bytes(
+    name: str, grid: tuple[int, ...], batches: Sequence[int], device: torch.device
+) -> dict[int, int]:
+    """Bytes by batch size: peak of one batch above the process at rest, images and labels included.
+
+    Batch sizes ascend, because on the CPU a later peak hides a lower one. The other arguments are those of
+    :func:`make_renderer`.
+
+    Raises:
+        OSError: there is no ``/proc``.
+    """
+    if device.type == "cuda":
+        return _allocated(name, grid, batches, device)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        return process.submit(_resident, name, grid, batches, torch.get_num_threads()).result()
+
+
+def bytes_per_voxel(peaks: dict[int, int], voxels: int) -> float | None:
+    """Growth of the peak from the smallest to the largest batch, bytes per voxel; None for one batch size."""
+    first, last = min(peaks), max(peaks)
+    return None if first == last else (peaks[last] - peaks[first]) / ((last - first) * voxels)
+
+
+def _process_bytes(entry: str) -> int:
+    """An entry of ``/proc/self/status``, in bytes."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.partition(f"\n{entry}:")[2].split()[0])
+
+
+def _allocated(
+    name: str, grid: tuple[int, ...], batches: Sequence[int], device: torch.device
+) -> dict[int, int]:
+    renderer = make_renderer(name, grid, device)
+    peaks = {}
+    for batch in batches:
+        renderer.run(batch)
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        renderer.run(batch)
+        torch.cuda.synchronize(device)
+        peaks[batch] = torch.cuda.max_memory_allocated(device) - before
+    return peaks
+
+
+def _resident(name: str, grid: tuple[int, ...], batches: Sequence[int], threads: int) -> dict[int, int]:
+    torch.set_num_threads(threads)
+    keep_freed_memory()
+    device = torch.device("cpu")
+    make_renderer(name, (_WARM_UP_SIDE,) * len(grid), device).run(1)
+    renderer = make_renderer(name, grid, device)
+    before = _process_bytes("VmRSS")
+    peaks = {}
+    for batch in batches:
+        for _ in range(_BATCHES_PER_PEAK):
+            renderer.run(batch)
+        peaks[batch] = _process_bytes("VmHWM") - before
+    return peaks

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import generator, generator_page, label_maps, memory, renderers, timing
+from benchmarks import generator, generator_page, label_maps, renderers, timing
 from benchmarks.timing import Times
 from synthspine.gen import draw, render
 from synthspine.gen.core.anatomy import VALID_CODES
@@ -78,8 +78,8 @@ def test_times_are_per_sample(monkeypatch):
 
 def test_sums_of_the_tables_follow_their_formulas():
     assert generator_page.floor_s(1000, 6e3) == pytest.approx(1)
-    assert memory.bytes_per_voxel({2: 700, 6: 1500}, voxels=10) == pytest.approx(20)
-    assert memory.bytes_per_voxel({2: 700}, voxels=10) is None
+    assert renderers.bytes_per_voxel({2: 700, 6: 1500}, voxels=10) == pytest.approx(20)
+    assert renderers.bytes_per_voxel({2: 700}, voxels=10) is None
     assert generator.copy_bytes_per_s(CPU) > 1e8
 
 
@@ -157,5 +157,5 @@ def test_the_command_measures_and_writes(tmp_path):
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_peak_memory_on_cuda_is_what_the_allocator_counted():
-    peaks = memory.peak_bytes("spine", (64, 64), (2, 8), torch.device("cuda"))
+    peaks = renderers.peak_bytes("spine", (64, 64), (2, 8), torch.device("cuda"))
     assert 0 < peaks[2] < peaks[8]
