@@ -14,7 +14,7 @@ from PIL import Image
 
 pytest.importorskip("fastapi", reason="the service needs the extra serve")
 
-from service_thread import running, serve_options
+from service_thread import running, serve_options, wait_until
 
 from synthspine.gen import config_from_text, preset
 from synthspine.shards.checking.contact_sheet import coloured
@@ -293,4 +293,7 @@ def test_counters_tell_renders_queue_bytes_hits_and_errors(service):
         assert re.search(rf"^synthspine_{name}(\{{[^}}]*\}})? [\d.e+]+$", text, re.MULTILINE), name
     assert service.count("cache_hits_total") >= 1 and service.count("cache_misses_total") >= 1
     assert service.count("sent_bytes_total") > 10_000
-    assert service.count("requests_total", route="/v1/sets/{name}/{shard}.tar", status="200") >= 2
+    # A request is counted when its answer has been sent.
+    wait_until(
+        lambda: service.count("requests_total", route="/v1/sets/{name}/{shard}.tar", status="200") >= 2
+    )
