@@ -1,7 +1,7 @@
 """Whether a mask can be that of a spine: blank scans, noise and other parts of the body are not labelled.
 
-The model is less sure of slices that show no spine than of any that does, and what it finds there are single
-pieces, not a column along a canal (docs/evaluation.md has the measurements).
+The model is less sure of slices that show no spine than of slices that show one, and what it finds there are
+single pieces, not a column along a canal (docs/evaluation.md has the measurements).
 """
 
 import numpy as np
