@@ -61,7 +61,7 @@ def make_application(
         delivery: what it serves; closed when the application ends.
         options: limits, and the place of the sets.
         token: token that requests for data must carry; None if they need none.
-        extra: what a later package adds.
+        extra: what a package above ``shards`` adds.
     """
     extra = extra or Extra()
     links = "".join(f'<a href="{path}">{title}</a>' for path, title in extra.pages.items())
