@@ -191,13 +191,13 @@ def _render(bank: Tensor, params: Params, refined: bool) -> tuple[Tensor, Tensor
     black = black_pixels(codes, p[OutsideConfig])
     painted = paint_outside(painted, around, codes, black)
 
-    painted = painted.long()  # steps look tissues up by it
     image = colour(painted, p[ContrastConfig])
     image = on(mix_arches, image, codes, around, p[ContrastConfig], frame, ArchConfig, mm)
     image = add_nucleus(image, painted, depth_mm, p[DiscConfig], mm)
     image = blur_tissues(image, p[PartialVolumeConfig], mm)
     image = add_texture(image, painted, p[TextureConfig], mm)
     image = lose_lines(add_cortex(image, depth_mm, p[CortexConfig]), image, frame, p[ArchConfig])
+    del depth_mm  # the largest tensor, which nothing below needs
     image = on(add_implant, image, frame, ImplantConfig, mm)
 
     image = on(add_flow_void, image, painted, FlowVoidConfig, mm)

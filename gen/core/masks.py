@@ -14,6 +14,11 @@ def per_sample(values: Tensor, like: Tensor) -> Tensor:
     return values.view(-1, *[1] * (like.dim() - 1))
 
 
+def per_code(values: Tensor, codes: Tensor) -> Tensor:
+    """The value of every code in ``codes`` ``(B, *grid)``, out of ``values`` ``(B, C)``: ``(B, *grid)``."""
+    return values.gather(1, codes.flatten(1).long()).reshape(codes.shape)
+
+
 def above(values: Tensor, threshold: Tensor | float) -> Tensor:
     """1 where ``values > threshold``, else 0: uint8, shape of both broadcast; no NaN, not both infinite."""
     # A comparison that gives floating-point numbers is vectorised.

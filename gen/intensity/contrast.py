@@ -18,6 +18,7 @@ from synthspine.gen.core.anatomy import CANAL
 from synthspine.gen.core.counter_rng import SampleRandom
 from synthspine.gen.core.drawing import AlwaysDrawn, Drawing, showcase
 from synthspine.gen.core.feature import Batch, Config, Range, within
+from synthspine.gen.core.masks import per_code
 from synthspine.gen.intensity.physical_contrast import PhysicalConfig, PhysicalParams, draw_physical
 from synthspine.gen.tissues import palette
 from synthspine.gen.tissues.canal import CanalConfig, mingle
@@ -185,7 +186,7 @@ def code_tables(device: torch.device) -> CodeTables:
 
 def colour(painted: Tensor, params: ContrastParams) -> Tensor:
     """Give every pixel the mean of its painted code; differentiable with respect to ``params.mean``."""
-    return params.mean.gather(1, painted.flatten(1).long()).reshape(painted.shape)
+    return per_code(params.mean, painted)
 
 
 def measured_contrast(alpha: float, base: ContrastConfig | None = None) -> ContrastConfig:

@@ -271,20 +271,25 @@ def add_cortex(image: Tensor, depth_mm: Tensor, params: CortexParams | None) -> 
     """
     if params is None:
         return image
-    lines = [
-        _line(depth_mm[:, i], params.strength[:, i], params.offset_mm[:, i], params.width_mm)
-        for i in range(len(STRUCTURES))
-    ]
-    strength, *others = lines
-    for line in others:
-        strength = torch.maximum(strength, line, out=strength)
-    image = torch.addcmul(image, strength, (image - per_sample(params.level, image)).clamp_(min=0), value=-1)
+    image = torch.addcmul(
+        image, _strongest(depth_mm, params), (image - per_sample(params.level, image)).clamp_(min=0), value=-1
+    )
     if params.end_plates is None:
         return image
     plates = params.end_plates
     vertebra, disc = (depth_mm[:, STRUCTURES.index(name)] for name in ("vertebra", "disc"))
     return where_changed(_face_discs, plates.strength > 0, image, vertebra, disc, plates,
                          in_place=not image.requires_grad)  # fmt: skip
+
+
+def _strongest(depth_mm: Tensor, params: CortexParams) -> Tensor:
+    """Strength of the strongest line at every pixel, in the shape of the image."""
+    strength = None
+    for i in range(len(STRUCTURES)):
+        line = _line(depth_mm[:, i], params.strength[:, i], params.offset_mm[:, i], params.width_mm)
+        strength = line if strength is None else torch.maximum(strength, line, out=strength)
+    assert strength is not None
+    return strength
 
 
 def _face_discs(image: Tensor, vertebra: Tensor, disc: Tensor, plates: EndPlateParams) -> Tensor:

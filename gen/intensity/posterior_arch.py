@@ -112,21 +112,27 @@ def mix_arches(
     beside = is_beside(frame)[..., None, None].to(torch.uint8)
     disc = between(codes, disc_code(1), disc_code(MAX_RANK))
     bone = (between(codes, 1, MAX_RANK) + disc * beside).to(image.dtype)
+    share = _share(bone, params, spacing_mm)
+    ground = torch.lerp(image, colour(around, contrast), bone)
+    # Outside of its mask, bone has the mean of all vertebrae.
+    marrow = torch.lerp(per_sample(contrast.mean[:, VERTEBRAE].mean(1), image), image, bone)
+    del bone
+    marrow.lerp_(per_sample(contrast.mean[:, FAT], image), per_sample(params.fatter, image))
+    mixed = ground.lerp_(marrow, share)
+    del marrow, share
+    mixing = per_sample(above(params.blur_mm + params.through + params.fatter, 0.0), codes)
+    mixing = mixing * (at_most(codes, MAX_RANK) + disc * beside)
+    return torch.lerp(image, mixed, _thick(frame, BEHIND_MM).mul_(mixing))
+
+
+def _share(bone: Tensor, params: ArchParams, spacing_mm: Spacing) -> Tensor:
+    """Share of bone at every pixel: its blurred mask, less what a random field lets show through."""
     sigma_mm = params.blur_mm.unsqueeze(1).expand(-1, 2)
     share = gaussian_blur(bone, sigma_mm, spacing_mm[-2:], REACH_MM)
     # An arch's own signal has a random share from 1 - through to 1.
-    grid, half = codes.shape[1:], per_sample(params.through / 2, codes)
-    field = smooth_field(params.key, "arches", grid, spacing_mm, params.patch_mm, FINEST_MM)
-    share *= torch.addcmul(1 - half, field.clamp_(-1, 1), half, value=-1)
-    # Outside of its mask, bone has the mean of all vertebrae.
-    marrow = torch.lerp(per_sample(contrast.mean[:, VERTEBRAE].mean(1), image), image, bone)
-    fat = per_sample(contrast.mean[:, FAT], image)
-    marrow = marrow.lerp_(fat, per_sample(params.fatter, image))
-    ground = torch.lerp(image, colour(around, contrast), bone)
-    mixing = per_sample(above(params.blur_mm + params.through + params.fatter, 0.0), codes)
-    mixing = mixing * (at_most(codes, MAX_RANK) + disc * beside)
-    mixed = ground.lerp_(marrow, share)
-    return torch.lerp(image, mixed, _thick(frame, BEHIND_MM).mul_(mixing))
+    half = per_sample(params.through / 2, bone)
+    field = smooth_field(params.key, "arches", bone.shape[1:], spacing_mm, params.patch_mm, FINEST_MM)
+    return share.mul_(torch.addcmul(1 - half, field.clamp_(-1, 1), half, value=-1))
 
 
 def _thick(frame: SpineFrame, ends_mm: tuple[float, float]) -> Tensor:

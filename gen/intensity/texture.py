@@ -9,6 +9,7 @@ from synthspine.gen.core.counter_rng import SampleRandom, normal_field
 from synthspine.gen.core.drawing import Feature, showcase
 from synthspine.gen.core.feature import Batch, Range, Spacing, within
 from synthspine.gen.core.filters import WIDEST, smooth_field
+from synthspine.gen.core.masks import per_code
 from synthspine.gen.intensity.contrast import code_tables
 from synthspine.gen.tissues.palette import PAINT_CODES
 
@@ -78,13 +79,12 @@ def add_texture(image: Tensor, painted: Tensor, params: TextureParams | None, sp
     """
     if params is None:
         return image
-    grid = painted.shape[1:]
-    index = painted.flatten(1).long()
-    flat = image.flatten(1)
+    grid = image.shape[1:]
     if params.white is not None:
-        white = normal_field(params.key, "white", grid.numel())
-        flat = torch.addcmul(flat, params.white.gather(1, index), white)
+        white = normal_field(params.key, "white", grid.numel()).view(image.shape)
+        image = torch.addcmul(image, white, per_code(params.white, painted))
+        del white
     if params.coarse is not None:
         field = smooth_field(params.key, "coarse", grid, spacing_mm, params.correlation_mm, FINEST_MM)
-        flat = torch.addcmul(flat, params.coarse.gather(1, index), field.flatten(1))
-    return flat.reshape(image.shape)
+        image = torch.addcmul(image, field, per_code(params.coarse, painted))
+    return image

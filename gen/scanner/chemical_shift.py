@@ -9,7 +9,7 @@ from torch import Tensor
 from synthspine.gen.core.counter_rng import SampleRandom
 from synthspine.gen.core.drawing import Feature, showcase
 from synthspine.gen.core.feature import Batch, Range, Spacing, within
-from synthspine.gen.core.masks import per_sample
+from synthspine.gen.core.masks import per_code, per_sample
 from synthspine.gen.scanner.lines import phase_along_rows, take
 from synthspine.gen.tissues.palette import FAT_FRACTION
 
@@ -70,7 +70,7 @@ def shift_fat(
     """
     if params is None:
         return image
-    fat = image * params.fat_fraction.gather(1, painted.flatten(1).long()).view(image.shape)
+    fat = image * per_code(params.fat_fraction, painted)
     near, far, share = [], [], torch.zeros_like(params.displacement_mm[:, 0])
     for axis in (0, 1):
         displacement = params.displacement_mm[:, axis] / spacing_mm[axis - 2]

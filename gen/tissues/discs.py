@@ -18,6 +18,7 @@ from synthspine.gen.core.masks import (
     between,
     columns_of,
     greatest_near,
+    per_code,
     per_sample,
     shifted_rows,
     with_columns,
@@ -141,7 +142,7 @@ def thin_discs(codes: Tensor, params: DiscParams | None, spacing_mm: Spacing) ->
     discs = codes * disc
     reach = int(END_PLATE_MM / spacing_mm[-2] + 0.5)
     nearest = greatest_near(discs, reach)
-    moves = table.gather(1, nearest.flatten(1).long()).reshape(codes.shape)
+    moves = per_code(table, nearest)
     least = max(int(LEAST_MM / spacing_mm[-2] + 0.5), 1)
     for first_bit, direction in ((0, 1), (most, -1)):
         wanted = [((moves >> (first_bit + rows)) & 1).to(torch.uint8) for rows in range(most)]
@@ -188,8 +189,7 @@ def add_nucleus(
     depth = depth_mm[:, STRUCTURES.index("disc")]
     columns = columns_of(above(depth, 0.0))
     whole, image, depth = image, image[..., columns], depth[..., columns]
-    index = painted[..., columns].flatten(1).long()
-    core = _by_code(params.core).gather(1, index).reshape(image.shape)
+    core = per_code(_by_code(params.core), painted[..., columns])
     inside = (depth * (1 / TRANSITION_MM)).add_(-ANNULUS_MM / TRANSITION_MM).clamp_(0, 1)
     if params.cleft is not None:
         _take_cleft(core, depth, per_sample(params.cleft, image), spacing_mm[-2])

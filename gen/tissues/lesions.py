@@ -187,7 +187,7 @@ def paint_schmorl(
     away.add_((plates.away_mm - GAP_MM).clamp_(min=0).square_())
     if painted.dim() == 4:
         slices_mm = centred_positions(painted.shape[1], spacing_mm[0], painted.device)[:, None, None]
-        away.add_((slices_mm - _of_plate(params.across_mm, plates)).square_())
+        away.add_(_of_plate(params.across_mm, plates).sub_(slices_mm).square_())
     return overpaint(painted, SCHMORL, above(room, away))
 
 

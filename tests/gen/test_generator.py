@@ -1,12 +1,16 @@
 """The draw/render heart: what a sample depends on, and what it does not."""
 
 import json
+import math
 from dataclasses import replace
+from itertools import accumulate
 
 import numpy as np
 import pytest
 import torch
+from torch.profiler import ProfilerActivity, profile
 
+from benchmarks.label_maps import label_maps
 from synthspine.gen import Params, draw, preset, render
 from synthspine.gen.config import without_geometry
 from synthspine.gen.core.anatomy import IGNORE, vertebra_code
@@ -141,3 +145,15 @@ def test_cuda_draws_the_same_parameters_and_label_maps(bank):
     other_image, other_codes = render(bank.cuda(), on_device)
     assert (codes == other_codes.cpu()).float().mean() > 0.9999
     assert (image - other_image.cpu()).abs().mean() < 1e-3
+
+
+def test_a_volume_takes_less_than_48_bytes_of_tensors_a_voxel():
+    grid = (64, 64, 64)
+    bank = label_maps(grid)
+    params = draw(preset("spine"), 1, torch.tensor([2]), maps=len(bank), dims=3)
+    render(bank, params)  # tables that are kept are made
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        render(bank, params)
+    events = sorted(profiled.profiler.kineto_results.events(), key=lambda event: event.start_ns())
+    held = accumulate(event.nbytes() for event in events if event.name() == "[memory]")
+    assert 20 < max(held) / math.prod(grid) < 48
