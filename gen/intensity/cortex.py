@@ -164,6 +164,7 @@ class CortexParams(Batch):
     level: Tensor
     width_mm: Tensor
     offset_mm: Tensor
+    facing_mm: Tensor
     end_plates: EndPlateParams | None  # None if the configuration never has them
 
 
@@ -177,10 +178,12 @@ class CortexConfig(Feature[CortexParams]):
     """Share of the signal above ``level`` that a line takes away, per structure."""
     level: Range = (0.0, 0.15)
     """Intensity of a full line, share of full scale."""
-    width_mm: Range = (0.6, 1.2)
+    width_mm: Range = (0.6, 1.0)
     """Standard deviation of the profile of a line, mm."""
     vertebra_offset_mm: Range = (-1.2, 0.6)
     """Position of the line of vertebrae, mm inside the border."""
+    facing_mm: Range = (-1.2, -0.2)
+    """What is added to it where a vertebra faces a disc: SPIDER masks leave the end plate out."""
     disc_offset_mm: Range = (-1.9, -0.1)
     """Position of the line of discs, mostly outside the annotated disc."""
     canal_offset_mm: Range = (-1.5, 0.3)
@@ -211,10 +214,13 @@ class CortexConfig(Feature[CortexParams]):
         Config.__post_init__(self)
         for line, name in (*(("", name) for name in STRUCTURES), ("end_plate_", "end_plate")):
             width, offset = getattr(self, f"{line}width_mm"), getattr(self, f"{name}_offset_mm")
-            reach = _PROFILE_END * width[1] + max(map(abs, offset))
+            least, greatest = self.facing_mm if name == "vertebra" else (0.0, 0.0)
+            farthest = max(abs(offset[0] + min(least, 0.0)), abs(offset[1] + max(greatest, 0.0)))
+            reach = _PROFILE_END * width[1] + farthest
             if reach > REACH_MM + 1e-9:
+                more = f" and facing_mm {self.facing_mm}" if name == "vertebra" else ""
                 raise ValueError(
-                    f"CortexConfig.{line}width_mm {width} and {name}_offset_mm {offset} make lines that "
+                    f"CortexConfig.{line}width_mm {width}, {name}_offset_mm {offset}{more} make lines that "
                     f"reach {reach:.2f} mm from the border; distances are known to {REACH_MM} mm"
                 )
 
@@ -239,6 +245,7 @@ class CortexConfig(Feature[CortexParams]):
             level=random.uniform("cortex_level", *self.level),
             width_mm=random.uniform("cortex_width", *self.width_mm),
             offset_mm=torch.stack(list(offsets), dim=1),
+            facing_mm=random.uniform("cortex_facing", *self.facing_mm),
             end_plates=_draw_end_plates(self, random),
         )
 
@@ -285,8 +292,13 @@ def add_cortex(image: Tensor, depth_mm: Tensor, params: CortexParams | None) -> 
 def _strongest(depth_mm: Tensor, params: CortexParams) -> Tensor:
     """Strength of the strongest line at every pixel, in the shape of the image."""
     strength = None
-    for i in range(len(STRUCTURES)):
-        line = _line(depth_mm[:, i], params.strength[:, i], params.offset_mm[:, i], params.width_mm)
+    for i, name in enumerate(STRUCTURES):
+        depth = depth_mm[:, i]
+        if name == "vertebra":
+            facing = _facing(depth_mm[:, STRUCTURES.index("disc")])
+            depth = torch.addcmul(depth, facing, per_sample(params.facing_mm, facing), value=-1)
+            del facing
+        line = _line(depth, params.strength[:, i], params.offset_mm[:, i], params.width_mm)
         strength = line if strength is None else torch.maximum(strength, line, out=strength)
     assert strength is not None
     return strength
@@ -294,10 +306,14 @@ def _strongest(depth_mm: Tensor, params: CortexParams) -> Tensor:
 
 def _face_discs(image: Tensor, vertebra: Tensor, disc: Tensor, plates: EndPlateParams) -> Tensor:
     """Draw the lines where vertebrae face discs; depths inside of both, mm, in the shape of the image."""
-    away, near = _FACING_MM
-    facing = ((disc + away) * (1 / (away - near))).clamp_(0, 1)
-    share = _line(vertebra, plates.strength, plates.offset_mm, plates.width_mm).mul_(facing)
+    share = _line(vertebra, plates.strength, plates.offset_mm, plates.width_mm).mul_(_facing(disc))
     return torch.addcmul(image, share, per_sample(plates.level, image) - image)
+
+
+def _facing(disc_mm: Tensor) -> Tensor:
+    """How much a vertebra's border faces a disc at a pixel, 0..1, by the distance inside the disc, mm."""
+    away, near = _FACING_MM
+    return ((disc_mm + away) * (1 / (away - near))).clamp_(0, 1)
 
 
 def _line(depth_mm: Tensor, strength: Tensor, offset_mm: Tensor, width_mm: Tensor) -> Tensor:

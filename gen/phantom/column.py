@@ -17,7 +17,7 @@ LEVELS = 10
 
 # One entry per rank, 1 = L5 ... 10 = T8; mm and degrees.
 _BODY_HEIGHT = (28.4, 29.2, 28.6, 28.4, 28.0, 27.4, 25.6, 24.0, 23.0, 22.2)
-_BODY_DEPTH = (35.8, 36.8, 36.8, 35.6, 34.2, 33.0, 31.6, 30.6, 29.6, 28.8)
+_BODY_DEPTH = (36.0, 38.0, 39.2, 38.2, 35.4, 33.4, 31.8, 30.6, 29.6, 28.8)
 _BODY_WIDTH = (50.5, 47.5, 46.0, 43.0, 41.5, 39.5, 37.5, 35.0, 33.0, 31.5)
 _BODY_WEDGE = (8.5, 3.0, 0.5, -1.0, -2.5, -3.0, -3.0, -3.0, -3.0, -3.0)
 _DISC_HEIGHT = (8.4, 7.6, 6.4, 6.0, 5.4, 4.2, 3.4, 3.1, 3.0, 2.9)
@@ -28,6 +28,7 @@ _PEDICLE_WIDTH = (12.0, 10.5, 9.0, 8.0, 7.5, 7.5, 7.0, 6.5, 6.0, 6.0)
 _TRANSVERSE_REACH = (39.0, 37.0, 40.0, 36.0, 33.0, 23.0, 25.0, 28.0, 30.0, 31.0)
 _SPINOUS_LENGTH = (19.0, 33.0, 35.0, 35.0, 28.0, 27.0, 26.0, 27.0, 28.0, 28.0)
 _SPINOUS_HALF_HEIGHT = (4.6, 7.8, 8.4, 8.2, 6.2, 6.0, 5.0, 4.6, 4.4, 4.4)
+_SPINOUS_SPREAD = (0.2, 0.12)  # relative deviation of their size, in L5 and elsewhere
 _SPINOUS_SLOPE = (14.0, 10.0, 8.0, 10.0, 13.0, 20.0, 32.0, 42.0, 48.0, 50.0)
 
 # Sacral segments S1 ... S5: height, depth, half width, turn against the segment above (deg), gap above (mm).
@@ -52,7 +53,7 @@ def stack_column(
     fracture_rank = int(rng.choice((4, 5, 6, 7))) if rng.uniform() < 0.02 + 0.10 * (age > 60) else 0
     marrow_fat = float(np.clip((age - 20) / 150 + rng.normal(0, 0.08), 0, 0.5))
     relative = {name: rng.normal(1, 0.04) for name in ("height", "depth", "width", "disc", "spinous")}
-    canal_depth = rng.normal(17.5, 1.1) * size
+    canal_depth = rng.normal(19.4, 1.2) * size
     losses = dict(variants.losses)
     build = _Build(age=age, size=size, relative=relative, marrow_fat=marrow_fat, canal_depth=canal_depth)
 
@@ -147,6 +148,7 @@ def _draw_vertebra(
         for side in (1, -1)
         if rng.uniform() < 0.07 + 0.06 * worn
     )
+    spread = _SPINOUS_SPREAD[min(column, 1)]
     changes = tuple(
         rng.uniform(4, 11) if rng.uniform() < 0.35 * max(0.0, 0.75 - moist) else 0.0 for moist in hydration
     )
@@ -176,8 +178,8 @@ def _draw_vertebra(
         transverse_reach=_TRANSVERSE_REACH[column] * size * rng.normal(1, 0.05),
         roughness=(rng.uniform(0.2, 0.7), rng.uniform(0, 6.3), rng.uniform(0, 6.3)),
         spinous=(
-            _SPINOUS_LENGTH[column] * size * relative["spinous"] * rng.normal(1, 0.13),
-            _SPINOUS_HALF_HEIGHT[column] * size * float(np.clip(rng.normal(1, 0.15), 0.5, 1.5)),
+            _SPINOUS_LENGTH[column] * size * relative["spinous"] * rng.normal(1, 1.2 * spread),
+            _SPINOUS_HALF_HEIGHT[column] * size * float(np.clip(rng.normal(1, 1.3 * spread), 0.5, 1.7)),
             _SPINOUS_SLOPE[column] + rng.normal(0, 3),
             rng.uniform(1.9, 3.9),
         ),

@@ -11,7 +11,7 @@ from synthspine.gen.phantom.variants import Variants, draw_variants
 STREAM_ANATOMY = 1
 
 # Middle of the thecal sac, share of the bony canal's depth: SPIDER's masks leave 2 to 5 mm in front of it.
-_SAC_PLACE = (0.36, 0.46)
+_SAC_PLACE = (0.30, 0.42)
 
 
 def phantom_patient(seed: int, patient: int, variants: Variants | None = None) -> Anatomy:
@@ -111,7 +111,7 @@ def _canal_line(
 
 def _sac_size(rng: np.random.Generator, arc: Array, size: float) -> tuple[Array, Array]:
     """Half depth and half width of the thecal sac along the canal, mm."""
-    depth = np.clip(rng.normal(14.6, 1.7), 10.8, 18) * size / 2
+    depth = np.clip(rng.normal(15.7, 1.8), 11.4, 19.6) * size / 2
     width = np.clip(rng.normal(20.6, 1.9), 15.5, 25) * size / 2
     level = np.array([-260.0, -150.0, -60.0, 0.0, 30.0, 60.0])
     half_depth = np.interp(arc, level, depth * np.array([0.98, 1.02, 0.98, 0.90, 0.72, 0.50]))

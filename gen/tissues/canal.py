@@ -78,7 +78,7 @@ class CanalConfig(Feature[CanalParams]):
     """End of the cord above the middle of the lowest vertebra, mm. The roots follow, cord or not."""
     roots_probability: float = 0.7
     """Probability of nerve roots below the cord."""
-    roots_share: Range = (0.0, 0.7)
+    roots_share: Range = (0.0, 1.0)
     """Share of the back of the canal that roots fill."""
     root_length_mm: Range = (14.0, 14.0)
     """Correlation length of the roots along the canal, mm."""

@@ -97,7 +97,6 @@ def test_the_gpu_runs_the_steps_of_the_dry_run_and_real_slices_where_there_are_s
     assert "cpu" not in words and words.count("cuda") == len(plain)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_dry_run_does_every_step(tmp_path):
     command = [sys.executable, "benchmarks/gpu_proof.py", "--dry-run", "--minutes", "14", "--out", tmp_path]

@@ -139,9 +139,10 @@ def test_lines_follow_their_formula(bank):
     image, depth = _image(bank)
     params = _params(end_plates=None)
     numbers = {n: getattr(params, n).double().numpy() for n in ("strength", "level", "width_mm", "offset_mm")}
-    distance = (depth.double().numpy() - numbers["offset_mm"][:, :, None, None]) / numbers["width_mm"][
-        :, None, None, None
-    ]
+    place = depth.double().numpy()
+    facing = np.clip((place[:, DISC] + 3) / 2, 0, 1)
+    place[:, VERTEBRA] -= facing * params.facing_mm.double().numpy()[:, None, None]
+    distance = (place - numbers["offset_mm"][:, :, None, None]) / numbers["width_mm"][:, None, None, None]
     profile = np.clip(1 - distance**2 / 9, 0, None) ** 4
     assert np.abs(profile - np.exp(-(distance**2) / 2)).max() < 0.045
     strength = (profile * numbers["strength"][:, :, None, None]).max(1)
@@ -159,6 +160,17 @@ def test_lines_darken_the_border_alone_and_never_brighten(bank):
     assert far.any() and torch.equal(lined[far], image[far])
     on_line = (depth[:, CANAL_AXIS] - params.offset_mm[:, CANAL_AXIS, None, None]).abs() < 0.2
     assert (lined[on_line] < 0.15 * image[on_line]).all()
+
+
+def test_the_line_of_a_vertebra_lies_farther_out_where_it_faces_a_disc():
+    codes = torch.zeros(1, 60, 60, dtype=torch.uint8)
+    codes[:, 10:30, 10:50], codes[:, 32:40, 10:50] = vertebra_code(2), disc_code(2)
+    params = _params(1, strength=torch.tensor([[1.0, 0.0, 0.0]]), level=torch.zeros(1), end_plates=None,
+                     offset_mm=torch.full((1, 3), 0.5), facing_mm=torch.tensor([-2.0]))  # fmt: skip
+    lined = add_cortex(torch.ones(codes.shape), _depths(codes), params)[0]
+    # Rows 29 and 30 meet at the border: .5 mm inside of it is row 29, 1.5 mm outside of it row 31.
+    assert int(lined[20:35, 30].argmin()) + 20 == 31
+    assert int(lined[20, 5:20].argmin()) + 5 == 10 and int(lined[5:20, 30].argmin()) + 5 == 10
 
 
 def test_an_end_plate_lies_between_vertebra_and_disc_and_may_be_bright(bank):
@@ -203,8 +215,11 @@ def test_drawn_lines_keep_to_their_ranges_and_probabilities():
             assert low <= values.min() < low + 0.05 * (high - low)
             assert high - 0.05 * (high - low) < values.max() <= high
     for values, (low, high) in zip(
-        (*params.offset_mm.unbind(1), plates.offset_mm),
-        (getattr(config, f"{name}_offset_mm") for name in ("vertebra", "disc", "canal", "end_plate")),
+        (*params.offset_mm.unbind(1), plates.offset_mm, params.facing_mm),
+        (
+            *(getattr(config, f"{name}_offset_mm") for name in ("vertebra", "disc", "canal", "end_plate")),
+            config.facing_mm,
+        ),
         strict=True,
     ):
         assert low <= values.min() < low + 0.05 * (high - low)
@@ -241,6 +256,8 @@ def test_it_runs_on_any_grid_and_reads_no_value_on_the_host(grid):
         {"width_mm": (0.0, 1.0)},
         {"width_mm": (0.6, 1.9)},
         {"vertebra_offset_mm": (-3.0, 0.6)},
+        {"facing_mm": (-2.0, 0.0)},
+        {"facing_mm": (0.0, 3.0)},
         {"disc_offset_mm": (-3.0, 0.6)},
         {"canal_offset_mm": (-3.0, 0.6)},
         {"end_plate_offset_mm": (-3.0, 0.6)},
