@@ -274,7 +274,13 @@ def _cuda_tests() -> list[str | Path]:
 
 
 def epochs(out: Path, sets: Path, seconds: float) -> int:
-    """How many epochs of the label maps in ``sets`` fit, at the rate that the step "training" measured."""
+    """How many epochs of the label maps in ``sets`` fit, at the rate that the step "training" measured.
+
+    The number is kept in ``out``: a training that was stopped goes on only with the same one.
+    """
+    kept = out / "work" / "epochs.txt"
+    if kept.is_file():
+        return int(kept.read_text(encoding="utf-8"))
     rate = _USUAL_RATE
     for page in (out / "training").glob("training_*.md"):
         if row := re.search(
@@ -283,7 +289,10 @@ def epochs(out: Path, sets: Path, seconds: float) -> int:
             rate = float(row[1].replace(",", ""))
     place = open_place(sets / BANK)
     samples = load_manifest(place).samples if has_manifest(place) else 1000
-    return max(1, int(_TRAINED_SHARE * seconds * rate / samples))
+    number = max(1, int(_TRAINED_SHARE * seconds * rate / samples))
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text(f"{number}\n", encoding="utf-8")
+    return number
 
 
 def _real_slices(real: Path | None, work: Path) -> list[str | Path]:

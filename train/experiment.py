@@ -94,7 +94,7 @@ def _train(model: ModelName, sources: Sources, stop: StopRequest) -> None:
         }
     )
 
-    def save_best(average: UNet, step: int, validation_dice: float) -> None:
+    def save_model(ending: str, average: UNet, step: int, validation_dice: float) -> None:
         checkpoint = Checkpoint(
             state_dict=average.state_dict(),
             architecture=average.architecture,
@@ -105,7 +105,7 @@ def _train(model: ModelName, sources: Sources, stop: StopRequest) -> None:
             spacing_mm=sources.generator.spacing_mm,
             scheme=scheme.to_dict(),
         )
-        save_checkpoint(plan.file("best.pth"), checkpoint)
+        save_checkpoint(plan.file(ending), checkpoint)
 
     validation = sources.validation(model)
     kept = "the last weights are kept" if validation is None else "the best of validation is kept"
@@ -115,7 +115,7 @@ def _train(model: ModelName, sources: Sources, stop: StopRequest) -> None:
         f"({'bf16' if plan.bf16 else 'float32'}), {kept}"
     )
     with sources.feed(model) as feed:
-        trainer = Trainer(network, feed, validation, scheme, plan, ranks, save_best)
+        trainer = Trainer(network, feed, validation, scheme, plan, ranks, save_model)
         if options.dry_run:
             _dry_run(trainer)
             return

@@ -6,8 +6,8 @@
     synthspine train --dry-run                         # try everything, save nothing
 
 In a checkout also ``python train/main.py``, or ``torchrun train/main.py``.
-Missing sets are built first. SIGTERM and Ctrl-C stop a run with its state saved; --resume auto goes on, also
-after a crash.
+Missing sets are built first. SIGTERM and Ctrl-C stop a run with its state saved, and the model so far as
+stopped.pth; --resume auto goes on, also after a crash.
 """
 
 import sys

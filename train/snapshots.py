@@ -43,7 +43,7 @@ _STATES = ("network", "coarse_heads", "average", "optimizer")
 _ENTRIES = ("progress", *_STATES, "run_identity", "code", "validated_on")
 _ADDED_LATER = {"loss": DEFAULT_LOSS}
 """Entries of the run identity that older snapshots lack, and what was meant."""
-_KEPT_FOR_EVER = ("best.pth", "log.csv")
+_KEPT_FOR_EVER = ("best.pth", "stopped.pth", "log.csv")
 _TRIAL_BYTES = 4096
 
 
@@ -220,7 +220,7 @@ class SnapshotFolder:
     def _number_the_last(self) -> None:
         """Give the model and the log that are kept as ``.previous`` a number of their own."""
         stem = re.escape(self._plan.stem.name)
-        numbered = self._matching(rf"{stem}_(?:best|log)\.{PREVIOUS}-(\d+)\.(?:pth|csv)").values()
+        numbered = self._matching(rf"{stem}_(?:best|stopped|log)\.{PREVIOUS}-(\d+)\.(?:pth|csv)").values()
         number = 1 + max((int(match[1]) for match in numbered), default=0)
         for ending in _KEPT_FOR_EVER:
             path = self._plan.file(ending)

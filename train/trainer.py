@@ -33,7 +33,8 @@ class Trainer:
         network: on its device. Rank 0's weights are given to all ranks.
         feed: where batches come from.
         validation: samples that choose the checkpoint; None keeps the last weights.
-        save_best: called on rank 0 with (averaged network, step, validation Dice) when it is the best so far.
+        save_model: called on rank 0 with (ending of the file, averaged network, step, validation Dice): the
+            best so far as ``best.pth``, that of a stopped run as ``stopped.pth``, with nan.
     """
 
     network: InitVar[UNet]
@@ -42,7 +43,7 @@ class Trainer:
     scheme: LabelScheme
     plan: Plan
     ranks: Ranks
-    save_best: Callable[[UNet, int, float], None]
+    save_model: Callable[[str, UNet, int, float], None]
 
     def __post_init__(self, network: UNet) -> None:
         self.stepper = Stepper(network, self.scheme, self.plan, self.ranks)
@@ -197,7 +198,7 @@ class Trainer:
         if self.ranks.is_main:
             try:
                 dice = math.nan if score is None else score
-                self.save_best(self.stepper.average.network, progress.step, dice)
+                self.save_model("best.pth", self.stepper.average.network, progress.step, dice)
             except OSError as error:
                 if progress.step == self.plan.steps:
                     raise
@@ -216,11 +217,14 @@ class Trainer:
             self.snapshots.save(self.progress.step, pack_snapshot(self.stepper, self.progress))
 
     def _stop(self) -> TrainingStopped:
-        """Save the state; the error to raise."""
+        """Save the state, and the averaged weights as a model; the error to raise."""
         progress = self.progress
         path = self.snapshots.file(progress.step)
         if self.ranks.is_main and not path.is_file():
             path = self.snapshots.save(progress.step, pack_snapshot(self.stepper, progress))
+        if self.ranks.is_main and progress.step:
+            with self._report.going_on_without("the model of the stopped run"):
+                self.save_model("stopped.pth", self.stepper.average.network, progress.step, math.nan)
         return TrainingStopped(
             f"{self.plan.title}: stopped after step {progress.step} of {self.plan.steps}, "
             f"state saved in {path}; go on with the same command and --resume auto"

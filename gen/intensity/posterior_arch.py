@@ -44,7 +44,7 @@ class ArchParams(Batch):
 
     def touched(self) -> Tensor:
         """Which samples it changes."""
-        return self.blur_mm + self.through > 0
+        return self.blur_mm + self.through + self.fatter > 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,7 +74,7 @@ class ArchConfig(Feature[ArchParams]):
         patch_mm=(FINEST_MM, WIDEST * FINEST_MM),
     )
     along_spine = True
-    hidden_with = ("vertebra", "blur_mm", "through")
+    hidden_with = ("vertebra", "blur_mm", "through", "fatter")
     shown = showcase("canal", blur_mm=(1.8, 1.8), through=(0.8, 0.8), lines_lost=(1.0, 1.0))
 
     def sample(self, random: SampleRandom) -> ArchParams:
@@ -112,7 +112,7 @@ def mix_arches(
     beside = is_beside(frame)[..., None, None].to(torch.uint8)
     disc = between(codes, disc_code(1), disc_code(MAX_RANK))
     bone = (between(codes, 1, MAX_RANK) + disc * beside).to(image.dtype)
-    share = _share(bone, params, spacing_mm)
+    share = _bone_share(bone, params, spacing_mm)
     ground = torch.lerp(image, colour(around, contrast), bone)
     # Outside of its mask, bone has the mean of all vertebrae.
     marrow = torch.lerp(per_sample(contrast.mean[:, VERTEBRAE].mean(1), image), image, bone)
@@ -125,7 +125,7 @@ def mix_arches(
     return torch.lerp(image, mixed, _thick(frame, BEHIND_MM).mul_(mixing))
 
 
-def _share(bone: Tensor, params: ArchParams, spacing_mm: Spacing) -> Tensor:
+def _bone_share(bone: Tensor, params: ArchParams, spacing_mm: Spacing) -> Tensor:
     """Share of bone at every pixel: its blurred mask, less what a random field lets show through."""
     sigma_mm = params.blur_mm.unsqueeze(1).expand(-1, 2)
     share = gaussian_blur(bone, sigma_mm, spacing_mm[-2:], REACH_MM)

@@ -10,7 +10,8 @@ from synthspine.gen.phantom.variants import Variants, draw_variants
 
 STREAM_ANATOMY = 1
 
-# Middle of the thecal sac, share of the bony canal's depth: SPIDER's masks leave 2 to 5 mm in front of it.
+# Middle of the thecal sac, share of the bony canal's depth: SPIDER's masks leave 2 to 5 mm in front of it
+# at the middle of a body.
 _SAC_PLACE = (0.30, 0.42)
 
 

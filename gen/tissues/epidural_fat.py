@@ -123,7 +123,7 @@ class FatPadsParams(Batch):
 
     def touched(self) -> Tensor:
         """Which samples it changes."""
-        return self.thickness_mm > 0
+        return self.thickness_mm + self.front_mm > 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -210,6 +210,7 @@ def paint_fat_pads(
     start = seen * (first - front - 0.5 * spacing_mm[-1]) - below * thick
     stop = seen * (last + thick + 0.5 * spacing_mm[-1]) + below * thick
     pads = above(frame.behind_mm, start.unsqueeze(-1)) * above(stop.unsqueeze(-1), frame.behind_mm)
+    pads *= per_sample(above(params.thickness_mm + params.front_mm, 0.0), pads)
     return overpaint(painted, EPIDURAL_FAT, pads * unlabelled(codes, painted))
 
 

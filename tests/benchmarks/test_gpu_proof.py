@@ -80,6 +80,8 @@ def test_time_that_is_left_goes_to_later_steps_and_none_begins_without(tmp_path)
 
 def test_epochs_follow_the_rate_that_was_measured(tmp_path):
     assert gpu_proof.epochs(tmp_path, tmp_path, 100) == 6
+    assert gpu_proof.epochs(tmp_path, tmp_path, 900) == 6  # a training goes on with the same number
+    (tmp_path / "work" / "epochs.txt").unlink()
     (tmp_path / "training").mkdir()
     row = "| (b) Model A, rendered one batch ahead (as in training) | 2,000.5 | 1,900.0 | 2,100.0 | 90 % |"
     (tmp_path / "training" / "training_cuda.md").write_text(f"| way | images/s |\n{row}\n")

@@ -100,6 +100,9 @@ def test_a_stopped_run_goes_on_to_the_weights_of_an_unstopped_one(
     monkeypatch.undo()
     reached = newest(stopped, model)["progress"]["step"]
     assert 4 <= reached <= 6
+    so_far = load_checkpoint(stopped.file(model, "stopped.pth"))
+    assert_equal_states(so_far.state_dict, newest(stopped, model)["average"])
+    assert so_far.step == reached and math.isnan(so_far.validation_dice)
 
     train_models(dataclasses.replace(stopped, resume="auto"), alone)
     for name in ("network", "average"):

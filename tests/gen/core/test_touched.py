@@ -60,11 +60,18 @@ def test_a_feature_that_no_sample_has_is_not_called_and_others_run_on_their_samp
 
 
 def test_the_picked_samples_are_those_of_the_whole_batch_bit_for_bit(monkeypatch):
-    params = _params(preset("spine"), 24)
-    image, codes = render(_bank(), params)
+    broken, beside, torn = _bank().repeat(3, 1, 1)
+    broken[30:50] = torch.where(broken[30:50] == CANAL, 0, broken[30:50])
+    torn[20:70:7, 36:40] = 0
+    beside[beside == CANAL] = 0
+    bank = torch.stack((*_bank(), broken, beside, torn))
+    params = draw(preset("spine"), 11, torch.arange(240), maps=len(bank))
+    image, codes = render(bank, params)
     monkeypatch.setattr("synthspine.gen.core.touched.MOST", -1.0)
-    whole, same = render(_bank(), params)
-    assert torch.equal(image, whole) and torch.equal(codes, same)
+    whole, same = render(bank, params)
+    assert torch.equal(codes, same)
+    different = (image != whole).flatten(1).any(1).nonzero().flatten().tolist()
+    assert different == []
 
 
 def test_every_feature_that_says_whom_it_touches_says_it_per_sample():
