@@ -21,6 +21,12 @@ SPARSE = [
     ("wrap", "wrap_around"),
     ("ghosting", "distort_kspace"),
     ("zipper", "add_zipper"),
+    ("arches", "mix_arches"),
+    ("body_layers", "paint_body_layers"),
+    ("epidural_fat", "paint_epidural_fat"),
+    ("fat_pads", "paint_fat_pads"),
+    ("hidden", "hide"),
+    ("sacrum", "paint_sacrum"),
 ]
 
 
@@ -51,7 +57,7 @@ def test_a_feature_that_no_sample_has_is_not_called_and_others_run_on_their_samp
     monkeypatch.setattr(generator, step, lambda first, *rest: seen.append(len(first)) or plain(first, *rest))
     params = _params(replace(config, **{feature: replace(getattr(config, feature), probability=0.4)}))
     touched = getattr(params, feature).touched()
-    assert 0 < touched.sum() < 9
+    assert 0 < touched.sum() <= 9  # of 12: with more the whole batch is rendered
     render(_bank(), params)
     assert seen == [int(touched.sum())]
     seen.clear()
