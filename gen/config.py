@@ -46,6 +46,7 @@ from synthspine.gen.tissues.discs import DiscConfig
 from synthspine.gen.tissues.epidural_fat import EpiduralFatConfig, FatPadsConfig
 from synthspine.gen.tissues.lesions import HaemangiomaConfig, ModicConfig, SchmorlConfig
 from synthspine.gen.tissues.pelvis import FloorConfig, SacrumConfig
+from synthspine.gen.tissues.rim import RimConfig
 from synthspine.gen.tissues.unannotated import OutsideConfig
 
 
@@ -74,6 +75,7 @@ class GeneratorConfig(Config):
     epidural_fat: EpiduralFatConfig = field(default_factory=EpiduralFatConfig)
     fat_pads: FatPadsConfig = field(default_factory=FatPadsConfig)
     discs: DiscConfig = field(default_factory=DiscConfig)
+    rim: RimConfig = field(default_factory=RimConfig)
     modic: ModicConfig = field(default_factory=ModicConfig)
     haemangioma: HaemangiomaConfig = field(default_factory=HaemangiomaConfig)
     schmorl: SchmorlConfig = field(default_factory=SchmorlConfig)

@@ -17,7 +17,7 @@ from synthspine.eval.gallery import (
     shown_off,
 )
 from synthspine.gen import GeneratorConfig
-from synthspine.gen.core.anatomy import CANAL, disc_code, vertebra_code
+from synthspine.gen.core.anatomy import CANAL, DISC_OFFSET, MAX_RANK, disc_code, vertebra_code
 from synthspine.gen.core.drawing import showcase
 from synthspine.gen.intensity.contrast import measured_contrast
 from synthspine.gen.params import FEATURES
@@ -30,6 +30,10 @@ def maps(spine):
     """Two slices of one spine, small enough to render every feature at once."""
     codes = spine(levels=4, lean=0.1, slices=2, shape=(160, 128), bottom=140, column=30.0)
     codes[:, :6] = 255
+    # Between bodies and discs a row is not annotated.
+    body, disc = (codes > 0) & (codes <= MAX_RANK), (codes > DISC_OFFSET) & (codes < CANAL)
+    codes[:, 1:][body[:, 1:] & disc[:, :-1]] = 0
+    codes[:, :-1][body[:, :-1] & disc[:, 1:]] = 0
     return torch.from_numpy(codes)
 
 

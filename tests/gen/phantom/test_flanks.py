@@ -67,5 +67,5 @@ def test_ribs_stand_beside_thoracic_vertebrae_alone():
     soft = draw_soft_tissue(anatomy)
     for rank, expected in ((7, True), (6, True), (5, False), (3, False)):
         x, y, z = anatomy.vertebrae[rank - 1].centre + 52 * anatomy.vertebrae[rank - 1].axes[0]
-        points = Points(x=np.array([x]), y=y + np.arange(-6.0, 22), z=z + np.arange(0.0, 45))
+        points = Points(x=np.array([x]), y=y + np.arange(-4.0, 22), z=z + np.arange(0.0, 45))
         assert (paint(anatomy, soft, points)[0] == MARROW).any() == expected
