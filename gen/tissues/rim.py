@@ -46,7 +46,7 @@ class RimConfig(Feature[RimParams]):
 
     bounds = within(height_mm=(0.0, GREATEST_MM))
     hidden_with = ("vertebra", "height_mm")
-    shown = showcase("middle_disc", height_mm=(2.0, 2.0), also={"contrast": {"alpha": (0.0, 0.0)}})
+    shown = showcase("middle_disc", height_mm=(2.0, 2.0))
 
     def sample(self, random: SampleRandom) -> RimParams:
         """Draw the height of the rim."""

@@ -30,10 +30,10 @@ def maps(spine):
     """Two slices of one spine, small enough to render every feature at once."""
     codes = spine(levels=4, lean=0.1, slices=2, shape=(160, 128), bottom=140, column=30.0)
     codes[:, :6] = 255
-    # Between bodies and discs a row is not annotated.
-    body, disc = (codes > 0) & (codes <= MAX_RANK), (codes > DISC_OFFSET) & (codes < CANAL)
-    codes[:, 1:][body[:, 1:] & disc[:, :-1]] = 0
-    codes[:, :-1][body[:, :-1] & disc[:, 1:]] = 0
+    # Between bodies and discs two rows are not annotated.
+    disc = (codes > DISC_OFFSET) & (codes < CANAL)
+    near = np.maximum.reduce([np.roll(disc, shift, axis=1) for shift in (-2, -1, 1, 2)])
+    codes[near & (codes <= MAX_RANK)] = 0
     return torch.from_numpy(codes)
 
 
