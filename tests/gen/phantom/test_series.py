@@ -187,8 +187,8 @@ def test_bodies_discs_and_canal_have_the_size_of_real_ones(ordinary):
         canals.append(column_median(plane == 100, 1) * scan.spacing_mm[2])
         widths.append(column_median((scan.mask == 100).any(axis=2), 0) * scan.spacing_mm[0])
     assert 5 < np.mean(heights) < 9
-    # End plates are left out: 1.4 mm (.8 to 2.2) in 22 mid-slices.
-    assert 0.9 < np.mean(gaps) < 1.9
+    # End plates are left out: 1.4 mm (.8 to 2.2) in 22 mid-slices of SPIDER, 0 in other data sets.
+    assert 0.6 < np.mean(gaps) < 1.2
     assert 11 < np.mean(canals) < 18
     assert 15 < np.mean(widths) < 25
 
