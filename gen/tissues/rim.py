@@ -12,10 +12,12 @@ from synthspine.gen.core.feature import Batch, Range, Spacing, within
 from synthspine.gen.core.masks import (
     at_most,
     between,
+    columns_of,
     greatest_near,
     has_code,
     overpaint,
     per_sample,
+    with_columns,
 )
 
 GREATEST_MM = 2.0
@@ -58,12 +60,15 @@ def paint_rim(painted: Tensor, codes: Tensor, params: RimParams | None, spacing_
     """Paint the rim over the background between bodies and discs; codes ``(B, *grid)`` and result uint8."""
     if params is None:
         return painted
-    vertebrae = codes * at_most(codes, MAX_RANK)
     discs = between(codes, disc_code(1), disc_code(MAX_RANK))
+    columns = columns_of(discs)
+    whole = painted
+    painted, codes, discs = (each[..., columns] for each in (painted, codes, discs))
+    vertebrae = codes * at_most(codes, MAX_RANK)
     free = has_code(codes, BACKGROUND) * greatest_near(discs, max(1, int(DISC_MM / spacing_mm[-2] + 0.5)))
     rows = (params.height_mm * (1 / spacing_mm[-2]) + 0.5).to(torch.uint8)
     for row in range(1, int(GREATEST_MM / spacing_mm[-2] + 0.5) + 1):
         near = greatest_near(vertebrae, row)
         high = per_sample((rows.clamp(min=row - 1) - (row - 1)).clamp(max=1), codes)
         painted = overpaint(painted, near, free * near.clamp(max=1) * high)
-    return painted
+    return with_columns(whole, columns, painted)
