@@ -66,7 +66,7 @@ def train(ranks: Ranks, options: argparse.Namespace) -> Trainer:
             stem=options.output / "run",
         ),
         ranks,
-        lambda network, step, dice: None,
+        lambda ending, network, step, dice: None,
     )
     try:
         trainer.run(stop=feed.stop)
