@@ -26,11 +26,11 @@ _DISC_WEDGE = (12.0, 10.0, 8.0, 6.0, 4.0, 2.0, 0.5, 0.0, 0.0, 0.0)
 _PEDICLE_GAP = (27.0, 25.0, 23.5, 22.8, 22.2, 20.5, 18.0, 17.0, 17.0, 17.0)
 _PEDICLE_WIDTH = (12.0, 10.5, 9.0, 8.0, 7.5, 7.5, 7.0, 6.5, 6.0, 6.0)
 _TRANSVERSE_REACH = (39.0, 37.0, 40.0, 36.0, 33.0, 23.0, 25.0, 28.0, 30.0, 31.0)
-_SPINOUS_LENGTH = (19.0, 33.0, 35.0, 35.0, 28.0, 27.0, 26.0, 27.0, 28.0, 28.0)
-_SPINOUS_HALF_HEIGHT = (4.6, 7.8, 8.4, 8.2, 6.2, 6.0, 5.0, 4.6, 4.4, 4.4)
-_SPINOUS_SPREAD = ((0.24, 0.26), (0.144, 0.156))  # relative deviations of length and height: L5, others
+_SPINOUS_LENGTH = (20.0, 33.0, 35.0, 35.0, 28.0, 27.0, 26.0, 27.0, 28.0, 28.0)
+_SPINOUS_HALF_HEIGHT = (5.6, 7.8, 8.4, 8.2, 6.2, 6.0, 5.0, 4.6, 4.4, 4.4)
+_SPINOUS_SPREAD = ((0.28, 0.32), (0.144, 0.17))  # relative deviations of length and height: L5, others
 _SPINOUS_RANGE = (0.5, 1.7)  # of both, relative to the means
-_SPINOUS_SLOPE = (14.0, 10.0, 8.0, 10.0, 13.0, 20.0, 32.0, 42.0, 48.0, 50.0)
+_SPINOUS_SLOPE = (30.0, 14.0, 10.0, 10.0, 13.0, 20.0, 32.0, 42.0, 48.0, 50.0)
 
 # Sacral segments S1 ... S5: height, depth, half width, turn against the segment above (deg), gap above (mm).
 _SACRUM = (
@@ -184,7 +184,7 @@ def _draw_vertebra(
             * relative["spinous"]
             * float(np.clip(rng.normal(1, spread[0]), *_SPINOUS_RANGE)),
             _SPINOUS_HALF_HEIGHT[column] * size * float(np.clip(rng.normal(1, spread[1]), *_SPINOUS_RANGE)),
-            _SPINOUS_SLOPE[column] + rng.normal(0, 3),
+            _SPINOUS_SLOPE[column] + rng.normal(0, 7),
             rng.uniform(1.9, 3.9),
         ),
     )

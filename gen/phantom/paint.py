@@ -21,8 +21,8 @@ from synthspine.gen.phantom.tissues import CHANGE, FATTY_LIGAMENT, MARROW, NUCLE
 CORTEX_MM = 0.5
 SHEATH_MM = 2.1
 END_PLATE_MM = 0.8
-# Between bone and the annotation of a disc: 1.4 in SPIDER, nothing in other data sets.
-UNANNOTATED_MM = 1.1
+# Between bone and the annotation of a disc, as in SPIDER; other data sets leave nothing.
+UNANNOTATED_MM = 1.4
 _REACH_MM = 3.0
 
 

@@ -14,6 +14,8 @@ ROUNDING_MM = 2.4
 NODE_RADIUS_MM = 4.0
 # Centre and depth of the ellipse that a body's outline follows in front of its flat posterior wall.
 _ELLIPSE_CENTRE, _ELLIPSE_DEPTH = 0.10, 0.60
+# Rows of a lamina lie this much farther back per mm below the level where it begins.
+_LAMINA_LEAN, _LAMINA_TOP_MM = np.float32(0.65), np.float32(4.0)
 
 
 def local_coordinates(vertebra: Vertebra, x_mm: Array, y_mm: Array, z_mm: Array) -> Local:
@@ -116,17 +118,20 @@ def arch_distance(vertebra: Vertebra, local: Local) -> Array:
         (side, v, w), (pillar, level - 3, wall + 11), (pillar - 3, -height / 2 - 8, wall + 17.5), 4.1
     )
     slant = (w - np.float32(wall + 12)) * np.float32(0.45)
+    lifted = v + np.float32(0.07 * height)
+    # The lower edge of a lamina lies farther back than its upper one.
+    lean = (lifted - _LAMINA_TOP_MM) * _LAMINA_LEAN
     lamina = capsule(
-        (side, (v + np.float32(0.10 * height) + slant) * np.float32(0.42), w),
+        (side, (lifted + slant) * np.float32(0.55), w + lean),
         (pillar - 2, 0.0, wall + 13),
-        (0.0, 0.0, back + 3.0),
-        2.7,
+        (0.0, 0.0, back + 0.4),
+        3.2,
     )
     if vertebra.removed:
         # The facets are left.
         rear = np.maximum(lower, np.float32(pillar - 4) - side)
     else:
-        rear = -smooth_max(-np.minimum(lower, lamina), -_spinous_distance(vertebra, side, v, w, back), 2.0)
+        rear = -smooth_max(-np.minimum(lower, lamina), -_spinous_distance(vertebra, side, v, w, back), 5.0)
     if vertebra.left_behind:
         rear = np.maximum(rear, 1.5 - front)
     return np.minimum(front, rear) + _roughness(vertebra, local)
@@ -148,7 +153,7 @@ def _spinous_distance(vertebra: Vertebra, side: Array, v: Array, w: Array, back:
     """A blade in the midline, low at its root, that grows thicker towards its tip and slopes down."""
     length, half_height, slope_deg, half_thickness = vertebra.spinous
     angle = np.deg2rad(slope_deg)
-    from_base, lifted = w - np.float32(back + 1), v + np.float32(0.08 * vertebra.height)
+    from_base, lifted = w - np.float32(back + 1), v + np.float32(0.05 * vertebra.height)
     out = from_base * np.float32(np.cos(angle)) - lifted * np.float32(np.sin(angle))
     rise = from_base * np.float32(np.sin(angle)) + lifted * np.float32(np.cos(angle))
     share = np.clip(out / np.float32(length), 0, 1)
