@@ -88,6 +88,8 @@ def with_missed_levels(
     below, above = WHOLE_VERTEBRA * whole, PART_OF_VERTEBRA * whole
     if sacrum_end is not None:
         while found[0] - sacrum_end > LEAST_GAP * distance and len(found) < MAX_RANK:
+            if PART_OF_VERTEBRA * whole < bodies.mass(found[0] - 1.2 * distance, found[0]) <= below:
+                break
             found.insert(0, max(found[0] - distance, sacrum_end))
     elif found[0] - view_end < MISSED_FACTOR * distance:
         # The scan ends within the next vertebra: what it shows of that is a vertebra or a sacrum.

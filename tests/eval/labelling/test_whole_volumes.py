@@ -173,6 +173,20 @@ def test_a_known_sacrum_anchors_the_count(volume):
     assert assign_ranks(roles_of(volume), SPACING, sacrum=np.zeros_like(sacrum)).relative
 
 
+@pytest.mark.parametrize("missed", [0.6, 0.0])
+def test_a_piece_of_vertebra_in_the_sacrum_does_not_move_the_count(volume, missed):
+    """The first segment is partly missed and partly called vertebra; a whole one is L5 with a missed disc."""
+    sacrum = np.zeros_like(volume, dtype=bool)
+    sacrum[MIDDLE - 6 : MIDDLE + 7, 300:341, 92:124] = True
+    structures = roles_of(volume)
+    segment = np.zeros_like(sacrum)
+    segment[MIDDLE - 6 : MIDDLE + 7, 272:300, 92 + round(32 * missed) : 124] = True
+    structures[segment] = VERTEBRA
+    got = assign_ranks(structures, SPACING, sacrum=sacrum)
+    lowest = ranks_of(got.codes[volume == vertebra_code(1)])
+    assert not got.relative and (lowest == (1 if missed else 2)).mean() > 0.97
+
+
 def test_spots_of_sacrum_in_vertebrae_are_vertebra_and_do_not_move_the_count(volume):
     sacrum = np.zeros_like(volume, dtype=bool)
     sacrum[MIDDLE - 6 : MIDDLE + 7, 271:312, 92:124] = True
