@@ -12,7 +12,7 @@ from synthspine.gen.core.feature import Batch
 
 _Drawn = Mapping[type[Feature[Any]], Batch | None]
 
-MOST = 0.8
+GREATEST_PICKED_SHARE = 0.8
 """If a larger share of the samples is changed, the whole batch takes no longer than picking them."""
 
 
@@ -76,12 +76,12 @@ def where_changed(
     if changed.device.type != "cpu" or torch.compiler.is_compiling():
         return step(first, *arguments)
     rows = changed.nonzero().flatten()
-    if len(rows) > MOST * len(first):
+    if len(rows) > GREATEST_PICKED_SHARE * len(first):
         return step(first, *arguments)
     if not len(rows):
         return first
     (rows,) = move([rows], first.device)
-    own = step(first.index_select(0, rows), *(_of(each, rows, len(first)) for each in arguments))
+    own = step(first.index_select(0, rows), *(_entries(each, rows, len(first)) for each in arguments))
     return first.index_copy_(0, rows, own) if in_place else first.index_copy(0, rows, own)
 
 
@@ -91,10 +91,10 @@ def _on_host(params: Batch) -> Tensor | None:
     return touched if touched is not None and touched.device.type == "cpu" else None
 
 
-def _of(value: Any, rows: Tensor, samples: int) -> Any:
+def _entries(value: Any, rows: Tensor, samples: int) -> Any:
     """The entries of some samples; what is common to all of them is returned as it is."""
     if isinstance(value, tuple):
-        return tuple(_of(each, rows, samples) for each in value)
+        return tuple(_entries(each, rows, samples) for each in value)
     if isinstance(value, Batch):
         return value.map(lambda column: column.index_select(0, rows))
     own = isinstance(value, Tensor) and value.dim() > 0 and len(value) == samples

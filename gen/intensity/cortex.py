@@ -279,7 +279,10 @@ def add_cortex(image: Tensor, depth_mm: Tensor, params: CortexParams | None) -> 
     if params is None:
         return image
     image = torch.addcmul(
-        image, _strongest(depth_mm, params), (image - per_sample(params.level, image)).clamp_(min=0), value=-1
+        image,
+        _line_strength(depth_mm, params),
+        (image - per_sample(params.level, image)).clamp_(min=0),
+        value=-1,
     )
     if params.end_plates is None:
         return image
@@ -289,7 +292,7 @@ def add_cortex(image: Tensor, depth_mm: Tensor, params: CortexParams | None) -> 
                          in_place=not image.requires_grad)  # fmt: skip
 
 
-def _strongest(depth_mm: Tensor, params: CortexParams) -> Tensor:
+def _line_strength(depth_mm: Tensor, params: CortexParams) -> Tensor:
     """Strength of the strongest line at every pixel, in the shape of the image."""
     strength = None
     for i, name in enumerate(STRUCTURES):
