@@ -13,7 +13,7 @@ from PIL import Image
 
 from synthspine.gen import GeneratorConfig, SpineSynthGenerator, draw, render
 from synthspine.gen.config import config_from_text, plain
-from synthspine.gen.core.anatomy import CANAL, disc_code
+from synthspine.gen.core.anatomy import BACKGROUND, CANAL, disc_code
 from synthspine.gen.core.drawing import Feature
 from synthspine.gen.core.feature import Range
 from synthspine.gen.intensity.contrast import measured_contrast
@@ -119,8 +119,9 @@ def feature_pairs(codes: torch.Tensor) -> list[tuple[str, np.ndarray, np.ndarray
         base = replace(calm(), **others)
         without = replace(base, **{name: getattr(plain(base), name)})
         shown: dict[str, Any] = {name: shown_off(feature)}
-        view = close_view(codes, STRUCTURES.get(feature.shown.close))
-        off, on = (_picture(codes, config)[view] for config in (without, replace(base, **shown)))
+        shows = codes.masked_fill(codes == CANAL, BACKGROUND) if feature.shown.beside else codes
+        view = close_view(shows, STRUCTURES.get(feature.shown.close))
+        off, on = (_picture(shows, config)[view] for config in (without, replace(base, **shown)))
         pairs.append((name, off, on))
     return pairs
 

@@ -48,6 +48,7 @@ from synthspine.gen.tissues.lesions import HaemangiomaConfig, ModicConfig, Schmo
 from synthspine.gen.tissues.pelvis import FloorConfig, SacrumConfig
 from synthspine.gen.tissues.rim import RimConfig
 from synthspine.gen.tissues.unannotated import OutsideConfig
+from synthspine.gen.tissues.waist import WaistConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,6 +77,7 @@ class GeneratorConfig(Config):
     fat_pads: FatPadsConfig = field(default_factory=FatPadsConfig)
     discs: DiscConfig = field(default_factory=DiscConfig)
     rim: RimConfig = field(default_factory=RimConfig)
+    waist: WaistConfig = field(default_factory=WaistConfig)
     modic: ModicConfig = field(default_factory=ModicConfig)
     haemangioma: HaemangiomaConfig = field(default_factory=HaemangiomaConfig)
     schmorl: SchmorlConfig = field(default_factory=SchmorlConfig)

@@ -80,6 +80,7 @@ from synthspine.gen.tissues.pelvis import (
 )
 from synthspine.gen.tissues.rim import RimConfig, paint_rim
 from synthspine.gen.tissues.unannotated import OutsideConfig, black_pixels, paint_outside
+from synthspine.gen.tissues.waist import WaistConfig, paint_waist
 
 CHUNK = {"cpu": 2**20, "cuda": 2**24}
 """Voxels rendered at once, which the working memory is proportional to: docs/performance.md."""
@@ -185,6 +186,7 @@ def _render(bank: Tensor, params: Params, refined: bool) -> tuple[Tensor, Tensor
     around = on(paint_fat_pads, around, codes, depth_mm, frame, FatPadsConfig, mm)
     painted = overpaint(codes, around, has_code(codes, BACKGROUND))
     painted = on(paint_rim, painted, codes, RimConfig, mm)
+    painted = on(paint_waist, painted, codes, around, frame, WaistConfig, mm)
     painted = paint_annotated_sacrum(painted, codes)
     painted = paint_canal(painted, codes, depth_mm, frame, p[CanalConfig], mm)
     painted = on(paint_haemangioma, painted, depth_mm, frame.behind_mm, HaemangiomaConfig, mm)

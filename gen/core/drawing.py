@@ -25,19 +25,24 @@ class Showcase(NamedTuple):
     settings: Mapping[str, Any]
     close: str
     also: Mapping[str, Mapping[str, Any]]
+    beside: bool
 
 
 def showcase(
-    close: str = "", also: Mapping[str, Mapping[str, Any]] | None = None, **settings: Any
+    close: str = "",
+    also: Mapping[str, Mapping[str, Any]] | None = None,
+    beside: bool = False,
+    **settings: Any,
 ) -> Showcase:
     """How the gallery shows a feature: always on, at or near its strongest.
 
     Args:
         close: structure at the centre of a close view, one of ``eval.gallery``'s; "" for none.
         also: settings of other features in both pictures, by their names.
+        beside: whether the map shows no canal.
         settings: of the feature itself; its probability is 1.
     """
-    return Showcase(settings, close, also or {})
+    return Showcase(settings, close, also or {}, beside)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
