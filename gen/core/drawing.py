@@ -25,13 +25,13 @@ class Showcase(NamedTuple):
     settings: Mapping[str, Any]
     close: str
     also: Mapping[str, Mapping[str, Any]]
-    beside: bool
+    without_canal: bool
 
 
 def showcase(
     close: str = "",
     also: Mapping[str, Mapping[str, Any]] | None = None,
-    beside: bool = False,
+    without_canal: bool = False,
     **settings: Any,
 ) -> Showcase:
     """How the gallery shows a feature: always on, at or near its strongest.
@@ -39,10 +39,10 @@ def showcase(
     Args:
         close: structure at the centre of a close view, one of ``eval.gallery``'s; "" for none.
         also: settings of other features in both pictures, by their names.
-        beside: whether the map shows no canal.
+        without_canal: whether the label map has no canal, as in slices beside the spine.
         settings: of the feature itself; its probability is 1.
     """
-    return Showcase(settings, close, also or {}, beside)
+    return Showcase(settings, close, also or {}, without_canal)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

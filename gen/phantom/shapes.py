@@ -14,8 +14,8 @@ ROUNDING_MM = 2.4
 NODE_RADIUS_MM = 4.0
 # Centre and depth of the ellipse that a body's outline follows in front of its flat posterior wall.
 _ELLIPSE_CENTRE, _ELLIPSE_DEPTH = 0.10, 0.60
-# Rows of a lamina lie this much farther back per mm below the level where it begins.
-_LAMINA_LEAN, _LAMINA_TOP_MM = np.float32(0.65), np.float32(4.0)
+# Rows of a lamina lie this much farther back per mm below a level, and farther forward above it.
+_LAMINA_LEAN, _LAMINA_LEVEL_MM = np.float32(0.65), np.float32(4.0)
 
 
 def local_coordinates(vertebra: Vertebra, x_mm: Array, y_mm: Array, z_mm: Array) -> Local:
@@ -120,7 +120,7 @@ def arch_distance(vertebra: Vertebra, local: Local) -> Array:
     slant = (w - np.float32(wall + 12)) * np.float32(0.45)
     lifted = v + np.float32(0.07 * height)
     # The lower edge of a lamina lies farther back than its upper one.
-    lean = (lifted - _LAMINA_TOP_MM) * _LAMINA_LEAN
+    lean = (lifted - _LAMINA_LEVEL_MM) * _LAMINA_LEAN
     lamina = capsule(
         (side, (lifted + slant) * np.float32(0.55), w + lean),
         (pillar - 2, 0.0, wall + 13),

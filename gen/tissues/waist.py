@@ -9,20 +9,30 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from synthspine.gen.core.anatomy import MAX_RANK, disc_code, vertebra_code
+from synthspine.gen.core.anatomy import MAX_RANK, vertebra_code
 from synthspine.gen.core.counter_rng import SampleRandom
 from synthspine.gen.core.drawing import Feature, showcase
 from synthspine.gen.core.feature import Batch, Range, Spacing, within
-from synthspine.gen.core.masks import above, between, overpaint, per_sample
-from synthspine.gen.geometry.spine_frame import BEFORE_CANAL_MM, SpineFrame, is_beside
+from synthspine.gen.core.masks import (
+    above,
+    between,
+    columns_of,
+    greatest_ahead,
+    overpaint,
+    per_sample,
+    with_columns,
+)
+from synthspine.gen.core.touched import where_changed
+from synthspine.gen.geometry.spine_frame import BEFORE_CANAL_MM, BODY_TO_CANAL_MM, SpineFrame, is_beside
 from synthspine.gen.tissues.palette import FAT, FLUID, VESSEL
 
 VESSELS = (VESSEL, FLUID, FAT)
 """What the vessels may look like: without signal, bright with flow, or lost in the fat around them."""
-BODY_MM = (12.0, 45.0)
-"""Heights between two discs that hold one body."""
-MIDDLE_MM = -25.0
-"""Place of a body's middle behind that of the canal: the slanted waist passes through it."""
+BODY_MM = (10.0, 45.0)
+"""Heights of one body in a column; more is two bodies whose disc is not labelled, or a pedicle."""
+DEPTH_MM = (36.0, 24.0)
+"""Mean depth of the bodies of a slice, from front to back, at which it begins to graze them, and does so in
+full: the first is that of a slice through their middle."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,12 +51,12 @@ class WaistParams(Batch):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WaistConfig(Feature[WaistParams]):
-    """Muscle and vessels over the middle of bodies in slices beside the canal."""
+    """Muscle and vessels over the middle of bodies in slices that graze them."""
 
-    probability: float = 0.3
+    probability: float = 0.5
     """Probability in slices that do not show the canal."""
-    height_mm: Range = (3.0, 16.0)
-    """Height of what covers a body halfway between two discs, mm."""
+    height_mm: Range = (3.0, 18.0)
+    """Height of what covers the middle of a body that the slice grazes, mm; less where it cuts more of it."""
     slope: Range = (-0.4, 0.4)
     """Way downwards of the waist, mm per mm backwards."""
     vessel_mm: Range = (0.0, 3.5)
@@ -55,9 +65,8 @@ class WaistConfig(Feature[WaistParams]):
     bounds = within(height_mm=(0.0, 40.0), slope=(-2.0, 2.0), vessel_mm=(0.0, 40.0))
     along_spine = True
     hidden_with = ("vertebra", "height_mm")
-    shown = showcase(
-        "middle_disc", beside=True, height_mm=(14.0, 14.0), slope=(0.0, 0.0), vessel_mm=(3.0, 3.0)
-    )
+    shown = showcase("middle_disc", without_canal=True, also={"beside": {"probability": 1.0}},
+                     height_mm=(40.0, 40.0), slope=(0.0, 0.0), vessel_mm=(3.0, 3.0))  # fmt: skip
 
     def sample(self, random: SampleRandom) -> WaistParams:
         """Draw the waists of every sample."""
@@ -82,36 +91,57 @@ def paint_waist(
     """Paint ``around`` and vessels over the middle of bodies, in slices beside the canal alone.
 
     ``painted``, ``codes``, ``around`` (painted codes of the surroundings) and the result are uint8
-    ``(B, *grid)``. The middle is that of the column between the discs above and below a pixel.
+    ``(B, *grid)``. The middle is that of the body's pixels in a column.
     """
     if params is None:
         return painted
-    row_mm = spacing_mm[-2]
-    discs = between(codes, disc_code(1), disc_code(MAX_RANK))
-    upper, lower = _nearest_discs(discs)
-    height = (lower - upper) * row_mm
-    rows = torch.arange(codes.shape[-2], device=codes.device, dtype=torch.float32).unsqueeze(1)
-    slant = per_sample(params.slope, height) * (frame.behind_mm - MIDDLE_MM)
-    off = ((rows - (upper + lower) / 2) * row_mm - slant).abs_()
-    low, high = BODY_MM
-    where = between(codes, vertebra_code(1), vertebra_code(MAX_RANK))
-    where = where * is_beside(frame)[..., None, None].to(torch.uint8)
-    where = where * above(height, low) * above(-height, -high) * above(-frame.behind_mm, BEFORE_CANAL_MM)
-    half = per_sample(params.height_mm / 2, off)
-    painted = overpaint(painted, around, where * above(half, off))
-    vessel = where * above(torch.minimum(per_sample(params.vessel_mm / 2, off), half), off)
-    return overpaint(painted, per_sample(params.vessel.to(torch.uint8), painted), vessel)
+    beside = is_beside(frame).reshape(len(codes), -1).any(1)
+    return where_changed(_paint_beside, beside, painted, codes, around, frame, params, spacing_mm)
 
 
-def _nearest_discs(discs: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows of the nearest disc above and below every pixel, in its column, float32 ``(..., H, W)``.
+def _paint_beside(
+    painted: Tensor,
+    codes: Tensor,
+    around: Tensor,
+    frame: SpineFrame,
+    params: WaistParams,
+    spacing_mm: Spacing,
+) -> Tensor:
+    row_mm, column_mm = spacing_mm[-2:]
+    bodies = between(codes, vertebra_code(1), vertebra_code(MAX_RANK))
+    bodies = bodies * is_beside(frame)[..., None, None].to(torch.uint8)
+    bodies = bodies * above(-frame.behind_mm, BEFORE_CANAL_MM)
+    share = _grazed(bodies, column_mm)
+    columns = columns_of(bodies)
+    whole = painted
+    painted, bodies, around = (each[..., columns] for each in (painted, bodies, around))
+    behind = frame.behind_mm[..., columns] + BODY_TO_CANAL_MM
 
-    ``discs`` is uint8. Where there is none they are far outside of the picture.
+    least, most = BODY_MM
+    over, under = (_rows_to_end(bodies, int(most / row_mm) + 1, step) for step in (-1, 1))
+    height = (over + under - 1) * row_mm
+    where = bodies * above(height, least) * above(-height, -most)
+    off = ((over - under) * (row_mm / 2) - per_sample(params.slope, height) * behind).abs_()
+    half = per_sample(params.height_mm / 2, off) * share
+    painted = overpaint(painted, around, where * above(half - off, 0.0))
+    vessel = where * above(torch.minimum(per_sample(params.vessel_mm / 2, off), half) - off, 0.0)
+    painted = overpaint(painted, per_sample(params.vessel.to(torch.uint8), painted), vessel)
+    return with_columns(whole, columns, painted)
+
+
+def _grazed(bodies: Tensor, column_mm: float) -> Tensor:
+    """How much a slice grazes the bodies it shows, 0..1, ``(B, *grid[:-2], 1, 1)``, by their mean depth."""
+    depth = bodies.sum(-1, keepdim=True, dtype=torch.int32)
+    rows = (depth > 0).sum(-2, keepdim=True)
+    full, grazing = DEPTH_MM
+    mean_mm = depth.sum(-2, keepdim=True) * column_mm / rows.clamp(min=1)
+    return ((full - mean_mm) * (1 / (full - grazing))).clamp_(0, 1)
+
+
+def _rows_to_end(mask: Tensor, most: int, step: int) -> Tensor:
+    """Rows from a pixel to the next one outside of the mask, ``most`` at most, float32 ``(..., H, W)``.
+
+    Downwards for ``step`` 1, upwards for -1; the end of the picture is no end of the mask.
     """
-    count = discs.shape[-2]
-    far = 10.0 * count
-    rows = torch.arange(count, device=discs.device, dtype=torch.float32).unsqueeze(1)
-    seen = discs.float()
-    upper = (seen * (rows + far) - far).cummax(-2).values
-    lower = (far - seen * (far - rows)).flip(-2).cummin(-2).values.flip(-2)
-    return upper, lower
+    outside = (1 - mask.short()) * most
+    return (most - greatest_ahead(outside, most, step, fade=1)).float()

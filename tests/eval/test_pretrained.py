@@ -1,7 +1,6 @@
 """The model that comes with the project: as its card says, and good on images of nobody it learned from."""
 
 import json
-import math
 import os
 from collections import defaultdict
 from dataclasses import replace

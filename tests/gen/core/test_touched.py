@@ -73,7 +73,7 @@ def test_the_picked_samples_are_those_of_the_whole_batch_bit_for_bit(monkeypatch
     bank = torch.stack((*_bank(), broken, beside, torn))
     params = draw(preset("spine"), 11, torch.arange(240), maps=len(bank))
     image, codes = render(bank, params)
-    monkeypatch.setattr("synthspine.gen.core.touched.MOST", -1.0)
+    monkeypatch.setattr("synthspine.gen.core.touched.GREATEST_PICKED_SHARE", -1.0)
     whole, same = render(bank, params)
     assert torch.equal(codes, same)
     different = (image != whole).flatten(1).any(1).nonzero().flatten().tolist()
