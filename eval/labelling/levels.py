@@ -85,12 +85,12 @@ def with_missed_levels(
         found.append(float(levels[place + 1]))
     spans = list(pairwise(found)) or [(found[0], found[0] + distance)]
     whole = float(np.median([bodies.mass(low, high) for low, high in spans]))
-    below, above = WHOLE_VERTEBRA * whole, PART_OF_VERTEBRA * whole
+    most, part = WHOLE_VERTEBRA * whole, PART_OF_VERTEBRA * whole
     if sacrum_end is not None:
         while found[0] - sacrum_end > LEAST_GAP * distance and len(found) < MAX_RANK:
-            if PART_OF_VERTEBRA * whole < bodies.mass(found[0] - 1.2 * distance, found[0]) <= below:
-                break
-            found.insert(0, max(found[0] - distance, sacrum_end))
+            if part < bodies.mass(found[0] - 1.2 * distance, found[0]) <= most:
+                break  # a piece of the sacrum, not of a vertebra above it
+            found.insert(0, max(bodies.thinnest(found[0] - distance, reach), sacrum_end))
     elif found[0] - view_end < MISSED_FACTOR * distance:
         # The scan ends within the next vertebra: what it shows of that is a vertebra or a sacrum.
         room = min(found[0] - view_end, distance) / distance
@@ -98,12 +98,12 @@ def with_missed_levels(
             found.insert(0, view_end)
     else:
         while (
-            bodies.mass(found[0] - 1.2 * distance, found[0]) > below
+            bodies.mass(found[0] - 1.2 * distance, found[0]) > most
             and found[0] - canal_end > distance
             and len(found) < MAX_RANK
         ):
             found.insert(0, bodies.thinnest(found[0] - distance, reach))
-    while bodies.mass(found[-1] + 1.2 * distance, np.inf) > above and len(found) < MAX_RANK:
+    while bodies.mass(found[-1] + 1.2 * distance, np.inf) > part and len(found) < MAX_RANK:
         found.append(bodies.thinnest(found[-1] + distance, reach))
     return np.array(found)
 

@@ -11,7 +11,7 @@ Rules of ``assign_ranks``, on the whole volume (docs/evaluation.md has the measu
    levels, each at the position with the least vertebra. Above the highest level one is added for .1 of a
    vertebra: the uppermost is often cut off. Below the lowest one
    - a known sacrum is the end: levels are added down to it, and discs within it are none. A piece of a
-     vertebra above it, between .1 and .6 of one, is a part of the sacrum;
+     vertebra above it, between .1 and .6 of one, is a part of the sacrum, so background;
    - where the scan ends within the next vertebra, it is one if half of what is shown is vertebra;
    - otherwise one is added where there is a whole vertebra for it (.6 of the vertebra between two levels) and
      the canal continues for a usual distance. What lies below the lowest level is sacrum, so background.

@@ -38,7 +38,7 @@ def _compare(bank, name, backend, limit):
         assert counters["stats"]["unique_graphs"] == 1, f"batch {number} compiled again"
 
 
-@pytest.mark.parametrize("name", ["synthseg", pytest.param("spine", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["synthseg", "spine"])
 def test_rendering_is_one_graph_that_serves_every_batch(bank, name):
     """Traced without generating code: a branch on a value breaks the graph, a changed number recompiles."""
     _compare(bank, name, "eager", 0.0)
