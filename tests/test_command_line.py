@@ -71,7 +71,7 @@ def test_the_version_names_package_weights_and_torch(capsys, monkeypatch):
     digest = digest_file(PRETRAINED).read_text()[:12]
     status, text = told(capsys, monkeypatch, "--version")
     assert status == 0
-    assert text.startswith(f"synthspine {PROJECT['version']}, weights synthspine_a2.pth {digest}, torch 2.")
+    assert text.startswith(f"synthspine {PROJECT['version']}, weights synthspine_a3.pth {digest}, torch 2.")
 
 
 def test_an_unknown_command_is_refused_with_the_known_ones(capsys, monkeypatch):

@@ -2,5 +2,5 @@
 
 from pathlib import Path
 
-PRETRAINED = Path(__file__).resolve().parents[2] / "models" / "pretrained" / "synthspine_a2.pth"
+PRETRAINED = Path(__file__).resolve().parents[2] / "models" / "pretrained" / "synthspine_a3.pth"
 """See ``models/pretrained/README.md``."""
