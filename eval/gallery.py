@@ -119,8 +119,7 @@ def feature_pairs(codes: torch.Tensor) -> list[tuple[str, np.ndarray, np.ndarray
         base = replace(calm(), **others)
         without = replace(base, **{name: getattr(plain(base), name)})
         shown: dict[str, Any] = {name: shown_off(feature)}
-        no_canal = codes.masked_fill(codes == CANAL, BACKGROUND)
-        label_map = no_canal if feature.shown.without_canal else codes
+        label_map = codes.masked_fill((codes == CANAL) & feature.shown.without_canal, BACKGROUND)
         view = close_view(label_map, STRUCTURES.get(feature.shown.close))
         off, on = (_picture(label_map, config)[view] for config in (without, replace(base, **shown)))
         pairs.append((name, off, on))

@@ -21,9 +21,9 @@ def per_code(values: Tensor, codes: Tensor) -> Tensor:
 
 def above(values: Tensor, threshold: Tensor | float) -> Tensor:
     """1 where ``values > threshold``, else 0: uint8, shape of both broadcast; no NaN, not both infinite."""
-    # A comparison that gives floating-point numbers is vectorised.
     if torch.compiler.is_compiling():
-        return torch.gt(values, threshold).to(torch.uint8)
+        return torch.gt(values, threshold).to(torch.uint8)  # the type below cannot be traced
+    # A comparison that gives floating-point numbers is vectorised.
     result = torch.empty(0, dtype=torch.result_type(values, threshold), device=values.device)
     values, threshold = values.detach(), threshold.detach() if isinstance(threshold, Tensor) else threshold
     return torch.gt(values, threshold, out=result).to(torch.int8).view(torch.uint8)
