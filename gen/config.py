@@ -44,6 +44,7 @@ from synthspine.gen.tissues.bowel import BowelConfig
 from synthspine.gen.tissues.canal import CanalConfig
 from synthspine.gen.tissues.discs import DiscConfig
 from synthspine.gen.tissues.epidural_fat import EpiduralFatConfig, FatPadsConfig
+from synthspine.gen.tissues.front_fat import FrontFatConfig
 from synthspine.gen.tissues.lesions import HaemangiomaConfig, ModicConfig, SchmorlConfig
 from synthspine.gen.tissues.pelvis import FloorConfig, SacrumConfig
 from synthspine.gen.tissues.rim import RimConfig
@@ -75,6 +76,7 @@ class GeneratorConfig(Config):
     canal: CanalConfig = field(default_factory=CanalConfig)
     epidural_fat: EpiduralFatConfig = field(default_factory=EpiduralFatConfig)
     fat_pads: FatPadsConfig = field(default_factory=FatPadsConfig)
+    front_fat: FrontFatConfig = field(default_factory=FrontFatConfig)
     discs: DiscConfig = field(default_factory=DiscConfig)
     rim: RimConfig = field(default_factory=RimConfig)
     waist: WaistConfig = field(default_factory=WaistConfig)

@@ -63,6 +63,7 @@ from synthspine.gen.tissues.epidural_fat import (
     paint_epidural_fat,
     paint_fat_pads,
 )
+from synthspine.gen.tissues.front_fat import FrontFatConfig, paint_front_fat
 from synthspine.gen.tissues.lesions import (
     HaemangiomaConfig,
     ModicConfig,
@@ -184,6 +185,7 @@ def _render(bank: Tensor, params: Params, refined: bool) -> tuple[Tensor, Tensor
     depth_mm = depths(codes, around, mm) if p.look_at_borders() else frame.behind_mm.unsqueeze(1)
     around = on(paint_epidural_fat, around, codes, depth_mm, frame, EpiduralFatConfig, mm)
     around = on(paint_fat_pads, around, codes, depth_mm, frame, FatPadsConfig, mm)
+    around = on(paint_front_fat, around, codes, depth_mm, frame, FrontFatConfig, mm)
     painted = overpaint(codes, around, has_code(codes, BACKGROUND))
     painted = on(paint_rim, painted, codes, RimConfig, mm)
     painted = on(paint_waist, painted, codes, around, frame, WaistConfig, mm)
@@ -200,7 +202,9 @@ def _render(bank: Tensor, params: Params, refined: bool) -> tuple[Tensor, Tensor
     image = add_nucleus(image, painted, depth_mm, p[DiscConfig], mm)
     image = blur_tissues(image, p[PartialVolumeConfig], mm)
     image = add_texture(image, painted, p[TextureConfig], mm)
-    image = lose_lines(add_cortex(image, depth_mm, p[CortexConfig]), image, frame, p[ArchConfig])
+    lined = add_cortex(image, depth_mm, frame.behind_mm, p[CortexConfig])
+    image = lose_lines(lined, image, frame, p[ArchConfig])
+    del lined
     del depth_mm  # the largest tensor, which nothing below needs
     image = on(add_implant, image, frame, ImplantConfig, mm)
 

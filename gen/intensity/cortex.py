@@ -19,6 +19,7 @@ from synthspine.gen.core.drawing import Drawing, Feature, showcase
 from synthspine.gen.core.feature import Batch, Config, Range, Spacing, within
 from synthspine.gen.core.masks import per_sample
 from synthspine.gen.core.touched import where_changed
+from synthspine.gen.geometry.spine_frame import BODY_TO_CANAL_MM
 from synthspine.gen.intensity.hidden_labels import HiddenConfig, unless_hidden
 from synthspine.gen.tissues.palette import SACRAL_DISC, SACRUM
 
@@ -39,6 +40,8 @@ _SLOPE, _POLE = 1.4113, 0.9217
 _FACING_MM = (3.0, 1.0)
 """Distances of a disc at which a vertebra's border begins to face it, and faces it wholly: SPIDER's masks
 leave a gap of 1 to 2 mm between the two."""
+_FRONT_MM = 8.0
+"""The line of vertebrae widens evenly from the middle of bodies to this far in front of it."""
 _PROFILE_END = 3.0
 """Standard deviations at which the profile of a line ends."""
 
@@ -165,6 +168,7 @@ class CortexParams(Batch):
     width_mm: Tensor
     offset_mm: Tensor
     facing_mm: Tensor
+    front_widening: Tensor
     end_plates: EndPlateParams | None  # None if the configuration never has them
 
 
@@ -182,8 +186,10 @@ class CortexConfig(Feature[CortexParams]):
     """Standard deviation of the profile of a line, mm."""
     vertebra_offset_mm: Range = (-1.2, 0.6)
     """Position of the line of vertebrae, mm inside the border."""
-    facing_mm: Range = (-1.2, -0.2)
+    facing_mm: Range = (-1.3, -0.5)
     """What is added to it where a vertebra faces a disc: SPIDER masks leave the end plate out."""
+    front_widening: Range = (1.0, 1.4)
+    """How many times as wide the line is at the front of bodies, where a ligament covers the bone."""
     disc_offset_mm: Range = (-1.9, -0.1)
     """Position of the line of discs, mostly outside the annotated disc."""
     canal_offset_mm: Range = (-1.5, 0.3)
@@ -206,19 +212,23 @@ class CortexConfig(Feature[CortexParams]):
         "end_plate_level",
         width_mm=(0.1, REACH_MM),
         end_plate_width_mm=(0.1, REACH_MM),
+        front_widening=(1.0, 3.0),
     )
-    near_borders = True
+    along_spine = near_borders = True
     shown = showcase("middle_disc", strength=(0.9, 1.0), end_plate_probability=0.0)
 
     def __post_init__(self) -> None:
         Config.__post_init__(self)
         for line, name in (*(("", name) for name in STRUCTURES), ("end_plate_", "end_plate")):
             width, offset = getattr(self, f"{line}width_mm"), getattr(self, f"{name}_offset_mm")
-            least, greatest = self.facing_mm if name == "vertebra" else (0.0, 0.0)
-            farthest = max(abs(offset[0] + min(least, 0.0)), abs(offset[1] + max(greatest, 0.0)))
-            reach = _PROFILE_END * width[1] + farthest
+            reaches, more = [(_PROFILE_END * width[1], offset)], ""
+            if name == "vertebra":
+                facing, front = self.facing_mm, self.front_widening
+                faced = offset[0] + min(facing[0], 0.0), offset[1] + max(facing[1], 0.0)
+                reaches = [(_PROFILE_END * width[1], faced), (_PROFILE_END * width[1] * front[1], offset)]
+                more = f", facing_mm {facing}, front_widening {front}"
+            reach = max(half + max(map(abs, middle)) for half, middle in reaches)
             if reach > REACH_MM + 1e-9:
-                more = f" and facing_mm {self.facing_mm}" if name == "vertebra" else ""
                 raise ValueError(
                     f"CortexConfig.{line}width_mm {width}, {name}_offset_mm {offset}{more} make lines that "
                     f"reach {reach:.2f} mm from the border; distances are known to {REACH_MM} mm"
@@ -246,6 +256,7 @@ class CortexConfig(Feature[CortexParams]):
             width_mm=random.uniform("cortex_width", *self.width_mm),
             offset_mm=torch.stack(list(offsets), dim=1),
             facing_mm=random.uniform("cortex_facing", *self.facing_mm),
+            front_widening=random.uniform("cortex_front", *self.front_widening),
             end_plates=_draw_end_plates(self, random),
         )
 
@@ -270,8 +281,11 @@ def _draw_end_plates(config: CortexConfig, random: SampleRandom) -> EndPlatePara
     )
 
 
-def add_cortex(image: Tensor, depth_mm: Tensor, params: CortexParams | None) -> Tensor:
+def add_cortex(image: Tensor, depth_mm: Tensor, behind_mm: Tensor, params: CortexParams | None) -> Tensor:
     """Draw the lines on the borders of the structures, at the distances ``depth_mm`` of :func:`depths`.
+
+    ``behind_mm`` is that of ``gen.geometry.spine_frame``, in the shape of the image; it tells where the front
+    of bodies lies.
 
     A line only darkens: tissue that is darker than the line stays. An end plate takes the intensity towards
     its own, up or down.
@@ -280,7 +294,7 @@ def add_cortex(image: Tensor, depth_mm: Tensor, params: CortexParams | None) -> 
         return image
     image = torch.addcmul(
         image,
-        _line_strength(depth_mm, params),
+        _line_strength(depth_mm, behind_mm, params),
         (image - per_sample(params.level, image)).clamp_(min=0),
         value=-1,
     )
@@ -292,7 +306,7 @@ def add_cortex(image: Tensor, depth_mm: Tensor, params: CortexParams | None) -> 
                          in_place=not image.requires_grad)  # fmt: skip
 
 
-def _line_strength(depth_mm: Tensor, params: CortexParams) -> Tensor:
+def _line_strength(depth_mm: Tensor, behind_mm: Tensor, params: CortexParams) -> Tensor:
     """Strength of the strongest line at every pixel, in the shape of the image."""
     strength = None
     for i, name in enumerate(STRUCTURES):
@@ -300,7 +314,12 @@ def _line_strength(depth_mm: Tensor, params: CortexParams) -> Tensor:
         if name == "vertebra":
             facing = _facing(depth_mm[:, STRUCTURES.index("disc")])
             depth = torch.addcmul(depth, facing, per_sample(params.facing_mm, facing), value=-1)
-            del facing
+            # A line is wider where depths change more slowly around its middle.
+            front = (behind_mm * (-1 / _FRONT_MM) - BODY_TO_CANAL_MM / _FRONT_MM).clamp_(0, 1)
+            slower = front.mul_(1 - facing).mul_(1 - 1 / per_sample(params.front_widening, front))
+            middle = per_sample(params.offset_mm[:, i], depth)
+            depth = torch.addcmul(depth, slower, depth - middle, value=-1)
+            del facing, front, slower
         line = _line(depth, params.strength[:, i], params.offset_mm[:, i], params.width_mm)
         strength = line if strength is None else torch.maximum(strength, line, out=strength)
     assert strength is not None

@@ -25,6 +25,7 @@ SPARSE = [
     ("body_layers", "paint_body_layers"),
     ("epidural_fat", "paint_epidural_fat"),
     ("fat_pads", "paint_fat_pads"),
+    ("front_fat", "paint_front_fat"),
     ("hidden", "hide"),
     ("sacrum", "paint_sacrum"),
 ]

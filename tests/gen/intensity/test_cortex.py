@@ -127,6 +127,11 @@ def test_depth_in_3d_is_that_of_each_slice(bank):
     assert torch.equal(_depths(bank[None], (4.0, 1.0, 1.0))[0], _depths(bank).transpose(0, 1))
 
 
+def _lined(image, depth, params, behind_mm=0.0):
+    """The image with lines; every pixel lies ``behind_mm`` behind the canal."""
+    return add_cortex(image, depth, torch.full_like(image, behind_mm), params)
+
+
 def _image(bank):
     return torch.rand(bank.shape, generator=torch.Generator().manual_seed(1)), _depths(bank)
 
@@ -148,13 +153,13 @@ def test_lines_follow_their_formula(bank):
     strength = (profile * numbers["strength"][:, :, None, None]).max(1)
     before = image.double().numpy()
     expected = before - strength * np.clip(before - numbers["level"][:, None, None], 0, None)
-    assert np.abs(add_cortex(image, depth, params).numpy() - expected).max() < 1e-5
+    assert np.abs(_lined(image, depth, params).numpy() - expected).max() < 1e-5
 
 
 def test_lines_darken_the_border_alone_and_never_brighten(bank):
     image, depth = _image(bank)
     params = _params(end_plates=None, strength=torch.ones(3, 3), level=torch.zeros(3))
-    lined = add_cortex(image, depth, params)
+    lined = _lined(image, depth, params)
     assert (lined <= image).all()
     far = (depth.abs() > 5.5).all(1)
     assert far.any() and torch.equal(lined[far], image[far])
@@ -167,10 +172,33 @@ def test_the_line_of_a_vertebra_lies_farther_out_where_it_faces_a_disc():
     codes[:, 10:30, 10:50], codes[:, 32:40, 10:50] = vertebra_code(2), disc_code(2)
     params = _params(1, strength=torch.tensor([[1.0, 0.0, 0.0]]), level=torch.zeros(1), end_plates=None,
                      offset_mm=torch.full((1, 3), 0.5), facing_mm=torch.tensor([-2.0]))  # fmt: skip
-    lined = add_cortex(torch.ones(codes.shape), _depths(codes), params)[0]
+    lined = _lined(torch.ones(codes.shape), _depths(codes), params)[0]
     # Rows 29 and 30 meet at the border: .5 mm inside of it is row 29, 1.5 mm outside of it row 31.
     assert int(lined[20:35, 30].argmin()) + 20 == 31
     assert int(lined[20, 5:20].argmin()) + 5 == 10 and int(lined[5:20, 30].argmin()) + 5 == 10
+
+
+@pytest.mark.parametrize(("behind_mm", "share"), [(0.0, 0.0), (-25.0, 0.0), (-29.0, 0.5), (-40.0, 1.0)])
+def test_the_line_of_a_vertebra_is_wider_at_the_front_of_bodies_and_stays_where_it_is(behind_mm, share):
+    codes = torch.zeros(1, 60, 60, dtype=torch.uint8)
+    codes[:, 20:40, 20:] = vertebra_code(2)
+    params = _params(1, strength=torch.tensor([[1.0, 0.0, 0.0]]), level=torch.zeros(1), end_plates=None,
+                     offset_mm=torch.full((1, 3), -0.5), width_mm=torch.tensor([0.8]),
+                     front_widening=torch.tensor([1.5]))  # fmt: skip
+    row = _lined(torch.ones(codes.shape), _depths(codes), params, behind_mm)[0, 30]
+    # Pixel 19 lies .5 mm outside of the border, at the middle of the line; the next ones lie 1 and 2 mm away.
+    width = 0.8 / (1 - share / 3)
+    expected = 1 - (1 - (torch.tensor([0.0, 1.0, 2.0]) / width / 3) ** 2).clamp(min=0) ** 4
+    assert (row[19:22] - expected).abs().max() < 0.06 and (row[17:20].flip(0) - expected).abs().max() < 0.06
+
+
+def test_the_front_of_a_body_that_faces_a_disc_has_the_ordinary_line():
+    codes = torch.zeros(1, 60, 60, dtype=torch.uint8)
+    codes[:, 10:30, 10:50], codes[:, 30:40, 10:50] = vertebra_code(2), disc_code(2)
+    params = _params(1, strength=torch.tensor([[1.0, 0.0, 0.0]]), end_plates=None)
+    plain = _lined(torch.ones(codes.shape), _depths(codes), params)[0]
+    front = _lined(torch.ones(codes.shape), _depths(codes), params, -50.0)[0]
+    assert torch.equal(plain[29:, 15:45], front[29:, 15:45]) and not torch.equal(plain, front)
 
 
 def test_an_end_plate_lies_between_vertebra_and_disc_and_may_be_bright(bank):
@@ -179,22 +207,22 @@ def test_an_end_plate_lies_between_vertebra_and_disc_and_may_be_bright(bank):
     plates = replace(plates, offset_mm=torch.full((3,), -0.5), width_mm=torch.full((3,), 0.8))
     dark, bright = torch.zeros(bank.shape), torch.ones(bank.shape)
     params = _params(strength=torch.zeros(3, 3), end_plates=plates)
-    lit = add_cortex(dark, depth, params)
+    lit = _lined(dark, depth, params)
     rows, columns = np.nonzero(bank[0].numpy() == disc_code(1))
     middle = int(columns.mean())
     # The lower border of the vertebra above the disc, and its front border halfway up.
-    assert lit[0, rows.min(), middle] > 0.5 and add_cortex(bright, depth, params)[0, rows.min(), middle] < 0.7
+    assert lit[0, rows.min(), middle] > 0.5 and _lined(bright, depth, params)[0, rows.min(), middle] < 0.7
     assert (lit[0, rows.min() - 9, :] == 0).all()
     assert lit.max() <= 0.6 + 1e-6
 
 
 def test_without_lines_the_image_stays_as_it_is(bank):
     image, depth = _image(bank)
-    assert add_cortex(image, depth, None) is image
+    assert _lined(image, depth, None) is image
     off = CortexConfig(probability=1e-9, end_plate_probability=1e-9).draw(_random(3))
-    assert torch.equal(add_cortex(image, depth, off), image)
+    assert torch.equal(_lined(image, depth, off), image)
     one = _params(strength=torch.tensor([[0.0] * 3, [1.0] * 3, [0.0] * 3]), end_plates=None)
-    changed = (add_cortex(image, depth, one) != image).flatten(1).any(1)
+    changed = (_lined(image, depth, one) != image).flatten(1).any(1)
     assert changed.tolist() == [False, True, False]
 
 
@@ -215,10 +243,11 @@ def test_drawn_lines_keep_to_their_ranges_and_probabilities():
             assert low <= values.min() < low + 0.05 * (high - low)
             assert high - 0.05 * (high - low) < values.max() <= high
     for values, (low, high) in zip(
-        (*params.offset_mm.unbind(1), plates.offset_mm, params.facing_mm),
+        (*params.offset_mm.unbind(1), plates.offset_mm, params.facing_mm, params.front_widening),
         (
             *(getattr(config, f"{name}_offset_mm") for name in ("vertebra", "disc", "canal", "end_plate")),
             config.facing_mm,
+            config.front_widening,
         ),
         strict=True,
     ):
@@ -230,24 +259,22 @@ def test_drawn_lines_keep_to_their_ranges_and_probabilities():
 
 def test_a_sample_alone_is_the_same_as_in_a_batch(bank):
     image, depth = _image(bank)
-    whole = add_cortex(image, depth, _params())
+    whole = _lined(image, depth, _params())
     for i in range(3):
         one = slice(i, i + 1)
         assert torch.equal(_depths(bank[one]), depth[one])
-        assert torch.equal(add_cortex(image[one], depth[one], _params()[one]), whole[one])
+        assert torch.equal(_lined(image[one], depth[one], _params()[one]), whole[one])
 
 
 @pytest.mark.parametrize("grid", [(1, 2), (7, 1), (3, 5, 9), (1, 33, 31)])
 def test_it_runs_on_any_grid_and_reads_no_value_on_the_host(grid):
     spacing = (4.0, 1.0, 1.0)[-len(grid) :]
     codes = torch.zeros(3, *grid, dtype=torch.uint8)
-    lined = add_cortex(torch.ones(3, *grid), _depths(codes, spacing), _params())
+    lined = _lined(torch.ones(3, *grid), _depths(codes, spacing), _params())
     assert lined.shape == (3, *grid) and torch.isfinite(lined).all()
     on_meta = depths(codes.to("meta"), codes.to("meta"), spacing)
     assert on_meta.shape == (3, 3, *grid)
-    assert (
-        add_cortex(torch.ones(3, *grid, device="meta"), on_meta, _params().to("meta")).device.type == "meta"
-    )
+    assert _lined(torch.ones(3, *grid, device="meta"), on_meta, _params().to("meta")).device.type == "meta"
 
 
 @pytest.mark.parametrize(
@@ -258,6 +285,8 @@ def test_it_runs_on_any_grid_and_reads_no_value_on_the_host(grid):
         {"vertebra_offset_mm": (-3.0, 0.6)},
         {"facing_mm": (-2.0, 0.0)},
         {"facing_mm": (0.0, 3.0)},
+        {"front_widening": (1.0, 2.0)},
+        {"front_widening": (0.5, 1.0)},
         {"disc_offset_mm": (-3.0, 0.6)},
         {"canal_offset_mm": (-3.0, 0.6)},
         {"end_plate_offset_mm": (-3.0, 0.6)},
