@@ -1,8 +1,7 @@
 """Borders of the structures: distance to them, the dark line of cortical bone on them, end plates.
 
 Distances come from blurred masks: across a straight border the blurred mask is a function of the distance
-alone, which is inverted. The blur counts pixels in integers (three structures in one int32), so it is exact
-and the same on every device.
+alone, which is inverted. The blur counts pixels in integers, so it is exact and the same on every device.
 """
 
 import math
@@ -221,13 +220,13 @@ class CortexConfig(Feature[CortexParams]):
         Config.__post_init__(self)
         for line, name in (*(("", name) for name in STRUCTURES), ("end_plate_", "end_plate")):
             width, offset = getattr(self, f"{line}width_mm"), getattr(self, f"{name}_offset_mm")
-            reaches, more = [(_PROFILE_END * width[1], offset)], ""
+            half, more = _PROFILE_END * width[1], ""
+            reach = half + max(map(abs, offset))
             if name == "vertebra":
                 facing, front = self.facing_mm, self.front_widening
-                faced = offset[0] + min(facing[0], 0.0), offset[1] + max(facing[1], 0.0)
-                reaches = [(_PROFILE_END * width[1], faced), (_PROFILE_END * width[1] * front[1], offset)]
+                facing_disc = max(abs(offset[0] + min(facing[0], 0.0)), abs(offset[1] + max(facing[1], 0.0)))
+                reach = max(half + facing_disc, reach + half * (front[1] - 1))
                 more = f", facing_mm {facing}, front_widening {front}"
-            reach = max(half + max(map(abs, middle)) for half, middle in reaches)
             if reach > REACH_MM + 1e-9:
                 raise ValueError(
                     f"CortexConfig.{line}width_mm {width}, {name}_offset_mm {offset}{more} make lines that "
