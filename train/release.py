@@ -9,10 +9,10 @@ reads both into a float32 network.
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 import tyro
 
 from synthspine.shards.command import run_command
@@ -59,29 +59,42 @@ def without_paths(config: str) -> str:
     return json.dumps(cleaned(json.loads(config)))
 
 
-def mixed(first: Checkpoint, second: Checkpoint, share: float) -> Checkpoint:
-    """The first checkpoint with ``share`` of its weights and the rest of the second's (Wortsman et al. 2022).
+def mixed(first: Checkpoint, others: Sequence[tuple[Checkpoint, float]]) -> Checkpoint:
+    """The first checkpoint with a weighted mean of its weights and those of others (Wortsman et al. 2022).
 
     The mean of a network and what became of it by further training is often better on other data than both.
 
+    Args:
+        first: its share is what the others leave of 1.
+        others: checkpoints of the same network and label scheme, and the share of each.
+
+    Returns:
+        The mean. Its configuration names the training patients of all.
+
     Raises:
         CheckpointError: the networks or their label schemes differ.
+        ValueError: a share is not above 0, or they leave nothing for the first.
     """
-    if (first.architecture, first.scheme) != (second.architecture, second.scheme):
+    shares = [share for _, share in others]
+    if not all(share > 0 for share in shares) or sum(shares) >= 1:
+        raise ValueError(f"shares are {shares}; want numbers above 0 whose sum is below 1")
+    kind = first.architecture, first.scheme
+    if any((other.architecture, other.scheme) != kind for other, _ in others):
         raise CheckpointError("only weights of the same network and label scheme can be mixed")
-    weights = {
-        name: torch.lerp(second.state_dict[name].float(), value.float(), share)
-        for name, value in first.state_dict.items()
-    }
-    return replace(first, state_dict=weights)
+    weights = {name: value.float() * (1 - sum(shares)) for name, value in first.state_dict.items()}
+    for other, share in others:
+        weights = {name: value + share * other.state_dict[name].float() for name, value in weights.items()}
+    config = json.loads(first.config)
+    configs = [config, *(json.loads(other.config) for other, _ in others)]
+    config["train_patients"] = sorted({name for each in configs for name in each.get("train_patients", ())})
+    return replace(first, state_dict=weights, config=json.dumps(config))
 
 
 def release(
     source: tyro.conf.Positional[Path],
     target: tyro.conf.Positional[Path],
     bundle: Path | None = None,
-    mix: Path | None = None,
-    share: float = 0.5,
+    mix: tuple[tuple[Path, float], ...] = (),
 ) -> Checkpoint:
     """Write the half-precision copy of a checkpoint in both formats, with digests; returns the copy.
 
@@ -90,13 +103,15 @@ def release(
         target: the file to write, and beside it the same as .safetensors; the SHA-256 of each goes beside it,
             with .sha256 after its name.
         bundle: a folder: the model also goes there as a bundle of MONAI.
-        mix: another checkpoint of the same network, such as the one that the training began with: the weights
-            become a weighted mean of both.
-        share: share of ``source`` in that mean, 0 to 1.
+        mix: other checkpoints of the same network, such as the one that the training began with, each
+            followed by its share (0 to 1): the weights become a weighted mean. ``source`` has the rest.
     """
     checkpoint = load_checkpoint(source)
-    if mix is not None:
-        checkpoint = mixed(checkpoint, load_checkpoint(mix), share)
+    if mix:
+        checkpoint = mixed(checkpoint, [(load_checkpoint(path), share) for path, share in mix])
+        parts = [{"sha256": file_digest(path), "share": share} for path, share in mix]
+        config = json.loads(checkpoint.config) | {"mixed_with": parts}
+        checkpoint = replace(checkpoint, config=json.dumps(config))
     packed = replace(
         checkpoint,
         state_dict={name: value.half() for name, value in checkpoint.state_dict.items()},

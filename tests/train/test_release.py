@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from synthspine.shards.storage.atomic import file_digest
 from synthspine.train.model.checkpoint import (
     Checkpoint,
     CheckpointError,
@@ -108,13 +109,41 @@ def test_the_command_says_what_it_wrote(source: Path, tmp_path: Path) -> None:
     assert "none.pth: no such checkpoint" in bad.stderr
 
 
-def test_weights_of_two_checkpoints_are_mixed_by_their_shares(source: Path, tmp_path: Path) -> None:
+def test_weights_of_checkpoints_are_mixed_by_their_shares(source: Path, tmp_path: Path) -> None:
     first = load_checkpoint(source)
-    doubled = {name: 2 * value for name, value in first.state_dict.items()}
-    save_checkpoint(tmp_path / "second.pth", replace(first, state_dict=doubled))
-    release(source, tmp_path / "mixed.pth", mix=tmp_path / "second.pth", share=0.75)
-    for name, value in load_model(tmp_path / "mixed.pth").state_dict().items():
-        torch.testing.assert_close(value, 1.25 * first.state_dict[name], atol=1e-3, rtol=1e-3)
+    others = []
+    for factor, patients in ((2, ["7"]), (10, ["3", "8"])):
+        more = {name: factor * value for name, value in first.state_dict.items()}
+        config = json.dumps(CONFIG | {"train_patients": patients})
+        others.append(tmp_path / f"{factor}.pth")
+        save_checkpoint(others[-1], replace(first, state_dict=more, config=config))
+    target = tmp_path / "mixed.pth"
+    release(source, target, mix=((others[0], 0.25), (others[1], 0.5)))
+    for name, value in load_model(target).state_dict().items():
+        torch.testing.assert_close(value, 5.75 * first.state_dict[name], atol=1e-3, rtol=1e-3)
+    config = json.loads(load_checkpoint(target).config)
+    assert config["train_patients"] == ["3", "7", "8"]
+    assert config["mixed_with"] == [
+        {"sha256": file_digest(path), "share": share} for path, share in zip(others, (0.25, 0.5), strict=True)
+    ]
+
+
+def test_what_cannot_be_mixed_is_refused(source: Path) -> None:
+    first = load_checkpoint(source)
     other = replace(first, architecture=first.architecture | {"levels": 4})
     with pytest.raises(CheckpointError, match="same network"):
-        mixed(first, other, 0.5)
+        mixed(first, [(other, 0.5)])
+    for shares in ([1.5], [-0.5], [0.6, 0.4], [float("nan")]):
+        with pytest.raises(ValueError, match="above 0"):
+            mixed(first, [(first, share) for share in shares])
+
+
+def test_shares_are_given_on_the_command_line(source: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "train/release.py", str(source), str(tmp_path / "mixed.pth"), "--mix"]
+    done = subprocess.run(
+        [*command, str(source), "0.25", str(source), "0.5"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert [
+        part["share"] for part in json.loads(load_checkpoint(tmp_path / "mixed.pth").config)["mixed_with"]
+    ] == [0.25, 0.5]
