@@ -43,8 +43,7 @@ from synthspine.gen.tissues.body_layers import BodyLayersConfig
 from synthspine.gen.tissues.bowel import BowelConfig
 from synthspine.gen.tissues.canal import CanalConfig
 from synthspine.gen.tissues.discs import DiscConfig
-from synthspine.gen.tissues.epidural_fat import EpiduralFatConfig, FatPadsConfig
-from synthspine.gen.tissues.front_fat import FrontFatConfig
+from synthspine.gen.tissues.fat import EpiduralFatConfig, FatPadsConfig, FrontFatConfig
 from synthspine.gen.tissues.lesions import HaemangiomaConfig, ModicConfig, SchmorlConfig
 from synthspine.gen.tissues.pelvis import FloorConfig, SacrumConfig
 from synthspine.gen.tissues.rim import RimConfig

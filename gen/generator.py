@@ -57,13 +57,14 @@ from synthspine.gen.tissues.body_layers import BodyLayersConfig, paint_body_laye
 from synthspine.gen.tissues.bowel import BowelConfig, paint_bowel
 from synthspine.gen.tissues.canal import CanalConfig, paint_canal
 from synthspine.gen.tissues.discs import DiscConfig, add_nucleus, thin_discs
-from synthspine.gen.tissues.epidural_fat import (
+from synthspine.gen.tissues.fat import (
     EpiduralFatConfig,
     FatPadsConfig,
+    FrontFatConfig,
     paint_epidural_fat,
     paint_fat_pads,
+    paint_front_fat,
 )
-from synthspine.gen.tissues.front_fat import FrontFatConfig, paint_front_fat
 from synthspine.gen.tissues.lesions import (
     HaemangiomaConfig,
     ModicConfig,

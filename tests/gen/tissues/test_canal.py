@@ -10,7 +10,7 @@ from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
 from synthspine.gen.geometry.spine_frame import find_spine
 from synthspine.gen.intensity.cortex import depths
 from synthspine.gen.tissues.canal import CanalConfig, CanalParams, mingle, paint_canal
-from synthspine.gen.tissues.epidural_fat import EpiduralFatConfig, EpiduralFatParams, paint_epidural_fat
+from synthspine.gen.tissues.fat import EpiduralFatConfig, EpiduralFatParams, paint_epidural_fat
 from synthspine.gen.tissues.palette import (
     CORD,
     EPIDURAL_FAT,

@@ -11,7 +11,7 @@ from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
 from synthspine.gen.geometry.spine_frame import find_spine
 from synthspine.gen.intensity.cortex import depths
 from synthspine.gen.intensity.hidden_labels import HiddenParams, unless_hidden
-from synthspine.gen.tissues.epidural_fat import FatPadsConfig, FatPadsParams, paint_fat_pads
+from synthspine.gen.tissues.fat import FatPadsConfig, FatPadsParams, paint_fat_pads
 from synthspine.gen.tissues.palette import EPIDURAL_FAT, FAT, FIRST_COARSE, OUTSIDE, SACRUM
 
 COUNT = 3000

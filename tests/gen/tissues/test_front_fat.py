@@ -7,7 +7,7 @@ from synthspine.gen.core.anatomy import CANAL, IGNORE, disc_code, vertebra_code
 from synthspine.gen.core.counter_rng import SampleRandom, sample_keys
 from synthspine.gen.geometry.spine_frame import find_spine
 from synthspine.gen.intensity.cortex import depths
-from synthspine.gen.tissues.front_fat import FrontFatConfig, FrontFatParams, paint_front_fat
+from synthspine.gen.tissues.fat import FrontFatConfig, FrontFatParams, paint_front_fat
 from synthspine.gen.tissues.palette import FAT, FIRST_COARSE, OUTSIDE, SACRAL_DISC, SACRUM
 
 FRONT = 30
