@@ -45,7 +45,7 @@ def test_fat_lies_in_front_of_bodies_as_thick_as_drawn_and_ends_at_discs(thickne
 
 def test_it_covers_no_label_and_nothing_outside_of_the_view():
     codes = _codes()
-    codes[:, 10:20, :FRONT], codes[:, 20:25, FRONT - 3 : FRONT] = IGNORE, disc_code(5)
+    codes[:, 10:20, :FRONT], codes[:, 20:25, FRONT - 3 : FRONT] = IGNORE, CANAL
     painted = torch.full_like(codes, FIRST_COARSE)
     painted[:, 50:55] = OUTSIDE
     fat = _fat(codes, 4.0, painted)
